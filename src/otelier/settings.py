@@ -1,0 +1,131 @@
+"""Every environment variable otelier reads, in one table: type, default, unit.
+
+A value is looked for in this order: argument, environment, default. Variables are read when otelier is switched
+on (`init`, `activate`, `instrument`), never at import. Where OpenTelemetry already has a variable, that one is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from otelier.errors import SettingError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting(Generic[T]):
+    """One environment variable: how its text becomes a value, and what holds without it.
+
+    Example:
+        >>> from otelier.settings import DISABLED
+        >>> DISABLED.variable, DISABLED.default
+        ('OTELIER_DISABLED', False)
+    """
+
+    variable: str
+    """Name of the environment variable."""
+    parse: Callable[[str], T]
+    """Reads the text; raises `ValueError` with the choices for text that means nothing."""
+    default: T
+    """Value when neither argument nor variable is given."""
+    kind: str
+    """Type and unit in the reader's words, for the settings page."""
+    meaning: str
+    """One line: what it does."""
+
+    def value(self, argument: T | None = None) -> T:
+        """Return *argument*, else what the variable says, else the default.
+
+        An empty variable counts as unset, as OpenTelemetry has it.
+
+        Raises:
+            SettingError: if the variable's text cannot be read.
+        """
+        if argument is not None:
+            return argument
+        text = os.environ.get(self.variable, "").strip()
+        if not text:
+            return self.default
+        try:
+            return self.parse(text)
+        except ValueError as exc:
+            raise SettingError(
+                f"Cannot read {self.variable}={text!r}: {exc}. Unset it to get the default {self.default!r}.",
+                setting=self.variable,
+            ) from exc
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _flag(text: str) -> bool:
+    choice = text.lower()
+    if choice in ("true", "1", "yes", "on"):
+        return True
+    if choice in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("it must be `true` or `false`")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+APP: Setting[str | None] = Setting(
+    variable="OTELIER_APP",
+    parse=_text,
+    default=None,
+    kind="text",
+    meaning="Name of this process's own agent; also the namespace that agent ids are derived from.",
+)
+ENV: Setting[str | None] = Setting(
+    variable="OTELIER_ENV",
+    parse=_text,
+    default=None,
+    kind="text",
+    meaning="Deployment environment, `deployment.environment.name`.",
+)
+DISABLED: Setting[bool] = Setting(
+    variable="OTELIER_DISABLED",
+    parse=_flag,
+    default=False,
+    kind="flag",
+    meaning="Switches off everything: processors, patches and what goes into baggage.",
+)
+SERVICE_NAME: Setting[str | None] = Setting(
+    variable="OTEL_SERVICE_NAME",
+    parse=_text,
+    default=None,
+    kind="text",
+    meaning="OpenTelemetry's name of the service; names the process's agent when `OTELIER_APP` does not.",
+)
+SDK_DISABLED: Setting[bool] = Setting(
+    variable="OTEL_SDK_DISABLED",
+    parse=lambda text: text.lower() == "true",
+    default=False,
+    kind="flag",
+    meaning="OpenTelemetry's switch: no spans, metrics and logs; the context goes on working.",
+)
+DISABLED_INSTRUMENTATIONS: Setting[frozenset[str]] = Setting(
+    variable="OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    parse=_names,
+    default=frozenset(),
+    kind="names, comma-separated",
+    meaning="Instrumentations not to switch on: `otelier` (all our patches), `otelier-openai`, or `*`.",
+)
+
+
+def all_settings() -> Iterator[Setting[object]]:
+    """Yield every setting of this table in the order of definition.
+
+    Example:
+        >>> from otelier.settings import all_settings
+        >>> "OTELIER_APP" in [setting.variable for setting in all_settings()]
+        True
+    """
+    return (value for value in globals().values() if isinstance(value, Setting))
