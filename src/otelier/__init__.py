@@ -1,0 +1,89 @@
+"""OpenTelemetry-native runtime context for AI agents.
+
+Say once who a call is for, which agent makes it and which workflow it belongs to: every trace, metric and log
+carries it to any OTLP backend.
+
+    import otelier
+
+    otelier.init(app="orchestrator", env="production")
+
+    with otelier.context(user_id="u-1", agent="triage"):
+        client.chat.completions.create(...)
+
+Names are loaded when they are first used, so that `import otelier` costs little more than OpenTelemetry's API.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from otelier import errors, openai, testing
+    from otelier.fields import (
+        CallContext,
+        ContextMiddleware,
+        clear_context,
+        context,
+        get_agent,
+        get_context,
+        propagate,
+        set_context,
+    )
+    from otelier.identity import AgentIdentity
+    from otelier.processors import AgentSpanProcessor, ContextLogProcessor
+    from otelier.setup import activate, flush, init, shutdown
+
+__all__ = [
+    "AgentIdentity",
+    "AgentSpanProcessor",
+    "CallContext",
+    "ContextLogProcessor",
+    "ContextMiddleware",
+    "activate",
+    "clear_context",
+    "context",
+    "errors",
+    "flush",
+    "get_agent",
+    "get_context",
+    "init",
+    "openai",
+    "propagate",
+    "set_context",
+    "shutdown",
+    "testing",
+]
+
+_ROOMS: Final = {
+    "AgentIdentity": "identity",
+    "AgentSpanProcessor": "processors",
+    "CallContext": "fields",
+    "ContextLogProcessor": "processors",
+    "ContextMiddleware": "fields",
+    "activate": "setup",
+    "clear_context": "fields",
+    "context": "fields",
+    "flush": "setup",
+    "get_agent": "fields",
+    "get_context": "fields",
+    "init": "setup",
+    "propagate": "fields",
+    "set_context": "fields",
+    "shutdown": "setup",
+}
+"""Room of each name; names that are rooms themselves are not listed."""
+
+
+def __getattr__(name: str) -> Any:
+    # `from . import room` would ask this function again, without end.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    room = importlib.import_module(f"{__name__}.{_ROOMS.get(name, name)}")
+    value = getattr(room, name) if name in _ROOMS else room
+    globals()[name] = value  # asked once: each later use would cost 0.35 µs more
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

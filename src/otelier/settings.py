@@ -120,6 +120,29 @@ DISABLED_INSTRUMENTATIONS: Setting[frozenset[str]] = Setting(
 )
 
 
+def switched_off() -> bool:
+    """Tell whether `OTELIER_DISABLED` is set; text that cannot be read counts as not set, `init` reports it.
+
+    Example:
+        >>> switched_off()
+        False
+    """
+    try:
+        return DISABLED.value()
+    except SettingError:
+        return False
+
+
+def patches_allowed() -> bool:
+    """Tell whether otelier may patch other libraries: neither it nor everything is switched off.
+
+    Example:
+        >>> patches_allowed()
+        True
+    """
+    return not switched_off() and DISABLED_INSTRUMENTATIONS.value().isdisjoint(("otelier", "*"))
+
+
 def all_settings() -> Iterator[Setting[object]]:
     """Yield every setting of this table in the order of definition.
 

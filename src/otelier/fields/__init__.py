@@ -1,0 +1,42 @@
+"""The six fields of a call: set, scoped, read, cleared, and carried across tasks, threads and processes."""
+
+from __future__ import annotations
+
+from otelier.fields._births import MARK, Record, born_state, mark_birth
+from otelier.fields._call_context import CallContext
+from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
+from otelier.fields._hold import hold_back
+from otelier.fields._middleware import ContextMiddleware
+from otelier.fields._propagation import propagate
+from otelier.fields._scope import context
+from otelier.fields._slots import FIELDS, SPAN
+from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
+from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
+
+__all__ = [
+    "FIELDS",
+    "IDENTITY_ATTRIBUTES",
+    "MARK",
+    "SPAN",
+    "UNSET",
+    "CallContext",
+    "ContextMiddleware",
+    "Record",
+    "State",
+    "born_state",
+    "carry_into_executors",
+    "clear_context",
+    "context",
+    "get_agent",
+    "get_context",
+    "hold_back",
+    "is_carried",
+    "mark_birth",
+    "propagate",
+    "set_context",
+    "state_of",
+    "stop_carrying",
+]
+
+# What is in the baggage must never leave by the propagator, whether or not otelier is switched on.
+hold_back()

@@ -1,0 +1,40 @@
+"""Building OpenTelemetry Contexts that hold a state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.context import Context
+
+from otelier.fields._births import handed_down
+from otelier.fields._slots import BAGGAGE, FIELDS, SPAN, FieldText
+from otelier.fields._state import Changes, State
+
+
+def state_in(current: Context) -> State:
+    """Return the state that a change made in *current* starts from."""
+    state: Any = current.get(FIELDS)
+    return handed_down(current.get(SPAN)) if state is None else state
+
+
+def with_state(current: Context, state: State) -> Context:
+    """Return *current* with *state* in force."""
+    bag: Any = current.get(BAGGAGE)
+    return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state})
+
+
+def merged(bag: Mapping[str, object], state: State) -> Mapping[str, object]:
+    """Return *bag* with our entries replaced by those of *state*; the application's own stay."""
+    foreign = not_ours(bag)
+    return {**foreign, **state.baggage} if foreign else state.baggage
+
+
+def not_ours(bag: Mapping[str, object]) -> dict[str, object]:
+    """Return the entries of *bag* that the application put there."""
+    return {key: value for key, value in bag.items() if type(value) is not FieldText}
+
+
+def changed(current: Context, changes: Changes) -> Context:
+    """Return *current* with *changes* made; see `State.change` for the errors."""
+    return with_state(current, state_in(current).change(changes))

@@ -1,0 +1,88 @@
+"""A `context()` block per request, for servers that open no span of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from opentelemetry.context import get_current
+
+from otelier.fields._blocks import Frame
+from otelier.fields._scope import context
+from otelier.fields._slots import SPAN
+
+
+class ContextMiddleware:
+    """Give each request of an ASGI or WSGI application an empty `context()` block of its own.
+
+    What a request sets then ends with the request, also where its thread or task is used again and no span
+    surrounds it. Under a server instrumentation (`opentelemetry-instrument` with FastAPI, Flask, Django, …) the
+    request's span does this already.
+
+    Args:
+        app: The application to wrap. One that is called with `async def` is taken as ASGI, others as WSGI.
+
+    Example:
+        >>> import otelier
+        >>> def app(environ, start_response):
+        ...     otelier.set_context(user_id=environ["REMOTE_USER"])
+        ...     start_response("200 OK", [])
+        ...     return [otelier.get_context().user_id.encode()]
+        >>> served = otelier.ContextMiddleware(app)
+        >>> served({"REMOTE_USER": "u-1"}, lambda status, headers: None), otelier.get_context().user_id
+        ([b'u-1'], None)
+    """
+
+    def __new__(cls, app: Callable[..., Any]) -> ContextMiddleware:
+        """Choose the server interface by how *app* is called."""
+        if cls is ContextMiddleware:
+            is_asgi = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))
+            cls = _Asgi if is_asgi else _Wsgi
+        return super().__new__(cls)
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.app = app
+
+    def __call__(self, *args: Any) -> Any:
+        """Serve one request; see the ASGI and WSGI specifications."""
+        raise NotImplementedError  # both kinds define it
+
+
+class _Asgi(ContextMiddleware):
+    async def __call__(self, *args: Any) -> None:  # type: ignore[override]
+        with context():
+            await self.app(*args)
+
+
+class _Wsgi(ContextMiddleware):
+    def __call__(self, *args: Any) -> Iterable[bytes]:
+        current = get_current()
+        frame = Frame(current, under=current.get(SPAN))
+        with frame:
+            body: Iterable[bytes] = self.app(*args)
+        return body if isinstance(body, (list, tuple)) else _Body(body, frame)
+
+
+class _Body:
+    """A response that is still being made: each step of it runs in its request's block."""
+
+    def __init__(self, body: Iterable[bytes], frame: Frame) -> None:
+        self._body = body
+        self._frame = frame
+        self._chunks: Iterator[bytes] | None = None
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        with self._frame:
+            if self._chunks is None:
+                self._chunks = iter(self._body)
+            return next(self._chunks)
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            with self._frame:
+                close()

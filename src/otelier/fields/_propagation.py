@@ -1,0 +1,98 @@
+"""Carrying the caller's context where it does not go by itself: raw threads, callbacks, other processes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from otelier.fields._blocks import Frame
+from otelier.fields._contexts import not_ours, state_in, with_state
+from otelier.fields._driving import run_in
+from otelier.fields._slots import BAGGAGE
+from otelier.fields._state import UNSET, Changes
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_trace_context = TraceContextTextMapPropagator()
+
+
+def propagate(fn: Callable[P, R]) -> Callable[P, R]:
+    """Return *fn* bound to the context of this place: its fields, current span and baggage.
+
+    For raw threads, callbacks and other processes; tasks and thread pools inherit by themselves. The result is
+    called like *fn*, from anywhere, any number of times; what *fn* sets stays in that call. When *fn* can be
+    pickled, so can the result: a process then gets the fields, the span as a remote parent, and the
+    application's baggage entries that are text.
+
+    Args:
+        fn: A plain, async, generator or async generator function, or another callable.
+
+    Raises:
+        TypeError: if *fn* is a class or cannot be called.
+
+    Example:
+        >>> import threading
+        >>> import otelier
+        >>> with otelier.context(user_id="u-1"):
+        ...     thread = threading.Thread(target=otelier.propagate(lambda: print(otelier.get_context().user_id)))
+        >>> thread.start(); thread.join()
+        u-1
+    """
+    return _bind(fn, get_current())
+
+
+def _bind(function: Callable[..., Any], inside: Context) -> Callable[..., Any]:
+    bound = _BoundCoroutine if inspect.iscoroutinefunction(function) else _Bound
+    return bound(function, inside)
+
+
+class _Bound:
+    """A callable with the context it runs in."""
+
+    def __init__(self, function: Callable[..., Any], inside: Context) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._inside = inside
+        self._run = run_in(function, lambda: Frame(inside))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = state_in(self._inside)
+        carrier: dict[str, str] = {}
+        _trace_context.inject(carrier, self._inside)
+        bag: Any = self._inside.get(BAGGAGE) or {}
+        own = {key: value for key, value in not_ours(bag).items() if isinstance(value, str)}
+        return _rebound, (self._function, state.values, state.named_with_id, carrier, own)
+
+
+class _BoundCoroutine(_Bound):
+    """The same for a coroutine function: frameworks look whether calling it is `async`."""
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._run(*args, **kwargs)
+
+
+def _rebound(
+    function: Callable[..., Any],
+    values: Changes,
+    named_with_id: bool,
+    carrier: dict[str, str],
+    own_baggage: dict[str, str],
+) -> Callable[..., Any]:
+    """Make a bound callable anew in the process that it was sent to."""
+    inside = Context({**_trace_context.extract(carrier, Context()), BAGGAGE: own_baggage})
+    user, role, agent, agent_id, session, workflow = values
+    if agent is not None and agent_id is not None and not named_with_id:
+        named = UNSET.change((None, None, agent, None, None, None))
+        state = named.change((user, role, None, agent_id, session, workflow))
+    else:
+        state = UNSET.change(values)
+    return _bind(function, with_state(inside, state))

@@ -1,0 +1,222 @@
+"""States: one set of field values, checked once, with everything the hot paths write made ready.
+
+A state is made from another one and what is changed there. States of equal values are one object, so spans
+and contexts compare whole states and never single fields, and a request with values seen before builds nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias
+
+from opentelemetry.util.types import AttributeValue
+
+from otelier import names
+from otelier.errors import ContextValueError
+from otelier.fields._call_context import CallContext
+from otelier.fields._executors import carry_into_executors
+from otelier.fields._slots import FieldText
+from otelier.identity import NOBODY, AgentIdentity, ProcessIdentity, process, resolve, resolve_process
+from otelier.settings import patches_allowed, switched_off
+from otelier.signals import on_reset, warn_once
+
+Changes: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
+"""What to change, in the order of `FIELD_NAMES`: `None` keeps a field, `""` clears it."""
+Attributes: TypeAlias = dict[str, AttributeValue]
+
+FIELD_NAMES: Final = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
+BAGGAGE_KEYS: Final = (
+    names.USER_ID,
+    names.USER_ROLES,
+    names.AGENT_NAME,
+    names.AGENT_ID,
+    names.SESSION_ID,
+    names.WORKFLOW_ID,
+)
+IDENTITY_ATTRIBUTES: Final = frozenset(
+    (names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE)
+)
+"""Attributes that name one agent together: they are written, or left alone, as one."""
+UNCHANGED: Final[Changes] = (None, None, None, None, None, None)
+MAX_CHARS: Final = 1024
+"""Longest value of a field; what a baggage header can carry beside the application's own entries."""
+
+_USER, _ROLE, _AGENT, _AGENT_ID, _SESSION, _WORKFLOW = range(6)
+# Lone surrogates are refused with the control characters: they cannot be encoded, and would cost the exporter a batch.
+_UNCARRIABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# User and session ids are endless. A state weighs about 2 kB, so all kept ones stay below 10 MB.
+_MAX_STATES = 4096
+_MAX_CHILDREN = 1024
+
+
+class State:
+    """One set of field values and what each signal gets from it; never changed once made."""
+
+    __slots__ = (
+        "_gen_ai_attributes",
+        "_gen_ai_process",
+        "attributes",
+        "baggage",
+        "children",
+        "identity",
+        "named_with_id",
+        "values",
+    )
+
+    def __init__(self, values: tuple[str | None, ...], *, named_with_id: bool = False, sent: bool = True) -> None:
+        self.values = values
+        """The six values in the order of `FIELD_NAMES`; `None` when unset."""
+        self.named_with_id = named_with_id
+        """Whether name and id of the agent were set together."""
+        self.children: dict[Changes, State] = {}
+        """States made from this one before, by what was changed."""
+        self._gen_ai_process: ProcessIdentity | None = None
+        self._gen_ai_attributes: Attributes | None = None
+        self.identity = resolve(values[_AGENT], values[_AGENT_ID], named_with_id=named_with_id)
+        """The agent that the fields name; `None` when they name none."""
+        self.attributes: Attributes = self._attributes() if sent else {}
+        """What every span and log record carries; nothing where otelier is switched off."""
+        self.baggage: dict[str, FieldText] = self._baggage() if sent else {}
+        """Entries for the OpenTelemetry baggage. Shared: replaced, never changed."""
+
+    def _attributes(self) -> Attributes:
+        user, role, _, agent_id, session, workflow = self.values
+        attributes: Attributes = {}
+        if user is not None:
+            attributes[names.USER_ID] = user
+        if role is not None:
+            attributes[names.USER_ROLES] = (role,)
+        if self.identity is not None:
+            _add_identity(attributes, self.identity)
+            if agent_id is not None:
+                attributes[names.AGENT_ID] = agent_id
+        if session is not None:
+            attributes[names.SESSION_ID] = session
+        if workflow is not None:
+            attributes[names.WORKFLOW_ID] = workflow
+        return attributes
+
+    def _baggage(self) -> dict[str, FieldText]:
+        entries = {key: FieldText(value) for key, value in zip(BAGGAGE_KEYS, self.values) if value is not None}
+        if self.values[_AGENT_ID] is not None and not self.named_with_id:
+            entries.pop(names.AGENT_NAME, None)
+        return entries
+
+    def gen_ai_attributes(self) -> Attributes:
+        """Return what GenAI spans carry: the conversation's id as well, and the process's agent as last resort."""
+        own = process()
+        ready = self._gen_ai_attributes
+        if ready is None or self._gen_ai_process is not own:
+            session = self.values[_SESSION]
+            ready = dict(self.attributes)
+            if session is not None and names.SESSION_ID in ready:
+                ready[names.CONVERSATION_ID] = session
+            last = resolve_process() if self.identity is None else None
+            if last is not None:
+                _add_identity(ready, last)
+            self._gen_ai_attributes, self._gen_ai_process = ready, own
+        return ready
+
+    def agent(self) -> AgentIdentity:
+        """Return the agent that a call made in this state is attributed to."""
+        return self.identity or resolve_process() or NOBODY
+
+    def call_context(self) -> CallContext:
+        """Return the six fields as the public value."""
+        return CallContext(**dict(zip(FIELD_NAMES, self.values)))
+
+    def change(self, changes: Changes) -> State:
+        """Return the state with *changes* made: the known one, or a new one after checking the values.
+
+        Raises:
+            TypeError: if a value is not text.
+            ContextValueError: if a value cannot be carried.
+        """
+        try:
+            return self.children[changes]
+        except (KeyError, TypeError):  # TypeError: an unhashable value, which the check below names
+            return _build(self, changes)
+
+
+def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
+    if identity.name is not None:
+        attributes[names.AGENT_NAME] = identity.name
+    if identity.id is not None and identity.source is not None:
+        attributes[names.RESOLVED_AGENT_ID] = identity.id
+        attributes[names.AGENT_SOURCE] = identity.source
+
+
+UNSET: Final = State((None,) * 6)
+"""The state where nothing was ever set. One that was cleared has the same values and is another object."""
+_states: dict[tuple[tuple[str | None, ...], bool], State] = {}
+
+
+def check(changes: Changes) -> None:
+    """Refuse values that cannot be carried; see `State.change` for the errors."""
+    for field, value in zip(FIELD_NAMES, changes):
+        if value is not None:
+            _check_field(field, value)
+
+
+def _check_field(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(
+            f"Cannot set {field} to a {type(value).__name__}: fields are sent as text with every signal. "
+            f"Pass a `str`, `None` to leave the field alone, or an empty text to clear it."
+        )
+    if len(value) > MAX_CHARS:
+        raise ContextValueError(
+            f"Cannot set {field} to a text of {len(value)} characters ({value[:32]!r}…): every span and log record "
+            f"would carry it. Pass at most {MAX_CHARS} characters, such as an id.",
+            field=field,
+        )
+    if _UNCARRIABLE.search(value):
+        raise ContextValueError(
+            f"Cannot set {field} to {value[:64]!r}: control characters and lone surrogates cannot be sent. "
+            f"Remove them, or encode the value.",
+            field=field,
+        )
+
+
+def _build(base: State, changes: Changes) -> State:
+    check(changes)
+    if patches_allowed():
+        carry_into_executors()
+    # str() takes subclasses, such as members of a str Enum, down to their text.
+    given = tuple(value if value is None else str.__str__(value) for value in changes)
+    values = tuple(old if new is None else new or None for old, new in zip(base.values, given))
+    named_with_id = _named_with_id(base, given, values)
+    state = base if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET else None
+    state = state or _states.get((values, named_with_id))
+    if state is None:
+        state = State(values, named_with_id=named_with_id, sent=not switched_off())
+    if len(_states) >= _MAX_STATES:
+        _states.clear()
+        UNSET.children.clear()
+    if len(base.children) >= _MAX_CHILDREN:
+        base.children.clear()
+    _states[values, named_with_id] = state
+    base.children[given] = state  # pyright: ignore[reportArgumentType] -- six values, as checked
+    return state
+
+
+def _named_with_id(base: State, given: tuple[str | None, ...], values: tuple[str | None, ...]) -> bool:
+    """Tell whether the agent's name in *values* was set together with the id there."""
+    if values[_AGENT] is None or values[_AGENT_ID] is None:
+        return False
+    if given[_AGENT] and given[_AGENT_ID]:
+        return True
+    same = values[_AGENT] == base.values[_AGENT] and values[_AGENT_ID] == base.values[_AGENT_ID]
+    if given[_AGENT] and not (same and base.named_with_id):
+        warn_once(
+            "fields.name_without_id",
+            "An agent's name was set while an agent id stands that was set without it: the name is not sent, since "
+            "it may belong to another agent. Set `agent` and `agent_id` together, or clear `agent_id` with ''.",
+        )
+    return same and base.named_with_id
+
+
+@on_reset
+def _forget() -> None:
+    _states.clear()
+    UNSET.children.clear()

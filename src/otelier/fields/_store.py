@@ -1,0 +1,116 @@
+"""Setting, clearing and reading the fields of the current context."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.context import Context, attach, get_current
+
+from otelier.fields._births import born_state, stamp_late
+from otelier.fields._call_context import CallContext
+from otelier.fields._contexts import state_in, with_state
+from otelier.fields._slots import FIELDS, SPAN
+from otelier.fields._state import UNCHANGED, UNSET, State
+from otelier.identity import AgentIdentity
+from otelier.signals import report_fault
+
+
+def set_context(
+    *,
+    user_id: str | None = None,
+    user_role: str | None = None,
+    agent: str | None = None,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    workflow_id: str | None = None,
+) -> None:
+    """Set fields from here on: on the open span and on every span, metric and log that follows.
+
+    `None` leaves a field alone, `""` clears it. A value lives until the span that is open now ends; without one,
+    until the task, executor job, `context()` block or `ContextMiddleware` request ends. A helper that sets a value
+    inside a span of its own loses it when that span ends: set it outside, or use `context`. Tasks started later
+    and work handed to thread pools inherit the values; a raw thread does not, see `propagate`.
+
+    Args:
+        user_id: End user the calls are made for.
+        user_role: Role of that user, free text.
+        agent: Name of the agent that makes the calls; an id is derived from it.
+        agent_id: Id of that agent, for callers that have one. It stands before the name, and a name goes with it
+            only when both are set in one call.
+        session_id: Session of the end user.
+        workflow_id: Workflow or job that the calls belong to.
+
+    Raises:
+        TypeError: if a value is not text; nothing is set then.
+        ContextValueError: if a value has control characters or more than 1024 characters; nothing is set then.
+
+    Example:
+        >>> import otelier
+        >>> otelier.set_context(user_id="u-1", session_id="s-1")
+        >>> otelier.set_context(agent="billing")
+        >>> otelier.get_context().user_id, otelier.get_context().agent
+        ('u-1', 'billing')
+        >>> otelier.clear_context()
+    """
+    changes = (user_id, user_role, agent, agent_id, session_id, workflow_id)
+    if changes == UNCHANGED:
+        return
+    current = get_current()
+    state = state_in(current).change(changes)
+    attach(with_state(current, state))
+    span: Any = current.get(SPAN)
+    if span is None:
+        return
+    try:
+        if span.is_recording():
+            stamp_late(span, current, changes, state)
+    except Exception as exc:
+        report_fault("fields.stamp_late", exc)
+
+
+def clear_context() -> None:
+    """Clear all six fields from here on; what spans already carry stays on them.
+
+    Example:
+        >>> import otelier
+        >>> otelier.set_context(user_id="u-1")
+        >>> otelier.clear_context()
+        >>> otelier.get_context() == otelier.CallContext()
+        True
+    """
+    set_context(user_id="", user_role="", agent="", agent_id="", session_id="", workflow_id="")
+
+
+def get_context() -> CallContext:
+    """Return the fields that are set here; a field that is not set is `None`.
+
+    A value that a request span got from another thread reaches that span's later children, not this answer.
+
+    Example:
+        >>> import otelier
+        >>> with otelier.context(session_id="s-1"):
+        ...     otelier.get_context().session_id
+        's-1'
+    """
+    state: Any = get_current().get(FIELDS)
+    return (UNSET if state is None else state).call_context()
+
+
+def get_agent() -> AgentIdentity:
+    """Return the agent that a call made now would be attributed to, and the tier that names it.
+
+    The tiers, first that applies: `agent_id`, `agent`, and the process's own agent (`app`) once otelier is
+    switched on. All members are `None` when none applies.
+
+    Example:
+        >>> import otelier
+        >>> with otelier.context(agent="billing"):
+        ...     otelier.get_agent().source
+        'agent'
+    """
+    return (born_state(get_current()) or UNSET).agent()
+
+
+def state_of(context: Context | None = None) -> State:
+    """Return the state that a span born in *context* gets; `None` is the current context."""
+    return born_state(get_current() if context is None else context) or UNSET

@@ -1,0 +1,76 @@
+"""The fields on every span, written when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.trace import SpanKind
+
+from otelier import names
+from otelier.fields import FIELDS, MARK, SPAN, UNSET, Record
+from otelier.processors._present import without_present
+from otelier.processors._process import ProcessAttributes
+from otelier.signals import report_fault
+
+_SERVER, _CONSUMER = SpanKind.SERVER, SpanKind.CONSUMER
+
+
+class AgentSpanProcessor(SpanProcessor):
+    """Stamp each span at its start with the fields of its context: user, session, workflow and agent.
+
+    It works for the spans of every instrumentation, with any sampler and exporter, and may stand anywhere among
+    the processors of a provider. `otelier.init` and `opentelemetry-instrument` add one; add it yourself to a
+    provider that neither of them sees.
+
+    Attributes that a span was started with are kept, and a span that names its own agent keeps that one alone.
+
+    Example:
+        >>> import otelier
+        >>> from opentelemetry.sdk.trace import TracerProvider
+        >>> provider = TracerProvider()
+        >>> provider.add_span_processor(otelier.AgentSpanProcessor())
+        >>> with otelier.context(user_id="u-1"):
+        ...     span = provider.get_tracer("example").start_span("work")
+        >>> span.attributes["user.id"]
+        'u-1'
+    """
+
+    def __init__(self) -> None:
+        self._process = ProcessAttributes()
+
+    # Runs inside the user's call: one look at the context, one write, both dicts of the state ready. What every
+    # span passes is written out here instead of called (`fields.born_state` is the same rule), 0.06 µs a call.
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Write the fields to *span*; see `SpanProcessor.on_start`."""
+        try:
+            context = get_current() if parent_context is None else parent_context
+            state: Any = context.get(FIELDS)
+            mark: Any = getattr(context.get(SPAN), MARK, None)
+            if mark is not state and mark is not None:
+                if type(mark) is Record:
+                    if state is None or state is mark.born:
+                        state = mark.hands_down()
+                elif state is None:
+                    state = mark
+            if state is None:
+                state = UNSET
+            kind = span.kind
+            setattr(span, MARK, Record(state, passes_on=True) if kind is _SERVER or kind is _CONSUMER else state)
+            try:
+                # Read only. The public view is a proxy, 0.5 µs dearer on every span that has start attributes.
+                started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore
+            except AttributeError:
+                started = span.attributes or {}
+            is_gen_ai = names.OPERATION in started
+            attributes = state.gen_ai_attributes() if is_gen_ai else state.attributes
+            if mark is None or is_gen_ai:
+                attributes = self._process.added(attributes, span)
+            if started and not started.keys().isdisjoint(attributes):
+                attributes = without_present(attributes, started)
+            if attributes:
+                span.set_attributes(attributes)
+        except Exception as exc:
+            report_fault("processors.span", exc)
