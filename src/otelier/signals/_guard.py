@@ -1,0 +1,158 @@
+"""The guard: faults of otelier itself are logged once, counted, and never reach the program.
+
+The context rooms import this module, so it loads no more than the standard library; the metrics API costs 12 ms
+more and is needed only when there is something to count.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from otelier import names
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Counter
+
+logger = logging.getLogger("otelier")
+
+# What is kept per process has a bound: places and keys are literals in our code, so these are reached only by a bug.
+MAX_PLACES = 64
+MAX_LOGGED = 256
+OTHER_PLACE = "other"
+
+_logged: dict[tuple[str, type[BaseException]], object] = {}
+_places: set[str] = set()
+_warned: dict[str, object] = {}
+_resets: list[Callable[[], object]] = []
+_busy = threading.local()
+_raising = False
+_counter: Counter | None = None
+
+
+def report_fault(place: str, exc: BaseException) -> None:
+    """Log and count a fault that otelier caught in its own work; never raises.
+
+    The first fault of each (*place*, exception type) is logged through logger `otelier`, with the frames of its
+    traceback but without the exception's message, which may hold a prompt or an id. Each one counts in
+    `otelier.internal.errors`. While `raise_faults(True)` holds, *exc* is raised again instead.
+
+    Args:
+        place: Where it was caught: a literal such as `processors.on_start`, never a value of the user's.
+        exc: What was caught.
+
+    Example:
+        >>> try:
+        ...     work = {}["missing"]
+        ... except Exception as exc:
+        ...     report_fault("docs.example", exc)
+    """
+    if _raising:
+        raise exc
+    if getattr(_busy, "here", False):
+        return  # a log handler or a metric reader failed while it was told of a fault: end it here
+    _busy.here = True
+    try:
+        _log_fault(place, exc)
+    except Exception:  # there is nowhere left to report to
+        pass
+    try:
+        _count_fault(place)
+    except Exception:
+        pass
+    finally:
+        _busy.here = False
+
+
+def raise_faults(on: bool) -> None:
+    """Let `report_fault` raise what it is given; our own tests switch this on, so that no fault stays unseen.
+
+    Example:
+        >>> raise_faults(False)
+    """
+    global _raising
+    _raising = on
+
+
+def warn_once(key: str, message: str, *args: object) -> None:
+    """Log one WARNING through logger `otelier` per process and *key*; never raises.
+
+    Args:
+        key: Names the warning, not its values; beyond 256 keys nothing more is logged.
+        message: Text with `%` placeholders for *args*. Neither may hold content, secrets or ids of users.
+
+    Example:
+        >>> warn_once("docs.example", "%s gave way to the default.", "OTELIER_EXAMPLE")
+    """
+    mark = object()
+    if len(_warned) >= MAX_LOGGED or _warned.setdefault(key, mark) is not mark:
+        return
+    try:
+        logger.warning(message, *args)
+    except Exception:  # a broken log handler is not the caller's trouble
+        pass
+
+
+def on_reset(callback: Callable[[], object]) -> Callable[[], object]:
+    """Register *callback* to undo a room's process state, and return it, so that it can be a decorator.
+
+    Example:
+        >>> seen = ["alice"]
+        >>> @on_reset
+        ... def forget() -> None:
+        ...     seen.clear()
+    """
+    _resets.append(callback)
+    return callback
+
+
+def run_resets() -> None:
+    """Undo the process state of every room, the youngest registration first; `otelier.testing.reset` calls it.
+
+    Example:
+        >>> run_resets()
+    """
+    for callback in reversed(_resets):
+        callback()
+
+
+def _log_fault(place: str, exc: BaseException) -> None:
+    key = (place, type(exc))
+    mark = object()
+    if len(_logged) >= MAX_LOGGED or _logged.setdefault(key, mark) is not mark:
+        return
+    frames = "".join(traceback.format_tb(exc.__traceback__)).rstrip()
+    logger.error(
+        "otelier failed in %s and went on; faults of this kind are only counted from now on. %s, raised at:\n%s",
+        place,
+        type(exc).__qualname__,
+        frames or "  (no traceback)",
+    )
+
+
+def _count_fault(place: str) -> None:
+    global _counter
+    if _counter is None:
+        from opentelemetry import metrics  # see the module's docstring
+
+        _counter = metrics.get_meter(names.SCOPE).create_counter(
+            names.INTERNAL_ERRORS, unit="{error}", description="Faults of otelier itself, by the place that caught them."
+        )
+    if place not in _places:
+        if len(_places) >= MAX_PLACES:
+            place = OTHER_PLACE
+        else:
+            _places.add(place)
+    _counter.add(1, {names.FAULT_PLACE: place})
+
+
+@on_reset
+def _forget() -> None:
+    global _counter
+    _logged.clear()
+    _places.clear()
+    _warned.clear()
+    _counter = None
