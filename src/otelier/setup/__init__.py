@@ -1,0 +1,10 @@
+"""Switching otelier on and off: the one place that touches providers, patches and other people's processes."""
+
+from __future__ import annotations
+
+from otelier.setup._activation import Activator, activate
+from otelier.setup._ending import flush, shutdown
+from otelier.setup._init import init
+from otelier.setup._resource import ProcessResourceDetector
+
+__all__ = ["Activator", "ProcessResourceDetector", "activate", "flush", "init", "shutdown"]

@@ -1,0 +1,146 @@
+"""Switching otelier on: once per process, by whichever door comes first."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from otelier.fields import carry_into_executors, stop_carrying
+from otelier.identity import name_process
+from otelier.openai import OpenAIInstrumentor
+from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
+from otelier.setup import _providers
+from otelier.signals import on_reset, report_fault
+
+_log = logging.getLogger("otelier")
+lock = threading.RLock()
+_active = False
+
+
+def activate() -> None:
+    """Switch otelier on with what the environment says; later calls do nothing.
+
+    Called by `opentelemetry-instrument` through two entry points, and by `init`. Puts the processors on the
+    global providers, now or when they are set, lets thread pools carry the context, and instruments openai.
+    Nothing that fails here reaches the program; one INFO line says what is active.
+
+    Example:
+        >>> import otelier
+        >>> otelier.activate()
+    """
+    with lock:
+        if _active:
+            return
+        if switched_off():
+            _log.info("otelier is switched off by OTELIER_DISABLED")
+            return
+        _switch_on()
+
+
+def _switch_on() -> None:
+    global _active
+    _active = True
+    _attempt("setup.name", name_process)
+    _attempt("setup.providers", _providers.attach_to_global)
+    if patches_allowed():
+        _attempt("setup.executors", carry_into_executors)
+        _instrument_openai()
+    _log.info("otelier is active: %s", "; ".join(_summary()))
+
+
+def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
+    """Put the processors on the given providers, and let openai's spans and metrics go to them; `None` is skipped."""
+    given = {
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+        "logger_provider": logger_provider,
+    }
+    given = {name: provider for name, provider in given.items() if provider is not None}
+    if not given:
+        return
+    _attempt("setup.providers", lambda: _providers.remember(*given.values()))
+    if tracer_provider is not None:
+        _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
+    if logger_provider is not None:
+        _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
+    _instrument_openai(**given)
+
+
+def _instrument_openai(**given: Any) -> None:
+    if not patches_allowed() or "otelier-openai" in DISABLED_INSTRUMENTATIONS.value():
+        return
+    instrumentor = OpenAIInstrumentor()
+    if given and instrumentor.is_instrumented_by_opentelemetry:
+        _attempt("setup.openai", instrumentor.uninstrument)
+    _attempt("setup.openai", lambda: instrumentor.instrument(skip_dep_check=True, **given))
+
+
+def switch_off() -> None:
+    """Take the patches out again and forget that otelier was switched on; processors stay on their providers."""
+    global _active
+    with lock:
+        _active = False
+        _attempt("setup.providers", _providers.stop_watching)
+        _attempt("setup.executors", stop_carrying)
+        if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
+            _attempt("setup.openai", OpenAIInstrumentor().uninstrument)
+
+
+def is_active() -> bool:
+    """Tell whether otelier is switched on in this process."""
+    return _active
+
+
+def _summary() -> list[str]:
+    provider = trace.get_tracer_provider()
+    spans = "no provider yet, processors follow when one is set"
+    if SDK_DISABLED.value():
+        spans = "OTEL_SDK_DISABLED, only the context works"
+    elif _providers.is_set(provider):
+        spans = f"fields on spans and logs of {type(provider).__qualname__}"
+    openai = "openai instrumented" if OpenAIInstrumentor().is_instrumented_by_opentelemetry else "openai left alone"
+    pools = "thread pools carry the context" if patches_allowed() else "no patches"
+    return [spans, openai, pools]
+
+
+def _attempt(place: str, step: Callable[[], Any]) -> None:
+    """Run one *step* of switching on or off; a failed one costs only itself."""
+    try:
+        step()
+    except Exception as exc:
+        report_fault(place, exc)
+
+
+on_reset(switch_off)
+
+
+class Activator(BaseInstrumentor):
+    """What `opentelemetry-instrument` finds under the name `otelier`.
+
+    Example:
+        >>> Activator().instrumentation_dependencies()
+        ()
+    """
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Call `activate`; also when it was called before, without a warning."""
+        activate()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return nothing: otelier depends on what it needs."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        activate()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        switch_off()
+
+    def uninstrument(self, **kwargs: Any) -> None:
+        """Take the patches out again."""
+        switch_off()

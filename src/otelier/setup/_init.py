@@ -1,0 +1,100 @@
+"""`init()`: the front door for programs that switch otelier on themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from re import Pattern
+
+from opentelemetry._logs import LoggerProvider
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from otelier.errors import SettingError
+from otelier.identity import ProcessIdentity, name_process
+from otelier.settings import DISABLED
+from otelier.setup import _activation, _sdk
+from otelier.signals import report_fault, set_redactions
+
+_log = logging.getLogger("otelier")
+_MAX_NAME_CHARS = 256
+
+
+def init(
+    app: str | None = None,
+    env: str | None = None,
+    *,
+    redact: Iterable[str | Pattern[str] | Callable[[str], str]] = (),
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    logger_provider: LoggerProvider | None = None,
+) -> None:
+    """Switch otelier on and say what this process is called.
+
+    Under `opentelemetry-instrument` otelier is on already, and this only adds the names. Otherwise our processors
+    go onto the providers that are set, now or later. Where none is set and an exporter is configured by the
+    environment (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_EXPORTER`, …), OpenTelemetry's SDK is set up with its
+    distro's defaults; where none is configured nothing global is installed, and one log line says so. A provider
+    that is set is never replaced. Calling it again, in several threads or after a fork, is safe.
+
+    Args:
+        app: Name of the process's own agent: every call is attributed to it that no other agent makes. `None`
+            takes `OTELIER_APP`, else the service's name.
+        env: Deployment environment, such as `production`. `None` takes `OTELIER_ENV`.
+        redact: What to redact besides secrets: patterns, or callables from text to text.
+        tracer_provider: Provider for spans; `None` is the global one.
+        meter_provider: Provider for metrics; `None` is the global one.
+        logger_provider: Provider for logs; `None` is the global one.
+
+    Raises:
+        TypeError: if *app* or *env* is not text.
+        SettingError: if *app* or *env* cannot be used as a name, a pattern of *redact* cannot be read, or an
+            environment variable of ours says something that cannot be read.
+
+    Example:
+        >>> import otelier
+        >>> otelier.init(app="orchestrator", env="production")
+        >>> otelier.get_agent().name
+        'orchestrator'
+    """
+    _check_name("app", app)
+    _check_name("env", env)
+    if DISABLED.value():
+        _activation.activate()  # says that it is switched off
+        return
+    set_redactions(redact)
+    identity = name_process(app=app, env=env)
+    given = {
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+        "logger_provider": logger_provider,
+    }
+    with _activation.lock:
+        if not any(provider is not None for provider in given.values()):
+            _attempt_sdk(identity)
+        _activation.activate()
+        _activation.use(**given)
+
+
+def _attempt_sdk(identity: ProcessIdentity) -> None:
+    try:
+        if not _sdk.set_up(identity) and not _sdk.is_set_up():
+            _log.info(
+                "No OpenTelemetry provider is set and no exporter is configured: otelier records nothing until a "
+                "provider is set. Set OTEL_EXPORTER_OTLP_ENDPOINT before init(), or run under opentelemetry-instrument."
+            )
+    except Exception as exc:
+        report_fault("setup.sdk", exc)
+
+
+def _check_name(argument: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"init({argument}=) must be a `str` or `None`, not a {type(value).__name__}: it is sent as text.")
+    if not value.strip() or len(value) > _MAX_NAME_CHARS or not value.isprintable():
+        raise SettingError(
+            f"Cannot name the process by init({argument}={value[:64]!r}): every signal would carry it. "
+            f"Pass 1 to {_MAX_NAME_CHARS} printable characters.",
+            setting=argument,
+        )

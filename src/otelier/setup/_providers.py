@@ -1,0 +1,137 @@
+"""Putting our processors on providers: those that are there, and those that are set later."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from opentelemetry import _logs, trace
+from opentelemetry._logs import _internal as logs_internal
+
+from otelier.processors import AgentSpanProcessor, ContextLogProcessor
+from otelier.signals import on_reset, report_fault, warn_once
+
+_attached: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Providers that have our processor."""
+_known: list[weakref.ref[Any]] = []
+"""Providers that `init` was given, besides the global ones; for `flush`."""
+
+
+def is_set(provider: object) -> bool:
+    """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
+    return not isinstance(provider, (trace.ProxyTracerProvider, logs_internal.ProxyLoggerProvider))
+
+
+def attach_spans(provider: Any) -> bool:
+    """Put an `AgentSpanProcessor` on *provider*, once; `False` when it takes none."""
+    if not is_set(provider):
+        return False
+    if provider in _attached:
+        return True
+    add = getattr(provider, "add_span_processor", None)
+    if add is None:
+        if not isinstance(provider, trace.NoOpTracerProvider):
+            warn_once(
+                "setup.no_span_processor",
+                "The tracer provider %s takes no span processors: spans of other instrumentations will not carry the "
+                "fields; those open at set_context() and otelier's own do. Use OpenTelemetry's SDK provider.",
+                type(provider).__qualname__,
+            )
+        return False
+    add(AgentSpanProcessor())
+    _attached.add(provider)
+    return True
+
+
+def attach_logs(provider: Any) -> bool:
+    """Put a `ContextLogProcessor` before the processors of *provider*, once; `False` when it takes none."""
+    if not is_set(provider):
+        return False
+    if provider in _attached:
+        return True
+    add = getattr(provider, "add_log_record_processor", None)
+    if add is None:
+        return False
+    processor = ContextLogProcessor()
+    # A processor that exports at once must come after ours, and the SDK only appends.
+    try:
+        chain = provider._multi_log_record_processor
+        with chain._lock:
+            chain._log_record_processors = (processor, *chain._log_record_processors)
+    except AttributeError:
+        add(processor)
+    _attached.add(provider)
+    return True
+
+
+def remember(*providers: object) -> None:
+    """Keep *providers* in mind for `flush`; `None` is skipped."""
+    for provider in providers:
+        if provider is not None and all(known() is not provider for known in _known):
+            _known.append(weakref.ref(provider))
+
+
+def known_providers() -> list[Any]:
+    """Return every provider that may hold something of ours, each once: the global ones and those given."""
+    # Imported here: metrics are only of interest at the end of a process.
+    from opentelemetry import metrics
+
+    candidates = [
+        trace.get_tracer_provider(),
+        metrics.get_meter_provider(),
+        _logs.get_logger_provider(),
+        *(known() for known in _known),
+    ]
+    unique = {id(provider): provider for provider in candidates if provider is not None}
+    return list(unique.values())
+
+
+class _Watch:
+    """A patch that calls *attach* whenever a global provider is set through *module*."""
+
+    def __init__(self, module: ModuleType, kind: str, attach: Callable[[Any], bool], current: Callable[[], Any]) -> None:
+        self._module = module
+        # The private function serves callers who imported the public one before us.
+        private = f"_set_{kind}_provider"
+        self._name = private if hasattr(module, private) else private.removeprefix("_")
+        self._original = original = getattr(module, self._name)
+
+        @functools.wraps(original)
+        def set_and_attach(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            try:
+                attach(current())
+            except Exception as exc:
+                report_fault("setup.late_provider", exc)
+            return result
+
+        self._patched = set_and_attach
+        setattr(module, self._name, set_and_attach)
+
+    def remove(self) -> None:
+        """Take the patch out again, unless somebody has patched above it."""
+        if getattr(self._module, self._name) is self._patched:
+            setattr(self._module, self._name, self._original)
+
+
+_watches: list[_Watch] = []
+
+
+def attach_to_global() -> None:
+    """Put our processors on the global providers that are set, and on those that are set later."""
+    attach_spans(trace.get_tracer_provider())
+    attach_logs(_logs.get_logger_provider())
+    if not _watches:
+        _watches.append(_Watch(trace, "tracer", attach_spans, trace.get_tracer_provider))
+        _watches.append(_Watch(logs_internal, "logger", attach_logs, _logs.get_logger_provider))
+
+
+@on_reset
+def stop_watching() -> None:
+    """Leave providers that are set later alone, and forget those that `init` was given."""
+    while _watches:
+        _watches.pop().remove()
+    _known.clear()

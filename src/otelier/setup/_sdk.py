@@ -1,0 +1,48 @@
+"""Setting OpenTelemetry's SDK up where nobody has, as its own distro would."""
+
+from __future__ import annotations
+
+import os
+
+from opentelemetry import trace
+from opentelemetry.distro import OpenTelemetryConfigurator, OpenTelemetryDistro
+
+from otelier.identity import ProcessIdentity
+from otelier.setup._providers import is_set
+from otelier.setup._resource import process_attributes
+
+_ENDPOINTS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+)
+_EXPORTERS = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
+_CONFIG_FILE = "OTEL_CONFIG_FILE"
+
+
+def exporter_is_configured() -> bool:
+    """Tell whether the environment says where signals go."""
+    named = any(os.environ.get(name, "").strip().lower() not in ("", "none") for name in _EXPORTERS)
+    return named or any(os.environ.get(name, "").strip() for name in (*_ENDPOINTS, _CONFIG_FILE))
+
+
+def is_set_up() -> bool:
+    """Tell whether a tracer provider is set."""
+    return is_set(trace.get_tracer_provider())
+
+
+def set_up(identity: ProcessIdentity) -> bool:
+    """Set the SDK up with the distro's defaults if no provider is set and an exporter is configured.
+
+    Returns:
+        Whether it did.
+    """
+    if is_set_up() or not exporter_is_configured():
+        return False
+    OpenTelemetryDistro().configure()
+    # A configuration file speaks for itself, and the configurator warns about anything beside it.
+    from_file = bool(os.environ.get(_CONFIG_FILE))
+    given = {} if from_file else {"resource_attributes": process_attributes(identity)}
+    OpenTelemetryConfigurator().configure(**given)
+    return is_set_up()
