@@ -76,6 +76,13 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
+def _content_mode(text: str) -> str:
+    mode = text.upper()
+    if mode in ("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"):
+        return mode
+    raise ValueError("it must be `NO_CONTENT`, `SPAN_ONLY`, `EVENT_ONLY` or `SPAN_AND_EVENT`")
+
+
 APP: Setting[str | None] = Setting(
     variable="OTELIER_APP",
     parse=_text,
@@ -117,6 +124,13 @@ DISABLED_INSTRUMENTATIONS: Setting[frozenset[str]] = Setting(
     default=frozenset(),
     kind="names, comma-separated",
     meaning="Instrumentations not to switch on: `otelier` (all our patches), `otelier-openai`, or `*`.",
+)
+CAPTURE_CONTENT: Setting[str] = Setting(
+    variable="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+    parse=_content_mode,
+    default="NO_CONTENT",
+    kind="`NO_CONTENT`, `SPAN_ONLY`, `EVENT_ONLY` or `SPAN_AND_EVENT`",
+    meaning="Where prompts, answers and tool arguments may be recorded, with secrets redacted.",
 )
 
 
