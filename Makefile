@@ -1,0 +1,92 @@
+# Every target sets up what it needs. The only tools asked for are make and a Python of 3.10 or newer:
+# `make demo PYTHON=python3.12` picks one. Downloads come from the package index that pip and uv are set to.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.otelier-synced
+
+# uv must neither look for another interpreter nor work in an environment that happens to be active.
+unexport VIRTUAL_ENV
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name line; do \
+		printf '  make %-9s %s\n' "$$name" "$$line"; done
+
+.PHONY: setup
+setup: $(STAMP) ## make the virtual environment, exactly as locked
+
+$(BIN)/uv:
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version 2>&1) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "otelier needs Python 3.10 or newer: name one with 'make PYTHON=python3.12'." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet 'uv>=0.9'
+
+$(STAMP): $(BIN)/uv pyproject.toml uv.lock
+	@$(BIN)/uv sync --frozen --quiet
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## show it working: two tenants, two agents, their trace and tables
+	@$(BIN)/otelier demo
+
+.PHONY: test
+test: $(STAMP) ## run the tests, and every example in docs and docstrings
+	@$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: slow
+slow: $(STAMP) ## run the tests that start servers and workers
+	@$(BIN)/python -m pytest -m slow
+
+.PHONY: lint
+lint: $(STAMP) ## check style, format, and that the lock is current
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/uv lock --check --quiet
+
+.PHONY: fix
+fix: $(STAMP) ## mend style and format, write the generated pages
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/python scripts/make_reference.py
+
+.PHONY: types
+types: $(STAMP) ## check types: pyright strict on src, mypy strict on typing_tests
+	@$(BIN)/pyright
+	@$(BIN)/mypy
+
+.PHONY: docs
+docs: $(STAMP) ## run the examples of docs, README and docstrings
+	@$(BIN)/python -m pytest docs src README.md CONTRIBUTING.md tests/test_docs.py
+
+.PHONY: examples
+examples: $(STAMP) ## run the programs in examples/
+	@$(BIN)/python -m pytest tests/examples
+
+.PHONY: bench
+bench: $(STAMP) ## measure what otelier costs
+	@$(BIN)/python -m benchmarks
+
+.PHONY: minimal
+minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads
+	@scripts/minimal.sh $(BIN)
+
+.PHONY: floor
+floor: $(STAMP) ## run the tests on the oldest releases that pyproject.toml allows
+	@scripts/floor.sh $(BIN)
+
+.PHONY: matrix
+matrix: $(STAMP) ## run the tests on every Python from 3.10 to 3.14 that is at hand
+	@scripts/matrix.sh $(BIN)
+
+.PHONY: check
+check: test lint types minimal floor slow ## all that CI runs
+
+.PHONY: clean
+clean: ## remove what was built, the virtual environments too
+	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .envs
