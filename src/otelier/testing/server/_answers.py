@@ -1,0 +1,140 @@
+"""From a request to the bytes that answer it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from otelier.testing import _loopback
+from otelier.testing.server import _chat, _embeddings, _responses
+from otelier.testing.server._exchanges import exact
+from otelier.testing.server._replies import BreakMode, Reply, failure
+from otelier.testing.server._requests import Json, OpenAIRequest
+from otelier.testing.server._turns import Ids, turn
+
+CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
+EMBEDDINGS = "/v1/embeddings"
+UNKNOWN_MODEL = "this-model-does-not-exist"
+
+_JSON = {"content-type": "application/json"}
+_HTML = {"content-type": "text/html; charset=utf-8"}
+_SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+_PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>proxy</body></html>\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    frames: tuple[bytes, ...] | None = None
+    """Server-sent events; `None` for an answer in one piece."""
+    drops: bool = False
+    """Whether the connection breaks after the last frame."""
+    stored: Json | None = None
+    """A response that can be fetched again."""
+
+
+def read(received: _loopback.Received) -> tuple[OpenAIRequest, Reply | None]:
+    """Return the request, and the error it deserves when its body is no JSON object."""
+    fault: Reply | None = None
+    body: Any = None
+    if received.body:
+        try:
+            body = json.loads(received.body)
+        except ValueError:
+            fault = failure(400, message="We could not parse the JSON body of your request.")
+    if body is not None and not isinstance(body, dict):
+        body, fault = None, failure(400, message="The body of your request must be a JSON object.")
+    if received.method == "GET" and "stream=true" in received.query:
+        body = {"stream": True}
+    request = OpenAIRequest(
+        method=received.method, path=received.path, headers=received.headers, body=cast("Json | None", body)
+    )
+    return request, fault
+
+
+def answer(request: OpenAIRequest, reply: Reply | None, ids: Ids, stored: Json | None) -> Answer:
+    """Return the answer: *reply*'s, else the recorded one, else a recorded one adapted to the request."""
+    headers = {"x-request-id": ids.next("req_", 32), "openai-version": "2020-10-01", **(reply.headers if reply else {})}
+    if reply is not None and (reply.html or reply.body is not None):
+        return _whole(reply.status, headers, _PAGE.format(reply.status) if reply.html else reply.body)
+    if reply is not None and reply.events is not None:
+        return _stream(headers, [{"data": event} for event in reply.events], reply.break_mode, reply.break_after)
+    if reply is None and (found := exact(request.method, request.path, request.body)):
+        if found.body is None:
+            return _stream({**headers, **found.headers}, list(found.events), None, 0)
+        kept = found.body if request.path == RESPONSES else None
+        return _whole(found.status, {**headers, **found.headers}, found.body, stored=kept)
+    return _adapted(request, reply or Reply(), ids, stored, headers)
+
+
+def _adapted(request: OpenAIRequest, reply: Reply, ids: Ids, stored: Json | None, headers: dict[str, str]) -> Answer:
+    if request.method == "GET" and request.path.startswith(RESPONSES + "/"):
+        if stored is None:
+            return _error(404, f"Response with id {request.path.rpartition('/')[2]!r} not found.", ids)
+        if request.stream:
+            return _stream(headers, _responses.events(stored), reply.break_mode, reply.break_after)
+        return _whole(200, headers, stored)
+    if request.method != "POST" or request.path not in (CHAT, RESPONSES, EMBEDDINGS):
+        return _error(404, f"Invalid URL ({request.method} {request.path})", ids)
+    if not request.model:
+        return _error(400, "You must provide a model parameter.", ids)
+    if request.model == UNKNOWN_MODEL:
+        return _error(404, f"The model `{request.model}` does not exist or you do not have access to it.", ids)
+    said = turn(request, reply, ids)
+    if request.path == EMBEDDINGS:
+        return _whole(200, headers, _embeddings.body(request, said))
+    if request.path == RESPONSES:
+        body = _responses.body(request, said)
+        kept = None if request.asked.get("store") is False else body
+        if request.stream:
+            return _stream(headers, _responses.events(body), reply.break_mode, reply.break_after, stored=kept)
+        return _whole(200, headers, body, stored=kept)
+    if request.stream:
+        return _stream(headers, _chat.events(request, said), reply.break_mode, reply.break_after)
+    return _whole(200, headers, _chat.body(request, said))
+
+
+def _error(status: int, message: str, ids: Ids) -> Answer:
+    return _whole(status, {"x-request-id": ids.next("req_", 32)}, failure(status, message=message).body)
+
+
+def _whole(status: int, headers: Mapping[str, str], body: Any, *, stored: Json | None = None) -> Answer:
+    text = body if isinstance(body, str) else json.dumps(body)
+    kind = _HTML if text.startswith("<") else _JSON
+    return Answer(status=status, headers={**kind, **headers}, body=text.encode(), stored=stored)
+
+
+def _stream(
+    headers: Mapping[str, str], events: list[Json], mode: BreakMode | None, after: int, *, stored: Json | None = None
+) -> Answer:
+    named = any("event" in event for event in events)
+    if mode is not None:
+        del events[after:]
+    if mode == "invalid_json":
+        events.append({**({"event": "response.output_text.delta"} if named else {}), "data": '{"broken": '})
+    if mode == "error":
+        events.append(_error_event(named, after))
+    frames = tuple(_frame(event) for event in events)
+    return Answer(status=200, headers={**_SSE, **headers}, frames=frames, drops=mode == "drop", stored=stored)
+
+
+def _error_event(named: bool, number: int) -> Json:
+    """Return the event that says the stream failed: one shape for Responses, another for chat."""
+    error: Json = failure(500).body["error"]
+    if named:
+        data = {"type": "error", "code": "server_error", "message": error["message"], "param": None}
+        return {"event": "error", "data": {**data, "sequence_number": number}}
+    return {"data": {"error": error}}
+
+
+def _frame(event: Json) -> bytes:
+    data = event["data"] if isinstance(event["data"], str) else json.dumps(event["data"], separators=(",", ":"))
+    head = f"event: {event['event']}\n" if "event" in event else ""
+    return f"{head}data: {data}\n\n".encode()

@@ -1,0 +1,87 @@
+"""What the server received: one request, read as far as its answer depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAIRequest:
+    """One request that `OpenAIServer` received.
+
+    Example:
+        >>> request = OpenAIRequest(method="POST", path="/v1/chat/completions", headers={}, body={
+        ...     "model": "gpt-4.1", "messages": [{"role": "user", "content": "Hello"}]})
+        >>> request.model, request.prompt, request.stream
+        ('gpt-4.1', 'Hello', False)
+    """
+
+    method: str
+    """HTTP method."""
+    path: str
+    """Path without the query, such as `/v1/chat/completions`."""
+    headers: Mapping[str, str]
+    """Headers by lower-case name."""
+    body: Json | None
+    """The parsed JSON body; `None` without one."""
+
+    @property
+    def model(self) -> str:
+        """Model asked for; empty when none was named."""
+        return str(self.asked.get("model") or "")
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer shall be streamed."""
+        return bool(self.asked.get("stream"))
+
+    @property
+    def prompt(self) -> str:
+        """Text of the last message or input."""
+        return text_of(self.messages[-1]) if self.messages else ""
+
+    @property
+    def instructions(self) -> str:
+        """Texts of `instructions` and of all system and developer messages, one per line."""
+        said = (message for message in self.messages if _field(message, "role") in ("system", "developer"))
+        return "\n".join(filter(None, [text_of(self.asked.get("instructions")), *map(text_of, said)]))
+
+    @property
+    def messages(self) -> list[Any]:
+        """Messages or input items in their order; a lone text is a list of one."""
+        said: Any = self.asked.get("messages") or self.asked.get("input") or []
+        return cast("list[Any]", said) if isinstance(said, list) else [said]
+
+    @property
+    def asked(self) -> Json:
+        """The body, empty when there is none."""
+        return self.body or {}
+
+    @property
+    def answers_tool(self) -> bool:
+        """Whether the last message is what a tool gave back."""
+        last = self.messages[-1] if self.messages else None
+        return _field(last, "role") == "tool" or str(_field(last, "type") or "").endswith("_call_output")
+
+
+def text_of(message: Any) -> str:
+    """Return the text of a message, content part or plain string; other parts say nothing."""
+    if isinstance(message, str):
+        return message
+    if isinstance(message, list):
+        return " ".join(filter(None, map(text_of, cast("list[Any]", message))))
+    return text_of(_field(message, "content") or _field(message, "text") or _field(message, "output") or [])
+
+
+def part(of: Json, name: str) -> Json:
+    """Return the object that stands under *name*; empty when there is none."""
+    found: Any = of.get(name)
+    return cast("Json", found) if isinstance(found, dict) else {}
+
+
+def _field(message: Any, name: str) -> Any:
+    return cast("Json", message).get(name) if isinstance(message, dict) else None

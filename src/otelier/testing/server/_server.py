@@ -1,0 +1,234 @@
+"""The server itself: takes a request, decides what answers it, and sends that."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from otelier.testing import _loopback
+from otelier.testing.server import _answers
+from otelier.testing.server._answers import Answer
+from otelier.testing.server._replies import BreakMode, Reply, ReplyQueue, failure, for_model
+from otelier.testing.server._requests import OpenAIRequest
+from otelier.testing.server._turns import Ids
+
+When = Callable[[OpenAIRequest], bool]
+
+REMEMBERED = 1000
+
+
+class OpenAIServer(_loopback.LoopbackServer):
+    """A local server that speaks the OpenAI API over real HTTP, for tests and demonstrations.
+
+    It answers `POST /v1/chat/completions`, `/v1/responses` and `/v1/embeddings`, streamed and not, and
+    `GET /v1/responses/{id}`. A request that was recorded gets the recorded answer word for word: same endpoint,
+    model, last message, tools and stream options. Any other gets a recorded answer adapted to it: its model, an id
+    of its own, a text that suits the prompt, a call of an offered tool with arguments that fit its schema, JSON that
+    fits a response format. The same requests get the same answers in every run.
+
+    Faults are asked for by `fail` and `break_stream`, or by the name of the model:
+
+    | model | answer |
+    |---|---|
+    | `error-400`, `error-401`, `error-429`, `error-500`, … | that status, with the API's own error body |
+    | `slow-250` | the usual answer after 250 ms |
+    | `html` | a page of HTML with status 200, as a captive proxy sends it |
+    | `stream-drop` | a stream whose connection breaks after two events |
+    | `stream-invalid-json` | a stream whose third event is no JSON |
+    | `stream-error` | a stream whose third event is an error |
+
+    Args:
+        port: Port on 127.0.0.1. 0 takes a free one.
+        delay_s: Seconds before each answer, or several that requests share out among themselves: which one a request
+            waits depends on its body and on how often it came, so percentiles are the same in each run.
+        chunk_delay_s: Seconds before each event of a stream.
+
+    Example:
+        >>> import openai
+        >>> from otelier.testing import OpenAIServer
+        >>> with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="test") as client:
+        ...     answer = client.chat.completions.create(
+        ...         model="gpt-4o-mini", messages=[{"role": "user", "content": "Say this is a test"}])
+        ...     print(answer.choices[0].message.content, len(server.requests))
+        This is a test. 1
+    """
+
+    def __init__(
+        self, *, port: int = 0, delay_s: float | Sequence[float] = 0.0, chunk_delay_s: float = 0.0
+    ) -> None:  # fmt: skip
+        super().__init__(port=port)
+        self._delays_s = (float(delay_s),) if isinstance(delay_s, (int, float)) else tuple(delay_s)
+        self._chunk_delay_s = chunk_delay_s
+        self._queue = ReplyQueue()
+        self._guard = threading.Lock()
+        self._requests: deque[OpenAIRequest] = deque(maxlen=REMEMBERED)
+        self._seen: OrderedDict[int, int] = OrderedDict()
+        self._responses: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client takes as `base_url`, or `OPENAI_BASE_URL`."""
+        return f"{self.url}/v1"
+
+    @property
+    def requests(self) -> tuple[OpenAIRequest, ...]:
+        """The last 1,000 requests, oldest first."""
+        with self._guard:
+            return tuple(self._requests)
+
+    def reply(
+        self,
+        text: str | None = None,
+        *,
+        tool_calls: Sequence[tuple[str, Any]] = (),
+        usage: Mapping[str, int] | None = None,
+        finish_reason: str | None = None,
+        model: str | None = None,
+        body: Any = None,
+        events: Sequence[Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        delay_s: float | None = None,
+        chunk_delay_s: float | None = None,
+        when: When | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """Answer the next request that fits with what is given here; replies are used in the order they were given.
+
+        Args:
+            text: What the model says. `None` without `tool_calls` says what would be said anyway.
+            tool_calls: Name and arguments of each call. Arguments are JSON values, or text that is sent as it is.
+            usage: `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`; what is missing is estimated.
+            finish_reason: As chat completions word it. `None` is `stop`, or `tool_calls`.
+            model: Model that answers. `None` is the one asked for.
+            body: The whole answer as JSON or text, for a request that is not streamed.
+            events: The whole stream: JSON values, or texts to stand behind `data: `.
+            headers: Headers besides the usual ones.
+            delay_s: Seconds before the answer. `None` is the server's own delay.
+            chunk_delay_s: Seconds before each event of a stream. `None` is the server's own delay.
+            when: Takes an `OpenAIRequest` and says whether this reply fits. `None` fits every request.
+            times: How often it answers. `None` is always.
+
+        Raises:
+            ValueError: if `usage` has an unknown key, or `times` is below 1.
+        """
+        given = Reply(
+            text=text, tool_calls=tuple(tool_calls), usage=usage, finish_reason=finish_reason, model=model, body=body,
+            events=events, headers=dict(headers or {}), delay_s=delay_s, chunk_delay_s=chunk_delay_s,
+        )  # fmt: skip
+        self._queue.add(given, when, times)
+
+    def fail(
+        self,
+        status: int = 500,
+        *,
+        message: str | None = None,
+        code: str | None = None,
+        html: bool = False,
+        headers: Mapping[str, str] | None = None,
+        delay_s: float | None = None,
+        when: When | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """Answer the next request that fits with an error.
+
+        The client of openai tries 429 and 5xx again, twice by default: `times=None` makes it give up in the end.
+
+        Args:
+            status: HTTP status.
+            message: What the error says. `None` is what the API says.
+            code: Code of the error. `None` is what the API gives.
+            html: Send a page of HTML, as a proxy in between does, and not the API's error body.
+            headers: Headers besides the usual ones.
+            delay_s: Seconds before the answer. `None` is the server's own delay.
+            when: Takes an `OpenAIRequest` and says whether this error fits. `None` fits every request.
+            times: How often it answers. `None` is always.
+        """
+        given = failure(status, message=message, code=code, html=html, headers=headers, delay_s=delay_s)
+        self._queue.add(given, when, times)
+
+    def break_stream(
+        self,
+        mode: BreakMode = "drop",
+        *,
+        after: int = 2,
+        text: str | None = None,
+        when: When | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """Break the next streamed answer that fits.
+
+        Args:
+            mode: `drop` breaks the connection, `invalid_json` sends an event that is no JSON, `error` an error event.
+            after: Events that are sent before.
+            text: What the model would have said.
+            when: Takes an `OpenAIRequest` and says whether this fits. `None` fits every streamed request.
+            times: How often it answers. `None` is always.
+        """
+
+        def fits(request: OpenAIRequest) -> bool:
+            return request.stream and (when is None or when(request))
+
+        self._queue.add(Reply(text=text, break_mode=mode, break_after=after), fits, times)
+
+    def clear(self) -> None:
+        """Forget the requests and the replies that were not used."""
+        self._queue.clear()
+        with self._guard:
+            self._requests.clear()
+            self._seen.clear()
+            self._responses.clear()
+
+    def answer(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
+        """Answer one request; runs in the connection's thread."""
+        request, fault = _answers.read(received)
+        with self._guard:
+            self._requests.append(request)
+        key, turn_number = self._count(received)
+        delay_s = self._delays_s[(key + turn_number) % len(self._delays_s)]
+        try:
+            reply = fault or self._queue.take(request) or for_model(request.model)
+            answer = _answers.answer(request, reply, Ids(f"{key}/{turn_number}"), self._stored(request.path))
+        except Exception as exc:  # of the test's own `when`, or of a body no client would send
+            _loopback.log.exception("%s cannot answer %s %s", type(self).__name__, request.method, request.path)
+            reply = failure(500, message=f"OpenAIServer cannot answer: {type(exc).__name__}: {exc}")
+            answer = _answers.answer(request, reply, Ids(f"{key}"), None)
+        self._remember(answer)
+        given = reply or Reply()
+        self._stopping.wait(delay_s if given.delay_s is None else given.delay_s)
+        self._send(exchange, answer, self._chunk_delay_s if given.chunk_delay_s is None else given.chunk_delay_s)
+
+    def _send(self, exchange: _loopback.Exchange, answer: Answer, chunk_delay_s: float) -> None:
+        if answer.frames is None:
+            exchange.send(answer.status, answer.headers, answer.body)
+            return
+        exchange.start_stream(answer.headers)
+        for frame in answer.frames:
+            self._stopping.wait(chunk_delay_s)
+            exchange.send_chunk(frame)
+        if answer.drops:
+            exchange.drop()
+        exchange.send_chunk(b"")
+
+    def _count(self, received: _loopback.Received) -> tuple[int, int]:
+        """Return a number for what was asked, and how often that came before."""
+        key = zlib.crc32(received.path.encode() + received.body)
+        with self._guard:
+            number = self._seen.pop(key, 0)
+            self._seen[key] = number + 1
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+        return key, number
+
+    def _remember(self, answer: Answer) -> None:
+        if answer.stored is not None:
+            with self._guard:
+                self._responses[answer.stored["id"]] = answer.stored
+                if len(self._responses) > REMEMBERED:
+                    self._responses.popitem(last=False)
+
+    def _stored(self, path: str) -> dict[str, Any] | None:
+        with self._guard:
+            return self._responses.get(path.rpartition("/")[2])
