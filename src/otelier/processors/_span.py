@@ -68,7 +68,7 @@ class AgentSpanProcessor(SpanProcessor):
             attributes = state.gen_ai_attributes() if is_gen_ai else state.attributes
             if mark is None or is_gen_ai:
                 attributes = self._process.added(attributes, span)
-            if started and not started.keys().isdisjoint(attributes):
+            if started and not started.keys().isdisjoint(attributes.keys()):
                 attributes = without_present(attributes, started)
             if attributes:
                 span.set_attributes(attributes)
