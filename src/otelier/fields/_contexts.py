@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.context import Context
 
 from otelier.fields._births import handed_down
-from otelier.fields._slots import BAGGAGE, FIELDS, SPAN, FieldText
+from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
 from otelier.fields._state import Changes, State
 
 
@@ -22,6 +22,15 @@ def with_state(current: Context, state: State) -> Context:
     """Return *current* with *state* in force."""
     bag: Any = current.get(BAGGAGE)
     return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state})
+
+
+def without_state(current: Context) -> Context:
+    """Return *current* as if nothing of ours had ever been set in it."""
+    rest = {key: value for key, value in current.items() if key not in (FIELDS, BLOCK)}
+    bag: Any = rest.get(BAGGAGE)
+    if bag:
+        rest[BAGGAGE] = not_ours(bag)
+    return Context(rest)
 
 
 def merged(bag: Mapping[str, object], state: State) -> Mapping[str, object]:

@@ -8,11 +8,11 @@ from opentelemetry.context import Context, attach, get_current
 
 from otelier.fields._births import born_state, stamp_late
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import state_in, with_state
+from otelier.fields._contexts import state_in, with_state, without_state
 from otelier.fields._slots import FIELDS, SPAN
 from otelier.fields._state import UNCHANGED, UNSET, State
 from otelier.identity import AgentIdentity
-from otelier.signals import report_fault
+from otelier.signals import on_reset, report_fault
 
 
 def set_context(
@@ -114,3 +114,8 @@ def get_agent() -> AgentIdentity:
 def state_of(context: Context | None = None) -> State:
     """Return the state that a span born in *context* gets; `None` is the current context."""
     return born_state(get_current() if context is None else context) or UNSET
+
+
+@on_reset
+def _forget_here() -> None:
+    attach(without_state(get_current()))
