@@ -9,6 +9,8 @@ STAMP := $(VENV)/.otelier-synced
 unexport VIRTUAL_ENV
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
+# The certificates that pip trusts.
+export UV_SYSTEM_CERTS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -25,7 +27,7 @@ $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "otelier needs Python 3.10 or newer: name one with 'make PYTHON=python3.12'." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet 'uv>=0.9'
+	@$(BIN)/python -m pip install --quiet 'uv>=0.11'
 
 $(STAMP): $(BIN)/uv pyproject.toml uv.lock
 	@$(BIN)/uv sync --frozen --quiet

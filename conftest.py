@@ -1,0 +1,153 @@
+"""What holds for every test and for every example in docs and docstrings.
+
+No connection leaves the machine, nothing is set when a test starts, faults of otelier are raised instead of being
+logged, and OpenTelemetry never logs that a token was used in a "different Context".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.context import Context, attach, detach
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+from otelier.signals import raise_faults, run_resets
+from otelier.testing import OpenAIServer
+
+ROOT = Path(__file__).parent
+
+
+# --- the network -----------------------------------------------------------------------------------------------
+def _stays_here(address: Any) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a unix socket
+    try:
+        return ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:
+        return address[0] == "localhost"
+
+
+def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if not _stays_here(address):
+            pytest.fail(
+                f"A test connects to {address!r}; only this machine is allowed. Use `otelier.testing`'s servers."
+            )
+        return connect(self, address)
+
+    return guarded
+
+
+@pytest.fixture(autouse=True, scope="session")
+def network_off() -> Iterator[None]:
+    """Refuse connections to other machines; what C code such as gRPC opens by itself is not seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+        yield
+
+
+# --- a clean start ---------------------------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer's shell says about telemetry and models is not part of a test."""
+    for variable in list(os.environ):
+        if variable.startswith(("OTEL_", "OTELIER_", "OPENAI_")):
+            monkeypatch.delenv(variable)
+
+
+@pytest.fixture(autouse=True)
+def empty_context() -> Iterator[None]:
+    """Each test starts with nothing set, leaves nothing behind, and sees every fault of ours."""
+    run_resets()
+    raise_faults(True)
+    token = attach(Context())
+    yield
+    detach(token)
+    raise_faults(False)
+    run_resets()
+
+
+class _Detaches(logging.Handler):
+    """Keeps the records that tell of a token used in another context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cause = record.exc_info[1] if record.exc_info else None
+        if "different Context" in record.getMessage() or "different Context" in str(cause):
+            self.records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def foreign_detaches() -> Iterator[list[logging.LogRecord]]:
+    """Fail a test in which anything logged "different Context"; one that means it empties the list."""
+    handler = _Detaches()
+    loggers = [logging.getLogger(), logging.getLogger("opentelemetry.context")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield handler.records
+    for logger in loggers:
+        logger.removeHandler(handler)
+    assert [record.getMessage() for record in handler.records] == []
+
+
+# --- docs as tests ---------------------------------------------------------------------------------------------
+def _open_document(namespace: dict[str, Any]) -> None:
+    """Give a document a context, an environment and a model of its own; its blocks share them."""
+    stack = namespace["_stack"] = ExitStack()
+    run_resets()
+    raise_faults(True)
+    stack.callback(run_resets)
+    stack.callback(raise_faults, False)
+    stack.callback(detach, attach(Context()))
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    server = stack.enter_context(OpenAIServer())
+    patch.setenv("OPENAI_BASE_URL", server.base_url)
+    patch.setenv("OPENAI_API_KEY", "sk-none")
+
+
+def _close_document(namespace: dict[str, Any]) -> None:
+    namespace.pop("_stack").close()
+
+
+def _check_shell(example: Example) -> None:
+    """Look at a shell block without running it: it parses, and our commands and files in it exist."""
+    commands = "\n".join(line.removeprefix("$ ") for line in example.parsed.splitlines())
+    parsed = subprocess.run(["bash", "-n"], input=commands, capture_output=True, text=True, check=False)
+    assert parsed.returncode == 0, parsed.stderr
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", commands)) <= targets
+    for path in re.findall(r"(?<![\w./-])(?:scripts|examples|docs|collector-config)/[\w./-]+", commands):
+        assert (ROOT / path).exists(), path
+
+
+_pages = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("shell", _check_shell)],
+    patterns=["docs/*.md", "docs/**/*.md", "README.md", "CONTRIBUTING.md"],
+    setup=_open_document,
+    teardown=_close_document,
+    fixtures=["network_off", "foreign_detaches"],
+)
+_docstrings = Sybil(
+    parsers=[DocTestParser()],
+    patterns=["src/**/*.py"],
+    setup=_open_document,
+    teardown=_close_document,
+    fixtures=["network_off", "foreign_detaches"],
+)
+pytest_collect_file = (_pages + _docstrings).pytest()

@@ -1,0 +1,117 @@
+"""What may be used: `__all__` of the package and of every room."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import otelier
+
+ROOMS = sorted(name for _, name, is_package in pkgutil.iter_modules(otelier.__path__) if is_package)
+GROUND = sorted(name for _, name, is_package in pkgutil.iter_modules(otelier.__path__) if not is_package)
+each_room = pytest.mark.parametrize("room", ["otelier", *(f"otelier.{name}" for name in ROOMS)])
+
+
+@each_room
+def test_all_is_sorted(room):
+    """`__all__` reads like an index: constants, classes, functions, each in order."""
+    names = importlib.import_module(room).__all__
+    assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert len(names) == len(set(names))
+
+
+@each_room
+def test_all_is_what_is_visible(room):
+    """Each name of `__all__` is there, and nothing public is there that it leaves out."""
+    module = importlib.import_module(room)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    visible = {name for name in dir(module) if not name.startswith("_") and name != "annotations"}
+    assert {name for name in visible - set(module.__all__) if not inspect.ismodule(getattr(module, name))} == set()
+
+
+def test_no_public_name_hides_a_room():
+    """No public function shares its name with a room: `otelier.context()` lives in `fields`."""
+    taken = {name for name in otelier.__all__ if not inspect.ismodule(getattr(otelier, name))}
+    assert taken.isdisjoint(ROOMS + GROUND)
+
+
+@each_room
+def test_public_names_are_documented(room):
+    """Whatever `__all__` promises says what it does; what a user calls from the front door also shows an example."""
+    module = importlib.import_module(room)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.ismodule(value) or inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, f"{room}.{name} has no docstring"
+        if room == "otelier" and inspect.isfunction(value):
+            assert "Example:" in value.__doc__, f"{room}.{name} shows no example"
+
+
+def test_a_name_is_looked_up_once():
+    """The lazy front door keeps what it found, so that later uses cost nothing extra."""
+    vars(otelier).pop("set_context", None)
+    found = otelier.set_context
+    assert vars(otelier)["set_context"] is found
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """A name that is not there fails as in any module, so that `hasattr` and `from … import` work."""
+    assert not hasattr(otelier, "no_such_name")
+    assert sorted(dir(otelier)) == sorted(otelier.__all__)
+
+
+def test_type_checkers_see_every_name():
+    """The block for type checkers imports exactly what the lazy door gives."""
+    tree = ast.parse(Path(otelier.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    seen = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(seen) == sorted(otelier.__all__)
+
+
+LIGHT = """
+import json, sys, threading
+import opentelemetry.trace, opentelemetry.baggage
+before = set(sys.modules)
+{statement}
+print(json.dumps({{"modules": sorted(set(sys.modules) - before), "threads": threading.active_count()}}))
+"""
+HEAVY = ("openai", "wrapt", "pydantic", "opentelemetry.sdk", "opentelemetry.instrumentation", "opentelemetry.exporter")
+
+
+def loaded_by(statement):
+    """What a fresh interpreter has loaded after *statement*."""
+    command = [sys.executable, "-c", LIGHT.format(statement=statement)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import otelier",
+        "import otelier; otelier.set_context(user_id='u-1')",
+        "import otelier\nwith otelier.context(agent='triage'): otelier.get_agent()",
+        "import otelier.errors, otelier.names, otelier.settings, otelier.identity, otelier.fields",
+    ],
+)
+def test_import_and_context_are_light(statement):
+    """`import otelier` and the six fields load OpenTelemetry's API only, and start no thread."""
+    loaded = loaded_by(statement)
+    heavy = [name for name in loaded["modules"] if any(name == one or name.startswith(f"{one}.") for one in HEAVY)]
+    assert heavy == []
+    assert loaded["threads"] == 1
+
+
+def test_settings_are_not_read_at_import(monkeypatch):
+    """A variable that cannot be read stops nothing before otelier is switched on."""
+    monkeypatch.setenv("OTELIER_DISABLED", "perhaps")
+    assert "otelier" in loaded_by("import otelier")["modules"]
