@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
 
@@ -172,7 +172,7 @@ class LogEntry:
     """Name of the instrumentation scope."""
 
     @classmethod
-    def of(cls, record: ReadableLogRecord) -> LogEntry:
+    def of(cls, record: ReadableLogRecord | ReadWriteLogRecord) -> LogEntry:
         """Return the entry of an SDK log record."""
         log = record.log_record
         return cls(
