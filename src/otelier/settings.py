@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from otelier.errors import SettingError
 
@@ -165,4 +165,5 @@ def all_settings() -> Iterator[Setting[object]]:
         >>> "OTELIER_APP" in [setting.variable for setting in all_settings()]
         True
     """
-    return (value for value in globals().values() if isinstance(value, Setting))
+    table: list[object] = list(globals().values())
+    return (cast("Setting[object]", value) for value in table if isinstance(value, Setting))

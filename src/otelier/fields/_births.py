@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
@@ -132,7 +133,7 @@ def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> N
 
 
 def _updates(span: Any, record: Record, changes: Changes, state: State) -> Attributes:
-    there = getattr(span, "attributes", None) or {}
+    there: Mapping[str, Any] = getattr(span, "attributes", None) or {}
     gen_ai = names.OPERATION in there
     ready = state.gen_ai_attributes() if gen_ai else state.attributes
     wanted = [attribute for index, attribute in _PASSED_ON.items() if changes[index]]
@@ -140,7 +141,7 @@ def _updates(span: Any, record: Record, changes: Changes, state: State) -> Attri
         wanted.append(names.CONVERSATION_ID)
 
     def is_ours(attribute: str) -> bool:
-        return attribute not in there or there[attribute] == record.stamped.get(attribute)
+        return attribute not in there or bool(there[attribute] == record.stamped.get(attribute))
 
     updates = {attribute: ready[attribute] for attribute in wanted if attribute in ready and is_ours(attribute)}
     if _names_agent(changes, state) and all(map(is_ours, IDENTITY_ATTRIBUTES)):

@@ -75,7 +75,9 @@ class Frame(Block):
         self._former = get_current()
         attach(self._resume)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         current = get_current()
         if current is self._resume or self.is_open_in(current):
             self._resume = current

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from otelier.fields._blocks import Frame
@@ -26,7 +27,7 @@ def run_in(function: F, open_frame: Callable[[], Frame]) -> F:
 
 
 def _driver(function: Callable[..., Any]) -> Callable[..., Any]:
-    called = function if inspect.isroutine(function) else getattr(function, "__call__", function)
+    called = function if inspect.isroutine(function) else type(function).__call__
     for is_kind, driver in (
         (inspect.isasyncgenfunction, _drive_async_generator),
         (inspect.iscoroutinefunction, _drive_coroutine),
@@ -85,7 +86,7 @@ def _drive_async_generator(function: Callable[..., Any], open_frame: Callable[[]
         generator: AsyncGenerator[Any, Any] = function(*args, **kwargs)
         try:
             with frame:
-                item = await generator.__anext__()
+                item = await _first_step(generator)
             while True:
                 try:
                     received = yield item
@@ -103,3 +104,16 @@ def _drive_async_generator(function: Callable[..., Any], open_frame: Callable[[]
             return
 
     return driven
+
+
+def _first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Start *generator* unseen by the event loop, which closes at its end what it saw start.
+
+    It would close the inner generator beside the one that drives it: outside the frame, and both at once.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from opentelemetry.context import Context, attach, get_current
 
@@ -22,9 +22,7 @@ def _submit_with_context(
     return _submit(self, _run_job, get_current(), fn, *args, **kwargs)
 
 
-def _run_job(
-    submitters: Context, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-) -> R:
+def _run_job(submitters: Context, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     former = get_current()
     attach(submitters)
     try:

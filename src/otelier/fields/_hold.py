@@ -15,7 +15,9 @@ _inject = W3CBaggagePropagator.inject
 
 
 @functools.wraps(_inject)
-def _inject_foreign(self: W3CBaggagePropagator, carrier: Any, context: Context | None = None, *args: Any, **kwargs: Any) -> None:
+def _inject_foreign(
+    self: W3CBaggagePropagator, carrier: Any, context: Context | None = None, *args: Any, **kwargs: Any
+) -> None:
     current = get_current() if context is None else context
     bag: Any = current.get(BAGGAGE)
     if bag and any(type(value) is FieldText for value in bag.values()):

@@ -36,10 +36,10 @@ class ContextMiddleware:
 
     def __new__(cls, app: Callable[..., Any]) -> ContextMiddleware:
         """Choose the server interface by how *app* is called."""
-        if cls is ContextMiddleware:
-            is_asgi = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))
-            cls = _Asgi if is_asgi else _Wsgi
-        return super().__new__(cls)
+        if cls is not ContextMiddleware:
+            return super().__new__(cls)
+        called = app if inspect.isroutine(app) else type(app).__call__
+        return object.__new__(_Asgi if inspect.iscoroutinefunction(called) else _Wsgi)
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self.app = app

@@ -87,20 +87,24 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
         )
         attach(self.mine)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         mine = self.mine
         self.mine = None
         current = get_current()
+        former = self.base
+        if mine is None or former is None:
+            return
         if current is mine:
-            attach(self.base)
+            attach(former)
         elif self.is_open_in(current):
-            attach(restore(current, mine, self.base))
+            attach(restore(current, mine, former))
 
     def __call__(self, function: F) -> F:
         """Return *function* with the fields set for each of its calls."""
         check(self._changes)
         changes = self._changes
-
 
         def open_frame() -> Frame:
             current = get_current()

@@ -33,9 +33,7 @@ BAGGAGE_KEYS: Final = (
     names.SESSION_ID,
     names.WORKFLOW_ID,
 )
-IDENTITY_ATTRIBUTES: Final = frozenset(
-    (names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE)
-)
+IDENTITY_ATTRIBUTES: Final = frozenset((names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE))
 """Attributes that name one agent together: they are written, or left alone, as one."""
 UNCHANGED: Final[Changes] = (None, None, None, None, None, None)
 MAX_CHARS: Final = 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.sdk.trace import Span
@@ -36,6 +37,6 @@ class ProcessAttributes:
 
 def _missing(own: ProcessIdentity, span: Span) -> dict[str, str]:
     resource = getattr(span, "resource", None)
-    known = resource.attributes if resource is not None else {}
+    known: Mapping[str, Any] = {} if resource is None else resource.attributes
     wanted = {names.MAIN_AGENT_NAME: own.app if own.named else None, names.ENVIRONMENT: own.env}
     return {key: value for key, value in wanted.items() if value is not None and known.get(key) != value}

@@ -61,7 +61,7 @@ class AgentSpanProcessor(SpanProcessor):
             setattr(span, MARK, Record(state, passes_on=True) if kind is _SERVER or kind is _CONSUMER else state)
             try:
                 # Read only. The public view is a proxy, 0.5 µs dearer on every span that has start attributes.
-                started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore
+                started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
             except AttributeError:
                 started = span.attributes or {}
             is_gen_ai = names.OPERATION in started

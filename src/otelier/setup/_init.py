@@ -91,7 +91,9 @@ def _check_name(argument: str, value: object) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        raise TypeError(f"init({argument}=) must be a `str` or `None`, not a {type(value).__name__}: it is sent as text.")
+        raise TypeError(
+            f"init({argument}=) must be a `str` or `None`, not a {type(value).__name__}: it is sent as text."
+        )
     if not value.strip() or len(value) > _MAX_NAME_CHARS or not value.isprintable():
         raise SettingError(
             f"Cannot name the process by init({argument}={value[:64]!r}): every signal would carry it. "

@@ -92,7 +92,9 @@ def known_providers() -> list[Any]:
 class _Watch:
     """A patch that calls *attach* whenever a global provider is set through *module*."""
 
-    def __init__(self, module: ModuleType, kind: str, attach: Callable[[Any], bool], current: Callable[[], Any]) -> None:
+    def __init__(
+        self, module: ModuleType, kind: str, attach: Callable[[Any], bool], current: Callable[[], Any]
+    ) -> None:
         self._module = module
         # The private function serves callers who imported the public one before us.
         private = f"_set_{kind}_provider"

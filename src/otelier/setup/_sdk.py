@@ -40,9 +40,9 @@ def set_up(identity: ProcessIdentity) -> bool:
     """
     if is_set_up() or not exporter_is_configured():
         return False
-    OpenTelemetryDistro().configure()
+    OpenTelemetryDistro().configure()  # pyright: ignore[reportUnknownMemberType] -- its **kwargs have no type
     # A configuration file speaks for itself, and the configurator warns about anything beside it.
     from_file = bool(os.environ.get(_CONFIG_FILE))
     given = {} if from_file else {"resource_attributes": process_attributes(identity)}
-    OpenTelemetryConfigurator().configure(**given)
+    OpenTelemetryConfigurator().configure(**given)  # pyright: ignore[reportUnknownMemberType] -- as above
     return is_set_up()
