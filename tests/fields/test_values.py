@@ -1,0 +1,290 @@
+"""What a field takes, keeps and refuses."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+
+import pytest
+
+import otelier
+from otelier.errors import ContextValueError
+
+FIELDS = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
+SIX = dict(zip(FIELDS, ("u-1", "admin", "triage", "a-1", "s-1", "w-1")))
+ATTRIBUTES = {
+    "user_id": ("user.id", "u-1"),
+    "user_role": ("user.roles", ("admin",)),
+    "agent": ("gen_ai.agent.name", "triage"),
+    "agent_id": ("gen_ai.agent.id", "a-1"),
+    "session_id": ("session.id", "s-1"),
+    "workflow_id": ("otelier.workflow.id", "w-1"),
+}
+each_field = pytest.mark.parametrize("field", FIELDS)
+
+
+@pytest.fixture(params=["set_context", "context", "decorator"])
+def give(request):
+    """Every way to say something about a call; gives back what was known inside."""
+
+    def by_set(**values):
+        otelier.set_context(**values)
+        return otelier.get_context()
+
+    def by_block(**values):
+        with otelier.context(**values):
+            return otelier.get_context()
+
+    def by_decorator(**values):
+        return otelier.context(**values)(otelier.get_context)()
+
+    return {"set_context": by_set, "context": by_block, "decorator": by_decorator}[request.param]
+
+
+def known():
+    """Return what is set here as a dict of the fields that are set."""
+    here = otelier.get_context()
+    return {field: getattr(here, field) for field in FIELDS if getattr(here, field) is not None}
+
+
+@each_field
+def test_each_field_reaches_the_span(spans, field):
+    """A field is written to a span under the attribute of §3's table, the role as an array of texts."""
+    otelier.set_context(**{field: SIX[field]})
+    attribute, value = ATTRIBUTES[field]
+    assert spans.born_here()[attribute] == value
+
+
+def test_only_what_is_set_reaches_the_span(spans):
+    """A field that was never set leaves no attribute."""
+    otelier.set_context(session_id="s-1")
+    assert spans.born_here() == {"session.id": "s-1"}
+    otelier.clear_context()
+    assert spans.born_here() == {}
+
+
+def test_all_six_are_known(give):
+    """What was given is what `get_context` says."""
+    assert give(**SIX) == otelier.CallContext(**SIX)
+
+
+@each_field
+def test_none_leaves_a_field_alone(give, field):
+    """`None` keeps the value that is there, and every other field."""
+    otelier.set_context(**SIX)
+    assert give(**{field: None}) == otelier.CallContext(**SIX)
+
+
+@each_field
+def test_empty_text_clears_one_field(give, spans, field):
+    """`""` unsets this field and no other one."""
+    otelier.set_context(**SIX)
+    left = give(**{field: ""})
+    assert left == otelier.CallContext(**{**SIX, field: None})
+
+
+@each_field
+def test_a_cleared_field_is_on_no_later_span(spans, field):
+    """A cleared field leaves no attribute, not an empty one."""
+    otelier.set_context(**{field: SIX[field]})
+    otelier.set_context(**{field: ""})
+    assert spans.born_here() == {}
+
+
+def test_nothing_given_changes_nothing(give):
+    """A call without a field is allowed and has no effect."""
+    otelier.set_context(**SIX)
+    assert give() == otelier.CallContext(**SIX)
+
+
+def test_clear_context_clears_all_six(spans):
+    """`clear_context` leaves every field unset, here and on later spans."""
+    otelier.set_context(**SIX)
+    otelier.clear_context()
+    assert otelier.get_context() == otelier.CallContext()
+    assert spans.born_here() == {}
+
+
+def test_clear_context_where_nothing_is_set():
+    """Clearing nothing is allowed."""
+    otelier.clear_context()
+    assert otelier.get_context() == otelier.CallContext()
+
+
+@each_field
+@pytest.mark.parametrize("wrong", [7, 0, 1.5, True, b"u-1", ["u-1"], {"id": 1}, object(), {1}], ids=repr)
+def test_anything_but_text_is_a_type_error(give, field, wrong):
+    """A wrong type raises `TypeError`, and the message names the field."""
+    with pytest.raises(TypeError, match=field):
+        give(**{field: wrong})
+    assert known() == {}
+
+
+@each_field
+@pytest.mark.parametrize("mark", ["\x00", "\n", "\r", "\t", "\x1b", "\x7f", "\x85"], ids=ascii)
+def test_control_characters_are_refused(give, field, mark):
+    """A control character raises `ContextValueError`, wherever it stands."""
+    for value in (mark, f"u{mark}1", f"u-1{mark}"):
+        with pytest.raises(ContextValueError, match=field):
+            give(**{field: value})
+    assert known() == {}
+
+
+@each_field
+def test_1024_characters_are_the_most(give, field):
+    """1,024 characters are carried whole, 1,025 are refused."""
+    assert getattr(give(**{field: "é" * 1024}), field) == "é" * 1024
+    otelier.clear_context()
+    with pytest.raises(ContextValueError, match=field):
+        give(**{field: "é" * 1025})
+    assert known() == {}
+
+
+def test_a_huge_value_is_refused_in_a_short_message(give):
+    """A value of 10 million characters is refused without being repeated in the error."""
+    with pytest.raises(ContextValueError) as refused:
+        give(user_id="x" * 10_000_000)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("value", ["\ud800", "u-\udfff", "a\udc80b"], ids=ascii)
+def test_lone_surrogates_are_refused(give, value):
+    """Text that no exporter can encode is refused where it is set, not lost with a batch later."""
+    with pytest.raises(ContextValueError, match="session_id"):
+        give(session_id=value)
+
+
+@pytest.mark.parametrize("value", [" ", "  u-1 ", "名前", "🦦", "a b;c,d=e%", "é" * 3, "\u202e"], ids=ascii)
+def test_any_other_text_is_carried_as_it_is(give, spans, value):
+    """Spaces, separators, other scripts and emoji are a user's own business."""
+    assert give(user_id=value).user_id == value
+    with otelier.context(user_id=value):
+        assert spans.born_here()["user.id"] == value
+
+
+@each_field
+def test_the_error_tells_which_field(field):
+    """A refused value's error carries the field's name, so that a handler needs no pattern."""
+    with pytest.raises(ContextValueError) as refused:
+        otelier.set_context(**{field: "\n"})
+    assert refused.value.field == field
+    assert isinstance(refused.value, otelier.errors.OtelierError)
+    assert isinstance(refused.value, ValueError)
+
+
+@pytest.mark.parametrize("position", range(len(FIELDS)), ids=FIELDS)
+@pytest.mark.parametrize("wrong", [7, "\n", "x" * 1025, "\ud800"], ids=["type", "control", "long", "surrogate"])
+def test_wrong_input_never_half_applies(give, spans, position, wrong):
+    """One wrong field among six leaves all six, the open span and later spans as they were."""
+    otelier.set_context(user_id="before")
+    with spans.open("request") as request:
+        before = dict(request.attributes)
+        with pytest.raises((TypeError, ContextValueError)):
+            give(**{**SIX, FIELDS[position]: wrong})
+        assert known() == {"user_id": "before"}
+        assert dict(request.attributes) == before
+        assert spans.born_here() == {"user.id": "before"}
+
+
+def test_wrong_input_is_refused_again_after_the_first_time():
+    """A value that was refused once is refused the second time too."""
+    for _ in range(2):
+        with pytest.raises(ContextValueError):
+            otelier.set_context(user_id="\n")
+
+
+def test_equal_values_of_other_types_are_not_taken_for_text():
+    """A key that compares equal to a text that was accepted before is still judged by its own type."""
+
+    class Sly:
+        def __eq__(self, other):
+            return other == "u-1"
+
+        def __hash__(self):
+            return hash("u-1")
+
+    otelier.set_context(user_id="u-1")
+    otelier.clear_context()
+    with pytest.raises(TypeError, match="user_id"):
+        otelier.set_context(user_id=Sly())
+
+
+class Role(str, enum.Enum):
+    ADMIN = "admin"
+    NOBODY = ""
+
+
+class Shouting(str):
+    def __str__(self):
+        return self.upper()
+
+
+def test_text_subclasses_count_as_their_text(give, spans):
+    """A `str` subclass or a member of a `str` Enum is carried as the plain text it holds, nowhere as the subclass."""
+    inside = give(user_role=Role.ADMIN, user_id=Shouting("u-1"))
+    assert (inside.user_role, inside.user_id) == ("admin", "u-1")
+    assert (type(inside.user_role), type(inside.user_id)) == (str, str)
+    otelier.set_context(user_role=Role.ADMIN, user_id=Shouting("u-1"))
+    attributes = spans.born_here()
+    assert (attributes["user.roles"], attributes["user.id"]) == (("admin",), "u-1")
+    assert type(attributes["user.id"]) is str
+
+
+def test_text_subclasses_count_as_their_text_also_when_seen_before(give):
+    """The plain type comes out whether the plain or the subclassed text came first."""
+    give(user_id="u-1")
+    assert type(give(user_id=Shouting("u-1")).user_id) is str
+    give(agent=Shouting("a"))
+    assert type(give(agent="a").agent) is str
+
+
+def test_an_empty_member_of_an_enum_clears(give):
+    """A `str` Enum member with an empty text clears as `""` does."""
+    otelier.set_context(user_role="admin")
+    assert give(user_role=Role.NOBODY).user_role is None
+
+
+@pytest.mark.parametrize("function", [otelier.set_context, otelier.context])
+def test_fields_are_keyword_only(function):
+    """Fields are given by name, in the order of the table; anything else is a `TypeError`."""
+    with pytest.raises(TypeError):
+        function("u-1")
+    with pytest.raises(TypeError, match="tenant"):
+        function(tenant="t-1")
+    assert tuple(inspect.signature(function).parameters) == FIELDS
+
+
+def test_the_call_context_is_a_frozen_value():
+    """What `get_context` returns does not change when the context does, and cannot be written to."""
+    otelier.set_context(user_id="u-1")
+    before = otelier.get_context()
+    otelier.set_context(user_id="u-2")
+    assert before.user_id == "u-1"
+    with pytest.raises(AttributeError):
+        before.user_id = "u-3"
+    assert hash(before) == hash(otelier.CallContext(user_id="u-1"))
+
+
+def test_set_context_returns_none():
+    """Setters return nothing to keep."""
+    assert otelier.set_context(user_id="u-1") is None
+    assert otelier.clear_context() is None
+
+
+def test_endless_users_keep_memory_bounded():
+    """Values that are endless, as user ids are, do not pile up in the process."""
+    import tracemalloc
+
+    def many(start):
+        for number in range(start, start + 10_000):
+            with otelier.context(user_id=f"u-{number}", session_id=f"s-{number}"):
+                pass
+
+    many(0)
+    tracemalloc.start()
+    many(10_000)
+    first, _ = tracemalloc.get_traced_memory()
+    many(20_000)
+    second, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert second - first < 2_000_000
