@@ -1,11 +1,80 @@
 """Signals: the guard, the queue of metric points, span and log helpers, content gate and redaction.
 
-This room knows no agent. Only the guard loads with it; the rest loads when it is first asked for, because the
-context rooms need no more than the guard and must stay light.
+This room knows no agent and asks for the OpenTelemetry API only. Just the guard loads with it; the rest loads when it
+is first asked for, because the context rooms need no more than the guard and are part of `import otelier`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from otelier.signals._guard import on_reset, raise_faults, report_fault, run_resets, warn_once
 
-__all__ = ["on_reset", "raise_faults", "report_fault", "run_resets", "warn_once"]
+if TYPE_CHECKING:
+    from otelier.signals._content import ContentGate, ContentMode, content_gate
+    from otelier.signals._events import emit_event
+    from otelier.signals._instruments import (
+        chunk_histogram,
+        duration_histogram,
+        first_chunk_histogram,
+        token_histogram,
+    )
+    from otelier.signals._point_queue import PointQueue
+    from otelier.signals._point_queues import drain_all, point_queue
+    from otelier.signals._points import Point
+    from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
+    from otelier.signals._spans import Failure, end_span, error_type, fail_span, start_client_span
+    from otelier.signals._stream_room import StreamRoom
+
+__all__ = [
+    "ContentGate",
+    "ContentMode",
+    "Failure",
+    "Point",
+    "PointQueue",
+    "Redactor",
+    "StreamRoom",
+    "chunk_histogram",
+    "content_gate",
+    "drain_all",
+    "duration_histogram",
+    "emit_event",
+    "end_span",
+    "error_type",
+    "fail_span",
+    "first_chunk_histogram",
+    "on_reset",
+    "point_queue",
+    "raise_faults",
+    "redact",
+    "redact_value",
+    "report_fault",
+    "run_resets",
+    "set_redactions",
+    "start_client_span",
+    "token_histogram",
+    "warn_once",
+]
+
+_HOMES = {
+    "_content": ("ContentGate", "ContentMode", "content_gate"),
+    "_events": ("emit_event",),
+    "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
+    "_point_queue": ("PointQueue",),
+    "_point_queues": ("drain_all", "point_queue"),
+    "_points": ("Point",),
+    "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
+    "_spans": ("Failure", "end_span", "error_type", "fail_span", "start_client_span"),
+    "_stream_room": ("StreamRoom",),
+}
+_HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value  # the next look-up is a plain one
+    return value

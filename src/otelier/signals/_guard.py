@@ -139,7 +139,9 @@ def _count_fault(place: str) -> None:
         from opentelemetry import metrics  # see the module's docstring
 
         _counter = metrics.get_meter(names.SCOPE).create_counter(
-            names.INTERNAL_ERRORS, unit="{error}", description="Faults of otelier itself, by the place that caught them."
+            names.INTERNAL_ERRORS,
+            unit="{error}",
+            description="Faults of otelier itself, by the place that caught them.",
         )
     if place not in _places:
         if len(_places) >= MAX_PLACES:

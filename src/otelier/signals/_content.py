@@ -1,0 +1,97 @@
+"""The content gate: prompts, answers, tool definitions and arguments leave only when asked for, and redacted."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from dataclasses import dataclass
+from enum import Enum
+
+from opentelemetry.util.types import AnyValue
+
+from otelier.errors import SettingError
+from otelier.settings import CAPTURE_CONTENT
+from otelier.signals._guard import report_fault, warn_once
+from otelier.signals._redaction import FAILED, redact, redact_value
+
+
+class ContentMode(Enum):
+    """Where content may go: `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
+
+    Example:
+        >>> ContentMode.SPAN_ONLY.on_span, ContentMode.SPAN_ONLY.on_event
+        (True, False)
+    """
+
+    NO_CONTENT = "NO_CONTENT"
+    SPAN_ONLY = "SPAN_ONLY"
+    EVENT_ONLY = "EVENT_ONLY"
+    SPAN_AND_EVENT = "SPAN_AND_EVENT"
+
+    @property
+    def on_span(self) -> bool:
+        """Whether spans carry content, as JSON text."""
+        return self in (ContentMode.SPAN_ONLY, ContentMode.SPAN_AND_EVENT)
+
+    @property
+    def on_event(self) -> bool:
+        """Whether log events carry content, structured."""
+        return self in (ContentMode.EVENT_ONLY, ContentMode.SPAN_AND_EVENT)
+
+    @property
+    def any(self) -> bool:
+        """Whether content goes anywhere at all."""
+        return self is not ContentMode.NO_CONTENT
+
+
+@dataclass(frozen=True, slots=True)
+class ContentGate:
+    """What content has to pass: ask `mode` whether it may go, then send it through `text`, `json` or `value`.
+
+    Example:
+        >>> gate = ContentGate(ContentMode.SPAN_ONLY)
+        >>> gate.json([{"role": "user", "content": "my password=hunter2"}])
+        '[{"role":"user","content":"my password=[REDACTED:secret]"}]'
+    """
+
+    mode: ContentMode
+    """Where content may go."""
+
+    def text(self, value: str) -> str:
+        """Return *value* with its secrets redacted."""
+        return redact(value)
+
+    def value(self, value: object) -> AnyValue:
+        """Return nested data with the secrets in it redacted, for the structured attributes of an event."""
+        return redact_value(value)
+
+    def json(self, value: object) -> str:
+        """Return nested data as JSON text with the secrets in it redacted, for a span's attribute."""
+        try:
+            return json.dumps(redact_value(value), separators=(",", ":"), default=_binary)
+        except Exception as exc:
+            report_fault("signals.content", exc)
+            return json.dumps(FAILED)
+
+
+def content_gate() -> ContentGate:
+    """Return the gate as the environment sets it now; ask once, when switching on, not per call.
+
+    A value that is no mode warns once, naming the choices, and means `NO_CONTENT`.
+
+    Example:
+        >>> content_gate().mode
+        <ContentMode.NO_CONTENT: 'NO_CONTENT'>
+    """
+    try:
+        mode = ContentMode(CAPTURE_CONTENT.value())
+    except SettingError as exc:
+        warn_once("content-mode", "%s No content is captured.", exc)
+        mode = ContentMode.NO_CONTENT
+    return ContentGate(mode)
+
+
+def _binary(value: object) -> str:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    raise TypeError(f"{type(value).__qualname__} is no JSON")

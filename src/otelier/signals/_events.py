@@ -1,0 +1,29 @@
+"""Log events of our own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from opentelemetry._logs import Logger, LogRecord
+from opentelemetry.context import Context
+from opentelemetry.util.types import AnyValue
+
+
+def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], context: Context) -> None:
+    """Emit a log record that is an event; without a logger provider nothing happens.
+
+    Args:
+        logger: Where it goes.
+        name: The event's name, from `otelier.names`.
+        attributes: Its data, structured: lists and mappings stay what they are.
+        context: Holds the span it belongs to, and the fields that the log processor stamps.
+
+    Example:
+        >>> from opentelemetry import _logs, context
+        >>> emit_event(_logs.get_logger("docs"), "docs.example", {"answer": 42}, context.get_current())
+    """
+    now = time.time_ns()
+    logger.emit(
+        LogRecord(timestamp=now, observed_timestamp=now, context=context, event_name=name, attributes=attributes)
+    )

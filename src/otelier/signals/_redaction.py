@@ -1,0 +1,175 @@
+"""Redaction: secrets leave no process, whatever carries them: content, exception messages, logged arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeAlias, cast
+
+from opentelemetry.util.types import AnyValue
+
+from otelier.errors import SettingError
+from otelier.signals._guard import on_reset, report_fault, warn_once
+from otelier.signals._secrets import SECRETS, is_harmless, is_telling, lower, redacted
+
+MAX_CHARS = 1_000_000
+"""Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
+MAX_DEPTH = 64
+"""Levels of nested data that are looked at; what is deeper is replaced."""
+FAILED = redacted("error")
+"""What stands for a value whose redaction failed."""
+
+Redactor: TypeAlias = "str | re.Pattern[str] | Callable[[str], str]"
+"""What a user may add: a pattern, as text or compiled, or a function from text to redacted text."""
+
+_extra: tuple[Callable[[str], object], ...] = ()  # what a user's function returns is not ours to promise
+
+
+def set_redactions(extra: Iterable[Redactor]) -> None:
+    """Add the user's own redactors to the table of secrets, in place of those set before.
+
+    They run after the table, in the order given. What a pattern finds becomes `[REDACTED:custom]`.
+
+    Args:
+        extra: Patterns, as text or compiled, and functions from text to text. A function that raises or returns
+            anything but text turns that value into `[REDACTED:error]` and is reported once.
+
+    Raises:
+        SettingError: if a text is no regular expression.
+        TypeError: if *extra* is not a collection of these.
+
+    Example:
+        >>> set_redactions([r"ACME-[0-9]+"])
+        >>> redact("order ACME-1234")
+        'order [REDACTED:custom]'
+        >>> set_redactions([])
+    """
+    global _extra
+    if isinstance(extra, (str, bytes, re.Pattern)) or callable(extra):
+        raise TypeError(f"`redact` is {type(extra).__name__}: it must be a list of patterns and callables. Use `[…]`.")
+    _extra = tuple(_as_function(redactor) for redactor in extra)
+
+
+def redact(text: str) -> str:
+    """Return *text* with each secret in it replaced by `[REDACTED:kind]`; never raises.
+
+    Provider keys, bearer tokens, JWTs, private keys, passwords in URLs and what stands behind telling names such as
+    `password=` are found by their form; then come the user's own redactors. Beyond 1,000,000 characters the text is
+    cut, with a note of how much.
+
+    Example:
+        >>> redact("Incorrect API key provided: sk-proj-abcdef0123456789.")
+        'Incorrect API key provided: [REDACTED:api-key].'
+        >>> redact("postgres://app:s3cret@db/orders")
+        'postgres://app:[REDACTED:password]@db/orders'
+    """
+    try:
+        return _redact(text)
+    except Exception as exc:
+        report_fault("signals.redact", exc)
+        return FAILED
+
+
+def redact_value(value: object) -> AnyValue:
+    """Return nested data with the secrets in it replaced; never raises.
+
+    Mappings become dicts and other collections lists. Texts are redacted one by one, and what stands under a telling
+    key is replaced whole. Numbers, flags, `None` and bytes pass; any other object becomes its redacted `str`.
+
+    Example:
+        >>> redact_value({"user": "bob", "Password": "hunter2", "retries": 3})
+        {'user': 'bob', 'Password': '[REDACTED:secret]', 'retries': 3}
+    """
+    try:
+        return _redact_value(value, MAX_DEPTH)
+    except Exception as exc:
+        report_fault("signals.redact", exc)
+        return FAILED
+
+
+def _redact(text: str) -> str:
+    if len(text) > MAX_CHARS:
+        # Cut at a space, so that no secret is cut in two and missed.
+        end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
+        return f"{_redact(text[:end])} [cut: {len(text) - end} characters]"
+    lowered = lower(text)
+    for row in SECRETS:
+        for hint in row.hints:
+            if hint in lowered:
+                before, text = text, row.apply(text, lowered)
+                if text is not before:
+                    lowered = lower(text)
+                break
+    for function in _extra:
+        text = _call(function, text)
+    return text
+
+
+def _redact_value(value: object, depth: int) -> AnyValue:
+    if value is None or isinstance(value, (bool, int, float, bytes)):
+        return value
+    if isinstance(value, str):
+        return redact(value)
+    if depth == 0:
+        return redacted("depth")
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[object, object]", value)
+        return {_key(key): _redact_item(key, item, depth - 1) for key, item in mapping.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_redact_value(item, depth - 1) for item in cast("Collection[object]", value)]
+    return redact(str(value))
+
+
+def _redact_item(key: object, item: object, depth: int) -> AnyValue:
+    if isinstance(key, str) and is_telling(key):
+        if depth > 0 and issubclass(type(item), (list, tuple)):
+            return [_redact_item(key, each, depth - 1) for each in cast("Collection[object]", item)]
+        if not issubclass(type(item), Mapping) and not is_harmless(key, item):
+            return redacted("secret")
+    return _redact_value(item, depth)
+
+
+def _key(key: object) -> str:
+    text = str(key)
+    return text if len(text) < 16 else redact(text)  # no secret without a telling name is shorter
+
+
+def _as_function(redactor: object) -> Callable[[str], object]:
+    if isinstance(redactor, str):
+        try:
+            redactor = re.compile(redactor)
+        except re.error as exc:
+            raise SettingError(
+                f"Cannot use {redactor!r} in `redact`: it is no regular expression ({exc}). "
+                "Escape it with `re.escape` to find it as it stands.",
+                setting="redact",
+            ) from exc
+    if isinstance(redactor, re.Pattern):
+        pattern = cast("re.Pattern[str]", redactor)
+        return lambda text: pattern.sub(redacted("custom"), text)
+    if callable(redactor):
+        return redactor
+    raise TypeError(f"`redact` holds {type(redactor).__name__}: give a pattern, as text or compiled, or a callable.")
+
+
+def _call(function: Callable[[str], object], text: str) -> str:
+    try:
+        result = function(text)
+    except Exception as exc:
+        # The user's code, so it is told as such and not as a fault of ours; its message may hold the text.
+        warn_once("redactor", "A redactor of `init(redact=…)` raised %s: such values are replaced.", type(exc).__name__)
+        return FAILED
+    if isinstance(result, str):
+        return result
+    warn_once(
+        "redactor",
+        "A redactor of `init(redact=…)` gave no text but %s: such values are replaced.",
+        type(result).__name__,
+    )
+    return FAILED
+
+
+@on_reset
+def _forget() -> None:
+    global _extra
+    _extra = ()
