@@ -1,0 +1,46 @@
+"""The tree of errors: one base, standard parents, facts as attributes."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from otelier import errors
+from otelier.errors import OtelierError
+
+ALL = [error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, Exception)]
+each_error = pytest.mark.parametrize("error", ALL)
+
+
+@each_error
+def test_one_except_covers_all(error):
+    """Whatever otelier raises on purpose is an `OtelierError`."""
+    assert issubclass(error, OtelierError)
+
+
+@each_error
+def test_the_tree_in_the_docstring_is_complete(error):
+    """The picture at the top of the module shows every error beside its standard parent."""
+    (line,) = [
+        line for line in (errors.__doc__ or "").splitlines() if f" {error.__name__} " in f" {line.strip('│├└─ ')} "
+    ]
+    for parent in error.__bases__:
+        assert parent in (OtelierError, Exception) or f"({parent.__name__})" in line
+
+
+@each_error
+def test_every_error_is_documented(error):
+    """A handler reads what happened and what the error keeps."""
+    assert error.__doc__
+    taken = inspect.signature(error.__init__).parameters.values()
+    for fact in (parameter.name for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY):
+        assert f"{fact}:" in error.__doc__
+
+
+def test_facts_stand_on_the_error():
+    """Handlers need no regular expression."""
+    assert errors.ContextValueError("too long", field="user_id").field == "user_id"
+    assert errors.SettingError("unreadable", setting="OTELIER_APP").setting == "OTELIER_APP"
+    assert errors.MissingExtraError("not installed", extra="cli").extra == "cli"
+    assert str(errors.MissingExtraError("not installed", extra="cli")) == "not installed"

@@ -1,0 +1,112 @@
+"""Settings: argument, then environment, then default; bad text names the variable and the choices."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+
+from otelier import settings
+from otelier.errors import OtelierError, SettingError
+from otelier.settings import APP, DISABLED, DISABLED_INSTRUMENTATIONS, Setting, all_settings
+
+SOURCE = Path(settings.__file__).parent
+every_setting = pytest.mark.parametrize("setting", list(all_settings()), ids=lambda setting: setting.variable)
+
+
+def test_argument_beats_environment_beats_default(monkeypatch):
+    """One order for everything that can be set."""
+    assert APP.value() is None
+    monkeypatch.setenv("OTELIER_APP", "from-environment")
+    assert APP.value() == "from-environment"
+    assert APP.value("from-argument") == "from-argument"
+
+
+def test_a_given_false_is_not_a_missing_argument(monkeypatch):
+    """`False` as argument holds against a variable that says `true`."""
+    monkeypatch.setenv("OTELIER_DISABLED", "true")
+    assert DISABLED.value(False) is False
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+@every_setting
+def test_an_empty_variable_counts_as_unset(setting, text, monkeypatch):
+    """As OpenTelemetry has it."""
+    monkeypatch.setenv(setting.variable, text)
+    assert setting.value() == setting.default
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [("true", True), ("TRUE", True), ("1", True), (" on ", True), ("false", False), ("0", False), ("No", False)],
+)
+def test_flags_are_read_in_any_case(text, meaning, monkeypatch):
+    """A flag takes the usual words."""
+    monkeypatch.setenv("OTELIER_DISABLED", text)
+    assert DISABLED.value() is meaning
+
+
+def test_names_are_read_without_blanks_and_empties(monkeypatch):
+    """A list of names may be written with spaces and a comma too many."""
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", " otelier , ,flask,")
+    assert DISABLED_INSTRUMENTATIONS.value() == {"otelier", "flask"}
+
+
+def test_text_that_means_nothing_is_a_clear_error(monkeypatch):
+    """The message names the variable, what it holds, the choices and the way out; the error keeps the name."""
+    monkeypatch.setenv("OTELIER_DISABLED", "perhaps")
+    with pytest.raises(SettingError) as caught:
+        DISABLED.value()
+    assert str(caught.value) == (
+        "Cannot read OTELIER_DISABLED='perhaps': it must be `true` or `false`. Unset it to get the default False."
+    )
+    assert caught.value.setting == "OTELIER_DISABLED"
+    assert isinstance(caught.value, OtelierError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_variable_is_read_when_asked_for(monkeypatch):
+    """Nothing is remembered from import or from an earlier look."""
+    monkeypatch.setenv("OTELIER_APP", "first")
+    assert APP.value() == "first"
+    monkeypatch.setenv("OTELIER_APP", "second")
+    assert APP.value() == "second"
+
+
+def test_every_variable_stands_once():
+    """The table holds all settings, each under its own name."""
+    variables = [setting.variable for setting in all_settings()]
+    assert len(variables) == len(set(variables)) > 5
+
+
+@every_setting
+def test_every_setting_is_documented(setting):
+    """The settings page is made of these lines."""
+    assert isinstance(setting, Setting)
+    assert setting.kind
+    assert setting.meaning.endswith(".")
+    assert setting.variable.startswith(("OTELIER_", "OTEL_"))
+
+
+@pytest.mark.parametrize(
+    "module", sorted(path for path in SOURCE.rglob("*.py") if path.name != "settings.py"), ids=lambda path: path.name
+)
+def test_no_other_module_reads_the_environment(module):
+    """One file lists every variable, so the page that it makes is complete."""
+    if "cli" in module.relative_to(SOURCE).parts:
+        pytest.skip("commands hand an environment to the processes they start")
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    read = [
+        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    ]
+    assert read == []
+
+
+def test_the_environment_is_not_changed():
+    """Reading leaves everything as it was."""
+    before = dict(os.environ)
+    for setting in all_settings():
+        setting.value()
+    assert dict(os.environ) == before
