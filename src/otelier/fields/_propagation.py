@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -75,6 +76,11 @@ class _Bound:
 
 class _BoundCoroutine(_Bound):
     """The same for a coroutine function: frameworks look whether calling it is `async`."""
+
+    def __init__(self, function: Callable[..., Any], inside: Context) -> None:
+        super().__init__(function, inside)
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return await self._run(*args, **kwargs)
