@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name line; do \
-		printf '  make %-9s %s\n' "$$name" "$$line"; done
+		printf '  make %-13s %s\n' "$$name" "$$line"; done
 
 .PHONY: setup
 setup: $(STAMP) ## make the virtual environment, exactly as locked
@@ -39,11 +39,19 @@ demo: $(STAMP) ## show it working: two tenants, two agents, their trace and tabl
 
 .PHONY: test
 test: $(STAMP) ## run the tests, and every example in docs and docstrings
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not backends"
 
 .PHONY: slow
 slow: $(STAMP) ## run the tests that start servers and workers
 	@$(BIN)/python -m pytest -m slow
+
+.PHONY: backends
+backends: ## build Collector, Jaeger and Prometheus for test-backends: needs Go, a quarter of an hour
+	@scripts/build_backends.sh
+
+.PHONY: test-backends
+test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; not part of check
+	@$(BIN)/python -m pytest -m backends tests/backends -rs
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format, and that the lock is current
