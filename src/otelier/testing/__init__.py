@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from otelier.testing._records import Exemplar, LogEntry, MetricPoint, SpanEvent, SpanLink, SpanRecord
     from otelier.testing._recorder import SpanRecorder
+    from otelier.testing._records import Exemplar, LogEntry, MetricPoint, SpanEvent, SpanLink, SpanRecord
     from otelier.testing._reset import reset
     from otelier.testing._tree import trace_tree
     from otelier.testing.receiver import OtlpReceiver

@@ -1,3 +1,46 @@
-"""The pytest plugin: fixtures come with the span recorder."""
+"""The pytest plugin: one fixture, `otelier_spans`."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from otelier.testing import SpanRecorder
+
+
+@pytest.fixture
+def otelier_spans() -> Iterator[SpanRecorder]:
+    """Record what the test emits, with otelier switched on and its providers in the place of the global ones.
+
+    The test starts in an empty context. Afterwards everything is as it was before, and a span that was left open is
+    an error. See `docs/testing.md`.
+    """
+    # Imported here: an SDK is loaded for the tests that ask for it, not at every start of pytest.
+    from opentelemetry.context import Context, attach, get_current
+
+    from otelier.setup import init
+    from otelier.testing._recorder import SpanRecorder
+    from otelier.testing._reset import reset
+    from otelier.testing._stage import on_stage
+
+    reset()
+    before = get_current()
+    attach(Context())
+    recorder = SpanRecorder()
+    try:
+        with on_stage(recorder):
+            init(
+                tracer_provider=recorder.tracer_provider,
+                meter_provider=recorder.meter_provider,
+                logger_provider=recorder.logger_provider,
+            )
+            yield recorder
+    finally:
+        reset()
+        attach(before)
+    if recorder.open_spans:
+        names = ", ".join(repr(span.name) for span in recorder.open_spans)
+        pytest.fail(f"Spans were left open: {names}. A span that never ends is never exported.", pytrace=False)

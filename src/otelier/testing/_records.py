@@ -183,7 +183,7 @@ class LogEntry:
             trace_id=f"{log.trace_id:032x}" if log.trace_id else None,
             span_id=f"{log.span_id:016x}" if log.span_id else None,
             time_ns=log.timestamp or log.observed_timestamp or 0,
-            resource=plain(record.resource.attributes),
+            resource=plain(record.resource.attributes if record.resource else None),
             scope=record.instrumentation_scope.name if record.instrumentation_scope else "",
         )
 

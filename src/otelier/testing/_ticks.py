@@ -64,7 +64,7 @@ class TickingProvider(TracerProvider):
         tracer: Any = super().get_tracer(*args, **kwargs)
         if type(tracer) is Tracer:
             tracer.__class__ = _TickingTracer
-            tracer.clock = self._clock
+            vars(tracer)["clock"] = self._clock
         return tracer
 
 
@@ -97,4 +97,4 @@ def let_tick(span: Span, clock: Clock) -> None:
     """Let *span*, which has just started, take its times from *clock*."""
     if not isinstance(span, TickingSpan):
         span.__class__ = TickingSpan
-        span.clock = clock  # pyright: ignore[reportAttributeAccessIssue] - it has the class since a line above
+        vars(span)["clock"] = clock

@@ -75,7 +75,7 @@ def for_model(model: str) -> Reply | None:
     return None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     reply: Reply
     when: Callable[[OpenAIRequest], bool] | None
@@ -98,15 +98,21 @@ class ReplyQueue:
 
     def take(self, request: OpenAIRequest) -> Reply | None:
         """Return the reply for *request*, and count it as used."""
-        with self._lock:
-            for waiting in self._waiting:
-                if waiting.when is None or waiting.when(request):
-                    if waiting.times is not None:
-                        waiting.times -= 1
-                        if not waiting.times:
-                            self._waiting.remove(waiting)
-                    return waiting.reply
+        for waiting in tuple(self._waiting):
+            # Asked without the lock: it is the test's own function, and may wait or give more replies.
+            if (waiting.when is None or waiting.when(request)) and self._use(waiting):
+                return waiting.reply
         return None
+
+    def _use(self, waiting: _Waiting) -> bool:
+        with self._lock:
+            if waiting not in self._waiting:
+                return False  # another request was faster
+            if waiting.times is not None:
+                waiting.times -= 1
+                if not waiting.times:
+                    self._waiting.remove(waiting)
+            return True
 
     def clear(self) -> None:
         """Drop every reply that still waits."""

@@ -197,14 +197,20 @@ class OpenAIServer(_loopback.LoopbackServer):
             answer = _answers.answer(request, reply, Ids(f"{key}"), None)
         self._remember(answer)
         given = reply or Reply()
-        self._stopping.wait(delay_s if given.delay_s is None else given.delay_s)
-        self._send(exchange, answer, self._chunk_delay_s if given.chunk_delay_s is None else given.chunk_delay_s)
+        delay_s = delay_s if given.delay_s is None else given.delay_s
+        chunk_delay_s = self._chunk_delay_s if given.chunk_delay_s is None else given.chunk_delay_s
+        self._stopping.wait(delay_s)
+        took = {"openai-processing-ms": f"{delay_s * 1000:.0f}"} if delay_s else {}
+        self._send(exchange, answer, took, chunk_delay_s)
 
-    def _send(self, exchange: _loopback.Exchange, answer: Answer, chunk_delay_s: float) -> None:
+    def _send(
+        self, exchange: _loopback.Exchange, answer: Answer, took: Mapping[str, str], chunk_delay_s: float
+    ) -> None:
+        headers = {**answer.headers, **took}
         if answer.frames is None:
-            exchange.send(answer.status, answer.headers, answer.body)
+            exchange.send(answer.status, headers, answer.body)
             return
-        exchange.start_stream(answer.headers)
+        exchange.start_stream(headers)
         for frame in answer.frames:
             self._stopping.wait(chunk_delay_s)
             exchange.send_chunk(frame)
