@@ -68,9 +68,9 @@ def on_stage(recorder: SpanRecorder) -> Generator[None]:
     _recorder = recorder
     for slot, stand_in in zip(SLOTS, stand_ins):
         slot.write(stand_in, done=True)
-    _adopt_early_meters(stand_ins[1])
     for meter in tuple(SwitchedMeter.alive):
         meter.enter(recorder.meter_provider)
+    _adopt_early_meters(stand_ins[1])
     try:
         yield
     finally:
