@@ -44,11 +44,13 @@ _lock = threading.Lock()
 class Record:
     """One span: its state at birth, what was stamped on it since, and what it hands down."""
 
-    __slots__ = ("_from_tasks", "_home", "_late", "_mixed", "_ready", "born", "passes_on", "stamped")
+    __slots__ = ("_from_tasks", "_home", "_late", "_mixed", "_ready", "born", "passes_on", "seen", "stamped")
 
-    def __init__(self, born: State | None, *, passes_on: bool) -> None:
+    def __init__(self, born: State | None, *, passes_on: bool, seen: State | None) -> None:
         self.born = born
         """State at birth; `None` when no processor of ours saw the span start."""
+        self.seen = seen
+        """State of the context the span was born in: where it still holds, nothing was set since."""
         self.passes_on = passes_on
         """Whether the span is a request, whose late values reach later children."""
         self.stamped: Attributes = dict(born.gen_ai_attributes()) if born is not None else {}
@@ -94,34 +96,44 @@ def born_state(context: Context) -> State | None:
     `None` means that nothing was ever set and no parent of ours is there.
     """
     state: Any = context.get(FIELDS)
-    mark: Any = getattr(context.get(SPAN), MARK, None)
+    return _inherited(state, getattr(context.get(SPAN), MARK, None))
+
+
+def _inherited(state: State | None, mark: Any) -> State | None:
     if mark is None or mark is state:
         return state
     if type(mark) is Record:
-        # An equal whole state means that nothing was set here since the span began, so its late values are newer.
-        return mark.hands_down() if state is None or state is mark.born else state
+        # The state from before the span means that nothing was set here since, so its late values are newer.
+        return mark.hands_down() if state is None or state is mark.seen else state
     return mark if state is None else state
 
 
-def handed_down(span: object) -> State:
-    """Return the state that the context's current span hands to what has none, `UNSET` when there is no such span."""
+def changed_state(state: State | None, span: object, changes: Changes) -> State:
+    """Return what *changes* make of *state*, a context's own, below that context's *span*.
+
+    Raises:
+        TypeError: if a value is not text.
+        ContextValueError: if a value cannot be carried.
+    """
     mark: Any = getattr(span, MARK, None)
-    if type(mark) is Record:
-        return mark.hands_down() or UNSET
-    return mark or UNSET
+    changed = (_inherited(state, mark) or UNSET).change(changes)
+    if type(mark) is Record and changed is mark.seen and changes != UNCHANGED:
+        # Said again since the span began, the old values are newer than what came late to the span.
+        return changed.twin()
+    return changed
 
 
 def mark_birth(span: Span, state: State) -> None:
     """Remember on *span* the state it was born with."""
     request = getattr(span, "kind", None) in _REQUEST_KINDS
-    setattr(span, MARK, Record(state, passes_on=True) if request else state)
+    setattr(span, MARK, Record(state, passes_on=True, seen=state) if request else state)
 
 
 def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
     """Write what *changes* set to the open *span*, and remember what its later children shall get."""
     with _lock:
         mark: Any = getattr(span, MARK, None)
-        record = mark if type(mark) is Record else Record(mark, passes_on=False)
+        record = mark if type(mark) is Record else Record(mark, passes_on=False, seen=mark)
         if record is not mark:
             setattr(span, MARK, record)
         updates = _updates(span, record, changes, state)

@@ -7,15 +7,9 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from otelier.fields._births import handed_down
+from otelier.fields._births import changed_state
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
 from otelier.fields._state import Changes, State
-
-
-def state_in(current: Context) -> State:
-    """Return the state that a change made in *current* starts from."""
-    state: Any = current.get(FIELDS)
-    return handed_down(current.get(SPAN)) if state is None else state
 
 
 def with_state(current: Context, state: State) -> Context:
@@ -46,4 +40,5 @@ def not_ours(bag: Mapping[str, object]) -> dict[str, object]:
 
 def changed(current: Context, changes: Changes) -> Context:
     """Return *current* with *changes* made; see `State.change` for the errors."""
-    return with_state(current, state_in(current).change(changes))
+    state: Any = current.get(FIELDS)
+    return with_state(current, changed_state(state, current.get(SPAN), changes))

@@ -11,8 +11,9 @@ from typing import Any, ParamSpec, TypeVar
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from otelier.fields._births import born_state
 from otelier.fields._blocks import Frame
-from otelier.fields._contexts import not_ours, state_in, with_state
+from otelier.fields._contexts import not_ours, with_state
 from otelier.fields._driving import run_in
 from otelier.fields._slots import BAGGAGE
 from otelier.fields._state import UNSET, Changes
@@ -66,7 +67,7 @@ class _Bound:
         return self._run(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = state_in(self._inside)
+        state = born_state(self._inside) or UNSET
         carrier: dict[str, str] = {}
         _trace_context.inject(carrier, self._inside)
         bag: Any = self._inside.get(BAGGAGE) or {}

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from opentelemetry.context import Context, attach, get_current
 
 from otelier.errors import ContextUseError
-from otelier.fields._births import handed_down
+from otelier.fields._births import changed_state
 from otelier.fields._blocks import Block, Frame, restore
 from otelier.fields._contexts import changed, merged
 from otelier.fields._driving import run_in
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN
-from otelier.fields._state import check
+from otelier.fields._state import UNSET, check
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,7 +78,10 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
         current = get_current()
         state: Any = current.get(FIELDS)
         span = current.get(SPAN)
-        state = (handed_down(span) if state is None else state).change(self._changes)
+        if span is None:
+            state = (UNSET if state is None else state).change(self._changes)
+        else:
+            state = changed_state(state, span, self._changes)
         self.base = current
         self.under = span
         bag: Any = current.get(BAGGAGE)
@@ -93,9 +96,9 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
         mine = self.mine
         self.mine = None
         current = get_current()
-        former = self.base
-        if mine is None or former is None:
+        if mine is None:
             return
+        former: Any = self.base
         if current is mine:
             attach(former)
         elif self.is_open_in(current):

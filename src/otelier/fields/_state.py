@@ -53,6 +53,7 @@ class State:
     __slots__ = (
         "_gen_ai_attributes",
         "_gen_ai_process",
+        "_twin",
         "attributes",
         "baggage",
         "children",
@@ -70,6 +71,7 @@ class State:
         """States made from this one before, by what was changed."""
         self._gen_ai_process: ProcessIdentity | None = None
         self._gen_ai_attributes: Attributes | None = None
+        self._twin: State | None = None
         self.identity = resolve(values[_AGENT], values[_AGENT_ID], named_with_id=named_with_id)
         """The agent that the fields name; `None` when they name none."""
         self.attributes: Attributes = self._attributes() if sent else {}
@@ -114,6 +116,12 @@ class State:
                 _add_identity(ready, last)
             self._gen_ai_attributes, self._gen_ai_process = ready, own
         return ready
+
+    def twin(self) -> State:
+        """Return another state of the same values, for those set again: states are told apart by what they are."""
+        if self._twin is None:
+            self._twin = State(self.values, named_with_id=self.named_with_id, sent=not switched_off())
+        return self._twin
 
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from opentelemetry.context import Context, attach, get_current
 
-from otelier.fields._births import born_state, stamp_late
+from otelier.fields._births import born_state, changed_state, stamp_late
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import state_in, with_state, without_state
+from otelier.fields._contexts import with_state, without_state
 from otelier.fields._slots import FIELDS, SPAN
 from otelier.fields._state import UNCHANGED, UNSET, State
 from otelier.identity import AgentIdentity
@@ -56,9 +56,10 @@ def set_context(
     if changes == UNCHANGED:
         return
     current = get_current()
-    state = state_in(current).change(changes)
-    attach(with_state(current, state))
     span: Any = current.get(SPAN)
+    known: Any = current.get(FIELDS)
+    state = changed_state(known, span, changes)
+    attach(with_state(current, state))
     if span is None:
         return
     try:

@@ -48,17 +48,21 @@ class AgentSpanProcessor(SpanProcessor):
         try:
             context = get_current() if parent_context is None else parent_context
             state: Any = context.get(FIELDS)
+            seen = state
             mark: Any = getattr(context.get(SPAN), MARK, None)
             if mark is not state and mark is not None:
                 if type(mark) is Record:
-                    if state is None or state is mark.born:
+                    if state is None or state is mark.seen:
                         state = mark.hands_down()
                 elif state is None:
                     state = mark
             if state is None:
                 state = UNSET
             kind = span.kind
-            setattr(span, MARK, Record(state, passes_on=True) if kind is _SERVER or kind is _CONSUMER else state)
+            request = kind is _SERVER or kind is _CONSUMER
+            # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
+            alone = not request and (state is seen or seen is None)
+            setattr(span, MARK, state if alone else Record(state, passes_on=request, seen=seen))
             try:
                 # Read only. The public view is a proxy, 0.5 µs dearer on every span that has start attributes.
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
