@@ -78,3 +78,7 @@ def __getattr__(name: str) -> object:
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value  # the next look-up is a plain one
     return value
+
+
+def __dir__() -> list[str]:
+    return __all__

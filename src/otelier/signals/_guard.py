@@ -45,6 +45,7 @@ def report_fault(place: str, exc: BaseException) -> None:
         exc: What was caught.
 
     Example:
+        >>> raise_faults(False)  # as it is outside our own tests
         >>> try:
         ...     work = {}["missing"]
         ... except Exception as exc:
@@ -100,10 +101,11 @@ def on_reset(callback: Callable[[], object]) -> Callable[[], object]:
     """Register *callback* to undo a room's process state, and return it, so that it can be a decorator.
 
     Example:
-        >>> seen = ["alice"]
-        >>> @on_reset
-        ... def forget() -> None:
-        ...     seen.clear()
+        >>> seen = {"alice"}
+        >>> forget = on_reset(seen.clear)
+        >>> run_resets()
+        >>> seen
+        set()
     """
     _resets.append(callback)
     return callback

@@ -39,6 +39,12 @@ class PointQueue:
 
     Where nobody will collect (no reader, a provider that is shut down, disabled or not the SDK's), nothing waits:
     `put` records at once. Instances come from `point_queue`.
+
+    Example:
+        >>> from otelier.signals import point_queue
+        >>> queue = point_queue()
+        >>> queue.room_for_stream() is None  # no reader, so a stream records as it goes
+        True
     """
 
     def __init__(self, collects: Callable[[], bool]) -> None:

@@ -16,8 +16,13 @@ MAX_CHARS = 1_000_000
 """Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
 MAX_DEPTH = 64
 """Levels of nested data that are looked at; what is deeper is replaced."""
+MAX_ITEMS = 100_000
+"""Items of nested data that are looked at, 256 characters of text counting as one more; what follows is replaced.
+Depth alone is no bound: data that holds itself twice doubles with each level."""
 FAILED = redacted("error")
 """What stands for a value whose redaction failed."""
+LIMIT = redacted("limit")
+"""What stands for nested data beyond the limits."""
 
 Redactor: TypeAlias = "str | re.Pattern[str] | Callable[[str], str]"
 """What a user may add: a pattern, as text or compiled, or a function from text to redacted text."""
@@ -81,7 +86,7 @@ def redact_value(value: object) -> AnyValue:
         {'user': 'bob', 'Password': '[REDACTED:secret]', 'retries': 3}
     """
     try:
-        return _redact_value(value, MAX_DEPTH)
+        return _Walk().value(value, MAX_DEPTH)
     except Exception as exc:
         report_fault("signals.redact", exc)
         return FAILED
@@ -105,28 +110,38 @@ def _redact(text: str) -> str:
     return text
 
 
-def _redact_value(value: object, depth: int) -> AnyValue:
-    if value is None or isinstance(value, (bool, int, float, bytes)):
-        return value
-    if isinstance(value, str):
-        return redact(value)
-    if depth == 0:
-        return redacted("depth")
-    if isinstance(value, Mapping):
-        mapping = cast("Mapping[object, object]", value)
-        return {_key(key): _redact_item(key, item, depth - 1) for key, item in mapping.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_redact_value(item, depth - 1) for item in cast("Collection[object]", value)]
-    return redact(str(value))
+class _Walk:
+    """One way through nested data, with what may still be looked at."""
 
+    __slots__ = ("_left",)
 
-def _redact_item(key: object, item: object, depth: int) -> AnyValue:
-    if isinstance(key, str) and is_telling(key):
-        if depth > 0 and issubclass(type(item), (list, tuple)):
-            return [_redact_item(key, each, depth - 1) for each in cast("Collection[object]", item)]
-        if not issubclass(type(item), Mapping) and not is_harmless(key, item):
-            return redacted("secret")
-    return _redact_value(item, depth)
+    def __init__(self) -> None:
+        self._left = MAX_ITEMS
+
+    def value(self, value: object, depth: int) -> AnyValue:
+        self._left -= 1
+        if value is None or isinstance(value, (bool, int, float, bytes)):
+            return value
+        if self._left < 0 or depth == 0:
+            return LIMIT
+        if isinstance(value, str):
+            self._left -= len(value) // 256
+            return redact(value)
+        if isinstance(value, Mapping):
+            mapping = cast("Mapping[object, object]", value)
+            return {_key(key): self._item(key, item, depth - 1) for key, item in mapping.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [self.value(item, depth - 1) for item in cast("Collection[object]", value)]
+        return redact(str(value))
+
+    def _item(self, key: object, item: object, depth: int) -> AnyValue:
+        if isinstance(key, str) and is_telling(key):
+            kind = type(item)
+            if depth > 0 and issubclass(kind, (list, tuple)):
+                return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
+            if not issubclass(kind, Mapping) and not is_harmless(key, item):
+                return redacted("secret")
+        return self.value(item, depth)
 
 
 def _key(key: object) -> str:

@@ -180,7 +180,7 @@ SECRETS: tuple[Row, ...] = (
     _row("token", "hooks.slack.com/", r"(?P<keep>hooks\.slack\.com/[a-z]{1,20}/)[A-Za-z0-9/_-]{16,}"),
     _row("token", "npm_", r"npm_[A-Za-z0-9]{30,}"),
     _row("token", "pypi-", r"pypi-[A-Za-z0-9_-]{32,}"),
-    _row("password", "://", r"(?P<keep>://[^\s/:@?#\"'<>]{0,256}:)[^\s/?#\"'<>]{1,512}(?=@)"),
+    _row("password", "://", r"(?P<keep>://[^\s/:@?#\"'<>\[]{0,256}:)[^\s/?#\"'<>]{1,512}(?=@)"),
     _row(
         "signature",
         "sig= signature= security-token=",

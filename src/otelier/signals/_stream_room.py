@@ -29,6 +29,15 @@ class StreamRoom:
 
     Get it from `PointQueue.room_for_stream` when the stream starts and hand it the stream's point with `put` when it
     ends. What it holds goes back to the budget once the point is recorded, or when the stream is dropped.
+
+    Example:
+        >>> from otelier.signals import point_queue
+        >>> room = point_queue().room_for_stream()
+        >>> times = []
+        >>> if room is None:
+        ...     pass  # record each chunk as it comes
+        ... else:
+        ...     room.put(make_point(times), len(times))
     """
 
     __slots__ = ("_budget", "_held", "_point", "_put", "_record_now", "span_context")
