@@ -118,11 +118,14 @@ def test_the_global_providers_pass_for_the_recorders(otelier_spans):
 
 def test_openai_calls_are_recorded_with_their_fields(otelier_spans):
     """openai is instrumented, the fields are stamped, and the ids and times are those of every run."""
-    with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="test") as client:
-        with otelier.context(user_id="alice", agent="triage"):
-            client.chat.completions.create(
-                model="gpt-4o-mini", messages=[{"role": "user", "content": "Say this is a test"}]
-            )
+    with (
+        OpenAIServer() as server,
+        openai.OpenAI(base_url=server.base_url, api_key="test") as client,
+        otelier.context(user_id="alice", agent="triage"),
+    ):
+        client.chat.completions.create(
+            model="gpt-4o-mini", messages=[{"role": "user", "content": "Say this is a test"}]
+        )
     assert otelier_spans.tree("user.id", "gen_ai.agent.name", "gen_ai.usage.input_tokens") == (
         "chat gpt-4o-mini CLIENT user.id='alice' gen_ai.agent.name='triage' gen_ai.usage.input_tokens=12"
     )
