@@ -316,4 +316,4 @@ def test_its_spans_carry_its_fields(spans):
 
     asyncio.run(main())
     with otelier.context(user_id="u-1"):
-        assert [span.attributes["user.id"] for span in spans.exporter.get_finished_spans()] == ["u-1", "mine"] * 3
+        assert [span.attributes["user.id"] for span in spans.spans] == ["u-1", "mine"] * 3

@@ -285,7 +285,7 @@ def test_a_span_open_across_yields_is_not_the_consumers(spans):
 
     for _ in numbers():
         spans.born_here("outside")
-    finished = {span.name: span for span in spans.exporter.get_finished_spans()}
+    finished = {span.name: span for span in spans.spans}
     assert finished["outside"].parent is None
     assert finished["inside"].parent.span_id == finished["producing"].context.span_id
     assert spans.users("inside") == ["u-1", "u-1"]

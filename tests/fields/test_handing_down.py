@@ -46,6 +46,8 @@ def test_born_fields_always_pass_on(spans, kind):
         parent = spans.tracer.start_span("parent", kind=kind)
     child = spans.tracer.start_span("child", context=below(parent))
     grandchild = spans.tracer.start_span("grandchild", context=below(child))
+    for span in (grandchild, child, parent):
+        span.end()
     assert dict(parent.attributes) == dict(child.attributes) == dict(grandchild.attributes)
     assert parent.attributes["user.id"] == "u-1"
 
@@ -56,8 +58,9 @@ def test_the_contexts_fields_come_before_the_parents(spans):
         parent = spans.tracer.start_span("parent")
     elsewhere = contextvars.Context()
     elsewhere.run(otelier.set_context, workflow_id="w-1")
-    child = elsewhere.run(lambda: spans.tracer.start_span("child", context=trace.set_span_in_context(parent)))
-    assert dict(child.attributes) == {"otelier.workflow.id": "w-1"}
+    child = elsewhere.run(lambda: spans.born_here("child", context=trace.set_span_in_context(parent)))
+    parent.end()
+    assert child == {"otelier.workflow.id": "w-1"}
 
 
 def test_a_remote_parent_hands_down_nothing(spans):
@@ -240,9 +243,9 @@ def test_two_requests_do_not_share(spans):
     """What one request hands down, another one does not."""
     first = spans.tracer.start_span("first", kind=SpanKind.SERVER)
     second = spans.tracer.start_span("second", kind=SpanKind.SERVER)
-    with trace.use_span(first):
+    with trace.use_span(first, end_on_exit=True):
         in_dependency(user_id="a")
-        with trace.use_span(second):
+        with trace.use_span(second, end_on_exit=True):
             assert spans.born_here() == {}
         assert spans.born_here() == {"user.id": "a"}
 

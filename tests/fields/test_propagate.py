@@ -57,7 +57,7 @@ def test_the_span_and_the_baggage_go_along(spans):
     with spans.open("request"), otelier.context(user_id="u-1"):
         job = otelier.propagate(lambda: (spans.born_here("job"), baggage.get_baggage("tenant")))
     assert in_raw_thread(job) == ({"user.id": "u-1"}, "blue")
-    finished = {span.name: span for span in spans.exporter.get_finished_spans()}
+    finished = {span.name: span for span in spans.spans}
     assert finished["job"].parent.span_id == finished["request"].context.span_id
 
 

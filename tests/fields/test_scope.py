@@ -140,6 +140,7 @@ def test_a_span_that_outlives_the_block_stays_current(spans):
     assert trace.get_current_span() is span
     assert user() is None
     detach(token)
+    span.end()
 
 
 def test_a_span_closed_inside_the_block_leaves_it_in_force(spans):

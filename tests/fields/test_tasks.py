@@ -40,7 +40,7 @@ def assert_not_mixed(spans, numbers):
     """Every span of every caller has that caller's user and session, or none."""
     wrong = []
     expected = {number: (name_of(number), f"s-{number}" if name_of(number) else None) for number in numbers}
-    for span in spans.exporter.get_finished_spans():
+    for span in spans.spans:
         what, _, number = span.name.partition(" ")
         if what not in ("work", "call"):
             continue
@@ -101,7 +101,7 @@ def test_a_thousand_interleaved_tasks_never_mix(spans):
         await asyncio.gather(*(serve(spans, number) for number in range(1000)))
 
     asyncio.run(main())
-    assert len(spans.exporter.get_finished_spans()) == 8000
+    assert len(spans.spans) == 8000
     assert_not_mixed(spans, range(1000))
 
 
