@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 from opentelemetry.context import Context, attach, detach
-from sybil import Example, Sybil
+from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 from otelier.signals import raise_faults, run_resets
-from otelier.testing import OpenAIServer
+from otelier.testing import OpenAIServer, SpanRecorder
+from otelier.testing._stage import on_stage
 
 ROOT = Path(__file__).parent
 
@@ -108,7 +109,7 @@ def foreign_detaches() -> Iterator[list[logging.LogRecord]]:
 
 # --- docs as tests ---------------------------------------------------------------------------------------------
 def _open_document(namespace: dict[str, Any]) -> None:
-    """Give a document a context, an environment and a model of its own; its blocks share them."""
+    """Give a document a context, global providers and a model of its own; its blocks share them."""
     stack = namespace["_stack"] = ExitStack()
     run_resets()
     raise_faults(True)
@@ -116,6 +117,8 @@ def _open_document(namespace: dict[str, Any]) -> None:
     stack.callback(raise_faults, False)
     stack.callback(detach, attach(Context()))
     patch = stack.enter_context(pytest.MonkeyPatch.context())
+    recorder = namespace["_recorder"] = SpanRecorder()
+    stack.enter_context(on_stage(recorder))
     server = stack.enter_context(OpenAIServer())
     patch.setenv("OPENAI_BASE_URL", server.base_url)
     patch.setenv("OPENAI_API_KEY", "sk-none")
@@ -123,6 +126,27 @@ def _open_document(namespace: dict[str, Any]) -> None:
 
 def _close_document(namespace: dict[str, Any]) -> None:
     namespace.pop("_stack").close()
+
+
+class _TraceParser(CodeBlockParser):
+    """A block ```trace ATTRIBUTE …` shows the spans of the blocks before it, down to the last such block."""
+
+    def __init__(self) -> None:
+        super().__init__("trace")
+
+    def __call__(self, document: Document) -> Iterator[Region]:
+        for region in self.lexers(document):
+            language, *attributes = region.lexemes["arguments"].split()
+            if language == self.language:
+                region.parsed = (attributes, region.lexemes["source"])
+                region.evaluator = self.evaluate
+                yield region
+
+    def evaluate(self, example: Example) -> None:
+        attributes, shown = example.parsed
+        recorder = example.namespace["_recorder"]
+        assert recorder.tree(*attributes) == shown.rstrip()
+        recorder.clear()
 
 
 def _check_shell(example: Example) -> None:
@@ -137,7 +161,7 @@ def _check_shell(example: Example) -> None:
 
 
 _pages = Sybil(
-    parsers=[PythonCodeBlockParser(), CodeBlockParser("shell", _check_shell)],
+    parsers=[PythonCodeBlockParser(), _TraceParser(), CodeBlockParser("shell", _check_shell)],
     patterns=["docs/*.md", "docs/**/*.md", "README.md", "CONTRIBUTING.md"],
     setup=_open_document,
     teardown=_close_document,
