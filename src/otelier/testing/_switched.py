@@ -57,7 +57,8 @@ class SwitchedLogger(_logs.Logger):
         self._switch.now().emit(*args, **kwargs)
 
     def enabled(self, *args: Any, **kwargs: Any) -> bool:
-        return self._switch.now().enabled(*args, **kwargs)
+        asked = getattr(self._switch.now(), "enabled", None)  # since 1.40
+        return asked is None or asked(*args, **kwargs)
 
 
 class SwitchedMeter(metrics.Meter):
