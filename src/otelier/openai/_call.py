@@ -1,0 +1,215 @@
+"""One call of the user's, from just before it to its end: its span, its metric point, its content."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.util.types import AnyValue
+
+from otelier import names
+from otelier.fields import MARK, SPAN, Record, State, state_of
+from otelier.openai._operations import Operation
+from otelier.openai._parts import Message
+from otelier.openai._point import CallPoint
+from otelier.openai._request import Arguments, Attributes
+from otelier.openai._response import facts_of
+from otelier.openai._suppression import suppressed
+from otelier.openai._telemetry import Telemetry
+from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault, start_client_span
+
+clock: Final = time.perf_counter
+RAW_RESPONSE: Final = "http_response"
+"""Field that tells a raw response, which holds the answer unread, from an answer."""
+_RAW_HEADER = "x-stainless-raw-response"
+
+
+def begin(telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments) -> Call | None:
+    """Start the span of a call that is about to be made, and make it current; `None` when it is not to be reported."""
+    try:
+        current = get_current()
+        if suppressed(current, operation.suppressors):
+            return None
+        return Call(telemetry, operation, resource, arguments, current)
+    except Exception as exc:
+        report_fault("openai.begin", exc)
+        return None
+
+
+class Call:
+    """One call. Nothing in it raises into the caller: a fault costs the signal it befalls, not the call."""
+
+    __slots__ = (
+        "_former",
+        "_request",
+        "_started_with",
+        "_state",
+        "_unmarked",
+        "arguments",
+        "inside",
+        "operation",
+        "point",
+        "recording",
+        "span",
+        "started",
+        "streamed",
+        "telemetry",
+    )
+
+    def __init__(
+        self, telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments, current: Context
+    ) -> None:
+        self.telemetry = telemetry
+        self.operation = operation
+        self.arguments = arguments
+        self.streamed = bool(arguments.get("stream"))
+        template = operation.templates.of(resource, arguments.get("model"))
+        self._started_with = template.start
+        self.span = span = start_client_span(telemetry.tracer, template.name, current, template.start)
+        self.recording = span.is_recording()
+        where = span.get_span_context()
+        self.point = point = CallPoint(telemetry.instruments, template.start)
+        if where.trace_flags.sampled:
+            point.span_context = where
+        # The mark is the state that a processor of ours stamped the span with. Without one the fields are ours to
+        # write: the provider takes no processors, or never got ours.
+        mark: Any = getattr(span, MARK, None)
+        self._unmarked = type(mark) is not State
+        self._state: State = state_of(current) if self._unmarked else mark
+        point.agent = self._state.gen_ai_attributes().get(names.AGENT_NAME)
+        self._former = current
+        self.inside = Context({**current, SPAN: span})
+        self.started = clock()
+        # Nothing may fail from here on: what is attached must be taken back.
+        attach(self.inside)
+
+    def leave(self) -> None:
+        """Make the caller's context current again, if this is still inside the call's own."""
+        # A token would be refused, and logged, where a coroutine is closed in some other context than it ran in.
+        if get_current().get(SPAN) is self.span:
+            attach(self._former)
+
+    def fail(self, error: BaseException) -> None:
+        """End the call as failed by *error*, which the caller goes on to see."""
+        try:
+            self.point.seconds = clock() - self.started
+            self.leave()
+            self.end(self.request(), failure=error, sent=self.sent())
+        except Exception as exc:
+            report_fault("openai.fail", exc)
+        self.telemetry.queue.put(self.point)
+
+    def finish(self, answer: Any) -> None:
+        """End the call with its *answer*."""
+        try:
+            self.point.seconds = clock() - self.started
+            attributes = self.request()
+            failure: Failure | None = None
+            try:
+                facts = facts_of(answer)
+                if RAW_RESPONSE in facts:
+                    answer = _unwrapped(answer, self.arguments)
+                    facts = facts_of(answer)
+                failure = self.operation.read_answer(facts, attributes, self.point)
+            except Exception as exc:
+                report_fault("openai.answer", exc)
+            if self.telemetry.content:
+                self.end(attributes, failure=failure, sent=self.sent(), received=self._received(answer))
+            else:
+                self.end(attributes, failure=failure)
+        except Exception as exc:
+            report_fault("openai.finish", exc)
+        self.telemetry.queue.put(self.point)
+
+    def request(self) -> Attributes:
+        """Return what the span gets of the request, with the fields where no processor wrote them."""
+        attributes = self._fields() if self._unmarked else {}
+        if self.recording or self.telemetry.content:
+            try:
+                self.operation.read_request(self.arguments, attributes)
+            except Exception as exc:
+                report_fault("openai.request", exc)
+        return attributes
+
+    def sent(self) -> Mapping[str, list[Any]]:
+        """Return the content of the request, by attribute; nothing where the gate is shut."""
+        content = self.operation.content
+        if content is None or not self._takes_content():
+            return {}
+        try:
+            return content.sent(self.arguments)
+        except Exception as exc:
+            report_fault("openai.content", exc)
+            return {}
+
+    def end(
+        self,
+        attributes: Attributes,
+        *,
+        failure: BaseException | Failure | None = None,
+        sent: Mapping[str, list[Any]] | None = None,
+        received: list[Message] | None = None,
+        end_time_ns: int | None = None,
+    ) -> None:
+        """Write what is known of the call and end its span; the metric point is the caller's to queue."""
+        try:
+            content = {**(sent or {}), names.OUTPUT_MESSAGES: received or []}
+            if received and names.FINISH_REASONS not in attributes:
+                attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in received)
+            if self.telemetry.content:
+                self._emit(attributes, content, failure)
+                self._add_content(attributes, content)
+        except Exception as exc:
+            report_fault("openai.content", exc)
+        if failure is None:
+            end_span(self.span, attributes, end_time_ns=end_time_ns)
+        else:
+            self.point.error = fail_span(self.span, failure, attributes, end_time_ns=end_time_ns)
+
+    def _fields(self) -> Attributes:
+        """Return the fields for a span that no processor stamps, with those that were set while it was open."""
+        late: Any = getattr(self.span, MARK, None)
+        return {**self._state.gen_ai_attributes(), **(late.stamped if type(late) is Record else {})}
+
+    def _takes_content(self) -> bool:
+        telemetry = self.telemetry
+        return telemetry.content and (self.recording or telemetry.gate.mode.on_event)
+
+    def _received(self, answer: Any) -> list[Message]:
+        content = self.operation.content
+        if content is None or not self._takes_content():
+            return []
+        try:
+            return content.received(answer)
+        except Exception as exc:
+            report_fault("openai.content", exc)
+            return []
+
+    def _add_content(self, attributes: Attributes, content: Mapping[str, list[Any]]) -> None:
+        gate = self.telemetry.gate
+        if self.recording and gate.mode.on_span:
+            attributes.update((name, gate.json(value)) for name, value in content.items() if value)
+
+    def _emit(
+        self, attributes: Attributes, content: Mapping[str, list[Any]], failure: BaseException | Failure | None
+    ) -> None:
+        gate = self.telemetry.gate
+        if self.operation.content is None or not gate.mode.on_event:
+            return
+        event: dict[str, AnyValue] = {**self._started_with, **self._state.gen_ai_attributes(), **attributes}
+        event.update((name, gate.value(value)) for name, value in content.items() if value)
+        if failure is not None:
+            event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
+        emit_event(self.telemetry.logger, names.INFERENCE_DETAILS, event, self.inside)
+
+
+def _unwrapped(raw: Any, arguments: Arguments) -> Any:
+    """Return the answer in a raw response; `None` where its body is still to be read, which is the caller's to do."""
+    headers = arguments.get("extra_headers")
+    streaming = isinstance(headers, Mapping) and headers.get(_RAW_HEADER) == "stream"
+    try:
+        return None if streaming else raw.parse()  # parsed once, and kept by the response for the caller
+    except Exception:  # no answer but, say, a proxy's HTML; the caller will see
+        return None

@@ -1,0 +1,63 @@
+"""The switch of the OpenAI instrumentation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from otelier.openai._patch import apply_patches, remove_patches
+from otelier.openai._telemetry import make_telemetry, switch
+from otelier.settings import patches_allowed
+
+_lock = threading.Lock()
+
+
+class OpenAIInstrumentor(BaseInstrumentor):
+    """Reports calls of the openai client as GenAI spans and metrics, with the fields of their context.
+
+    Chat completions, Responses and embeddings, sync, async and streamed. What the caller gets, and what it costs the
+    model's provider, is the same with and without. Content is left out unless
+    `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for it; the environment is read by `instrument`.
+
+    `otelier.init` and `opentelemetry-instrument` switch it on; use it on its own for the spans and metrics alone.
+
+    Example:
+        >>> from otelier.openai import OpenAIInstrumentor
+        >>> OpenAIInstrumentor().instrument()
+        >>> OpenAIInstrumentor().uninstrument()
+
+    See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the openai releases that are known to work."""
+        return ("openai >= 1.66, < 4",)
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Switch it on; a second call while it is on does nothing, and neither does one where patches are disabled.
+
+        Args:
+            **kwargs: `tracer_provider`, `meter_provider` and `logger_provider`, each the global one unless given,
+                also when that is set later.
+        """
+        with _lock:
+            if patches_allowed() and not self.is_instrumented_by_opentelemetry:
+                super().instrument(**kwargs)
+
+    def uninstrument(self, **kwargs: Any) -> None:
+        """Switch it off: the client's methods are its own again. Streams that are open still end their calls."""
+        with _lock:
+            super().uninstrument(**kwargs)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        switch.telemetry = make_telemetry(
+            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("logger_provider")
+        )
+        apply_patches()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        switch.telemetry = None
+        remove_patches()

@@ -1,0 +1,136 @@
+"""What one call measured, as one point: its attributes are put together at collection, not on the caller."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import Histogram
+from opentelemetry.trace import SpanContext
+from opentelemetry.util.types import AttributeValue
+
+from otelier import names
+from otelier.signals import on_reset, warn_once
+
+MAX_AGENT_NAMES: Final = 200
+"""Agent names that metrics of one process carry: each is a time series more for every model and server."""
+
+_agents: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The histograms that calls are recorded on."""
+
+    duration: Histogram
+    tokens: Histogram
+    first_chunk: Histogram
+    chunk: Histogram
+
+
+class CallPoint:
+    """The measurements of one call; filled while it runs, recorded once."""
+
+    __slots__ = (
+        "_instruments",
+        "_request",
+        "agent",
+        "error",
+        "extra",
+        "input_tokens",
+        "model",
+        "output_tokens",
+        "seconds",
+        "span_context",
+    )
+
+    def __init__(self, instruments: Instruments, request: Mapping[str, AttributeValue]) -> None:
+        self._instruments = instruments
+        self._request = request
+        self.span_context: SpanContext | None = None
+        """Where exemplars point to; `None` when the span is not sampled."""
+        self.seconds = 0.0
+        self.agent: Any = None
+        """Name of the agent that made the call."""
+        self.model: str | None = None
+        """Model that answered."""
+        self.extra: Mapping[str, AttributeValue] | None = None
+        """What the answer adds to the attributes of duration and tokens."""
+        self.error: str | None = None
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+
+    def attributes(self) -> dict[str, AttributeValue]:
+        """Return what all measurements of the call carry."""
+        attributes = dict(self._request)
+        if self.model is not None:
+            attributes[names.RESPONSE_MODEL] = self.model
+        if self.agent is not None and _may_carry(self.agent):
+            attributes[names.AGENT_NAME] = self.agent
+        return attributes
+
+    def record(self, context: Context) -> None:
+        """Record duration and tokens with *context*; the queue calls it."""
+        attributes = self.attributes()
+        if self.extra is not None:
+            attributes.update(self.extra)
+        if self.error is not None:
+            attributes[names.ERROR_TYPE] = self.error
+        instruments = self._instruments
+        instruments.duration.record(self.seconds, attributes, context)
+        if self.input_tokens is not None:
+            instruments.tokens.record(self.input_tokens, {**attributes, names.TOKEN_TYPE: "input"}, context)
+        if self.output_tokens is not None:
+            instruments.tokens.record(self.output_tokens, {**attributes, names.TOKEN_TYPE: "output"}, context)
+
+    def chunk_times(self, started: float, times: list[float]) -> Point:
+        """Return this point with the chunks of a stream: *started* and *times* are seconds of one clock."""
+        if not times:
+            return self
+        gaps = array("d", [max(late - soon, 0.0) for soon, late in pairwise(times)])
+        return _StreamPoint(self, self._instruments, max(times[0] - started, 0.0), gaps)
+
+
+class _StreamPoint:
+    """A call's point and the chunk times of its stream, 8 bytes each."""
+
+    __slots__ = ("_call", "_first", "_gaps", "_instruments", "span_context")
+
+    def __init__(self, call: CallPoint, instruments: Instruments, first: float, gaps: array[float]) -> None:
+        self.span_context = call.span_context
+        self._call = call
+        self._instruments = instruments
+        self._first = first
+        self._gaps = gaps
+
+    def record(self, context: Context) -> None:
+        self._call.record(context)
+        attributes = self._call.attributes()
+        self._instruments.first_chunk.record(self._first, attributes, context)
+        record = self._instruments.chunk.record
+        for gap in self._gaps:
+            record(gap, attributes, context)
+
+
+Point = CallPoint | _StreamPoint
+
+
+def _may_carry(agent: str) -> bool:
+    if agent in _agents:
+        return True
+    if len(_agents) >= MAX_AGENT_NAMES:
+        warn_once(
+            "openai.agent_names",
+            "More than %d agents have names here: the metrics of further ones carry no name, spans do.",
+            MAX_AGENT_NAMES,
+        )
+        return False
+    _agents.add(agent)
+    return True
+
+
+on_reset(_agents.clear)

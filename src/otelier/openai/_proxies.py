@@ -1,0 +1,73 @@
+"""Stand-ins for streams that cannot be followed from within: openai's when it renames things, and other types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import wrapt
+
+from otelier.openai._steps import AsyncSteps, steps
+from otelier.openai._streamed import StreamedCall
+
+
+class StreamProxy(wrapt.ObjectProxy):
+    """Passes for the stream it stands for, and follows it."""
+
+    def __init__(self, stream: Any, streamed: StreamedCall) -> None:
+        super().__init__(stream)
+        self._self_streamed = streamed
+        self._self_steps = steps(iter(stream), streamed)
+
+    def __iter__(self) -> Any:
+        return self._self_steps
+
+    def __next__(self) -> Any:
+        return next(self._self_steps)
+
+    def __enter__(self) -> Any:
+        self.__wrapped__.__enter__()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
+        if error is not None:
+            self._self_streamed.end(error)
+        return self.__wrapped__.__exit__(kind, error, trace)
+
+    def close(self) -> None:
+        """Close the stream, and end its call."""
+        self.__wrapped__.close()
+        self._self_streamed.end()
+
+
+class AsyncStreamProxy(wrapt.ObjectProxy):
+    """The same for an asynchronous stream."""
+
+    def __init__(self, stream: Any, streamed: StreamedCall) -> None:
+        super().__init__(stream)
+        self._self_streamed = streamed
+        self._self_steps = AsyncSteps(aiter(stream), streamed)
+
+    def __aiter__(self) -> Any:
+        return self._self_steps
+
+    async def __anext__(self) -> Any:
+        return await self._self_steps.__anext__()
+
+    async def __aenter__(self) -> Any:
+        await self.__wrapped__.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> Any:
+        if error is not None:
+            self._self_streamed.end(error)
+        return await self.__wrapped__.__aexit__(kind, error, trace)
+
+    async def close(self) -> None:
+        """Close the stream, and end its call."""
+        await self.__wrapped__.close()
+        self._self_streamed.end()
+
+    async def aclose(self) -> None:
+        """Close the stream, and end its call."""
+        await self.__wrapped__.aclose()
+        self._self_streamed.end()

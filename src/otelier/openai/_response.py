@@ -1,0 +1,204 @@
+"""What an answer says about a call, as span attributes and for its metric point; content is not among it.
+
+Answers are read through their `__dict__`: a model's attributes go through pydantic's `__getattr__`, at twice the
+price for each, and what a server left out or sent in a strange shape is simply not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otelier import names
+from otelier.openai._point import CallPoint
+from otelier.openai._request import Attributes, has_compaction
+from otelier.signals import Failure
+
+ERROR_REASON: Final = "error"
+"""Finish reason of a choice that has none."""
+_NO_FACTS: Mapping[str, Any] = {}
+_BYTES_PER_NUMBER = 4
+
+# What a client-side tool call is in a Responses answer, and the states in which it is one.
+TOOL_CALLS: Final = frozenset(("function_call", "custom_tool_call", "computer_call"))
+_ENDED = frozenset((None, "completed", "incomplete"))
+_UNFINISHED = frozenset(("queued", "in_progress"))
+_BROKEN = frozenset(("failed", "cancelled", "incomplete"))
+_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+def facts_of(thing: Any) -> Mapping[str, Any]:
+    """Return the fields of a model or mapping; nothing for anything else."""
+    try:
+        return thing.__dict__
+    except AttributeError:
+        return thing if isinstance(thing, Mapping) else _NO_FACTS
+
+
+def chat_answer(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> None:
+    """Add what a chat completion says."""
+    get = facts.get
+    _add_identity(facts, attributes, point)
+    choices = get("choices")
+    if choices:
+        attributes[names.FINISH_REASONS] = tuple(
+            [facts_of(choice).get("finish_reason") or ERROR_REASON for choice in choices]
+        )
+    extra: Attributes = {}
+    tier, fingerprint = get("service_tier"), get("system_fingerprint")
+    if tier and type(tier) is str:
+        extra[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    if fingerprint and type(fingerprint) is str:
+        extra[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
+    if extra:
+        attributes.update(extra)
+        point.extra = extra
+    chat_usage(get("usage"), attributes, point)
+
+
+def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add the tokens of a chat completion; `None` is none."""
+    if usage is None:
+        return
+    get = facts_of(usage).get
+    _add_tokens(get("prompt_tokens"), get("completion_tokens"), attributes, point)
+    details = get("prompt_tokens_details")
+    if details is not None:
+        found = facts_of(details)
+        _add_count(names.CACHE_READ_TOKENS, found.get("cached_tokens"), attributes)
+        _add_count(names.AUDIO_INPUT_TOKENS, found.get("audio_tokens"), attributes)
+        _add_count(names.CACHE_WRITE_TOKENS, _newer_field(details, found, "cache_write_tokens"), attributes)
+    details = get("completion_tokens_details")
+    if details is not None:
+        found = facts_of(details)
+        _add_count(names.REASONING_TOKENS, found.get("reasoning_tokens"), attributes)
+        _add_count(names.AUDIO_OUTPUT_TOKENS, found.get("audio_tokens"), attributes)
+
+
+def responses_answer(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Add what a response says; return what made it fail, if something did."""
+    get = facts.get
+    _add_identity(facts, attributes, point)
+    tier = get("service_tier")
+    if type(tier) is str:
+        attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    _responses_usage(get("usage"), attributes, point)
+    reasons = finish_reasons(facts)
+    if reasons:
+        attributes[names.FINISH_REASONS] = reasons
+    if has_compaction(get("output")):
+        attributes[names.CONVERSATION_COMPACTED] = True
+    error = get("error")
+    if error is None:
+        return None
+    problem = facts_of(error)
+    return Failure(type=str(problem.get("code") or ERROR_REASON), message=problem.get("message"))
+
+
+def embeddings_answer(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> None:
+    """Add what an embeddings answer says."""
+    get = facts.get
+    model = get("model")
+    if model and type(model) is str:
+        point.model = attributes[names.RESPONSE_MODEL] = model
+    data = get("data")
+    if data:
+        size = _dimensions(facts_of(data[0]).get("embedding"))
+        if size:
+            attributes[names.EMBEDDING_DIMENSIONS] = size
+    usage = get("usage")
+    if usage is not None:
+        _add_tokens(facts_of(usage).get("prompt_tokens"), None, attributes, point)
+
+
+def finish_reasons(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return why a response ended: one reason for what broke it off, else each kind of its items once."""
+    status = facts.get("status")
+    details = facts.get("incomplete_details")
+    whole = reason_of_status(status, facts_of(details).get("reason"))
+    if status in _UNFINISHED:
+        return ()
+    reasons: dict[str, None] = {}
+    if status not in _BROKEN:
+        for item in facts.get("output") or ():
+            found = facts_of(item)
+            reason = _item_reason(found.get("type"), found.get("status"))
+            if reason is not None:
+                reasons[reason] = None
+    return tuple(reasons) or ((whole,) if whole else ())
+
+
+def reason_of_status(status: Any, why: Any = None) -> str | None:
+    """Return the finish reason that a status stands for; `None` while there is none."""
+    if status == "completed":
+        return "stop"
+    if status in ("failed", "cancelled"):
+        return ERROR_REASON
+    if status == "incomplete":
+        return "incomplete" if why is None else _INCOMPLETE.get(why, why)
+    return None
+
+
+def is_ended_call(kind: Any, status: Any) -> bool:
+    """Tell whether an item of a response is a tool call that the model finished."""
+    return kind in TOOL_CALLS and status in _ENDED
+
+
+def _item_reason(kind: Any, status: Any) -> str | None:
+    if is_ended_call(kind, status):
+        return "tool_calls"
+    return reason_of_status(status) if kind == "message" else None
+
+
+def _add_identity(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> None:
+    model, answer_id = facts.get("model"), facts.get("id")
+    if model and type(model) is str:
+        point.model = attributes[names.RESPONSE_MODEL] = model
+    if answer_id and type(answer_id) is str:
+        attributes[names.RESPONSE_ID] = answer_id
+
+
+def _add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoint) -> None:
+    if type(read) is int:
+        point.input_tokens = attributes[names.INPUT_TOKENS] = read
+    if type(written) is int:
+        point.output_tokens = attributes[names.OUTPUT_TOKENS] = written
+
+
+def _add_count(attribute: str, count: Any, attributes: Attributes) -> None:
+    """Add a count that is worth saying: zero is left off, as the official instrumentation has it."""
+    if count and type(count) is int:
+        attributes[attribute] = count
+
+
+def _newer_field(model: Any, found: Mapping[str, Any], name: str) -> Any:
+    """Return a field that old clients do not know: they keep it with the extras."""
+    if name in found:
+        return found[name]
+    extras: Any = getattr(model, "__pydantic_extra__", None)
+    return extras.get(name) if extras else None
+
+
+def _responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+    if usage is None:
+        return
+    get = facts_of(usage).get
+    _add_tokens(get("input_tokens"), get("output_tokens"), attributes, point)
+    details = get("input_tokens_details")
+    if details is not None:
+        found = facts_of(details)
+        written = _newer_field(details, found, "cache_write_tokens")
+        if written is None:
+            written = _newer_field(details, found, "cache_creation_input_tokens")
+        _add_count(names.CACHE_READ_TOKENS, found.get("cached_tokens"), attributes)
+        _add_count(names.CACHE_WRITE_TOKENS, written, attributes)
+    details = get("output_tokens_details")
+    if details is not None:
+        _add_count(names.REASONING_TOKENS, facts_of(details).get("reasoning_tokens"), attributes)
+
+
+def _dimensions(embedding: Any) -> int:
+    """Return how many numbers an embedding has; as base64 it is text of four bytes each."""
+    if isinstance(embedding, str):
+        return (len(embedding) * 3 // 4 - embedding.count("=", -2)) // _BYTES_PER_NUMBER
+    return len(embedding) if embedding else 0

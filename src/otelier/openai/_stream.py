@@ -1,0 +1,77 @@
+"""Streams: the caller gets the client's own stream, and the call ends when that does, however it does."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+from otelier.openai._call import RAW_RESPONSE, Call
+from otelier.openai._hooks import hook_close, hook_parse
+from otelier.openai._proxies import AsyncStreamProxy, StreamProxy
+from otelier.openai._response import facts_of
+from otelier.openai._steps import AsyncSteps, steps
+from otelier.openai._streamed import StreamedCall
+from otelier.signals import report_fault
+
+FOLLOWER: Final = "_otelier"
+"""Attribute of a followed stream that holds its call."""
+
+
+def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
+    """Return what the caller gets for *stream*: its like, with *call* ending when it ends."""
+    call.leave()
+    chunks = call.operation.chunks
+    if chunks is None:
+        call.finish(stream)
+        return stream
+    try:
+        streamed = StreamedCall(call, chunks(content=call.telemetry.content))
+    except Exception as exc:
+        report_fault("openai.follow", exc)
+        call.finish(stream)
+        return stream
+    if RAW_RESPONSE not in facts_of(stream):
+        return _followed(stream, streamed, asynchronous=asynchronous)
+    try:
+        hook_close(stream.http_response, streamed, asynchronous=asynchronous)
+        hook_parse(stream, lambda parsed: _followed(parsed, streamed, asynchronous=asynchronous))
+    except Exception as exc:
+        report_fault("openai.follow", exc)
+        streamed.end()
+    return stream
+
+
+def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run `__exit__` or `__aexit__` of a stream; an exception of its consumer's ends the call first."""
+    streamed = facts_of(stream).get(FOLLOWER)
+    error = args[1] if len(args) > 1 else None
+    if streamed is not None and error is not None:
+        streamed.end(error)
+    return wrapped(*args, **kwargs)
+
+
+def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any:
+    try:
+        inner = facts_of(stream).get("_iterator")
+        if inner is None:
+            return _proxied(stream, streamed, asynchronous=asynchronous)
+        # A copy, because the client's own iterator holds the original: swapping it there would close a circle, and a
+        # stream that is broken off and dropped would end at the next cyclic collection, which may never come.
+        like = copy.copy(stream)
+        like._iterator = AsyncSteps(inner, streamed) if asynchronous else steps(inner, streamed)
+        setattr(like, FOLLOWER, streamed)
+    except Exception as exc:
+        report_fault("openai.follow", exc)
+        streamed.end()
+        return stream
+    hook_close(facts_of(stream).get("response"), streamed, inner, asynchronous=asynchronous)
+    return like
+
+
+def _proxied(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any:
+    if asynchronous and hasattr(stream, "__aiter__"):
+        return AsyncStreamProxy(stream, streamed)
+    if not asynchronous and hasattr(stream, "__iter__"):
+        return StreamProxy(stream, streamed)
+    streamed.end()  # no stream at all: it says nothing that could be followed
+    return stream

@@ -1,0 +1,77 @@
+"""Where the signals of instrumented calls go, decided once, when instrumentation is switched on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry._logs import Logger, LoggerProvider, get_logger
+from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.trace import Tracer, TracerProvider
+
+from otelier import names
+from otelier.openai._point import Instruments
+from otelier.signals import (
+    ContentGate,
+    PointQueue,
+    chunk_histogram,
+    content_gate,
+    duration_histogram,
+    first_chunk_histogram,
+    point_queue,
+    token_histogram,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """Tracer, histograms, queue, logger and content gate of one `instrument()`."""
+
+    tracer: Tracer
+    instruments: Instruments
+    queue: PointQueue
+    logger: Logger
+    gate: ContentGate
+    content: bool
+    """Whether content goes anywhere at all."""
+
+
+class Switch:
+    """What instrumented calls look at first."""
+
+    __slots__ = ("telemetry",)
+
+    def __init__(self) -> None:
+        self.telemetry: Telemetry | None = None
+        """`None` lets every call pass through, also in wrappers that somebody kept."""
+
+
+switch: Final = Switch()
+
+
+def make_telemetry(
+    tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None, logger_provider: LoggerProvider | None
+) -> Telemetry:
+    """Return telemetry that goes to the given providers; `None` is the global one, also when it is set later."""
+    try:
+        release = version("otelier")
+    except PackageNotFoundError:  # run from its sources
+        release = ""
+    scope, schema = names.SCOPE_OPENAI, names.SCHEMA_URL
+    meter = get_meter(scope, release, meter_provider, schema)
+    gate = content_gate()
+    return Telemetry(
+        tracer=trace.get_tracer(scope, release, tracer_provider, schema),
+        instruments=Instruments(
+            duration=duration_histogram(meter),
+            tokens=token_histogram(meter),
+            first_chunk=first_chunk_histogram(meter),
+            chunk=chunk_histogram(meter),
+        ),
+        queue=point_queue(meter_provider),
+        logger=get_logger(scope, release, logger_provider, schema),
+        gate=gate,
+        content=gate.mode.any,
+    )
