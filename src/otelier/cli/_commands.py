@@ -1,0 +1,39 @@
+"""The list of commands."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from otelier.cli.demo import _command as demo
+from otelier.cli.doctor import _command as doctor
+
+app = typer.Typer(
+    name="otelier",
+    help="OpenTelemetry-native runtime context for AI agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A fault shall show Python's own traceback, without the values of local variables.
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"otelier {version('otelier')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """OpenTelemetry-native runtime context for AI agents."""
+
+
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)

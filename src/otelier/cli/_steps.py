@@ -1,0 +1,45 @@
+"""Progress of a command: one line for each step, with a spinner while it runs if somebody watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+_TITLE_CHARS = 14
+
+
+class Steps:
+    """Shows the steps of a command on *console*."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def step(self, title: str, doing: str) -> Generator[Callable[[str], None]]:
+        """Show what is being done until the block ends, and then what was done and how long that took.
+
+        The block gets a function that says it anew; what it was given last stays on the line.
+        """
+        started_s = time.monotonic()
+        said = doing
+        status = Status(f"{title:<{_TITLE_CHARS}} {doing}", console=self._console)
+
+        def say(text: str) -> None:
+            nonlocal said
+            said = text
+            status.update(f"{title:<{_TITLE_CHARS}} {text}")
+
+        mark = Text("✗ ", "red")
+        try:
+            with status:
+                yield say
+            mark = Text("✓ ", "green")
+        finally:
+            took_s = time.monotonic() - started_s
+            took = Text(f"  {took_s:.1f} s" if took_s >= 0.05 else "", "dim")
+            self._console.print(mark + Text(f"{title:<{_TITLE_CHARS}} ", "bold") + Text(said) + took)

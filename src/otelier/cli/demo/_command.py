@@ -1,0 +1,45 @@
+"""`otelier demo`: run the service, send it traffic, and show what its telemetry says."""
+
+from __future__ import annotations
+
+import json
+import signal
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from otelier.cli._console import progress, results
+from otelier.cli._extras import require
+from otelier.cli._steps import Steps
+
+
+def demo(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Show it working: two tenants, two agents, and the telemetry of every call, in less than a minute.
+
+    A FastAPI service runs under opentelemetry-instrument against a local model server that replays recorded answers:
+    no key, no network. What it exports is shown here, and sent on to OTEL_EXPORTER_OTLP_ENDPOINT where that is set.
+    """
+    instrumentations = ("opentelemetry.instrumentation.fastapi", "opentelemetry.instrumentation.logging")
+    require("demo", "fastapi", "uvicorn", *instrumentations)
+    # Imported here: they load the SDK, which no other command needs.
+    from otelier.cli.demo._run import run
+    from otelier.cli.demo._show import as_data, show
+
+    signal.signal(signal.SIGTERM, _end)  # then, too, the service is stopped
+    outcome = run(Steps(progress()))
+    if as_json:
+        print(json.dumps(as_data(outcome), indent=2, ensure_ascii=False))
+    else:
+        show(outcome, results())
+    for problem in outcome.problems:
+        progress().print(f"otelier demo: {problem}", style="red", markup=False, soft_wrap=True)
+    if outcome.problems:
+        raise typer.Exit(1)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,0 +1,146 @@
+"""The service of the demonstration as a child process under `opentelemetry-instrument`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opentelemetry.instrumentation import auto_instrumentation
+
+from otelier.errors import OtelierError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+START_TIMEOUT_S = 40.0
+STOP_TIMEOUT_S = 15.0
+_LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
+_OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")
+
+
+class ServiceError(OtelierError):
+    """The service did not start, or did not stop."""
+
+
+class Service:
+    """An ASGI application in a child process: `opentelemetry-instrument uvicorn <target>`; `with` ends it in any case.
+
+    Args:
+        target: Module and application, as uvicorn takes them.
+        environment: Variables on top of `inherited_environment()`.
+    """
+
+    def __init__(self, target: str, environment: Mapping[str, str]) -> None:
+        self.target = target
+        self._environment = {**inherited_environment(), **environment}
+        self._process: subprocess.Popen[str] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._said: deque[str] = deque(maxlen=40)
+        self._listening = threading.Event()
+        self.port = 0
+        """Port on 127.0.0.1, once it is started."""
+
+    @property
+    def command(self) -> str:
+        """What a user would type."""
+        return f"opentelemetry-instrument uvicorn {self.target}"
+
+    def start(self) -> Self:
+        """Start the process and wait until it listens.
+
+        Raises:
+            ServiceError: if it ends before, or takes too long.
+        """
+        # An empty folder: both programs put the current one on the path, where a file may be named like a module.
+        self._folder = tempfile.TemporaryDirectory(prefix="otelier-demo-")
+        self._process = subprocess.Popen(  # noqa: S603 - both programs are named here
+            [_instrument(), sys.executable, "-m", "uvicorn", self.target, "--port", "0", "--no-access-log"],
+            env=self._environment,
+            cwd=self._folder.name,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # Ctrl-C in the terminal reaches this process only, which then stops the child in its own way.
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, name="service output", daemon=True).start()
+        if not self._listening.wait(START_TIMEOUT_S) or not self.port:
+            raise ServiceError(f"`{self.command}` did not start. It said:\n{self.said}")
+        return self
+
+    def stop(self) -> None:
+        """Ask the process to end, as a container's runtime would, and wait until it has.
+
+        Raises:
+            ServiceError: if it had ended before, or has to be killed.
+        """
+        process = self._process
+        assert process is not None, "stop() before start()"
+        if process.poll() is not None:
+            raise ServiceError(f"`{self.command}` ended by itself with {process.returncode}. It said:\n{self.said}")
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired as exc:
+            text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. It said:\n{self.said}"
+            raise ServiceError(text) from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    @property
+    def said(self) -> str:
+        """The last lines that the process printed."""
+        return "\n".join(f"  {line}" for line in self._said) or "  nothing"
+
+    def _listen(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said.append(line.rstrip())
+            if not self.port and (found := _LISTENING.search(line)):
+                self.port = int(found[1])
+                self._listening.set()
+        self._listening.set()
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return this process's environment less what would change the demonstration: its result is to be the same."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS_ALONE)}
+    # When this process runs under opentelemetry-instrument itself, the wrapper script must not.
+    wrapper = str(Path(auto_instrumentation.__file__).parent)
+    paths = [path for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path and path != wrapper]
+    kept["PYTHONPATH"] = os.pathsep.join(paths)
+    direct = "127.0.0.1,localhost"
+    return {**kept, "NO_PROXY": direct, "no_proxy": direct, "PYTHONUNBUFFERED": "1"}
+
+
+def _instrument() -> str:
+    """Return the path of `opentelemetry-instrument`: beside this interpreter, whether or not that is on the path."""
+    beside = Path(sys.executable).with_name("opentelemetry-instrument")
+    found = str(beside) if beside.exists() else shutil.which("opentelemetry-instrument")
+    if found is None:
+        raise ServiceError(
+            "Cannot find `opentelemetry-instrument`, which comes with opentelemetry-instrumentation. "
+            "Run: pip install opentelemetry-instrumentation"
+        )
+    return found

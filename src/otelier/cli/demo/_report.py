@@ -1,0 +1,224 @@
+"""What the exported telemetry says: one trace, calls per agent and user, counts per signal, and what is missing.
+
+Everything is read from records as an OTLP receiver keeps them; nothing here knows how they came about.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+
+from otelier import names
+from otelier.testing import LogEntry, MetricPoint, SpanRecord
+
+_MODEL_CALLS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
+"""Operations that are a call to a model; agents, tools and workflows have others."""
+_ASGI_MESSAGE = "asgi.event.type"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The calls to a model that one agent made for one user."""
+
+    agent: str
+    user: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    errors: int
+    p50_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """What came of one signal."""
+
+    name: str
+    """`spans`, `log records` or `metric points`."""
+    count: int
+    with_user: int
+    with_agent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One line of a trace: a span, or several that say nothing by themselves."""
+
+    span: SpanRecord
+    """The span, or the first of several."""
+    label: str
+    """Name of the span, or names and numbers of several."""
+    folded: bool
+    """Whether it stands for several."""
+    lasts: tuple[bool, ...]
+    """For each level beneath the root, whether the line there is the last of its siblings."""
+
+
+def is_model_call(span: SpanRecord) -> bool:
+    """Tell whether *span* is one call to a model."""
+    return span.attributes.get(names.OPERATION) in _MODEL_CALLS
+
+
+def usage(spans: Iterable[SpanRecord]) -> list[Usage]:
+    """Return the calls to models per agent and user, in that order."""
+    calls: dict[tuple[str, str], list[SpanRecord]] = defaultdict(list)
+    for span in spans:
+        if is_model_call(span):
+            found = span.attributes
+            calls[str(found.get(names.AGENT_NAME, "")), str(found.get(names.USER_ID, ""))].append(span)
+    return [_usage(agent, user, calls[agent, user]) for agent, user in sorted(calls)]
+
+
+def total(spans: Iterable[SpanRecord]) -> Usage:
+    """Return all calls to models as one."""
+    return _usage("", "", [span for span in spans if is_model_call(span)])
+
+
+def _usage(agent: str, user: str, calls: Sequence[SpanRecord]) -> Usage:
+    durations = [span.duration_s for span in calls]
+    return Usage(
+        agent=agent,
+        user=user,
+        calls=len(calls),
+        input_tokens=sum(span.attributes.get(names.INPUT_TOKENS, 0) for span in calls),
+        output_tokens=sum(span.attributes.get(names.OUTPUT_TOKENS, 0) for span in calls),
+        errors=sum(span.status == "ERROR" for span in calls),
+        p50_s=percentile(durations, 50),
+        p95_s=percentile(durations, 95),
+    )
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return a percentile between the values' own; 0.0 of none."""
+    if len(values) < 2:
+        return values[0] if values else 0.0
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def signals(
+    spans: Iterable[SpanRecord], logs: Iterable[LogEntry], metrics: Iterable[MetricPoint]
+) -> tuple[Signal, Signal, Signal]:
+    """Return the counts of the three signals."""
+    return _signal("spans", spans), _signal("log records", logs), _signal("metric points", metrics)
+
+
+def _signal(name: str, records: Iterable[SpanRecord | LogEntry | MetricPoint]) -> Signal:
+    attributes = [record.attributes for record in records]
+    return Signal(
+        name=name,
+        count=len(attributes),
+        with_user=sum(names.USER_ID in found for found in attributes),
+        with_agent=sum(names.AGENT_NAME in found for found in attributes),
+    )
+
+
+def traces(spans: Iterable[SpanRecord]) -> dict[str, list[SpanRecord]]:
+    """Return the spans by trace id, each trace in the order of its start times."""
+    found: dict[str, list[SpanRecord]] = defaultdict(list)
+    for span in sorted(spans, key=lambda span: span.start_ns):
+        found[span.trace_id].append(span)
+    return found
+
+
+def richest(found: Iterable[list[SpanRecord]]) -> list[SpanRecord]:
+    """Return the trace worth showing: most agents, then most spans, then the first; empty without any."""
+
+    def worth(trace: list[SpanRecord]) -> tuple[int, int, int]:
+        agents = {span.attributes[names.AGENT_NAME] for span in trace if names.AGENT_NAME in span.attributes}
+        return len(agents), len(trace), -trace[0].start_ns
+
+    return max(found, key=worth, default=list[SpanRecord]())
+
+
+def tree(trace: Iterable[SpanRecord]) -> list[Branch]:
+    """Return one trace as lines, each below its parent and in the order of start times.
+
+    A span whose parent is not there is a root. The instrumentation of ASGI makes a span for each message of a
+    request; those of one parent are one line.
+    """
+    ordered = sorted(trace, key=lambda span: span.start_ns)
+    known = {span.span_id for span in ordered}
+    children: dict[str | None, list[SpanRecord]] = defaultdict(list)
+    for span in ordered:
+        children[span.parent_id if span.parent_id in known else None].append(span)
+    return [line for root in children[None] for line in _lines(root, (), children)]
+
+
+def _lines(span: SpanRecord, lasts: tuple[bool, ...], children: dict[str | None, list[SpanRecord]]) -> Iterator[Branch]:
+    yield Branch(span=span, label=span.name, folded=False, lasts=lasts)
+    below = children[span.span_id]
+    messages = [child for child in below if _ASGI_MESSAGE in child.attributes]
+    shown = [child for child in below if child not in messages]
+    for child in shown:
+        last = child is shown[-1] and not messages
+        yield from _lines(child, (*lasts, last), children)
+    if messages:
+        yield Branch(span=messages[0], label=_counted(messages, span), folded=True, lasts=(*lasts, True))
+
+
+def _counted(messages: Sequence[SpanRecord], parent: SpanRecord) -> str:
+    numbers: dict[str, int] = defaultdict(int)
+    for message in messages:
+        numbers[message.name.removeprefix(parent.name).strip()] += 1
+    return ", ".join(f"{number} {name}" for name, number in numbers.items())
+
+
+def missing(
+    spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequence[MetricPoint], *, requests: int
+) -> list[str]:
+    """Return what should be there and is not, a sentence each; empty when all is well.
+
+    Args:
+        spans: What arrived.
+        logs: What arrived.
+        metrics: What arrived.
+        requests: How many requests the service was sent.
+    """
+    calls = [span for span in spans if is_model_call(span)]
+    in_traces = [entry for entry in logs if entry.trace_id is not None]
+    served = sum(span.kind == "SERVER" for span in spans)
+    found: list[str] = []
+    if served != requests:
+        found.append(f"{requests} requests were sent, and {served} server spans arrived.")
+    if not calls:
+        found.append("No span of a call to the model arrived.")
+    if not in_traces:
+        found.append("No log record of a request arrived.")
+    found += _without(names.USER_ID, "spans", spans)
+    found += _without(names.AGENT_NAME, "spans of calls to the model", calls)
+    found += _without(names.USER_ID, "log records of requests", in_traces)
+    found += _without(names.AGENT_NAME, "log records of requests", in_traces)
+    if calls:
+        found += _against_metrics(calls, metrics)
+    return found
+
+
+def _without(attribute: str, what: str, records: Sequence[SpanRecord | LogEntry]) -> list[str]:
+    bare = [record for record in records if attribute not in record.attributes]
+    if not bare:
+        return []
+    first = bare[0].name if isinstance(bare[0], SpanRecord) else bare[0].body
+    return [f"{len(bare)} of {len(records)} {what} carry no {attribute}; the first is {first!r} of {bare[0].scope}."]
+
+
+def _against_metrics(calls: Sequence[SpanRecord], metrics: Iterable[MetricPoint]) -> Iterator[str]:
+    """Yield where the metrics say something else than the spans: both count the same calls."""
+    measured: dict[str, float] = defaultdict(float)
+    # Cumulative points come anew with each export: the last one of a series counts.
+    latest = {(point.name, tuple(sorted(map(str, point.attributes.items())))): point for point in metrics}
+    for (name, _), point in latest.items():
+        if name == names.OPERATION_DURATION:
+            measured["calls"] += point.count or 0
+        elif name == names.TOKEN_USAGE:
+            measured[f"{point.attributes.get(names.TOKEN_TYPE)} tokens"] += point.sum or 0
+    spoken = {
+        "calls": len(calls),
+        "input tokens": sum(span.attributes.get(names.INPUT_TOKENS, 0) for span in calls),
+        "output tokens": sum(span.attributes.get(names.OUTPUT_TOKENS, 0) for span in calls),
+    }
+    for what, number in spoken.items():
+        if measured[what] != number:
+            yield f"The spans tell of {number} {what}, and the metrics of {measured[what]:.0f}."

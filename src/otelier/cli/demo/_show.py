@@ -1,0 +1,64 @@
+"""The result of one run, for people and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otelier import names
+from otelier.cli.demo._report import Branch, richest, signals, total, traces, tree, usage
+from otelier.cli.demo._run import Outcome
+from otelier.cli.demo._tables import Colours, signal_table, trace_table, usage_table
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Print the trace that says most, the calls per agent and user, and what was exported."""
+    colours = Colours()
+    found = traces(outcome.spans)
+    trace = richest(found.values())
+    if trace:
+        _print(console, "One trace", f"of {len(found)}, {trace[0].trace_id}", trace_table(trace, colours))
+    _print(console, "Calls to the model", "per agent and user", usage_table(outcome.spans, colours))
+    exported = signals(outcome.spans, outcome.logs, outcome.metrics)
+    _print(console, "Exported", f"by the service, in {outcome.exports} OTLP requests", signal_table(exported))
+    if outcome.sent_to and not outcome.send_failures:
+        console.print(Text(f"\nAll of it also went to {outcome.sent_to}."))
+    console.print(Text(f"\nDone in {outcome.took_s:.0f} s.", "dim"))
+
+
+def as_data(outcome: Outcome) -> dict[str, Any]:
+    """Return the same as plain data, durations in seconds."""
+    trace = richest(traces(outcome.spans).values())
+    return {
+        "trace": [_line(branch) for branch in tree(trace)],
+        "usage": [asdict(row) for row in usage(outcome.spans)],
+        "total": asdict(total(outcome.spans)),
+        "signals": [asdict(signal) for signal in signals(outcome.spans, outcome.logs, outcome.metrics)],
+        "exports": outcome.exports,
+        "sent_to": outcome.sent_to,
+        "problems": list(outcome.problems),
+        "took_s": round(outcome.took_s, 3),
+    }
+
+
+def _line(branch: Branch) -> dict[str, Any]:
+    span = branch.span
+    return {
+        "name": branch.label,
+        "depth": len(branch.lasts),
+        "duration_s": None if branch.folded else span.duration_s,
+        "agent": span.attributes.get(names.AGENT_NAME),
+        "user": span.attributes.get(names.USER_ID),
+        "status": span.status,
+        "trace_id": span.trace_id,
+        "span_id": span.span_id,
+    }
+
+
+def _print(console: Console, title: str, detail: str, table: Table) -> None:
+    console.print(Text(f"\n{title} ", "bold") + Text(detail, "dim"))
+    console.print(table)

@@ -1,0 +1,142 @@
+"""The report as rich tables: a trace with its timing, calls per agent and user, counts per signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from otelier import names
+from otelier.cli.demo._report import Branch, Signal, Usage, is_model_call, total, tree, usage
+from otelier.testing import SpanRecord
+
+_BAR_CHARS = 22
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
+
+
+class Colours:
+    """One colour for each agent, in the order they are first asked for."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+
+    def of(self, agent: str) -> str:
+        """Return the colour of *agent*; nothing for no agent."""
+        if not agent:
+            return "default"
+        return self._given.setdefault(agent, _COLOURS[len(self._given) % len(_COLOURS)])
+
+
+def trace_table(trace: Sequence[SpanRecord], colours: Colours) -> Table:
+    """Return one trace as a table: each span below its parent, how long it took and when, its agent and user."""
+    table = _table()
+    table.add_column("span", no_wrap=True, overflow="ellipsis", ratio=1, min_width=24)
+    table.add_column("duration", justify="right", no_wrap=True)
+    table.add_column("when", no_wrap=True, width=_BAR_CHARS)
+    table.add_column("agent", no_wrap=True)
+    table.add_column("user", no_wrap=True)
+    start_ns = min((span.start_ns for span in trace), default=0)
+    whole_ns = max((span.end_ns for span in trace), default=0) - start_ns
+    for branch in tree(trace):
+        span = branch.span
+        agent, user = (_text(span.attributes.get(key)) for key in (names.AGENT_NAME, names.USER_ID))
+        colour = colours.of(agent)
+        if branch.folded:
+            table.add_row(Text(guides(branch) + branch.label, "dim"), "", "", "", "")
+            continue
+        label = Text(guides(branch), "dim") + Text(branch.label, "bold" if is_model_call(span) else "")
+        if span.status == "ERROR":
+            label += Text(f" ✗ {span.attributes.get(names.ERROR_TYPE, 'error')}", "red")
+        shown_bar = Text(bar(span, start_ns, whole_ns), colour)
+        table.add_row(label, duration(span.duration_s), shown_bar, Text(agent, colour), user)
+    return table
+
+
+def usage_table(spans: Sequence[SpanRecord], colours: Colours) -> Table:
+    """Return the calls to models per agent and user as a table, with their sum."""
+    table = _table()
+    table.add_column("agent", no_wrap=True)
+    table.add_column("user", no_wrap=True)
+    for column in ("calls", "input tokens", "output tokens", "errors", "p50", "p95"):
+        table.add_column(column, justify="right", no_wrap=True)
+    former = None
+    for row in usage(spans):
+        if former not in (None, row.agent):
+            table.add_section()
+        former = row.agent
+        table.add_row(Text(row.agent or "none", colours.of(row.agent)), row.user or "none", *_numbers(row))
+    table.add_section()
+    table.add_row("all", "", *_numbers(total(spans)), style="bold")
+    return table
+
+
+def signal_table(signals: Sequence[Signal]) -> Table:
+    """Return the counts of the three signals as a table."""
+    table = _table()
+    table.add_column("signal", no_wrap=True)
+    for column in ("count", "with user", "with agent"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for signal in signals:
+        # A metric never has a user: that would be a series for each of them.
+        user = "by design" if signal.name == "metric points" and not signal.with_user else str(signal.with_user)
+        table.add_row(signal.name, str(signal.count), user, str(signal.with_agent))
+    return table
+
+
+def guides(branch: Branch) -> str:
+    """Return the lines that lead from a branch's parents to it.
+
+    Example:
+        >>> from otelier.cli.demo._report import Branch
+        >>> guides(Branch(span=None, label="", folded=False, lasts=(False, True)))
+        '│  └─ '
+    """
+    if not branch.lasts:
+        return ""
+    above = "".join("   " if last else "│  " for last in branch.lasts[:-1])
+    return above + ("└─ " if branch.lasts[-1] else "├─ ")
+
+
+def bar(span: SpanRecord, start_ns: int, whole_ns: int, chars: int = _BAR_CHARS) -> str:
+    """Return when *span* ran within the whole, as a bar of at least one character."""
+    if whole_ns <= 0:
+        return ""
+    first = min(round((span.start_ns - start_ns) / whole_ns * chars), chars - 1)
+    last = max(round((span.end_ns - start_ns) / whole_ns * chars), first + 1)
+    return " " * first + "━" * (last - first)
+
+
+def duration(seconds: float) -> str:
+    """Return *seconds* as a person says it.
+
+    Example:
+        >>> duration(0.0004), duration(0.0342), duration(0.412), duration(1.2345)
+        ('0.4 ms', '34 ms', '412 ms', '1.23 s')
+    """
+    if seconds >= 0.9995:
+        return f"{seconds:.2f} s"
+    milliseconds = seconds * 1000
+    return f"{milliseconds:.1f} ms" if milliseconds < 9.95 else f"{milliseconds:.0f} ms"
+
+
+def _numbers(row: Usage) -> tuple[RenderableType, ...]:
+    errors = Text(str(row.errors), "red" if row.errors else "dim")
+    return (
+        str(row.calls),
+        f"{row.input_tokens:,}",
+        f"{row.output_tokens:,}",
+        errors,
+        duration(row.p50_s),
+        duration(row.p95_s),
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, header_style="dim", show_edge=False, padding=(0, 1, 0, 1))

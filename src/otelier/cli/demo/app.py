@@ -1,0 +1,150 @@
+"""The service of the demonstration: a triage and a billing agent behind FastAPI.
+
+It says who each call is for and which agent makes it, and has no line that sets telemetry up. Run it as any service:
+
+    opentelemetry-instrument uvicorn otelier.cli.demo.app:app
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from enum import Enum
+
+import openai
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+from openai.types.chat import ChatCompletionMessageParam
+from opentelemetry import trace
+from pydantic import BaseModel
+
+import otelier
+
+MODEL = "gpt-4.1"
+
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("httpx2").setLevel(logging.WARNING)
+log = logging.getLogger("demo")
+tracer = trace.get_tracer("demo")
+client = openai.OpenAI()
+async_client = openai.AsyncOpenAI()
+lookups = ThreadPoolExecutor(max_workers=4)
+
+
+class Agent(str, Enum):
+    """The agents of this service."""
+
+    TRIAGE = "triage"
+    BILLING = "billing"
+
+
+INSTRUCTIONS = {
+    Agent.TRIAGE: "You triage incoming requests.",
+    Agent.BILLING: "You answer billing questions.",
+}
+
+
+class Question(BaseModel):
+    """What a user asks."""
+
+    message: str
+    ticket: str
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+    """Send what waits before the process ends: uvicorn ends it by the signal it got, so no exit handler runs."""
+    yield
+    otelier.flush()
+
+
+app = FastAPI(title="otelier demo", lifespan=lifespan)
+
+
+@app.middleware("http")
+async def say_who_asks(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Take user, role and session from the headers that a gateway would have checked."""
+    otelier.set_context(
+        user_id=request.headers.get("x-user-id"),
+        user_role=request.headers.get("x-user-role"),
+        session_id=request.headers.get("x-session-id"),
+    )
+    return await call_next(request)
+
+
+@app.post("/agents/{name}/chat")
+def chat(name: Agent, question: Question) -> dict[str, str]:
+    """Answer in one piece; triage hands questions about money over to billing."""
+    otelier.set_context(agent=name.value, workflow_id=question.ticket)
+    answer = billing(question.message) if name is Agent.BILLING else triage(question.message)
+    return {"answer": answer}
+
+
+@app.post("/agents/{name}/respond")
+async def respond(name: Agent, question: Question) -> dict[str, str]:
+    """Answer through the Responses API, without a thread."""
+    otelier.set_context(agent=name.value, workflow_id=question.ticket)
+    response = await async_client.responses.create(model=MODEL, instructions=INSTRUCTIONS[name], input=question.message)
+    log.info("answered by the Responses API")
+    return {"answer": response.output_text}
+
+
+@app.post("/agents/{name}/stream")
+async def stream(name: Agent, question: Question) -> StreamingResponse:
+    """Answer word by word."""
+    otelier.set_context(agent=name.value, workflow_id=question.ticket)
+
+    async def words() -> AsyncIterator[str]:
+        chunks = await async_client.chat.completions.create(
+            model=MODEL, messages=_messages(name, question.message), stream=True, stream_options={"include_usage": True}
+        )
+        async for chunk in chunks:
+            for choice in chunk.choices:
+                yield choice.delta.content or ""
+        log.info("streamed the answer")
+
+    return StreamingResponse(words(), media_type="text/plain")
+
+
+def triage(message: str) -> str:
+    """Decide who answers, and let billing answer what is about money."""
+    answer = _ask(Agent.TRIAGE, message)
+    if "billing" not in answer.lower():
+        log.info("answered by triage")
+        return answer
+    log.info("handing over to billing")
+    with otelier.context(agent="billing"):
+        return billing(message)
+
+
+def billing(message: str) -> str:
+    """Look the account up, then answer."""
+    waiting = [lookups.submit(_look_up, what) for what in ("account", "invoices")]
+    for one in waiting:
+        one.result()
+    answer = _ask(Agent.BILLING, message)
+    log.info("answered by billing")
+    return answer
+
+
+def _look_up(what: str) -> None:
+    """Stand in for a database: any span, in any thread, carries the fields."""
+    with tracer.start_as_current_span(f"look up {what}"):
+        time.sleep(0.03 if what == "account" else 0.06)
+
+
+def _ask(agent: Agent, message: str) -> str:
+    try:
+        response = client.chat.completions.create(model=MODEL, messages=_messages(agent, message))
+    except openai.APIStatusError as error:
+        log.error("the model's provider answered %s", error.status_code)
+        raise HTTPException(503, "The assistant is busy, please try again.") from error
+    return response.choices[0].message.content or ""
+
+
+def _messages(agent: Agent, message: str) -> list[ChatCompletionMessageParam]:
+    return [{"role": "system", "content": INSTRUCTIONS[agent]}, {"role": "user", "content": message}]

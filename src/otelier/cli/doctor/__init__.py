@@ -1,0 +1,1 @@
+"""`otelier doctor`: what is active in this process, what is wrong, and what to do about it."""

@@ -1,0 +1,78 @@
+"""The whole diagnosis: every area, each on its own, so that one that fails hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from opentelemetry import trace
+
+from otelier.cli.doctor._exporters import exporters
+from otelier.cli.doctor._findings import Finding
+from otelier.cli.doctor._neighbours import neighbours
+from otelier.cli.doctor._patches import patches, propagators
+from otelier.cli.doctor._providers import providers
+from otelier.cli.doctor._switches import switches
+from otelier.cli.doctor._versions import versions
+from otelier.identity import process
+
+
+def diagnose() -> list[Finding]:
+    """Look at this process and its environment; nothing is changed, and nothing is sent.
+
+    Returns:
+        What was found, by area. No finding holds the value of a header, or a password in an address.
+    """
+    active = process() is not None
+    areas: dict[str, Callable[[], Iterable[Finding]]] = {
+        "versions": versions,
+        "switches": switches,
+        "otelier": lambda: _otelier(active),
+        "providers": lambda: providers(expected=active),
+        "exporters": exporters,
+        "patches": lambda: patches(expected=active),
+        "propagators": propagators,
+        "neighbours": neighbours,
+    }
+    return [finding for area, look in areas.items() for finding in _looked(area, look)]
+
+
+def _looked(area: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    try:
+        return list(look())
+    except Exception as exc:  # what is broken enough to raise here is what one calls a doctor for
+        return [
+            Finding(
+                area=area,
+                severity="error",
+                what=f"this cannot be looked at: {type(exc).__name__}",
+                why=str(exc)[:200],
+                do="Correct that first, then ask again.",
+            )
+        ]
+
+
+def _otelier(active: bool) -> Iterator[Finding]:
+    identity = process()
+    if not active or identity is None:
+        yield Finding(
+            area="otelier",
+            severity="note",
+            what="otelier is not switched on in this process",
+            why="Only importing it switches nothing on.",
+            do="Run your program under opentelemetry-instrument, or call otelier.init().",
+        )
+        return
+    yield Finding(area="otelier", severity="ok", what=f"otelier is switched on, app {identity.app}, env {identity.env}")
+    resource: Any = getattr(trace.get_tracer_provider(), "resource", None)
+    service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
+    if service.startswith("unknown_service"):
+        yield Finding(
+            area="otelier",
+            severity="warning",
+            what=f"the service has no name: it is called {service}",
+            why="Backends group everything by it, and ids of agents are derived from it.",
+            do="Set OTEL_SERVICE_NAME.",
+        )
+    elif service:
+        yield Finding(area="otelier", severity="ok", what=f"the service is called {service}")

@@ -1,0 +1,91 @@
+"""Neighbours: others on this machine that instrument calls to a model, or set OpenTelemetry up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+
+from otelier.cli.doctor._findings import Finding, variable
+from otelier.settings import DISABLED_INSTRUMENTATIONS
+
+_AREA = "neighbours"
+_OURS = "otelier-openai"
+_BY_CALL = ("agentops", "ddtrace", "egisai", "langfuse", "langsmith", "logfire", "mlflow", "openlit", "traceloop-sdk")
+"""Packages that trace calls to openai once the program calls them; no entry point shows it."""
+
+
+def neighbours() -> Iterator[Finding]:
+    """Yield instrumentations of openai beside ours, and what else sets OpenTelemetry up."""
+    yield from _instrumentors()
+    yield from _by_call()
+    yield from _set_up_by("opentelemetry_distro", "OTEL_PYTHON_DISTRO")
+    yield from _set_up_by("opentelemetry_configurator", "OTEL_PYTHON_CONFIGURATOR")
+
+
+def _instrumentors() -> Iterator[Finding]:
+    off = DISABLED_INSTRUMENTATIONS.value()
+    found = [one for one in entry_points(group="opentelemetry_instrumentor") if _is_for_openai(one)]
+    on = [one for one in found if one.name not in off and "*" not in off]
+    for one in found:
+        if one not in on and one.name != _OURS:
+            yield Finding(area=_AREA, severity="ok", what=f"{_package(one)} is installed and switched off")
+    others = sorted({_package(one) for one in on if one.name != _OURS})
+    if not others:
+        yield Finding(area=_AREA, severity="ok", what="no other instrumentation of openai is switched on")
+        return
+    together = [*others, "otelier"] if any(one.name == _OURS for one in on) else others
+    if len(together) < 2:
+        yield Finding(area=_AREA, severity="ok", what=f"{others[0]} instruments openai, and otelier does not")
+        return
+    names = sorted({one.name for one in on if one.name != _OURS})
+    yield Finding(
+        area=_AREA,
+        severity="warning",
+        what=f"{len(together)} packages instrument openai: {', '.join(together)}",
+        why="Each of them may make a span and metrics of its own for one call, so calls and tokens count twice.",
+        do=f"Keep one: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={','.join(names)} leaves otelier's, "
+        f"and OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={_OURS} the other.",
+    )
+
+
+def _is_for_openai(one: EntryPoint) -> bool:
+    words = f"{one.name} {one.value}".lower().replace("-", "_")
+    return "openai" in words and "openai_agents" not in words
+
+
+def _by_call() -> Iterator[Finding]:
+    for package in _BY_CALL:
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            continue
+        yield Finding(
+            area=_AREA,
+            severity="note",
+            what=f"{package} {found} is installed",
+            why="Where your program switches it on, it may make spans of the same calls to openai.",
+        )
+
+
+def _set_up_by(group: str, chooser: str) -> Iterator[Finding]:
+    """Yield who sets OpenTelemetry up under `opentelemetry-instrument`; of several, the first one found does."""
+    found = {one.name: _package(one) for one in entry_points(group=group)}
+    others = sorted(package for package in found.values() if package != "opentelemetry-distro")
+    if not others:
+        return
+    kind = group.removeprefix("opentelemetry_")
+    chosen = found.get(variable(chooser))
+    if chosen is not None or len(found) == 1:
+        yield Finding(area=_AREA, severity="note", what=f"{chosen or others[0]} is the {kind}")
+        return
+    yield Finding(
+        area=_AREA,
+        severity="warning",
+        what=f"{len(found)} packages offer a {kind}: {', '.join(sorted(found.values()))}",
+        why="Which of them sets OpenTelemetry up depends on the order they are found in.",
+        do=f"Choose one: {chooser}={' or '.join(sorted(found))}",
+    )
+
+
+def _package(one: EntryPoint) -> str:
+    return one.dist.name if one.dist is not None else one.value.partition(":")[0]

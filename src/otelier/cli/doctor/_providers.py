@@ -1,0 +1,151 @@
+"""Providers: where spans, metrics and log records go, and whether our processors are on the way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from opentelemetry import _logs, metrics, trace
+
+from otelier.cli.doctor._findings import Finding
+from otelier.processors import AgentSpanProcessor, ContextLogProcessor
+
+_AREA = "providers"
+_UNSET_HERE = "Nothing sets it in this process; your program or opentelemetry-instrument does."
+
+
+def providers(*, expected: bool) -> Iterator[Finding]:
+    """Yield what the global providers are and what stands on them.
+
+    Args:
+        expected: Whether otelier should be on the providers: this process switched it on.
+    """
+    yield from _tracer_provider(expected=expected)
+    yield from _meter_provider()
+    yield from _logger_provider(expected=expected)
+
+
+def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
+    provider = trace.get_tracer_provider()
+    if _is_stand_in(provider):
+        yield _unset("tracer provider", expected=expected)
+        return
+    found: list[Any] = list(getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ()))
+    yield _set("tracer provider", provider, [_process_name(one) for one in found])
+    if any(isinstance(one, AgentSpanProcessor) for one in found):
+        yield Finding(area=_AREA, severity="ok", what="AgentSpanProcessor puts the fields on every span")
+    elif expected:
+        yield Finding(
+            area=_AREA,
+            severity="error",
+            what="AgentSpanProcessor is not on the tracer provider",
+            why="Spans do not carry user, session and agent.",
+            do="provider.add_span_processor(otelier.AgentSpanProcessor()), or call otelier.init() once it is set.",
+        )
+    if all(isinstance(one, AgentSpanProcessor) for one in found):
+        yield _leads_nowhere("spans")
+
+
+def _meter_provider() -> Iterator[Finding]:
+    provider = metrics.get_meter_provider()
+    if _is_stand_in(provider):
+        yield _unset("meter provider", expected=False)
+        return
+    readers: list[Any] = list(getattr(provider, "_metric_readers", ()))
+    yield _set("meter provider", provider, [type(reader).__name__ for reader in readers])
+    if not readers:
+        yield _leads_nowhere("metrics")
+
+
+def _logger_provider(*, expected: bool) -> Iterator[Finding]:
+    provider = _logs.get_logger_provider()
+    if _is_stand_in(provider):
+        yield _unset("logger provider", expected=False)
+        return
+    chain = getattr(provider, "_multi_log_record_processor", None)
+    found: list[Any] = list(getattr(chain, "_log_record_processors", ()))
+    yield _set("logger provider", provider, [_process_name(one) for one in found])
+    ours = [index for index, one in enumerate(found) if isinstance(one, ContextLogProcessor)]
+    if ours == [0] or (ours and ours[0] < _first_exporting(found)):
+        yield Finding(area=_AREA, severity="ok", what="ContextLogProcessor puts the fields on every log record")
+    elif ours:
+        yield Finding(
+            area=_AREA,
+            severity="error",
+            what="ContextLogProcessor stands after a processor that exports",
+            why="A record may be exported before the fields are on it.",
+            do="Add it before the exporting processors, or let otelier.init() do it.",
+        )
+    elif expected:
+        yield Finding(
+            area=_AREA,
+            severity="error",
+            what="ContextLogProcessor is not on the logger provider",
+            why="Log records do not carry user, session and agent.",
+            do="Call otelier.init() once the provider is set.",
+        )
+    if len(ours) == len(found):
+        yield _leads_nowhere("log records")
+    yield _standard_logging()
+
+
+def _standard_logging() -> Finding:
+    handlers = [handler for handler in logging.getLogger().handlers if "opentelemetry" in type(handler).__module__]
+    if handlers:
+        return Finding(area=_AREA, severity="ok", what="records of the standard `logging` go to the logger provider")
+    return Finding(
+        area=_AREA,
+        severity="warning",
+        what="records of the standard `logging` do not go to the logger provider",
+        why="What your program logs is not exported, and cannot be found by user or agent.",
+        do="pip install opentelemetry-instrumentation-logging",
+    )
+
+
+def _first_exporting(processors: list[Any]) -> int:
+    exporting = (index for index, one in enumerate(processors) if _exporter(one) is not None)
+    return next(exporting, len(processors))
+
+
+def _exporter(processor: Any) -> Any:
+    batch = getattr(processor, "_batch_processor", None)
+    return getattr(processor, "span_exporter", None) or getattr(batch or processor, "_exporter", None)
+
+
+def _process_name(processor: Any) -> str:
+    exporter = _exporter(processor)
+    name = type(processor).__name__
+    return name if exporter is None else f"{name}({type(exporter).__name__})"
+
+
+def _is_stand_in(provider: object) -> bool:
+    """Tell whether *provider* is what the API gives until one is set, or when there is none."""
+    return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs"))
+
+
+def _set(what: str, provider: object, parts: list[str]) -> Finding:
+    name = f"{type(provider).__module__.split('.')[0]} {type(provider).__name__}"
+    return Finding(area=_AREA, severity="ok", what=f"{what}: {name} with {', '.join(parts) or 'nothing on it'}")
+
+
+def _unset(what: str, *, expected: bool) -> Finding:
+    if expected:
+        return Finding(
+            area=_AREA,
+            severity="error",
+            what=f"{what}: not set",
+            why="otelier is switched on, and there is nothing that records spans.",
+            do="Set OTEL_EXPORTER_OTLP_ENDPOINT, or a provider of your own before or after otelier.init().",
+        )
+    return Finding(area=_AREA, severity="note", what=f"{what}: not set", why=_UNSET_HERE)
+
+
+def _leads_nowhere(what: str) -> Finding:
+    return Finding(
+        area=_AREA,
+        severity="warning",
+        what=f"{what} are recorded and go nowhere",
+        why="No exporter is on the provider.",
+        do="Set OTEL_EXPORTER_OTLP_ENDPOINT, or the exporter variables named under exporters.",
+    )

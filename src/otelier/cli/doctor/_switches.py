@@ -1,0 +1,107 @@
+"""Switches: what the environment says, and how this process was started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from opentelemetry.instrumentation import auto_instrumentation
+
+from otelier.cli.doctor._findings import Finding
+from otelier.errors import SettingError
+from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, Setting, all_settings
+
+T = TypeVar("T")
+
+_AREA = "switches"
+
+
+def runs_instrumented() -> bool:
+    """Tell whether this process was started by `opentelemetry-instrument`."""
+    hook = getattr(sys.modules.get("sitecustomize"), "__file__", None)
+    return hook is not None and Path(hook).parent == Path(auto_instrumentation.__file__).parent
+
+
+def switches() -> Iterator[Finding]:
+    """Yield how the process was started and which variables are set."""
+    yield _start()
+    yield from _settings()
+    yield from _off()
+
+
+def _start() -> Finding:
+    if runs_instrumented():
+        return Finding(area=_AREA, severity="ok", what="this process runs under opentelemetry-instrument")
+    return Finding(
+        area=_AREA,
+        severity="note",
+        what="this process does not run under opentelemetry-instrument",
+        why="Providers, processors and patches are shown as they are in a process that nothing has set up.",
+        do="To see what your service gets: opentelemetry-instrument otelier doctor",
+    )
+
+
+def _settings() -> Iterator[Finding]:
+    known = {setting.variable: setting for setting in all_settings()}
+    for name, setting in known.items():
+        if not os.environ.get(name, "").strip():
+            continue
+        try:
+            value = setting.value()
+        except SettingError as error:
+            yield Finding(
+                area=_AREA, severity="error", what=f"{name} cannot be read", why=str(error), do=f"Set or unset {name}."
+            )
+            continue
+        shown = sorted(map(str, cast("frozenset[Any]", value))) if isinstance(value, frozenset) else [str(value)]
+        yield Finding(area=_AREA, severity="ok", what=f"{name}={','.join(shown)}")
+    for name in sorted(os.environ):
+        if name.startswith("OTELIER_") and name not in known:
+            near = get_close_matches(name, known, n=1)
+            yield Finding(
+                area=_AREA,
+                severity="warning",
+                what=f"{name} is set, and otelier knows no such variable",
+                why="What it is meant to change stays as it is.",
+                do=f"Did you mean {near[0]}?" if near else "Unset it.",
+            )
+
+
+def _off() -> Iterator[Finding]:
+    """Yield what is switched off by variables that can be read."""
+    if _says(DISABLED):
+        yield Finding(
+            area=_AREA,
+            severity="warning",
+            what="otelier is switched off",
+            why="OTELIER_DISABLED is set: no fields on spans, no openai spans.",
+            do="Unset OTELIER_DISABLED.",
+        )
+    if _says(SDK_DISABLED):
+        yield Finding(
+            area=_AREA,
+            severity="warning",
+            what="OpenTelemetry is switched off",
+            why="OTEL_SDK_DISABLED is set: there are no spans, metrics and logs; the context goes on working.",
+            do="Unset OTEL_SDK_DISABLED.",
+        )
+    off = _says(DISABLED_INSTRUMENTATIONS) & {"*", "otelier", "otelier-openai"}
+    if off:
+        yield Finding(
+            area=_AREA,
+            severity="warning",
+            what=f"patches of otelier are switched off: {', '.join(sorted(off))}",
+            why="OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names them: calls to openai make no spans of ours.",
+            do="Take them out of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS.",
+        )
+
+
+def _says(setting: Setting[T]) -> T:
+    try:
+        return setting.value()
+    except SettingError:  # `_settings` has said so
+        return setting.default

@@ -1,0 +1,65 @@
+"""The programs in `examples/` run without a key and print the trace that their README shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otelier.testing import OpenAIServer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/main.py"))
+
+
+def run(name: str, **environment: str) -> str:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL", "OPENAI"))}
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name / "main.py"],
+        env={**clean, "NO_PROXY": "127.0.0.1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def shown(name: str) -> str:
+    readme = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```console\n\$ python examples/(\w+)/main\.py\n(.*?)```", readme, re.DOTALL)
+    assert found, "README.md shows no run"
+    assert found[1] == name
+    return found[2]
+
+
+def comparable(text: str) -> list[str]:
+    """Return the trees of *text* in an order of their own, with ids numbered as they come."""
+    numbers: dict[str, str] = {}
+    text = re.sub(r"(?<=workflow\.id=')[^']+", lambda found: numbers.setdefault(found[0], f"w{len(numbers) + 1}"), text)
+    return sorted(re.split(r"\n(?! )", text.strip()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prints_the_trace_of_its_readme(name):
+    """What a reader sees after copying the command is what the README promised, span by span."""
+    assert comparable(run(name)) == comparable(shown(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_asks_the_model_that_the_environment_names(name):
+    """With a key and an address set, the example asks that model and starts no other."""
+    with OpenAIServer() as server:
+        run(name, OPENAI_API_KEY="mine", OPENAI_BASE_URL=server.base_url)
+        assert server.requests
+        assert {request.headers["authorization"] for request in server.requests} == {"Bearer mine"}
+
+
+def test_every_example_of_the_plan_is_there():
+    """Multi-agent, FastAPI and workflow correlation each have a runnable example."""
+    assert {"multi_agent", "fastapi_handler", "workflow_correlation"} <= set(NAMES)
