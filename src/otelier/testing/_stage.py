@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 else:
     _Proxy = wrapt.ObjectProxy
 
+_EARLY: Any = metrics_internal._PROXY_METER_PROVIDER  # pyright: ignore[reportPrivateUsage]
+_NOBODY = metrics.NoOpMeterProvider()
+
 _recorder: SpanRecorder | None = None
 
 
@@ -81,9 +84,8 @@ def on_stage(recorder: SpanRecorder) -> Generator[None]:
 
 def _adopt_early_meters(stand_in: Any) -> None:
     """Let meters that were taken before any provider was set follow the stage, too."""
-    proxy: Any = metrics_internal._PROXY_METER_PROVIDER  # pyright: ignore[reportPrivateUsage]
-    if not isinstance(proxy._real_meter_provider, _MeterProvider):
-        proxy.on_set_meter_provider(stand_in)
+    if not isinstance(_EARLY._real_meter_provider, _MeterProvider):
+        _EARLY.on_set_meter_provider(stand_in)
 
 
 class _TracerProvider(_Proxy):
@@ -112,7 +114,11 @@ def _tracer_provider() -> trace.TracerProvider:
 
 
 def _meter_provider() -> metrics.MeterProvider:
-    return metrics.get_meter_provider() if _recorder is None else _recorder.meter_provider
+    if _recorder is not None:
+        return _recorder.meter_provider
+    provider = metrics.get_meter_provider()
+    # The API's stand-in for a provider that is not set yet asks us since `_adopt_early_meters`.
+    return _NOBODY if provider is _EARLY else provider
 
 
 def _logger_provider() -> _logs.LoggerProvider:
