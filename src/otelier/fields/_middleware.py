@@ -38,8 +38,8 @@ class ContextMiddleware:
         """Choose the server interface by how *app* is called."""
         if cls is not ContextMiddleware:
             return super().__new__(cls)
-        called = app if inspect.isroutine(app) else type(app).__call__
-        return object.__new__(_Asgi if inspect.iscoroutinefunction(called) else _Wsgi)
+        is_asgi = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
+        return object.__new__(_Asgi if is_asgi else _Wsgi)
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self.app = app
@@ -49,18 +49,19 @@ class ContextMiddleware:
         raise NotImplementedError  # both kinds define it
 
 
+# Both spell their parameters out: a server calls what takes none at all as a factory of applications.
 class _Asgi(ContextMiddleware):
-    async def __call__(self, *args: Any) -> None:  # type: ignore[override]
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         with context():
-            await self.app(*args)
+            await self.app(scope, receive, send)
 
 
 class _Wsgi(ContextMiddleware):
-    def __call__(self, *args: Any) -> Iterable[bytes]:
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:  # pyright: ignore[reportIncompatibleMethodOverride]
         current = get_current()
         frame = Frame(current, under=current.get(SPAN))
         with frame:
-            body: Iterable[bytes] = self.app(*args)
+            body: Iterable[bytes] = self.app(environ, start_response)
         return body if isinstance(body, (list, tuple)) else _Body(body, frame)
 
 

@@ -1,0 +1,232 @@
+"""`ContextMiddleware`: what a request sets ends with the request, on servers that open no span."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+
+import pytest
+from opentelemetry.trace import SpanKind
+
+import otelier
+from tests.serving import Client, asgi_server, get_all, wsgi_server
+
+PATHS = ["/alice", "/", "/bob", "/", "/", "/carol", "/"]
+SEEN = ["alice", "-", "bob", "-", "-", "carol", "-"]
+
+
+def user():
+    return otelier.get_context().user_id or "-"
+
+
+def identify(path):
+    """Set the user that the path names, if any."""
+    name = path.strip("/")
+    if name:
+        otelier.set_context(user_id=name, session_id=f"s-{name}")
+
+
+def wsgi_app(environ, start_response):
+    identify(environ["PATH_INFO"])
+    start_response("200 OK", [])
+    return [user().encode()]
+
+
+def wsgi_stream(environ, start_response):
+    """A body made step by step that sets its fields while it is made."""
+    start_response("200 OK", [])
+
+    def body():
+        identify(environ["PATH_INFO"])
+        yield b""
+        yield user().encode()
+
+    return body()
+
+
+def wsgi_generator(environ, start_response):
+    """An application that is itself a generator."""
+    identify(environ["PATH_INFO"])
+    start_response("200 OK", [])
+    yield user().encode()
+
+
+class Body:
+    """A body with `close`, which sees the request's fields and may set more."""
+
+    closed: list[str]
+
+    def __init__(self, closed):
+        self.closed = closed
+        self.chunks = iter([b"a", b"b"])
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.chunks)
+
+    def close(self):
+        self.closed.append(user())
+        otelier.set_context(user_id="closing")
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["serving thread", "pool of one thread"])
+@pytest.mark.parametrize("app", [wsgi_app, wsgi_stream, wsgi_generator], ids=lambda app: app.__name__)
+def test_wsgi_requests_on_one_thread_never_see_each_other(app, pooled):
+    """On a real WSGI server with one reused thread each request sees its own user, and one without a user none."""
+    with wsgi_server(otelier.ContextMiddleware(app), pooled=pooled) as port, Client(port) as client:
+        assert [client.get(path) for path in PATHS] == SEEN
+
+
+def test_without_the_middleware_a_reused_thread_would_leak():
+    """The server above does reuse its thread: without span, job or middleware the next request sees the former."""
+    with wsgi_server(wsgi_app) as port, Client(port) as client:
+        assert [client.get(path) for path in ("/alice", "/")] == ["alice", "alice"]
+
+
+def test_a_wsgi_body_that_is_never_finished_leaks_nothing():
+    """A body that the server closes half-way sees its own fields in `close`, and leaves none."""
+    closed = []
+
+    def app(environ, start_response):
+        otelier.set_context(user_id="alice")
+        return Body(closed)
+
+    body = otelier.ContextMiddleware(app)({}, None)
+    assert next(iter(body)) == b"a"
+    assert user() == "-"
+    body.close()
+    assert (closed, user()) == (["alice"], "-")
+
+
+def test_wsgi_bodies_that_take_turns_do_not_mix():
+    """Two bodies made step by step on one thread each keep their own request's fields."""
+    app = otelier.ContextMiddleware(wsgi_stream)
+    first, second = (iter(app({"PATH_INFO": path}, lambda *args: None)) for path in ("/alice", "/bob"))
+    assert [next(first), next(second), user()] == [b"", b"", "-"]
+    assert [next(first), next(second), user()] == [b"alice", b"bob", "-"]
+
+
+def test_wsgi_passes_everything_through():
+    """Arguments, result and exceptions are the application's own."""
+    error = LookupError("mine")
+
+    def app(environ, start_response):
+        if environ is None:
+            otelier.set_context(user_id="alice")
+            raise error
+        return [environ, start_response]
+
+    served = otelier.ContextMiddleware(app)
+    assert served("environ", "start") == ["environ", "start"]
+    with pytest.raises(LookupError) as raised:
+        served(None, None)
+    assert raised.value is error
+    assert user() == "-"
+
+
+async def answer(send, text):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+async def asgi_app(scope, receive, send):
+    identify(scope["path"])
+    await asyncio.sleep(0.001)
+    await answer(send, user())
+
+
+class AsgiObject:
+    """An application that is an object, as Starlette's and FastAPI's are."""
+
+    async def __call__(self, scope, receive, send):
+        await asgi_app(scope, receive, send)
+
+
+@pytest.mark.parametrize("wrap", [otelier.ContextMiddleware, lambda app: app], ids=["middleware", "bare"])
+def test_asgi_requests_on_one_connection_never_see_each_other(wrap):
+    """On uvicorn each request sees its own user, and one without a user none: its task, or the middleware, ends it."""
+    with asgi_server(wrap(asgi_app)) as port, Client(port) as client:
+        assert [client.get(path) for path in PATHS] == SEEN
+
+
+@pytest.mark.parametrize(
+    "app", [asgi_app, AsgiObject(), functools.partial(asgi_app)], ids=lambda app: type(app).__name__
+)
+def test_asgi_requests_at_once_never_see_each_other(app):
+    """200 requests at once through the middleware each see their own user or none."""
+    paths = [f"/u-{number}" if number % 3 else "/" for number in range(200)]
+    with asgi_server(otelier.ContextMiddleware(app)) as port:
+        seen = get_all(port, paths, at_once=20)
+    assert seen == [path.strip("/") or "-" for path in paths]
+
+
+def test_asgi_requests_in_one_task_never_see_each_other():
+    """A server that runs one request after another in one task is served as well."""
+    sent = []
+
+    async def send(message):
+        sent.append(message.get("body"))
+
+    async def main():
+        app = otelier.ContextMiddleware(asgi_app)
+        for path in PATHS:
+            await app({"type": "http", "path": path}, None, send)
+        return user()
+
+    assert asyncio.run(main()) == "-"
+    assert [body.decode() for body in sent if body is not None] == SEEN
+
+
+def test_asgi_exceptions_pass():
+    """The application's exception reaches the server as it is, and nothing stays set."""
+    error = LookupError("mine")
+
+    async def app(scope, receive, send):
+        otelier.set_context(user_id="alice")
+        raise error
+
+    async def main():
+        with pytest.raises(LookupError) as raised:
+            await otelier.ContextMiddleware(app)({}, None, None)
+        return raised.value, user()
+
+    assert asyncio.run(main()) == (error, "-")
+
+
+def test_below_a_span_the_request_is_its_child(spans):
+    """The middleware takes fields away, not the span around it: the request's spans have their parent."""
+    with spans.open("request", kind=SpanKind.SERVER) as request:
+
+        def app(environ, start_response):
+            spans.born_here("inside")
+            return []
+
+        otelier.ContextMiddleware(app)({}, None)
+    inside = spans.find("inside")
+    assert inside.parent.span_id == request.context.span_id
+
+
+def test_beside_a_server_span_it_changes_nothing(spans):
+    """Around or inside a server span the request's spans carry what the request set, and the next one's do not."""
+
+    def traced(app):
+        def served(environ, start_response):
+            with spans.open("server", kind=SpanKind.SERVER):
+                return app(environ, start_response)
+
+        return served
+
+    def app(environ, start_response):
+        identify(environ["PATH_INFO"])
+        spans.born_here(f"call {environ['PATH_INFO']}")
+        return []
+
+    for wrapped in (otelier.ContextMiddleware(traced(app)), traced(otelier.ContextMiddleware(app))):
+        spans.clear()
+        for path in ("/alice", "/"):
+            contextvars.copy_context().run(wrapped, {"PATH_INFO": path}, None)
+        assert spans["call /alice"] == {"user.id": "alice", "session.id": "s-alice"}
+        assert spans["call /"] == {}
