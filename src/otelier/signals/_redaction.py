@@ -10,7 +10,7 @@ from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
 from otelier.signals._guard import on_reset, report_fault, warn_once
-from otelier.signals._secrets import SECRETS, is_harmless, is_telling, lower, redacted
+from otelier.signals._secrets import SECRETS, SHORTEST_KEY, is_harmless, is_telling, lower, redacted
 
 MAX_CHARS = 1_000_000
 """Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
@@ -97,6 +97,14 @@ def _redact(text: str) -> str:
         # Cut at a space, so that no secret is cut in two and missed.
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
         return f"{_redact(text[:end])} [cut: {len(text) - end} characters]"
+    if len(text) >= SHORTEST_KEY or ":" in text or "=" in text:
+        text = _redact_secrets(text)
+    for function in _extra:
+        text = _call(function, text)
+    return text
+
+
+def _redact_secrets(text: str) -> str:
     lowered = lower(text)
     for row in SECRETS:
         for hint in row.hints:
@@ -105,8 +113,6 @@ def _redact(text: str) -> str:
                 if text is not before:
                     lowered = lower(text)
                 break
-    for function in _extra:
-        text = _call(function, text)
     return text
 
 
@@ -146,7 +152,7 @@ class _Walk:
 
 def _key(key: object) -> str:
     text = str(key)
-    return text if len(text) < 16 else redact(text)  # no secret without a telling name is shorter
+    return redact(text) if len(text) >= SHORTEST_KEY else text
 
 
 def _as_function(redactor: object) -> Callable[[str], object]:

@@ -82,12 +82,12 @@ _JOIN = rf"(?:{_QUOTE})?\s{{0,8}}(?::|=>?)\s{{0,8}}"
 _BARE = r"(?:[^\s\"'`,;&<>\\]|\\(?![nrt\"'`\\]))"  # a character of a value without quotes
 
 # Names that tell what stands behind them. The end of a name is enough: `db_password`, `OPENAI_API_KEY`, `clientSecret`.
-_TELLING = (
-    r"(?:pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?"
-    r"|(?:api|access|account|auth|encryption|private|secret|shared|signing|subscription|license)[ _-]?key)"
-)
+# A `key` is looked at from its end, so that the engine need not stop at every `a` and `s` of a text.
+_OF_KEYS = ("access", "account", "api", "auth", "encryption", "license", "private", "secret", "shared", "signing")
+_KEY = "key(?:" + "|".join(rf"(?<={of}key)|(?<={of}[ _-]key)" for of in (*_OF_KEYS, "subscription")) + ")"
+_TELLING = rf"(?:pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?|{_KEY})"
 _TELLING_NAME = re.compile(rf"(?:{_TELLING}|authorization|cookie|^auth)\Z")
-_PROSE_NAME = re.compile(r"(?:password|secret|token|credentials?|authorization|[a-z]+ key)\Z")
+_PROSE_NAMES = frozenset({"password", "secret", "token", "credential", "credentials", "authorization"})
 _NO_VALUE = frozenset({"null", "none", "true", "false", "undefined", "nil"})
 _FETCHED = re.compile(r"[a-z_][\w.]*(?:\[|\(|\(\))\Z")  # from elsewhere, as `os.environ[` and `getpass()` do
 _OPENING = re.compile(r"[{\[]+\Z")  # of nested JSON, which is looked at by itself
@@ -121,7 +121,8 @@ def _is_redacted(value: str) -> bool:
 
 def _is_prose(match: re.Match[str]) -> bool:
     # "The secret: never give up", "Forgot your password: click here": a plain word, and more words after it.
-    if "=" in match["join"] or not _PROSE_NAME.match(match["name"]):
+    name, start = match["name"], match.start("name")
+    if "=" in match["join"] or not (name in _PROSE_NAMES or (name == "key" and match.string[start - 1] == " ")):
         return False
     word = match["value"].rstrip(".!?)")
     after = match.string[match.end() : match.end() + 2]
@@ -146,6 +147,9 @@ def _not_authorization(match: re.Match[str]) -> bool:
 def _not_bearer(match: re.Match[str]) -> bool:
     return match["value"].isalpha() and len(match["value"]) < 24  # "a bearer's responsibilities"
 
+
+SHORTEST_KEY = 13
+"""Characters of the shortest secret that is known by its own form; any other stands behind a `:` or a `=`."""
 
 SECRETS: tuple[Row, ...] = (
     _row(
