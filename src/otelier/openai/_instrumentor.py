@@ -11,6 +11,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from otelier.openai._patch import apply_patches, remove_patches
 from otelier.openai._telemetry import make_telemetry, switch
 from otelier.settings import patches_allowed
+from otelier.signals import on_reset
 
 _lock = threading.Lock()
 
@@ -61,3 +62,9 @@ class OpenAIInstrumentor(BaseInstrumentor):
     def _uninstrument(self, **kwargs: Any) -> None:
         switch.telemetry = None
         remove_patches()
+
+
+@on_reset
+def _switch_off() -> None:
+    if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
+        OpenAIInstrumentor().uninstrument()
