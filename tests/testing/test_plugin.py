@@ -17,6 +17,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import otelier
+from otelier.openai import OpenAIInstrumentor
 from otelier.testing import OpenAIServer, SpanRecorder, reset
 
 pytest_plugins = ["pytester"]
@@ -173,7 +174,7 @@ def test_nothing_is_left_behind(pytester):
             assert otelier.get_context().user_id is None
             assert otelier.get_agent().name is None
             assert concurrent.futures.ThreadPoolExecutor.submit is submit
-            assert openai.resources.chat.Completions.create == create
+            assert openai.resources.chat.Completions.create is create
         """
     )
     pytester.runpytest_subprocess("-W", "error", "-p", "no:randomly").assert_outcomes(passed=3)
@@ -190,6 +191,7 @@ def test_an_application_may_set_its_providers_later(pytester):
 
         TRACER = trace.get_tracer("library")
         COUNTER = metrics.get_meter("library").create_counter("library.calls")
+        OWN = []
 
         def use():
             TRACER.start_span("work").end()
@@ -204,6 +206,7 @@ def test_an_application_may_set_its_providers_later(pytester):
 
         def test_own():
             own = SpanRecorder()
+            OWN.append(own)
             trace.set_tracer_provider(own.tracer_provider)
             metrics.set_meter_provider(own.meter_provider)
             use()
@@ -212,11 +215,13 @@ def test_an_application_may_set_its_providers_later(pytester):
             assert own.metrics()["library.calls"] == [{"attributes": {}, "value": 1}]
 
         def test_again(otelier_spans):
-            own = trace.get_tracer_provider()
             use()
             assert len(otelier_spans.spans) == 1
 
         def test_still_own():
+            use()
+            assert len(OWN[0].spans) == 2
+            assert OWN[0].metrics()["library.calls"] == [{"attributes": {}, "value": 2}]
             assert isinstance(trace.get_tracer_provider(), TracerProvider)
             assert isinstance(metrics.get_meter_provider(), MeterProvider)
             assert type(metrics.get_meter_provider()) is MeterProvider
@@ -296,6 +301,16 @@ def test_reset_undoes_what_was_switched_on(caplog):
         assert len(caplog.records) == 2 * warned == 2
         reset()
         assert start("another shop")[1] != first[1]
+
+
+def test_reset_takes_out_an_instrumentor_used_alone():
+    """The instrumentor comes off also when `init` was never called."""
+    create = openai.resources.chat.Completions.create
+    OpenAIInstrumentor().instrument()
+    assert openai.resources.chat.Completions.create is not create
+    reset()
+    assert openai.resources.chat.Completions.create is create
+    assert not OpenAIInstrumentor().is_instrumented_by_opentelemetry
 
 
 def test_reset_clears_the_current_context_only_of_ours():
