@@ -76,3 +76,9 @@ def test_what_cannot_be_read_never_passes_raw(quiet_faults, caplog):
 
     assert ContentGate(ContentMode.SPAN_ONLY).json({"a": Broken()}) == '"[REDACTED:error]"'
     assert len(caplog.records) == 1
+
+
+def test_what_json_cannot_write_never_raises(quiet_faults, caplog):
+    """A number too long for Python to write down costs the value, not the call."""
+    assert ContentGate(ContentMode.SPAN_ONLY).json({"a": 10**5_000}) == '"[REDACTED:error]"'
+    assert len(caplog.records) == 1

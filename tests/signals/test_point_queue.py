@@ -320,15 +320,31 @@ def test_nothing_waits_with_a_disabled_sdk(monkeypatch):
     assert point.times == 1
 
 
-def test_a_provider_unlike_the_sdks_is_recorded_inline():
+class Wrapper:
+    """A provider around the SDK's, as other packages have."""
+
+
+class Changed(Wrapper):
+    """A provider whose inside has the SDK's names with another meaning."""
+
+    _shutdown = None
+    _measurement_consumer = None
+
+
+class Renamed(Wrapper):
+    """A provider that has some of the names only."""
+
+    class _measurement_consumer:
+        _reader_storages = ()
+
+    _shutdown = False
+
+
+@pytest.mark.parametrize("kind", [Wrapper, Changed, Renamed])
+def test_a_provider_unlike_the_sdks_is_recorded_inline(kind):
     """Where the SDK's inside cannot be seen, one trick is off and the rest works."""
     metering = Metering(InMemoryMetricReader())
-
-    class Wrapper:
-        def get_meter(self, *args, **kwargs):
-            return metering.provider.get_meter(*args, **kwargs)
-
-    point_queue(Wrapper()).put(metering.call())
+    point_queue(kind()).put(metering.call())
     assert counts(metering.readers[0]) == [1, 1, 1]
 
 

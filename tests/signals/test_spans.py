@@ -60,6 +60,13 @@ def test_ending_writes_the_attributes_and_the_time(open_span):
     assert open_span.status.status_code is StatusCode.UNSET
 
 
+def test_a_span_may_end_with_nothing_learned(open_span):
+    """Without attributes a span just ends, now."""
+    end_span(open_span)
+    assert dict(open_span.attributes) == {names.OPERATION: "chat"}
+    assert open_span.end_time >= open_span.start_time
+
+
 class HostError(Exception):
     """An exception with a module and a class name to show."""
 

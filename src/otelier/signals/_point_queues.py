@@ -23,7 +23,7 @@ from otelier.signals._points import Point
 from otelier.signals._stream_room import StreamRoom
 
 _queues: weakref.WeakKeyDictionary[MeterProvider, PointQueue] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
 def point_queue(meter_provider: MeterProvider | None = None) -> PointQueue:
@@ -125,7 +125,7 @@ def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.Lock()  # a thread of the parent may have held it
+    _lock = threading.RLock()  # a thread of the parent may have held it
     _forget_points()
 
 

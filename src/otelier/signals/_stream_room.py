@@ -43,11 +43,11 @@ class StreamRoom:
     __slots__ = ("_budget", "_held", "_point", "_put", "_record_now", "span_context")
 
     span_context: SpanContext | None
+    _point: Point
 
     def __init__(self, tokens: deque[None], put: Callable[[Point], None], record_now: Callable[[Point], None]) -> None:
         self._budget = tokens
         self._held = 1
-        self._point: Point | None = None
         self._put = put
         self._record_now = record_now
 
@@ -66,10 +66,8 @@ class StreamRoom:
 
     def record(self, context: Context) -> None:
         """Record the point and give the room back; called by the queue."""
-        point, self._point = self._point, None
         try:
-            if point is not None:
-                point.record(context)
+            self._point.record(context)
         finally:
             self._give_back()
 
