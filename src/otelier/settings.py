@@ -134,6 +134,35 @@ CAPTURE_CONTENT: Setting[str] = Setting(
 )
 
 
+RESOURCE_ATTRIBUTES: Setting[str | None] = Setting(
+    variable="OTEL_RESOURCE_ATTRIBUTES",
+    parse=_text,
+    default=None,
+    kind="`key=value`, comma-separated",
+    meaning="OpenTelemetry's resource; its `service.name` stands in for `OTEL_SERVICE_NAME`.",
+)
+
+
+def _place(variable: str) -> Setting[str | None]:
+    return Setting(
+        variable=variable,
+        parse=_text,
+        default=None,
+        kind="text",
+        meaning="Tells `init`, where no provider is set, that signals have a place to go: it sets the SDK up.",
+    )
+
+
+TRACES_EXPORTER = _place("OTEL_TRACES_EXPORTER")
+METRICS_EXPORTER = _place("OTEL_METRICS_EXPORTER")
+LOGS_EXPORTER = _place("OTEL_LOGS_EXPORTER")
+ENDPOINT = _place("OTEL_EXPORTER_OTLP_ENDPOINT")
+TRACES_ENDPOINT = _place("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+METRICS_ENDPOINT = _place("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+LOGS_ENDPOINT = _place("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+CONFIG_FILE = _place("OTEL_CONFIG_FILE")
+
+
 def switched_off() -> bool:
     """Tell whether `OTELIER_DISABLED` is set; text that cannot be read counts as not set, `init` reports it.
 
