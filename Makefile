@@ -80,7 +80,7 @@ examples: $(STAMP) ## run the programs in examples/
 
 .PHONY: bench
 bench: $(STAMP) ## measure what otelier costs
-	@$(BIN)/python -m benchmarks
+	@for each in benchmarks/*.py; do echo "--- $$each ---"; $(BIN)/python "$$each" || exit 1; done
 
 .PHONY: minimal
 minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads
