@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from importlib import resources
 
 import httpx
 import openai
@@ -370,11 +372,13 @@ def test_raw_bodies_and_events_go_out_as_they_are(server, client):
 
 
 def test_wrong_replies_are_refused(server, client):
-    """A misspelt usage key is the test's fault: it stands in the answer, and is logged."""
+    """A reply that could not be sent is refused at once; a `when` that raises is answered with its error."""
     with pytest.raises(ValueError, match="times=0"):
         server.reply("never", times=0)
-    server.reply("x", usage={"prompt_tokens": 1})
-    with pytest.raises(openai.InternalServerError, match=r"usage \['prompt_tokens'\].*Use input_tokens"):
+    with pytest.raises(ValueError, match=r"usage \['prompt_tokens'\].*Use input_tokens"):
+        server.reply("x", usage={"prompt_tokens": 1})
+    server.reply("x", when=lambda request: request.body["missing"])
+    with pytest.raises(openai.InternalServerError, match="KeyError: 'missing'"):
         client.chat.completions.create(model="gpt-4.1", messages=QUESTION)
 
 
@@ -519,6 +523,18 @@ def test_bad_requests_are_answered_as_the_api_does(server):
         assert server.requests[-1].body == {"model": "gpt-4.1", "messages": []}
 
 
+def test_the_shipped_exchanges_stay_small():
+    """At most a dozen recorded exchanges, less than 100 kB with their licence note, and no key in them."""
+    files = [file for file in resources.files("otelier.testing").joinpath("exchanges").iterdir() if file.is_file()]
+    assert len([file for file in files if file.name.endswith(".json")]) <= 12
+    assert sum(len(file.read_bytes()) for file in files) < 100_000
+    (note,) = [file.read_text(encoding="utf-8") for file in files if not file.name.endswith(".json")]
+    assert "Copyright The OpenTelemetry Authors" in note
+    assert "Apache License, Version 2.0" in note
+    for file in files:
+        assert not re.search(r"bearer|cookie|organi[sz]ation|sk-", file.read_text(encoding="utf-8"), re.IGNORECASE)
+
+
 # --- the server itself -----------------------------------------------------------------------------------------
 
 
@@ -535,6 +551,8 @@ def test_requests_are_recorded(server, client):
     assert first.body == {"model": "gpt-4.1", "input": "Hi", "instructions": "Be brief."}
     assert (first.prompt, first.instructions, first.stream) == ("Hi", "Be brief.", False)
     assert (second.model, second.prompt, second.stream) == ("gpt-4.1", "two parts", True)
+    assert first.headers["authorization"] == "Bearer test"
+    assert "Bearer" not in repr(first)
     server.reply("unused")
     server.clear()
     assert server.requests == ()

@@ -62,7 +62,7 @@ SLOTS = (
 def on_stage(recorder: SpanRecorder) -> Generator[None]:
     """Make *recorder*'s providers the global ones until the block ends."""
     global _recorder
-    former = [slot.read() for slot in SLOTS]
+    former, former_recorder = [slot.read() for slot in SLOTS], _recorder
     stand_ins = (
         _TracerProvider(recorder.tracer_provider),
         _MeterProvider(recorder.meter_provider),
@@ -77,7 +77,7 @@ def on_stage(recorder: SpanRecorder) -> Generator[None]:
     try:
         yield
     finally:
-        _recorder = None
+        _recorder = former_recorder
         for slot, (provider, done) in zip(SLOTS, former):
             slot.write(provider, done)
 

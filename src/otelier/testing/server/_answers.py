@@ -51,10 +51,12 @@ def read(received: _loopback.Received) -> tuple[OpenAIRequest, Reply | None]:
             fault = failure(400, message="We could not parse the JSON body of your request.")
     if body is not None and not isinstance(body, dict):
         body, fault = None, failure(400, message="The body of your request must be a JSON object.")
-    if received.method == "GET" and "stream=true" in received.query:
-        body = {"stream": True}
     request = OpenAIRequest(
-        method=received.method, path=received.path, headers=received.headers, body=cast("Json | None", body)
+        method=received.method,
+        path=received.path,
+        query=received.query,
+        headers=received.headers,
+        body=cast("Json | None", body),
     )
     return request, fault
 
@@ -66,7 +68,7 @@ def answer(request: OpenAIRequest, reply: Reply | None, ids: Ids, stored: Json |
         return _whole(reply.status, headers, _PAGE.format(reply.status) if reply.html else reply.body)
     if reply is not None and reply.events is not None:
         return _stream(headers, [{"data": event} for event in reply.events], reply.break_mode, reply.break_after)
-    if reply is None and (found := exact(request.method, request.path, request.body)):
+    if reply is None and not request.query and (found := exact(request.method, request.path, request.body)):
         if found.body is None:
             return _stream({**headers, **found.headers}, list(found.events), None, 0)
         kept = found.body if request.path == RESPONSES else None

@@ -11,6 +11,7 @@ from otelier.testing.server._requests import OpenAIRequest
 
 BreakMode = Literal["drop", "invalid_json", "error"]
 
+USAGE_KEYS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 ERRORS: Mapping[int, tuple[str, str | None, str]] = {
     400: ("invalid_request_error", None, "The request is not valid."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
@@ -45,6 +46,12 @@ class Reply:
     break_mode: BreakMode | None = None
     break_after: int = 0
     """Events sent before the stream breaks."""
+
+    def __post_init__(self) -> None:
+        if unknown := (self.usage or {}).keys() - set(USAGE_KEYS):
+            raise ValueError(
+                f"Cannot reply usage {sorted(unknown)!r}: it would not be sent. Use {', '.join(USAGE_KEYS)}."
+            )
 
 
 def failure(

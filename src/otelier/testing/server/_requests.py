@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 Json = dict[str, Any]
@@ -24,10 +24,12 @@ class OpenAIRequest:
     """HTTP method."""
     path: str
     """Path without the query, such as `/v1/chat/completions`."""
-    headers: Mapping[str, str]
-    """Headers by lower-case name."""
+    headers: Mapping[str, str] = field(repr=False)
+    """Headers by lower-case name. They hold the API key, so they are not part of the `repr` that a test prints."""
     body: Json | None
     """The parsed JSON body; `None` without one."""
+    query: str = ""
+    """What stands behind the path's question mark."""
 
     @property
     def model(self) -> str:
@@ -37,7 +39,7 @@ class OpenAIRequest:
     @property
     def stream(self) -> bool:
         """Whether the answer shall be streamed."""
-        return bool(self.asked.get("stream"))
+        return bool(self.asked.get("stream")) or "stream=true" in self.query
 
     @property
     def prompt(self) -> str:

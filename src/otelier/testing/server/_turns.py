@@ -12,7 +12,6 @@ from typing import Any
 from otelier.testing.server._replies import Reply
 from otelier.testing.server._requests import Json, OpenAIRequest, part, text_of
 
-USAGE_KEYS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 # The dated names that the recorded answers have.
 DATED = {"gpt-4": "gpt-4-0613", "gpt-4o-mini": "gpt-4o-mini-2024-07-18"}
 _ASKING = frozenset({"input", "message", "prompt", "query", "question", "request", "task", "text"})
@@ -70,9 +69,6 @@ def turn(request: OpenAIRequest, reply: Reply, ids: Ids) -> Turn:
     if text is None and not calls:
         calls = _offered_call(request, ids)
         text = None if calls else _text(request)
-    given = dict(reply.usage or {})
-    if unknown := given.keys() - set(USAGE_KEYS):
-        raise ValueError(f"Cannot reply usage {sorted(unknown)!r}: it would not be sent. Use {', '.join(USAGE_KEYS)}.")
     said = (text or "") + "".join(call.arguments for call in calls)
     heard = json.dumps(request.asked.get("tools") or "") + request.instructions + text_of(request.messages)
     usage = {
@@ -80,7 +76,7 @@ def turn(request: OpenAIRequest, reply: Reply, ids: Ids) -> Turn:
         "output_tokens": len(said) // 4 + 1,
         "cached_tokens": 0,
         "reasoning_tokens": 0,
-        **given,
+        **(reply.usage or {}),
     }
     reason = reply.finish_reason or ("tool_calls" if calls else "stop")
     model = reply.model or DATED.get(request.model, request.model)
