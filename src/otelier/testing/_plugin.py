@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,16 @@ def otelier_spans() -> Iterator[SpanRecorder]:
     The test starts in an empty context. Afterwards everything is as it was before, and a span that was left open is
     an error. See `docs/testing.md`.
     """
-    # Imported here: an SDK is loaded for the tests that ask for it, not at every start of pytest.
-    from opentelemetry.context import Context, attach, get_current
+    # Imported here: an SDK is loaded for the tests that ask for it, not at every start of pytest. What an old SDK
+    # deprecates in itself must not fail the tests of somebody who turns warnings into errors.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from opentelemetry.context import Context, attach, get_current
 
-    from otelier.setup import init
-    from otelier.testing._recorder import SpanRecorder
-    from otelier.testing._reset import reset
-    from otelier.testing._stage import on_stage
+        from otelier.setup import init
+        from otelier.testing._recorder import SpanRecorder
+        from otelier.testing._reset import reset
+        from otelier.testing._stage import on_stage
 
     reset()
     before = get_current()
