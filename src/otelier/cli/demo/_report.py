@@ -16,6 +16,7 @@ from otelier.testing import LogEntry, MetricPoint, SpanRecord
 _MODEL_CALLS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
 """Operations that are a call to a model; agents, tools and workflows have others."""
 _ASGI_MESSAGE = "asgi.event.type"
+METRIC_POINTS = "metric points"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class Signal:
     """What came of one signal."""
 
     name: str
-    """`spans`, `log records` or `metric points`."""
+    """What was counted."""
     count: int
     with_user: int
     with_agent: int
@@ -98,14 +99,17 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def signals(
-    spans: Iterable[SpanRecord], logs: Iterable[LogEntry], metrics: Iterable[MetricPoint]
-) -> tuple[Signal, Signal, Signal]:
-    """Return the counts of the three signals."""
-    return _signal("spans", spans), _signal("log records", logs), _signal("metric points", metrics)
+def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequence[MetricPoint]) -> list[Signal]:
+    """Return the counts of the three signals, and of those spans that are calls to a model."""
+    return [
+        _signal("spans", spans),
+        _signal("· calls to the model", [span for span in spans if is_model_call(span)]),
+        _signal("log records", logs),
+        _signal(METRIC_POINTS, metrics),
+    ]
 
 
-def _signal(name: str, records: Iterable[SpanRecord | LogEntry | MetricPoint]) -> Signal:
+def _signal(name: str, records: Sequence[SpanRecord | LogEntry | MetricPoint]) -> Signal:
     attributes = [record.attributes for record in records]
     return Signal(
         name=name,
@@ -124,11 +128,11 @@ def traces(spans: Iterable[SpanRecord]) -> dict[str, list[SpanRecord]]:
 
 
 def richest(found: Iterable[list[SpanRecord]]) -> list[SpanRecord]:
-    """Return the trace worth showing: most agents, then most spans, then the first; empty without any."""
+    """Return the trace worth showing: most agents, most spans, and late, when all is warm; empty without any."""
 
     def worth(trace: list[SpanRecord]) -> tuple[int, int, int]:
         agents = {span.attributes[names.AGENT_NAME] for span in trace if names.AGENT_NAME in span.attributes}
-        return len(agents), len(trace), -trace[0].start_ns
+        return len(agents), len(trace), trace[0].start_ns
 
     return max(found, key=worth, default=list[SpanRecord]())
 

@@ -10,8 +10,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from opentelemetry.util.re import parse_env_headers
-
+from otelier.cli._endpoints import headers_of, parts_of, without_secrets
 from otelier.cli._steps import Steps
 from otelier.cli.demo._processes import Service
 from otelier.cli.demo._report import missing
@@ -26,6 +25,7 @@ _HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 LATENCIES_S = (0.18, 0.24, 0.31, 0.42, 0.55, 0.87)
 """Seconds a model takes to answer; the server deals them out by what is asked, alike in each run."""
 CHUNK_LATENCY_S = 0.03
+REFUSAL_LATENCY_S = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Outcome:
     exports: int
     """Export requests that brought them."""
     sent_to: str | None
-    """Endpoint that got the same; `None` without one."""
+    """Endpoint that got the same, as it may be printed; `None` without one."""
     send_failures: int
     """Export requests that did not arrive there."""
     problems: tuple[str, ...]
@@ -54,14 +54,15 @@ def run(steps: Steps) -> Outcome:
         OtelierError: if the service does not start, answer or stop.
     """
     started_s = time.monotonic()
-    sent_to = _endpoint()
+    endpoint = _endpoint()
+    sent_to = without_secrets(endpoint) if endpoint else None
     with (
         _complaints() as complaints,
         OpenAIServer(delay_s=LATENCIES_S, chunk_delay_s=CHUNK_LATENCY_S) as model,
-        OtlpReceiver(forward_to=sent_to, headers=_headers()) as receiver,
+        OtlpReceiver(forward_to=endpoint, headers=_headers()) as receiver,
         Service("otelier.cli.demo.app:app", _environment(model, receiver)) as service,
     ):
-        model.fail(429, when=lambda request: TOO_MUCH in request.prompt, times=None)
+        model.fail(429, when=lambda request: TOO_MUCH in request.prompt, times=None, delay_s=REFUSAL_LATENCY_S)
         with steps.step("model server", f"replays recorded answers at {model.base_url}"):
             pass
         with steps.step("OTLP receiver", receiver.url + (f", sends everything on to {sent_to}" if sent_to else "")):
@@ -133,6 +134,12 @@ def _endpoint() -> str | None:
     protocol = os.environ.get(_PROTOCOL, "").strip().lower()
     if not endpoint:
         return None
+    parts = parts_of(endpoint)
+    if parts is None or parts.scheme not in ("http", "https"):
+        raise SettingError(
+            f"Cannot send to {_ENDPOINT}: it is no HTTP address. Name one such as `http://localhost:4318`.",
+            setting=_ENDPOINT,
+        )
     if protocol not in ("", "http/protobuf"):
         raise SettingError(
             f"Cannot send to {_ENDPOINT} with {_PROTOCOL}={protocol!r}: the demo speaks http/protobuf only. "
@@ -143,7 +150,13 @@ def _endpoint() -> str | None:
 
 
 def _headers() -> Mapping[str, str]:
-    return parse_env_headers(os.environ.get(_HEADERS, ""), liberal=True)
+    headers, unreadable = headers_of(os.environ.get(_HEADERS, ""))
+    if unreadable:
+        raise SettingError(
+            f"Cannot read {_HEADERS}. Write it as `key=value,key=value` with percent-encoded values.",
+            setting=_HEADERS,
+        )
+    return headers
 
 
 @contextmanager

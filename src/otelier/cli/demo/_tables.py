@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otelier import names
-from otelier.cli.demo._report import Branch, Signal, Usage, is_model_call, total, tree, usage
+from otelier.cli.demo._report import METRIC_POINTS, Branch, Signal, Usage, is_model_call, total, tree, usage
 from otelier.testing import SpanRecord
 
 _BAR_CHARS = 22
@@ -80,8 +80,8 @@ def signal_table(signals: Sequence[Signal]) -> Table:
     for column in ("count", "with user", "with agent"):
         table.add_column(column, justify="right", no_wrap=True)
     for signal in signals:
-        # A metric never has a user: that would be a series for each of them.
-        user = "by design" if signal.name == "metric points" and not signal.with_user else str(signal.with_user)
+        # A metric never has a user: that would make a series for each of them.
+        user = "never" if signal.name == METRIC_POINTS and not signal.with_user else str(signal.with_user)
         table.add_row(signal.name, str(signal.count), user, str(signal.with_agent))
     return table
 

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from otelier.cli._console import progress, results
@@ -56,11 +55,12 @@ def show(findings: Iterable[Finding], console: Console) -> None:
             console.print(Text(f"\n{finding.area}" if former else finding.area, "bold"))
             former = finding.area
         mark, style = _MARKS[finding.severity]
-        _print(console, Text(f"{mark} ", style) + Text(finding.what, "dim" if finding.severity == "note" else ""), 2)
+        said = Text(finding.what, "dim" if finding.severity == "note" else "")
+        _print(console, Text(f"{mark} ", style) + said, hanging=2)
         if finding.why:
-            _print(console, Text(finding.why, "dim"), 4)
+            _print(console, Text("  ") + Text(finding.why, "dim"), hanging=2)
         if finding.do:
-            _print(console, Text("→ ", "dim" if finding.severity == "note" else style) + Text(finding.do), 4)
+            _print(console, Text("  → ", style) + Text(finding.do), hanging=4)
     console.print(Text(f"\n{summary(listed)}", "bold"))
 
 
@@ -78,5 +78,10 @@ def summary(findings: Iterable[Finding]) -> str:
     return f"{errors} error{'' if errors == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}."
 
 
-def _print(console: Console, text: Text, indent: int) -> None:
-    console.print(Padding(text, (0, 0, 0, indent)))
+def _print(console: Console, text: Text, *, hanging: int) -> None:
+    """Print *text* two columns in, and its further lines *hanging* columns more."""
+    indent = 2
+    first, *further = text.wrap(console, console.width - indent - hanging)
+    console.print(Text(" " * indent) + first)
+    for line in further:
+        console.print(Text(" " * (indent + hanging)) + line)

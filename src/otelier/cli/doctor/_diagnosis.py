@@ -63,7 +63,11 @@ def _otelier(active: bool) -> Iterator[Finding]:
             do="Run your program under opentelemetry-instrument, or call otelier.init().",
         )
         return
-    yield Finding(area="otelier", severity="ok", what=f"otelier is switched on, app {identity.app}, env {identity.env}")
+    yield Finding(
+        area="otelier",
+        severity="ok",
+        what=f"otelier is switched on for {identity.app}" + (f" in {identity.env}" if identity.env else ""),
+    )
     resource: Any = getattr(trace.get_tracer_provider(), "resource", None)
     service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
     if service.startswith("unknown_service"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from urllib.parse import urlsplit
 
-from opentelemetry.util.re import parse_env_headers
-
-from otelier.cli.doctor._findings import Finding, variable, without_secrets
+from otelier.cli._endpoints import headers_of, parts_of, without_secrets
+from otelier.cli.doctor._findings import Finding, Severity, variable
 
 _AREA = "exporters"
 _SIGNALS = ("traces", "metrics", "logs")
@@ -22,20 +22,48 @@ _PACKAGES = {
 _TIMEOUT_S = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exporter:
+    """What one or several signals are exported by."""
+
+    name: str
+    """Name of its entry point, or `otlp` where the protocol is not known."""
+    protocol: str | None = None
+    """OTLP protocol; `None` for other exporters."""
+    endpoint: str = ""
+    """Where to, as the environment says it; empty for the protocol's default."""
+
+    @property
+    def target(self) -> str:
+        """Where to."""
+        return self.endpoint or f"http://localhost:{_USUAL_PORTS.get(self.protocol or '', 4317)}"
+
+    @property
+    def shown(self) -> str:
+        """What may be printed."""
+        if self.protocol is None:
+            return self.name
+        return f"OTLP {self.protocol} to {_shown(self.target)}{'' if self.endpoint else ', the default'}"
+
+
 def exporters() -> Iterator[Finding]:
-    """Yield what each signal's exporter is and whether something listens where it sends to."""
+    """Yield what each signal's exporter is, and whether something listens where it sends to."""
     if variable("OTEL_CONFIG_FILE"):
         yield Finding(area=_AREA, severity="note", what="OTEL_CONFIG_FILE configures the SDK; the variables do not")
         return
-    asked: dict[str, list[str]] = {}
+    configured: dict[_Exporter, list[str]] = defaultdict(list)
     for signal in _SIGNALS:
         for name in _names(signal):
-            if name.startswith("otlp"):
-                yield from _otlp(signal, name, asked)
-            else:
-                yield _loadable(signal, name, f"{signal}: {name}")
-    for endpoint, signals in asked.items():
-        yield _listening(endpoint, signals)
+            configured[_exporter(signal, name)].append(signal)
+    works: dict[str, list[str]] = defaultdict(list)
+    for exporter, signals in configured.items():
+        fault = _fault(exporter, signals)
+        yield fault or _finding("ok", f"{_and(signals)}: {exporter.shown}")
+        if fault is None and exporter.protocol is not None:
+            works[exporter.target] += signals
+            yield from _port(exporter)
+    for target, signals in works.items():
+        yield _listening(target, signals)
     yield from _headers()
 
 
@@ -45,111 +73,108 @@ def _names(signal: str) -> list[str]:
     return [] if said.lower() == "none" else [name.strip() for name in said.split(",")]
 
 
-def _otlp(signal: str, name: str, asked: dict[str, list[str]]) -> Iterator[Finding]:
-    said = (
-        variable(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or variable("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
-    )
-    protocol = {exporter: protocol for protocol, exporter in _BY_PROTOCOL.items()}.get(name, said)
-    if protocol not in _BY_PROTOCOL:
-        yield Finding(
-            area=_AREA,
-            severity="error",
-            what=f"{signal}: the OTLP protocol {protocol!r} is not known",
-            why="opentelemetry-instrument then sets up nothing at all.",
-            do="Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc.",
-        )
-        return
-    own = variable(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
-    endpoint = own or variable("OTEL_EXPORTER_OTLP_ENDPOINT") or f"http://localhost:{_USUAL_PORTS[protocol]}"
-    found = _loadable(signal, _BY_PROTOCOL[protocol], f"{signal}: OTLP {protocol} to {without_secrets(endpoint)}")
-    yield found
-    if found.severity != "ok":
-        return
-    asked.setdefault(endpoint, []).append(signal)
-    other = "grpc" if protocol == "http/protobuf" else "http/protobuf"
-    if _address(endpoint)[1] == _USUAL_PORTS[other]:
-        yield Finding(
-            area=_AREA,
-            severity="warning",
-            what=f"{signal}: {protocol} is sent to port {_USUAL_PORTS[other]}",
-            why=f"That is the usual port of {other}; a receiver there understands nothing.",
-            do=f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take port {_USUAL_PORTS[protocol]}.",
-        )
+def _exporter(signal: str, name: str) -> _Exporter:
+    if name != "otlp" and name not in _PACKAGES:
+        return _Exporter(name=name)
+    own = f"OTEL_EXPORTER_OTLP_{signal.upper()}"
+    named = {exporter: protocol for protocol, exporter in _BY_PROTOCOL.items()}.get(name)
+    protocol = named or variable(f"{own}_PROTOCOL") or variable("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
+    endpoint = variable(f"{own}_ENDPOINT") or variable("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return _Exporter(name=_BY_PROTOCOL.get(protocol, name), protocol=protocol, endpoint=endpoint)
 
 
-def _loadable(signal: str, name: str, what: str) -> Finding:
-    """Return whether the exporter called *name* can be imported."""
+def _fault(exporter: _Exporter, signals: Sequence[str]) -> Finding | None:
+    """Return what keeps *exporter* from working at all."""
+    what = f"{_and(signals)}: {exporter.shown}"
+    nothing = "opentelemetry-instrument then sets up nothing at all."
+    if exporter.protocol is not None and exporter.protocol not in _BY_PROTOCOL:
+        do = "Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc."
+        return _finding("error", f"{_and(signals)}: the OTLP protocol {exporter.protocol!r} is not known", nothing, do)
+    for signal in signals:
+        why = _import_fault(signal, exporter.name)
+        if why is not None:
+            package = _PACKAGES.get(exporter.name)
+            do = f"pip install {package}" if package else f"Correct OTEL_{signal.upper()}_EXPORTER."
+            return _finding("error", what, f"{why}: {nothing}", do)
+    if exporter.protocol is None:
+        return None
+    parts = parts_of(_with_scheme(exporter.target))
+    is_http = parts is not None and parts.scheme in ("http", "https")
+    if parts is None or (exporter.protocol == "http/protobuf" and not is_http):
+        do = f"Set OTEL_EXPORTER_OTLP_ENDPOINT to something like http://localhost:{_USUAL_PORTS[exporter.protocol]}."
+        return _finding("error", what, "That is no HTTP address: every export fails.", do)
+    return None
+
+
+def _import_fault(signal: str, name: str) -> str | None:
+    """Return why the exporter called *name* cannot be imported; `None` when it can."""
     found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
-    why = "It is not installed"
-    if found:
-        try:
-            found[0].load()
-        except Exception as exc:  # somebody else's module may fail in any way
-            why = f"It cannot be imported ({type(exc).__name__})"
-        else:
-            return Finding(area=_AREA, severity="ok", what=what)
-    return Finding(
-        area=_AREA,
-        severity="error",
-        what=what,
-        why=f"{why}: opentelemetry-instrument then sets up nothing at all.",
-        do=f"pip install {_PACKAGES[name]}" if name in _PACKAGES else f"Correct OTEL_{signal.upper()}_EXPORTER.",
-    )
-
-
-def _address(endpoint: str) -> tuple[str | None, int | None]:
+    if not found:
+        return "It is not installed"
     try:
-        parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-        return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        return None, None
+        found[0].load()
+    except Exception as exc:  # somebody else's module may fail in any way
+        return f"It cannot be imported ({type(exc).__name__})"
+    return None
 
 
-def _listening(endpoint: str, signals: list[str]) -> Finding:
-    """Return whether something takes connections at *endpoint*; nothing is sent."""
-    host, port = _address(endpoint)
-    shown = without_secrets(endpoint if "://" in endpoint else f"grpc://{endpoint}")
-    if not host or not port:
-        return Finding(
-            area=_AREA,
-            severity="error",
-            what=f"{shown} is no address",
-            why=f"There is nowhere to send {_and(signals)} to.",
-            do="Set OTEL_EXPORTER_OTLP_ENDPOINT to something like http://localhost:4318.",
+def _port(exporter: _Exporter) -> Iterator[Finding]:
+    """Yield a warning where the port is the usual one of the other protocol."""
+    parts = parts_of(_with_scheme(exporter.target))
+    other = "grpc" if exporter.protocol == "http/protobuf" else "http/protobuf"
+    if parts is not None and parts.port == _USUAL_PORTS[other]:
+        yield _finding(
+            "warning",
+            f"{exporter.protocol} is sent to port {_USUAL_PORTS[other]}",
+            f"That is the usual port of {other}: a receiver there understands nothing.",
+            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take port {_USUAL_PORTS[exporter.protocol or 'grpc']}.",
         )
+
+
+def _listening(target: str, signals: Sequence[str]) -> Finding:
+    """Return whether something takes connections at *target*; nothing is sent."""
+    parts = parts_of(_with_scheme(target))
+    assert parts is not None, "only addresses that can be read are asked"
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 4317)
     try:
-        socket.create_connection((host, port), _TIMEOUT_S).close()
+        socket.create_connection((parts.hostname or "", port), _TIMEOUT_S).close()
     except OSError as exc:
-        return Finding(
-            area=_AREA,
-            severity="warning",
-            what=f"nothing answers at {shown} ({type(exc).__name__})",
-            why=f"{_and(signals).capitalize()} are dropped there. Behind a proxy this may be a false alarm.",
-            do="Start a collector there, or set OTEL_EXPORTER_OTLP_ENDPOINT.",
+        return _finding(
+            "warning",
+            f"nothing answers at {_shown(target)} ({type(exc).__name__})",
+            f"What is sent there is lost: {_and(signals)}. Behind a proxy this may be a false alarm.",
+            "Start a collector there, or set OTEL_EXPORTER_OTLP_ENDPOINT.",
         )
-    return Finding(area=_AREA, severity="ok", what=f"something listens at {shown}")
+    return _finding("ok", f"something listens at {_shown(target)}")
 
 
 def _headers() -> Iterator[Finding]:
-    for name in (
-        "OTEL_EXPORTER_OTLP_HEADERS",
-        *(f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS" for signal in _SIGNALS),
-    ):
-        text = variable(name)
-        if not text:
-            continue
-        headers = parse_env_headers(text, liberal=True)
-        if len(headers) < len([part for part in text.split(",") if part.strip()]):
-            yield Finding(
-                area=_AREA,
-                severity="warning",
-                what=f"{name} holds something that cannot be read",
-                why="That part is left out of every export.",
-                do=f"Write {name} as key=value,key=value with percent-encoded values.",
+    own = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS" for signal in _SIGNALS)
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", *own):
+        headers, unreadable = headers_of(variable(name))
+        if unreadable:
+            yield _finding(
+                "warning",
+                f"{name} holds something that cannot be read",
+                "That part is left out of every export.",
+                f"Write {name} as key=value,key=value with percent-encoded values.",
             )
         if headers:
-            yield Finding(area=_AREA, severity="ok", what=f"{name} sets {_and(sorted(headers))} (values not shown)")
+            yield _finding("ok", f"{name} sets {len(headers)} header{'s' if len(headers) > 1 else ''} (not shown)")
 
 
-def _and(words: list[str]) -> str:
+def _with_scheme(target: str) -> str:
+    """Return *target* in a form that can be taken apart: gRPC takes it without a scheme, too."""
+    return target if "://" in target else f"//{target}"
+
+
+def _shown(target: str) -> str:
+    return without_secrets(_with_scheme(target)).removeprefix("://")
+
+
+def _and(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _finding(severity: Severity, what: str, why: str | None = None, do: str | None = None) -> Finding:
+    return Finding(area=_AREA, severity=severity, what=what, why=why, do=do)

@@ -33,6 +33,7 @@ def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
         return
     found: list[Any] = list(getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ()))
     yield _set("tracer provider", provider, [_process_name(one) for one in found])
+    yield from _sampler(provider)
     if any(isinstance(one, AgentSpanProcessor) for one in found):
         yield Finding(area=_AREA, severity="ok", what="AgentSpanProcessor puts the fields on every span")
     elif expected:
@@ -45,6 +46,23 @@ def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
         )
     if all(isinstance(one, AgentSpanProcessor) for one in found):
         yield _leads_nowhere("spans")
+
+
+def _sampler(provider: Any) -> Iterator[Finding]:
+    sampler = getattr(provider, "sampler", None)
+    if sampler is None:
+        return
+    name = sampler.get_description()
+    if "root:AlwaysOffSampler" in name or name == "AlwaysOffSampler":
+        yield Finding(
+            area=_AREA,
+            severity="warning",
+            what="the sampler drops every trace that starts here",
+            why="There are no spans; metrics and log records stay as they are.",
+            do="Set OTEL_TRACES_SAMPLER=parentbased_always_on, or unset it.",
+        )
+    else:
+        yield Finding(area=_AREA, severity="ok", what=f"sampler: {name.partition(',')[0].replace('{root:', ' of ')}")
 
 
 def _meter_provider() -> Iterator[Finding]:

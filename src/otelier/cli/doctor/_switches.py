@@ -69,6 +69,9 @@ def _settings() -> Iterator[Finding]:
                 why="What it is meant to change stays as it is.",
                 do=f"Did you mean {near[0]}?" if near else "Unset it.",
             )
+    others = sorted(name for name in os.environ if name.startswith("OTEL_") and name not in known)
+    if others:
+        yield Finding(area=_AREA, severity="ok", what=f"also set (values not shown): {', '.join(others)}")
 
 
 def _off() -> Iterator[Finding]:
