@@ -91,11 +91,11 @@ floor: $(STAMP) ## run the tests on the oldest releases that pyproject.toml allo
 	@scripts/floor.sh $(BIN)
 
 .PHONY: matrix
-matrix: $(STAMP) ## run the tests on every Python from 3.10 to 3.14 that is at hand
+matrix: $(STAMP) ## run the tests on every other Python, 3.10 to 3.14, that is at hand
 	@scripts/matrix.sh $(BIN)
 
 .PHONY: check
-check: test lint types minimal floor slow ## all that CI runs
+check: lint types minimal floor matrix slow test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too
