@@ -90,7 +90,8 @@ class _Detaches(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         cause = record.exc_info[1] if record.exc_info else None
-        if "different Context" in record.getMessage() or "different Context" in str(cause):
+        told = f"{record.getMessage()} {cause}"
+        if "different Context" in told and record not in self.records:
             self.records.append(record)
 
 

@@ -1,0 +1,46 @@
+"""What `conftest.py` holds for every test, tried on itself."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+import socket
+
+import pytest
+from opentelemetry.context import Context, attach, detach
+
+from otelier.signals import report_fault
+
+
+def test_no_connection_leaves_the_machine():
+    """An address of the documentation's own is refused before anything is sent, whatever the code catches."""
+    with socket.socket() as client, pytest.raises(pytest.fail.Exception, match="only this machine"):
+        client.connect(("192.0.2.1", 80))
+
+
+def test_loopback_is_allowed():
+    """Servers of a test's own are reached."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=5):
+        pass
+
+
+def test_a_fault_is_raised():
+    """What a user would find in the log fails the test that causes it."""
+    with pytest.raises(KeyError):
+        report_fault("tests.harness", KeyError("x"))
+
+
+def test_a_foreign_detach_is_seen(foreign_detaches):
+    """OpenTelemetry logs a token of another context; the record is caught with its cause."""
+    token = contextvars.copy_context().run(attach, Context())
+    detach(token)
+    assert [record.name for record in foreign_detaches] == ["opentelemetry.context"]
+    logging.getLogger("app").error("Token was created in a different Context")
+    assert len(foreign_detaches) == 2
+    foreign_detaches.clear()
+
+
+def test_the_shells_environment_is_not_part_of_a_test():
+    """No variable of telemetry or of models is set when a test starts."""
+    assert [name for name in os.environ if name.startswith(("OTEL_", "OTELIER_", "OPENAI_"))] == []
