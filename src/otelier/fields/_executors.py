@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from opentelemetry.context import Context, attach, get_current
 
+from otelier.signals import on_reset
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -39,6 +41,7 @@ def carry_into_executors() -> None:
         ThreadPoolExecutor.submit = _submit_with_context
 
 
+@on_reset
 def stop_carrying() -> None:
     """Take the patch out again, unless somebody has patched above it."""
     if ThreadPoolExecutor.submit is _submit_with_context:

@@ -41,7 +41,8 @@ def attach_spans(provider: Any) -> bool:
                 type(provider).__qualname__,
             )
         return False
-    add(AgentSpanProcessor())
+    if not _has(getattr(provider, "_active_span_processor", None), AgentSpanProcessor):
+        add(AgentSpanProcessor())
     _attached.add(provider)
     return True
 
@@ -55,16 +56,23 @@ def attach_logs(provider: Any) -> bool:
     add = getattr(provider, "add_log_record_processor", None)
     if add is None:
         return False
-    processor = ContextLogProcessor()
-    # A processor that exports at once must come after ours, and the SDK only appends.
-    try:
-        chain = provider._multi_log_record_processor
-        with chain._lock:
-            chain._log_record_processors = (processor, *chain._log_record_processors)
-    except AttributeError:
-        add(processor)
+    chain = getattr(provider, "_multi_log_record_processor", None)
+    if not _has(chain, ContextLogProcessor):
+        processor = ContextLogProcessor()
+        # A processor that exports at once must come after ours, and the SDK only appends.
+        try:
+            with chain._lock:  # type: ignore[union-attr] -- None has no lock, and is caught
+                chain._log_record_processors = (processor, *chain._log_record_processors)  # type: ignore[union-attr]
+        except AttributeError:
+            add(processor)
     _attached.add(provider)
     return True
+
+
+def _has(chain: Any, kind: type) -> bool:
+    """Tell whether the user has put a processor of ours on the provider; unknown counts as no, twice is only slower."""
+    processors = getattr(chain, "_span_processors", None) or getattr(chain, "_log_record_processors", ())
+    return any(isinstance(processor, kind) for processor in processors)
 
 
 def remember(*providers: object) -> None:

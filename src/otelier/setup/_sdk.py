@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from opentelemetry import trace
-from opentelemetry.distro import OpenTelemetryConfigurator, OpenTelemetryDistro
 
 from otelier.identity import ProcessIdentity
 from otelier.setup._providers import is_set
@@ -40,6 +39,9 @@ def set_up(identity: ProcessIdentity) -> bool:
     """
     if is_set_up() or not exporter_is_configured():
         return False
+    # Imported where it is needed: it brings every part of the SDK, and old releases warn at its import.
+    from opentelemetry.distro import OpenTelemetryConfigurator, OpenTelemetryDistro
+
     OpenTelemetryDistro().configure()  # pyright: ignore[reportUnknownMemberType] -- its **kwargs have no type
     # A configuration file speaks for itself, and the configurator warns about anything beside it.
     from_file = bool(os.environ.get(_CONFIG_FILE))

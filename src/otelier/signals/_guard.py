@@ -10,13 +10,14 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from otelier import names
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter
 
+T = TypeVar("T")
 logger = logging.getLogger("otelier")
 
 # What is kept per process has a bound: places and keys are literals in our code, so these are reached only by a bug.
@@ -97,7 +98,7 @@ def warn_once(key: str, message: str, *args: object) -> None:
         pass
 
 
-def on_reset(callback: Callable[[], object]) -> Callable[[], object]:
+def on_reset(callback: Callable[[], T]) -> Callable[[], T]:
     """Register *callback* to undo a room's process state, and return it, so that it can be a decorator.
 
     Example:

@@ -101,10 +101,12 @@ class PointQueue:
         self._pid = os.getpid()
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:
-        """Record what waits; the SDK calls this at the start of each collection."""
-        waited = len(self._waiting)
+        """Record what waits; the SDK calls this at the start of each collection.
+
+        It observes nothing: the instrument is there for its callback, and must not show among the user's metrics.
+        """
         self._drain(time.monotonic() + CALLBACK_SHARE * options.timeout_millis / 1e3, breathe=True)
-        return [Observation(waited)]
+        return ()
 
     def _look_around(self, newest: Point) -> None:
         if self._pid != os.getpid():  # forked by a host that runs none of Python's hooks, as uWSGI may

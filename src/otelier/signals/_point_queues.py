@@ -110,10 +110,10 @@ def _nobody() -> bool:
 def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:
     meter = provider.get_meter(names.SCOPE)
     gauge = meter.create_observable_gauge(
-        names.QUEUED_POINTS,
+        names.POINT_QUEUE,
         callbacks=[queue.observe],
         unit="{point}",
-        description="Metric points that waited for this collection.",
+        description="Never has a value: its callback records the points that waited.",
     )
     if isinstance(meter, NoOpMeter) or not enabled(gauge):
         queue.record_inline()
