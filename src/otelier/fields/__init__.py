@@ -5,7 +5,7 @@ from __future__ import annotations
 from otelier.fields._births import MARK, Record, born_state, mark_birth
 from otelier.fields._call_context import CallContext
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
-from otelier.fields._hold import hold_back
+from otelier.fields._hold import hold_back, is_held_back
 from otelier.fields._middleware import ContextMiddleware
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
@@ -31,6 +31,7 @@ __all__ = [
     "get_context",
     "hold_back",
     "is_carried",
+    "is_held_back",
     "mark_birth",
     "propagate",
     "set_context",

@@ -28,3 +28,11 @@ def _inject_foreign(
 def hold_back() -> None:
     """Keep our entries out of what OpenTelemetry's baggage propagator writes. Cannot be undone."""
     W3CBaggagePropagator.inject = _inject_foreign
+
+
+def is_held_back() -> bool:
+    """Tell whether the patch is in place, also below another library's."""
+    current: Any = W3CBaggagePropagator.inject
+    while current is not None and current is not _inject_foreign:
+        current = getattr(current, "__wrapped__", None)
+    return current is not None
