@@ -1,0 +1,122 @@
+"""`otelier.flush` and `otelier.shutdown`: what waits is sent in time, what was switched on is switched off."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otelier
+
+
+class Failing(TracerProvider):
+    """A provider that cannot be flushed."""
+
+    def force_flush(self, timeout_millis=30000):
+        raise LookupError("flush")
+
+
+def batched(exporter):
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=60_000))
+    return provider
+
+
+def test_flush_sends_what_waits():
+    """After `flush` the spans that waited in a batch are exported."""
+    exporter = InMemorySpanExporter()
+    provider = batched(exporter)
+    otelier.init(tracer_provider=provider)
+    provider.get_tracer("tests").start_span("work").end()
+    assert exporter.get_finished_spans() == ()
+    assert otelier.flush() is True
+    assert len(exporter.get_finished_spans()) == 1
+    provider.shutdown()
+
+
+def test_flush_where_nothing_is_set():
+    """With nothing switched on there is nothing to send."""
+    assert otelier.flush() is True
+    assert otelier.flush(timeout_s=0.5) is True
+
+
+def test_flush_says_when_it_failed(quiet_faults):
+    """A provider that fails costs the answer `False`, not an exception, and the others are still flushed."""
+    exporter = InMemorySpanExporter()
+    good, bad = batched(exporter), Failing(shutdown_on_exit=False)
+    otelier.init(tracer_provider=bad)
+    otelier.init(tracer_provider=good)
+    good.get_tracer("tests").start_span("work").end()
+    assert otelier.flush() is False
+    assert len(exporter.get_finished_spans()) == 1
+    good.shutdown()
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.2])
+def test_flush_keeps_to_its_time(timeout_s):
+    """A slow exporter does not hold the caller much longer than asked, and the answer says that it was too slow."""
+
+    class Hanging(TracerProvider):
+        def force_flush(self, timeout_millis=30000):
+            time.sleep(min(timeout_millis / 1000, 5))
+            return timeout_millis >= 5000
+
+    provider = Hanging(shutdown_on_exit=False)
+    otelier.init(tracer_provider=provider)
+    begun = time.monotonic()
+    assert otelier.flush(timeout_s=timeout_s) is False
+    assert time.monotonic() - begun < timeout_s + 1.0
+
+
+def test_shutdown_takes_the_patches_out():
+    """After `shutdown` thread pools and openai are as they were; the context goes on working."""
+    submit, create = ThreadPoolExecutor.submit, openai.resources.chat.Completions.create
+    otelier.init()
+    assert ThreadPoolExecutor.submit is not submit
+    otelier.shutdown()
+    assert ThreadPoolExecutor.submit is submit
+    assert openai.resources.chat.Completions.create is create
+    with otelier.context(user_id="u-1"):
+        assert otelier.get_context().user_id == "u-1"
+
+
+def test_shutdown_flushes_and_leaves_providers_to_their_owners():
+    """`shutdown` sends what waits; a provider that was given goes on working."""
+    exporter = InMemorySpanExporter()
+    provider = batched(exporter)
+    otelier.init(tracer_provider=provider)
+    provider.get_tracer("tests").start_span("before").end()
+    otelier.shutdown()
+    assert len(exporter.get_finished_spans()) == 1
+    provider.get_tracer("tests").start_span("after").end()
+    provider.force_flush()
+    assert len(exporter.get_finished_spans()) == 2
+    provider.shutdown()
+
+
+def test_shutdown_twice_and_before_init():
+    """`shutdown` is allowed at any time."""
+    otelier.shutdown()
+    otelier.init()
+    otelier.shutdown()
+    otelier.shutdown()
+
+
+def test_init_again_after_shutdown():
+    """After `shutdown` the process may switch otelier on again, and spans are still stamped by one processor."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    submit = ThreadPoolExecutor.submit
+    for _ in range(3):
+        otelier.init(app="orchestrator", tracer_provider=provider)
+        assert ThreadPoolExecutor.submit is not submit
+        with otelier.context(user_id="u-1"):
+            provider.get_tracer("tests").start_span("work").end()
+        otelier.shutdown()
+    assert [span.attributes["user.id"] for span in exporter.get_finished_spans()] == ["u-1"] * 3

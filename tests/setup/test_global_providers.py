@@ -1,0 +1,168 @@
+"""`otelier.init` and the global providers: never replaced, set up where one is configured, followed when late."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.programs import exporting_to, run
+
+HEAD = """
+import json, logging
+import otelier
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+logging.basicConfig(level=logging.INFO)
+
+
+def own_provider():
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider, exporter
+
+
+def work(name="work"):
+    with trace.get_tracer("app").start_as_current_span(name):
+        otelier.set_context(user_id="late")
+    with otelier.context(user_id="born"), trace.get_tracer("app").start_as_current_span(name):
+        pass
+
+
+def users(exporter):
+    return [span.attributes.get("user.id") for span in exporter.get_finished_spans()]
+"""
+
+
+def test_a_real_provider_is_never_replaced():
+    """A provider that is set before `init` stays, even with an exporter configured, and is stamped once."""
+    program = """
+provider, exporter = own_provider()
+trace.set_tracer_provider(provider)
+for _ in range(3):
+    otelier.init(app="orchestrator")
+work()
+print(json.dumps([trace.get_tracer_provider() is provider, users(exporter)]))
+"""
+    ran = run(HEAD + program, **exporting_to("http://127.0.0.1:9"))
+    assert ran.answer == [True, ["late", "born"]]
+    assert "Overriding of current" not in ran.err
+
+
+@pytest.mark.parametrize("tracer", ["before", "between", "after"])
+def test_a_provider_set_after_init(tracer):
+    """A provider set after `init` gets the processors, whenever the application took its tracer; no warning."""
+    take = 'tracer = trace.get_tracer("app")\n'
+    program = (
+        (take if tracer == "before" else "")
+        + 'otelier.init(app="orchestrator", env="production")\n'
+        + (take if tracer == "between" else "")
+        + "provider, exporter = own_provider()\ntrace.set_tracer_provider(provider)\n"
+        + (take if tracer == "after" else "")
+        + """
+with otelier.context(user_id="born"), tracer.start_as_current_span("work"):
+    pass
+(span,) = exporter.get_finished_spans()
+print(json.dumps(dict(span.attributes)))
+"""
+    )
+    ran = run(HEAD + program)
+    assert ran.answer == {
+        "user.id": "born",
+        "gen_ai.main_agent.name": "orchestrator",
+        "deployment.environment.name": "production",
+    }
+    assert ran.lines("WARNING") == []
+
+
+def test_late_logs_and_the_imported_setter():
+    """A logger provider set late is stamped too, also by a program that imported the setters before us."""
+    program = """
+from opentelemetry._logs import LogRecord, set_logger_provider
+from opentelemetry.trace import set_tracer_provider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+otelier.init()
+spans_provider, spans = own_provider()
+logs, provider = InMemoryLogRecordExporter(), LoggerProvider()
+provider.add_log_record_processor(SimpleLogRecordProcessor(logs))
+set_tracer_provider(spans_provider)
+set_logger_provider(provider)
+work()
+with otelier.context(user_id="u-1"):
+    _logs.get_logger("app").emit(LogRecord(body="said"))
+print(json.dumps([users(spans), [dict(log.log_record.attributes) for log in logs.get_finished_logs()]]))
+"""
+    assert run(HEAD + program).answer == [["late", "born"], [{"user.id": "u-1"}]]
+
+
+def test_a_second_provider_is_refused_as_ever():
+    """OpenTelemetry's own refusal of a second provider is unchanged, and the first one stays stamped."""
+    program = """
+otelier.init()
+first, exporter = own_provider()
+trace.set_tracer_provider(first)
+second, other = own_provider()
+trace.set_tracer_provider(second)
+work()
+print(json.dumps([trace.get_tracer_provider() is first, users(exporter), users(other)]))
+"""
+    ran = run(HEAD + program)
+    assert ran.answer == [True, ["late", "born"], []]
+    assert len(ran.lines("Overriding of current TracerProvider is not allowed")) == 1
+
+
+def test_nothing_configured_installs_nothing():
+    """With no exporter configured the globals stay open for the program, and one line says what to do."""
+    program = """
+otelier.init(app="orchestrator")
+work()
+print(json.dumps([type(trace.get_tracer_provider()).__name__, otelier.get_agent().name]))
+"""
+    ran = run(HEAD + program)
+    assert ran.answer == ["ProxyTracerProvider", "orchestrator"]
+    assert len(ran.lines("OTEL_EXPORTER_OTLP_ENDPOINT")) == 1
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"OTEL_TRACES_EXPORTER": "none"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, {"OTEL_TRACES_EXPORTER": " none "}],
+    ids=str,
+)
+def test_an_exporter_called_none_is_none(variables):
+    """`none` and an empty variable configure no exporter."""
+    program = "otelier.init()\nprint(json.dumps(type(trace.get_tracer_provider()).__name__))"
+    assert run(HEAD + program, **variables).answer == "ProxyTracerProvider"
+
+
+EXPORTING = """
+otelier.init(app="orchestrator", env="production")
+otelier.init()
+logging.getLogger("app").warning("outside")
+with otelier.context(user_id="u-1", agent="triage"), trace.get_tracer("app").start_as_current_span("work"):
+    logging.getLogger("app").warning("inside")
+metrics.get_meter("app").create_counter("app.calls").add(1)
+print(json.dumps(otelier.flush()))
+"""
+
+
+def test_an_exporter_configured_sets_the_sdk_up(receiver):
+    """Where an exporter is configured and no provider set, `init` sets the SDK up: all signals arrive, each once."""
+    ran = run(HEAD + EXPORTING, **exporting_to(receiver.url))
+    assert ran.answer is True
+    (span,) = receiver.spans
+    assert (span.attributes["user.id"], span.attributes["gen_ai.agent.name"]) == ("u-1", "triage")
+    assert span.resource["gen_ai.main_agent.name"] == "orchestrator"
+    assert span.resource["deployment.environment.name"] == "production"
+    assert "gen_ai.main_agent.name" not in span.attributes
+    assert "app.calls" in {point.name for point in receiver.metrics}
+    assert ran.lines("Traceback") == []
+
+
+def test_an_endpoint_that_nobody_answers(receiver):
+    """With a dead endpoint the program runs on, ends by itself and gives its own result."""
+    program = EXPORTING.replace("print(json.dumps(otelier.flush()))", 'print(json.dumps("mine"))')
+    variables = {**exporting_to("http://127.0.0.1:9"), "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    assert run(HEAD + program, timeout_s=30, **variables).answer == "mine"

@@ -1,0 +1,297 @@
+"""`otelier.init`: on providers that are given or set, any number of times, with whatever arguments."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from opentelemetry import metrics, trace
+from opentelemetry._logs import LogRecord, get_logger_provider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otelier
+from otelier.errors import OtelierError, SettingError
+
+CHAT = {"gen_ai.operation.name": "chat"}
+
+
+def provider_with_exporter():
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider, exporter
+
+
+def our_processors(provider):
+    """How many processors of ours stand on a provider."""
+    processors = provider._active_span_processor._span_processors
+    return sum(isinstance(processor, otelier.AgentSpanProcessor) for processor in processors)
+
+
+def test_a_given_provider_is_stamped_and_stays_what_it_was():
+    """Spans of a provider given to `init` carry the fields and the process's name."""
+    provider, exporter = provider_with_exporter()
+    otelier.init(app="orchestrator", env="production", tracer_provider=provider)
+    with otelier.context(user_id="u-1"):
+        provider.get_tracer("tests").start_span("work").end()
+    (span,) = exporter.get_finished_spans()
+    assert dict(span.attributes) == {
+        "user.id": "u-1",
+        "gen_ai.main_agent.name": "orchestrator",
+        "deployment.environment.name": "production",
+    }
+
+
+def test_it_returns_none_and_sets_no_global_provider():
+    """With nothing configured `init` installs nothing global."""
+    before = (trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider())
+    assert otelier.init() is None
+    assert (trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider()) == before
+
+
+def test_one_line_says_that_nothing_is_recorded(caplog):
+    """Where no provider is set and no exporter configured, one INFO line says so and what to do."""
+    caplog.set_level(logging.INFO, logger="otelier")
+    otelier.init()
+    (line,) = [record.getMessage() for record in caplog.records if "OTEL_EXPORTER_OTLP_ENDPOINT" in record.getMessage()]
+    assert "provider" in line
+
+
+def test_one_line_says_what_is_active(caplog):
+    """One INFO line tells what was switched on, once."""
+    caplog.set_level(logging.INFO, logger="otelier")
+    for _ in range(3):
+        otelier.init()
+    assert len([record for record in caplog.records if "is active" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("times", [2, 10])
+def test_again_and_again(times):
+    """`init` called again puts nothing twice: each span is stamped by one processor."""
+    provider, exporter = provider_with_exporter()
+    for number in range(times):
+        otelier.init(app=f"app-{number}", tracer_provider=provider)
+    assert our_processors(provider) == 1
+    provider.get_tracer("tests").start_span("work").end()
+    assert exporter.get_finished_spans()[0].attributes["gen_ai.main_agent.name"] == f"app-{times - 1}"
+
+
+def test_a_later_init_only_adds_names():
+    """What a later `init` leaves out stays as it was."""
+    provider, exporter = provider_with_exporter()
+    otelier.init(app="orchestrator", tracer_provider=provider)
+    otelier.init(env="production")
+    otelier.init()
+    provider.get_tracer("tests").start_span("work").end()
+    assert dict(exporter.get_finished_spans()[0].attributes) == {
+        "gen_ai.main_agent.name": "orchestrator",
+        "deployment.environment.name": "production",
+    }
+
+
+def test_in_many_threads_at_once():
+    """`init` in 16 threads at the same time puts one processor on the provider and raises nothing."""
+    provider, _ = provider_with_exporter()
+    barrier, errors = threading.Barrier(16), []
+
+    def start():
+        barrier.wait(timeout=10)
+        try:
+            otelier.init(app="orchestrator", tracer_provider=provider)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert our_processors(provider) == 1
+
+
+def test_a_processor_the_user_added_is_enough():
+    """A provider that has our processor already gets no second one."""
+    provider, _ = provider_with_exporter()
+    provider.add_span_processor(otelier.AgentSpanProcessor())
+    otelier.init(tracer_provider=provider)
+    assert our_processors(provider) == 1
+
+
+def test_several_providers():
+    """Each provider given to `init` is stamped."""
+    made = [provider_with_exporter() for _ in range(3)]
+    for provider, _ in made:
+        otelier.init(tracer_provider=provider)
+    with otelier.context(user_id="u-1"):
+        for provider, _ in made:
+            provider.get_tracer("tests").start_span("work").end()
+    assert [exporter.get_finished_spans()[0].attributes["user.id"] for _, exporter in made] == ["u-1"] * 3
+
+
+def test_logs_are_stamped_before_they_are_exported():
+    """A logger provider that exports already gets the fields in front of its exporter."""
+    provider, exporter = LoggerProvider(shutdown_on_exit=False), InMemoryLogRecordExporter()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    for _ in range(2):
+        otelier.init(logger_provider=provider)
+    with otelier.context(user_id="u-1"):
+        provider.get_logger("tests").emit(LogRecord(body="said"))
+    assert dict(exporter.get_finished_logs()[0].log_record.attributes) == {"user.id": "u-1"}
+
+
+def test_thread_pools_carry_the_context_from_then_on():
+    """After `init` what a pool's job sets ends with the job, also where jobs waited already."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    otelier.init()
+    gate = threading.Event()
+
+    def job(name):
+        gate.wait(timeout=10)
+        if name:
+            otelier.set_context(user_id=name)
+        return otelier.get_context().user_id
+
+    names = ["a", None, "b", None, None]
+    with ThreadPoolExecutor(1) as pool:
+        jobs = [pool.submit(job, name) for name in names]
+        gate.set()
+        assert [done.result() for done in jobs] == names
+
+
+@pytest.mark.parametrize("argument", ["app", "env"])
+@pytest.mark.parametrize("wrong", [7, b"shop", ["shop"], object()], ids=repr)
+def test_names_of_a_wrong_type(argument, wrong):
+    """A name that is no text is a `TypeError` that names the argument, and switches nothing on."""
+    with pytest.raises(TypeError, match=argument):
+        otelier.init(**{argument: wrong})
+    assert otelier.get_agent().source is None
+
+
+@pytest.mark.parametrize("argument", ["app", "env"])
+@pytest.mark.parametrize("wrong", ["", "  ", "a\nb", "\x00", "x" * 10_000, "\ud800"], ids=lambda text: ascii(text[:8]))
+def test_names_that_cannot_be_used(argument, wrong):
+    """An empty, huge or unprintable name is refused with one of our errors, in a short message."""
+    with pytest.raises(OtelierError) as refused:
+        otelier.init(**{argument: wrong})
+    assert len(str(refused.value)) < 500
+    assert otelier.get_agent().source is None
+
+
+@pytest.mark.parametrize("wrong", ["(", [7], 7, [object()]], ids=repr)
+def test_redactions_that_cannot_be_used(wrong):
+    """A pattern that does not compile, or what is neither pattern nor callable, is refused."""
+    with pytest.raises((TypeError, SettingError)):
+        otelier.init(redact=[wrong] if isinstance(wrong, str) else wrong)
+
+
+def test_a_variable_that_cannot_be_read(monkeypatch):
+    """A variable of ours that says something unreadable is named by the error, with the choices."""
+    monkeypatch.setenv("OTELIER_DISABLED", "perhaps")
+    with pytest.raises(SettingError, match=r"OTELIER_DISABLED.*true.*false"):
+        otelier.init()
+
+
+def test_arguments_are_by_name_but_for_app_and_env():
+    """`app` and `env` may be given by position; everything else by name."""
+    provider, _ = provider_with_exporter()
+    otelier.init("orchestrator", "production", tracer_provider=provider)
+    assert otelier.get_agent().name == "orchestrator"
+    with pytest.raises(TypeError):
+        otelier.init("orchestrator", "production", ())
+
+
+class Raising(SpanExporter):
+    """An exporter that fails whenever it is called."""
+
+    def export(self, spans):
+        raise LookupError("exporter")
+
+    def shutdown(self):
+        raise LookupError("shutdown")
+
+    def force_flush(self, timeout_millis=30000):
+        raise LookupError("flush")
+
+
+def test_a_raising_exporter():
+    """With an exporter that raises at every call, the user's function still runs once and gives its own result."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(Raising()))
+    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
+    otelier.init(app="orchestrator", tracer_provider=provider)
+    calls = []
+
+    @otelier.context(user_id="u-1")
+    def work():
+        with provider.get_tracer("tests").start_as_current_span("work"):
+            calls.append(otelier.get_context().user_id)
+            return "mine"
+
+    assert (work(), calls) == ("mine", ["u-1"])
+
+
+class Bare(trace.TracerProvider):
+    """A provider of another make: it takes no span processors, and its spans record."""
+
+    def __init__(self):
+        self._real = TracerProvider(shutdown_on_exit=False)
+
+    def get_tracer(self, *args, **kwargs):
+        return self._real.get_tracer(*args, **kwargs)
+
+
+class Slotted(trace.TracerProvider):
+    """A provider that can neither be weakly referenced nor hashed."""
+
+    __slots__ = ()
+    __hash__ = None
+
+    def __eq__(self, other):
+        return self is other
+
+    def get_tracer(self, *args, **kwargs):
+        return trace.NoOpTracer()
+
+
+def test_a_provider_without_add_span_processor(caplog):
+    """One warning says that a provider takes no processors; what is set is still stamped on its open span."""
+    provider = Bare()
+    for _ in range(2):
+        otelier.init(tracer_provider=provider)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "Bare" in warning.getMessage()
+    with provider.get_tracer("tests").start_as_current_span("work") as span:
+        otelier.set_context(user_id="u-1")
+        assert span.attributes["user.id"] == "u-1"
+
+
+@pytest.mark.parametrize("provider", [Slotted(), trace.NoOpTracerProvider(), trace.ProxyTracerProvider(), object()])
+def test_providers_of_odd_makes(quiet_faults, provider):
+    """A provider that nothing can be attached to costs its own spans' fields, and neither an exception nor a call."""
+    otelier.init(tracer_provider=provider)
+    otelier.init(app="orchestrator", tracer_provider=provider, logger_provider=provider)
+    with otelier.context(user_id="u-1"):
+        assert otelier.get_context().user_id == "u-1"
+    assert otelier.flush(timeout_s=1) in (True, False)
+    otelier.shutdown()
+
+
+class Refusing(TracerProvider):
+    """A provider whose `add_span_processor` fails."""
+
+    def add_span_processor(self, span_processor):
+        raise LookupError("refused")
+
+
+def test_a_provider_that_refuses_processors(quiet_faults, caplog):
+    """A failure while attaching is logged once and does not leave `init`."""
+    otelier.init(app="orchestrator", tracer_provider=Refusing(shutdown_on_exit=False))
+    assert otelier.get_agent().name == "orchestrator"
+    assert any(record.levelno == logging.ERROR for record in caplog.records)
