@@ -75,7 +75,8 @@ if command -v prometheus >/dev/null; then
 elif wanted prometheus "$PROMETHEUS"; then
     source=$(copy_of github.com/prometheus/prometheus "$PROMETHEUS")
     # shellcheck disable=SC2086
-    (cd "$source" && nice -n 19 go build $FLAGS -ldflags "-s -w" -o "$work/prometheus" ./cmd/prometheus)
+    (cd "$source" && nice -n 19 go build $FLAGS -ldflags "-s -w" -o "$work/" ./cmd/promtool ./cmd/prometheus)
+    built promtool "$PROMETHEUS" "$work/promtool"
     built prometheus "$PROMETHEUS" "$work/prometheus"
 fi
 
