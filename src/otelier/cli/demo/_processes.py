@@ -11,11 +11,10 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from opentelemetry.instrumentation import auto_instrumentation
 
 from otelier.errors import OtelierError
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 15.0
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")
 
 
@@ -63,18 +63,19 @@ class Service:
         """
         # An empty folder: both programs put the current one on the path, where a file may be named like a module.
         self._folder = tempfile.TemporaryDirectory(prefix="otelier-demo-")
-        self._process = subprocess.Popen(  # noqa: S603 - both programs are named here
-            [_instrument(), sys.executable, "-m", "uvicorn", self.target, "--port", "0", "--no-access-log"],
-            env=self._environment,
-            cwd=self._folder.name,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            # Ctrl-C in the terminal reaches this process only, which then stops the child in its own way.
-            start_new_session=True,
-        )
+        with _undisturbed():
+            self._process = subprocess.Popen(  # noqa: S603 - both programs are named here
+                [_instrument(), sys.executable, "-m", "uvicorn", self.target, "--port", "0", "--no-access-log"],
+                env=self._environment,
+                cwd=self._folder.name,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                # Ctrl-C in the terminal reaches this process only, which then stops the child in its own way.
+                start_new_session=True,
+            )
         threading.Thread(target=self._listen, name="service output", daemon=True).start()
         if not self._listening.wait(START_TIMEOUT_S) or not self.port:
             raise ServiceError(f"`{self.command}` did not start. It said:\n{self.said}")
@@ -123,12 +124,26 @@ class Service:
         self._listening.set()
 
 
+@contextmanager
+def _undisturbed() -> Generator[None]:
+    """Hold Ctrl-C and SIGTERM back until the block ends: a child that starts meanwhile would go on without anybody."""
+    held: list[int] = []
+    former = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
 def inherited_environment() -> dict[str, str]:
     """Return this process's environment less what would change the demonstration: its result is to be the same."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS_ALONE)}
     # When this process runs under opentelemetry-instrument itself, the wrapper script must not.
-    wrapper = str(Path(auto_instrumentation.__file__).parent)
-    paths = [path for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path and path != wrapper]
+    wrapper = Path("opentelemetry", "instrumentation", "auto_instrumentation").parts
+    paths = [path for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path).parts[-3:] != wrapper]
     kept["PYTHONPATH"] = os.pathsep.join(paths)
     direct = "127.0.0.1,localhost"
     return {**kept, "NO_PROXY": direct, "no_proxy": direct, "PYTHONUNBUFFERED": "1"}

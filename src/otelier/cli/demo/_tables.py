@@ -49,7 +49,8 @@ def trace_table(trace: Sequence[SpanRecord], colours: Colours) -> Table:
             continue
         label = Text(guides(branch), "dim") + Text(branch.label, "bold" if is_model_call(span) else "")
         if span.status == "ERROR":
-            label += Text(f" ✗ {span.attributes.get(names.ERROR_TYPE, 'error')}", "red")
+            error = _text(span.attributes.get(names.ERROR_TYPE, "error")).rpartition(".")[2]
+            label += Text(f" ✗ {error}", "red")
         shown_bar = Text(bar(span, start_ns, whole_ns), colour)
         table.add_row(label, duration(span.duration_s), shown_bar, Text(agent, colour), user)
     return table

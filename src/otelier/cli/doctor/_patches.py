@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
-
-from otelier import names
 from otelier.cli.doctor._findings import Finding
-from otelier.fields import context, is_carried
-from otelier.openai import OpenAIInstrumentor
+from otelier.fields import is_carried, is_held_back
 from otelier.settings import DISABLED_INSTRUMENTATIONS, patches_allowed
 
 _AREA = "patches"
@@ -22,6 +18,9 @@ def patches(*, expected: bool) -> Iterator[Finding]:
     Args:
         expected: Whether they should be: this process switched otelier on.
     """
+    # Imported here: like `opentelemetry.propagate` it raises where OTEL_PROPAGATORS names what is not installed.
+    from otelier.openai import OpenAIInstrumentor
+
     wanted = expected and patches_allowed()
     yield _patch(
         is_carried(),
@@ -35,7 +34,7 @@ def patches(*, expected: bool) -> Iterator[Finding]:
         expected=wanted and "otelier-openai" not in DISABLED_INSTRUMENTATIONS.value(),
         why="Calls to openai make no spans and metrics of ours.",
     )
-    if _is_held_back():
+    if is_held_back():
         yield Finding(area=_AREA, severity="ok", what="the propagator keeps user, session and agent out of `baggage`")
     else:
         yield Finding(
@@ -49,7 +48,7 @@ def patches(*, expected: bool) -> Iterator[Finding]:
 
 def propagators() -> Iterator[Finding]:
     """Yield how trace and baggage travel to other processes."""
-    # Imported here: the module raises at import when OTEL_PROPAGATORS names what is not installed.
+    # Imported here: it raises where OTEL_PROPAGATORS names what is not installed.
     from opentelemetry.propagate import get_global_textmap
 
     textmap = get_global_textmap()
@@ -75,10 +74,3 @@ def _patch(there: bool, what: str, *, expected: bool, why: str) -> Finding:
     return Finding(
         area=_AREA, severity="error", what=f"not so: {what}", why=why, do="Look for an ERROR of the logger `otelier`."
     )
-
-
-def _is_held_back() -> bool:
-    carrier: dict[str, str] = {}
-    with context(user_id="doctor", agent="doctor"):
-        W3CBaggagePropagator().inject(carrier)
-    return names.USER_ID not in carrier.get("baggage", "")

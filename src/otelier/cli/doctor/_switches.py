@@ -9,21 +9,29 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from opentelemetry.instrumentation import auto_instrumentation
-
 from otelier.cli.doctor._findings import Finding
 from otelier.errors import SettingError
-from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, Setting, all_settings
+from otelier.settings import (
+    CAPTURE_CONTENT,
+    DISABLED,
+    DISABLED_INSTRUMENTATIONS,
+    SDK_DISABLED,
+    SERVICE_NAME,
+    Setting,
+    all_settings,
+)
 
 T = TypeVar("T")
 
 _AREA = "switches"
+_SHOWN = (SERVICE_NAME, SDK_DISABLED, DISABLED_INSTRUMENTATIONS, CAPTURE_CONTENT)
+"""Variables of OpenTelemetry whose values are no secrets; those of ours never are."""
 
 
 def runs_instrumented() -> bool:
     """Tell whether this process was started by `opentelemetry-instrument`."""
-    hook = getattr(sys.modules.get("sitecustomize"), "__file__", None)
-    return hook is not None and Path(hook).parent == Path(auto_instrumentation.__file__).parent
+    hook = getattr(sys.modules.get("sitecustomize"), "__file__", None) or ""
+    return Path(hook).parent.parts[-3:] == ("opentelemetry", "instrumentation", "auto_instrumentation")
 
 
 def switches() -> Iterator[Finding]:
@@ -46,7 +54,11 @@ def _start() -> Finding:
 
 
 def _settings() -> Iterator[Finding]:
-    known = {setting.variable: setting for setting in all_settings()}
+    known = {
+        setting.variable: setting
+        for setting in all_settings()
+        if setting in _SHOWN or setting.variable.startswith("OTELIER_")
+    }
     for name, setting in known.items():
         if not os.environ.get(name, "").strip():
             continue

@@ -1,0 +1,29 @@
+"""The commands in processes of their own, as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+BESIDE = Path(sys.executable).parent
+OTELIER = str(BESIDE / "otelier")
+INSTRUMENT = str(BESIDE / "opentelemetry-instrument")
+
+
+def environment(**given: str) -> dict[str, str]:
+    """This process's environment less what says something about telemetry, with what is *given*."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "OPENAI", "FORCE_COLOR"))}
+    return {**kept, **given}
+
+
+def run(*command: str, timeout_s: float = 60, **given: str) -> subprocess.CompletedProcess[str]:
+    """Run *command* to its end."""
+    return subprocess.run(command, env=environment(**given), capture_output=True, text=True, timeout=timeout_s)
+
+
+def without(*modules: str) -> tuple[str, ...]:
+    """The command `otelier` in an environment where *modules* are not installed."""
+    blocked = "".join(f"sys.modules[{module!r}] = None; " for module in modules)
+    return sys.executable, "-c", f"import sys; {blocked}from otelier.cli import main; main()"

@@ -1,0 +1,166 @@
+"""`otelier demo` as a user runs it: against a second process that is nothing but an OTLP receiver, and broken off."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.children import OTELIER, environment, run
+
+pytestmark = pytest.mark.timeout(110)
+
+
+@contextlib.contextmanager
+def second_process(out: Path):
+    """A receiver in a process of its own; yields its address, and a function that ends it and returns its counts."""
+    command = [sys.executable, "-m", "otelier.testing.receiver", "--port", "0", "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+
+        def counts():
+            process.send_signal(signal.SIGTERM)
+            return json.loads(process.communicate(timeout=20)[0].splitlines()[-1])
+
+        try:
+            yield process.stdout.readline().strip(), counts
+        finally:
+            process.kill()
+
+
+def test_the_main_job(tmp_path):
+    """Everything that is shown has also arrived elsewhere: spans, log records and points, with user and agent."""
+    out = tmp_path / "records.jsonl"
+    with second_process(out) as (url, counts):
+        # What the user's shell says otherwise must not change what the demonstration shows.
+        others = {"OTEL_TRACES_SAMPLER": "always_off", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=one", "COLUMNS": "40"}
+        done = run(OTELIER, "demo", "--json", timeout_s=90, OTEL_EXPORTER_OTLP_ENDPOINT=url, **others)
+        received = counts()
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["problems"] == []
+    assert shown["sent_to"] == url
+    assert shown["took_s"] < 60
+
+    signals = {one["name"]: one for one in shown["signals"]}
+    assert received == {
+        "spans": signals["spans"]["count"],
+        "logs": signals["log records"]["count"],
+        "metrics": signals["metric points"]["count"],
+        "requests": shown["exports"],
+    }
+    for name in ("spans", "log records", "· calls to the model"):
+        assert signals[name]["with_user"] == signals[name]["count"] > 20
+    for name in ("log records", "· calls to the model"):
+        assert signals[name]["with_agent"] == signals[name]["count"]
+    assert signals["metric points"]["with_user"] == 0
+
+    rows = {(row["agent"], row["user"]): row for row in shown["usage"]}
+    tenants = {user.partition("/")[0] for _, user in rows}
+    assert tenants == {"acme", "globex"}
+    assert {agent for agent, _ in rows} == {"triage", "billing"}
+    assert all(
+        row["input_tokens"] and row["output_tokens"] and row["p95_s"] >= row["p50_s"] > 0 for row in rows.values()
+    )
+    assert {pair: row["errors"] for pair, row in rows.items() if row["errors"]} == {("billing", "globex/erik"): 1}
+    assert shown["total"]["calls"] == signals["· calls to the model"]["count"]
+
+    # Both agents stand in the one trace that is shown, for the same user, below the request.
+    trace = shown["trace"]
+    assert trace[0]["name"] == "POST /agents/{name}/chat"
+    assert trace[0]["depth"] == 0
+    assert len({line["trace_id"] for line in trace}) == 1
+    assert len({line["user"] for line in trace}) == 1
+    assert [line["agent"] for line in trace if line["name"] == "chat gpt-4.1"] == ["triage", "billing"]
+    assert {line["agent"] for line in trace if line["name"].startswith("look up")} == {"billing"}
+
+    check_records([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()])
+
+
+def check_records(records):
+    """What the second process got: who each call was for, in which session, of which process, streamed or not."""
+    spans = [record for record in records if record["signal"] == "spans"]
+    calls = [span for span in spans if span["attributes"].get("gen_ai.operation.name") == "chat"]
+    for span in calls:
+        found = span["attributes"]
+        assert found["session.id"] == found["gen_ai.conversation.id"] == f"{found['user.id'].replace('/', '-')}-morning"
+        assert found["user.roles"] in (["admin"], ["customer"])
+        assert re.fullmatch(rf"{found['user.id'].replace('/', '-')}-\d", found["otelier.workflow.id"])
+        assert found["otelier.agent.source"] == "agent"
+    assert any(span["attributes"].get("gen_ai.request.stream") for span in calls)
+    assert any(span["attributes"].get("openai.api.type") == "responses" for span in calls)
+    failed = [span["attributes"]["error.type"] for span in calls if span["status"] == "ERROR"]
+    assert failed == ["openai.RateLimitError"]
+    for record in records:
+        resource = record["resource"]
+        assert resource["service.name"] == "otelier-demo"
+        assert resource["gen_ai.main_agent.name"] == "orchestrator"
+        assert resource["deployment.environment.name"] == "demo"
+
+
+def test_the_page_and_an_endpoint_that_is_not_there():
+    """Three tables without colours within 100 columns; that they are nowhere else is a sentence and the exit code."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    done = run(OTELIER, "demo", timeout_s=90, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://me:s3cr3t@127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert re.search(rf"did not arrive at http://127\.0\.0\.1:{port}\..*Connection refused", done.stderr)
+    assert "opentelemetry-instrument uvicorn otelier.cli.demo.app:app" in done.stderr
+
+    lines = done.stdout.splitlines()
+    titles = [line for line in lines if line and not line.startswith((" ", "─"))]
+    assert [re.split(", | of ", title)[0] for title in titles] == [
+        "One trace",
+        "Calls to the model per agent and user",
+        "Exported by the service",
+        titles[-1],
+    ]
+    assert re.fullmatch(r"Done in \d+ s\.", titles[-1])
+    assert max(map(len, lines)) <= 100
+    both = done.stdout + done.stderr
+    assert "\x1b" not in both
+    assert "s3cr3t" not in both
+    assert "Warning" not in both
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "the demo speaks http/protobuf only"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"}, "it is no HTTP address"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://s3cr3t:port"}, "it is no HTTP address"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "s3cr3t"}, "Cannot read OTEL_EXPORTER_OTLP_HEADERS"),
+    ],
+)
+def test_what_cannot_be_sent_to_is_said_at_once(given, said):
+    """Before anything is started, in one line, without what may be secret."""
+    done = run(OTELIER, "demo", **{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317", **given})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "s3cr3t" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_breaking_it_off_leaves_nothing_behind(number):
+    """Ctrl-C while the service starts ends it too."""
+    with subprocess.Popen(
+        [OTELIER, "demo"], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        children = []
+        while not any(b"uvicorn" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children):
+            assert process.poll() is None
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(number)
+        assert process.wait(30) not in (0, None)
+        for child in children:
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(child), 0)

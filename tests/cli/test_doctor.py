@@ -1,0 +1,334 @@
+"""The diagnosis: what is active, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+
+import pytest
+
+from otelier.cli.doctor._diagnosis import diagnose
+from otelier.cli.doctor._exporters import exporters
+from otelier.cli.doctor._neighbours import neighbours
+from otelier.cli.doctor._patches import propagators
+from otelier.cli.doctor._switches import switches
+from otelier.cli.doctor._versions import versions
+from otelier.testing import OtlpReceiver
+from tests.cli.children import INSTRUMENT, OTELIER, run
+
+SECRET = "s3cr3t"
+
+
+def found(findings, severity):
+    return [finding.what for finding in findings if finding.severity == severity]
+
+
+def one(findings, severity="warning"):
+    (finding,) = [finding for finding in findings if finding.severity == severity]
+    assert finding.why
+    assert finding.do or severity == "note"
+    return finding
+
+
+def asked(*command, **environment):
+    """The findings of a process of its own, and its exit code."""
+    done = run(*command, "doctor", "--json", **environment)
+    assert done.returncode in (0, 1), done.stderr
+    return [(one["area"], one["severity"], one["what"]) for one in json.loads(done.stdout)], done
+
+
+def package(folder, name, **groups):
+    """An installed package that offers entry points, and holds nothing."""
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [line for group, entry in groups.items() for line in (f"[{group}]", entry)]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+# --- the command -----------------------------------------------------------------------------------------------
+def test_a_plain_process_is_told_how_to_see_more():
+    """Nothing is set up there, and that is no error; what to run is said."""
+    findings, done = asked(OTELIER)
+    assert done.returncode == 0
+    assert not [what for _, severity, what in findings if severity == "error"]
+    assert ("switches", "note", "this process does not run under opentelemetry-instrument") in findings
+    assert ("providers", "note", "tracer provider: not set") in findings
+    assert ("otelier", "note", "otelier is not switched on in this process") in findings
+    assert ("patches", "note", "not in this process: openai is instrumented") in findings
+
+
+def test_under_opentelemetry_instrument_all_is_well():
+    """With a collector there, every part is in place: processors, patches, exporters, the service's name."""
+    with OtlpReceiver() as receiver:
+        url = receiver.url
+        findings, done = asked(
+            INSTRUMENT,
+            OTELIER,
+            OTEL_EXPORTER_OTLP_ENDPOINT=url,
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_SERVICE_NAME="shop",
+        )
+    assert done.returncode == 0
+    assert {severity for _, severity, _ in findings} == {"ok"}
+    said = [what for _, _, what in findings]
+    for part in (
+        "this process runs under opentelemetry-instrument",
+        "the service is called shop",
+        "AgentSpanProcessor puts the fields on every span",
+        "ContextLogProcessor puts the fields on every log record",
+        "records of the standard `logging` go to the logger provider",
+        f"traces, metrics and logs: OTLP http/protobuf to {url}",
+        f"something listens at {url}",
+        "thread pools carry the context",
+        "openai is instrumented",
+        "the propagator keeps user, session and agent out of `baggage`",
+        "TraceContextTextMapPropagator, W3CBaggagePropagator",
+        "no other instrumentation of openai is switched on",
+    ):
+        assert part in said
+
+
+def test_nothing_secret_is_printed():
+    """Neither headers nor passwords, keys in addresses or values of unknown variables appear, on either stream."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for endpoint in (
+            f"http://me:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/{SECRET}?key={SECRET}",
+            f"http://{SECRET}:not-a-port",
+        ):
+            done = run(
+                OTELIER,
+                "doctor",
+                OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+                OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+                OTEL_EXPORTER_OTLP_HEADERS=f"authorization=Bearer {SECRET},{SECRET}",
+                OTEL_EXPORTER_OTLP_LOGS_HEADERS=f"x-key=a,{SECRET}==",
+                OTEL_RESOURCE_ATTRIBUTES=f"password={SECRET}",
+                OTELIER_SECRET=SECRET,
+            )
+            assert "OTEL_EXPORTER_OTLP_HEADERS" in done.stdout
+            assert SECRET not in done.stdout + done.stderr
+
+
+def test_an_error_is_in_the_exit_code_and_on_the_page():
+    """What keeps everything from working ends with 1, says why and what to do, and hides no other area."""
+    done = run(OTELIER, "doctor", OTEL_EXPORTER_OTLP_PROTOCOL="smoke-signals", OTEL_PROPAGATORS="pigeon")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert "  ✗ traces, metrics and logs: the OTLP protocol 'smoke-signals' is not known" in lines
+    assert "    → Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc." in lines
+    assert "  ✗ this cannot be looked at: ValueError" in lines
+    assert "    Propagator pigeon not found. It is either misspelled or not installed." in lines
+    assert "  ✓ no other instrumentation of openai is switched on" in lines
+    assert lines[-1] == "3 errors, 0 warnings."
+    assert max(map(len, lines)) <= 100
+
+
+# --- versions --------------------------------------------------------------------------------------------------
+def test_versions_are_within_their_ranges():
+    """What the tests run with is what otelier asks for."""
+    findings = list(versions())
+    assert found(findings, "error") == []
+    assert any(finding.what.startswith("openai ") and ">=1.66,<4" in finding.what for finding in findings)
+
+
+def test_a_version_out_of_range_is_an_error(monkeypatch):
+    """The supported range and the line that installs it are said."""
+    real = versions.__globals__["version"]
+    monkeypatch.setitem(versions.__globals__, "version", lambda name: "0.28.1" if name == "openai" else real(name))
+    finding = one(versions(), "error")
+    assert finding.what == "openai 0.28.1 is not supported"
+    assert finding.do == 'pip install "openai>=1.66,<4"'
+
+
+# --- switches --------------------------------------------------------------------------------------------------
+def test_a_misspelt_variable_is_found(monkeypatch):
+    """A variable of ours that does not exist changes nothing, which one wants to know."""
+    monkeypatch.setenv("OTELIER_AP", "shop")
+    finding = one(switches())
+    assert finding.what == "OTELIER_AP is set, and otelier knows no such variable"
+    assert finding.do == "Did you mean OTELIER_APP?"
+
+
+def test_a_variable_that_cannot_be_read_is_an_error(monkeypatch):
+    """The value and the choices are said."""
+    monkeypatch.setenv("OTELIER_DISABLED", "maybe")
+    finding = one(switches(), "error")
+    assert finding.what == "OTELIER_DISABLED cannot be read"
+    assert "'maybe'" in finding.why
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "what"),
+    [
+        ("OTELIER_DISABLED", "true", "otelier is switched off"),
+        ("OTEL_SDK_DISABLED", "true", "OpenTelemetry is switched off"),
+        ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "flask, otelier", "patches of otelier are switched off: otelier"),
+        ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "*", "patches of otelier are switched off: *"),
+    ],
+)
+def test_what_is_switched_off_is_a_warning(monkeypatch, variable, value, what):
+    """Whoever wonders where the spans are finds the switch."""
+    monkeypatch.setenv(variable, value)
+    assert one(switches()).what == what
+
+
+# --- providers -------------------------------------------------------------------------------------------------
+PROVIDERS = """
+import json
+from dataclasses import asdict
+from opentelemetry import trace, _logs
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, SimpleLogRecordProcessor
+import otelier
+from otelier.cli.doctor._providers import providers
+trace.set_tracer_provider(TracerProvider(sampler=ALWAYS_OFF))
+logs = LoggerProvider()
+logs.add_log_record_processor(SimpleLogRecordProcessor(ConsoleLogRecordExporter()))
+logs.add_log_record_processor(otelier.ContextLogProcessor())
+_logs.set_logger_provider(logs)
+print(json.dumps([asdict(finding) for finding in providers(expected=True)]))
+"""
+
+
+def test_what_is_wrong_with_the_providers():
+    """No processor of ours, the wrong order, a sampler that drops all, exporters missing, `logging` not connected."""
+    done = run(sys.executable, "-c", PROVIDERS)
+    assert done.returncode == 0, done.stderr
+    said = {(one["severity"], one["what"]) for one in json.loads(done.stdout)}
+    exporting = "SimpleLogRecordProcessor(ConsoleLogRecordExporter)"
+    assert said == {
+        ("ok", "tracer provider: opentelemetry TracerProvider with nothing on it"),
+        ("warning", "the sampler drops every trace that starts here"),
+        ("error", "AgentSpanProcessor is not on the tracer provider"),
+        ("warning", "spans are recorded and go nowhere"),
+        ("note", "meter provider: not set"),
+        (
+            "ok",
+            f"logger provider: opentelemetry LoggerProvider with {exporting}, ContextLogProcessor",
+        ),
+        ("error", "ContextLogProcessor stands after a processor that exports"),
+        ("warning", "records of the standard `logging` do not go to the logger provider"),
+    }
+
+
+# --- exporters -------------------------------------------------------------------------------------------------
+def test_the_defaults_are_shown(monkeypatch):
+    """Without a word, opentelemetry-distro sends everything by grpc to this machine."""
+    monkeypatch.setattr("socket.create_connection", refuse)
+    findings = list(exporters())
+    assert found(findings, "ok") == ["traces, metrics and logs: OTLP grpc to http://localhost:4317, the default"]
+    assert one(findings).what == "nothing answers at http://localhost:4317 (ConnectionRefusedError)"
+
+
+def refuse(*_):
+    raise ConnectionRefusedError
+
+
+def test_each_signal_may_go_elsewhere(monkeypatch):
+    """A signal's own variables win, and `none` is nothing."""
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp,console")
+        monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
+        monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console")
+        assert [(finding.severity, finding.what) for finding in exporters()] == [
+            ("ok", f"traces: OTLP http/protobuf to {receiver.url}/v1/traces"),
+            ("ok", "traces and logs: console"),
+            ("ok", f"something listens at {receiver.url}/v1/traces"),
+        ]
+
+
+def test_the_port_of_the_other_protocol_is_noticed(monkeypatch):
+    """4317 and 4318 are easily mixed up."""
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")
+    assert "http/protobuf is sent to port 4317" in found(exporters(), "warning")
+
+
+@pytest.mark.parametrize(
+    ("environment", "what"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "otpl"}, "traces: otpl"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://"}, None),
+    ],
+)
+def test_an_exporter_that_cannot_work_is_an_error(monkeypatch, environment, what):
+    """A name that is not installed, and an address that is none."""
+    monkeypatch.setattr("socket.create_connection", refuse)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    finding = one(exporters(), "error")
+    assert what in (None, finding.what)
+
+
+# --- propagators -----------------------------------------------------------------------------------------------
+def test_propagators_without_the_trace_are_a_warning(monkeypatch):
+    """With baggage alone each process starts traces of its own."""
+    from opentelemetry import propagate
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
+
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", W3CBaggagePropagator())
+    finding = one(propagators())
+    assert (finding.what, finding.do) == ("W3CBaggagePropagator", "Add tracecontext to OTEL_PROPAGATORS.")
+
+
+# --- neighbours ------------------------------------------------------------------------------------------------
+def test_another_instrumentation_of_openai_is_a_warning(tmp_path):
+    """It is found by its entry point, under opentelemetry-instrument too, and the way out is named."""
+    package(tmp_path, "other-openai", opentelemetry_instrumentor="openai = other_openai:Instrumentor")
+    (tmp_path / "other_openai.py").write_text("class Instrumentor:\n    def instrument(self, **given): ...\n")
+    findings, done = asked(INSTRUMENT, OTELIER, PYTHONPATH=str(tmp_path), OTEL_TRACES_EXPORTER="none",
+                           OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")  # fmt: skip
+    assert done.returncode == 0
+    assert ("neighbours", "warning", "2 packages instrument openai: other-openai, otelier") in findings
+
+
+def test_another_instrumentation_that_is_switched_off_is_no_warning(tmp_path, monkeypatch):
+    """Whoever followed the advice is not given it again."""
+    package(tmp_path, "other-openai", opentelemetry_instrumentor="openai = other_openai:Instrumentor")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    finding = one(neighbours())
+    assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=openai leaves otelier's" in finding.do
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "openai")
+    assert found(neighbours(), "warning") == []
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "otelier-openai")
+    assert found(neighbours(), "ok") == ["other-openai instruments openai, and otelier does not"]
+
+
+def test_an_instrumentation_of_agents_is_none_of_openai(tmp_path, monkeypatch):
+    """The Agents SDK is another library."""
+    package(tmp_path, "agents", opentelemetry_instrumentor="openai_agents = agents_sdk:Instrumentor")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert found(neighbours(), "warning") == []
+
+
+def test_a_second_distro_is_a_warning(tmp_path, monkeypatch):
+    """Which one sets OpenTelemetry up is then a matter of luck, until one is chosen."""
+    package(tmp_path, "vendor-distro", opentelemetry_distro="vendor = vendor_distro:Distro")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    finding = one(neighbours())
+    assert finding.what == "2 packages offer a distro: opentelemetry-distro, vendor-distro"
+    assert finding.do == "Choose one: OTEL_PYTHON_DISTRO=distro or vendor"
+    monkeypatch.setenv("OTEL_PYTHON_DISTRO", "vendor")
+    assert found(neighbours(), "note") == ["vendor-distro is the distro"]
+
+
+def test_a_package_that_traces_openai_by_a_call_is_noted(tmp_path, monkeypatch):
+    """No entry point shows it, and whether it is in use only the program knows."""
+    package(tmp_path, "langfuse")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert found(neighbours(), "note") == ["langfuse 1.0 is installed"]
+
+
+# --- the whole -------------------------------------------------------------------------------------------------
+def test_diagnose_needs_no_command():
+    """It is a plain function, and asking it changes nothing."""
+    assert [finding.what for finding in diagnose()] == [finding.what for finding in diagnose()]

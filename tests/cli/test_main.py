@@ -1,0 +1,40 @@
+"""The command `otelier` itself."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from tests.cli.children import OTELIER, run, without
+
+
+def test_help_lists_the_commands():
+    """Without a command, and with `--help`, one sees what there is."""
+    done = run(OTELIER, "--help")
+    assert done.returncode == 0
+    assert "demo" in done.stdout
+    assert "doctor" in done.stdout
+
+
+def test_version():
+    """`otelier --version` says the installed version."""
+    done = run(OTELIER, "--version")
+    assert (done.returncode, done.stdout) == (0, f"otelier {version('otelier')}\n")
+
+
+@pytest.mark.parametrize(
+    ("blocked", "command", "line"),
+    [
+        ("typer", "--help", 'pip install "otelier[cli]"'),
+        ("rich", "doctor", 'pip install "otelier[cli]"'),
+        ("fastapi", "demo", 'pip install "otelier[demo]"'),
+        ("opentelemetry.instrumentation.fastapi", "demo", 'pip install "otelier[demo]"'),
+    ],
+)
+def test_a_missing_extra_is_one_line(blocked, command, line):
+    """What is missing is named with the line that installs it; there is no traceback."""
+    done = run(*without(blocked), command)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"otelier: {blocked} is not installed. Run: {line}\n"

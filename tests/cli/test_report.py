@@ -1,0 +1,157 @@
+"""What is read from exported telemetry."""
+
+from __future__ import annotations
+
+from otelier.cli.demo._report import missing, percentile, richest, signals, total, traces, tree, usage
+from tests.cli.records import call, log, points, span
+
+
+def shape(branches):
+    return [(len(branch.lasts), branch.label) for branch in branches]
+
+
+def test_calls_are_counted_per_agent_and_user():
+    """Calls, tokens and errors of one agent for one user make one row; other spans count nowhere."""
+    spans = [
+        call(0, 100, tokens=(10, 1)),
+        call(0, 300, tokens=(20, 2), status="ERROR"),
+        call(0, 50, agent="billing", tokens=(5, 5)),
+        call(0, 70, user="globex/dana", tokens=(7, 7)),
+        span("look up"),
+    ]
+    rows = [
+        (row.agent, row.user, row.calls, row.input_tokens, row.output_tokens, row.errors, round(row.p50_s, 3))
+        for row in usage(spans)
+    ]
+    assert rows == [
+        ("billing", "acme/alice", 1, 5, 5, 0, 0.05),
+        ("triage", "acme/alice", 2, 30, 3, 1, 0.2),
+        ("triage", "globex/dana", 1, 7, 7, 0, 0.07),
+    ]
+    assert (total(spans).calls, total(spans).errors, total(spans).input_tokens) == (4, 1, 42)
+
+
+def test_a_call_without_agent_or_user_is_a_row_too():
+    """What was attributed to nobody is not hidden."""
+    (row,) = usage([call(agent=None, user=None)])
+    assert (row.agent, row.user, row.calls) == ("", "", 1)
+
+
+def test_an_agents_own_span_is_no_call_to_a_model():
+    """Only the operations that ask a model count as calls."""
+    assert usage([span("invoke_agent triage", gen_ai__operation__name="invoke_agent")]) == []
+
+
+def test_percentiles():
+    """They lie between the values, and exist for one value and for none."""
+    assert percentile([], 50) == 0.0
+    assert percentile([3.0], 95) == 3.0
+    assert percentile([1.0, 2.0, 3.0], 50) == 2.0
+    assert percentile([0.0, 1.0], 95) == 0.95
+
+
+def test_tree_has_children_below_their_parents_in_time():
+    """Depth and order are those of the spans, in whatever order these arrived."""
+    root = span("request", 0, 100)
+    first = call(1, 10, parent=root)
+    second = span("look up", 20, 30, parent=root)
+    below = span("query", 21, 22, parent=second)
+    assert shape(tree([below, second, root, first])) == [
+        (0, "request"),
+        (1, "chat gpt-4.1"),
+        (1, "look up"),
+        (2, "query"),
+    ]
+
+
+def test_tree_keeps_a_span_whose_parent_is_elsewhere():
+    """A parent in another process, or one that was not exported, makes a root of its child."""
+    elsewhere = span("caller")
+    assert shape(tree([span("request", parent=elsewhere)])) == [(0, "request")]
+
+
+def test_messages_of_a_request_are_one_line():
+    """The spans that ASGI makes for each message stand together, as the last line of their parent."""
+    root = span("POST /chat")
+    spans = [
+        root,
+        span("POST /chat http receive", 1, 2, parent=root, asgi__event__type="http.request"),
+        call(3, 4, parent=root),
+        span("POST /chat http send", 5, 6, parent=root, asgi__event__type="http.response.start"),
+        span("POST /chat http send", 6, 7, parent=root, asgi__event__type="http.response.body"),
+    ]
+    lines = tree(spans)
+    assert shape(lines) == [(0, "POST /chat"), (1, "chat gpt-4.1"), (1, "1 http receive, 2 http send")]
+    assert [line.folded for line in lines] == [False, False, True]
+    assert [line.lasts for line in lines] == [(), (False,), (True,)]
+
+
+def test_the_trace_with_most_agents_is_shown():
+    """A hand-over says more than many spans of one agent; of equals the last is taken, and of none nothing."""
+    plain = [span(str(number), trace=1) for number in range(5)]
+    handed_over = [span("a", trace=2), span("b", trace=2, agent="billing")]
+    later = [span("c", 5, 6, trace=3), span("d", 5, 6, trace=3, agent="billing")]
+    assert richest(traces([*plain, *handed_over, *later]).values()) == later
+    assert richest([]) == []
+
+
+def test_signals_say_how_many_carry_user_and_agent():
+    """Each signal is counted, and in it what carries whom."""
+    counted = signals([span("a"), call(user=None)], [log(), log(agent=None)], points(1, 2, 3))
+    assert [(one.name, one.count, one.with_user, one.with_agent) for one in counted] == [
+        ("spans", 2, 1, 2),
+        ("· calls to the model", 1, 0, 1),
+        ("log records", 2, 2, 1),
+        ("metric points", 3, 0, 3),
+    ]
+
+
+def complete():
+    request = span("POST /chat", kind="SERVER")
+    return (
+        [request, call(parent=request, tokens=(10, 5)), call(parent=request, tokens=(1, 1))],
+        [log()],
+        points(2, 11, 6),
+    )
+
+
+def test_nothing_is_missing_when_all_is_there():
+    """Spans with their user, calls and log records with their agent, metrics that agree."""
+    spans, logs, metrics = complete()
+    assert missing(spans, logs, metrics, requests=1) == []
+
+
+def test_only_the_last_export_of_a_metric_counts():
+    """Cumulative points come anew with each export."""
+    spans, logs, metrics = complete()
+    assert missing(spans, logs, [*points(1, 10, 5), *metrics], requests=1) == []
+
+
+def test_a_log_record_outside_a_request_needs_no_user():
+    """What the service says of itself is for nobody."""
+    spans, logs, metrics = complete()
+    assert missing(spans, [*logs, log(agent=None, user=None, traced=False)], metrics, requests=1) == []
+
+
+def test_what_is_missing_is_said():
+    """Each thing that did not arrive, or came without its user or agent, is a sentence that names it."""
+    spans, logs, metrics = complete()
+
+    def said(spans=spans, logs=logs, metrics=metrics, requests=1):
+        return missing(spans, logs, metrics, requests=requests)
+
+    assert said(requests=2) == ["2 requests were sent, and 1 server spans arrived."]
+    assert said(spans=[*spans, span("look up", user=None)]) == [
+        "1 of 4 spans carry no user.id; the first is 'look up' of test."
+    ]
+    assert said(logs=[*logs, log("hello", agent=None)]) == [
+        "1 of 2 log records of requests carry no gen_ai.agent.name; the first is 'hello' of demo."
+    ]
+    assert said(logs=[]) == ["No log record of a request arrived."]
+    assert said(spans=spans[:1]) == ["No span of a call to the model arrived."]
+    assert said(metrics=points(2, 11, 7)) == ["The spans tell of 6 output tokens, and the metrics of 7."]
+    assert said(metrics=[])[0] == "The spans tell of 2 calls, and the metrics of 0."
+    bare = [spans[0], call(parent=spans[0], agent=None, tokens=(10, 5)), spans[2]]
+    assert said(spans=bare) == [
+        "1 of 2 spans of calls to the model carry no gen_ai.agent.name; the first is 'chat gpt-4.1' of test."
+    ]

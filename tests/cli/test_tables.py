@@ -1,0 +1,108 @@
+"""How the report looks."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from otelier.cli.demo._report import signals
+from otelier.cli.demo._tables import Colours, bar, duration, signal_table, trace_table, usage_table
+from tests.cli.records import MS, call, log, points, span
+
+
+def shown(table, width=100):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def handed_over():
+    root = span("POST /agents/{name}/chat", 0, 1200, kind="SERVER")
+    found = span("look up invoices", 480, 600, parent=root, agent="billing")
+    return [
+        root,
+        call(0, 400, parent=root),
+        found,
+        span("query", 500, 540, parent=found, agent="billing"),
+        call(600, 1200, parent=root, agent="billing", status="ERROR", error__type="openai.RateLimitError"),
+        span("POST /agents/{name}/chat http send", 1199, 1200, parent=root, asgi__event__type="http.response.start"),
+    ]
+
+
+def test_a_trace_with_its_timing():
+    """Each span stands below its parent with its duration, when it ran, its agent and its user."""
+    assert shown(trace_table(handed_over(), Colours())) == [
+        " span                               duration   when                     agent     user",
+        "─" * 93,
+        " POST /agents/{name}/chat             1.20 s   ━━━━━━━━━━━━━━━━━━━━━━   triage    acme/alice",
+        " ├─ chat gpt-4.1                      400 ms   ━━━━━━━                  triage    acme/alice",
+        " ├─ look up invoices                  120 ms            ━━              billing   acme/alice",
+        " │  └─ query                           40 ms            ━               billing   acme/alice",
+        " ├─ chat gpt-4.1 ✗ RateLimitError     600 ms              ━━━━━━━━━━━   billing   acme/alice",
+        " └─ 1 http send",
+    ]
+
+
+def test_calls_per_agent_and_user():
+    """One row for each agent and user, agents apart, the sum at the end."""
+    assert shown(usage_table(handed_over(), Colours())) == [
+        " agent     user         calls   input tokens   output tokens   errors      p50      p95",
+        "─" * 88,
+        " billing   acme/alice       1             10               5        1   600 ms   600 ms",
+        "",
+        " triage    acme/alice       1             10               5        0   400 ms   400 ms",
+        "",
+        " all                        2             20              10        1   500 ms   590 ms",
+    ]
+
+
+def test_calls_of_nobody_are_shown_as_such():
+    """A call without agent and user has a row that says so."""
+    assert any(
+        line.startswith(" none    none") for line in shown(usage_table([call(agent=None, user=None)], Colours()))
+    )
+
+
+def test_counts_of_the_signals():
+    """Metrics never carry a user, and the table says so."""
+    rows = shown(signal_table(signals(handed_over(), [log()], points(1, 2, 3))))[2:]
+    assert [row.split("  ")[0].strip() for row in rows] == [
+        "spans", "· calls to the model", "log records", "metric points",
+    ]  # fmt: skip
+    assert rows[3].split() == ["metric", "points", "3", "never", "3"]
+
+
+def test_long_names_fit_in_100_columns():
+    """What is too long is cut, and no line breaks."""
+    deep = [
+        span("a request with a very long name that goes on and on", 0, 100, user="a-tenant/a-user-with-a-long-name")
+    ]
+    for number in range(8):
+        deep.append(span(f"step {number} of something that is described at length", 0, 100, parent=deep[-1]))
+    lines = shown(trace_table(deep, Colours()))
+    assert len(lines) == 2 + len(deep)
+    assert max(map(len, lines)) <= 100
+
+
+def test_no_spans_make_empty_tables():
+    """Nothing is shown as nothing, not as an error."""
+    assert len(shown(trace_table([], Colours()))) == 2
+    assert shown(usage_table([], Colours()))[-1].split()[:3] == ["all", "0", "0"]
+
+
+def test_a_bar_shows_when_a_span_ran():
+    """It is never empty, also for a moment at the very end."""
+    assert bar(span("a", 50, 75), 0, 100 * MS, 8) == "    ━━"
+    assert bar(span("a", 100, 100), 0, 100 * MS, 8) == "       ━"
+    assert bar(span("a", 0, 0), 0, 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 ms"), (0.00996, "10 ms"), (0.9994, "999 ms"), (0.9996, "1.00 s"), (12.345, "12.35 s")],
+)
+def test_durations_in_their_own_unit(seconds, text):
+    """A duration has the digits that a reader wants, and rounding never yields 1000 ms."""
+    assert duration(seconds) == text
