@@ -25,8 +25,9 @@ def blocks(language: str) -> list[str]:
 
 def block(language: str, containing: str) -> str:
     """Return the page's one block in *language* that contains *containing*."""
-    (found,) = [text for text in blocks(language) if containing in text]
-    return found
+    found = [text for text in blocks(language) if containing in text]
+    assert len(found) == 1, f"docs/jaeger.md has {len(found)} blocks of {language} with {containing!r}, not one"
+    return found[0]
 
 
 def moved(text: str, places: Mapping[str, str]) -> str:
