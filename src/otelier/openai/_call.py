@@ -14,8 +14,7 @@ from otelier.fields import MARK, SPAN, Record, State, state_of
 from otelier.openai._operations import Operation
 from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
-from otelier.openai._request import Arguments, Attributes
-from otelier.openai._response import facts_of
+from otelier.openai._reading import Arguments, Attributes, facts_of, is_mapping
 from otelier.openai._suppression import suppressed
 from otelier.openai._telemetry import Telemetry
 from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault, start_client_span
@@ -105,6 +104,7 @@ class Call:
         """End the call with its *answer*."""
         try:
             self.point.seconds = clock() - self.started
+            self.leave()
             attributes = self.request()
             failure: Failure | None = None
             try:
@@ -208,7 +208,7 @@ class Call:
 def _unwrapped(raw: Any, arguments: Arguments) -> Any:
     """Return the answer in a raw response; `None` where its body is still to be read, which is the caller's to do."""
     headers = arguments.get("extra_headers")
-    streaming = isinstance(headers, Mapping) and headers.get(_RAW_HEADER) == "stream"
+    streaming = is_mapping(headers) and headers.get(_RAW_HEADER) == "stream"
     try:
         return None if streaming else raw.parse()  # parsed once, and kept by the response for the caller
     except Exception:  # no answer but, say, a proxy's HTML; the caller will see

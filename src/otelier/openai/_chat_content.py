@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from otelier import names
@@ -12,16 +11,14 @@ from otelier.openai._parts import (
     content_parts,
     function_definition,
     input_message,
-    items_of,
     output_message,
     parsed,
     refusal_parts,
-    text_of,
     text_part,
     tool_call_part,
     tool_response_part,
 )
-from otelier.openai._request import Arguments, field_of
+from otelier.openai._reading import Arguments, Facts, field_of, items_of, text_of
 from otelier.openai._response import ERROR_REASON
 
 ASSISTANT = "assistant"
@@ -68,12 +65,14 @@ class StreamedChoice:
         self._refusal: list[str] = []
         self._calls: dict[int, _StreamedCall] = {}
 
-    def add(self, choice: Mapping[str, Any]) -> None:
+    def add(self, choice: Facts) -> None:
         """Add the delta of one chunk."""
         delta = choice.get("delta")
         if delta is None:
             return
-        self._text.append(text_of(field_of(delta, "content")))
+        content = field_of(delta, "content")
+        if isinstance(content, str):
+            self._text.append(content)
         self._refusal.append(text_of(field_of(delta, "refusal")))
         for call in items_of(field_of(delta, "tool_calls")):
             index = field_of(call, "index")
@@ -84,8 +83,10 @@ class StreamedChoice:
 
     def message(self, finish_reason: str | None) -> Message:
         """Return the message as far as it came."""
-        texts = ("".join(self._text), "".join(self._refusal))
-        parts = [text_part(text) for text in texts if text]
+        parts = [text_part("".join(self._text))] if self._text else []
+        refusal = "".join(self._refusal)
+        if refusal:
+            parts.append(text_part(refusal))
         parts += [self._calls[index].part() for index in sorted(self._calls)]
         return output_message(ASSISTANT, parts, message_reason(finish_reason))
 

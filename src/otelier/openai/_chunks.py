@@ -5,14 +5,14 @@ What `looker` returns runs for every chunk inside the consumer's loop: it looks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from otelier import names
 from otelier.openai._chat_content import StreamedChoice
 from otelier.openai._point import CallPoint
-from otelier.openai._request import Attributes
-from otelier.openai._response import chat_usage, facts_of, responses_answer
+from otelier.openai._reading import Attributes, Facts, facts_of
+from otelier.openai._response import chat_usage, responses_answer
 from otelier.openai._responses_content import response_messages
 from otelier.signals import Failure
 
@@ -87,7 +87,7 @@ class ChatChunks:
             streamed.add(found)
         return False
 
-    def _see_head(self, facts: Mapping[str, Any]) -> None:
+    def _see_head(self, facts: Facts) -> None:
         """Take what stands in every chunk, from the first that has it: Azure's first one has no model."""
         self._id = self._id or facts.get("id")
         self.model = self.model or facts.get("model")
@@ -148,7 +148,7 @@ class ResponsesChunks:
         kind = facts.get("type")
         return kind in _WATCHED and self._watch(kind, facts)
 
-    def _watch(self, kind: str, facts: Mapping[str, Any]) -> bool:
+    def _watch(self, kind: str, facts: Facts) -> bool:
         response = facts.get("response")
         if response is not None and not self.model:
             self.model = facts_of(response).get("model")

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from otelier.openai._reading import facts_of
 from otelier.openai._streamed import StreamedCall
 
 
@@ -80,7 +81,7 @@ def _told_async(aclose: Callable[..., Any], tell: Callable[..., None]) -> Callab
 
 
 def _unhook(response: Any, name: str, hooked: object) -> None:
-    if vars(response).get(name) is hooked:
+    if facts_of(response).get(name) is hooked:
         delattr(response, name)
 
 

@@ -11,7 +11,8 @@ from otelier.openai._chat_content import chat_messages, chat_request_content
 from otelier.openai._chunks import ChatChunks, Chunks, ResponsesChunks
 from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
-from otelier.openai._request import Arguments, Attributes, chat_request, embeddings_request, responses_request
+from otelier.openai._reading import Arguments, Attributes, Facts
+from otelier.openai._request import chat_request, embeddings_request, responses_request
 from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
 from otelier.openai._responses_content import response_messages, responses_request_content
 from otelier.openai._suppression import EMBEDDING_SUPPRESSORS, INFERENCE_SUPPRESSORS
@@ -41,7 +42,7 @@ class Operation:
     suppressors: frozenset[str]
     """Keys of the OpenTelemetry Context; one that is set there means that somebody else reports the call."""
     read_request: Callable[[Arguments, Attributes], None]
-    read_answer: Callable[[Mapping[str, Any], Attributes, CallPoint], Failure | None]
+    read_answer: Callable[[Facts, Attributes, CallPoint], Failure | None]
     chunks: _MakeChunks | None = None
     """What gathers a stream; `None` when there are no streams."""
     content: Content | None = None

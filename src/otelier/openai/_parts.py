@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import mimetypes
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from otelier.openai._request import field_of
+from otelier.openai._reading import field_of, is_mapping, is_sequence, items_of, text_of
 
 Part: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
@@ -66,16 +65,6 @@ def function_definition(function: Any) -> Part:
     }
 
 
-def text_of(value: Any) -> str:
-    """Return *value* when it is text, else nothing."""
-    return value if isinstance(value, str) else ""
-
-
-def items_of(value: Any) -> Sequence[Any]:
-    """Return *value* when it is a sequence of things; an iterator is not drained, it is the caller's."""
-    return value if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)) else ()
-
-
 def parsed(arguments: str) -> Any:
     """Return JSON *arguments* as data, or as they are when they are no JSON."""
     try:
@@ -93,9 +82,9 @@ def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
         return None
     if callable(dump):
         return plain(dump(), depth - 1)
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {str(key): plain(item, depth - 1) for key, item in value.items()}
-    return [plain(item, depth - 1) for item in items_of(value)] if isinstance(value, Sequence) else None
+    return [plain(item, depth - 1) for item in value] if is_sequence(value) else None
 
 
 def content_parts(content: Any) -> list[Part]:

@@ -46,7 +46,10 @@ PATCH_POINTS: Final = (
 )
 
 
-class Patch(wrapt.FunctionWrapper):
+_FunctionWrapper: Any = wrapt.FunctionWrapper  # its stubs are generic, itself it is not
+
+
+class Patch(_FunctionWrapper):
     """A wrapper of ours, told from those of others by its type."""
 
 

@@ -9,12 +9,14 @@ import wrapt
 from otelier.openai._steps import AsyncSteps, steps
 from otelier.openai._streamed import StreamedCall
 
+_Proxy: Any = wrapt.ObjectProxy  # its stubs are generic, itself it is not
 
-class StreamProxy(wrapt.ObjectProxy):
+
+class StreamProxy(_Proxy):
     """Passes for the stream it stands for, and follows it."""
 
     def __init__(self, stream: Any, streamed: StreamedCall) -> None:
-        super().__init__(stream)
+        super().__init__(stream)  # pyright: ignore[reportUnknownMemberType]
         self._self_streamed = streamed
         self._self_steps = steps(iter(stream), streamed)
 
@@ -39,11 +41,11 @@ class StreamProxy(wrapt.ObjectProxy):
         self._self_streamed.end()
 
 
-class AsyncStreamProxy(wrapt.ObjectProxy):
+class AsyncStreamProxy(_Proxy):
     """The same for an asynchronous stream."""
 
     def __init__(self, stream: Any, streamed: StreamedCall) -> None:
-        super().__init__(stream)
+        super().__init__(stream)  # pyright: ignore[reportUnknownMemberType]
         self._self_streamed = streamed
         self._self_steps = AsyncSteps(aiter(stream), streamed)
 

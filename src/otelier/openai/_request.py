@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from opentelemetry.util.types import AttributeValue
-
 from otelier import names
+from otelier.openai._reading import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
 
-Attributes: TypeAlias = dict[str, AttributeValue]
-Arguments: TypeAlias = Mapping[str, Any]
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
 
 API_RESPONSES: Final = "responses"
 JSON: Final = "json"
 _JSON_FORMATS = frozenset(("json_object", "json_schema"))
 _NUMBERS = frozenset((int, float))
-
-
-def field_of(thing: Any, name: str) -> Any:
-    """Return a field of a mapping or model, `None` when it has no such field."""
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
 
 
 def chat_request(arguments: Arguments, attributes: Attributes) -> None:
@@ -60,9 +52,7 @@ def embeddings_request(arguments: Arguments, attributes: Attributes) -> None:
 
 def has_compaction(items: Any) -> bool:
     """Tell whether a conversation's *items* hold one that the provider compacted."""
-    if not isinstance(items, Sequence) or isinstance(items, (str, bytes, bytearray)):
-        return False
-    return any(field_of(item, "type") == "compaction" for item in items)
+    return any(field_of(item, "type") == "compaction" for item in items_of(items))
 
 
 def _take_odd_number(value: Any, attribute: str, attributes: Attributes) -> None:
@@ -82,7 +72,7 @@ def _take_max_tokens(value: Any, attributes: Attributes) -> None:
 def _take_stop(value: Any, attributes: Attributes) -> None:
     if isinstance(value, str):
         attributes[names.REQUEST_STOP_SEQUENCES] = (value,)
-    elif isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value):
+    elif is_sequence(value) and all(isinstance(text, str) for text in value):
         attributes[names.REQUEST_STOP_SEQUENCES] = tuple(value)
 
 
@@ -92,7 +82,7 @@ def _take_choice_count(value: Any, attributes: Attributes) -> None:
 
 
 def _take_response_format(value: Any, attributes: Attributes) -> None:
-    kind = value.get("type") if isinstance(value, Mapping) else value
+    kind = value.get("type") if is_mapping(value) else value
     if isinstance(kind, type):  # a pydantic model, given to `parse`
         attributes[names.OUTPUT_TYPE] = JSON
     elif isinstance(kind, str):
@@ -107,7 +97,7 @@ def _take_service_tier(value: Any, attributes: Attributes) -> None:
 def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
     """Take what an old client sends only this way; the arguments proper stand before it."""
     extra = arguments["extra_body"]
-    if isinstance(extra, Mapping):
+    if is_mapping(extra):
         _take_max_tokens(extra.get("max_completion_tokens"), attributes)
         if not isinstance(arguments.get("service_tier"), str):
             _take_service_tier(extra.get("service_tier"), attributes)

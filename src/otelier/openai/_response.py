@@ -1,22 +1,17 @@
-"""What an answer says about a call, as span attributes and for its metric point; content is not among it.
-
-Answers are read through their `__dict__`: a model's attributes go through pydantic's `__getattr__`, at twice the
-price for each, and what a server left out or sent in a strange shape is simply not there.
-"""
+"""What an answer says about a call, as span attributes and for its metric point; content is not among it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai._request import Attributes, has_compaction
+from otelier.openai._reading import Attributes, Facts, facts_of
+from otelier.openai._request import has_compaction
 from otelier.signals import Failure
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
-_NO_FACTS: Mapping[str, Any] = {}
 _BYTES_PER_NUMBER = 4
 
 # What a client-side tool call is in a Responses answer, and the states in which it is one.
@@ -27,15 +22,7 @@ _BROKEN = frozenset(("failed", "cancelled", "incomplete"))
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
-def facts_of(thing: Any) -> Mapping[str, Any]:
-    """Return the fields of a model or mapping; nothing for anything else."""
-    try:
-        return thing.__dict__
-    except AttributeError:
-        return thing if isinstance(thing, Mapping) else _NO_FACTS
-
-
-def chat_answer(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> None:
+def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     """Add what a chat completion says."""
     get = facts.get
     _add_identity(facts, attributes, point)
@@ -75,7 +62,7 @@ def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
         _add_count(names.AUDIO_OUTPUT_TOKENS, found.get("audio_tokens"), attributes)
 
 
-def responses_answer(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> Failure | None:
+def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
     """Add what a response says; return what made it fail, if something did."""
     get = facts.get
     _add_identity(facts, attributes, point)
@@ -95,7 +82,7 @@ def responses_answer(facts: Mapping[str, Any], attributes: Attributes, point: Ca
     return Failure(type=str(problem.get("code") or ERROR_REASON), message=problem.get("message"))
 
 
-def embeddings_answer(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> None:
+def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     """Add what an embeddings answer says."""
     get = facts.get
     model = get("model")
@@ -111,7 +98,7 @@ def embeddings_answer(facts: Mapping[str, Any], attributes: Attributes, point: C
         _add_tokens(facts_of(usage).get("prompt_tokens"), None, attributes, point)
 
 
-def finish_reasons(facts: Mapping[str, Any]) -> tuple[str, ...]:
+def finish_reasons(facts: Facts) -> tuple[str, ...]:
     """Return why a response ended: one reason for what broke it off, else each kind of its items once."""
     status = facts.get("status")
     details = facts.get("incomplete_details")
@@ -150,7 +137,7 @@ def _item_reason(kind: Any, status: Any) -> str | None:
     return reason_of_status(status) if kind == "message" else None
 
 
-def _add_identity(facts: Mapping[str, Any], attributes: Attributes, point: CallPoint) -> None:
+def _add_identity(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     model, answer_id = facts.get("model"), facts.get("id")
     if model and type(model) is str:
         point.model = attributes[names.RESPONSE_MODEL] = model
@@ -171,7 +158,7 @@ def _add_count(attribute: str, count: Any, attributes: Attributes) -> None:
         attributes[attribute] = count
 
 
-def _newer_field(model: Any, found: Mapping[str, Any], name: str) -> Any:
+def _newer_field(model: Any, found: Facts, name: str) -> Any:
     """Return a field that old clients do not know: they keep it with the extras."""
     if name in found:
         return found[name]

@@ -11,17 +11,15 @@ from otelier.openai._parts import (
     content_parts,
     function_definition,
     input_message,
-    items_of,
     output_message,
     parsed,
     plain,
     reasoning_part,
-    text_of,
     text_part,
     tool_call_part,
     tool_response_part,
 )
-from otelier.openai._request import Arguments, field_of
+from otelier.openai._reading import Arguments, field_of, items_of, text_of
 from otelier.openai._response import TOOL_CALLS, is_ended_call, reason_of_status
 
 ASSISTANT: Final = "assistant"

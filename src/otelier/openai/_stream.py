@@ -8,7 +8,7 @@ from typing import Any, Final
 from otelier.openai._call import RAW_RESPONSE, Call
 from otelier.openai._hooks import hook_close, hook_parse
 from otelier.openai._proxies import AsyncStreamProxy, StreamProxy
-from otelier.openai._response import facts_of
+from otelier.openai._reading import facts_of
 from otelier.openai._steps import AsyncSteps, steps
 from otelier.openai._streamed import StreamedCall
 from otelier.signals import report_fault

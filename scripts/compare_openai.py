@@ -1,0 +1,351 @@
+"""Compare the signals of `otelier.openai` with those of the official instrumentation, span by span.
+
+    uv run --with opentelemetry-instrumentation-genai-openai==1.3b0 scripts/compare_openai.py CASSETTE_FOLDER
+
+Every recorded exchange is replayed under both, in each content mode, sync and async, and streams with each ending.
+Spans, metric points and events are compared whole: names, attributes, types of values, status, buckets, counts. What
+differs on purpose is in `KNOWN`, with the reason; anything else makes the command fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import difflib
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+import yaml
+from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor as Official
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otelier.openai import OpenAIInstrumentor as Ours
+
+try:
+    import httpx2 as httpx
+except ImportError:  # openai before 3
+    import httpx
+
+MODES = ("no_content", "span_only", "event_only", "span_and_event")
+TIMES = frozenset(("gen_ai.response.time_to_first_chunk",))
+ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
+GIVEN_UP_AFTER = 3
+Signals = dict[str, list[Any]]
+
+KNOWN: dict[str, str] = {
+    "embedding dimensions": "of a base64 embedding we count the numbers, not the characters",
+    "raw embeddings": "what `with_raw_response` holds of an embeddings answer is read, as for the other endpoints",
+    "first chunk": "its time carries the model that answered also when only a later chunk names it",
+}
+
+
+class Recording:
+    """The signals that one instrumentor sends, case by case."""
+
+    def __init__(self, instrumentor: Any) -> None:
+        self.spans, self.logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
+        self.reader = InMemoryMetricReader({Histogram: AggregationTemporality.DELTA})
+        self.instrumentor = instrumentor
+        self.tracers, self.loggers = TracerProvider(), LoggerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
+        self.loggers.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
+        self.meters = MeterProvider([self.reader])
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """Instrument while the block runs."""
+        self.instrumentor.instrument(
+            tracer_provider=self.tracers, meter_provider=self.meters, logger_provider=self.loggers, skip_dep_check=True
+        )
+        try:
+            yield
+        finally:
+            self.instrumentor.uninstrument()
+
+    def take(self) -> Signals:
+        """Return what came since the last time, as plain data without times and ids."""
+        spans = [
+            {
+                "name": span.name,
+                "kind": span.kind.name,
+                "status": span.status.status_code.name,
+                "description": span.status.description,
+                "schema": span.instrumentation_scope.schema_url,
+                "events": [event.name for event in span.events],
+                "attributes": typed(span.attributes or {}),
+            }
+            for span in self.spans.get_finished_spans()
+        ]
+        events = [
+            {"name": log.log_record.event_name, "attributes": typed(log.log_record.attributes or {})}
+            for log in self.logs.get_finished_logs()
+        ]
+        self.spans.clear()
+        self.logs.clear()
+        return {"spans": spans, "events": events, "points": sorted(self._points(), key=json.dumps)}
+
+    def _points(self) -> Iterator[Any]:
+        data = self.reader.get_metrics_data()
+        for scope in (
+            scope for resource in (data.resource_metrics if data else ()) for scope in resource.scope_metrics
+        ):
+            for metric in scope.metrics:
+                if not metric.name.startswith("gen_ai."):
+                    continue
+                for point in metric.data.data_points:
+                    tokens = point.sum if metric.name.endswith("token.usage") else None
+                    exemplars = len(point.exemplars) > 0
+                    yield [metric.name, metric.unit, list(point.explicit_bounds), point.count, tokens, exemplars] + [
+                        typed(point.attributes)
+                    ]
+
+
+def typed(attributes: Any) -> dict[str, Any]:
+    """Return attributes with the types of their values, which JSON alone would not tell apart."""
+    return {
+        key: [type(value).__name__, "a time" if key in TIMES else json.loads(json.dumps(value, default=str))]
+        for key, value in sorted(attributes.items())
+    }
+
+
+class Replay(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Answers every request with one recorded answer."""
+
+    def __init__(self, response: dict[str, Any]) -> None:
+        headers = {name.lower(): values[0] for name, values in response["headers"].items()}
+        for name in ("content-encoding", "content-length", "transfer-encoding"):
+            headers.pop(name, None)
+        self._status, self._headers = response["status"]["code"], headers
+        body = response["body"]["string"]
+        self._body = body if isinstance(body, bytes) else body.encode()
+
+    def handle_request(self, request: Any) -> Any:
+        return httpx.Response(self._status, headers=self._headers, stream=Body(self._body), request=request)
+
+    async def handle_async_request(self, request: Any) -> Any:
+        return self.handle_request(request)
+
+
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body in small pieces."""
+
+    def __init__(self, body: bytes) -> None:
+        self._pieces = [body[at : at + 512] for at in range(0, len(body), 512)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+
+    async def __aiter__(self) -> Any:
+        for piece in self._pieces:
+            yield piece
+
+
+class Consumer(Exception):
+    """What a consumer raises in the middle of a stream."""
+
+
+def method_of(client: Any, path: str, *, raw: bool) -> Any:
+    """Return the method that asks for *path*."""
+    resource = {"/v1/chat/completions": client.chat.completions, "/v1/responses": client.responses}.get(path)
+    resource = resource or client.embeddings
+    return (resource.with_raw_response if raw else resource).create
+
+
+def drained(stream: Any) -> None:
+    """Read to the end."""
+    for _ in stream:
+        pass
+
+
+def closed(stream: Any) -> None:
+    """Close after some chunks."""
+    for _ in range(GIVEN_UP_AFTER):
+        next(stream, None)
+    stream.close()
+
+
+def dropped(stream: Any) -> None:
+    """Drop after some chunks."""
+    for _ in range(GIVEN_UP_AFTER):
+        next(stream, None)
+
+
+def failed(stream: Any) -> None:
+    """Fail in the block that reads."""
+    with stream:
+        for number, _ in enumerate(stream):
+            if number == GIVEN_UP_AFTER:
+                raise Consumer("the consumer's own")
+
+
+async def drained_async(stream: Any) -> None:
+    """Read to the end."""
+    async for _ in stream:
+        pass
+
+
+async def closed_async(stream: Any) -> None:
+    """Close after some chunks."""
+    for _ in range(GIVEN_UP_AFTER):
+        await anext(stream, None)
+    await stream.close()
+
+
+async def failed_async(stream: Any) -> None:
+    """Fail in the block that reads."""
+    number = 0
+    async with stream:
+        async for _ in stream:
+            number += 1
+            if number == GIVEN_UP_AFTER:
+                raise Consumer("the consumer's own")
+
+
+def cases(request: dict[str, Any], response: dict[str, Any], path: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the ways to make one recorded call."""
+    streamed = bool(request.get("stream"))
+
+    def sync(ending: Callable[[Any], None] | None, *, raw: bool = False) -> None:
+        client = openai.OpenAI(api_key="k", max_retries=0, http_client=httpx.Client(transport=Replay(response)))
+        with contextlib.suppress(openai.APIError, Consumer):
+            answer = method_of(client, path, raw=raw)(**request)
+            if raw:
+                answer = answer.parse()
+            if ending is not None:
+                ending(answer)
+        answer = None
+        gc.collect(1)
+
+    def run_async(ending: Callable[[Any], Any] | None, *, raw: bool = False) -> None:
+        async def run() -> None:
+            client = openai.AsyncOpenAI(
+                api_key="k", max_retries=0, http_client=httpx.AsyncClient(transport=Replay(response))
+            )
+            with contextlib.suppress(openai.APIError, Consumer):
+                answer = await method_of(client, path, raw=raw)(**request)
+                if raw:
+                    answer = answer.parse()
+                if ending is not None:
+                    await ending(answer)
+
+        asyncio.run(run())
+        gc.collect(1)
+
+    if not streamed:
+        yield "sync", lambda: sync(None)
+        yield "async", lambda: run_async(None)
+        yield "raw", lambda: sync(None, raw=True)
+        yield "raw async", lambda: run_async(None, raw=True)
+        return
+    for ending in (drained, closed, dropped, failed):
+        yield f"stream {ending.__name__}", lambda ending=ending: sync(ending)
+    for ending in (drained_async, closed_async, failed_async):
+        yield f"stream {ending.__name__}", lambda ending=ending: run_async(ending)
+    yield "stream raw", lambda: sync(drained, raw=True)
+    yield "stream raw async", lambda: run_async(drained_async, raw=True)
+
+
+def exchanges(folder: Path) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """Yield the recorded calls of the endpoints that are instrumented."""
+    for file in sorted(folder.glob("*.yaml")):
+        for number, one in enumerate(yaml.safe_load(file.read_text(encoding="utf-8"))["interactions"]):
+            path = urlsplit(one["request"]["uri"]).path
+            if one["request"]["method"] == "POST" and path in ENDPOINTS:
+                yield f"{file.stem}#{number}", path, json.loads(one["request"]["body"]), one["response"]
+
+
+def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str | None]:
+    """Return the keys in `KNOWN` of what two lists of signals differ in, `None` among them for anything else."""
+    if "embedding" in label and label.endswith(("raw", "raw async")):
+        return {"raw embeddings"}
+    if len(theirs) != len(ours):
+        return {None}
+    return {_known(kind, one, other) for one, other in zip(theirs, ours) if one != other}
+
+
+def _known(kind: str, theirs: Any, ours: Any) -> str | None:
+    if kind == "spans":
+        dimensions = "gen_ai.embeddings.dimension.count"
+        one, other = dict(theirs["attributes"]), dict(ours["attributes"])
+        if one.pop(dimensions, None) != other.pop(dimensions, None) and one == other:
+            return "embedding dimensions"
+    if kind == "points" and theirs[0] == ours[0] == "gen_ai.client.operation.time_to_first_chunk":
+        later = {**ours[-1]}
+        if later.pop("gen_ai.response.model", None) and [*ours[:-1], later] == theirs:
+            return "first chunk"
+    return None
+
+
+def main() -> int:
+    """Replay everything and print the table."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("cassettes", type=Path, help="folder of the recorded cassettes")
+    parser.add_argument("--only", default="", help="part of the names of the exchanges to replay")
+    parser.add_argument("--modes", default=",".join(MODES), help="content modes to replay in")
+    parser.add_argument("--show", type=int, default=10, help="differences to print")
+    options = parser.parse_args()
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    shown = 0
+    calls = [call for call in exchanges(options.cassettes) if options.only in call[0]]
+    print(f"{len(calls)} exchanges, openai {openai.__version__}", flush=True)
+    modes = options.modes.split(",")
+    gc.freeze()
+    for mode in modes:
+        os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = mode
+        results: list[list[Signals]] = []
+        for recording in (Recording(Official()), Recording(Ours())):
+            with recording.on():
+                results.append([])
+                for _, path, request, response in calls:
+                    for _, run in cases(request, response, path):
+                        run()
+                        results[-1].append(recording.take())
+        labels = [f"{mode} {name} {way}" for name, p, q, r in calls for way, _ in cases(q, r, p)]
+        for label, theirs, ours in zip(labels, *results):
+            counts["cases", mode] += 1
+            for kind in ("spans", "points", "events"):
+                counts[kind, mode] += len(theirs[kind])
+                if theirs[kind] == ours[kind]:
+                    continue
+                reasons = known(label, kind, theirs[kind], ours[kind])
+                if None not in reasons:
+                    counts["known", mode] += 1
+                    continue
+                counts["different", mode] += 1
+                if shown < options.show:
+                    shown += 1
+                    print_difference(label, kind, theirs[kind], ours[kind])
+    rows = ("cases", "spans", "points", "events", "known", "different")
+    print(f"{'':12}" + "".join(f"{mode:>16}" for mode in modes))
+    for row in rows:
+        print(f"{row:12}" + "".join(f"{counts[row, mode]:>16}" for mode in modes))
+    print("".join(f"\nknown: {name}: {reason}" for name, reason in KNOWN.items()))
+    return 1 if any(counts["different", mode] for mode in modes) else 0
+
+
+def print_difference(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> None:
+    """Print what only one side has."""
+    print(f"\n{label}: {kind}")
+    lines = difflib.ndiff(json.dumps(theirs, indent=1).splitlines(), json.dumps(ours, indent=1).splitlines())
+    for line in [line for line in lines if line[0] in "+-"][:12]:
+        print(f"  {line[:400]}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
