@@ -7,11 +7,14 @@ import socket
 import sys
 
 import pytest
+from opentelemetry import metrics, trace
 
+from otelier.cli.demo._run import _standard_logging
 from otelier.cli.doctor._diagnosis import diagnose
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._neighbours import neighbours
 from otelier.cli.doctor._patches import propagators
+from otelier.cli.doctor._providers import providers
 from otelier.cli.doctor._switches import switches
 from otelier.cli.doctor._versions import versions
 from otelier.testing import OtlpReceiver
@@ -69,6 +72,7 @@ def test_under_opentelemetry_instrument_all_is_well():
             OTEL_EXPORTER_OTLP_ENDPOINT=url,
             OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
             OTEL_SERVICE_NAME="shop",
+            **_standard_logging(),
         )
     assert done.returncode == 0
     assert {severity for _, severity, _ in findings} == {"ok"}
@@ -214,6 +218,21 @@ def test_what_is_wrong_with_the_providers():
         ("error", "ContextLogProcessor stands after a processor that exports"),
         ("warning", "records of the standard `logging` do not go to the logger provider"),
     }
+
+
+def test_a_provider_that_is_not_the_sdks_is_named(monkeypatch):
+    """What stands on it cannot be seen, so nothing is claimed about it."""
+
+    class ForeignProvider: ...
+
+    for room in (trace, metrics):
+        monkeypatch.setattr(room, f"get_{'tracer' if room is trace else 'meter'}_provider", ForeignProvider)
+    findings = list(providers(expected=True))
+    assert found(findings, "note")[:2] == [
+        "tracer provider: tests ForeignProvider",
+        "meter provider: tests ForeignProvider",
+    ]
+    assert found(findings, "error") == found(findings, "warning") == []
 
 
 # --- exporters -------------------------------------------------------------------------------------------------

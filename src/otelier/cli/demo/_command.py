@@ -18,10 +18,11 @@ def demo(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show it working: two tenants, two agents, and the telemetry of every call, in less than a minute.
+    """Show two tenants, two agents and the telemetry of every call, in less than a minute.
 
-    A FastAPI service runs under opentelemetry-instrument against a local model server that replays recorded answers:
-    no key, no network. What it exports is shown here, and sent on to OTEL_EXPORTER_OTLP_ENDPOINT where that is set.
+    A FastAPI service runs under opentelemetry-instrument.
+    A local server replays recorded answers of a model: no key and no network is needed.
+    What the service exports is shown, and sent on to OTEL_EXPORTER_OTLP_ENDPOINT where that is set.
     """
     instrumentations = ("opentelemetry.instrumentation.fastapi", "opentelemetry.instrumentation.logging")
     require("demo", "fastapi", "uvicorn", *instrumentations)

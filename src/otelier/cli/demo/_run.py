@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import files
 
 from otelier.cli._endpoints import headers_of, parts_of, without_secrets
 from otelier.cli._steps import Steps
@@ -126,7 +127,16 @@ def _environment(model: OpenAIServer, receiver: OtlpReceiver) -> Mapping[str, st
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_LOGS_EXPORTER": "otlp",
+        **_standard_logging(),
     }
+
+
+def _standard_logging() -> Mapping[str, str]:
+    """Return what makes the standard `logging` export: its instrumentation does since 0.61b0, the SDK did before."""
+    found = files("opentelemetry-instrumentation-logging") or ()
+    if any(file.name == "handler.py" for file in found):
+        return {}
+    return {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"}
 
 
 def _endpoint() -> str | None:

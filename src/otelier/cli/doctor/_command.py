@@ -29,9 +29,10 @@ def doctor(
 ) -> None:
     """Tell what is active, what is wrong, and what to do about it.
 
-    Run it as your service runs, with its environment: `opentelemetry-instrument otelier doctor` shows what
-    opentelemetry-instrument sets up. The exit code is 1 when something does not work. Values of headers and passwords
-    are never printed.
+    Run it with the environment of your service.
+    `opentelemetry-instrument otelier doctor` shows what opentelemetry-instrument sets up.
+    The exit code is 1 when something does not work.
+    Headers and passwords are never printed.
     """
     # Imported here: it loads the SDK and the instrumentor.
     from otelier.cli.doctor._diagnosis import diagnose
@@ -81,7 +82,6 @@ def summary(findings: Iterable[Finding]) -> str:
 def _print(console: Console, text: Text, *, hanging: int) -> None:
     """Print *text* two columns in, and its further lines *hanging* columns more."""
     indent = 2
-    first, *further = text.wrap(console, console.width - indent - hanging)
-    console.print(Text(" " * indent) + first)
-    for line in further:
-        console.print(Text(" " * (indent + hanging)) + line)
+    for number, line in enumerate(text.wrap(console, console.width - indent - hanging)):
+        line.rstrip()
+        console.print(Text(" " * (indent + (hanging if number else 0))) + line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
@@ -31,8 +32,10 @@ def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
     if _is_stand_in(provider):
         yield _unset("tracer provider", expected=expected)
         return
-    found: list[Any] = list(getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ()))
-    yield _set("tracer provider", provider, [_process_name(one) for one in found])
+    found = _parts(provider, "_active_span_processor._span_processors")
+    yield _set("tracer provider", provider, found)
+    if found is None:
+        return
     yield from _sampler(provider)
     if any(isinstance(one, AgentSpanProcessor) for one in found):
         yield Finding(area=_AREA, severity="ok", what="AgentSpanProcessor puts the fields on every span")
@@ -70,9 +73,9 @@ def _meter_provider() -> Iterator[Finding]:
     if _is_stand_in(provider):
         yield _unset("meter provider", expected=False)
         return
-    readers: list[Any] = list(getattr(provider, "_metric_readers", ()))
-    yield _set("meter provider", provider, [type(reader).__name__ for reader in readers])
-    if not readers:
+    readers = _parts(provider, "_metric_readers", "_sdk_config.metric_readers")
+    yield _set("meter provider", provider, readers)
+    if readers == []:
         yield _leads_nowhere("metrics")
 
 
@@ -81,9 +84,11 @@ def _logger_provider(*, expected: bool) -> Iterator[Finding]:
     if _is_stand_in(provider):
         yield _unset("logger provider", expected=False)
         return
-    chain = getattr(provider, "_multi_log_record_processor", None)
-    found: list[Any] = list(getattr(chain, "_log_record_processors", ()))
-    yield _set("logger provider", provider, [_process_name(one) for one in found])
+    found = _parts(provider, "_multi_log_record_processor._log_record_processors")
+    yield _set("logger provider", provider, found)
+    yield _standard_logging()
+    if found is None:
+        return
     ours = [index for index, one in enumerate(found) if isinstance(one, ContextLogProcessor)]
     if ours == [0] or (ours and ours[0] < _first_exporting(found)):
         yield Finding(area=_AREA, severity="ok", what="ContextLogProcessor puts the fields on every log record")
@@ -105,7 +110,6 @@ def _logger_provider(*, expected: bool) -> Iterator[Finding]:
         )
     if len(ours) == len(found):
         yield _leads_nowhere("log records")
-    yield _standard_logging()
 
 
 def _standard_logging() -> Finding:
@@ -117,7 +121,7 @@ def _standard_logging() -> Finding:
         severity="warning",
         what="records of the standard `logging` do not go to the logger provider",
         why="What your program logs is not exported, and cannot be found by user or agent.",
-        do="pip install opentelemetry-instrumentation-logging",
+        do="pip install -U opentelemetry-instrumentation-logging",
     )
 
 
@@ -131,9 +135,19 @@ def _exporter(processor: Any) -> Any:
     return getattr(processor, "span_exporter", None) or getattr(batch or processor, "_exporter", None)
 
 
-def _process_name(processor: Any) -> str:
-    exporter = _exporter(processor)
-    name = type(processor).__name__
+def _parts(provider: object, *paths: str) -> list[Any] | None:
+    """Return what stands on *provider*, wherever this SDK's release keeps it; `None` when it is not the SDK's."""
+    for path in paths:
+        try:
+            return list(attrgetter(path)(provider))
+        except AttributeError:
+            continue
+    return None
+
+
+def _part_name(part: Any) -> str:
+    exporter = _exporter(part)
+    name = type(part).__name__
     return name if exporter is None else f"{name}({type(exporter).__name__})"
 
 
@@ -142,9 +156,13 @@ def _is_stand_in(provider: object) -> bool:
     return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs"))
 
 
-def _set(what: str, provider: object, parts: list[str]) -> Finding:
-    name = f"{type(provider).__module__.split('.')[0]} {type(provider).__name__}"
-    return Finding(area=_AREA, severity="ok", what=f"{what}: {name} with {', '.join(parts) or 'nothing on it'}")
+def _set(what: str, provider: object, parts: list[Any] | None) -> Finding:
+    name = f"{type(provider).__module__.partition('.')[0]} {type(provider).__name__}"
+    if parts is None:
+        why = "It is not OpenTelemetry's own, so what stands on it cannot be seen."
+        return Finding(area=_AREA, severity="note", what=f"{what}: {name}", why=why)
+    held = ", ".join(map(_part_name, parts)) or "nothing on it"
+    return Finding(area=_AREA, severity="ok", what=f"{what}: {name} with {held}")
 
 
 def _unset(what: str, *, expected: bool) -> Finding:
