@@ -56,9 +56,9 @@ def test_the_main_job(tmp_path):
         "metrics": signals["metric points"]["count"],
         "requests": shown["exports"],
     }
-    for name in ("spans", "log records", "· calls to the model"):
+    for name in ("spans", "log records", "calls to the model"):
         assert signals[name]["with_user"] == signals[name]["count"] > 20
-    for name in ("log records", "· calls to the model"):
+    for name in ("log records", "calls to the model"):
         assert signals[name]["with_agent"] == signals[name]["count"]
     assert signals["metric points"]["with_user"] == 0
 
@@ -70,7 +70,7 @@ def test_the_main_job(tmp_path):
         row["input_tokens"] and row["output_tokens"] and row["p95_s"] >= row["p50_s"] > 0 for row in rows.values()
     )
     assert {pair: row["errors"] for pair, row in rows.items() if row["errors"]} == {("billing", "globex/erik"): 1}
-    assert shown["total"]["calls"] == signals["· calls to the model"]["count"]
+    assert shown["total"]["calls"] == signals["calls to the model"]["count"]
 
     # Both agents stand in the one trace that is shown, for the same user, below the request.
     trace = shown["trace"]

@@ -100,7 +100,7 @@ def test_signals_say_how_many_carry_user_and_agent():
     counted = signals([span("a"), call(user=None)], [log(), log(agent=None)], points(1, 2, 3))
     assert [(one.name, one.count, one.with_user, one.with_agent) for one in counted] == [
         ("spans", 2, 1, 2),
-        ("· calls to the model", 1, 0, 1),
+        ("calls to the model", 1, 0, 1),
         ("log records", 2, 2, 1),
         ("metric points", 3, 0, 3),
     ]

@@ -22,4 +22,7 @@ def progress() -> Console:
 
 
 def _console(stream: TextIO) -> Console:
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # a sign that the terminal does not know must not end the command
     return Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH)

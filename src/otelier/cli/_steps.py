@@ -34,12 +34,12 @@ class Steps:
             said = text
             status.update(f"{title:<{_TITLE_CHARS}} {text}")
 
-        mark = Text("✗ ", "red")
+        mark = ("✗ ", "red")
         try:
             with status:
                 yield say
-            mark = Text("✓ ", "green")
+            mark = ("✓ ", "green")
         finally:
             took_s = time.monotonic() - started_s
-            took = Text(f"  {took_s:.1f} s" if took_s >= 0.05 else "", "dim")
-            self._console.print(mark + Text(f"{title:<{_TITLE_CHARS}} ", "bold") + Text(said) + took)
+            took = (f"  {took_s:.1f} s" if took_s >= 0.05 else "", "dim")
+            self._console.print(Text.assemble(mark, (f"{title:<{_TITLE_CHARS}} ", "bold"), said, took))

@@ -33,7 +33,7 @@ def demo(
     signal.signal(signal.SIGTERM, _end)  # then, too, the service is stopped
     outcome = run(Steps(progress()))
     if as_json:
-        print(json.dumps(as_data(outcome), indent=2, ensure_ascii=False))
+        print(json.dumps(as_data(outcome), indent=2))
     else:
         show(outcome, results())
     for problem in outcome.problems:

@@ -13,10 +13,10 @@ from statistics import quantiles
 from otelier import names
 from otelier.testing import LogEntry, MetricPoint, SpanRecord
 
-_MODEL_CALLS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
+_MODEL_OPERATIONS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
 """Operations that are a call to a model; agents, tools and workflows have others."""
 _ASGI_MESSAGE = "asgi.event.type"
-METRIC_POINTS = "metric points"
+MODEL_CALLS, METRIC_POINTS = "calls to the model", "metric points"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Branch:
 
 def is_model_call(span: SpanRecord) -> bool:
     """Tell whether *span* is one call to a model."""
-    return span.attributes.get(names.OPERATION) in _MODEL_CALLS
+    return span.attributes.get(names.OPERATION) in _MODEL_OPERATIONS
 
 
 def usage(spans: Iterable[SpanRecord]) -> list[Usage]:
@@ -103,7 +103,7 @@ def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequ
     """Return the counts of the three signals, and of those spans that are calls to a model."""
     return [
         _signal("spans", spans),
-        _signal("· calls to the model", [span for span in spans if is_model_call(span)]),
+        _signal(MODEL_CALLS, [span for span in spans if is_model_call(span)]),
         _signal("log records", logs),
         _signal(METRIC_POINTS, metrics),
     ]

@@ -60,5 +60,5 @@ def _line(branch: Branch) -> dict[str, Any]:
 
 
 def _print(console: Console, title: str, detail: str, table: Table) -> None:
-    console.print(Text(f"\n{title} ", "bold") + Text(detail, "dim"))
+    console.print(Text.assemble((f"\n{title} ", "bold"), (detail, "dim")))
     console.print(table)

@@ -10,7 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from otelier import names
-from otelier.cli.demo._report import METRIC_POINTS, Branch, Signal, Usage, is_model_call, total, tree, usage
+from otelier.cli.demo._report import (
+    METRIC_POINTS,
+    MODEL_CALLS,
+    Branch,
+    Signal,
+    Usage,
+    is_model_call,
+    total,
+    tree,
+    usage,
+)
 from otelier.testing import SpanRecord
 
 _BAR_CHARS = 22
@@ -47,10 +57,10 @@ def trace_table(trace: Sequence[SpanRecord], colours: Colours) -> Table:
         if branch.folded:
             table.add_row(Text(guides(branch) + branch.label, "dim"), "", "", "", "")
             continue
-        label = Text(guides(branch), "dim") + Text(branch.label, "bold" if is_model_call(span) else "")
+        label = Text.assemble((guides(branch), "dim"), (branch.label, "bold" if is_model_call(span) else ""))
         if span.status == "ERROR":
             error = _text(span.attributes.get(names.ERROR_TYPE, "error")).rpartition(".")[2]
-            label += Text(f" ✗ {error}", "red")
+            label.append(f" ✗ {error}", "red")
         shown_bar = Text(bar(span, start_ns, whole_ns), colour)
         table.add_row(label, duration(span.duration_s), shown_bar, Text(agent, colour), user)
     return table
@@ -83,7 +93,8 @@ def signal_table(signals: Sequence[Signal]) -> Table:
     for signal in signals:
         # A metric never has a user: that would make a series for each of them.
         user = "never" if signal.name == METRIC_POINTS and not signal.with_user else str(signal.with_user)
-        table.add_row(signal.name, str(signal.count), user, str(signal.with_agent))
+        name = f"· {signal.name}" if signal.name == MODEL_CALLS else signal.name  # they are among the spans
+        table.add_row(name, str(signal.count), user, str(signal.with_agent))
     return table
 
 

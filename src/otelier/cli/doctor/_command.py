@@ -40,7 +40,7 @@ def doctor(
     with progress().status("looking at this process and its environment"):
         findings = diagnose()
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         show(findings, results())
     if any(finding.severity == "error" for finding in findings):
@@ -56,12 +56,12 @@ def show(findings: Iterable[Finding], console: Console) -> None:
             console.print(Text(f"\n{finding.area}" if former else finding.area, "bold"))
             former = finding.area
         mark, style = _MARKS[finding.severity]
-        said = Text(finding.what, "dim" if finding.severity == "note" else "")
-        _print(console, Text(f"{mark} ", style) + said, hanging=2)
+        said = (finding.what, "dim" if finding.severity == "note" else "")
+        _print(console, Text.assemble((f"{mark} ", style), said), hanging=2)
         if finding.why:
-            _print(console, Text("  ") + Text(finding.why, "dim"), hanging=2)
+            _print(console, Text.assemble("  ", (finding.why, "dim")), hanging=2)
         if finding.do:
-            _print(console, Text("  → ", style) + Text(finding.do), hanging=4)
+            _print(console, Text.assemble(("  → ", style), finding.do), hanging=4)
     console.print(Text(f"\n{summary(listed)}", "bold"))
 
 
@@ -84,4 +84,4 @@ def _print(console: Console, text: Text, *, hanging: int) -> None:
     indent = 2
     for number, line in enumerate(text.wrap(console, console.width - indent - hanging)):
         line.rstrip()
-        console.print(Text(" " * (indent + (hanging if number else 0))) + line)
+        console.print(Text.assemble(" " * (indent + (hanging if number else 0)), line))
