@@ -57,24 +57,24 @@ class ChatChunks:
         return self._see_content if self._content else self._see
 
     def _see(self, chunk: Any) -> bool:
+        # Attributes, not `facts_of`: of three fields that are always there it takes 0.2 us and the other way 0.3.
         try:
-            facts = chunk.__dict__
-        except AttributeError:  # a type of the caller's own, given to `parse(to=…)`
-            return False
-        if self._head:
-            self._see_head(facts)
-        usage = facts.get("usage")
-        if usage is not None:
-            self._usage = usage
-        choices = facts.get("choices")
-        if choices:
-            for choice in choices:
-                found = choice.__dict__
-                reason = found.get("finish_reason")
-                if reason:
-                    self._reasons[found.get("index", 0)] = reason
-                    self._see_head(facts)
+            if chunk.usage is not None:
+                self._usage = chunk.usage
+            for choice in chunk.choices:
+                if choice.finish_reason:
+                    self._reasons[choice.index] = choice.finish_reason
+                    self._head = True
+            if self._head:
+                self._see_head(chunk)
+        except (AttributeError, TypeError):
+            self._see_odd(chunk)
         return False
+
+    def _see_odd(self, chunk: Any) -> None:
+        """Look at a chunk without choices, or at a type of the caller's own, given to `parse(to=…)`."""
+        self._see_head(chunk)
+        self._usage = facts_of(chunk).get("usage") or self._usage
 
     def _see_content(self, chunk: Any) -> bool:
         self._see(chunk)
@@ -87,8 +87,9 @@ class ChatChunks:
             streamed.add(found)
         return False
 
-    def _see_head(self, facts: Facts) -> None:
+    def _see_head(self, chunk: Any) -> None:
         """Take what stands in every chunk, from the first that has it: Azure's first one has no model."""
+        facts = facts_of(chunk)
         self._id = self._id or facts.get("id")
         self.model = self.model or facts.get("model")
         self._tier = self._tier or facts.get("service_tier")
@@ -103,7 +104,8 @@ class ChatChunks:
             attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = self._tier
         if self._reasons:
             attributes[names.FINISH_REASONS] = tuple(self._reasons[index] for index in sorted(self._reasons))
-        chat_usage(self._usage, attributes, point)
+        if self._usage is not None:
+            chat_usage(self._usage, attributes, point)
         return None
 
     def messages(self) -> list[Message]:

@@ -25,9 +25,11 @@ def chat_request(arguments: Arguments, attributes: Attributes) -> None:
             if type(value) in _NUMBERS:
                 attributes[attribute] = value
             else:
-                _take_odd_number(value, attribute, attributes)
+                _take_number(value, attribute, attributes)
         elif name in _CHAT_OTHERS:
             _CHAT_OTHERS[name](value, attributes)
+    if "max_completion_tokens" in arguments:  # the newer name of `max_tokens` stands before it, whichever came first
+        _take_number(arguments["max_completion_tokens"], names.REQUEST_MAX_TOKENS, attributes)
     if "extra_body" in arguments:
         _take_extra_body(arguments, attributes)
 
@@ -55,18 +57,12 @@ def has_compaction(items: Any) -> bool:
     return any(field_of(item, "type") == "compaction" for item in items_of(items))
 
 
-def _take_odd_number(value: Any, attribute: str, attributes: Attributes) -> None:
-    """Take subclasses of numbers, such as numpy's floats; a flag is no number."""
+def _take_number(value: Any, attribute: str, attributes: Attributes) -> None:
+    """Take a number, also of a subclass, such as numpy's floats; a flag is none."""
     if isinstance(value, float):
         attributes[attribute] = float(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         attributes[attribute] = int(value)
-
-
-def _take_max_tokens(value: Any, attributes: Attributes) -> None:
-    """Take the older of two names for one limit: it gives way to the newer, whichever comes first."""
-    if names.REQUEST_MAX_TOKENS not in attributes:
-        _take_odd_number(value, names.REQUEST_MAX_TOKENS, attributes)
 
 
 def _take_stop(value: Any, attributes: Attributes) -> None:
@@ -98,7 +94,8 @@ def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
     """Take what an old client sends only this way; the arguments proper stand before it."""
     extra = arguments["extra_body"]
     if is_mapping(extra):
-        _take_max_tokens(extra.get("max_completion_tokens"), attributes)
+        if names.REQUEST_MAX_TOKENS not in attributes:
+            _take_number(extra.get("max_completion_tokens"), names.REQUEST_MAX_TOKENS, attributes)
         if not isinstance(arguments.get("service_tier"), str):
             _take_service_tier(extra.get("service_tier"), attributes)
 
@@ -141,13 +138,12 @@ def _take_input(value: Any, attributes: Attributes) -> None:
 _CHAT_NUMBERS = {
     "temperature": names.REQUEST_TEMPERATURE,
     "top_p": names.REQUEST_TOP_P,
-    "max_completion_tokens": names.REQUEST_MAX_TOKENS,
+    "max_tokens": names.REQUEST_MAX_TOKENS,
     "presence_penalty": names.REQUEST_PRESENCE_PENALTY,
     "frequency_penalty": names.REQUEST_FREQUENCY_PENALTY,
     "seed": names.REQUEST_SEED,
 }
 _CHAT_OTHERS: dict[str, _Taker] = {
-    "max_tokens": _take_max_tokens,
     "stop": _take_stop,
     "n": _take_choice_count,
     "response_format": _take_response_format,

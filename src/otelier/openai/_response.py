@@ -25,7 +25,7 @@ _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"
 def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     """Add what a chat completion says."""
     get = facts.get
-    _add_identity(facts, attributes, point)
+    _add_identity(get("model"), get("id"), attributes, point)
     choices = get("choices")
     if choices:
         attributes[names.FINISH_REASONS] = tuple(
@@ -34,42 +34,49 @@ def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     extra: Attributes = {}
     tier, fingerprint = get("service_tier"), get("system_fingerprint")
     if tier and type(tier) is str:
-        extra[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
+        extra[names.OPENAI_RESPONSE_SERVICE_TIER] = attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
     if fingerprint and type(fingerprint) is str:
-        extra[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
+        extra[names.OPENAI_SYSTEM_FINGERPRINT] = attributes[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
     if extra:
-        attributes.update(extra)
         point.extra = extra
-    chat_usage(get("usage"), attributes, point)
+    usage = get("usage")
+    if usage is not None:
+        chat_usage(usage, attributes, point)
 
 
 def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
-    """Add the tokens of a chat completion; `None` is none."""
-    if usage is None:
-        return
+    """Add the tokens of a chat completion."""
     get = facts_of(usage).get
     _add_tokens(get("prompt_tokens"), get("completion_tokens"), attributes, point)
+    # Zero is not worth saying, as the official instrumentation has it.
     details = get("prompt_tokens_details")
     if details is not None:
         found = facts_of(details)
-        _add_count(names.CACHE_READ_TOKENS, found.get("cached_tokens"), attributes)
-        _add_count(names.AUDIO_INPUT_TOKENS, found.get("audio_tokens"), attributes)
-        _add_count(names.CACHE_WRITE_TOKENS, _newer_field(details, found, "cache_write_tokens"), attributes)
+        if found.get("cached_tokens"):
+            _add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
+        if found.get("audio_tokens"):
+            _add_count(names.AUDIO_INPUT_TOKENS, found["audio_tokens"], attributes)
+        if found.get("cache_write_tokens", True):
+            _add_count(names.CACHE_WRITE_TOKENS, _newer_field(details, found, "cache_write_tokens"), attributes)
     details = get("completion_tokens_details")
     if details is not None:
         found = facts_of(details)
-        _add_count(names.REASONING_TOKENS, found.get("reasoning_tokens"), attributes)
-        _add_count(names.AUDIO_OUTPUT_TOKENS, found.get("audio_tokens"), attributes)
+        if found.get("reasoning_tokens"):
+            _add_count(names.REASONING_TOKENS, found["reasoning_tokens"], attributes)
+        if found.get("audio_tokens"):
+            _add_count(names.AUDIO_OUTPUT_TOKENS, found["audio_tokens"], attributes)
 
 
 def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
     """Add what a response says; return what made it fail, if something did."""
     get = facts.get
-    _add_identity(facts, attributes, point)
+    _add_identity(get("model"), get("id"), attributes, point)
     tier = get("service_tier")
     if type(tier) is str:
         attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
-    _responses_usage(get("usage"), attributes, point)
+    usage = get("usage")
+    if usage is not None:
+        _responses_usage(usage, attributes, point)
     reasons = finish_reasons(facts)
     if reasons:
         attributes[names.FINISH_REASONS] = reasons
@@ -137,8 +144,7 @@ def _item_reason(kind: Any, status: Any) -> str | None:
     return reason_of_status(status) if kind == "message" else None
 
 
-def _add_identity(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    model, answer_id = facts.get("model"), facts.get("id")
+def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
     if model and type(model) is str:
         point.model = attributes[names.RESPONSE_MODEL] = model
     if answer_id and type(answer_id) is str:
@@ -153,7 +159,6 @@ def _add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoin
 
 
 def _add_count(attribute: str, count: Any, attributes: Attributes) -> None:
-    """Add a count that is worth saying: zero is left off, as the official instrumentation has it."""
     if count and type(count) is int:
         attributes[attribute] = count
 
@@ -167,21 +172,21 @@ def _newer_field(model: Any, found: Facts, name: str) -> Any:
 
 
 def _responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
-    if usage is None:
-        return
     get = facts_of(usage).get
     _add_tokens(get("input_tokens"), get("output_tokens"), attributes, point)
     details = get("input_tokens_details")
     if details is not None:
         found = facts_of(details)
+        if found.get("cached_tokens"):
+            _add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
         written = _newer_field(details, found, "cache_write_tokens")
         if written is None:
             written = _newer_field(details, found, "cache_creation_input_tokens")
-        _add_count(names.CACHE_READ_TOKENS, found.get("cached_tokens"), attributes)
-        _add_count(names.CACHE_WRITE_TOKENS, written, attributes)
+        if written:
+            _add_count(names.CACHE_WRITE_TOKENS, written, attributes)
     details = get("output_tokens_details")
-    if details is not None:
-        _add_count(names.REASONING_TOKENS, facts_of(details).get("reasoning_tokens"), attributes)
+    if details is not None and facts_of(details).get("reasoning_tokens"):
+        _add_count(names.REASONING_TOKENS, facts_of(details)["reasoning_tokens"], attributes)
 
 
 def _dimensions(embedding: Any) -> int:

@@ -19,7 +19,6 @@ FOLLOWER: Final = "_otelier"
 
 def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
     """Return what the caller gets for *stream*: its like, with *call* ending when it ends."""
-    call.leave()
     chunks = call.operation.chunks
     if chunks is None:
         call.finish(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from opentelemetry import trace
 from opentelemetry._logs import Logger, LoggerProvider, get_logger
 from opentelemetry.metrics import MeterProvider, get_meter
-from opentelemetry.trace import Tracer, TracerProvider
+from opentelemetry.trace import Span, TracerProvider
 
 from otelier import names
 from otelier.openai._point import Instruments
@@ -29,7 +30,7 @@ from otelier.signals import (
 class Telemetry:
     """Tracer, histograms, queue, logger and content gate of one `instrument()`."""
 
-    tracer: Tracer
+    start_span: Callable[..., Span]
     instruments: Instruments
     queue: PointQueue
     logger: Logger
@@ -63,7 +64,7 @@ def make_telemetry(
     meter = get_meter(scope, release, meter_provider, schema)
     gate = content_gate()
     return Telemetry(
-        tracer=trace.get_tracer(scope, release, tracer_provider, schema),
+        start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(
             duration=duration_histogram(meter),
             tokens=token_histogram(meter),

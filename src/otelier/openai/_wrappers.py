@@ -24,8 +24,9 @@ def reporting(operation: Operation) -> Wrapper:
         try:
             answer = wrapped(*args, **kwargs)
         except BaseException as exc:
-            call.fail(exc)
+            call.fail(exc, asynchronous=False)
             raise
+        call.leave(asynchronous=False)
         if call.streamed:
             return follow(call, answer, asynchronous=False)
         call.finish(answer)
@@ -45,8 +46,9 @@ def reporting_async(operation: Operation) -> Wrapper:
         try:
             answer = await wrapped(*args, **kwargs)
         except BaseException as exc:
-            call.fail(exc)
+            call.fail(exc, asynchronous=True)
             raise
+        call.leave(asynchronous=True)
         if call.streamed:
             return follow(call, answer, asynchronous=True)
         call.finish(answer)
