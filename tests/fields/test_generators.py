@@ -199,12 +199,12 @@ def test_async_generators_broken_off_never_reach_another_task(ending, foreign_de
     async def another():
         for _ in range(3):
             seen.append(user())
-            gc.collect()
             await asyncio.sleep(0)
 
     async def main():
         other = asyncio.ensure_future(another())
         await asyncio.ensure_future(ending(async_numbers()))
+        gc.collect()
         await asyncio.ensure_future(another())
         await other
         return user()

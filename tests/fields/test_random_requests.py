@@ -135,6 +135,8 @@ def test_requests_on_one_loop(spans, foreign_detaches):
 
     async def main():
         await asyncio.gather(*(asyncio.ensure_future(Request(spans, number, kept).serve()) for number in range(100)))
+        while orphans := asyncio.all_tasks() - {asyncio.current_task()}:  # their parents were cancelled
+            await asyncio.wait(orphans)
         return otelier.get_context()
 
     assert asyncio.run(main()) == otelier.CallContext()

@@ -78,6 +78,23 @@ def test_what_a_job_sets_ends_with_it_also_when_it_fails(pool):
     assert pool.submit(user).result() is None
 
 
+def test_a_jobs_callback_does_not_see_what_the_job_set(pool):
+    """A callback that runs on the worker when a job is done has none of the job's fields."""
+    otelier.activate()
+    seen, held = [], threading.Event()
+
+    def job():
+        held.wait(timeout=10)
+        otelier.set_context(user_id="a")
+
+    done = pool.submit(job)
+    done.add_done_callback(lambda future: seen.append(user()))
+    held.set()
+    done.result()
+    pool.submit(int).result()
+    assert seen == [None]
+
+
 def test_a_job_submitted_without_fields_has_none(pool):
     """A job inherits also that nothing is set."""
     with otelier.context(user_id="a"):

@@ -276,15 +276,15 @@ def test_endless_users_keep_memory_bounded():
     import tracemalloc
 
     def many(start):
-        for number in range(start, start + 10_000):
+        for number in range(start, start + 5_000):
             with otelier.context(user_id=f"u-{number}", session_id=f"s-{number}"):
                 pass
 
     many(0)
     tracemalloc.start()
-    many(10_000)
+    many(5_000)
     first, _ = tracemalloc.get_traced_memory()
-    many(20_000)
+    many(10_000)
     second, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert second - first < 2_000_000

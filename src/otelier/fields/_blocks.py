@@ -8,21 +8,25 @@ is open in the context it is closed in, and leaves any other context alone.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.context import Context, attach, get_current
 
 from otelier.fields._slots import BLOCK, SPAN
 
+_NOWHERE: Final = Context()
+
 
 class Block:
     """What every kind of block knows; each kind fills it in when it is entered."""
 
-    __slots__ = ("base", "mine", "under")
+    __slots__ = ("base", "mine", "outer", "under")
 
     def __init__(self) -> None:
         self.base: Context | None = None
-        """The context that this block's own was made from; kept after the end for tasks that outlive it."""
+        """The context that this block's own was made from; `None` when the block is over."""
+        self.outer: Any = None
+        """The open block around this one when it ended, for tasks that outlive it; `None` without one."""
         self.mine: Context | None = None
         """The context that this block put in place; `None` when it is not open."""
         self.under: object = None
@@ -35,9 +39,20 @@ class Block:
             block = _outer(block)
         return block is self
 
+    def end(self) -> None:
+        """Forget the context around the block, and blocks around it that are over.
+
+        A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
+        """
+        if self.base is not None:
+            outer: Any = self.base.get(BLOCK)
+            while outer is not None and outer.base is None:
+                outer = outer.outer
+            self.base, self.outer = None, outer
+
 
 def _outer(block: Block) -> Any:
-    return None if block.base is None else block.base.get(BLOCK)
+    return block.outer if block.base is None else block.base.get(BLOCK)
 
 
 def inside_block(block: Any, span: object) -> bool:
@@ -69,7 +84,7 @@ class Frame(Block):
         self.base = inside
         self.under = under
         self._resume = Context({**inside, BLOCK: self})
-        self._former = inside
+        self._former = _NOWHERE
 
     def __enter__(self) -> None:
         self._former = get_current()
@@ -82,3 +97,9 @@ class Frame(Block):
         if current is self._resume or self.is_open_in(current):
             self._resume = current
             attach(self._former)
+        self._former = _NOWHERE
+
+    def end(self) -> None:
+        """Forget every context; the frame is not entered again."""
+        super().end()
+        self._resume = _NOWHERE

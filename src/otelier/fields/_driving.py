@@ -40,16 +40,24 @@ def _driver(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _drive_call(function: Callable[..., Any], open_frame: Callable[[], Frame]) -> Callable[..., Any]:
     def driven(*args: Any, **kwargs: Any) -> Any:
-        with open_frame():
-            return function(*args, **kwargs)
+        frame = open_frame()
+        try:
+            with frame:
+                return function(*args, **kwargs)
+        finally:
+            frame.end()
 
     return driven
 
 
 def _drive_coroutine(function: Callable[..., Any], open_frame: Callable[[], Frame]) -> Callable[..., Any]:
     async def driven(*args: Any, **kwargs: Any) -> Any:
-        with open_frame():
-            return await function(*args, **kwargs)
+        frame = open_frame()
+        try:
+            with frame:
+                return await function(*args, **kwargs)
+        finally:
+            frame.end()
 
     return driven
 
@@ -76,6 +84,8 @@ def _drive_generator(function: Callable[..., Any], open_frame: Callable[[], Fram
                         item = generator.send(received)
         except StopIteration as end:
             return end.value
+        finally:
+            frame.end()
 
     return driven
 
@@ -102,6 +112,8 @@ def _drive_async_generator(function: Callable[..., Any], open_frame: Callable[[]
                         item = await generator.asend(received)
         except StopAsyncIteration:
             return
+        finally:
+            frame.end()
 
     return driven
 

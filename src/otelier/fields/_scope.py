@@ -103,6 +103,7 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
             attach(former)
         elif self.is_open_in(current):
             attach(restore(current, mine, former))
+        self.end()
 
     def __call__(self, function: F) -> F:
         """Return *function* with the fields set for each of its calls."""
