@@ -230,6 +230,25 @@ def test_a_dependency_that_holds_a_block(app, spans):
     paths_served(app, spans, times=5)
 
 
+def test_a_sync_dependency_that_holds_a_block(app, spans, foreign_detaches):
+    """A block in a sync dependency with `yield` is entered and left on worker threads: it stays there, silently."""
+
+    def identify(name: str = ""):
+        with otelier.context(user_id=name or None):
+            spans.born_here("inside")
+            yield
+            spans.born_here("cleaning up")
+
+    app.get("/{name}", dependencies=[Depends(identify)])(async_handler(spans))
+    with asgi_server(app) as port, Client(port) as client:
+        for name in ("alice", "bob"):
+            client.get(f"/{name}")
+    assert spans.users("inside") == ["alice", "bob"]
+    assert spans.users("call") == [None, None]
+    assert spans.users("cleaning up") in (["alice", "bob"], [None, None])
+    assert foreign_detaches == []
+
+
 def test_below_a_middleware_that_runs_the_app_in_another_task(app, spans):
     """Starlette's `BaseHTTPMiddleware` runs handlers in tasks of their own: their spans still have their user."""
 
