@@ -218,7 +218,8 @@ class Call:
 def _unwrapped(raw: Any, arguments: Arguments) -> Any:
     """Return the answer in a raw response; `None` where its body is still to be read, which is the caller's to do."""
     headers = arguments.get("extra_headers")
-    streaming = is_mapping(headers) and headers.get(_RAW_HEADER) == "stream"
+    named = headers.items() if is_mapping(headers) else ()
+    streaming = any(str(name).lower() == _RAW_HEADER and value == "stream" for name, value in named)
     try:
         return None if streaming else raw.parse()  # parsed once, and kept by the response for the caller
     except Exception:  # no answer but, say, a proxy's HTML; the caller will see

@@ -72,7 +72,7 @@ class StreamedCall:
         if not self._ending.acquire(blocking=False):
             return
         try:
-            self._end(failure, clock() if at is None else at)
+            self._end(failure, at)
         except Exception as exc:
             report_fault("openai.stream", exc)
 
@@ -84,12 +84,13 @@ class StreamedCall:
         if getattr(self, "_ending", None) is not None and not self._ending.locked():
             self.abandon()
 
-    def _end(self, failure: BaseException | Failure | None, at: float) -> None:
+    def _end(self, failure: BaseException | Failure | None, at: float | None) -> None:
+        now = clock()
         for undo in self._undo:
             undo()
         call, attributes, times = self._call, self._attributes, self._times[1:]
         point = call.point
-        point.seconds = at - call.started
+        point.seconds = (now if at is None else at) - call.started
         attributes[names.REQUEST_STREAM] = True
         try:
             failure = self._chunks.tell(attributes, point) or failure
@@ -100,7 +101,7 @@ class StreamedCall:
         if times:
             attributes[names.FIRST_CHUNK_AFTER] = max(times[0] - call.started, 0.0)
         try:
-            end_time_ns = time.time_ns() - int((clock() - at) * 1e9)
+            end_time_ns = None if at is None else time.time_ns() - int((now - at) * 1e9)
             call.end(attributes, failure=failure, sent=self._sent, received=received, end_time_ns=end_time_ns)
         finally:
             if self._room is None:

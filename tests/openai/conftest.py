@@ -1,0 +1,101 @@
+"""The openai client against a local server, instrumented with providers of the test's own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from otelier.openai import OpenAIInstrumentor
+from otelier.testing import OpenAIServer, SpanRecorder
+
+CHAT: dict[str, Any] = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hello"}]}
+RESPONSES: dict[str, Any] = {"model": "gpt-4.1", "input": "Hello"}
+EMBEDDINGS: dict[str, Any] = {"model": "text-embedding-3-small", "input": "Hello"}
+
+
+class Api:
+    """The clients of one server, and the endpoints by name."""
+
+    arguments = {"chat": CHAT, "responses": RESPONSES, "embeddings": EMBEDDINGS}  # noqa: RUF012
+
+    def __init__(self, server: OpenAIServer) -> None:
+        self.server = server
+        self.options: dict[str, Any] = {"base_url": server.base_url, "api_key": "sk-none", "max_retries": 0}
+        self.client = openai.OpenAI(**self.options)
+
+    @contextlib.asynccontextmanager
+    async def async_client(self) -> AsyncIterator[openai.AsyncOpenAI]:
+        """A client for the running loop."""
+        async with openai.AsyncOpenAI(**self.options) as client:
+            yield client
+
+    @staticmethod
+    def method(client: Any, endpoint: str) -> Callable[..., Any]:
+        """The method of *client* that calls *endpoint*."""
+        resource = {"chat": "chat.completions", "responses": "responses", "embeddings": "embeddings"}[endpoint]
+        for name in resource.split("."):
+            client = getattr(client, name)
+        return client.create
+
+    def call(self, endpoint: str, **more: Any) -> Any:
+        """Make a call as the arguments of *endpoint* have it, with *more* of them."""
+        return self.method(self.client, endpoint)(**{**self.arguments[endpoint], **more})
+
+    async def call_async(self, client: openai.AsyncOpenAI, endpoint: str, **more: Any) -> Any:
+        """The same with an asynchronous client."""
+        return await self.method(client, endpoint)(**{**self.arguments[endpoint], **more})
+
+
+@pytest.fixture
+def api(instrumented: SpanRecorder) -> Iterator[Api]:
+    """A server and its clients, with instrumentation on."""
+    with serving() as api:
+        yield api
+
+
+@pytest.fixture
+def recorder() -> SpanRecorder:
+    """What everything goes to."""
+    return SpanRecorder()
+
+
+@pytest.fixture
+def instrumented(recorder: SpanRecorder) -> Iterator[SpanRecorder]:
+    """The recorder, with instrumentation on; every span must have ended with the test."""
+    with instrumenting(recorder):
+        yield recorder
+    assert recorder.open_spans == ()
+
+
+@pytest.fixture
+def unsampled() -> SpanRecorder:
+    """A recorder that samples nothing."""
+    return SpanRecorder(sampler=ALWAYS_OFF)
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Api]:
+    """A server and its clients."""
+    with OpenAIServer() as server:
+        api = Api(server)
+        with api.client:
+            yield api
+
+
+@contextlib.contextmanager
+def instrumenting(recorder: SpanRecorder) -> Iterator[None]:
+    """Instrument while the block runs."""
+    OpenAIInstrumentor().instrument(
+        tracer_provider=recorder.tracer_provider,
+        meter_provider=recorder.meter_provider,
+        logger_provider=recorder.logger_provider,
+    )
+    try:
+        yield
+    finally:
+        OpenAIInstrumentor().uninstrument()
