@@ -110,9 +110,8 @@ class Recording:
                 for point in metric.data.data_points:
                     tokens = point.sum if metric.name.endswith("token.usage") else None
                     exemplars = len(point.exemplars) > 0
-                    yield [metric.name, metric.unit, list(point.explicit_bounds), point.count, tokens, exemplars] + [
-                        typed(point.attributes)
-                    ]
+                    bounds, attributes = list(point.explicit_bounds), typed(point.attributes)
+                    yield [metric.name, metric.unit, bounds, point.count, tokens, exemplars, attributes]
 
 
 def typed(attributes: Any) -> dict[str, Any]:
@@ -155,7 +154,7 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield piece
 
 
-class Consumer(Exception):
+class ConsumerError(Exception):
     """What a consumer raises in the middle of a stream."""
 
 
@@ -190,7 +189,7 @@ def failed(stream: Any) -> None:
     with stream:
         for number, _ in enumerate(stream):
             if number == GIVEN_UP_AFTER:
-                raise Consumer("the consumer's own")
+                raise ConsumerError("the consumer's own")
 
 
 async def drained_async(stream: Any) -> None:
@@ -213,7 +212,7 @@ async def failed_async(stream: Any) -> None:
         async for _ in stream:
             number += 1
             if number == GIVEN_UP_AFTER:
-                raise Consumer("the consumer's own")
+                raise ConsumerError("the consumer's own")
 
 
 def cases(request: dict[str, Any], response: dict[str, Any], path: str) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -222,7 +221,7 @@ def cases(request: dict[str, Any], response: dict[str, Any], path: str) -> Itera
 
     def sync(ending: Callable[[Any], None] | None, *, raw: bool = False) -> None:
         client = openai.OpenAI(api_key="k", max_retries=0, http_client=httpx.Client(transport=Replay(response)))
-        with contextlib.suppress(openai.APIError, Consumer):
+        with contextlib.suppress(openai.APIError, ConsumerError):
             answer = method_of(client, path, raw=raw)(**request)
             if raw:
                 answer = answer.parse()
@@ -236,7 +235,7 @@ def cases(request: dict[str, Any], response: dict[str, Any], path: str) -> Itera
             client = openai.AsyncOpenAI(
                 api_key="k", max_retries=0, http_client=httpx.AsyncClient(transport=Replay(response))
             )
-            with contextlib.suppress(openai.APIError, Consumer):
+            with contextlib.suppress(openai.APIError, ConsumerError):
                 answer = await method_of(client, path, raw=raw)(**request)
                 if raw:
                     answer = answer.parse()

@@ -63,7 +63,10 @@ def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any
         report_fault("openai.follow", exc)
         streamed.end()
         return stream
-    hook_close(facts_of(stream).get("response"), streamed, inner, asynchronous=asynchronous)
+    try:
+        hook_close(facts_of(stream).get("response"), streamed, inner, asynchronous=asynchronous)
+    except Exception as exc:  # closed early, it then ends when it is dropped
+        report_fault("openai.hook", exc)
     return like
 
 

@@ -1,0 +1,211 @@
+"""The fields of the context on the spans, metrics and events of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otelier
+from otelier.openai import OpenAIInstrumentor
+from tests.openai.conftest import serving
+
+FIELDS = {
+    "user_id": "bob",
+    "user_role": "admin",
+    "agent": "triage",
+    "session_id": "s-1",
+    "workflow_id": "w-1",
+}
+STAMPED = {
+    "user.id": "bob",
+    "user.roles": ("admin",),
+    "gen_ai.agent.name": "triage",
+    "otelier.agent.source": "agent",
+    "session.id": "s-1",
+    "gen_ai.conversation.id": "s-1",
+    "otelier.workflow.id": "w-1",
+}
+ENDPOINTS = ("chat", "responses", "embeddings")
+each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)
+
+
+def fields_of(attributes: Any) -> dict[str, Any]:
+    """What of *attributes* is a field, without the derived id."""
+    return {key: attributes[key] for key in STAMPED if key in attributes}
+
+
+def agents(recorder: Any) -> set[Any]:
+    """The agents named on GenAI metrics."""
+    points = [point for point in recorder.metric_points if point.name.startswith("gen_ai.")]
+    return {point.attributes.get("gen_ai.agent.name") for point in points}
+
+
+@pytest.fixture
+def without_processor():
+    """Spans of a provider that has no processor of ours."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    OpenAIInstrumentor().instrument(tracer_provider=provider)
+    yield exporter
+    OpenAIInstrumentor().uninstrument()
+
+
+@each_endpoint
+@pytest.mark.parametrize("stream", [False, True])
+def test_fields_on_spans(api, recorder, endpoint, stream):
+    """A call's span carries the fields of the context it was made in, streamed or not."""
+    with otelier.context(**FIELDS):
+        answer = api.call(endpoint, **({"stream": stream} if endpoint != "embeddings" else {}))
+    list(answer if stream and endpoint != "embeddings" else ())
+    assert fields_of(recorder.spans[0].attributes) == STAMPED
+
+
+@each_endpoint
+@pytest.mark.parametrize("stream", [False, True])
+def test_fields_without_our_processor(without_processor, endpoint, stream):
+    """Where no processor of ours sees the span, the fields are there all the same."""
+    with serving() as api:
+        with otelier.context(**FIELDS):
+            answer = api.call(endpoint, **({"stream": stream} if endpoint != "embeddings" else {}))
+        list(answer if stream and endpoint != "embeddings" else ())
+    (span,) = without_processor.get_finished_spans()
+    assert fields_of(span.attributes) == STAMPED
+    assert span.attributes["otelier.agent.id"] == otelier.identity.agent_id_for("triage")
+
+
+def test_fields_set_late_without_our_processor(without_processor):
+    """A value set while the call runs is the newest, and stays."""
+    with serving() as api:
+        client = api.client.with_options(max_retries=0)
+        client._client.event_hooks["request"].append(lambda _: otelier.set_context(user_id="carol"))
+        with otelier.context(**FIELDS):
+            client.chat.completions.create(**api.arguments["chat"])
+    (span,) = without_processor.get_finished_spans()
+    assert fields_of(span.attributes) == {**STAMPED, "user.id": "carol"}
+
+
+def test_fields_set_during_the_call_end_with_it(api, recorder):
+    """The call is a span's scope: what its hooks set does not reach the caller."""
+    client = api.client.with_options(max_retries=0)
+    client._client.event_hooks["request"].append(lambda _: otelier.set_context(user_id="carol"))
+    with otelier.context(user_id="bob"):
+        client.chat.completions.create(**api.arguments["chat"])
+        assert otelier.get_context().user_id == "bob"
+    assert recorder.spans[0].attributes["user.id"] == "carol"
+
+
+def test_conversation_of_the_call_stands_before_the_session(api, recorder):
+    """A conversation that the call names is the provider's own, and stands."""
+    with otelier.context(session_id="s-1"):
+        api.call("responses", conversation="conv_1")
+        api.call("responses")
+    assert [span.attributes["gen_ai.conversation.id"] for span in recorder.spans] == ["conv_1", "s-1"]
+    assert [span.attributes["session.id"] for span in recorder.spans] == ["s-1", "s-1"]
+
+
+@each_endpoint
+def test_agent_on_metrics(api, recorder, endpoint):
+    """Metrics carry the agent's name, and no other field."""
+    with otelier.context(**FIELDS):
+        api.call(endpoint)
+    points = [point for point in recorder.metric_points if point.name.startswith("gen_ai.")]
+    assert len(points) > 1
+    assert {point.attributes["gen_ai.agent.name"] for point in points} == {"triage"}
+    told = {key for point in points for key in point.attributes}
+    assert not {key for key in told if key.startswith(("user.", "session.", "otelier.", "gen_ai.conversation"))}
+
+
+def test_agent_on_the_metrics_of_streams(api, recorder):
+    """So do the chunk times of a stream, whatever the context is when it ends."""
+    with otelier.context(agent="triage"):
+        stream = api.call("chat", stream=True)
+    with otelier.context(agent="billing"):
+        list(stream)
+    assert agents(recorder) == {"triage"}
+
+
+def test_agent_on_unsampled_metrics(unsampled):
+    """Metrics of calls that are not sampled name the agent too."""
+    OpenAIInstrumentor().instrument(tracer_provider=unsampled.tracer_provider, meter_provider=unsampled.meter_provider)
+    try:
+        with serving() as api, otelier.context(agent="triage"):
+            api.call("chat")
+    finally:
+        OpenAIInstrumentor().uninstrument()
+    assert agents(unsampled) == {"triage"}
+
+
+def test_agent_names_on_metrics_are_bounded(api, recorder, caplog):
+    """After 200 names metrics carry no further one, with one warning; spans do."""
+    api.server.reply("Hi", times=None)
+    for number in range(203):
+        with otelier.context(agent=f"agent-{number}"):
+            api.call("embeddings")
+    with otelier.context(agent="agent-7"):
+        api.call("embeddings")
+    named = agents(recorder)
+    assert len(named - {None}) == 200
+    assert None in named
+    assert {span.attributes["gen_ai.agent.name"] for span in recorder.spans} >= {"agent-201", "agent-202"}
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "200" in warnings[0]
+
+
+def test_own_agent_of_the_process(otelier_spans):
+    """Once otelier is switched on, calls without an agent are those of the process's own."""
+    otelier.init(app="orchestrator")
+    with serving() as api:
+        api.call("chat")
+        with otelier.context(agent="triage"):
+            api.call("chat")
+    found = [span.attributes["gen_ai.agent.name"] for span in otelier_spans.spans]
+    assert found == ["orchestrator", "triage"]
+    assert agents(otelier_spans) == {"orchestrator", "triage"}
+
+
+def test_fields_on_events(monkeypatch, recorder):
+    """The event of a call carries what its span does."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "event_only")
+    OpenAIInstrumentor().instrument(
+        tracer_provider=recorder.tracer_provider,
+        meter_provider=recorder.meter_provider,
+        logger_provider=recorder.logger_provider,
+    )
+    try:
+        with serving() as api, otelier.context(**FIELDS):
+            api.call("chat")
+    finally:
+        OpenAIInstrumentor().uninstrument()
+    assert fields_of(recorder.logs[0].attributes) == STAMPED
+
+
+def test_tasks_never_mix(api, recorder):
+    """200 tasks with users of their own, and some with none, below one span: each call has its own user."""
+    api.server.reply("Hi", times=None)
+    tracer = recorder.tracer_provider.get_tracer("tests")
+
+    async def call(client: Any, user: str | None) -> None:
+        fields: Any = {"user_id": user} if user else {}
+        with otelier.context(**fields):
+            await asyncio.sleep(0)
+            await client.embeddings.create(model=user or "nobody", input="Hello")
+
+    async def main() -> None:
+        async with api.async_client() as client:
+            with tracer.start_as_current_span("batch"):
+                users = [f"user-{number}" if number % 5 else None for number in range(200)]
+                await asyncio.gather(*(call(client, user) for user in users))
+
+    asyncio.run(main())
+    calls = [span.attributes for span in recorder.spans if span.name.startswith("embeddings")]
+    assert len(calls) == 200
+    for attributes in calls:
+        expected = attributes["gen_ai.request.model"]
+        assert attributes.get("user.id", "nobody") == expected

@@ -1,0 +1,283 @@
+"""Whatever fails in otelier or in what it looks at, the user's call runs once, with its own result or exception."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from unittest.mock import MagicMock
+
+import openai
+import pytest
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import StatusCode
+
+from otelier.openai import _call, _operations, _stream, _streamed
+from otelier.signals import raise_faults
+from tests.openai.conftest import Api, instrumenting, serving
+
+SPAN = "chat gpt-4.1"
+ENDPOINTS = ("chat", "responses", "embeddings")
+each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)
+
+
+class FaultError(Exception):
+    """A fault of ours."""
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    """Stands for any function of ours that fails."""
+    raise FaultError
+
+
+BREAKS: dict[str, tuple[Any, str]] = {
+    "state": (_call, "state_of"),
+    "suppressed": (_call, "get_current"),
+    "template": (_operations.Templates, "of"),
+    "point": (_call, "CallPoint"),
+    "facts": (_call, "facts_of"),
+    "follow": (_stream, "StreamedCall"),
+    "hook": (_stream, "hook_close"),
+    "copy": (_stream.copy, "copy"),
+    "look": (_operations.ChatChunks, "_see"),
+    "tell": (_operations.ChatChunks, "tell"),
+    "steps": (_stream, "steps"),
+    "clock": (_streamed.time, "time_ns"),
+}
+
+
+@pytest.mark.parametrize("place", BREAKS)
+@pytest.mark.parametrize("ending", ["answer", "error", "stream", "dropped"])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_faults_of_ours(recorder, monkeypatch, caplog, place, ending, mode):
+    """A fault anywhere in ours costs a signal, never the call: it is made once and ends as it would."""
+    raise_faults(False)
+    stream = ending in ("stream", "dropped")
+
+    async def call_async(api: Api) -> Any:
+        async with api.async_client() as client:
+            answer = await api.call_async(client, "chat", stream=stream)
+            if ending == "stream":
+                return [chunk async for chunk in answer]
+            if ending == "dropped":
+                return [await anext(answer)]
+            return answer
+
+    def call(api: Api) -> Any:
+        if mode == "async":
+            return asyncio.run(call_async(api))
+        answer = api.call("chat", stream=stream)
+        return list(answer) if ending == "stream" else [next(answer)] if ending == "dropped" else answer
+
+    with instrumenting(recorder), serving() as api:
+        api.server.reply("Hi", times=None)
+        if ending == "error":
+            api.server.clear()
+            api.server.fail(400)
+        monkeypatch.setattr(*BREAKS[place], broken)
+        if ending == "error":
+            with pytest.raises(openai.BadRequestError):
+                call(api)
+        else:
+            assert call(api)
+        monkeypatch.undo()
+        assert len(api.server.requests) == 1
+    assert len([record for record in caplog.records if "otelier failed in" in record.getMessage()]) <= 2
+
+
+@each_endpoint
+def test_a_processor_that_raises(recorder, caplog, endpoint):
+    """A span processor of somebody else's that raises does not reach the caller."""
+
+    class Raises(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            raise FaultError
+
+        def on_end(self, span: Any) -> None:
+            raise FaultError
+
+    raise_faults(False)
+    recorder.tracer_provider.add_span_processor(Raises())
+    with instrumenting(recorder), serving() as api:
+        answer = api.call(endpoint)
+        assert answer.model
+        assert len(api.server.requests) == 1
+
+
+def test_an_exception_passes_unchanged(api, recorder):
+    """The very exception that the client raises reaches the caller, with its own cause."""
+    cause = ValueError("inner")
+    error = KeyError("outer")
+    error.__cause__ = cause
+
+    class Transport:
+        def __call__(self, _: Any) -> None:
+            raise error
+
+    client = api.client.with_options(max_retries=0)
+    client._client.event_hooks["request"].append(Transport())
+    with pytest.raises((KeyError, openai.APIConnectionError)) as caught:
+        client.chat.completions.create(**api.arguments["chat"])
+    # The client may wrap what its transport raises; in there it is the same one.
+    assert error in (caught.value, caught.value.__cause__)
+    assert error.__cause__ is cause
+    assert error.__context__ is None
+    assert recorder.find(SPAN).status.status_code is StatusCode.ERROR
+
+
+def test_an_exception_whose_text_fails(recorder, monkeypatch):
+    """An exception that cannot say what it is still ends the span."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise FaultError
+
+    from openai.resources.chat.completions import Completions
+
+    def create(*_: Any, **__: Any) -> Any:
+        raise Mute
+
+    monkeypatch.setattr(Completions, "create", create)
+    with instrumenting(recorder), pytest.raises(Mute):
+        openai.OpenAI(api_key="none").chat.completions.create(**Api.arguments["chat"])
+    span = recorder.find(SPAN)
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.attributes["error.type"].endswith("Mute")
+
+
+@pytest.mark.parametrize("missing", ["model", "messages"])
+def test_arguments_that_are_missing(api, recorder, missing):
+    """A call without what it must have raises what it raises without us."""
+    arguments = {key: value for key, value in api.arguments["chat"].items() if key != missing}
+    with pytest.raises(TypeError, match=missing):
+        api.client.chat.completions.create(**arguments)
+    (span,) = recorder.spans
+    assert span.name == ("chat" if missing == "model" else SPAN)
+    assert span.attributes["error.type"] == "TypeError"
+
+
+STRANGE: dict[str, Any] = {
+    "empty": {},
+    "nulls": {"id": None, "model": None, "choices": None, "usage": None, "output": None, "data": None},
+    "lists": {"id": [], "model": [], "choices": [], "usage": [], "output": [], "data": []},
+    "numbers": {"id": 1, "model": 2, "choices": [3], "usage": 4, "output": [5], "data": [6], "status": 7},
+    "nested": {
+        "choices": [{}, {"message": None}, {"message": {"content": 1}, "finish_reason": 7}],
+        "usage": {"prompt_tokens": "9", "input_tokens": None, "prompt_tokens_details": 3, "input_tokens_details": []},
+        "output": [{}, {"type": "message"}, {"type": "function_call"}, {"type": "reasoning", "content": 3}],
+        "data": [{}],
+        "error": {},
+        "incomplete_details": 9,
+    },
+    "text": "no JSON",
+    "page": "<html>Sign in</html>",
+    "list": [1],
+}
+
+
+@pytest.mark.parametrize("shape", STRANGE)
+@pytest.mark.parametrize("content", ["no_content", "span_and_event"])
+@each_endpoint
+def test_answers_of_strange_shape(recorder, monkeypatch, endpoint, shape, content):
+    """Whatever a server answers, the caller sees what it would see without us, and the span ends."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", content)
+
+    def outcome(api: Api) -> Any:
+        try:
+            return str(api.call(endpoint))
+        except Exception as exc:
+            return type(exc), str(exc)
+
+    with serving() as api:
+        api.server.reply(body=STRANGE[shape], times=None)
+        without = outcome(api)
+        with instrumenting(recorder):
+            assert outcome(api) == without
+    assert len(recorder.spans) == 1
+    assert recorder.open_spans == ()
+
+
+@pytest.mark.parametrize("content", ["no_content", "span_and_event"])
+@pytest.mark.parametrize("endpoint", ["chat", "responses"])
+def test_events_of_strange_shape(recorder, monkeypatch, endpoint, content):
+    """The same holds for what comes in a stream."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", content)
+    events: list[Any] = [
+        {},
+        {"choices": None, "usage": 3},
+        {"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}], "model": 3},
+        {"choices": [{"index": 1, "delta": {"tool_calls": [{"index": 0}]}}]},
+        {"type": "response.created", "response": None},
+        {"type": "response.output_item.added", "item": 3},
+        {"type": "response.unheard_of"},
+        {"type": "response.completed", "response": {"output": [7]}},
+    ]
+
+    def outcome(api: Api) -> Any:
+        try:
+            return [str(event) for event in api.call(endpoint, stream=True)]
+        except Exception as exc:
+            return type(exc), str(exc)
+
+    with serving() as api:
+        api.server.reply(events=events, times=None)
+        without = outcome(api)
+        with instrumenting(recorder):
+            assert outcome(api) == without
+    assert len(recorder.spans) == 1
+    assert recorder.open_spans == ()
+
+
+def test_zero_tokens_and_no_usage(api, recorder):
+    """No tokens used is recorded as zero; no word about usage is not."""
+    api.server.reply("Hi", usage={"input_tokens": 0, "output_tokens": 0})
+    api.call("chat")
+    api.server.reply(body={"id": "c", "model": "gpt-4.1", "choices": [], "usage": None})
+    api.call("chat")
+    first, second = recorder.spans
+    assert (first.attributes["gen_ai.usage.input_tokens"], first.attributes["gen_ai.usage.output_tokens"]) == (0, 0)
+    assert "gen_ai.usage.input_tokens" not in second.attributes
+    assert "gen_ai.response.finish_reasons" not in second.attributes
+    assert [point.count for point in recorder.metric_points if point.name.endswith("token.usage")] == [1, 1]
+
+
+def test_mocked_clients(recorder):
+    """A mock in the place of the client is no concern of ours, and one below the method is no trouble."""
+    from openai.resources.chat.completions import Completions
+
+    with instrumenting(recorder):
+        assert MagicMock(spec=openai.OpenAI).chat
+        completions = Completions(MagicMock())
+        completions._post = MagicMock(return_value=MagicMock())
+        answer = completions.create(**Api.arguments["chat"])
+        assert answer is completions._post.return_value
+        completions.create(**Api.arguments["chat"], stream=True)
+    assert len(recorder.spans) == 2
+    assert recorder.open_spans == ()
+
+
+def test_arguments_of_any_kind(api, recorder):
+    """Arguments that say nothing to us are handed on as they are."""
+    api.server.reply("Hi", times=None)
+    strange: list[dict[str, Any]] = [
+        {"temperature": None, "stop": None, "n": None},
+        {"stop": ["a", None]},
+        {"response_format": {"type": None}},
+        {"extra_body": {"max_completion_tokens": "many", "service_tier": 3}},
+        {"extra_headers": {"x-a": "b"}, "extra_query": {"q": "1"}},
+        {"metadata": {"a": "b"}},
+    ]
+    for more in strange:
+        api.call("chat", **more)
+    api.call("responses", text={"format": None}, conversation={"id": None}, input=[])
+    assert len(recorder.spans) == len(strange) + 1
+    asked = {key for span in recorder.spans for key in span.attributes if ".request." in key}
+    assert asked == {"gen_ai.request.model"}
+
+
+def test_a_megabyte_of_prompt(recorder, monkeypatch):
+    """A huge prompt is no trouble, with content captured or not."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    with instrumenting(recorder), serving() as api:
+        api.server.reply("Hi")
+        api.call("chat", messages=[{"role": "user", "content": "word " * 200_000}])
+    assert len(recorder.find(SPAN).attributes["gen_ai.input.messages"]) > 900_000
