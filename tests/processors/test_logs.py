@@ -9,7 +9,6 @@ import pytest
 from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
@@ -19,6 +18,11 @@ from opentelemetry.trace import SpanKind
 import otelier
 from otelier.identity import agent_id_for
 from otelier.signals import raise_faults
+
+try:
+    from opentelemetry.instrumentation.logging.handler import LoggingHandler
+except ImportError:  # until 1.40 it was the SDK's
+    from opentelemetry.sdk._logs import LoggingHandler
 
 SIX = {
     "user_id": "u-1",

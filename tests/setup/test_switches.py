@@ -11,7 +11,7 @@ from opentelemetry import baggage
 from opentelemetry._logs import LogRecord
 
 import otelier
-from tests.programs import run
+from tests.programs import exporting_to, run
 
 SUBMIT = ThreadPoolExecutor.submit
 CREATE = openai.resources.chat.Completions.create
@@ -110,7 +110,6 @@ def test_foreign_names_switch_nothing_of_ours_off(spans, monkeypatch):
 def test_the_sdk_disabled_leaves_the_context_alone(monkeypatch):
     """`OTEL_SDK_DISABLED` in a program that calls `init`: the fields work, and nothing fails."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     otelier.init(app="orchestrator")
     with otelier.context(user_id="u-1"):
         assert otelier.get_context().user_id == "u-1"
@@ -134,6 +133,14 @@ with trace.get_tracer("app").start_as_current_span("work") as span:
 print(json.dumps({"calls": calls, "span": attributes.get("user.id"), "inside": inside}))
 """
 NO_EXPORT = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+
+def test_the_sdk_disabled_sends_nothing(receiver):
+    """`OTEL_SDK_DISABLED` with an exporter configured: `init` works, the fields work, and nothing is sent."""
+    program = "import otelier\notelier.init()\n" + PROGRAM
+    ran = run(program, OTEL_SDK_DISABLED="true", **exporting_to(receiver.url))
+    assert (ran.answer["calls"], ran.answer["span"], ran.answer["inside"]) == (["once"], None, "u-1")
+    assert receiver.counts["requests"] == 0
 
 
 @pytest.mark.parametrize(
