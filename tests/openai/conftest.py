@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -49,6 +50,12 @@ class Api:
     async def call_async(self, client: openai.AsyncOpenAI, endpoint: str, **more: Any) -> Any:
         """The same with an asynchronous client."""
         return await self.method(client, endpoint)(**{**self.arguments[endpoint], **more})
+
+
+def known(method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Those *arguments* that the client's release takes."""
+    taken = inspect.signature(method).parameters
+    return {name: value for name, value in arguments.items() if name in taken}
 
 
 @pytest.fixture

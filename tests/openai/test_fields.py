@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otelier
 from otelier.openai import OpenAIInstrumentor
-from tests.openai.conftest import serving
+from tests.openai.conftest import known, serving
 
 FIELDS = {
     "user_id": "bob",
@@ -102,6 +102,8 @@ def test_fields_set_during_the_call_end_with_it(api, recorder):
 
 def test_conversation_of_the_call_stands_before_the_session(api, recorder):
     """A conversation that the call names is the provider's own, and stands."""
+    if not known(api.client.responses.create, conversation=None):
+        pytest.skip("this release has no conversations")
     with otelier.context(session_id="s-1"):
         api.call("responses", conversation="conv_1")
         api.call("responses")

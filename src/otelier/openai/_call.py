@@ -15,7 +15,7 @@ from otelier.fields import MARK, SPAN, State, state_of
 from otelier.openai._operations import Operation
 from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
-from otelier.openai._reading import Arguments, Attributes, facts_of, is_mapping
+from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
 from otelier.openai._suppression import suppressed
 from otelier.openai._telemetry import Telemetry
 from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault
@@ -114,10 +114,10 @@ class Call:
             attributes = self.request()
             failure: Failure | None = None
             try:
-                facts = facts_of(answer)
+                facts = answer_of(answer)
                 if RAW_RESPONSE in facts:
                     answer = _unwrapped(answer, self.arguments)
-                    facts = facts_of(answer)
+                    facts = answer_of(answer)
                 failure = self.operation.read_answer(facts, attributes, point)
             except Exception as exc:
                 report_fault("openai.answer", exc)

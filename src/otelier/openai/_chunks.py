@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from otelier import names
 from otelier.openai._chat_content import StreamedChoice
 from otelier.openai._point import CallPoint
-from otelier.openai._reading import Attributes, Facts, facts_of
+from otelier.openai._reading import Attributes, answer_of, facts_of, field_of
 from otelier.openai._response import chat_usage, responses_answer
 from otelier.openai._responses_content import response_messages
 from otelier.signals import Failure
@@ -148,19 +148,24 @@ class ResponsesChunks:
         except AttributeError:  # a type of the caller's own
             return False
         kind = facts.get("type")
-        return kind in _WATCHED and self._watch(kind, facts)
+        if kind is None:  # before 1.100 the event that says what failed comes as the data of another
+            event = field_of(event, "data")
+            kind = field_of(event, "type")
+        return type(kind) is str and kind in _WATCHED and self._watch(event, kind)
 
-    def _watch(self, kind: str, facts: Facts) -> bool:
-        response = facts.get("response")
+    def _watch(self, event: Any, kind: str) -> bool:
+        # `field_of`: old clients parse an event they know in part as one of another kind, with the rest as extras.
+        response = field_of(event, "response")
         if response is not None and not self.model:
-            self.model = facts_of(response).get("model")
+            self.model = field_of(response, "model")
         if kind == "error":
-            self._failure = Failure(type=str(facts.get("code") or "error"), message=facts.get("message") or None)
+            message = field_of(event, "message") or None
+            self._failure = Failure(type=str(field_of(event, "code") or "error"), message=message)
         elif kind in _LAST:
             self._final = response
             if kind == "response.failed":
                 self._failure = Failure(type=kind)
-        elif facts_of(facts.get("item")).get("type") == "compaction":
+        elif field_of(field_of(event, "item"), "type") == "compaction":
             self._compacted = True
         return kind in _LAST
 
@@ -171,7 +176,7 @@ class ResponsesChunks:
             attributes[names.CONVERSATION_COMPACTED] = True
         if self._final is None:
             return self._failure
-        failure = responses_answer(facts_of(self._final), attributes, point)
+        failure = responses_answer(answer_of(self._final), attributes, point)
         # Only the event says that it failed: a completed response may carry the error of an attempt.
         return self._failure and (failure or self._failure)
 

@@ -11,7 +11,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from otelier.openai._patch import apply_patches, remove_patches
 from otelier.openai._telemetry import make_telemetry, switch
 from otelier.settings import patches_allowed
-from otelier.signals import on_reset
+from otelier.signals import on_fork, on_reset
 
 _lock = threading.Lock()
 
@@ -62,6 +62,12 @@ class OpenAIInstrumentor(BaseInstrumentor):
     def _uninstrument(self, **kwargs: Any) -> None:
         switch.telemetry = None
         remove_patches()
+
+
+@on_fork
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
 
 
 @on_reset

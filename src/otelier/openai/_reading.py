@@ -29,6 +29,13 @@ def facts_of(thing: Any) -> Facts:
         return thing if is_mapping(thing) else _NO_FACTS
 
 
+def answer_of(answer: Any) -> Facts:
+    """Return the fields of a whole answer, with those that an old client keeps as extras: it does not know them."""
+    facts = facts_of(answer)
+    extras: Any = getattr(answer, "__pydantic_extra__", None)
+    return {**extras, **facts} if extras else facts
+
+
 def field_of(thing: Any, name: str) -> Any:
     """Return a field of a mapping or model, `None` when it has no such field."""
     return thing.get(name) if is_mapping(thing) else getattr(thing, name, None)
