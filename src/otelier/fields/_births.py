@@ -19,6 +19,7 @@ from otelier import names
 from otelier.fields._blocks import inside_block
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
 from otelier.fields._state import FIELD_NAMES, IDENTITY_ATTRIBUTES, UNCHANGED, UNSET, Attributes, Changes, State
+from otelier.signals import on_fork
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,7 +39,7 @@ _PASSED_ON = {
 }
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
 _AGENT_FIELDS = (FIELD_NAMES.index("agent"), FIELD_NAMES.index("agent_id"))
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
 class Record:
@@ -182,3 +183,9 @@ def _current_task() -> weakref.ref[asyncio.Task[Any]] | None:
     except RuntimeError:
         return None
     return None if task is None else weakref.ref(task)
+
+
+@on_fork
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()

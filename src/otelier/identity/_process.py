@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from otelier.settings import APP, ENV, SERVICE_NAME
-from otelier.signals import on_reset, warn_once
+from otelier.signals import on_fork, on_reset, warn_once
 
 _UNKNOWN = "unknown_service"
 
@@ -28,8 +28,11 @@ class _Names:
     """What has been said about the process so far; written under the lock, read without."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.renew_lock()
         self.clear()
+
+    def renew_lock(self) -> None:
+        self.lock = threading.RLock()
 
     def clear(self) -> None:
         self.app: str | None = None
@@ -94,3 +97,4 @@ def _service_name() -> str:
 
 
 on_reset(_names.clear)
+on_fork(_names.renew_lock)

@@ -15,7 +15,7 @@ from otelier.identity import name_process
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
-from otelier.signals import on_reset, report_fault
+from otelier.signals import on_fork, on_reset, report_fault
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -114,6 +114,12 @@ def _attempt(place: str, step: Callable[[], Any]) -> None:
         step()
     except Exception as exc:
         report_fault(place, exc)
+
+
+@on_fork
+def _renew_lock() -> None:
+    global lock
+    lock = threading.RLock()
 
 
 on_reset(switch_off)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otelier.signals._guard import on_reset, raise_faults, report_fault, run_resets, warn_once
+from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
     from otelier.signals._content import ContentGate, ContentMode, content_gate
@@ -44,6 +44,7 @@ __all__ = [
     "error_type",
     "fail_span",
     "first_chunk_histogram",
+    "on_fork",
     "on_reset",
     "point_queue",
     "raise_faults",

@@ -7,6 +7,7 @@ more and is needed only when there is something to count.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -109,6 +110,25 @@ def on_reset(callback: Callable[[], T]) -> Callable[[], T]:
         set()
     """
     _resets.append(callback)
+    return callback
+
+
+def on_fork(callback: Callable[[], T]) -> Callable[[], T]:
+    """Register *callback* to run in each child after a fork, and return it, so that it can be a decorator.
+
+    A lock of ours that another thread holds at the fork is held for ever in the child, which has no such thread: the
+    callback puts a new one in its place.
+
+    Example:
+        >>> import threading
+        >>> lock = threading.Lock()
+        >>> @on_fork
+        ... def renew_lock() -> None:
+        ...     global lock
+        ...     lock = threading.Lock()
+    """
+    if hasattr(os, "register_at_fork"):  # some systems cannot fork
+        os.register_at_fork(after_in_child=callback)
     return callback
 
 
