@@ -6,7 +6,9 @@ import asyncio
 import contextvars
 import functools
 
+import flask
 import pytest
+from fastapi import FastAPI
 from opentelemetry.trace import SpanKind
 
 import otelier
@@ -178,6 +180,31 @@ def test_asgi_requests_in_one_task_never_see_each_other():
 
     assert asyncio.run(main()) == "-"
     assert [body.decode() for body in sent if body is not None] == SEEN
+
+
+def test_as_frameworks_add_middleware():
+    """`add_middleware` of Starlette and FastAPI, and the assignment that Flask wants, take it as it is."""
+    fast = FastAPI()
+    fast.add_middleware(otelier.ContextMiddleware)
+    flat = flask.Flask("tests", root_path=".")
+    flat.wsgi_app = otelier.ContextMiddleware(flat.wsgi_app)
+
+    @fast.get("/")
+    @fast.get("/{name}")
+    def in_thread(name: str = ""):
+        identify(name)
+        return user()
+
+    @flat.get("/", defaults={"name": ""})
+    @flat.get("/<name>")
+    def on_thread(name):
+        identify(name)
+        return user()
+
+    with asgi_server(fast) as port, Client(port) as client:
+        assert [client.get(path) for path in PATHS] == SEEN
+    with wsgi_server(flat) as port, Client(port) as client:
+        assert [client.get(path) for path in PATHS] == SEEN
 
 
 def test_asgi_exceptions_pass():

@@ -161,6 +161,27 @@ def test_an_exporter_configured_sets_the_sdk_up(receiver):
     assert ran.lines("Traceback") == []
 
 
+def test_init_in_many_threads_at_once_sets_one_sdk_up(receiver):
+    """With an exporter configured and `init` called by 8 threads at once, one SDK is set up, nothing comes twice."""
+    program = """
+import threading
+barrier = threading.Barrier(8)
+def start():
+    barrier.wait()
+    otelier.init(app="orchestrator")
+threads = [threading.Thread(target=start) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+work()
+print(json.dumps(otelier.flush()))
+"""
+    ran = run(HEAD + program, **exporting_to(receiver.url))
+    assert ran.answer is True
+    assert [span.attributes["user.id"] for span in receiver.spans] == ["late", "born"]
+    assert "Overriding" not in ran.err
+    assert len(ran.lines("otelier is active")) == 1
+
+
 def test_an_endpoint_that_nobody_answers(receiver):
     """With a dead endpoint the program runs on, ends by itself and gives its own result."""
     program = EXPORTING.replace("print(json.dumps(otelier.flush()))", 'print(json.dumps("mine"))')
