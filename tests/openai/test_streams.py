@@ -550,6 +550,52 @@ def test_stream_helper_closed_early(streams, recorder):
     assert outcome(recorder.find(SPAN)) == QUIET
 
 
+@each_endpoint
+@each_mode
+def test_stream_helper_failed(streams, recorder, endpoint, mode):
+    """An exception in the block of a helper ends the span as failed by it."""
+
+    def helper(client: Any) -> Any:
+        if endpoint == "responses":
+            return client.responses.stream
+        return getattr(client.chat.completions, "stream", None) or client.beta.chat.completions.stream
+
+    async def main() -> None:
+        async with streams.async_client() as client, helper(client)(**streams.arguments[endpoint]) as stream:
+            await anext(stream)
+            raise ConsumerError("not ours")
+
+    with contextlib.suppress(ConsumerError):
+        if mode == "async":
+            asyncio.run(main())
+        with helper(streams.client)(**streams.arguments[endpoint]) as stream:
+            next(stream)
+            raise ConsumerError("not ours")
+    assert outcome(recorder.find(SPAN)) == FAILED
+
+
+@each_endpoint
+@each_mode
+def test_raw_streams_that_break(api, recorder, endpoint, mode):
+    """A stream that breaks in a raw response ends its span with what the consumer sees."""
+    api.server.break_stream("invalid_json", after=2, text=TEXT, times=None)
+
+    def raw(client: Any) -> Any:
+        resource = client.chat.completions if endpoint == "chat" else client.responses
+        return resource.with_raw_response.create(**api.arguments[endpoint], stream=True)
+
+    async def main() -> None:
+        async with api.async_client() as client:
+            async for _ in (await raw(client)).parse():
+                pass
+
+    with pytest.raises(ValueError, match="Expecting"):
+        asyncio.run(main()) if mode == "async" else list(raw(api.client).parse())
+    span = recorder.find(SPAN)
+    assert span.attributes["error.type"] == "json.decoder.JSONDecodeError"
+    assert span.attributes["gen_ai.response.model"] == "gpt-4.1"
+
+
 def test_stream_of_another_type(recorder):
     """A stream that cannot be followed from within is followed from outside, and passes for itself."""
     from openai.resources.chat.completions import AsyncCompletions, Completions

@@ -11,10 +11,10 @@ from otelier.openai._reading import facts_of
 from otelier.openai._streamed import StreamedCall
 
 
-def hook_close(response: Any, streamed: StreamedCall, inner: Any = None, *, asynchronous: bool) -> None:
+def hook_close(response: Any, streamed: StreamedCall, *, asynchronous: bool) -> None:
     """Let *streamed* end when the HTTP *response* is closed, which every way of closing a stream comes down to.
 
-    The client closes it itself when *inner*, its iterator, has ended: that is told there, and with its exception.
+    The client closes it itself when its own iterator ends: that is told there, and with its exception.
     """
     name = "aclose" if asynchronous else "close"
     # Weak: the response outlives a stream that is dropped, and must not keep its call open.
@@ -22,7 +22,7 @@ def hook_close(response: Any, streamed: StreamedCall, inner: Any = None, *, asyn
 
     def tell(error: BaseException | None = None) -> None:
         here = reference()
-        if here is not None and not _is_running(inner):
+        if here is not None and not _is_running(here.inner):
             here.end(error)
 
     try:

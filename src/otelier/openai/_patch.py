@@ -36,13 +36,19 @@ def _calls(module: str, owner: str, operation: Operation, *methods: str) -> Iter
         yield _PatchPoint(module, f"Async{owner}", method, reporting_async(operation))
 
 
+def _blocks(module: str, owner: str) -> Iterator[_PatchPoint]:
+    yield _PatchPoint(module, owner, "__exit__", leaving)
+    yield _PatchPoint(module, f"Async{owner}", "__aexit__", leaving)
+
+
 PATCH_POINTS: Final = (
     *_calls("openai.resources.chat.completions", "Completions", CHAT, "create", "parse"),
     *_calls("openai.resources.beta.chat.completions", "Completions", CHAT, "parse"),  # until 1.92
     *_calls("openai.resources.responses", "Responses", RESPONSES, "create", "parse"),
     *_calls("openai.resources.embeddings", "Embeddings", EMBEDDINGS, "create"),
-    _PatchPoint("openai._streaming", "Stream", "__exit__", leaving),
-    _PatchPoint("openai._streaming", "AsyncStream", "__aexit__", leaving),
+    *_blocks("openai._streaming", "Stream"),
+    *_blocks("openai.lib.streaming.chat._completions", "ChatCompletionStreamManager"),
+    *_blocks("openai.lib.streaming.responses._responses", "ResponseStreamManager"),
 )
 
 

@@ -29,10 +29,14 @@ def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
         report_fault("openai.follow", exc)
         call.finish(stream)
         return stream
-    if RAW_RESPONSE not in facts_of(stream):
+    is_raw = RAW_RESPONSE in facts_of(stream)
+    try:
+        hook_close(facts_of(stream).get(RAW_RESPONSE if is_raw else "response"), streamed, asynchronous=asynchronous)
+    except Exception as exc:  # closed early, it then ends when it is dropped
+        report_fault("openai.hook", exc)
+    if not is_raw:
         return _followed(stream, streamed, asynchronous=asynchronous)
     try:
-        hook_close(stream.http_response, streamed, asynchronous=asynchronous)
         hook_parse(stream, lambda parsed: _followed(parsed, streamed, asynchronous=asynchronous))
     except Exception as exc:
         report_fault("openai.follow", exc)
@@ -41,12 +45,21 @@ def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
 
 
 def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run `__exit__` or `__aexit__` of a stream; an exception of its consumer's ends the call first."""
-    streamed = facts_of(stream).get(FOLLOWER)
+    """Run `__exit__` or `__aexit__` of a stream or its helper; an exception in the block ends the call first."""
+    streamed = _follower_of(stream)
     error = args[1] if len(args) > 1 else None
     if streamed is not None and error is not None:
         streamed.end(error)
     return wrapped(*args, **kwargs)
+
+
+def _follower_of(thing: Any) -> StreamedCall | None:
+    facts = facts_of(thing)
+    if FOLLOWER in facts:
+        return facts[FOLLOWER]
+    # What `.stream()` returns holds a helper under a private name, and that the stream.
+    helper = next((held for name, held in facts.items() if name.endswith("__stream")), None)
+    return facts_of(facts_of(helper).get("_raw_stream")).get(FOLLOWER)
 
 
 def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any:
@@ -59,14 +72,11 @@ def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any
         like = copy.copy(stream)
         like._iterator = AsyncSteps(inner, streamed) if asynchronous else steps(inner, streamed)
         setattr(like, FOLLOWER, streamed)
+        streamed.inner = inner
     except Exception as exc:
         report_fault("openai.follow", exc)
         streamed.end()
         return stream
-    try:
-        hook_close(facts_of(stream).get("response"), streamed, inner, asynchronous=asynchronous)
-    except Exception as exc:  # closed early, it then ends when it is dropped
-        report_fault("openai.hook", exc)
     return like
 
 

@@ -32,6 +32,7 @@ class StreamedCall:
         "_sent",
         "_times",
         "_undo",
+        "inner",
         "stamp",
     )
 
@@ -46,6 +47,8 @@ class StreamedCall:
         self._room = call.telemetry.queue.room_for_stream()
         self.stamp: Callable[[float], object] = self._times.append if self._room is not None else self._record_now
         """Takes the time at which a chunk came, after it was seen."""
+        self.inner: Any = None
+        """The client's own iterator, once it is followed."""
         self._ending = threading.Lock()  # taken by what ends the call, and never given back
 
     def looker(self) -> Callable[[Any], bool]:
