@@ -9,6 +9,7 @@ import pytest
 
 from otelier.testing import OpenAIServer
 from tests.programs import exporting_to, run
+from tests.receiving import receiver_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,9 +73,9 @@ NAMES = ["parent before", "first", "first.child", "second", "parent after"]
 
 @pytest.mark.parametrize("again", ["once", "again"])
 @pytest.mark.parametrize("instrumented", [False, True], ids=["init", "opentelemetry-instrument"])
-def test_every_process_sends_its_own_once(receiver, again, instrumented):
+def test_every_process_sends_its_own_once(tmp_path, again, instrumented):
     """Parent, children and grandchild: each span, log record and metric point arrives once, with its own user."""
-    with OpenAIServer() as model:
+    with OpenAIServer() as model, receiver_process(tmp_path) as receiver:
         variables = {
             **exporting_to(receiver.url),
             # Nothing is collected or sent before the fork but by `flush`: what waits there must not be sent twice.

@@ -17,6 +17,7 @@ import pytest
 
 from otelier.testing import OpenAIServer
 from tests.programs import INSTRUMENT, environment, exporting_to
+from tests.receiving import receiver_process
 from tests.serving import get_all
 
 pytestmark = [
@@ -137,14 +138,14 @@ SERVERS = {
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_worker_sends_everything_once(receiver, tmp_path, name):
+def test_every_worker_sends_everything_once(tmp_path, name):
     """From both workers every span, log record and call counted arrives, once, with its own request's user or none."""
     source, arguments, init, instrumented = SERVERS[name]
     (tmp_path / "served.py").write_text(HEAD.format(init=init) + source)
     port = free_port()
     where = ["--bind", f"127.0.0.1:{port}"] if "gunicorn" in arguments else ["--port", str(port), "--lifespan", "off"]
     command = [sys.executable, *arguments, *where, "served:app"]
-    with OpenAIServer() as model:
+    with OpenAIServer() as model, receiver_process(tmp_path) as receiver:
         variables = {
             **exporting_to(receiver.url),
             "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true",
