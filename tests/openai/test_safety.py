@@ -40,24 +40,30 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "copy": (_stream.copy, "copy"),
     "look": (_operations.ChatChunks, "_see"),
     "tell": (_operations.ChatChunks, "tell"),
+    "leave": (_stream, "_follower_of"),
     "steps": (_stream, "steps"),
-    "clock": (_streamed.time, "time_ns"),
+    "clock": (_streamed, "time"),
 }
 
 
 @pytest.mark.parametrize("place", BREAKS)
-@pytest.mark.parametrize("ending", ["answer", "error", "stream", "dropped"])
+@pytest.mark.parametrize("ending", ["answer", "error", "stream", "dropped", "block"])
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_faults_of_ours(recorder, monkeypatch, caplog, place, ending, mode):
     """A fault anywhere in ours costs a signal, never the call: it is made once and ends as it would."""
     raise_faults(False)
-    stream = ending in ("stream", "dropped")
+    stream = ending in ("stream", "dropped", "block")
+    raised = {"error": openai.BadRequestError, "block": KeyError}
 
     async def call_async(api: Api) -> Any:
         async with api.async_client() as client:
             answer = await api.call_async(client, "chat", stream=stream)
             if ending == "stream":
                 return [chunk async for chunk in answer]
+            if ending == "block":
+                async with answer:
+                    await anext(answer)
+                    raise KeyError
             if ending == "dropped":
                 return [await anext(answer)]
             return answer
@@ -66,6 +72,10 @@ def test_faults_of_ours(recorder, monkeypatch, caplog, place, ending, mode):
         if mode == "async":
             return asyncio.run(call_async(api))
         answer = api.call("chat", stream=stream)
+        if ending == "block":
+            with answer:
+                next(answer)
+                raise KeyError
         return list(answer) if ending == "stream" else [next(answer)] if ending == "dropped" else answer
 
     with instrumenting(recorder), serving() as api:
@@ -74,8 +84,8 @@ def test_faults_of_ours(recorder, monkeypatch, caplog, place, ending, mode):
             api.server.clear()
             api.server.fail(400)
         monkeypatch.setattr(*BREAKS[place], broken)
-        if ending == "error":
-            with pytest.raises(openai.BadRequestError):
+        if ending in raised:
+            with pytest.raises(raised[ending]):
                 call(api)
         else:
             assert call(api)

@@ -46,10 +46,13 @@ def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
 
 def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run `__exit__` or `__aexit__` of a stream or its helper; an exception in the block ends the call first."""
-    streamed = _follower_of(stream)
-    error = args[1] if len(args) > 1 else None
-    if streamed is not None and error is not None:
-        streamed.end(error)
+    try:
+        error = args[1] if len(args) > 1 else None
+        streamed = None if error is None else _follower_of(stream)
+        if streamed is not None:
+            streamed.end(error)
+    except Exception as exc:
+        report_fault("openai.leave", exc)
     return wrapped(*args, **kwargs)
 
 
