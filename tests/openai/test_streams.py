@@ -684,7 +684,7 @@ def test_unsampled_streams(unsampled, endpoint):
 def test_chunks_of_the_callers_own_type(streams, recorder):
     """Chunks that say nothing we know leave the span without what they would have said."""
     raw = streams.client.chat.completions.with_raw_response.create(**streams.arguments["chat"], stream=True)
-    assert all(isinstance(chunk, dict) for chunk in raw.parse(to=openai.Stream[dict]))
+    assert all(isinstance(chunk, dict) for chunk in raw.parse(to=openai.Stream[object]))
     span = recorder.find(SPAN)
     assert outcome(span) == QUIET
     assert span.attributes["gen_ai.response.time_to_first_chunk"] > 0
