@@ -16,7 +16,16 @@ from otelier.errors import ContextValueError
 from otelier.fields._call_context import CallContext
 from otelier.fields._executors import carry_into_executors
 from otelier.fields._slots import FieldText
-from otelier.identity import NOBODY, AgentIdentity, ProcessIdentity, process, resolve, resolve_process
+from otelier.identity import (
+    NOBODY,
+    AgentIdentity,
+    ProcessIdentity,
+    process,
+    register,
+    resolve,
+    resolve_fingerprint,
+    resolve_process,
+)
 from otelier.settings import patches_allowed, switched_off
 from otelier.signals import on_reset, warn_once
 
@@ -56,24 +65,41 @@ class State:
         "_twin",
         "attributes",
         "baggage",
+        "calls",
         "children",
+        "fingerprint",
         "identity",
         "named_with_id",
         "values",
     )
 
-    def __init__(self, values: tuple[str | None, ...], *, named_with_id: bool = False, sent: bool = True) -> None:
+    def __init__(
+        self,
+        values: tuple[str | None, ...],
+        *,
+        named_with_id: bool = False,
+        sent: bool = True,
+        fingerprint: str | None = None,
+    ) -> None:
         self.values = values
         """The six values in the order of `FIELD_NAMES`; `None` when unset."""
         self.named_with_id = named_with_id
         """Whether name and id of the agent were set together."""
         self.children: dict[Changes, State] = {}
         """States made from this one before, by what was changed."""
+        self.calls: dict[str, State] = {}
+        """States of calls made in this one, by the fingerprint of their prompt."""
+        self.fingerprint = fingerprint
+        """Fingerprint of the prompt of the call that runs in this state; `None` outside of calls."""
         self._gen_ai_process: ProcessIdentity | None = None
         self._gen_ai_attributes: Attributes | None = None
         self._twin: State | None = None
         self.identity = resolve(values[_AGENT], values[_AGENT_ID], named_with_id=named_with_id)
-        """The agent that the fields name; `None` when they name none."""
+        """The agent that the fields, else the call's prompt, name; `None` when they name none."""
+        if self.identity is None and fingerprint is not None:
+            self.identity = resolve_fingerprint(fingerprint)
+        if self.identity is not None and sent:
+            register(self.identity)
         self.attributes: Attributes = self._attributes() if sent else {}
         """What every span and log record carries; nothing where otelier is switched off."""
         self.baggage: dict[str, FieldText] = self._baggage() if sent else {}
@@ -111,11 +137,24 @@ class State:
             ready = dict(self.attributes)
             if session is not None and names.SESSION_ID in ready:
                 ready[names.CONVERSATION_ID] = session
+            if self.fingerprint is not None:
+                ready[names.AGENT_FINGERPRINT] = self.fingerprint
             last = resolve_process() if self.identity is None else None
             if last is not None:
                 _add_identity(ready, last)
+                register(last)
             self._gen_ai_attributes, self._gen_ai_process = ready, own
         return ready
+
+    def for_call(self, fingerprint: str) -> State:
+        """Return the state of a call made in this one whose prompt has *fingerprint*."""
+        known = self.calls.get(fingerprint)
+        if known is None:
+            known = State(self.values, named_with_id=self.named_with_id, fingerprint=fingerprint)
+            if len(self.calls) >= _MAX_CHILDREN:
+                self.calls.clear()
+            self.calls[fingerprint] = known
+        return known
 
     def twin(self) -> State:
         """Return another state of the same values, for those set again: states are told apart by what they are."""
@@ -150,6 +189,8 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
     if identity.id is not None and identity.source is not None:
         attributes[names.RESOLVED_AGENT_ID] = identity.id
         attributes[names.AGENT_SOURCE] = identity.source
+    if identity.fingerprint is not None:
+        attributes[names.AGENT_FINGERPRINT] = identity.fingerprint
 
 
 UNSET: Final = State((None,) * 6)

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier.fields import carry_into_executors, stop_carrying
-from otelier.identity import name_process
+from otelier.identity import name_process, report_to, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
@@ -47,6 +47,7 @@ def _switch_on() -> None:
     _active = True
     _attempt("setup.name", name_process)
     _attempt("setup.providers", _providers.attach_to_global)
+    _attempt("setup.agents", report_waiting)
     if patches_allowed():
         _attempt("setup.executors", carry_into_executors)
         _instrument_openai()
@@ -64,6 +65,7 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
     if not given:
         return
     _attempt("setup.providers", lambda: _providers.remember(*given.values()))
+    report_to(logger_provider=logger_provider, meter_provider=meter_provider)
     if tracer_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
     if logger_provider is not None:

@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otelier.errors import SettingError
-from otelier.identity import ProcessIdentity, name_process
+from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, use_fingerprint
 from otelier.settings import DISABLED
 from otelier.setup import _activation, _sdk
 from otelier.signals import report_fault, set_redactions
@@ -24,6 +24,7 @@ def init(
     app: str | None = None,
     env: str | None = None,
     *,
+    fingerprint: Fingerprint | None = prompt_fingerprint,
     redact: Iterable[str | Pattern[str] | Callable[[str], str]] = (),
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
@@ -41,6 +42,8 @@ def init(
         app: Name of the process's own agent: every call is attributed to it that no other agent makes. `None`
             takes `OTELIER_APP`, else the service's name.
         env: Deployment environment, such as `production`. `None` takes `OTELIER_ENV`.
+        fingerprint: Recipe that knows agents by their system prompt: text in (its first 8,000 characters), a
+            fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
         redact: What to redact besides secrets: patterns, or callables from text to text.
         tracer_provider: Provider for spans; `None` is the global one.
         meter_provider: Provider for metrics; `None` is the global one.
@@ -63,6 +66,7 @@ def init(
         _activation.activate()  # says that it is switched off
         return
     set_redactions(redact)
+    use_fingerprint(fingerprint)
     identity = name_process(app=app, env=env)
     given = {
         "tracer_provider": tracer_provider,
