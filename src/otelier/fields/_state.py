@@ -32,6 +32,8 @@ from otelier.signals import on_reset, warn_once
 Changes: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
 """What to change, in the order of `FIELD_NAMES`: `None` keeps a field, `""` clears it."""
 Attributes: TypeAlias = dict[str, AttributeValue]
+Caller: TypeAlias = "tuple[str | None, str | None]"
+"""Name and id of the agent, in another process, on whose behalf a request came."""
 
 FIELD_NAMES: Final = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
 BAGGAGE_KEYS: Final = (
@@ -44,6 +46,7 @@ BAGGAGE_KEYS: Final = (
 )
 IDENTITY_ATTRIBUTES: Final = frozenset((names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE))
 """Attributes that name one agent together: they are written, or left alone, as one."""
+NO_CALLER: Final[Caller] = (None, None)
 UNCHANGED: Final[Changes] = (None, None, None, None, None, None)
 MAX_CHARS: Final = 1024
 """Longest value of a field; what a baggage header can carry beside the application's own entries."""
@@ -65,6 +68,7 @@ class State:
         "_twin",
         "attributes",
         "baggage",
+        "caller",
         "calls",
         "children",
         "fingerprint",
@@ -80,11 +84,14 @@ class State:
         named_with_id: bool = False,
         sent: bool = True,
         fingerprint: str | None = None,
+        caller: Caller = NO_CALLER,
     ) -> None:
         self.values = values
         """The six values in the order of `FIELD_NAMES`; `None` when unset."""
         self.named_with_id = named_with_id
         """Whether name and id of the agent were set together."""
+        self.caller = caller
+        """The calling agent: said on spans, but no field, so it never names an agent of ours and is not sent on."""
         self.children: dict[Changes, State] = {}
         """States made from this one before, by what was changed."""
         self.calls: dict[str, State] = {}
@@ -120,6 +127,9 @@ class State:
             attributes[names.SESSION_ID] = session
         if workflow is not None:
             attributes[names.WORKFLOW_ID] = workflow
+        for name, value in zip((names.CALLER_AGENT_NAME, names.CALLER_AGENT_ID), self.caller):
+            if value is not None:
+                attributes[name] = value
         return attributes
 
     def _baggage(self) -> dict[str, FieldText]:
@@ -150,7 +160,7 @@ class State:
         """Return the state of a call made in this one whose prompt has *fingerprint*."""
         known = self.calls.get(fingerprint)
         if known is None:
-            known = State(self.values, named_with_id=self.named_with_id, fingerprint=fingerprint)
+            known = State(self.values, named_with_id=self.named_with_id, fingerprint=fingerprint, caller=self.caller)
             if len(self.calls) >= _MAX_CHILDREN:
                 self.calls.clear()
             self.calls[fingerprint] = known
@@ -159,8 +169,14 @@ class State:
     def twin(self) -> State:
         """Return another state of the same values, for those set again: states are told apart by what they are."""
         if self._twin is None:
-            self._twin = State(self.values, named_with_id=self.named_with_id, sent=not switched_off())
+            self._twin = State(
+                self.values, named_with_id=self.named_with_id, sent=not switched_off(), caller=self.caller
+            )
         return self._twin
+
+    def called_by(self, caller: Caller) -> State:
+        """Return the state of the same values in a request that *caller*, checked already, sent."""
+        return _known(self.values, named_with_id=self.named_with_id, caller=caller)
 
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""
@@ -195,7 +211,7 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
 
 UNSET: Final = State((None,) * 6)
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
-_states: dict[tuple[tuple[str | None, ...], bool], State] = {}
+_states: dict[tuple[tuple[str | None, ...], bool, Caller], State] = {}
 
 
 def check(changes: Changes) -> None:
@@ -233,17 +249,28 @@ def _build(base: State, changes: Changes) -> State:
     given = tuple(value if value is None else str.__str__(value) for value in changes)
     values = tuple(old if new is None else new or None for old, new in zip(base.values, given))
     named_with_id = _named_with_id(base, given, values)
-    state = base if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET else None
-    state = state or _states.get((values, named_with_id))
-    if state is None:
-        state = State(values, named_with_id=named_with_id, sent=not switched_off())
-    if len(_states) >= _MAX_STATES:
-        _states.clear()
-        UNSET.children.clear()
+    if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
+        state = base
+        if base.fingerprint is None:  # the state of one call stands for no other
+            _states.setdefault((values, named_with_id, base.caller), base)
+    else:
+        state = _known(values, named_with_id=named_with_id, caller=base.caller)
     if len(base.children) >= _MAX_CHILDREN:
         base.children.clear()
-    _states[values, named_with_id] = state
     base.children[given] = state  # pyright: ignore[reportArgumentType] -- six values, as checked
+    return state
+
+
+def _known(values: tuple[str | None, ...], *, named_with_id: bool, caller: Caller) -> State:
+    """Return the one state of these values."""
+    key = (values, named_with_id, caller)
+    state = _states.get(key)
+    if state is None:
+        state = State(values, named_with_id=named_with_id, sent=not switched_off(), caller=caller)
+        if len(_states) >= _MAX_STATES:
+            _states.clear()
+            UNSET.children.clear()
+        _states[key] = state
     return state
 
 

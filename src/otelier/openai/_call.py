@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, TraceFlags
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.fields import FIELDS, MARK, SPAN, State, state_of
+from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, state_of
 from otelier.identity import process
 from otelier.openai._operations import Operation
 from otelier.openai._parts import Message
@@ -90,7 +90,7 @@ class Call:
         self._unstamped = not stamped and bool(fields)
         if fields:
             point.agent = fields.get(names.AGENT_NAME)
-        self.inside = inside = Context({**current, SPAN: span})
+        self.inside = inside = Context({**current, SPAN: span, LLM_CALL: True})
         self.started = clock()
         # Nothing may fail from here on: what is attached must be taken back.
         attach(inside)

@@ -10,6 +10,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otelier import baggage
 from otelier.fields import carry_into_executors, stop_carrying
 from otelier.identity import name_process, report_to, report_waiting
 from otelier.openai import OpenAIInstrumentor
@@ -50,6 +51,8 @@ def _switch_on() -> None:
     _attempt("setup.agents", report_waiting)
     if patches_allowed():
         _attempt("setup.executors", carry_into_executors)
+        _attempt("setup.baggage", baggage.configure)
+        _attempt("setup.baggage", baggage.install)
         _instrument_openai()
     _log.info("otelier is active: %s", "; ".join(_summary()))
 
@@ -89,6 +92,7 @@ def switch_off() -> None:
         _active = False
         _attempt("setup.providers", _providers.stop_watching)
         _attempt("setup.executors", stop_carrying)
+        _attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
             _attempt("setup.openai", OpenAIInstrumentor().uninstrument)
 
