@@ -160,23 +160,26 @@ class State:
         """Return the state of a call made in this one whose prompt has *fingerprint*."""
         known = self.calls.get(fingerprint)
         if known is None:
-            known = State(self.values, named_with_id=self.named_with_id, fingerprint=fingerprint, caller=self.caller)
-            if len(self.calls) >= _MAX_CHILDREN:
-                self.calls.clear()
-            self.calls[fingerprint] = known
+            known = self.calls[fingerprint] = _known(
+                self.values, named_with_id=self.named_with_id, caller=self.caller, fingerprint=fingerprint
+            )
         return known
 
     def twin(self) -> State:
         """Return another state of the same values, for those set again: states are told apart by what they are."""
         if self._twin is None:
             self._twin = State(
-                self.values, named_with_id=self.named_with_id, sent=not switched_off(), caller=self.caller
+                self.values,
+                named_with_id=self.named_with_id,
+                sent=not switched_off(),
+                fingerprint=self.fingerprint,
+                caller=self.caller,
             )
         return self._twin
 
     def called_by(self, caller: Caller) -> State:
         """Return the state of the same values in a request that *caller*, checked already, sent."""
-        return _known(self.values, named_with_id=self.named_with_id, caller=caller)
+        return _known(self.values, named_with_id=self.named_with_id, caller=caller, fingerprint=self.fingerprint)
 
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""
@@ -211,7 +214,7 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
 
 UNSET: Final = State((None,) * 6)
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
-_states: dict[tuple[tuple[str | None, ...], bool, Caller], State] = {}
+_states: dict[tuple[tuple[str | None, ...], bool, Caller, str | None], State] = {}
 
 
 def check(changes: Changes) -> None:
@@ -251,25 +254,24 @@ def _build(base: State, changes: Changes) -> State:
     named_with_id = _named_with_id(base, given, values)
     if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
         state = base
-        if base.fingerprint is None:  # the state of one call stands for no other
-            _states.setdefault((values, named_with_id, base.caller), base)
+        _states.setdefault((values, named_with_id, base.caller, base.fingerprint), base)
     else:
-        state = _known(values, named_with_id=named_with_id, caller=base.caller)
+        state = _known(values, named_with_id=named_with_id, caller=base.caller, fingerprint=base.fingerprint)
     if len(base.children) >= _MAX_CHILDREN:
         base.children.clear()
     base.children[given] = state  # pyright: ignore[reportArgumentType] -- six values, as checked
     return state
 
 
-def _known(values: tuple[str | None, ...], *, named_with_id: bool, caller: Caller) -> State:
-    """Return the one state of these values."""
-    key = (values, named_with_id, caller)
+def _known(values: tuple[str | None, ...], *, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+    """Return the one state of these values, in a call whose prompt has *fingerprint*."""
+    key = (values, named_with_id, caller, fingerprint)
     state = _states.get(key)
     if state is None:
-        state = State(values, named_with_id=named_with_id, sent=not switched_off(), caller=caller)
+        sent = not switched_off()
+        state = State(values, named_with_id=named_with_id, sent=sent, fingerprint=fingerprint, caller=caller)
         if len(_states) >= _MAX_STATES:
-            _states.clear()
-            UNSET.children.clear()
+            _forget()
         _states[key] = state
     return state
 
@@ -294,3 +296,4 @@ def _named_with_id(base: State, given: tuple[str | None, ...], values: tuple[str
 def _forget() -> None:
     _states.clear()
     UNSET.children.clear()
+    UNSET.calls.clear()

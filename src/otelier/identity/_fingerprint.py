@@ -8,14 +8,18 @@ import unicodedata
 from typing import Final
 
 MAX_CHARS: Final = 8_000
-"""Characters that count: a longer prompt is told from others by its beginning, and costs no more than this."""
+"""Characters that are read: a longer prompt is told from others by its beginning, and costs no more than this."""
+_COUNTED_CHARS: Final = 6_000
+"""Characters that count, after masking. Fewer than are read: a longer date before the end moves what is read last."""
 _VERSION: Final = "fp1:"
 _MASK: Final = "#"
 
 _FAMILIES: Final = (
-    *("chatgpt", "claude", "codestral", "deepseek", "gemini", "gemma", "glm", "gpt", "grok", "haiku"),
-    *("kimi", "llama", "mistral", "mixtral", "opus", "qwen", "sonnet"),
+    *("chatgpt", "claude", "codestral", "deepseek", "gemini", "gemma", "glm", "gpt", "grok"),
+    *("kimi", "llama", "mistral", "mixtral", "qwen"),
 )
+# Words that belong to a model's name only behind it: a haiku is a poem, too.
+_VARIANTS = frozenset(("flash", "haiku", "instruct", "mini", "nano", "opus", "preview", "pro", "sonnet", "turbo"))
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october"),
     *("november", "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
@@ -23,23 +27,35 @@ _MONTHS: Final = (
 _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAYS_SHORT: Final = ("mon", "tue", "tues", "wed", "thu", "thur", "thurs", "fri", "sat", "sun")
 _ZONES: Final = ("am", "pm", "a.m", "p.m", "utc", "gmt", "cet", "cest", "est", "edt", "pst", "pdt")
+# Words that belong to a date or time only beside a number.
+_DATE_WORDS = frozenset((*_MONTHS, *_DAYS, *_DAYS_SHORT, *_ZONES))
 
+# Scripts written without spaces: a run would swallow the sentence around a number.
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 # A run is what may be a number, date, time, UUID, hash or model: it is masked whole. Linear, whatever the text.
-_RUN = re.compile(r"[\w.:/+-]+(?:,\d[\w.:/+-]*)*")
+_RUN = re.compile(rf"(?:[^\W{_SPACELESS}]|[.:/+-])+(?:[,'\u2019]\d[\w.:/+-]*)*")
 _DIGIT = re.compile(r"\d")
 _FAMILY = re.compile(rf"(?<![a-z])(?:{'|'.join(_FAMILIES)})(?![a-z])")
 _EDGES = ".,;:!?()[]{}<>\"'`*#_-/\\|\u2026\u201c\u201d\u2018\u2019"
-# Words that belong to a date or time only beside a number: they are marked, and masked if they stand beside one.
-_MARK: Final = "\x00"
-_MARKED = frozenset((*_MONTHS, *_DAYS, *_DAYS_SHORT, *_ZONES))
-_DATE = re.compile(rf"(?:{_MARK}[a-z.]+,? ){{0,3}}{_MASK}(?:[.,]? (?:{_MARK}[a-z]+(?:\.[a-z]+)*|{_MASK})){{0,8}}")
+# Putting marks in order takes the square of their number, 70 ms for 8,000; no script stacks more than a few.
+_STACK = re.compile(r"([^\w\s\x00-\x7f]{32})[^\w\s\x00-\x7f]+")
+
+# What a word alone cannot tell is marked, and masked if it stands beside what it belongs to.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_IN_DATE: Final = "\x00"
+_MODEL: Final = "\x01"
+_VARIANT: Final = "\x02"
+_MODEL_NAME = re.compile(rf"{_MODEL}(?: (?:{_MASK}|{_MODEL}|{_VARIANT}[a-z]+)){{0,8}}")
+_DATE = re.compile(
+    rf"(?:{_IN_DATE}[a-z.]+,? ){{0,3}}{_MASK}(?:[.,]? (?:{_IN_DATE}[a-z]+(?:\.[a-z]+\.?)?|{_MASK})){{0,8}}"
+)
 
 
 class _Words(dict[str, str]):
     """Each word as it counts. Most prompts of a process are made of the same words, so they are kept."""
 
     def __missing__(self, word: str) -> str:
-        counts = _masked(word)
+        counts = _masked(_folded(word))
         if len(word) <= _MAX_WORD_CHARS:
             if len(self) >= _MAX_WORDS:
                 self.clear()
@@ -56,8 +72,9 @@ def prompt_fingerprint(text: str) -> str:
     """Return the fingerprint of a system prompt: `fp1:` and the SHA-256 of what is left of it after masking.
 
     Masked are dates, times, numbers, UUIDs and all words with digits, e-mail addresses, URLs, and names of models.
-    Case, white space and compatibility forms (NFKC) do not count. Only the first 8,000 characters are read. The
-    text cannot be had back from it, but who knows a prompt can tell that it is this one.
+    Case, white space and compatibility forms (NFKC) do not count. Of what is left the first 6,000 characters count,
+    and no more than 8,000 are read. The text cannot be had back from it, but who knows a prompt can tell that it is
+    this one.
 
     Args:
         text: The system prompt.
@@ -68,13 +85,12 @@ def prompt_fingerprint(text: str) -> str:
         >>> monday == friday != prompt_fingerprint("You are a shipping agent. Today is November 20, 2026.")
         True
     """
-    text = text[:MAX_CHARS]
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)[:MAX_CHARS]
-    counts = " ".join(map(_words.__getitem__, text.casefold().split()))
-    if _MARK in counts:
-        counts = _DATE.sub(_MASK, counts).replace(_MARK, "")
-    return hashed(counts)
+    counts = " ".join(map(_words.__getitem__, text[:MAX_CHARS].split()))
+    if _MODEL in counts:
+        counts = _MODEL_NAME.sub(_MASK, counts)
+    if _IN_DATE in counts or "# #" in counts:
+        counts = _DATE.sub(_MASK, counts)
+    return hashed(_CONTROL.sub("", counts[:_COUNTED_CHARS]))
 
 
 def hashed(text: str) -> str:
@@ -82,10 +98,18 @@ def hashed(text: str) -> str:
     return _VERSION + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _folded(word: str) -> str:
+    if not word.isascii():
+        word = " ".join(unicodedata.normalize("NFKC", _STACK.sub(r"\1", word)).split())
+    return (word if word.isprintable() else _CONTROL.sub("", word)).casefold()
+
+
 def _masked(word: str) -> str:
     bare = word.strip(_EDGES)
-    if bare in _MARKED and word.startswith(bare):
-        return _MARK + word
+    if bare in _DATE_WORDS:
+        return word.replace(bare, _IN_DATE + bare, 1)
+    if bare in _VARIANTS:
+        return word.replace(bare, _VARIANT + bare, 1)
     if bare.isalpha() and bare not in _FAMILIES:
         return word
     if "://" in word or "www." in word:
@@ -98,6 +122,7 @@ def _masked(word: str) -> str:
 
 def _masked_run(match: re.Match[str]) -> str:
     run = match.group()
-    if _DIGIT.search(run) is None and _FAMILY.search(run) is None:
+    is_model = _FAMILY.search(run) is not None
+    if not is_model and _DIGIT.search(run) is None:
         return run
-    return _MASK + run[len(run.rstrip(".:/+-")) :]
+    return (_MODEL if is_model else _MASK) + run[len(run.rstrip(".:/+-")) :]

@@ -12,7 +12,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
 from otelier.fields import carry_into_executors, stop_carrying
-from otelier.identity import name_process, report_to, report_waiting
+from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
@@ -68,12 +68,12 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
     if not given:
         return
     _attempt("setup.providers", lambda: _providers.remember(*given.values()))
-    report_to(logger_provider=logger_provider, meter_provider=meter_provider)
     if tracer_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
     _instrument_openai(**given)
+    _attempt("setup.agents", report_waiting)
 
 
 def _instrument_openai(**given: Any) -> None:

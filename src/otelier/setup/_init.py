@@ -12,7 +12,7 @@ from opentelemetry.trace import TracerProvider
 
 from otelier import baggage
 from otelier.errors import SettingError
-from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, use_fingerprint
+from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
 from otelier.settings import DISABLED
 from otelier.setup import _activation, _sdk
 from otelier.signals import report_fault, set_redactions
@@ -69,12 +69,17 @@ def init(
     """
     _check_name("app", app)
     _check_name("env", env)
+    if fingerprint is not None and not callable(fingerprint):
+        raise TypeError(
+            f"init(fingerprint=) must be a function or `None`, not a {type(fingerprint).__name__}: it is given prompts."
+        )
     if DISABLED.value():
         _activation.activate()  # says that it is switched off
         return
     baggage.configure(propagate_to=propagate_to, trust_inbound=trust_inbound)
     set_redactions(redact)
     use_fingerprint(fingerprint)
+    report_to(logger_provider=logger_provider, meter_provider=meter_provider)  # once named, agents are reported
     identity = name_process(app=app, env=env)
     given = {
         "tracer_provider": tracer_provider,
