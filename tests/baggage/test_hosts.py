@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 import otelier
-from otelier.testing import reset
 
-pytest.importorskip("opentelemetry.instrumentation.aiohttp_client")
-pytest.importorskip("opentelemetry.instrumentation.requests")
-pytest.importorskip("opentelemetry.instrumentation.urllib3")
+pytest.importorskip("tests.baggage.world")
 
-from tests.baggage.world import ALLOWED, CLIENTS, HOSTS, INSIDE, OUTSIDE, World, instrumented, world
-
-SIX = {
-    "user_id": "alice@example.com",
-    "user_role": "admin, chief",
-    "agent": "triage",
-    "agent_id": "a-1",
-    "session_id": "s 1",
-    "workflow_id": "wörk",
-}
-WRITTEN = (
-    "user.id=alice%40example.com,user.roles=admin%2C%20chief,gen_ai.agent.name=triage,gen_ai.agent.id=a-1,"
-    "session.id=s%201,otelier.workflow.id=w%C3%B6rk"
-)
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[World]:
-    with world() as here:
-        yield here
-
-
-@pytest.fixture
-def here(servers) -> Iterator[World]:
-    servers.got.clear()
-    yield servers
-    reset()
-
-
-def activate():
-    otelier.init(propagate_to=[ALLOWED])
-
+from tests.baggage.fields import SIX, WRITTEN, activate
+from tests.baggage.world import CLIENTS, HOSTS, INSIDE, OUTSIDE, instrumented
 
 clients = pytest.mark.parametrize("name", CLIENTS)
 orders = pytest.mark.parametrize("first", [True, False], ids=["ours-first", "theirs-first"])

@@ -40,8 +40,6 @@ try:
 except ImportError:
     h2 = None  # type: ignore[assignment]
 
-ALLOWED = "*.partner.example"
-"""What the application names as inside."""
 INSIDE = {
     "loopback": "127.0.0.2",
     "loopback name": "localhost",
@@ -117,6 +115,10 @@ def world() -> Iterator[World]:
                 self.send_header("location", onward[0])
             self.send_header("content-length", "0")
             self.end_headers()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.do_GET()
 
         def log_message(self, *args: Any) -> None:
             pass

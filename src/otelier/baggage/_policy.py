@@ -48,26 +48,29 @@ class Policy:
     def _allows(self, host: str) -> bool:
         """Tell whether *host*, as it stands in the URL, is inside."""
         name = _plain(host)
-        if not name:
-            return False
-        if name in self._hosts or name.endswith(self._endings):
+        if name in self._hosts:
             return True
         address = _address(name)
         if address is not None:
             return any(address in network for network in _INSIDE)
-        # Beyond ASCII there are other digits and other full stops, which a resolver may read as the plain ones.
         labels = name.split(".")
-        if not all(map(_LABEL.fullmatch, labels)) or _NUMBER.fullmatch(labels[-1]):
+        if not all(map(_is_label, labels)):
+            return False
+        if name.endswith(self._endings):
+            return True
+        # Beyond ASCII there are other digits and other full stops, which a resolver may read as the plain ones.
+        if not name.isascii() or _NUMBER.fullmatch(labels[-1]):
             return False
         return len(labels) == 1 or name.endswith(_INSIDE_ENDINGS)
 
 
 def _plain(host: str) -> str:
-    """Return *host* in lower case, without brackets and without the dot that ends an absolute name."""
+    """Return *host* in its one spelling: lower case, no dot at the end, an address without brackets."""
     name = host.lower()
-    if name.startswith("[") and name.endswith("]"):
-        return name[1:-1]
-    return name.removesuffix(".")
+    if name.startswith("[") and name.endswith("]") and ":" in name:
+        name = name[1:-1]
+    address = _address(name)
+    return name.removesuffix(".") if address is None else str(address)
 
 
 def _address(name: str) -> IPv4Address | IPv6Address | None:
