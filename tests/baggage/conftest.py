@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from otelier.testing import reset
+from tests.recording import spans
+
+__all__ = ["here", "servers", "spans"]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 
 from otelier.fields._births import born_state, changed_state
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
@@ -53,6 +53,10 @@ def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
         caller: Name and id of the agent that sent the request.
     """
     state = born_state(current) or UNSET
-    user, role, _, _, session, workflow = (new if old is None else None for old, new in zip(state.values, changes))
+    # Servers mostly ask for a Context of its own, empty but for what came; what was set here still comes first.
+    here = born_state(get_current()) or UNSET
+    user, role, _, _, session, workflow = (
+        new if old is None and other is None else None for old, other, new in zip(state.values, here.values, changes)
+    )
     mine = state.change((user, role, None, None, session, workflow))
     return with_state(current, mine.called_by(caller) if caller != NO_CALLER else mine)
