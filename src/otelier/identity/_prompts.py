@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from otelier.identity._agent import AgentIdentity
 from otelier.identity._fingerprint import MAX_CHARS, hashed, prompt_fingerprint
@@ -102,7 +102,7 @@ def _asked(function: Fingerprint, text: str) -> str | None:
     _asking.here = True
     began = time.perf_counter()
     try:
-        found: object = function(text)
+        found = cast("object", function(text))  # it is the user's
     except Exception as exc:
         warn_once(
             "identity.fingerprint_raised",
