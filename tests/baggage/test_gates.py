@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import types
 
 import openai
 import pytest
@@ -17,6 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import otelier
+from otelier import baggage as otelier_baggage
 from otelier.testing import OpenAIServer
 
 pytest.importorskip("tests.baggage.world")
@@ -220,3 +223,16 @@ def test_patches_come_out_again(before, between, patched):
     """Patches go in whenever the client is loaded, and come out, also those whose client was not loaded yet."""
     ran = run(PATCHES.format(before=before, between=between))
     assert ran.answer == [patched, ["function"] * 4], json.dumps(ran.err)
+
+
+def test_a_client_without_the_place_gets_nothing_and_is_told(monkeypatch):
+    """A release that lacks the last hop is left alone, and `seams()`, which doctor shows, says so."""
+    monkeypatch.setitem(sys.modules, "aiohttp.client_reqrep", types.ModuleType("aiohttp.client_reqrep"))
+    otelier.init()
+    told = {seam.name: seam for seam in otelier_baggage.seams(load=True)}
+    lacking = told["aiohttp ClientRequest.send"]
+    assert (lacking.patched, lacking.failed) == (False, True)
+    assert lacking.why == "this release has no ClientRequest.send"
+    assert told["urllib3 HTTPConnection.request"].patched
+    otelier.shutdown()
+    assert not any(seam.patched for seam in otelier_baggage.seams())

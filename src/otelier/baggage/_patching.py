@@ -63,7 +63,8 @@ class Patches:
         """Put the methods back; a patch that somebody wrapped stays, and lets every call through."""
         self._wanted = False
         for owner, point, patch in self._applied:
-            if vars(owner).get(point.method) is patch:
+            there: Any = vars(owner)
+            if there.get(point.method) is patch:
                 setattr(owner, point.method, patch.__wrapped__)
         self._applied.clear()
 
@@ -96,8 +97,7 @@ class Patches:
 
 def is_patched(method: Any) -> bool:
     """Tell whether a patch of ours is in *method* already, below what others wrapped around it."""
-    while method is not None:
-        if type(method) is Patch:
-            return True
-        method = getattr(method, "__wrapped__", None)
-    return False
+    current: Any = method
+    while current is not None and type(current) is not Patch:
+        current = getattr(current, "__wrapped__", None)
+    return current is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from otelier.baggage._clients import PATCH_POINTS
@@ -52,22 +53,30 @@ def uninstall() -> None:
     INBOUND.remove()
 
 
-def seams() -> list[Seam]:
+def seams(*, load: bool = False) -> list[Seam]:
     """Return what became of each client's last hop.
+
+    Args:
+        load: Whether to import installed clients first, so that none is merely "not loaded yet".
 
     Example:
         >>> sorted({seam.name.partition(" ")[0] for seam in seams()})
         ['aiohttp', 'httpcore', 'httpcore2', 'urllib3']
     """
-    return [_seam(point) for point in _OUTBOUND.points]
+    return [_seam(point, load=load) for point in _OUTBOUND.points]
 
 
-def _seam(point: PatchPoint) -> Seam:
+def _seam(point: PatchPoint, *, load: bool) -> Seam:
     package = point.module.partition(".")[0]
     try:
         release = version(package)
     except PackageNotFoundError:
         release = None
+    if load and release is not None:
+        try:
+            import_module(point.module)
+        except Exception:  # a broken client is told like one without the method
+            pass
     method = point.found()
     loaded = point.module in sys.modules
     patched = switch.on and is_patched(method)

@@ -28,6 +28,26 @@ switch = _Switch()
 on_reset(switch.turn_back)
 
 
+def propagated_to() -> tuple[str, ...]:
+    """Return the hosts that count as inside because the application, or the environment, names them.
+
+    Example:
+        >>> propagated_to()
+        ()
+    """
+    return switch.policy.patterns
+
+
+def trusts_inbound() -> bool:
+    """Tell whether fields that come with a request are taken for true.
+
+    Example:
+        >>> trusts_inbound()
+        False
+    """
+    return switch.trusts_inbound
+
+
 def configure(*, propagate_to: Iterable[str] = (), trust_inbound: bool = False) -> None:
     """Say where the fields may go and whether inbound ones are trusted.
 
@@ -43,8 +63,10 @@ def configure(*, propagate_to: Iterable[str] = (), trust_inbound: bool = False) 
 
     Example:
         >>> configure(propagate_to=["*.example.com"])
+        >>> propagated_to()
+        ('*.example.com',)
     """
-    if not isinstance(trust_inbound, bool):
+    if type(trust_inbound) is not bool:
         raise TypeError(f"init(trust_inbound=) must be a `bool`, not a {type(trust_inbound).__name__}.")
     given = Policy(propagate_to) if isinstance(propagate_to, str) else Policy(tuple(propagate_to))
     named = given if given.patterns else switch.given

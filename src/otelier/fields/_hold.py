@@ -35,6 +35,6 @@ def hold_back(propagator: Any = W3CBaggagePropagator) -> None:
 def is_held_back(propagator: Any = W3CBaggagePropagator) -> bool:
     """Tell whether the patch is in place, also below another library's."""
     current: Any = propagator.inject
-    while current is not None and not vars(current).get(_HOLDS_BACK):
+    while current is not None and not getattr(current, _HOLDS_BACK, False):
         current = getattr(current, "__wrapped__", None)
     return current is not None
