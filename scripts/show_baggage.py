@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `tests`
 
-import otelier  # noqa: E402
-from otelier.testing import reset  # noqa: E402
-from tests.baggage.fields import SIX, activate  # noqa: E402
-from tests.baggage.world import CLIENTS, HOSTS, INSIDE, World, instrumented, world  # noqa: E402
+import otelier
+from otelier.testing import reset
+from tests.baggage.fields import SIX, activate
+from tests.baggage.world import CLIENTS, HOSTS, INSIDE, World, instrumented, world
 
 WAY = ("billing", "evil.example", "billing")
 PROXIED = "through a proxy"
