@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
+
 import pytest
 
 import otelier
@@ -61,4 +65,33 @@ def test_proxies(here, name, first, sampled):
     assert [(got.host, got.baggage) for got in here.got] == [
         (host, (WRITTEN,) if host in INSIDE.values() else ())
         for host in [*HOSTS.values(), "billing", "evil.example", "billing"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate of the test's own."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -keyout key.pem -out cert.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+@pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if not client.h2])
+@orders
+def test_tunnels(here, name, first, certificate, monkeypatch):
+    """In a tunnel the host at its end counts; the request that opens the tunnel carries nothing."""
+    client = CLIENTS[name]
+    monkeypatch.setattr(here, "tls", certificate)
+    way = ("billing", "evil.example", "api.partner.example")
+    with instrumented(client, activate, first=first, sampled=True), otelier.context(**SIX):
+        client.send(here.url(*way, scheme="https"), proxy=here.proxy)
+    assert [got.baggage for got in here.got if got.host == "tunnel"] == [()] * 3
+    assert [(got.host, got.baggage) for got in here.got if got.host != "tunnel"] == [
+        (host, () if host == "evil.example" else (WRITTEN,)) for host in way
     ]

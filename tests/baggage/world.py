@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -80,13 +81,15 @@ class World:
 
     port: int
     h2_port: int | None
+    tls: ssl.SSLContext | None = None
+    """Set by tests that send through tunnels."""
     got: list[Got] = field(default_factory=list)
 
-    def url(self, *hosts: str, port: int | None = None) -> str:
+    def url(self, *hosts: str, port: int | None = None, scheme: str = "http") -> str:
         """Return the address of the first host, which sends the client on to the next, and so on."""
         first, *rest = hosts
-        onward = f"?to={quote(self.url(*rest, port=port), safe='')}" if rest else ""
-        return f"http://{first}:{port or self.port}/{onward}"
+        onward = f"?to={quote(self.url(*rest, port=port, scheme=scheme), safe='')}" if rest else ""
+        return f"{scheme}://{first}:{port or self.port}/{onward}"
 
     @property
     def proxy(self) -> str:
@@ -115,6 +118,16 @@ def world() -> Iterator[World]:
                 self.send_header("location", onward[0])
             self.send_header("content-length", "0")
             self.end_headers()
+
+        def do_CONNECT(self) -> None:
+            """Be the proxy of a tunnel, and the host at its other end."""
+            here.note("tunnel", self.headers.get_all("baggage") or [], self.headers.get("traceparent"))
+            self.send_response(200)
+            self.end_headers()
+            assert here.tls is not None
+            with contextlib.suppress(OSError), here.tls.wrap_socket(self.connection, server_side=True) as inner:
+                Handler(inner, self.client_address, self.server)  # serves what comes through
+            self.close_connection = True
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
@@ -198,9 +211,19 @@ def _h2_server(here: World) -> Iterator[int]:
 Send = Callable[..., None]
 
 
+def unchecked() -> ssl.SSLContext:
+    """Return a context that takes any certificate: the one here is made by the test itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _httpx(module: Any, **options: Any) -> Send:
     def send(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
-        with module.Client(proxy=proxy, follow_redirects=True, trust_env=False, **options) as client:
+        with module.Client(
+            proxy=proxy, follow_redirects=True, trust_env=False, verify=unchecked(), **options
+        ) as client:
             client.get(url, headers=headers)
 
     return send
@@ -209,7 +232,9 @@ def _httpx(module: Any, **options: Any) -> Send:
 def _httpx_async(module: Any, **options: Any) -> Send:
     def send(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
         async def get() -> None:
-            async with module.AsyncClient(proxy=proxy, follow_redirects=True, trust_env=False, **options) as client:
+            async with module.AsyncClient(
+                proxy=proxy, follow_redirects=True, trust_env=False, verify=unchecked(), **options
+            ) as client:
                 await client.get(url, headers=headers)
 
         asyncio.run(get())
@@ -220,12 +245,17 @@ def _httpx_async(module: Any, **options: Any) -> Send:
 def _requests(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
     with requests.Session() as session:
         session.trust_env = False
-        session.get(url, proxies={"http": proxy} if proxy else None, headers=headers)
+        session.verify = False
+        session.get(url, proxies={"http": proxy, "https": proxy} if proxy else None, headers=headers)
 
 
 def _urllib3(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
     retries = urllib3.Retry(10)
-    pool = urllib3.ProxyManager(proxy, retries=retries) if proxy else urllib3.PoolManager(retries=retries)
+    pool = (
+        urllib3.ProxyManager(proxy, retries=retries, cert_reqs="NONE")
+        if proxy
+        else urllib3.PoolManager(retries=retries)
+    )
     with pool:
         pool.request("GET", url, headers=headers)
 
@@ -235,7 +265,7 @@ def _aiohttp(url: str, *, proxy: str | None = None, headers: Any = None) -> None
         connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver(), family=socket.AF_INET)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
-            session.get(url, proxy=proxy, headers=headers) as answer,
+            session.get(url, proxy=proxy, headers=headers, ssl=False) as answer,
         ):
             await answer.read()
 
