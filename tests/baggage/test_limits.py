@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 
+import httpcore
 import pytest
-from opentelemetry import baggage
+from opentelemetry import baggage, propagate, trace
 from opentelemetry.context import attach
+from opentelemetry.sdk.trace import TracerProvider
 
 import otelier
 
@@ -15,6 +19,7 @@ pytest.importorskip("tests.baggage.world")
 from tests.baggage.fields import activate
 from tests.baggage.world import CLIENTS, OURS, instrumented
 
+aiohttp = pytest.importorskip("aiohttp")
 clients = pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if not client.h2])
 
 
@@ -143,3 +148,49 @@ def test_the_request_of_the_application_is_not_changed(here, name):
         CLIENTS[name].send(here.url("billing"), headers=headers)
     assert headers == {"x": "y"}
     assert here.got[0].baggage == ("user.id=u-1",)
+
+
+def propagated(span):
+    headers: dict[str, str] = {}
+    with trace.use_span(span):
+        propagate.inject(headers)
+    return headers
+
+
+def test_a_request_object_that_is_sent_again(here):
+    """httpcore's own request, which an application may keep and send again, is not changed either."""
+    activate()
+    span = TracerProvider().get_tracer("tests").start_span("work")
+    request = httpcore.Request("GET", here.url("billing"), headers={"host": "billing", **propagated(span)})
+    before = list(request.headers)
+    with otelier.context(user_id="u-1"), trace.use_span(span), httpcore.ConnectionPool() as pool:
+        pool.handle_request(request).read()
+    assert here.got[0].baggage == ("user.id=u-1",)
+    assert request.headers == before
+
+
+def test_a_middleware_that_sends_again_elsewhere(here):
+    """aiohttp's middlewares see the request after it was sent: without ours, to be sent to anywhere."""
+    if not hasattr(aiohttp, "ClientHandlerType"):
+        pytest.skip("aiohttp has no middlewares before 3.12")
+    activate()
+    span = TracerProvider().get_tracer("tests").start_span("work")
+    seen = []
+
+    async def look(request, handler):
+        answer = await handler(request)
+        seen.append(dict(request.headers))
+        return answer
+
+    async def get():
+        connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver(), family=socket.AF_INET)
+        async with (
+            aiohttp.ClientSession(connector=connector, middlewares=(look,)) as session,
+            session.get(here.url("billing"), headers=propagated(span)) as answer,
+        ):
+            await answer.read()
+
+    with otelier.context(user_id="u-1"), trace.use_span(span):
+        asyncio.run(get())
+    assert here.got[0].baggage == ("user.id=u-1",)
+    assert "baggage" not in seen[0]

@@ -39,15 +39,14 @@ def changed_headers(host: str | None, headers: Headers, entries: Entries) -> lis
 
 
 def _changed(host: str | None, headers: Headers, entries: Entries) -> list[tuple[str, str]] | None:
+    inside = host is not None and switch.policy.allows(host)
     lowered = [(name.lower(), value) for name, value in headers]
-    cleaned = [
-        (name, without_ours(value, entries) if low == HEADER else value)
-        for (name, value), (low, _) in zip(headers, lowered)
-    ]
-    dirty = cleaned != list(headers)
-    # A header that held nothing but ours goes as a whole.
-    kept = [pair for pair, (_, former) in zip(cleaned, lowered) if pair[1] or not former]
-    added = _added(host, lowered, kept, entries)
+    there = any(name == HEADER for name, _ in lowered)
+    if not inside and not there:
+        return None
+    kept = _without_ours(headers, entries) if there else list(headers)
+    dirty = kept != list(headers)
+    added = _added(lowered, kept, entries) if inside else None
     if added is None:
         return kept if dirty else None
     for index, (name, value) in enumerate(kept):
@@ -57,9 +56,17 @@ def _changed(host: str | None, headers: Headers, entries: Entries) -> list[tuple
     return [*kept, (HEADER, added)]
 
 
-def _added(host: str | None, lowered: Headers, kept: Headers, entries: Entries) -> str | None:
-    if host is None or not switch.policy.allows(host):
-        return None
+def _without_ours(headers: Headers, entries: Entries) -> list[tuple[str, str]]:
+    """Return *headers* less our members; a header that held nothing else goes as a whole."""
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        left = without_ours(value, entries) if name.lower() == HEADER else value
+        if left or not value:
+            kept.append((name, left))
+    return kept
+
+
+def _added(lowered: Headers, kept: Headers, entries: Entries) -> str | None:
     current = get_current()
     if not is_open(current) or not carries_trace(current, lowered):
         return None

@@ -63,8 +63,7 @@ class Patches:
         """Put the methods back; a patch that somebody wrapped stays, and lets every call through."""
         self._wanted = False
         for owner, point, patch in self._applied:
-            there: Any = vars(owner)
-            if there.get(point.method) is patch:
+            if point.found() is patch:
                 setattr(owner, point.method, patch.__wrapped__)
         self._applied.clear()
 
