@@ -160,7 +160,7 @@ def test_long_prompts():
     assert fingerprint == prompt_fingerprint(PROMPT.replace("{}", "2026-11-16", 1) + PROMPT * 60)
 
 
-@pytest.mark.parametrize("length", [5_000, 5_900])
+@pytest.mark.parametrize("length", [3_000, 3_900])
 def test_words_before_the_end_of_what_counts(length):
     """Within the first characters every word counts, in long prompts too."""
     text = ("lorem ipsum dolor sit amet " * 400)[:length]

@@ -58,7 +58,7 @@ def use_fingerprint(function: Fingerprint | None) -> None:
 def fingerprint_of(prompt: str) -> str | None:
     """Return the fingerprint of a system prompt; `None` where there is none, or the process has too many.
 
-    Only the first 8,000 characters are looked at and kept.
+    Only the first 5,000 characters are looked at and kept.
     """
     # Cut before the cache sees it: hashing and comparing 100,000 characters costs 18 µs, and keeping them memory.
     try:

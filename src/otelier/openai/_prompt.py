@@ -12,7 +12,7 @@ from otelier.openai._reading import Arguments, field_of, items_of, text_of
 _ROLES = ("system", "developer")
 _MAX_MESSAGES = 32
 _MAX_PARTS = 256
-_ENOUGH_CHARS = 8_000
+_ENOUGH_CHARS = 5_000
 """What a fingerprint reads of a prompt; nothing further is gathered."""
 
 
