@@ -104,6 +104,20 @@ DISABLED: Setting[bool] = Setting(
     kind="flag",
     meaning="Switches off everything: processors, patches and what goes into baggage.",
 )
+PROPAGATE_TO: Setting[frozenset[str]] = Setting(
+    variable="OTELIER_PROPAGATE_TO",
+    parse=_names,
+    default=frozenset(),
+    kind="hosts, comma-separated",
+    meaning="Hosts outside that get the fields with each request: exact ones, or `*.example.com`.",
+)
+TRUST_INBOUND: Setting[bool] = Setting(
+    variable="OTELIER_TRUST_INBOUND",
+    parse=_flag,
+    default=False,
+    kind="flag",
+    meaning="Takes the fields that come with a request for true; without it they are dropped.",
+)
 SERVICE_NAME: Setting[str | None] = Setting(
     variable="OTEL_SERVICE_NAME",
     parse=_text,

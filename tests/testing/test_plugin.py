@@ -131,7 +131,9 @@ def test_openai_calls_are_recorded_with_their_fields(otelier_spans):
         "chat gpt-4o-mini CLIENT user.id='alice' gen_ai.agent.name='triage' gen_ai.usage.input_tokens=12"
     )
     span = otelier_spans.find("chat gpt-4o-mini")
-    assert (span.context.trace_id, span.context.span_id, span.start_time) == (1, 1, 10**9)
+    # The clock was asked once before: the agent was registered when it was named.
+    assert [entry.event_name for entry in otelier_spans.logs] == ["otelier.agent.registered"]
+    assert (span.context.trace_id, span.context.span_id, span.start_time) == (1, 1, 2 * 10**9)
     (duration,) = otelier_spans.metrics()["gen_ai.client.operation.duration"]
     assert (duration["count"], duration["attributes"]["gen_ai.agent.name"]) == (1, "triage")
 

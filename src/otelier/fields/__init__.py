@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from otelier.fields._births import MARK, Record, born_state, mark_birth
 from otelier.fields._call_context import CallContext
+from otelier.fields._contexts import arrived
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
 from otelier.fields._hold import hold_back, is_held_back
 from otelier.fields._middleware import ContextMiddleware
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
-from otelier.fields._slots import FIELDS, SPAN
-from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
+from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, SPAN, FieldText
+from otelier.fields._state import BAGGAGE_KEYS, FIELD_NAMES, IDENTITY_ATTRIBUTES, UNSET, State, check
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
 
 __all__ = [
+    "BAGGAGE",
+    "BAGGAGE_KEYS",
     "FIELDS",
+    "FIELD_NAMES",
     "IDENTITY_ATTRIBUTES",
+    "LLM_CALL",
     "MARK",
     "SPAN",
     "UNSET",
     "CallContext",
     "ContextMiddleware",
+    "FieldText",
     "Record",
     "State",
+    "arrived",
     "born_state",
     "carry_into_executors",
+    "check",
     "clear_context",
     "context",
     "get_agent",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 
-from otelier.fields._births import changed_state
+from otelier.fields._births import born_state, changed_state
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
-from otelier.fields._state import Changes, State
+from otelier.fields._state import NO_CALLER, UNSET, Caller, Changes, State
 
 
 def with_state(current: Context, state: State) -> Context:
@@ -42,3 +42,21 @@ def changed(current: Context, changes: Changes) -> Context:
     """Return *current* with *changes* made; see `State.change` for the errors."""
     state: Any = current.get(FIELDS)
     return with_state(current, changed_state(state, current.get(SPAN), changes))
+
+
+def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
+    """Return *current* with what came with a request; a field that is set already keeps its value.
+
+    Args:
+        current: What the request runs in.
+        changes: Fields that came; the two of the agent are not taken, see *caller*.
+        caller: Name and id of the agent that sent the request.
+    """
+    state = born_state(current) or UNSET
+    # Servers mostly ask for a Context of its own, empty but for what came; what was set here still comes first.
+    here = born_state(get_current()) or UNSET
+    user, role, _, _, session, workflow = (
+        new if old is None and other is None else None for old, other, new in zip(state.values, here.values, changes)
+    )
+    mine = state.change((user, role, None, None, session, workflow))
+    return with_state(current, mine.called_by(caller) if caller != NO_CALLER else mine)

@@ -11,28 +11,30 @@ from opentelemetry.context import Context, get_current
 from otelier.fields._contexts import not_ours
 from otelier.fields._slots import BAGGAGE, FieldText
 
-_inject = W3CBaggagePropagator.inject
+_HOLDS_BACK = "_otelier_holds_back"
 
 
-@functools.wraps(_inject)
-def _inject_foreign(
-    self: W3CBaggagePropagator, carrier: Any, context: Context | None = None, *args: Any, **kwargs: Any
-) -> None:
-    current = get_current() if context is None else context
-    bag: Any = current.get(BAGGAGE)
-    if bag and any(type(value) is FieldText for value in bag.values()):
-        context = Context({**current, BAGGAGE: not_ours(bag)})
-    _inject(self, carrier, context, *args, **kwargs)
+def hold_back(propagator: Any = W3CBaggagePropagator) -> None:
+    """Keep our entries out of what the class *propagator* writes of the baggage. Cannot be undone."""
+    if is_held_back(propagator):
+        return
+    inject = propagator.inject
+
+    @functools.wraps(inject)
+    def inject_foreign(self: Any, carrier: Any, context: Context | None = None, *args: Any, **kwargs: Any) -> None:
+        current = get_current() if context is None else context
+        bag: Any = current.get(BAGGAGE)
+        if bag and any(type(value) is FieldText for value in bag.values()):
+            context = Context({**current, BAGGAGE: not_ours(bag)})
+        inject(self, carrier, context, *args, **kwargs)
+
+    setattr(inject_foreign, _HOLDS_BACK, True)
+    propagator.inject = inject_foreign
 
 
-def hold_back() -> None:
-    """Keep our entries out of what OpenTelemetry's baggage propagator writes. Cannot be undone."""
-    W3CBaggagePropagator.inject = _inject_foreign
-
-
-def is_held_back() -> bool:
+def is_held_back(propagator: Any = W3CBaggagePropagator) -> bool:
     """Tell whether the patch is in place, also below another library's."""
-    current: Any = W3CBaggagePropagator.inject
-    while current is not None and current is not _inject_foreign:
+    current: Any = propagator.inject
+    while current is not None and not getattr(current, _HOLDS_BACK, False):
         current = getattr(current, "__wrapped__", None)
     return current is not None

@@ -16,13 +16,24 @@ from otelier.errors import ContextValueError
 from otelier.fields._call_context import CallContext
 from otelier.fields._executors import carry_into_executors
 from otelier.fields._slots import FieldText
-from otelier.identity import NOBODY, AgentIdentity, ProcessIdentity, process, resolve, resolve_process
+from otelier.identity import (
+    NOBODY,
+    AgentIdentity,
+    ProcessIdentity,
+    process,
+    register,
+    resolve,
+    resolve_fingerprint,
+    resolve_process,
+)
 from otelier.settings import patches_allowed, switched_off
 from otelier.signals import on_reset, warn_once
 
 Changes: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
 """What to change, in the order of `FIELD_NAMES`: `None` keeps a field, `""` clears it."""
 Attributes: TypeAlias = dict[str, AttributeValue]
+Caller: TypeAlias = "tuple[str | None, str | None]"
+"""Name and id of the agent, in another process, on whose behalf a request came."""
 
 FIELD_NAMES: Final = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
 BAGGAGE_KEYS: Final = (
@@ -35,6 +46,7 @@ BAGGAGE_KEYS: Final = (
 )
 IDENTITY_ATTRIBUTES: Final = frozenset((names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE))
 """Attributes that name one agent together: they are written, or left alone, as one."""
+NO_CALLER: Final[Caller] = (None, None)
 UNCHANGED: Final[Changes] = (None, None, None, None, None, None)
 MAX_CHARS: Final = 1024
 """Longest value of a field; what a baggage header can carry beside the application's own entries."""
@@ -56,24 +68,45 @@ class State:
         "_twin",
         "attributes",
         "baggage",
+        "caller",
+        "calls",
         "children",
+        "fingerprint",
         "identity",
         "named_with_id",
         "values",
     )
 
-    def __init__(self, values: tuple[str | None, ...], *, named_with_id: bool = False, sent: bool = True) -> None:
+    def __init__(
+        self,
+        values: tuple[str | None, ...],
+        *,
+        named_with_id: bool = False,
+        sent: bool = True,
+        fingerprint: str | None = None,
+        caller: Caller = NO_CALLER,
+    ) -> None:
         self.values = values
         """The six values in the order of `FIELD_NAMES`; `None` when unset."""
         self.named_with_id = named_with_id
         """Whether name and id of the agent were set together."""
+        self.caller = caller
+        """The calling agent: said on spans, but no field, so it never names an agent of ours and is not sent on."""
         self.children: dict[Changes, State] = {}
         """States made from this one before, by what was changed."""
+        self.calls: dict[str, State] = {}
+        """States of calls made in this one, by the fingerprint of their prompt."""
+        self.fingerprint = fingerprint
+        """Fingerprint of the prompt of the call that runs in this state; `None` outside of calls."""
         self._gen_ai_process: ProcessIdentity | None = None
         self._gen_ai_attributes: Attributes | None = None
         self._twin: State | None = None
         self.identity = resolve(values[_AGENT], values[_AGENT_ID], named_with_id=named_with_id)
-        """The agent that the fields name; `None` when they name none."""
+        """The agent that the fields, else the call's prompt, name; `None` when they name none."""
+        if self.identity is None and fingerprint is not None:
+            self.identity = resolve_fingerprint(fingerprint)
+        if self.identity is not None and sent:
+            register(self.identity)
         self.attributes: Attributes = self._attributes() if sent else {}
         """What every span and log record carries; nothing where otelier is switched off."""
         self.baggage: dict[str, FieldText] = self._baggage() if sent else {}
@@ -94,6 +127,9 @@ class State:
             attributes[names.SESSION_ID] = session
         if workflow is not None:
             attributes[names.WORKFLOW_ID] = workflow
+        for name, value in zip((names.CALLER_AGENT_NAME, names.CALLER_AGENT_ID), self.caller):
+            if value is not None:
+                attributes[name] = value
         return attributes
 
     def _baggage(self) -> dict[str, FieldText]:
@@ -111,17 +147,39 @@ class State:
             ready = dict(self.attributes)
             if session is not None and names.SESSION_ID in ready:
                 ready[names.CONVERSATION_ID] = session
+            if self.fingerprint is not None:
+                ready[names.AGENT_FINGERPRINT] = self.fingerprint
             last = resolve_process() if self.identity is None else None
             if last is not None:
                 _add_identity(ready, last)
+                register(last)
             self._gen_ai_attributes, self._gen_ai_process = ready, own
         return ready
+
+    def for_call(self, fingerprint: str) -> State:
+        """Return the state of a call made in this one whose prompt has *fingerprint*."""
+        known = self.calls.get(fingerprint)
+        if known is None:
+            known = self.calls[fingerprint] = _known(
+                self.values, named_with_id=self.named_with_id, caller=self.caller, fingerprint=fingerprint
+            )
+        return known
 
     def twin(self) -> State:
         """Return another state of the same values, for those set again: states are told apart by what they are."""
         if self._twin is None:
-            self._twin = State(self.values, named_with_id=self.named_with_id, sent=not switched_off())
+            self._twin = State(
+                self.values,
+                named_with_id=self.named_with_id,
+                sent=not switched_off(),
+                fingerprint=self.fingerprint,
+                caller=self.caller,
+            )
         return self._twin
+
+    def called_by(self, caller: Caller) -> State:
+        """Return the state of the same values in a request that *caller*, checked already, sent."""
+        return _known(self.values, named_with_id=self.named_with_id, caller=caller, fingerprint=self.fingerprint)
 
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""
@@ -150,11 +208,13 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
     if identity.id is not None and identity.source is not None:
         attributes[names.RESOLVED_AGENT_ID] = identity.id
         attributes[names.AGENT_SOURCE] = identity.source
+    if identity.fingerprint is not None:
+        attributes[names.AGENT_FINGERPRINT] = identity.fingerprint
 
 
 UNSET: Final = State((None,) * 6)
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
-_states: dict[tuple[tuple[str | None, ...], bool], State] = {}
+_states: dict[tuple[tuple[str | None, ...], bool, Caller, str | None], State] = {}
 
 
 def check(changes: Changes) -> None:
@@ -192,17 +252,27 @@ def _build(base: State, changes: Changes) -> State:
     given = tuple(value if value is None else str.__str__(value) for value in changes)
     values = tuple(old if new is None else new or None for old, new in zip(base.values, given))
     named_with_id = _named_with_id(base, given, values)
-    state = base if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET else None
-    state = state or _states.get((values, named_with_id))
-    if state is None:
-        state = State(values, named_with_id=named_with_id, sent=not switched_off())
-    if len(_states) >= _MAX_STATES:
-        _states.clear()
-        UNSET.children.clear()
+    if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
+        state = base
+        _states.setdefault((values, named_with_id, base.caller, base.fingerprint), base)
+    else:
+        state = _known(values, named_with_id=named_with_id, caller=base.caller, fingerprint=base.fingerprint)
     if len(base.children) >= _MAX_CHILDREN:
         base.children.clear()
-    _states[values, named_with_id] = state
     base.children[given] = state  # pyright: ignore[reportArgumentType] -- six values, as checked
+    return state
+
+
+def _known(values: tuple[str | None, ...], *, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+    """Return the one state of these values, in a call whose prompt has *fingerprint*."""
+    key = (values, named_with_id, caller, fingerprint)
+    state = _states.get(key)
+    if state is None:
+        sent = not switched_off()
+        state = State(values, named_with_id=named_with_id, sent=sent, fingerprint=fingerprint, caller=caller)
+        if len(_states) >= _MAX_STATES:
+            _forget()
+        _states[key] = state
     return state
 
 
@@ -226,3 +296,4 @@ def _named_with_id(base: State, given: tuple[str | None, ...], values: tuple[str
 def _forget() -> None:
     _states.clear()
     UNSET.children.clear()
+    UNSET.calls.clear()

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from otelier.identity._agent import NOBODY, AgentIdentity, resolve, resolve_process
+from otelier.identity._fingerprint import prompt_fingerprint
 from otelier.identity._ids import agent_id_for
 from otelier.identity._process import ProcessIdentity, name_process, process
+from otelier.identity._prompts import (
+    Fingerprint,
+    fingerprint_of,
+    fingerprint_of_id,
+    resolve_fingerprint,
+    use_fingerprint,
+)
+from otelier.identity._registry import register, report_to, report_waiting
 
 __all__ = [
     "NOBODY",
     "AgentIdentity",
+    "Fingerprint",
     "ProcessIdentity",
     "agent_id_for",
+    "fingerprint_of",
+    "fingerprint_of_id",
     "name_process",
     "process",
+    "prompt_fingerprint",
+    "register",
+    "report_to",
+    "report_waiting",
     "resolve",
+    "resolve_fingerprint",
     "resolve_process",
+    "use_fingerprint",
 ]

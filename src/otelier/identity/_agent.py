@@ -25,7 +25,7 @@ class AgentIdentity:
     name: str | None
     """The agent's name; `None` when only an id was given."""
     source: str | None
-    """Tier that named it: `agent_id`, `agent` or `app`; `None` when nothing does."""
+    """Tier that named it: `agent_id`, `agent`, `fingerprint` or `app`; `None` when nothing does."""
     fingerprint: str | None
     """Fingerprint of the system prompt; `None` when no prompt is known."""
 

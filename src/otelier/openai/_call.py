@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry.context import Context, attach, get_current
@@ -11,7 +11,8 @@ from opentelemetry.trace import SpanKind, TraceFlags
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.fields import MARK, SPAN, State, state_of
+from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, state_of
+from otelier.identity import process
 from otelier.openai._operations import Operation
 from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
@@ -70,6 +71,11 @@ class Call:
         self.streamed = bool(get("stream"))
         template = operation.templates.of(resource, get("model"))
         self._start = start = template.start
+        self._former = current
+        # The state of the call stands in the context before its span starts: the processor then writes all at once,
+        # and what is below the span gets the agent for nothing.
+        if operation.fingerprint is not None and process() is not None:
+            current = _in_state_of_call(current, operation.fingerprint, arguments)
         self.span = span = telemetry.start_span(template.name, current, SpanKind.CLIENT, start)
         self.recording = span.is_recording()
         self.point = point = CallPoint(telemetry.instruments, start)
@@ -84,8 +90,7 @@ class Call:
         self._unstamped = not stamped and bool(fields)
         if fields:
             point.agent = fields.get(names.AGENT_NAME)
-        self._former = current
-        self.inside = inside = Context({**current, SPAN: span})
+        self.inside = inside = Context({**current, SPAN: span, LLM_CALL: True})
         self.started = clock()
         # Nothing may fail from here on: what is attached must be taken back.
         attach(inside)
@@ -213,6 +218,17 @@ class Call:
         if failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         emit_event(self.telemetry.logger, names.INFERENCE_DETAILS, event, self.inside)
+
+
+def _in_state_of_call(current: Context, recipe: Callable[[Arguments], str | None], arguments: Arguments) -> Context:
+    try:
+        fingerprint = recipe(arguments)
+    except Exception as exc:
+        report_fault("openai.fingerprint", exc)
+        return current
+    if fingerprint is None:
+        return current
+    return Context({**current, FIELDS: state_of(current).for_call(fingerprint)})
 
 
 def _unwrapped(raw: Any, arguments: Arguments) -> Any:

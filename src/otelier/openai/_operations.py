@@ -11,6 +11,7 @@ from otelier.openai._chat_content import chat_messages, chat_request_content
 from otelier.openai._chunks import ChatChunks, Chunks, ResponsesChunks
 from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
+from otelier.openai._prompt import chat_fingerprint, responses_fingerprint
 from otelier.openai._reading import Arguments, Attributes, Facts
 from otelier.openai._request import chat_request, embeddings_request, responses_request
 from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
@@ -43,6 +44,8 @@ class Operation:
     """Keys of the OpenTelemetry Context; one that is set there means that somebody else reports the call."""
     read_request: Callable[[Arguments, Attributes], None]
     read_answer: Callable[[Facts, Attributes, CallPoint], Failure | None]
+    fingerprint: Callable[[Arguments], str | None] | None = None
+    """What knows an agent by the call's prompt; `None` when such calls have none."""
     chunks: _MakeChunks | None = None
     """What gathers a stream; `None` when there are no streams."""
     content: Content | None = None
@@ -53,6 +56,7 @@ CHAT: Final = Operation(
     suppressors=INFERENCE_SUPPRESSORS,
     read_request=chat_request,
     read_answer=chat_answer,
+    fingerprint=chat_fingerprint,
     chunks=ChatChunks,
     content=Content(sent=chat_request_content, received=chat_messages),
 )
@@ -61,6 +65,7 @@ RESPONSES: Final = Operation(
     suppressors=INFERENCE_SUPPRESSORS,
     read_request=responses_request,
     read_answer=responses_answer,
+    fingerprint=responses_fingerprint,
     chunks=ResponsesChunks,
     content=Content(sent=responses_request_content, received=response_messages),
 )

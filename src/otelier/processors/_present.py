@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from otelier import names
 from otelier.fields import IDENTITY_ATTRIBUTES
 
 
@@ -16,4 +17,6 @@ def without_present(attributes: Mapping[str, Any], present: Mapping[str, Any]) -
     kept = set(present)
     if any(present[key] != attributes.get(key) for key in IDENTITY_ATTRIBUTES & kept):
         kept |= IDENTITY_ATTRIBUTES
+        if names.OPERATION not in present:  # a call's own span keeps the fingerprint of its prompt, whoever makes it
+            kept.add(names.AGENT_FINGERPRINT)
     return {key: value for key, value in attributes.items() if key not in kept}

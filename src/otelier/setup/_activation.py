@@ -10,8 +10,9 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otelier import baggage
 from otelier.fields import carry_into_executors, stop_carrying
-from otelier.identity import name_process
+from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
@@ -47,8 +48,11 @@ def _switch_on() -> None:
     _active = True
     _attempt("setup.name", name_process)
     _attempt("setup.providers", _providers.attach_to_global)
+    _attempt("setup.agents", report_waiting)
     if patches_allowed():
         _attempt("setup.executors", carry_into_executors)
+        _attempt("setup.baggage", baggage.configure)
+        _attempt("setup.baggage", baggage.install)
         _instrument_openai()
     _log.info("otelier is active: %s", "; ".join(_summary()))
 
@@ -69,6 +73,7 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
     _instrument_openai(**given)
+    _attempt("setup.agents", report_waiting)
 
 
 def _instrument_openai(**given: Any) -> None:
@@ -87,6 +92,7 @@ def switch_off() -> None:
         _active = False
         _attempt("setup.providers", _providers.stop_watching)
         _attempt("setup.executors", stop_carrying)
+        _attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
             _attempt("setup.openai", OpenAIInstrumentor().uninstrument)
 

@@ -10,8 +10,9 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from otelier import baggage
 from otelier.errors import SettingError
-from otelier.identity import ProcessIdentity, name_process
+from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
 from otelier.settings import DISABLED
 from otelier.setup import _activation, _sdk
 from otelier.signals import report_fault, set_redactions
@@ -24,6 +25,9 @@ def init(
     app: str | None = None,
     env: str | None = None,
     *,
+    propagate_to: Iterable[str] = (),
+    trust_inbound: bool = False,
+    fingerprint: Fingerprint | None = prompt_fingerprint,
     redact: Iterable[str | Pattern[str] | Callable[[str], str]] = (),
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
@@ -41,15 +45,21 @@ def init(
         app: Name of the process's own agent: every call is attributed to it that no other agent makes. `None`
             takes `OTELIER_APP`, else the service's name.
         env: Deployment environment, such as `production`. `None` takes `OTELIER_ENV`.
+        propagate_to: Hosts that get the fields with each request, beside those inside: exact ones, or
+            `*.example.com` for all below it. Empty leaves what an earlier call said, else `OTELIER_PROPAGATE_TO`.
+        trust_inbound: Whether fields that come with a request are taken for true; otherwise they are dropped.
+            `False` leaves what an earlier call said, else `OTELIER_TRUST_INBOUND`.
+        fingerprint: Recipe that knows agents by their system prompt: text in (its first 5,000 characters), a
+            fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
         redact: What to redact besides secrets: patterns, or callables from text to text.
         tracer_provider: Provider for spans; `None` is the global one.
         meter_provider: Provider for metrics; `None` is the global one.
         logger_provider: Provider for logs; `None` is the global one.
 
     Raises:
-        TypeError: if *app* or *env* is not text.
-        SettingError: if *app* or *env* cannot be used as a name, a pattern of *redact* cannot be read, or an
-            environment variable of ours says something that cannot be read.
+        TypeError: if *app* or *env* is not text, or *trust_inbound* no `bool`.
+        SettingError: if *app* or *env* cannot be used as a name, *propagate_to* has what is no host, a pattern of
+            *redact* cannot be read, or an environment variable of ours says something that cannot be read.
 
     Example:
         >>> import otelier
@@ -59,10 +69,17 @@ def init(
     """
     _check_name("app", app)
     _check_name("env", env)
+    if fingerprint is not None and not callable(fingerprint):
+        raise TypeError(
+            f"init(fingerprint=) must be a function or `None`, not a {type(fingerprint).__name__}: it is given prompts."
+        )
     if DISABLED.value():
         _activation.activate()  # says that it is switched off
         return
+    baggage.configure(propagate_to=propagate_to, trust_inbound=trust_inbound)
     set_redactions(redact)
+    use_fingerprint(fingerprint)
+    report_to(logger_provider=logger_provider, meter_provider=meter_provider)  # once named, agents are reported
     identity = name_process(app=app, env=env)
     given = {
         "tracer_provider": tracer_provider,

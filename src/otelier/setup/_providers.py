@@ -11,6 +11,7 @@ from typing import Any
 from opentelemetry import _logs, trace
 from opentelemetry._logs import _internal as logs_internal
 
+from otelier.identity import report_waiting
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
 from otelier.signals import on_reset, report_fault, warn_once
 
@@ -67,6 +68,12 @@ def attach_logs(provider: Any) -> bool:
             add(processor)
     _attached.add(provider)
     return True
+
+
+def _attach_late_logs(provider: Any) -> bool:
+    attached = attach_logs(provider)
+    report_waiting()  # agents that were named while nobody could be told
+    return attached
 
 
 def _has(chain: Any, kind: type) -> bool:
@@ -136,7 +143,7 @@ def attach_to_global() -> None:
     attach_logs(_logs.get_logger_provider())
     if not _watches:
         _watches.append(_Watch(trace, "tracer", attach_spans, trace.get_tracer_provider))
-        _watches.append(_Watch(logs_internal, "logger", attach_logs, _logs.get_logger_provider))
+        _watches.append(_Watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider))
 
 
 @on_reset

@@ -7,6 +7,7 @@ from typing import Any
 
 from opentelemetry import trace
 
+from otelier.cli.doctor._baggage import baggage
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._findings import Finding
 from otelier.cli.doctor._neighbours import neighbours
@@ -32,6 +33,7 @@ def diagnose() -> list[Finding]:
         "exporters": exporters,
         "patches": lambda: patches(expected=active),
         "propagators": propagators,
+        "baggage": lambda: baggage(expected=active),
         "neighbours": neighbours,
     }
     return [finding for area, look in areas.items() for finding in _looked(area, look)]

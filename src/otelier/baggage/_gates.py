@@ -1,0 +1,51 @@
+"""Whether our entries may leave now, whatever the host: the request carries this trace, and nothing forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+from opentelemetry.propagate import get_global_textmap
+
+from otelier.fields import LLM_CALL, SPAN
+
+HEADER: Final = "baggage"
+SUPPRESSORS: Final = frozenset(
+    (getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation")
+)
+"""Both keys of `opentelemetry.instrumentation.utils.suppress_instrumentation`; the first has a random ending."""
+# opentelemetry-util-genai puts the last two while a call of its own is open.
+_CLOSED = SUPPRESSORS | {
+    LLM_CALL,
+    "opentelemetry.genai.client.inference.context",
+    "opentelemetry.genai.client.embedding.context",
+}
+
+
+def is_open(current: Context) -> bool:
+    """Tell whether no LLM call is open in *current*, and instrumentation is not suppressed there.
+
+    Exporters send under suppression, and a model's host gets nothing even where it is inside.
+    """
+    return _CLOSED.isdisjoint(current) or not any(current.get(key) for key in _CLOSED)
+
+
+def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether a request with *headers*, by lower-case name, is one that baggage is propagated with.
+
+    That is so where `baggage` is a configured propagator, and one of the others has written the trace of *current*.
+    Clients' instrumentations inject both or, for excluded hosts and without a valid span, neither. A header that
+    the application merely passes on from somewhere else shows another trace.
+    """
+    fields = get_global_textmap().fields
+    if HEADER not in fields:
+        return False
+    span: Any = current.get(SPAN)
+    trace_id = 0 if span is None else span.get_span_context().trace_id
+    if not trace_id:
+        return False
+    written = f"{trace_id:032x}"
+    names = {field.lower() for field in fields} - {HEADER}
+    return any(name in names and written in value for name, value in headers)

@@ -1,0 +1,73 @@
+"""What becomes of one request's `baggage` header at the last hop, where its real host is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.context import get_current
+
+from otelier.baggage._gates import HEADER, carries_trace, is_open
+from otelier.baggage._header import Entries, with_ours, without_ours
+from otelier.baggage._switch import switch
+from otelier.fields import BAGGAGE, FieldText
+from otelier.signals import report_fault
+
+Headers = Sequence[tuple[str, str]]
+"""Names and values, the name as the client has it."""
+
+
+def ours_here() -> Entries:
+    """Return our entries of the current context, nothing where otelier sends none."""
+    bag: Any = get_current().get(BAGGAGE)
+    if not bag or not switch.on:
+        return ()
+    return tuple((key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText)
+
+
+def changed_headers(host: str | None, headers: Headers, entries: Entries) -> list[tuple[str, str]] | None:
+    """Return the headers of a request to *host* as they shall leave; `None` for as they are.
+
+    Inside, our *entries* are appended to the application's. Everywhere else, and where the host is not known, they
+    are taken out again, should somebody have put them in.
+    """
+    try:
+        return _changed(host, headers, entries)
+    except Exception as exc:
+        report_fault("baggage.hop", exc)
+        return None
+
+
+def _changed(host: str | None, headers: Headers, entries: Entries) -> list[tuple[str, str]] | None:
+    inside = host is not None and switch.policy.allows(host)
+    lowered = [(name.lower(), value) for name, value in headers]
+    there = any(name == HEADER for name, _ in lowered)
+    if not inside and not there:
+        return None
+    kept = _without_ours(headers, entries) if there else list(headers)
+    dirty = kept != list(headers)
+    added = _added(lowered, kept, entries) if inside else None
+    if added is None:
+        return kept if dirty else None
+    for index, (name, value) in enumerate(kept):
+        if name.lower() == HEADER:
+            kept[index] = (name, value + added)
+            return kept
+    return [*kept, (HEADER, added)]
+
+
+def _without_ours(headers: Headers, entries: Entries) -> list[tuple[str, str]]:
+    """Return *headers* less our members; a header that held nothing else goes as a whole."""
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        left = without_ours(value, entries) if name.lower() == HEADER else value
+        if left or not value:
+            kept.append((name, left))
+    return kept
+
+
+def _added(lowered: Headers, kept: Headers, entries: Entries) -> str | None:
+    current = get_current()
+    if not is_open(current) or not carries_trace(current, lowered):
+        return None
+    return with_ours([value for name, value in kept if name.lower() == HEADER], entries)

@@ -1,0 +1,104 @@
+"""Where our entries may go: hosts inside, judged by what they are called in the URL. No name is ever resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
+
+from otelier.errors import SettingError
+
+# Written out, because `is_private` differs between Python releases and counts documentation and future use as private.
+_INSIDE = tuple(
+    map(ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"))
+)
+_INSIDE_ENDINGS = (".local", ".internal", ".svc", ".cluster.local")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
+# Resolvers read `134744072` and `0x08080808` as 8.8.8.8, so a number is never a name.
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_KEPT_VERDICTS = 1024
+
+
+class Policy:
+    """Tells inside from outside: the hosts that are inside by what they are, and those the application named.
+
+    Args:
+        patterns: Hosts to count as inside: exact ones, or `*.example.com` for every host below `example.com`, which
+            is itself not meant.
+        setting: Where they come from, for the error.
+
+    Raises:
+        SettingError: if a pattern is not of that form.
+    """
+
+    def __init__(self, patterns: Iterable[str] = (), *, setting: str = "propagate_to") -> None:
+        if isinstance(patterns, str):
+            raise SettingError(
+                f"Cannot propagate to {patterns!r}: one text would be read letter by letter. Pass a list of hosts.",
+                setting=setting,
+            )
+        self.patterns: Final = tuple(_pattern(pattern, setting) for pattern in patterns)
+        """What the application named, in lower case."""
+        self._hosts = frozenset(pattern for pattern in self.patterns if pattern[0] != "*")
+        self._endings = tuple(pattern[1:] for pattern in self.patterns if pattern[0] == "*")
+        self.allows = lru_cache(_KEPT_VERDICTS)(self._allows)
+
+    def _allows(self, host: str) -> bool:
+        """Tell whether *host*, as it stands in the URL, is inside."""
+        name = _plain(host)
+        if name in self._hosts:
+            return True
+        address = _address(name)
+        if address is not None:
+            return any(address in network for network in _INSIDE)
+        labels = name.split(".")
+        if not all(map(_is_label, labels)):
+            return False
+        if name.endswith(self._endings):
+            return True
+        # Beyond ASCII there are other digits and other full stops, which a resolver may read as the plain ones.
+        if not name.isascii() or _NUMBER.fullmatch(labels[-1]):
+            return False
+        return len(labels) == 1 or name.endswith(_INSIDE_ENDINGS)
+
+
+def _plain(host: str) -> str:
+    """Return *host* in its one spelling: lower case, no dot at the end, an address without brackets."""
+    name = host.lower()
+    if name.startswith("[") and name.endswith("]") and ":" in name:
+        name = name[1:-1]
+    address = _address(name)
+    return name.removesuffix(".") if address is None else str(address)
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _pattern(pattern: object, setting: str) -> str:
+    if not isinstance(pattern, str):
+        raise SettingError(
+            f"Cannot propagate to a {type(pattern).__name__}: hosts are named by text. "
+            f"Pass hosts such as 'billing.example.com' or '*.example.com'.",
+            setting=setting,
+        )
+    name = _plain(pattern.strip())
+    labels = name.removeprefix("*.").split(".")
+    if _address(name) is None and not all(label and _is_label(label) for label in labels):
+        raise SettingError(
+            f"Cannot propagate to {pattern[:128]!r}: it is no host, so nothing or too much would match. "
+            f"Pass hosts such as 'billing.example.com' or '*.example.com', without scheme, port and path.",
+            setting=setting,
+        )
+    return name
+
+
+def _is_label(label: str) -> bool:
+    """Tell whether *label* can be part of a host's name; beyond ASCII it is left as given."""
+    return bool(_LABEL.fullmatch(label)) if label.isascii() else label.isalnum() or "-" in label

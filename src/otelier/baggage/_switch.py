@@ -1,0 +1,76 @@
+"""What holds for this process: where our entries may go, whether inbound ones are taken, and whether all is on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from otelier.baggage._policy import Policy
+from otelier.settings import PROPAGATE_TO, TRUST_INBOUND
+from otelier.signals import on_reset
+
+
+class _Switch:
+    def __init__(self) -> None:
+        self.turn_back()
+
+    def turn_back(self) -> None:
+        self.on = False
+        """Whether the last hops write, and inbound entries are looked at."""
+        self.policy = Policy()
+        """Where our entries may go."""
+        self.trusts_inbound = False
+        """Whether inbound entries of ours are taken for true."""
+        self.given: Policy | None = None
+        self.trust_given = False
+
+
+switch = _Switch()
+on_reset(switch.turn_back)
+
+
+def propagated_to() -> tuple[str, ...]:
+    """Return the hosts that count as inside because the application, or the environment, names them.
+
+    Example:
+        >>> propagated_to()
+        ()
+    """
+    return switch.policy.patterns
+
+
+def trusts_inbound() -> bool:
+    """Tell whether fields that come with a request are taken for true.
+
+    Example:
+        >>> trusts_inbound()
+        False
+    """
+    return switch.trusts_inbound
+
+
+def configure(*, propagate_to: Iterable[str] = (), trust_inbound: bool = False) -> None:
+    """Say where the fields may go and whether inbound ones are trusted.
+
+    What was given once holds until `uninstall`. What was never given is what the environment says.
+
+    Args:
+        propagate_to: Hosts beside those inside: exact ones or `*.example.com`. Nothing leaves what holds.
+        trust_inbound: Whether to take inbound fields. `False` leaves what holds.
+
+    Raises:
+        SettingError: if a host, or a variable, cannot be read; everything stays as it was.
+        TypeError: if *trust_inbound* is not a `bool`.
+
+    Example:
+        >>> configure(propagate_to=["*.example.com"])
+        >>> propagated_to()
+        ('*.example.com',)
+    """
+    if type(trust_inbound) is not bool:
+        raise TypeError(f"init(trust_inbound=) must be a `bool`, not a {type(trust_inbound).__name__}.")
+    given = Policy(propagate_to) if isinstance(propagate_to, str) else Policy(tuple(propagate_to))
+    named = given if given.patterns else switch.given
+    policy = named or Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)
+    trusts = trust_inbound or switch.trust_given or TRUST_INBOUND.value()
+    switch.given, switch.policy = named, policy
+    switch.trust_given, switch.trusts_inbound = trust_inbound or switch.trust_given, trusts

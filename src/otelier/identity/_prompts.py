@@ -1,0 +1,159 @@
+"""Which agent a system prompt belongs to: fingerprints, kept for the prompts of late and bounded for the process."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeAlias, cast
+
+from otelier.identity._agent import AgentIdentity
+from otelier.identity._fingerprint import MAX_CHARS, hashed, prompt_fingerprint
+from otelier.identity._ids import agent_id_for
+from otelier.signals import on_reset, warn_once
+
+Fingerprint: TypeAlias = Callable[[str], "str | None"]
+
+MAX_DISTINCT: Final = 200
+"""Fingerprints that may name agents of one process; each is a value on metrics, and an agent in somebody's list."""
+_KEPT_PROMPTS: Final = 256
+_MAX_FINGERPRINT_CHARS: Final = 256
+_SLOW_S: Final = 0.1
+_MAX_SLOW: Final = 10
+_EXACT: Final = "prompt.id:"
+_OURS = re.compile("fp1:([0-9a-f]{8})[0-9a-f]{56}")
+
+
+class _Recipe:
+    """How prompts become fingerprints, and which came up so far."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.function: Fingerprint | None = prompt_fingerprint
+        self.slow = 0
+        self.seen: set[str] = set()
+        self.numbers = itertools.count(1)  # no lock: a fork or a signal's handler might find it held
+
+
+class _NestedError(Exception):
+    """The user's recipe asks a model itself, and that call's prompt would be put to the recipe again."""
+
+
+_recipe = _Recipe()
+_asking = threading.local()
+
+
+def use_fingerprint(function: Fingerprint | None) -> None:
+    """Make *function* the recipe of fingerprints from now on; `None` switches them off."""
+    if function is not _recipe.function:
+        _recipe.function, _recipe.slow = function, 0
+        _of_text.cache_clear()
+
+
+def fingerprint_of(prompt: str) -> str | None:
+    """Return the fingerprint of a system prompt; `None` where there is none, or the process has too many.
+
+    Only the first 5,000 characters are looked at and kept.
+    """
+    # Cut before the cache sees it: hashing and comparing 100,000 characters costs 18 µs, and keeping them memory.
+    try:
+        return _of_text(prompt[:MAX_CHARS])
+    except _NestedError:
+        return None
+
+
+def fingerprint_of_id(prompt_id: str) -> str | None:
+    """Return the fingerprint of a prompt that the provider stores, by the id it gave it: nothing in it is masked."""
+    return fingerprint_of(_EXACT + prompt_id)
+
+
+@functools.lru_cache(maxsize=_KEPT_PROMPTS)
+def _of_text(text: str) -> str | None:
+    function = _recipe.function
+    if function is None or not text.strip():
+        return None
+    if function is not prompt_fingerprint:
+        found = _asked(function, text)
+    else:
+        found = hashed(text) if text.startswith(_EXACT) else function(text)
+    if found is None or found in _recipe.seen:
+        return found
+    # Of two threads that bring the same new one each takes a number: that leaves fewer, never more.
+    if next(_recipe.numbers) > MAX_DISTINCT:
+        warn_once(
+            "identity.too_many_prompts",
+            "More than %d different system prompts were fingerprinted: further ones are attributed to the process's "
+            "own agent. Name agents with set_context(agent=...), or mask what varies with init(fingerprint=...).",
+            MAX_DISTINCT,
+        )
+        return None
+    _recipe.seen.add(found)
+    return found
+
+
+def _asked(function: Fingerprint, text: str) -> str | None:
+    if getattr(_asking, "here", False):
+        raise _NestedError
+    _asking.here = True
+    began = time.perf_counter()
+    try:
+        found = cast("object", function(text))  # it is the user's
+    except Exception as exc:
+        warn_once(
+            "identity.fingerprint_raised",
+            "init(fingerprint=) raised %s: that prompt counts as having no fingerprint.",
+            type(exc).__qualname__,
+        )
+        return None
+    finally:
+        _asking.here = False
+        if time.perf_counter() - began > _SLOW_S:
+            _endure(function)
+    if found is None:
+        return None
+    if isinstance(found, str):
+        found = str.__str__(found)  # a member of a str Enum is taken down to its text
+        if 0 < len(found) <= _MAX_FINGERPRINT_CHARS and found.isprintable():
+            return found
+    warn_once(
+        "identity.fingerprint_unusable",
+        "init(fingerprint=) gave a %s that cannot be sent: that prompt counts as having no fingerprint. Return 1 to "
+        "%d printable characters, or None.",
+        type(found).__qualname__,
+        _MAX_FINGERPRINT_CHARS,
+    )
+    return None
+
+
+def _endure(function: Fingerprint) -> None:
+    """Say that *function* took long, and after a few times ask it no more: it runs inside the user's call."""
+    warn_once(
+        "identity.fingerprint_slow",
+        "init(fingerprint=) took more than %d ms for one prompt, and the call to the model waits for it. After %d "
+        "such prompts it is not asked any more.",
+        _SLOW_S * 1000,
+        _MAX_SLOW,
+    )
+    _recipe.slow += 1
+    if _recipe.slow >= _MAX_SLOW and _recipe.function is function:
+        _recipe.function = None
+        warn_once("identity.fingerprint_off", "init(fingerprint=) was slow %d times: it is switched off.", _MAX_SLOW)
+
+
+def resolve_fingerprint(fingerprint: str) -> AgentIdentity:
+    """Return the agent that is known by its prompt only."""
+    agent_id = agent_id_for(fingerprint)
+    ours = _OURS.fullmatch(fingerprint)
+    short = agent_id[:8] if ours is None else ours[1]
+    return AgentIdentity(id=agent_id, name=f"agent-{short}", source="fingerprint", fingerprint=fingerprint)
+
+
+@on_reset
+def _forget() -> None:
+    _recipe.clear()
+    _of_text.cache_clear()

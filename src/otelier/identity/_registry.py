@@ -1,0 +1,116 @@
+"""The agents this process has seen: each is reported once, by one log event and one count."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from otelier import names
+from otelier.identity._agent import AgentIdentity
+from otelier.identity._process import process
+from otelier.signals import emit_event, on_reset, report_fault, warn_once
+
+MAX_AGENTS: Final = 1_000
+_NOWHERE: Final = {"otelier-no-span": True}
+"""What makes a context that holds nothing: an empty one counts as none given, and the current one is taken."""
+
+
+class _Registry:
+    """What was seen, what of it is not reported yet, and where reports go.
+
+    Without a lock: a fork, or a signal's handler that sets a field, might find it held.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.seen: dict[tuple[str | None, str | None], object] = {}
+        self.waiting: deque[AgentIdentity] = deque()
+        self.logger_provider: Any = None
+        self.meter_provider: Any = None
+
+
+_registry = _Registry()
+
+
+def register(identity: AgentIdentity) -> None:
+    """Report *identity* if this process sees it for the first time.
+
+    Before otelier is switched on, and while no provider is set that could take the report, it waits for that.
+    """
+    seen, key, mark = _registry.seen, (identity.id, identity.name), object()
+    if key in seen:
+        return
+    if len(seen) >= MAX_AGENTS:
+        warn_once(
+            "identity.too_many_agents",
+            "This process has named %d agents: further ones are not registered. Agents are few, users and sessions "
+            "many: pass those as user_id and session_id.",
+            MAX_AGENTS,
+        )
+        return
+    if seen.setdefault(key, mark) is mark:
+        _registry.waiting.append(identity)
+        report_waiting()
+
+
+def report_to(*, logger_provider: Any = None, meter_provider: Any = None) -> None:
+    """Send reports to the given providers from now on; `None` keeps what was said before, at first the global ones."""
+    if logger_provider is not None:
+        _registry.logger_provider = logger_provider
+    if meter_provider is not None:
+        _registry.meter_provider = meter_provider
+
+
+def report_waiting() -> None:
+    """Report what was seen and could not be reported yet; never raises."""
+    try:
+        if process() is None or not _registry.waiting or not _has_place():
+            return
+        while _registry.waiting:
+            _report(_registry.waiting.popleft())
+    except IndexError:  # another thread reported the last one
+        pass
+    except Exception as exc:
+        report_fault("identity.register", exc)
+
+
+def _has_place() -> bool:
+    """Tell whether a provider is set: what the API's stand-ins are given before that is lost."""
+    # Imported here: with it the context rooms would cost a third more to load.
+    from opentelemetry import _logs, metrics
+    from opentelemetry._logs import _internal as logs_internal
+    from opentelemetry.metrics import _internal as metrics_internal
+
+    logs = _registry.logger_provider or _logs.get_logger_provider()
+    points = _registry.meter_provider or metrics.get_meter_provider()
+    return not isinstance(logs, logs_internal.ProxyLoggerProvider) or not isinstance(
+        points,
+        metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
+    )
+
+
+def _report(identity: AgentIdentity) -> None:
+    from opentelemetry import _logs, metrics  # see above
+    from opentelemetry.context import Context
+
+    about = {
+        names.AGENT_NAME: identity.name,
+        names.RESOLVED_AGENT_ID: identity.id,
+        names.AGENT_SOURCE: identity.source,
+        names.AGENT_FINGERPRINT: identity.fingerprint,
+    }
+    attributes = {key: value for key, value in about.items() if value is not None}
+    logger = _logs.get_logger(names.SCOPE, logger_provider=_registry.logger_provider)
+    # Of no span and no user: an agent is the process's, not his whose call came first.
+    nowhere = Context(_NOWHERE)
+    emit_event(logger, names.AGENT_REGISTERED, attributes, nowhere)
+    meter = metrics.get_meter(names.SCOPE, meter_provider=_registry.meter_provider)
+    counter = meter.create_counter(names.AGENT_REGISTRATIONS, unit="{agent}", description="Agents seen by a process.")
+    counter.add(1, {names.AGENT_SOURCE: identity.source or ""}, nowhere)
+
+
+@on_reset
+def _forget() -> None:
+    _registry.clear()
