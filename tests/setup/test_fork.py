@@ -81,6 +81,7 @@ def test_every_process_sends_its_own_once(tmp_path, again, instrumented):
             # Nothing is collected or sent before the fork but by `flush`: what waits there must not be sent twice.
             "OTEL_METRIC_EXPORT_INTERVAL": "600000",
             "OTEL_BSP_SCHEDULE_DELAY": "600000",
+            "OTEL_BLRP_SCHEDULE_DELAY": "600000",
             "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true",
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-none",
