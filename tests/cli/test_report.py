@@ -102,6 +102,7 @@ def test_signals_say_how_many_carry_user_and_agent():
         ("spans", 2, 1, 2),
         ("calls to the model", 1, 0, 1),
         ("log records", 2, 2, 1),
+        ("agents registered", 0, 0, 0),
         ("metric points", 3, 0, 3),
     ]
 

@@ -16,7 +16,7 @@ from otelier.testing import LogEntry, MetricPoint, SpanRecord
 _MODEL_OPERATIONS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
 """Operations that are a call to a model; agents, tools and workflows have others."""
 _ASGI_MESSAGE = "asgi.event.type"
-MODEL_CALLS, METRIC_POINTS = "calls to the model", "metric points"
+MODEL_CALLS, REGISTRATIONS, METRIC_POINTS = "calls to the model", "agents registered", "metric points"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +100,12 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequence[MetricPoint]) -> list[Signal]:
-    """Return the counts of the three signals, and of those spans that are calls to a model."""
+    """Return the counts of the three signals, and of those that are calls to a model or tell of a new agent."""
     return [
         _signal("spans", spans),
         _signal(MODEL_CALLS, [span for span in spans if is_model_call(span)]),
         _signal("log records", logs),
+        _signal(REGISTRATIONS, [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]),
         _signal(METRIC_POINTS, metrics),
     ]
 
