@@ -51,10 +51,10 @@ TEXTS = {
     "sharp s": ["Die Straße", "die STRASSE"],
     "white space": ["You are\n\n  a billing\tagent.", " You are a billing agent.\n"],
     "wide white space": ["You are\u00a0a\u2003billing\u3000agent.", "You are a billing agent."],
-    "compatibility forms": ["\uff39\uff4f\uff55 are the \ufb01rst agent\u2026", "You are the first agent..."],  # noqa: RUF001
+    "compatibility forms": ["\uff39\uff4f\uff55 are the \ufb01rst agent\u2026", "You are the first agent..."],
     "composed letters": ["Du bist f\u00fcr \u00c4rger da", "Du bist fu\u0308r A\u0308rger da"],
     "digits of other scripts": ["at most 5 lines", "at most \u0665 lines"],
-    "numbers in Chinese": ["请用3句话回答。", "请用15句话回答。"],  # noqa: RUF001
+    "numbers in Chinese": ["请用3句话回答。", "请用15句话回答。"],
 }
 
 
@@ -79,8 +79,8 @@ def test_every_word_counts():
         if position in date:
             continue
         before, word, after = words[:position], words[position], words[position + 1 :]
-        for instead in ([], ["zebra"], [word, "really"]):
-            fingerprints.append(prompt_fingerprint(" ".join([*before, *instead, *after])))
+        changed = ([*before, *instead, *after] for instead in ([], ["zebra"], [word, "really"]))
+        fingerprints += [prompt_fingerprint(" ".join(text)) for text in changed]
     assert len(set(fingerprints)) == len(fingerprints) > 60
 
 

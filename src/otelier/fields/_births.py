@@ -54,7 +54,7 @@ class Record:
         """State of the context the span was born in: where it still holds, nothing was set since."""
         self.passes_on = passes_on
         """Whether the span is a request, whose late values reach later children."""
-        self.stamped: Attributes = dict(born.gen_ai_attributes()) if born is not None else {}
+        self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
         self._home = _current_task() if passes_on else None
         self._late: dict[int, str] = {}

@@ -143,18 +143,25 @@ class State:
         own = process()
         ready = self._gen_ai_attributes
         if ready is None or self._gen_ai_process is not own:
-            session = self.values[_SESSION]
-            ready = dict(self.attributes)
-            if session is not None and names.SESSION_ID in ready:
-                ready[names.CONVERSATION_ID] = session
-            if self.fingerprint is not None:
-                ready[names.AGENT_FINGERPRINT] = self.fingerprint
+            ready = self.possible_attributes()
             last = resolve_process() if self.identity is None else None
             if last is not None:
-                _add_identity(ready, last)
                 register(last)
             self._gen_ai_attributes, self._gen_ai_process = ready, own
         return ready
+
+    def possible_attributes(self) -> Attributes:
+        """Return anew what a span of any kind may carry, for one that may not be a call: that registers no agent."""
+        session = self.values[_SESSION]
+        found = dict(self.attributes)
+        if session is not None and names.SESSION_ID in found:
+            found[names.CONVERSATION_ID] = session
+        if self.fingerprint is not None:
+            found[names.AGENT_FINGERPRINT] = self.fingerprint
+        last = resolve_process() if self.identity is None else None
+        if last is not None:
+            _add_identity(found, last)
+        return found
 
     def for_call(self, fingerprint: str) -> State:
         """Return the state of a call made in this one whose prompt has *fingerprint*."""

@@ -1,0 +1,267 @@
+"""Registration: each agent that a process sees is told once, by one log event and one count."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from opentelemetry import _logs, metrics
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import SpanKind
+
+import otelier
+from otelier.identity import agent_id_for
+from otelier.signals import raise_faults
+from otelier.testing import SpanRecorder
+from otelier.testing._stage import on_stage
+
+EVENT = "otelier.agent.registered"
+COUNTER = "otelier.agent.registrations"
+
+
+def events(recorder):
+    return [entry for entry in recorder.logs if entry.event_name == EVENT]
+
+
+def told(recorder):
+    return [
+        entry.attributes.get("gen_ai.agent.name", entry.attributes["otelier.agent.id"]) for entry in events(recorder)
+    ]
+
+
+def counted(recorder):
+    points = recorder.metrics().get(COUNTER, [])
+    return {point["attributes"]["otelier.agent.source"]: point["value"] for point in points}
+
+
+def init(recorder, **more):
+    otelier.init(
+        tracer_provider=recorder.tracer_provider,
+        meter_provider=recorder.meter_provider,
+        logger_provider=recorder.logger_provider,
+        **more,
+    )
+
+
+def test_one_event_and_one_count(spans):
+    """The first use of a name tells of it; later uses, also beside other fields, do not."""
+    init(spans)
+    for user in ("alice", "bob"):
+        with otelier.context(agent="billing", user_id=user):
+            otelier.get_agent()
+        otelier.set_context(agent="billing", session_id=user)
+        otelier.clear_context()
+    (event,) = events(spans)
+    assert event.attributes == {
+        "gen_ai.agent.name": "billing",
+        "otelier.agent.id": agent_id_for("billing"),
+        "otelier.agent.source": "agent",
+    }
+    assert counted(spans) == {"agent": 1}
+
+
+def test_every_tier(spans):
+    """An explicit id, a name, a prompt and the process's own agent are each told with what is known of them."""
+    init(spans, app="orchestrator")
+    otelier.set_context(agent="triage", agent_id="a-1")
+    otelier.set_context(agent="", agent_id="a-2")
+    otelier.set_context(agent="billing", agent_id="")
+    otelier.clear_context()
+    spans.born_here(attributes={"gen_ai.operation.name": "chat"})
+    assert [entry.attributes for entry in events(spans)] == [
+        {"gen_ai.agent.name": "triage", "otelier.agent.id": "a-1", "otelier.agent.source": "agent_id"},
+        {"otelier.agent.id": "a-2", "otelier.agent.source": "agent_id"},
+        {
+            "gen_ai.agent.name": "billing",
+            "otelier.agent.id": agent_id_for("billing"),
+            "otelier.agent.source": "agent",
+        },
+        {
+            "gen_ai.agent.name": "orchestrator",
+            "otelier.agent.id": agent_id_for("orchestrator"),
+            "otelier.agent.source": "app",
+        },
+    ]
+    assert counted(spans) == {"agent_id": 2, "agent": 1, "app": 1}
+
+
+def test_an_event_is_for_nobody(spans):
+    """It carries no user, session or workflow, and belongs to no trace: the agent is the process's."""
+    init(spans)
+    with spans.open("request"):
+        otelier.set_context(user_id="alice", user_role="admin", session_id="s-1", workflow_id="w-1", agent="billing")
+    (event,) = events(spans)
+    assert set(event.attributes) == {"gen_ai.agent.name", "otelier.agent.id", "otelier.agent.source"}
+    assert (event.trace_id, event.span_id) == (None, None)
+    (point,) = (point for point in spans.metric_points if point.name == COUNTER)
+    assert point.attributes == {"otelier.agent.source": "agent"}
+    assert [exemplar.trace_id for exemplar in point.exemplars if exemplar.trace_id] == []
+
+
+def test_before_init_it_waits(spans):
+    """What was seen before otelier was switched on is told then, to the providers that are given, in its order."""
+    for agent in ("one", "two", "one"):
+        with otelier.context(agent=agent):
+            pass
+    assert events(spans) == []
+    init(spans)
+    assert told(spans) == ["one", "two"]
+    assert counted(spans) == {"agent": 2}
+
+
+def test_given_providers_and_no_others(spans):
+    """The global providers hear nothing of it when others are given."""
+    elsewhere = SpanRecorder()
+    with on_stage(elsewhere):
+        with otelier.context(agent="early"):
+            init(spans)
+        with otelier.context(agent="later"):
+            pass
+        assert told(elsewhere) == []
+        assert counted(elsewhere) == {}
+    assert told(spans) == ["early", "later"]
+
+
+def test_global_providers():
+    """Without given ones the global providers are told."""
+    recorder = SpanRecorder()
+    with on_stage(recorder):
+        otelier.init()
+        with otelier.context(agent="billing"):
+            pass
+        assert told(recorder) == ["billing"]
+        assert counted(recorder) == {"agent": 1}
+
+
+def test_while_no_provider_is_set_it_waits():
+    """An agent seen between `init` and the provider is told once there is one."""
+    otelier.init()
+    with otelier.context(agent="early"):
+        pass
+    recorder = SpanRecorder()
+    with on_stage(recorder), otelier.context(agent="later"):
+        assert told(recorder) == ["early", "later"]
+
+
+def test_providers_given_later():
+    """A second `init` that gives providers tells them what waits."""
+    otelier.init()
+    with otelier.context(agent="early"):
+        pass
+    recorder = SpanRecorder()
+    init(recorder)
+    assert told(recorder) == ["early"]
+
+
+def test_in_several_threads_once(spans):
+    """Eight threads that name one agent at once tell of it once."""
+    init(spans)
+    barrier = threading.Barrier(8)
+
+    def name():
+        barrier.wait()
+        for number in range(20):
+            with otelier.context(agent=f"agent-{number}"):
+                pass
+
+    threads = [threading.Thread(target=name) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told(spans)) == sorted(f"agent-{number}" for number in range(20))
+    assert counted(spans) == {"agent": 20}
+
+
+class Broken:
+    """A provider whose things raise."""
+
+    def get_logger(self, *args, **kwargs):
+        raise RuntimeError("no logger")
+
+    def add_log_record_processor(self, processor):
+        pass
+
+
+def test_a_broken_provider_costs_the_report_only(spans, caplog):
+    """The caller goes on, and what went wrong is logged once."""
+    raise_faults(False)
+    otelier.init(logger_provider=Broken(), tracer_provider=spans.tracer_provider)
+    for agent in ("one", "two"):
+        with otelier.context(agent=agent):
+            assert spans.born_here()["gen_ai.agent.name"] == agent
+    found = [record.getMessage() for record in caplog.records if "identity.register" in record.getMessage()]
+    assert len(found) == 1
+
+
+def test_a_log_processor_that_names_agents_itself(spans):
+    """What runs while an agent is told may name others: none is lost, and nothing waits for itself."""
+
+    class Naming:
+        def on_emit(self, log_record):
+            with otelier.context(agent="inner"):
+                pass
+
+        def shutdown(self):
+            pass
+
+        def force_flush(self, timeout_millis=30000):
+            return True
+
+    spans.logger_provider.add_log_record_processor(Naming())
+    init(spans)
+    with otelier.context(agent="outer"):
+        pass
+    assert sorted(told(spans)) == ["inner", "outer"]
+
+
+def test_without_init_nothing_is_told():
+    """Setting fields alone sends nothing."""
+    recorder = SpanRecorder()
+    with on_stage(recorder), otelier.context(agent="billing"):
+        pass
+    assert recorder.logs == ()
+    assert recorder.metrics() == {}
+
+
+def test_switched_off_nothing_is_told(monkeypatch):
+    """`OTELIER_DISABLED` and `OTEL_SDK_DISABLED` silence this, too."""
+    monkeypatch.setenv("OTELIER_DISABLED", "true")
+    recorder = SpanRecorder()
+    with on_stage(recorder):
+        otelier.init()
+        with otelier.context(agent="billing"):
+            pass
+    assert recorder.logs == ()
+
+
+def test_a_thousand_agents(spans, caplog):
+    """Names that are as many as users are told up to 1,000, with one warning; they stay on the spans."""
+    init(spans)
+    for number in range(1_100):
+        with otelier.context(agent=f"agent-{number}"):
+            pass
+    assert len(events(spans)) == 1_000
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warned) == 1
+    assert "1000 agents" in warned[0]
+    with otelier.context(agent="one-more"):
+        assert spans.born_here()["gen_ai.agent.name"] == "one-more"
+
+
+def test_the_stand_ins_of_the_api_are_what_we_think():
+    """Where nothing is set, the API gives the stand-ins that registration waits behind."""
+    assert type(_logs.get_logger_provider()).__name__ == "ProxyLoggerProvider"
+    assert type(metrics.get_meter_provider()).__name__ == "_ProxyMeterProvider"
+    assert isinstance(metrics.get_meter_provider(), MeterProvider)
+
+
+def test_the_processes_own_agent_is_told_when_it_makes_a_call(spans):
+    """Requests and spans that are no calls to a model are nobody's: the last tier is not told for them."""
+    init(spans, app="orchestrator")
+    with spans.open("request", kind=SpanKind.SERVER):
+        otelier.set_context(user_id="alice")
+        spans.born_here("work")
+        assert told(spans) == []
+        spans.born_here("chat", attributes={"gen_ai.operation.name": "chat"})
+    assert told(spans) == ["orchestrator"]
