@@ -152,11 +152,7 @@ RAISES = "raise LookupError('foreign instrumentor')"
 
 @pytest.mark.parametrize("ours", ["first", "last"])
 def test_a_foreign_instrumentor_that_raises(tmp_path, ours):
-    """A foreign instrumentor that raises at start is logged by OpenTelemetry, and the program runs on, once.
-
-    Where it comes after ours, otelier is active all the same; where it comes first, nothing of ours is called any
-    more, and the program is only not stamped.
-    """
+    """A foreign instrumentor that raises at start is logged by OpenTelemetry; otelier is active all the same."""
     foreign_package(tmp_path / "foreign", group="opentelemetry_instrumentor", body=RAISES)
     path = [str(tmp_path / "foreign")]
     if ours == "first":
@@ -166,8 +162,7 @@ def test_a_foreign_instrumentor_that_raises(tmp_path, ours):
         path.insert(0, str(tmp_path / "ours"))
     ran = run(CHILD, instrumented=True, PYTHONPATH=os.pathsep.join(path), **NO_EXPORT)
     assert ran.lines("Failed to auto initialize")
-    active = ours == "first"
-    assert ran.answer == ["mine", 1, "u-1" if active else None, "app" if active else None]
+    assert ran.answer == ["mine", 1, "u-1", "app"]
 
 
 def test_a_foreign_instrumentor_that_raises_and_an_init(tmp_path):

@@ -26,7 +26,7 @@ _active = False
 def activate() -> None:
     """Switch otelier on with what the environment says; later calls do nothing.
 
-    Called by `opentelemetry-instrument` through two entry points, and by `init`. Puts the processors on the
+    Called by `opentelemetry-instrument` through three entry points, and by `init`. Puts the processors on the
     global providers, now or when they are set, lets thread pools carry the context, and instruments openai.
     Nothing that fails here reaches the program; one INFO line says what is active.
 
