@@ -69,9 +69,9 @@ def test_counts_of_the_signals():
     """Metrics never carry a user, and the table says so."""
     rows = shown(signal_table(signals(handed_over(), [log()], points(1, 2, 3))))[2:]
     assert [row.split("  ")[0].strip() for row in rows] == [
-        "spans", "· calls to the model", "log records", "metric points",
+        "spans", "· calls to the model", "log records", "· agents registered", "metric points",
     ]  # fmt: skip
-    assert rows[3].split() == ["metric", "points", "3", "never", "3"]
+    assert rows[4].split() == ["metric", "points", "3", "never", "3"]
 
 
 def test_long_names_fit_in_100_columns():

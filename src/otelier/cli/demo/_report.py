@@ -16,7 +16,7 @@ from otelier.testing import LogEntry, MetricPoint, SpanRecord
 _MODEL_OPERATIONS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
 """Operations that are a call to a model; agents, tools and workflows have others."""
 _ASGI_MESSAGE = "asgi.event.type"
-MODEL_CALLS, METRIC_POINTS = "calls to the model", "metric points"
+MODEL_CALLS, REGISTRATIONS, METRIC_POINTS = "calls to the model", "agents registered", "metric points"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,13 @@ def usage(spans: Iterable[SpanRecord]) -> list[Usage]:
     return [_usage(agent, user, calls[agent, user]) for agent, user in sorted(calls)]
 
 
+def known_by_prompt(spans: Iterable[SpanRecord]) -> dict[str, str]:
+    """Return the fingerprint of each agent that only its prompt tells of, by the name that comes of it."""
+    calls = [span.attributes for span in spans if is_model_call(span)]
+    found = [call for call in calls if call.get(names.AGENT_SOURCE) == "fingerprint"]
+    return {str(call.get(names.AGENT_NAME)): str(call.get(names.AGENT_FINGERPRINT)) for call in found}
+
+
 def total(spans: Iterable[SpanRecord]) -> Usage:
     """Return all calls to models as one."""
     return _usage("", "", [span for span in spans if is_model_call(span)])
@@ -100,11 +107,12 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequence[MetricPoint]) -> list[Signal]:
-    """Return the counts of the three signals, and of those spans that are calls to a model."""
+    """Return the counts of the three signals, of the calls to a model and of the agents that were registered."""
     return [
         _signal("spans", spans),
         _signal(MODEL_CALLS, [span for span in spans if is_model_call(span)]),
         _signal("log records", logs),
+        _signal(REGISTRATIONS, [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]),
         _signal(METRIC_POINTS, metrics),
     ]
 

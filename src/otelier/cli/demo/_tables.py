@@ -13,6 +13,7 @@ from otelier import names
 from otelier.cli.demo._report import (
     METRIC_POINTS,
     MODEL_CALLS,
+    REGISTRATIONS,
     Branch,
     Signal,
     Usage,
@@ -91,9 +92,11 @@ def signal_table(signals: Sequence[Signal]) -> Table:
     for column in ("count", "with user", "with agent"):
         table.add_column(column, justify="right", no_wrap=True)
     for signal in signals:
-        # A metric never has a user: that would make a series for each of them.
-        user = "never" if signal.name == METRIC_POINTS and not signal.with_user else str(signal.with_user)
-        name = f"· {signal.name}" if signal.name == MODEL_CALLS else signal.name  # they are among the spans
+        # A metric never has a user, that would make a series for each of them; and an agent is the process's.
+        never = signal.name in (METRIC_POINTS, REGISTRATIONS) and not signal.with_user
+        user = "never" if never else str(signal.with_user)
+        part = signal.name in (MODEL_CALLS, REGISTRATIONS)  # of what stands above them
+        name = f"· {signal.name}" if part else signal.name
         table.add_row(name, str(signal.count), user, str(signal.with_agent))
     return table
 
