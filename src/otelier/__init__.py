@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         propagate,
         set_context,
     )
-    from otelier.identity import AgentIdentity
+    from otelier.identity import AgentIdentity, prompt_fingerprint
     from otelier.processors import AgentSpanProcessor, ContextLogProcessor
     from otelier.setup import activate, flush, init, shutdown
 
@@ -49,6 +49,7 @@ __all__ = [
     "get_context",
     "init",
     "openai",
+    "prompt_fingerprint",
     "propagate",
     "set_context",
     "shutdown",
@@ -68,6 +69,7 @@ _ROOMS: Final = {
     "get_agent": "fields",
     "get_context": "fields",
     "init": "setup",
+    "prompt_fingerprint": "identity",
     "propagate": "fields",
     "set_context": "fields",
     "shutdown": "setup",

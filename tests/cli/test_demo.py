@@ -56,11 +56,11 @@ def test_the_main_job(tmp_path):
         "metrics": signals["metric points"]["count"],
         "requests": shown["exports"],
     }
-    # An agent's registration is the process's, not a user's; its agents are these two.
-    assert (signals["agents registered"]["count"], signals["agents registered"]["with_user"]) == (2, 0)
-    assert signals["log records"]["with_user"] == signals["log records"]["count"] - 2 > 20
     for name in ("spans", "calls to the model"):
         assert signals[name]["with_user"] == signals[name]["count"] > 20
+    agents = signals["agents registered"]
+    assert (agents["count"], agents["with_user"], agents["with_agent"]) == (3, 0, 3)
+    assert signals["log records"]["with_user"] == signals["log records"]["count"] - agents["count"] > 20
     for name in ("log records", "calls to the model"):
         assert signals[name]["with_agent"] == signals[name]["count"]
     assert signals["metric points"]["with_user"] == 0
@@ -68,7 +68,10 @@ def test_the_main_job(tmp_path):
     rows = {(row["agent"], row["user"]): row for row in shown["usage"]}
     tenants = {user.partition("/")[0] for _, user in rows}
     assert tenants == {"acme", "globex"}
-    assert {agent for agent, _ in rows} == {"triage", "billing"}
+    ((unnamed, fingerprint),) = shown["known_by_prompt"].items()
+    assert re.fullmatch("fp1:[0-9a-f]{64}", fingerprint)
+    assert unnamed == f"agent-{fingerprint[4:12]}"
+    assert {agent for agent, _ in rows} == {"triage", "billing", unnamed}
     assert all(
         row["input_tokens"] and row["output_tokens"] and row["p95_s"] >= row["p50_s"] > 0 for row in rows.values()
     )
@@ -96,7 +99,9 @@ def check_records(records):
         assert found["session.id"] == found["gen_ai.conversation.id"] == f"{found['user.id'].replace('/', '-')}-morning"
         assert found["user.roles"] in (["admin"], ["customer"])
         assert re.fullmatch(rf"{found['user.id'].replace('/', '-')}-\d", found["otelier.workflow.id"])
-        assert found["otelier.agent.source"] == "agent"
+        named = found["gen_ai.agent.name"] in ("triage", "billing")
+        assert found["otelier.agent.source"] == ("agent" if named else "fingerprint")
+        assert found["otelier.agent.fingerprint"].startswith("fp1:")
     assert any(span["attributes"].get("gen_ai.request.stream") for span in calls)
     assert any(span["attributes"].get("openai.api.type") == "responses" for span in calls)
     failed = [span["attributes"]["error.type"] for span in calls if span["status"] == "ERROR"]
@@ -126,6 +131,9 @@ def test_the_page_and_an_endpoint_that_is_not_there():
         titles[-1],
     ]
     assert re.fullmatch(r"Done in \d+ s\.", titles[-1])
+    known = re.compile(r" (agent-([0-9a-f]{8})) is known by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")
+    ((unnamed, _),) = known.findall(done.stdout)
+    assert sum(line.startswith(f" {unnamed}  ") for line in lines) == 2
     assert max(map(len, lines)) <= 100
     both = done.stdout + done.stderr
     assert "\x1b" not in both

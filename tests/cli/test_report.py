@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.cli.demo._report import missing, percentile, richest, signals, total, traces, tree, usage
+from otelier.cli.demo._report import known_by_prompt, missing, percentile, richest, signals, total, traces, tree, usage
 from tests.cli.records import call, log, points, span
 
 
@@ -105,6 +105,15 @@ def test_signals_say_how_many_carry_user_and_agent():
         ("agents registered", 0, 0, 0),
         ("metric points", 3, 0, 3),
     ]
+
+
+def test_agents_that_only_their_prompt_tells_of():
+    """Each with its fingerprint, once; named agents are left out, though their calls have one too."""
+    named = {"otelier__agent__source": "agent", "otelier__agent__fingerprint": "fp1:bb"}
+    unnamed = {"otelier__agent__source": "fingerprint", "otelier__agent__fingerprint": "fp1:aa"}
+    spans = [call(**named), call(agent="agent-aa", **unnamed), call(agent="agent-aa", **unnamed)]
+    assert known_by_prompt([*spans, span("POST", agent="agent-aa", **unnamed)]) == {"agent-aa": "fp1:aa"}
+    assert known_by_prompt(spans[:1]) == {}
 
 
 def complete():

@@ -118,7 +118,7 @@ def _asked(function: Fingerprint, text: str) -> str | None:
         return None
     if isinstance(found, str):
         found = str.__str__(found)  # a member of a str Enum is taken down to its text
-        if 0 < len(found) <= _MAX_FINGERPRINT_CHARS and found.isprintable():
+        if len(found) <= _MAX_FINGERPRINT_CHARS and found.isprintable() and found.strip():
             return found
     warn_once(
         "identity.fingerprint_unusable",

@@ -18,7 +18,7 @@ def demo(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show two tenants, two agents and the telemetry of every call, in less than a minute.
+    """Show two tenants, three agents and the telemetry of every call, in less than a minute.
 
     A FastAPI service runs under opentelemetry-instrument.
     A local server replays recorded answers of a model: no key and no network is needed.

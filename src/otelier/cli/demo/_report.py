@@ -73,6 +73,13 @@ def usage(spans: Iterable[SpanRecord]) -> list[Usage]:
     return [_usage(agent, user, calls[agent, user]) for agent, user in sorted(calls)]
 
 
+def known_by_prompt(spans: Iterable[SpanRecord]) -> dict[str, str]:
+    """Return the fingerprint of each agent that only its prompt tells of, by the name that comes of it."""
+    calls = [span.attributes for span in spans if is_model_call(span)]
+    found = [call for call in calls if call.get(names.AGENT_SOURCE) == "fingerprint"]
+    return {str(call.get(names.AGENT_NAME)): str(call.get(names.AGENT_FINGERPRINT)) for call in found}
+
+
 def total(spans: Iterable[SpanRecord]) -> Usage:
     """Return all calls to models as one."""
     return _usage("", "", [span for span in spans if is_model_call(span)])
@@ -100,7 +107,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequence[MetricPoint]) -> list[Signal]:
-    """Return the counts of the three signals, and of those that are calls to a model or tell of a new agent."""
+    """Return the counts of the three signals, of the calls to a model and of the agents that were registered."""
     return [
         _signal("spans", spans),
         _signal(MODEL_CALLS, [span for span in spans if is_model_call(span)]),

@@ -14,7 +14,7 @@ from importlib.metadata import files
 from otelier.cli._endpoints import headers_of, parts_of, without_secrets
 from otelier.cli._steps import Steps
 from otelier.cli.demo._processes import Service
-from otelier.cli.demo._report import missing
+from otelier.cli.demo._report import known_by_prompt, missing
 from otelier.cli.demo._traffic import TOO_MUCH, USERS, drive
 from otelier.errors import SettingError
 from otelier.testing import LogEntry, MetricPoint, OpenAIServer, OtlpReceiver, SpanRecord
@@ -80,6 +80,8 @@ def run(steps: Steps) -> Outcome:
                 say(f"sent {receiver.counts['requests']} requests on to {sent_to}")
     spans, logs, metrics = receiver.spans, receiver.logs, receiver.metrics
     problems = missing(spans, logs, metrics, requests=requests)
+    if len(known_by_prompt(spans)) != 1:
+        problems.append(f"{len(known_by_prompt(spans))} agents are known by their prompt only; the service has one.")
     if receiver.forward_failures:
         lost = f"{receiver.forward_failures} of {receiver.counts['requests']} export requests"
         problems.append(f"{lost} did not arrive at {sent_to}. {' '.join(complaints)}")

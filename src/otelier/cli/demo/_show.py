@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otelier import names
-from otelier.cli.demo._report import Branch, richest, signals, total, traces, tree, usage
+from otelier.cli.demo._report import Branch, known_by_prompt, richest, signals, total, traces, tree, usage
 from otelier.cli.demo._run import Outcome
 from otelier.cli.demo._tables import Colours, signal_table, trace_table, usage_table
 
@@ -23,6 +23,9 @@ def show(outcome: Outcome, console: Console) -> None:
     if trace:
         _print(console, "One trace", f"of {len(found)}, {trace[0].trace_id}", trace_table(trace, colours))
     _print(console, "Calls to the model", "per agent and user", usage_table(outcome.spans, colours))
+    for agent, fingerprint in known_by_prompt(outcome.spans).items():
+        known = f" is known by its prompt only, fingerprint {fingerprint[:20]}…"
+        console.print(Text.assemble(" ", (agent, colours.of(agent)), (known, "dim")))
     exported = signals(outcome.spans, outcome.logs, outcome.metrics)
     _print(console, "Exported", f"by the service, in {outcome.exports} OTLP requests", signal_table(exported))
     if outcome.sent_to and not outcome.send_failures:
@@ -36,6 +39,7 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "trace": [_line(branch) for branch in tree(trace)],
         "usage": [asdict(row) for row in usage(outcome.spans)],
+        "known_by_prompt": known_by_prompt(outcome.spans),
         "total": asdict(total(outcome.spans)),
         "signals": [asdict(signal) for signal in signals(outcome.spans, outcome.logs, outcome.metrics)],
         "exports": outcome.exports,

@@ -92,11 +92,11 @@ def signal_table(signals: Sequence[Signal]) -> Table:
     for column in ("count", "with user", "with agent"):
         table.add_column(column, justify="right", no_wrap=True)
     for signal in signals:
-        # A metric never has a user: that would make a series for each of them. Nor is an agent any user's own.
-        userless = signal.name in (METRIC_POINTS, REGISTRATIONS) and not signal.with_user
-        user = "never" if userless else str(signal.with_user)
-        # These are among the spans, and among the log records.
-        name = f"· {signal.name}" if signal.name in (MODEL_CALLS, REGISTRATIONS) else signal.name
+        # A metric never has a user, that would make a series for each of them; and an agent is the process's.
+        never = signal.name in (METRIC_POINTS, REGISTRATIONS) and not signal.with_user
+        user = "never" if never else str(signal.with_user)
+        part = signal.name in (MODEL_CALLS, REGISTRATIONS)  # of what stands above them
+        name = f"· {signal.name}" if part else signal.name
         table.add_row(name, str(signal.count), user, str(signal.with_agent))
     return table
 

@@ -20,7 +20,7 @@ class Ask:
     """One request to the service."""
 
     path: str
-    """Path, which names the agent."""
+    """Path, which names the agent where one is named."""
     message: str
     """What is asked."""
     status: int = 200
@@ -45,6 +45,7 @@ class TrafficError(OtelierError):
 
 _TRIAGE, _BILLING = "/agents/triage/chat", "/agents/billing/chat"
 _RESPOND, _STREAM = "/agents/billing/respond", "/agents/triage/stream"
+_SUMMARY = "/summaries"
 
 TOO_MUCH = "Export every invoice since 2019."
 """What the model's provider refuses with 429, however often it is asked."""
@@ -59,6 +60,7 @@ USERS = (
             Ask(path=_STREAM, message="The dashboard is slow since this morning."),
             Ask(path=_TRIAGE, message="Please refund the second charge."),
             Ask(path=_RESPOND, message="Summarize my open invoices."),
+            Ask(path=_SUMMARY, message="Charged twice in March, refunded, dashboard slow."),
         ),
     ),
     User(
@@ -89,6 +91,7 @@ USERS = (
             Ask(path=_RESPOND, message="Send me the invoice of April."),
             Ask(path=_TRIAGE, message="The export is broken."),
             Ask(path=_TRIAGE, message="Why did the bill go up?"),
+            Ask(path=_SUMMARY, message="Pays by bank transfer, export broken, bill went up."),
         ),
     ),
     User(

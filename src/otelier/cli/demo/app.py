@@ -1,4 +1,4 @@
-"""The service of the demonstration: a triage and a billing agent behind FastAPI.
+"""The service of the demonstration: a triage and a billing agent behind FastAPI, and one that nobody named.
 
 It says who each call is for and which agent makes it, and has no line that sets telemetry up. Run it as any service:
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from enum import Enum
 
 import openai
@@ -46,6 +47,10 @@ INSTRUCTIONS = {
     Agent.TRIAGE: "You triage incoming requests.",
     Agent.BILLING: "You answer billing questions.",
 }
+
+
+# No name is set for the agent that is told this: it is known by its prompt, whatever the day.
+SUMMARY = "You sum up support tickets in one sentence. Today is {today:%B %d, %Y}."
 
 
 class Question(BaseModel):
@@ -108,6 +113,15 @@ async def stream(name: Agent, question: Question) -> StreamingResponse:
         log.info("streamed the answer")
 
     return StreamingResponse(words(), media_type="text/plain")
+
+
+@app.post("/summaries")
+async def summary(question: Question) -> dict[str, str]:
+    """Sum a ticket up; no line says which agent that is."""
+    otelier.set_context(workflow_id=question.ticket)
+    instructions = SUMMARY.format(today=datetime.now(timezone.utc))
+    response = await async_client.responses.create(model=MODEL, instructions=instructions, input=question.message)
+    return {"answer": response.output_text}
 
 
 def triage(message: str) -> str:
