@@ -10,6 +10,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind
 
 import otelier
+from otelier import names
 from otelier.identity import agent_id_for
 from otelier.signals import raise_faults
 from otelier.testing import SpanRecorder
