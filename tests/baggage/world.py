@@ -250,14 +250,8 @@ def _requests(url: str, *, proxy: str | None = None, headers: Any = None) -> Non
 
 
 def _urllib3(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
-    retries = urllib3.Retry(10)
-    pool = (
-        urllib3.ProxyManager(proxy, retries=retries, cert_reqs="NONE")
-        if proxy
-        else urllib3.PoolManager(retries=retries)
-    )
-    with pool:
-        pool.request("GET", url, headers=headers)
+    with urllib3.ProxyManager(proxy, cert_reqs="NONE") if proxy else urllib3.PoolManager() as pool:
+        pool.request("GET", url, headers=headers, retries=urllib3.Retry(10))
 
 
 def _aiohttp(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
