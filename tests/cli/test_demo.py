@@ -164,7 +164,12 @@ def test_what_cannot_be_sent_to_is_said_at_once(given, said):
 def test_breaking_it_off_leaves_nothing_behind(number):
     """Ctrl-C while the service starts ends it too."""
     with subprocess.Popen(
-        [OTELIER, "demo"], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [OTELIER, "demo"],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # A shell that runs us in the background has us ignore Ctrl-C, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         children = []
         while not any(b"uvicorn" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children):
