@@ -75,9 +75,17 @@ class Request:
             generator = self.generator()
             next(generator)
             self.kept.append(generator)
-        elif self.kept:
-            self.kept.pop(self.chance.randrange(len(self.kept))).close()
+        else:
+            self.close_one()
         self.probe()
+
+    def close_one(self):
+        """Close a generator that some request left open; another thread may take the last one first."""
+        try:
+            generator = self.kept.pop(self.chance.randrange(len(self.kept) or 1))
+        except IndexError:
+            return
+        generator.close()
 
     async def act_async(self):
         """Do one thing on the loop."""
