@@ -14,7 +14,6 @@ from otelier import names
 from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, state_of
 from otelier.identity import process
 from otelier.openai._operations import Operation
-from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
 from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
 from otelier.openai._suppression import suppressed
@@ -165,15 +164,16 @@ class Call:
         *,
         failure: BaseException | Failure | None = None,
         sent: Mapping[str, list[Any]] | None = None,
-        received: list[Message] | None = None,
+        received: Mapping[str, list[Any]] | None = None,
         end_time_ns: int | None = None,
     ) -> None:
         """Write what is known of the call and end its span; the metric point is the caller's to queue."""
         if self.telemetry.content:
             try:
-                content = {**(sent or {}), names.OUTPUT_MESSAGES: received or []}
-                if received and names.FINISH_REASONS not in attributes:
-                    attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in received)
+                content = {**(sent or {}), **(received or {})}
+                messages = content.get(names.OUTPUT_MESSAGES)
+                if messages and names.FINISH_REASONS not in attributes:
+                    attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
                 self._emit(attributes, content, failure)
                 self._add_content(attributes, content)
             except Exception as exc:
@@ -192,15 +192,15 @@ class Call:
         telemetry = self.telemetry
         return telemetry.content and (self.recording or telemetry.gate.mode.on_event)
 
-    def _received(self, answer: Any) -> list[Message]:
+    def _received(self, answer: Any) -> Mapping[str, list[Any]]:
         content = self.operation.content
         if content is None or not self._takes_content():
-            return []
+            return {}
         try:
             return content.received(answer)
         except Exception as exc:
             report_fault("openai.content", exc)
-            return []
+            return {}
 
     def _add_content(self, attributes: Attributes, content: Mapping[str, list[Any]]) -> None:
         gate = self.telemetry.gate
@@ -210,8 +210,8 @@ class Call:
     def _emit(
         self, attributes: Attributes, content: Mapping[str, list[Any]], failure: BaseException | Failure | None
     ) -> None:
-        gate = self.telemetry.gate
-        if self.operation.content is None or not gate.mode.on_event:
+        gate, taken = self.telemetry.gate, self.operation.content
+        if taken is None or not taken.on_event or not gate.mode.on_event:
             return
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
         event.update((name, gate.value(value)) for name, value in content.items() if value)

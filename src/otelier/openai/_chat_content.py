@@ -38,8 +38,8 @@ def chat_request_content(arguments: Arguments) -> dict[str, list[Any]]:
     }
 
 
-def chat_messages(answer: Any) -> list[Message]:
-    """Return what was received: one message per choice."""
+def chat_answer_content(answer: Any) -> dict[str, list[Any]]:
+    """Return what was received, by attribute: one message per choice."""
     found: list[Message] = []
     for choice in items_of(field_of(answer, "choices")):
         message = field_of(choice, "message")
@@ -47,7 +47,7 @@ def chat_messages(answer: Any) -> list[Message]:
             parts = _calls(message) + content_parts(field_of(message, "content")) + refusal_parts(message)
             role = text_of(field_of(message, "role"))
             found.append(output_message(role, parts, message_reason(field_of(choice, "finish_reason"))))
-    return found
+    return {names.OUTPUT_MESSAGES: found}
 
 
 def message_reason(reason: Any) -> str:

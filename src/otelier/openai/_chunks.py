@@ -5,7 +5,7 @@ What `looker` returns runs for every chunk inside the consumer's loop: it looks 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from otelier import names
@@ -13,10 +13,8 @@ from otelier.openai._chat_content import StreamedChoice
 from otelier.openai._point import CallPoint
 from otelier.openai._reading import Attributes, answer_of, facts_of, field_of
 from otelier.openai._response import chat_usage, responses_answer
-from otelier.openai._responses_content import response_messages
+from otelier.openai._responses_content import responses_answer_content
 from otelier.signals import Failure
-
-Message = dict[str, Any]
 
 
 class Chunks(Protocol):
@@ -33,8 +31,8 @@ class Chunks(Protocol):
         """Add what was seen; return what made the operation fail, if something did."""
         ...
 
-    def messages(self) -> list[Message]:
-        """Return the content that was seen, as output messages."""
+    def content(self) -> Mapping[str, list[Any]]:
+        """Return the content that was seen, by attribute."""
         ...
 
 
@@ -108,8 +106,9 @@ class ChatChunks:
             chat_usage(self._usage, attributes, point)
         return None
 
-    def messages(self) -> list[Message]:
-        return [self._choices[index].message(self._reasons.get(index)) for index in sorted(self._choices)]
+    def content(self) -> Mapping[str, list[Any]]:
+        messages = [self._choices[index].message(self._reasons.get(index)) for index in sorted(self._choices)]
+        return {names.OUTPUT_MESSAGES: messages}
 
 
 _WATCHED: Final = frozenset(
@@ -180,5 +179,5 @@ class ResponsesChunks:
         # Only the event says that it failed: a completed response may carry the error of an attempt.
         return self._failure and (failure or self._failure)
 
-    def messages(self) -> list[Message]:
-        return response_messages(self._final)
+    def content(self) -> Mapping[str, list[Any]]:
+        return responses_answer_content(self._final)

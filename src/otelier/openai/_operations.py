@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from otelier import names
-from otelier.openai._chat_content import chat_messages, chat_request_content
+from otelier.openai._chat_content import chat_answer_content, chat_request_content
 from otelier.openai._chunks import ChatChunks, Chunks, ResponsesChunks
-from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
 from otelier.openai._prompt import chat_fingerprint, responses_fingerprint
 from otelier.openai._reading import Arguments, Attributes, Facts
 from otelier.openai._request import chat_request, embeddings_request, responses_request
 from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
-from otelier.openai._responses_content import response_messages, responses_request_content
+from otelier.openai._responses_content import responses_answer_content, responses_request_content
 from otelier.openai._suppression import EMBEDDING_SUPPRESSORS, INFERENCE_SUPPRESSORS
 from otelier.openai._templates import Templates
 from otelier.signals import Failure
@@ -31,8 +30,10 @@ class Content:
 
     sent: Callable[[Arguments], Mapping[str, list[Any]]]
     """What the arguments send, by attribute."""
-    received: Callable[[Any], list[Message]]
-    """What an answer holds, as output messages."""
+    received: Callable[[Any], Mapping[str, list[Any]]]
+    """What an answer holds, by attribute."""
+    on_event: bool = True
+    """Whether it is told by an event too: only inferences are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ CHAT: Final = Operation(
     read_answer=chat_answer,
     fingerprint=chat_fingerprint,
     chunks=ChatChunks,
-    content=Content(sent=chat_request_content, received=chat_messages),
+    content=Content(sent=chat_request_content, received=chat_answer_content),
 )
 RESPONSES: Final = Operation(
     templates=Templates(names.CHAT),
@@ -67,7 +68,7 @@ RESPONSES: Final = Operation(
     read_answer=responses_answer,
     fingerprint=responses_fingerprint,
     chunks=ResponsesChunks,
-    content=Content(sent=responses_request_content, received=response_messages),
+    content=Content(sent=responses_request_content, received=responses_answer_content),
 )
 EMBEDDINGS: Final = Operation(
     templates=Templates(names.EMBEDDINGS),

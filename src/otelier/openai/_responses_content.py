@@ -40,16 +40,29 @@ _ABSORBING_REASONS = frozenset(("stop", "tool_call"))
 
 def responses_request_content(arguments: Arguments) -> dict[str, list[Any]]:
     """Return what was sent, by attribute."""
-    instructions = arguments.get("instructions")
     return {
         names.INPUT_MESSAGES: _input_messages(arguments.get("input")),
-        names.SYSTEM_INSTRUCTIONS: [text_part(instructions)] if isinstance(instructions, str) else [],
+        names.SYSTEM_INSTRUCTIONS: _instructions(arguments.get("instructions")),
         names.TOOL_DEFINITIONS: _tool_definitions(arguments.get("tools")),
     }
 
 
-def response_messages(response: Any) -> list[Message]:
-    """Return what was received; a tool call joins the message before it when both are of one turn."""
+def responses_answer_content(response: Any) -> dict[str, list[Any]]:
+    """Return what was received, by attribute."""
+    return {names.OUTPUT_MESSAGES: _messages(response)}
+
+
+def fetched_content(response: Any) -> dict[str, list[Any]]:
+    """Return what a stored response holds, by attribute; of what was sent it knows instructions and tools."""
+    return {
+        names.SYSTEM_INSTRUCTIONS: _instructions(field_of(response, "instructions")),
+        names.TOOL_DEFINITIONS: _tool_definitions(field_of(response, "tools")),
+        **responses_answer_content(response),
+    }
+
+
+def _messages(response: Any) -> list[Message]:
+    """Return the output as messages; a tool call joins the message before it when both are of one turn."""
     messages: list[Message] = []
     for item in items_of(field_of(response, "output")):
         kind, status = field_of(item, "type"), field_of(item, "status")
@@ -60,6 +73,10 @@ def response_messages(response: Any) -> list[Message]:
             if message is not None:
                 messages.append(message)
     return messages
+
+
+def _instructions(value: Any) -> list[Part]:
+    return [text_part(value)] if isinstance(value, str) else []
 
 
 def _tool_definitions(tools: Any) -> list[Part]:

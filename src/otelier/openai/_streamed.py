@@ -97,7 +97,7 @@ class StreamedCall:
         attributes[names.REQUEST_STREAM] = True
         try:
             failure = self._chunks.tell(attributes, point) or failure
-            received = self._chunks.messages() if call.telemetry.content else None
+            received = self._chunks.content() if call.telemetry.content else None
         except Exception as exc:
             report_fault("openai.chunks", exc)
             received = None
