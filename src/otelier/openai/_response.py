@@ -47,24 +47,24 @@ def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
 def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
     """Add the tokens of a chat completion."""
     get = facts_of(usage).get
-    _add_tokens(get("prompt_tokens"), get("completion_tokens"), attributes, point)
+    add_tokens(get("prompt_tokens"), get("completion_tokens"), attributes, point)
     # Zero is not worth saying, as the official instrumentation has it.
     details = get("prompt_tokens_details")
     if details is not None:
         found = facts_of(details)
         if found.get("cached_tokens"):
-            _add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
+            add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
         if found.get("audio_tokens"):
-            _add_count(names.AUDIO_INPUT_TOKENS, found["audio_tokens"], attributes)
+            add_count(names.AUDIO_INPUT_TOKENS, found["audio_tokens"], attributes)
         if found.get("cache_write_tokens", True):
-            _add_count(names.CACHE_WRITE_TOKENS, _newer_field(details, found, "cache_write_tokens"), attributes)
+            add_count(names.CACHE_WRITE_TOKENS, _newer_field(details, found, "cache_write_tokens"), attributes)
     details = get("completion_tokens_details")
     if details is not None:
         found = facts_of(details)
         if found.get("reasoning_tokens"):
-            _add_count(names.REASONING_TOKENS, found["reasoning_tokens"], attributes)
+            add_count(names.REASONING_TOKENS, found["reasoning_tokens"], attributes)
         if found.get("audio_tokens"):
-            _add_count(names.AUDIO_OUTPUT_TOKENS, found["audio_tokens"], attributes)
+            add_count(names.AUDIO_OUTPUT_TOKENS, found["audio_tokens"], attributes)
 
 
 def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
@@ -102,7 +102,7 @@ def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) ->
             attributes[names.EMBEDDING_DIMENSIONS] = size
     usage = get("usage")
     if usage is not None:
-        _add_tokens(facts_of(usage).get("prompt_tokens"), None, attributes, point)
+        add_tokens(facts_of(usage).get("prompt_tokens"), None, attributes, point)
 
 
 def finish_reasons(facts: Facts) -> tuple[str, ...]:
@@ -151,14 +151,16 @@ def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: Cal
         attributes[names.RESPONSE_ID] = answer_id
 
 
-def _add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoint) -> None:
+def add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add how many tokens were read and written, each where the answer says so."""
     if type(read) is int:
         point.input_tokens = attributes[names.INPUT_TOKENS] = read
     if type(written) is int:
         point.output_tokens = attributes[names.OUTPUT_TOKENS] = written
 
 
-def _add_count(attribute: str, count: Any, attributes: Attributes) -> None:
+def add_count(attribute: str, count: Any, attributes: Attributes) -> None:
+    """Add a count of something, unless there was none."""
     if count and type(count) is int:
         attributes[attribute] = count
 
@@ -173,20 +175,20 @@ def _newer_field(model: Any, found: Facts, name: str) -> Any:
 
 def _responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
     get = facts_of(usage).get
-    _add_tokens(get("input_tokens"), get("output_tokens"), attributes, point)
+    add_tokens(get("input_tokens"), get("output_tokens"), attributes, point)
     details = get("input_tokens_details")
     if details is not None:
         found = facts_of(details)
         if found.get("cached_tokens"):
-            _add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
+            add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
         written = _newer_field(details, found, "cache_write_tokens")
         if written is None:
             written = _newer_field(details, found, "cache_creation_input_tokens")
         if written:
-            _add_count(names.CACHE_WRITE_TOKENS, written, attributes)
+            add_count(names.CACHE_WRITE_TOKENS, written, attributes)
     details = get("output_tokens_details")
     if details is not None and facts_of(details).get("reasoning_tokens"):
-        _add_count(names.REASONING_TOKENS, facts_of(details)["reasoning_tokens"], attributes)
+        add_count(names.REASONING_TOKENS, facts_of(details)["reasoning_tokens"], attributes)
 
 
 def _dimensions(embedding: Any) -> int:

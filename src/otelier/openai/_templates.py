@@ -9,8 +9,12 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 
-PROVIDER: Final = "openai"
+OPENAI: Final = "openai"
+AZURE: Final = "azure.ai.openai"
 HTTPS_PORT: Final = 443
+
+_AZURE_CLIENT = "BaseAzureClient"
+_AZURE_HOSTS = ".openai.azure.com"
 
 # Models and clients are the application's; both are few in any sane process, and rebuilding a template costs 2 us.
 _MAX_SERVERS = 64
@@ -31,7 +35,8 @@ class Template:
 class _Server:
     url: Any
     """Held, so that its id stays its own."""
-    attributes: dict[str, AttributeValue]
+    start: dict[str, AttributeValue]
+    address: dict[str, AttributeValue]
     templates: dict[str | None, Template] = field(default_factory=dict[str | None, Template])
 
 
@@ -53,28 +58,37 @@ class Templates:
         # By identity: an URL is hashed and parsed anew each time, its `host` alone takes 1 us.
         server = self._servers.get(id(url))
         if server is None:
-            server = self._add(url)
+            server = self._add(url, resource)
         if type(model) is not str:
             model = _as_text(model)
         template = server.templates.get(model)
         return self._make(server, model) if template is None else template
 
-    def _add(self, url: Any) -> _Server:
+    def _add(self, url: Any, resource: Any) -> _Server:
         if len(self._servers) >= _MAX_SERVERS:
             self._servers.clear()
-        server = self._servers[id(url)] = _Server(url, _address(url))
+        provider = _provider(getattr(resource, "_client", None), url)
+        start: dict[str, AttributeValue] = {names.OPERATION: self._operation, names.PROVIDER: provider}
+        server = self._servers[id(url)] = _Server(url, start, _address(url))
         return server
 
     def _make(self, server: _Server, model: str | None) -> Template:
-        start: dict[str, AttributeValue] = {names.OPERATION: self._operation, names.PROVIDER: PROVIDER}
+        start = dict(server.start)
         if model is not None:
             start[names.REQUEST_MODEL] = model
-        start.update(server.attributes)
+        start.update(server.address)
         if len(server.templates) >= _MAX_MODELS:
             server.templates.clear()
         name = f"{self._operation} {model}" if model else self._operation
         template = server.templates[model] = Template(name, start)
         return template
+
+
+def _provider(client: Any, url: Any) -> str:
+    """Return who the server is, as far as client and host tell; others speak the API too, and their host says who."""
+    if any(base.__name__ == _AZURE_CLIENT for base in type(client).__mro__):
+        return AZURE
+    return AZURE if str(getattr(url, "host", "")).endswith(_AZURE_HOSTS) else OPENAI
 
 
 def _address(url: Any) -> dict[str, AttributeValue]:
