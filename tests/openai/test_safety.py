@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from otelier.openai import _call, _operations, _stream, _streamed
+from otelier.openai import _beginning, _call, _operations, _stream, _streamed
 from otelier.signals import raise_faults
 from tests.openai.conftest import Api, instrumenting, known, serving
 
@@ -31,7 +31,8 @@ def broken(*_: Any, **__: Any) -> Any:
 
 BREAKS: dict[str, tuple[Any, str]] = {
     "state": (_call, "state_of"),
-    "suppressed": (_call, "get_current"),
+    "suppressed": (_beginning, "get_current"),
+    "rivals": (_beginning, "is_plain"),
     "template": (_operations.Templates, "of"),
     "point": (_call, "CallPoint"),
     "facts": (_call, "answer_of"),

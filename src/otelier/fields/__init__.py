@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.fields._births import MARK, Record, born_state, mark_birth
+from otelier.fields._births import MARK, Record, born_state, mark_birth, stamp_call
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import arrived
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
@@ -10,7 +10,7 @@ from otelier.fields._hold import hold_back, is_held_back
 from otelier.fields._middleware import ContextMiddleware
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
-from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, SPAN, FieldText
+from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, SPAN, FieldText
 from otelier.fields._state import BAGGAGE_KEYS, FIELD_NAMES, IDENTITY_ATTRIBUTES, UNSET, State, check
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
 
@@ -21,6 +21,7 @@ __all__ = [
     "FIELD_NAMES",
     "IDENTITY_ATTRIBUTES",
     "LLM_CALL",
+    "LLM_REPORTER",
     "MARK",
     "SPAN",
     "UNSET",
@@ -43,6 +44,7 @@ __all__ = [
     "mark_birth",
     "propagate",
     "set_context",
+    "stamp_call",
     "state_of",
     "stop_carrying",
 ]

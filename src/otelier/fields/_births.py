@@ -145,6 +145,34 @@ def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> N
         span.set_attributes(updates)
 
 
+def stamp_call(span: Any, context: Context) -> None:
+    """Write the state of a call in *context* to *span*, which stands for it, is another's, and is open already.
+
+    It started before what the call's prompt says was known, maybe unseen by a processor of ours; what it says itself
+    stays.
+    """
+    state = born_state(context)
+    ready = {} if state is None else state.gen_ai_attributes()
+    if not ready:
+        return
+    with _lock:
+        mark: Any = getattr(span, MARK, None)
+        record = mark if type(mark) is Record else Record(mark, passes_on=False, seen=mark)
+        if record is not mark:
+            setattr(span, MARK, record)
+        there: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+        updates = {name: value for name, value in ready.items() if name not in there}
+        if all(name not in there or there[name] == record.stamped.get(name) for name in IDENTITY_ATTRIBUTES):
+            updates.update(
+                (name, ready.get(name, "")) for name in IDENTITY_ATTRIBUTES if name in ready or name in there
+            )
+        else:
+            updates = {name: value for name, value in updates.items() if name not in IDENTITY_ATTRIBUTES}
+        record.stamped.update(updates)
+    if updates:
+        span.set_attributes(updates)
+
+
 def _updates(span: Any, record: Record, changes: Changes, state: State) -> Attributes:
     there: Mapping[str, Any] = getattr(span, "attributes", None) or {}
     gen_ai = names.OPERATION in there

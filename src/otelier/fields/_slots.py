@@ -12,7 +12,9 @@ FIELDS: Final = create_key("otelier-fields")
 BLOCK: Final = create_key("otelier-block")
 """Slot of the innermost `Block` that is open here."""
 LLM_CALL: Final = create_key("otelier-llm-call")
-"""Slot that is true while a call to a model is open: nothing of ours leaves with its requests."""
+"""Slot that is true while a call to a model is open, nothing of ours leaves with its requests: the client's object."""
+LLM_REPORTER: Final = create_key("otelier-llm-reporter")
+"""Slot of the package that reports the call instead of us: spans of its tracers are GenAI spans."""
 
 # The API keeps its own slots under private names but shows them in what it builds. Writing both slots and ours
 # in one new Context costs 0.2 µs; six set_baggage() calls cost 3.2.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.context import Context, attach, get_current
@@ -11,12 +11,11 @@ from opentelemetry.trace import SpanKind, TraceFlags
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, state_of
-from otelier.identity import process
+from otelier.fields import LLM_CALL, MARK, SPAN, State, state_of
+from otelier.openai._identity import in_state_of_call
 from otelier.openai._operations import Operation
 from otelier.openai._point import CallPoint
 from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
-from otelier.openai._suppression import suppressed
 from otelier.openai._telemetry import Telemetry
 from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault
 
@@ -24,18 +23,6 @@ clock: Final = time.perf_counter
 RAW_RESPONSE: Final = "http_response"
 """Field that tells a raw response, which holds the answer unread, from an answer."""
 _RAW_HEADER = "x-stainless-raw-response"
-
-
-def begin(telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments) -> Call | None:
-    """Start the span of a call that is about to be made, and make it current; `None` when it is not to be reported."""
-    try:
-        current = get_current()
-        if not operation.suppressors.isdisjoint(current) and suppressed(current, operation.suppressors):
-            return None
-        return Call(telemetry, operation, resource, arguments, current)
-    except Exception as exc:
-        report_fault("openai.begin", exc)
-        return None
 
 
 class Call:
@@ -73,8 +60,8 @@ class Call:
         self._former = current
         # The state of the call stands in the context before its span starts: the processor then writes all at once,
         # and what is below the span gets the agent for nothing.
-        if operation.fingerprint is not None and process() is not None:
-            current = _in_state_of_call(current, operation.fingerprint, arguments)
+        if operation.fingerprint is not None:
+            current = in_state_of_call(current, operation.fingerprint, arguments)
         self.span = span = telemetry.start_span(template.name, current, SpanKind.CLIENT, start)
         self.recording = span.is_recording()
         self.point = point = CallPoint(telemetry.instruments, start)
@@ -89,7 +76,7 @@ class Call:
         self._unstamped = not stamped and bool(fields)
         if fields:
             point.agent = fields.get(names.AGENT_NAME)
-        self.inside = inside = Context({**current, SPAN: span, LLM_CALL: True})
+        self.inside = inside = Context({**current, SPAN: span, LLM_CALL: resource})
         self.started = clock()
         # Nothing may fail from here on: what is attached must be taken back.
         attach(inside)
@@ -218,17 +205,6 @@ class Call:
         if failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         emit_event(self.telemetry.logger, names.INFERENCE_DETAILS, event, self.inside)
-
-
-def _in_state_of_call(current: Context, recipe: Callable[[Arguments], str | None], arguments: Arguments) -> Context:
-    try:
-        fingerprint = recipe(arguments)
-    except Exception as exc:
-        report_fault("openai.fingerprint", exc)
-        return current
-    if fingerprint is None:
-        return current
-    return Context({**current, FIELDS: state_of(current).for_call(fingerprint)})
 
 
 def _unwrapped(raw: Any, arguments: Arguments) -> Any:

@@ -15,7 +15,7 @@ from otelier.openai._reading import Arguments, Attributes, Facts
 from otelier.openai._request import chat_request, embeddings_request, responses_request
 from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
 from otelier.openai._responses_content import responses_answer_content, responses_request_content
-from otelier.openai._suppression import EMBEDDING_SUPPRESSORS, INFERENCE_SUPPRESSORS
+from otelier.openai._rivals import EMBEDDING_SUPPRESSORS, INFERENCE_SUPPRESSORS
 from otelier.openai._templates import Templates
 from otelier.signals import Failure
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import wrapt
 
 from otelier.openai._operations import CHAT, EMBEDDINGS, RESPONSES, Operation
+from otelier.openai._rivals import Patch, is_below, package_in, when_covered
 from otelier.openai._stream import leaving
 from otelier.openai._telemetry import switch
 from otelier.openai._wrappers import Wrapper, reporting, reporting_async
@@ -52,19 +53,16 @@ PATCH_POINTS: Final = (
 )
 
 
-_FunctionWrapper: Any = wrapt.FunctionWrapper  # its stubs are generic, itself it is not
-
-
-class Patch(_FunctionWrapper):
-    """A wrapper of ours, told from those of others by its type."""
-
-
 _hooked: set[str] = set()
 _applied: list[tuple[type, str, Patch]] = []
 
 
 def apply_patches() -> None:
-    """Patch the modules that are loaded, and the others when they are."""
+    """Patch the modules that are loaded, and the others when they are.
+
+    A second patch goes around what another instrumentation of openai put around ours: what it starts before or after
+    it calls us is to have the call's agent too. The one inside then lets the call through.
+    """
     for name in dict.fromkeys(point.module for point in PATCH_POINTS):
         module = sys.modules.get(name)
         if module is not None:
@@ -103,17 +101,15 @@ def _patch(module: ModuleType) -> None:
 
 def _apply(point: _PatchPoint, owner: Any) -> None:
     method: Callable[..., Any] | None = vars(owner).get(point.method) if isinstance(owner, type) else None
-    if method is None or _is_patched(method):
+    if method is None or (is_below(method) and not _has_rival_above(method)):
         return
     patch = Patch(method, point.wrapper)
     setattr(owner, point.method, patch)
     _applied.append((owner, point.method, patch))
 
 
-def _is_patched(method: Any) -> bool:
-    """Tell whether a patch of ours is in there already, below what others wrapped around it."""
-    while method is not None:
-        if type(method) is Patch:
-            return True
-        method = getattr(method, "__wrapped__", None)
-    return False
+def _has_rival_above(method: Any) -> bool:
+    return type(method) is not Patch and package_in(method, Patch) is not None
+
+
+when_covered(apply_patches)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from otelier.openai._call import begin
+from otelier.openai._beginning import begin
 from otelier.openai._operations import Operation
 from otelier.openai._stream import follow
 from otelier.openai._telemetry import switch
@@ -18,7 +18,7 @@ def reporting(operation: Operation) -> Wrapper:
 
     def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         telemetry = switch.telemetry
-        call = None if telemetry is None else begin(telemetry, operation, resource, kwargs)
+        call = None if telemetry is None else begin(telemetry, operation, resource, kwargs, wrapped)
         if call is None:
             return wrapped(*args, **kwargs)
         try:
@@ -40,7 +40,7 @@ def reporting_async(operation: Operation) -> Wrapper:
 
     async def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         telemetry = switch.telemetry
-        call = None if telemetry is None else begin(telemetry, operation, resource, kwargs)
+        call = None if telemetry is None else begin(telemetry, operation, resource, kwargs, wrapped)
         if call is None:
             return await wrapped(*args, **kwargs)
         try:

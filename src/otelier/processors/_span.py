@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.fields import FIELDS, MARK, SPAN, UNSET, Record
+from otelier.fields import FIELDS, LLM_REPORTER, MARK, SPAN, UNSET, Record
 from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
 from otelier.signals import report_fault
@@ -68,7 +68,7 @@ class AgentSpanProcessor(SpanProcessor):
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
             except AttributeError:
                 started = span.attributes or {}
-            is_gen_ai = names.OPERATION in started
+            is_gen_ai = names.OPERATION in started or (LLM_REPORTER in context and _is_reporters(span, context))
             attributes = state.gen_ai_attributes() if is_gen_ai else state.attributes
             if mark is None or is_gen_ai:
                 attributes = self._process.added(attributes, span)
@@ -83,3 +83,13 @@ class AgentSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Return `True`: nothing waits here."""
         return True
+
+
+def _is_reporters(span: Span, context: Context) -> bool:
+    """Tell whether *span* is that of the instrumentation which reports the call to a model that is open here.
+
+    Not all of them say at its start what kind of span it is.
+    """
+    package: Any = context[LLM_REPORTER]
+    scope = span.instrumentation_scope
+    return bool(package) and scope is not None and f"{scope.name}.".startswith(f"{package}.")

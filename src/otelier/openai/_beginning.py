@@ -1,0 +1,39 @@
+"""Where a call begins: whether it is ours to report, somebody else's, or nobody's."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from opentelemetry.context import get_current
+
+from otelier.openai._call import Call
+from otelier.openai._guest import Guest
+from otelier.openai._operations import Operation
+from otelier.openai._reading import Arguments
+from otelier.openai._rivals import is_plain, is_silenced, reporter
+from otelier.openai._telemetry import Telemetry
+from otelier.signals import report_fault
+
+
+def begin(telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments, wrapped: Any) -> Call | None:
+    """Make current what a call runs in: our span, or our context for somebody else's; `None` leaves it alone.
+
+    Args:
+        telemetry: Where our signals go.
+        operation: What kind of call it is.
+        resource: The client's object whose method is called.
+        arguments: What it is called with.
+        wrapped: The method as it is below our patch; what others put around it says who else reports the call.
+    """
+    try:
+        current, keys = get_current(), operation.suppressors
+        if not is_plain(wrapped, resource, keys, current):
+            if is_silenced(resource, current):
+                return None
+            other = reporter(wrapped, resource, keys, current)
+            if other is not None:
+                return cast("Call", Guest(operation, resource, arguments, current, other))  # it does what a call does
+        return Call(telemetry, operation, resource, arguments, current)
+    except Exception as exc:
+        report_fault("openai.begin", exc)
+        return None

@@ -1,0 +1,182 @@
+"""Who else reports a call: suppression keys, a span of a framework's that is open, another instrumentation's wrapper.
+
+A call that somebody else reports gets our identity and fields on their span, and nothing else of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import FunctionType, MethodType
+from typing import Any, Final
+
+import wrapt
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+
+from otelier import names
+from otelier.fields import LLM_CALL, SPAN
+from otelier.openai._reading import is_mapping
+
+_FunctionWrapper: Any = wrapt.FunctionWrapper  # its stubs are generic, itself it is not
+
+
+class Patch(_FunctionWrapper):
+    """A wrapper of ours, told from those of others by its type."""
+
+
+# --- suppression -----------------------------------------------------------------------------------------------
+# Both keys that `opentelemetry.instrumentation.utils.suppress_instrumentation` sets; the first has a random ending.
+_EVERYTHING = frozenset(
+    (getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation")
+)
+# opentelemetry-util-genai puts these while a call of its own runs, so that what it calls is not reported again.
+_INFERENCE_KEY = "opentelemetry.genai.client.inference.context"
+_EMBEDDING_KEY = "opentelemetry.genai.client.embedding.context"
+_FETCH_KEY = "opentelemetry.genai.client.fetch_response.context"
+# Traceloop's instrumentations of frameworks put this while a call to a model runs that they report.
+_TRACELOOP_KEY = "suppress_language_model_instrumentation"
+
+# Our own key is among them, so that asking for it costs a call nothing more.
+INFERENCE_SUPPRESSORS: Final = _EVERYTHING | {LLM_CALL, _INFERENCE_KEY, _TRACELOOP_KEY}
+EMBEDDING_SUPPRESSORS: Final = _EVERYTHING | {LLM_CALL, _EMBEDDING_KEY, _TRACELOOP_KEY}
+FETCH_SUPPRESSORS: Final = _EVERYTHING | {LLM_CALL, _FETCH_KEY, _TRACELOOP_KEY}
+
+# --- spans of others -------------------------------------------------------------------------------------------
+_KIND: Final = "openinference.span.kind"
+_REQUEST_TYPE: Final = "llm.request.type"
+# How a span says that it is a call to a model, by the kind of the call.
+_INFERENCE: Final = {
+    names.OPERATION: frozenset(("chat", "generate_content", "text_completion")),
+    _KIND: frozenset(("LLM",)),
+    _REQUEST_TYPE: frozenset(("chat", "completion")),
+}
+_EMBEDDING: Final = {
+    names.OPERATION: frozenset(("embeddings",)),
+    _KIND: frozenset(("EMBEDDING",)),
+    _REQUEST_TYPE: frozenset(("embedding",)),
+}
+_FETCH: Final = {names.OPERATION: frozenset(("fetch_response",))}
+
+# --- instrumentations of others --------------------------------------------------------------------------------
+_OFFICIAL: Final = "opentelemetry.instrumentation.genai.openai"
+_KNOWN: Final = (
+    _OFFICIAL,
+    "opentelemetry.instrumentation.openai_v2",  # its predecessor
+    "opentelemetry.instrumentation.openai",  # Traceloop's
+    "openinference.instrumentation.openai",
+)
+"""Packages of instrumentations; their tracers are named after them too."""
+_MAX_WRAPPERS = 32
+
+_covered: list[Callable[[], object]] = []
+
+
+def when_covered(callback: Callable[[], object]) -> None:
+    """Let *callback* run when another instrumentation is found around a patch of ours: the patches stand above us."""
+    _covered.append(callback)
+
+
+def is_plain(wrapped: Any, resource: Any, keys: frozenset[str], current: Context) -> bool:
+    """Tell at once whether a call is nobody's but ours, as most are; anything else takes a closer look (`reporter`).
+
+    Every call passes here: 0.3 us.
+    """
+    try:
+        if type(wrapped) is not MethodType or type(resource._client.request) is not MethodType:
+            return False
+        attributes: Any = getattr(current.get(SPAN), "_attributes", None)
+        if attributes is not None:
+            started = attributes._dict  # read only; the public view is 0.5 us dearer
+            if names.OPERATION in started or _KIND in started or _REQUEST_TYPE in started:
+                return False
+        return type(type(resource).__dict__[wrapped.__name__]) is Patch and keys.isdisjoint(current)
+    except (AttributeError, KeyError):
+        return False
+
+
+def is_silenced(resource: Any, current: Context) -> bool:
+    """Tell whether nothing at all is to be reported, or this call is being reported by a patch of ours further out."""
+    if any(current.get(key) for key in _EVERYTHING):
+        return True
+    return current.get(LLM_CALL) is resource
+
+
+def reporter(wrapped: Any, resource: Any, keys: frozenset[str], current: Context) -> str | None:
+    """Return who else reports a call: its package, empty when that is not known; `None` when nobody does."""
+    if any(current.get(key) for key in keys if key != LLM_CALL):
+        return ""
+    if is_llm_span(current.get(SPAN), keys):
+        return ""
+    below = package_in(wrapped) or package_in(getattr(getattr(resource, "_client", None), "request", None))
+    return below or _package_above(wrapped, resource)
+
+
+def is_llm_span(span: Any, keys: frozenset[str]) -> bool:
+    """Tell whether *span* is a recording one of somebody else's that stands for a call to a model, of the same kind."""
+    there: Any = getattr(span, "attributes", None)
+    if not is_mapping(there) or not span.is_recording():
+        return False
+    wanted = _EMBEDDING if _EMBEDDING_KEY in keys else _FETCH if _FETCH_KEY in keys else _INFERENCE
+    if not any(isinstance(said := there.get(name), str) and said in values for name, values in wanted.items()):
+        return False
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or ""
+    return scope.partition(".")[0] != names.SCOPE
+
+
+def package_in(method: Any, until: type | None = None) -> str | None:
+    """Return the known package whose wrapper is around *method* and active; with *until* look no deeper than that."""
+    for layer in _layers(method):
+        if until is not None and type(layer) is until:
+            return None
+        package = known_package(_module_of(layer))
+        if package is not None and _is_active(package):
+            return package
+    return None
+
+
+def known_package(module: str) -> str | None:
+    """Return the package of *module* when it is an instrumentation of openai that ours lives with."""
+    return next((one for one in _KNOWN if module == one or module.startswith(f"{one}.")), None)
+
+
+def is_below(method: Any) -> bool:
+    """Tell whether a patch of ours is in *method*, on top or below what others wrapped around it."""
+    return any(type(layer) is Patch for layer in _layers(method))
+
+
+def _package_above(wrapped: Any, resource: Any) -> str | None:
+    """Return the package whose wrapper came around ours, and put a patch of ours around that for the calls to come."""
+    name = getattr(wrapped, "__name__", "")
+    method = next((vars(owner)[name] for owner in type(resource).__mro__ if name in vars(owner)), None)
+    package = package_in(method, Patch)
+    if package is not None:
+        for callback in _covered:
+            callback()
+    return package
+
+
+def _layers(method: Any) -> Iterator[Any]:
+    for _ in range(_MAX_WRAPPERS):
+        if method is None:
+            return
+        yield method
+        method = getattr(method, "__wrapped__", None)
+
+
+def _module_of(layer: Any) -> str:
+    """Return the module that a wrapper comes from; `functools.wraps` gives it the name of what it wraps."""
+    wrapper: Callable[..., Any] = getattr(layer, "_self_wrapper", None) or getattr(layer, "__func__", layer)
+    if isinstance(wrapper, FunctionType):
+        found: Any = wrapper.__globals__.get("__name__")
+    else:
+        found = type(wrapper).__module__
+    return found if isinstance(found, str) else ""
+
+
+def _is_active(package: str) -> bool:
+    """Tell whether a wrapper that is there does anything: the official ones stay and let calls through when off."""
+    if package != _OFFICIAL:
+        return True
+    instrumentor: Any = getattr(sys.modules.get(package), "OpenAIInstrumentor", None)
+    return getattr(getattr(instrumentor, "_instance", None), "_is_instrumented_by_opentelemetry", True)
