@@ -292,15 +292,6 @@ def test_raw_response(api, recorder, endpoint):
     assert span.attributes["gen_ai.usage.input_tokens"] == getattr(usage, "input_tokens", None) or usage.prompt_tokens
 
 
-def test_streaming_response_stays_lazy(api, recorder):
-    """The body of a streaming response is left to the caller, and read only by it."""
-    create = api.client.chat.completions.with_streaming_response.create
-    with create(**api.arguments["chat"]) as response:
-        assert recorder.find("chat gpt-4.1")
-        assert not response.http_response.is_stream_consumed
-        assert response.parse().choices
-
-
 def test_parse(api, recorder):
     """`parse` is one call with a JSON output."""
     from pydantic import BaseModel

@@ -16,6 +16,7 @@ from otelier.openai._identity import in_state_of_call
 from otelier.openai._operations import Operation
 from otelier.openai._point import CallPoint
 from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
+from otelier.openai._response import add_served_model
 from otelier.openai._telemetry import Telemetry
 from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault
 
@@ -88,28 +89,39 @@ class Call:
             attach(self._former)
 
     def fail(self, error: BaseException, *, asynchronous: bool) -> None:
-        """End the call as failed by *error*, which the caller goes on to see."""
+        """Leave and end the call as failed by *error*, which the caller goes on to see."""
+        try:
+            self.leave(asynchronous=asynchronous)
+        except Exception as exc:
+            report_fault("openai.fail", exc)
+        self.break_off(error)
+
+    def break_off(self, error: BaseException) -> None:
+        """End the call as failed by *error*."""
         try:
             self.point.seconds = clock() - self.started
-            self.leave(asynchronous=asynchronous)
             self.end(self.request(), failure=error, sent=self.sent())
         except Exception as exc:
             report_fault("openai.fail", exc)
         self.telemetry.queue.put(self.point)
 
-    def finish(self, answer: Any) -> None:
-        """End the call with its *answer*."""
+    def finish(self, answer: Any) -> bool:
+        """End the call with its *answer*; return whether it goes on, because the caller has yet to read that."""
         point, telemetry = self.point, self.telemetry
         try:
             point.seconds = clock() - self.started
             attributes = self.request()
             failure: Failure | None = None
             try:
-                facts = answer_of(answer)
+                facts, served_by = answer_of(answer), None
                 if RAW_RESPONSE in facts:
-                    answer = _unwrapped(answer, self.arguments)
+                    if _is_left_to_caller(self.arguments):
+                        return True
+                    answer, served_by = _parsed(answer), facts[RAW_RESPONSE].headers
                     facts = answer_of(answer)
                 failure = self.operation.read_answer(facts, attributes, point)
+                if served_by is not None and self.operation.names_served_model:
+                    add_served_model(served_by, attributes, point)
             except Exception as exc:
                 report_fault("openai.answer", exc)
             if telemetry.content:
@@ -123,6 +135,7 @@ class Call:
         except Exception as exc:
             report_fault("openai.finish", exc)
         telemetry.queue.put(point)
+        return False
 
     def request(self) -> Attributes:
         """Return what the span gets of the request, with the fields where no processor wrote them."""
@@ -197,8 +210,8 @@ class Call:
     def _emit(
         self, attributes: Attributes, content: Mapping[str, list[Any]], failure: BaseException | Failure | None
     ) -> None:
-        gate, taken = self.telemetry.gate, self.operation.content
-        if taken is None or not taken.on_event or not gate.mode.on_event:
+        gate, operation = self.telemetry.gate, self.operation
+        if operation.content is None or not operation.inference or not gate.mode.on_event:
             return
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
         event.update((name, gate.value(value)) for name, value in content.items() if value)
@@ -207,12 +220,15 @@ class Call:
         emit_event(self.telemetry.logger, names.INFERENCE_DETAILS, event, self.inside)
 
 
-def _unwrapped(raw: Any, arguments: Arguments) -> Any:
-    """Return the answer in a raw response; `None` where its body is still to be read, which is the caller's to do."""
+def _is_left_to_caller(arguments: Arguments) -> bool:
     headers = arguments.get("extra_headers")
     named = headers.items() if is_mapping(headers) else ()
-    streaming = any(str(name).lower() == _RAW_HEADER and value == "stream" for name, value in named)
+    return any(str(name).lower() == _RAW_HEADER and value == "stream" for name, value in named)
+
+
+def _parsed(raw: Any) -> Any:
+    """Return the answer in a raw response."""
     try:
-        return None if streaming else raw.parse()  # parsed once, and kept by the response for the caller
+        return raw.parse()  # parsed once, and kept by the response for the caller
     except Exception:  # no answer but, say, a proxy's HTML; the caller will see
         return None

@@ -50,5 +50,6 @@ class Guest:
         except Exception as exc:
             report_fault("openai.guest", exc)
 
-    def finish(self, answer: Any) -> None:
+    def finish(self, answer: Any) -> bool:
         """Do nothing: what was answered is theirs to say."""
+        return False

@@ -5,13 +5,32 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, Protocol
 
 from otelier.openai._reading import facts_of
-from otelier.openai._streamed import StreamedCall
+
+FOLLOWER: Final = "_otelier"
+"""Attribute of what the caller reads that holds what ends its call."""
 
 
-def hook_close(response: Any, streamed: StreamedCall, *, asynchronous: bool) -> None:
+class Follower(Protocol):
+    """What ends a call when its answer was read."""
+
+    @property
+    def inner(self) -> Any:
+        """The client's own iterator, if one is followed."""
+        ...
+
+    def end(self, failure: BaseException | None = None) -> None:
+        """End the call; only the first of many ends it."""
+        ...
+
+    def at_end(self, undo: Callable[[], object]) -> None:
+        """Let *undo* run when the call ends."""
+        ...
+
+
+def hook_close(response: Any, streamed: Follower, *, asynchronous: bool) -> None:
     """Let *streamed* end when the HTTP *response* is closed, which every way of closing a stream comes down to.
 
     The client closes it itself when its own iterator ends: that is told there, and with its exception.

@@ -9,14 +9,26 @@ from typing import Any, Final, Protocol
 from otelier import names
 from otelier.openai._chat_content import chat_answer_content, chat_request_content
 from otelier.openai._chunks import ChatChunks, Chunks, ResponsesChunks
+from otelier.openai._fetch import FetchChunks, fetch_answer, fetch_request
+from otelier.openai._media import (
+    IMAGE,
+    SPEECH,
+    TEXT,
+    MediaChunks,
+    media_answer,
+    media_answer_content,
+    media_request,
+    media_request_content,
+)
 from otelier.openai._point import CallPoint
 from otelier.openai._prompt import chat_fingerprint, responses_fingerprint
 from otelier.openai._reading import Arguments, Attributes, Facts
 from otelier.openai._request import chat_request, embeddings_request, responses_request
 from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
-from otelier.openai._responses_content import responses_answer_content, responses_request_content
-from otelier.openai._rivals import EMBEDDING_SUPPRESSORS, INFERENCE_SUPPRESSORS
+from otelier.openai._responses_content import fetched_content, responses_answer_content, responses_request_content
+from otelier.openai._rivals import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS
 from otelier.openai._templates import Templates
+from otelier.openai._text_completion import TextChunks, text_answer_content, text_request_content
 from otelier.signals import Failure
 
 
@@ -26,14 +38,12 @@ class _MakeChunks(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """How an operation's content is read; one that has none emits no event either."""
+    """How an operation's content is read."""
 
     sent: Callable[[Arguments], Mapping[str, list[Any]]]
     """What the arguments send, by attribute."""
     received: Callable[[Any], Mapping[str, list[Any]]]
     """What an answer holds, by attribute."""
-    on_event: bool = True
-    """Whether it is told by an event too: only inferences are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +60,11 @@ class Operation:
     chunks: _MakeChunks | None = None
     """What gathers a stream; `None` when there are no streams."""
     content: Content | None = None
+    """`None` for what has none that is worth telling; it emits no event either."""
+    inference: bool = True
+    """Whether a model works: then there is an event, and a stream's first chunk says how soon it began."""
+    names_served_model: bool = False
+    """Whether a header may name the model that really answered."""
 
 
 CHAT: Final = Operation(
@@ -69,6 +84,17 @@ RESPONSES: Final = Operation(
     fingerprint=responses_fingerprint,
     chunks=ResponsesChunks,
     content=Content(sent=responses_request_content, received=responses_answer_content),
+    names_served_model=True,
+)
+FETCH: Final = Operation(
+    templates=Templates(names.FETCH_RESPONSE),
+    suppressors=FETCH_SUPPRESSORS,
+    read_request=fetch_request,
+    read_answer=fetch_answer,
+    chunks=FetchChunks,
+    content=Content(sent=lambda _: {}, received=fetched_content),
+    inference=False,
+    names_served_model=True,
 )
 EMBEDDINGS: Final = Operation(
     templates=Templates(names.EMBEDDINGS),
@@ -76,3 +102,27 @@ EMBEDDINGS: Final = Operation(
     read_request=embeddings_request,
     read_answer=embeddings_answer,
 )
+TEXT_COMPLETION: Final = Operation(
+    templates=Templates(names.TEXT_COMPLETION),
+    suppressors=INFERENCE_SUPPRESSORS,
+    read_request=chat_request,
+    read_answer=chat_answer,
+    chunks=TextChunks,
+    content=Content(sent=text_request_content, received=text_answer_content),
+)
+
+
+def _media(output_type: str) -> Operation:
+    return Operation(
+        templates=Templates(names.GENERATE_CONTENT),
+        suppressors=INFERENCE_SUPPRESSORS,
+        read_request=media_request(output_type),
+        read_answer=media_answer,
+        chunks=MediaChunks,
+        content=Content(sent=media_request_content, received=media_answer_content),
+    )
+
+
+IMAGES: Final = _media(IMAGE)
+SPEECHES: Final = _media(SPEECH)
+TRANSCRIPTS: Final = _media(TEXT)

@@ -15,7 +15,17 @@ from typing import Any, Final
 
 import wrapt
 
-from otelier.openai._operations import CHAT, EMBEDDINGS, RESPONSES, Operation
+from otelier.openai._operations import (
+    CHAT,
+    EMBEDDINGS,
+    FETCH,
+    IMAGES,
+    RESPONSES,
+    SPEECHES,
+    TEXT_COMPLETION,
+    TRANSCRIPTS,
+    Operation,
+)
 from otelier.openai._rivals import Patch, is_below, package_in, when_covered
 from otelier.openai._stream import leaving
 from otelier.openai._telemetry import switch
@@ -31,10 +41,12 @@ class _PatchPoint:
     wrapper: Wrapper
 
 
-def _calls(module: str, owner: str, operation: Operation, *methods: str) -> Iterator[_PatchPoint]:
+def _calls(
+    module: str, owner: str, operation: Operation, *methods: str, first: str | None = None
+) -> Iterator[_PatchPoint]:
     for method in methods:
-        yield _PatchPoint(module, owner, method, reporting(operation))
-        yield _PatchPoint(module, f"Async{owner}", method, reporting_async(operation))
+        yield _PatchPoint(module, owner, method, reporting(operation, first))
+        yield _PatchPoint(module, f"Async{owner}", method, reporting_async(operation, first))
 
 
 def _blocks(module: str, owner: str) -> Iterator[_PatchPoint]:
@@ -46,8 +58,17 @@ PATCH_POINTS: Final = (
     *_calls("openai.resources.chat.completions", "Completions", CHAT, "create", "parse"),
     *_calls("openai.resources.beta.chat.completions", "Completions", CHAT, "parse"),  # until 1.92
     *_calls("openai.resources.responses", "Responses", RESPONSES, "create", "parse"),
+    *_calls("openai.resources.responses", "Responses", FETCH, "retrieve", first="response_id"),
+    *_calls("openai.resources.beta.responses", "Responses", RESPONSES, "create"),  # of late releases
+    *_calls("openai.resources.beta.responses", "Responses", FETCH, "retrieve", first="response_id"),
     *_calls("openai.resources.embeddings", "Embeddings", EMBEDDINGS, "create"),
+    *_calls("openai.resources.completions", "Completions", TEXT_COMPLETION, "create"),
+    *_calls("openai.resources.images", "Images", IMAGES, "generate", "edit", "create_variation"),
+    *_calls("openai.resources.audio.speech", "Speech", SPEECHES, "create"),
+    *_calls("openai.resources.audio.transcriptions", "Transcriptions", TRANSCRIPTS, "create"),
+    *_calls("openai.resources.audio.translations", "Translations", TRANSCRIPTS, "create"),
     *_blocks("openai._streaming", "Stream"),
+    *_blocks("openai._response", "ResponseContextManager"),
     *_blocks("openai.lib.streaming.chat._completions", "ChatCompletionStreamManager"),
     *_blocks("openai.lib.streaming.responses._responses", "ResponseStreamManager"),
 )

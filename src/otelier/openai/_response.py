@@ -13,6 +13,7 @@ from otelier.signals import Failure
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
 _BYTES_PER_NUMBER = 4
+_SERVED_MODEL = "x-ms-served-model"
 
 # What a client-side tool call is in a Responses answer, and the states in which it is one.
 TOOL_CALLS: Final = frozenset(("function_call", "custom_tool_call", "computer_call"))
@@ -103,6 +104,13 @@ def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) ->
     usage = get("usage")
     if usage is not None:
         add_tokens(facts_of(usage).get("prompt_tokens"), None, attributes, point)
+
+
+def add_served_model(headers: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add the model that really answered, where Azure says so in a header."""
+    model = headers.get(_SERVED_MODEL)
+    if isinstance(model, str) and model.strip():
+        point.model = attributes[names.RESPONSE_MODEL] = model
 
 
 def finish_reasons(facts: Facts) -> tuple[str, ...]:

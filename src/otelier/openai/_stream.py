@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Final
+from typing import Any
 
 from otelier.openai._call import RAW_RESPONSE, Call
-from otelier.openai._hooks import hook_close, hook_parse
+from otelier.openai._hooks import FOLLOWER, Follower, hook_close, hook_parse
 from otelier.openai._proxies import AsyncStreamProxy, StreamProxy
 from otelier.openai._reading import facts_of
 from otelier.openai._steps import AsyncSteps, steps
 from otelier.openai._streamed import StreamedCall
 from otelier.signals import report_fault
 
-FOLLOWER: Final = "_otelier"
-"""Attribute of a followed stream that holds its call."""
+_HELD = ("__response", "__stream")
 
 
 def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
@@ -31,13 +30,17 @@ def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
         return stream
     is_raw = RAW_RESPONSE in facts_of(stream)
     try:
-        hook_close(facts_of(stream).get(RAW_RESPONSE if is_raw else "response"), streamed, asynchronous=asynchronous)
+        response = facts_of(stream).get(RAW_RESPONSE if is_raw else "response")
+        if is_raw or call.operation.names_served_model:
+            streamed.served_by = getattr(response, "headers", None)
+        hook_close(response, streamed, asynchronous=asynchronous)
     except Exception as exc:  # closed early, it then ends when it is dropped
         report_fault("openai.hook", exc)
     if not is_raw:
         return _followed(stream, streamed, asynchronous=asynchronous)
     try:
         hook_parse(stream, lambda parsed: _followed(parsed, streamed, asynchronous=asynchronous))
+        setattr(stream, FOLLOWER, streamed)
     except Exception as exc:
         report_fault("openai.follow", exc)
         streamed.end()
@@ -45,7 +48,7 @@ def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
 
 
 def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run `__exit__` or `__aexit__` of a stream or its helper; an exception in the block ends the call first."""
+    """Run `__exit__` or `__aexit__` of what is read; an exception in the block ends the call first."""
     try:
         error = args[1] if len(args) > 1 else None
         streamed = None if error is None else _follower_of(stream)
@@ -56,13 +59,14 @@ def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, 
     return wrapped(*args, **kwargs)
 
 
-def _follower_of(thing: Any) -> StreamedCall | None:
+def _follower_of(thing: Any) -> Follower | None:
     facts = facts_of(thing)
     if FOLLOWER in facts:
         return facts[FOLLOWER]
-    # What `.stream()` returns holds a helper under a private name, and that the stream.
-    helper = next((held for name, held in facts.items() if name.endswith("__stream")), None)
-    return facts_of(facts_of(helper).get("_raw_stream")).get(FOLLOWER)
+    # A streaming response's block holds that under a private name; so does that of `.stream()` a helper, and that the
+    # stream.
+    held = facts_of(next((held for name, held in facts.items() if name.endswith(_HELD)), None))
+    return held.get(FOLLOWER) or facts_of(held.get("_raw_stream")).get(FOLLOWER)
 
 
 def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any:

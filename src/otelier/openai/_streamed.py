@@ -10,6 +10,7 @@ from typing import Any, Final
 from otelier import names
 from otelier.openai._call import Call, clock
 from otelier.openai._chunks import Chunks
+from otelier.openai._response import add_served_model
 from otelier.signals import Failure, report_fault
 
 ABANDONED: Final = Failure(type="_OTHER", message="abandoned stream")
@@ -33,6 +34,7 @@ class StreamedCall:
         "_times",
         "_undo",
         "inner",
+        "served_by",
         "stamp",
     )
 
@@ -47,6 +49,8 @@ class StreamedCall:
         self._room = call.telemetry.queue.room_for_stream()
         self.stamp: Callable[[float], object] = self._times.append if self._room is not None else self._record_now
         """Takes the time at which a chunk came, after it was seen."""
+        self.served_by: Any = None
+        """Headers of the answer, where they may name the model that served it."""
         self.inner: Any = None
         """The client's own iterator, once it is followed."""
         self._ending = threading.Lock()  # taken by what ends the call, and never given back
@@ -101,7 +105,9 @@ class StreamedCall:
         except Exception as exc:
             report_fault("openai.chunks", exc)
             received = None
-        if times:
+        if self.served_by is not None:
+            add_served_model(self.served_by, attributes, point)
+        if times and call.operation.inference:
             attributes[names.FIRST_CHUNK_AFTER] = max(times[0] - call.started, 0.0)
         try:
             end_time_ns = None if at is None else time.time_ns() - int((now - at) * 1e9)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from otelier.openai._beginning import begin
+from otelier.openai._body import follow_body
 from otelier.openai._operations import Operation
 from otelier.openai._stream import follow
 from otelier.openai._telemetry import switch
@@ -13,12 +14,21 @@ from otelier.openai._telemetry import switch
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def reporting(operation: Operation) -> Wrapper:
-    """Return the wrapper of a method that makes calls of *operation*."""
+def reporting(operation: Operation, first: str | None = None) -> Wrapper:
+    """Return the wrapper of a method that makes calls of *operation*.
+
+    Args:
+        operation: What kind of calls they are.
+        first: Name of the one argument that may be given by its place; without it a call is not reported. `None` for
+            methods that take all by name.
+    """
 
     def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         telemetry = switch.telemetry
-        call = None if telemetry is None else begin(telemetry, operation, resource, kwargs, wrapped)
+        arguments = kwargs if first is None else _named(first, args, kwargs)
+        if telemetry is None or arguments is None:
+            return wrapped(*args, **kwargs)
+        call = begin(telemetry, operation, resource, arguments, wrapped)
         if call is None:
             return wrapped(*args, **kwargs)
         try:
@@ -29,18 +39,22 @@ def reporting(operation: Operation) -> Wrapper:
         call.leave(asynchronous=False)
         if call.streamed:
             return follow(call, answer, asynchronous=False)
-        call.finish(answer)
+        if call.finish(answer):
+            follow_body(call, answer, asynchronous=False)
         return answer
 
     return report
 
 
-def reporting_async(operation: Operation) -> Wrapper:
-    """Return the wrapper of a coroutine method that makes calls of *operation*."""
+def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
+    """Return the wrapper of a coroutine method that makes calls of *operation*; *first* as for `reporting`."""
 
     async def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         telemetry = switch.telemetry
-        call = None if telemetry is None else begin(telemetry, operation, resource, kwargs, wrapped)
+        arguments = kwargs if first is None else _named(first, args, kwargs)
+        if telemetry is None or arguments is None:
+            return await wrapped(*args, **kwargs)
+        call = begin(telemetry, operation, resource, arguments, wrapped)
         if call is None:
             return await wrapped(*args, **kwargs)
         try:
@@ -51,7 +65,14 @@ def reporting_async(operation: Operation) -> Wrapper:
         call.leave(asynchronous=True)
         if call.streamed:
             return follow(call, answer, asynchronous=True)
-        call.finish(answer)
+        if call.finish(answer):
+            follow_body(call, answer, asynchronous=True)
         return answer
 
     return report
+
+
+def _named(first: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the arguments by name; `None` without the one that a call is nothing without."""
+    arguments = {first: args[0], **kwargs} if args else kwargs
+    return arguments if isinstance(arguments.get(first), str) else None

@@ -1,0 +1,166 @@
+"""`with_streaming_response`: the body is left to the caller, and the call lasts until it was read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from opentelemetry.trace import StatusCode
+
+from tests.openai.conftest import Api
+
+SPAN = "chat gpt-4.1"
+USAGE = {"input_tokens": 9, "output_tokens": 2}
+READERS = {
+    "parse": lambda response: response.parse().choices[0].message.content,
+    "json": lambda response: response.json()["choices"][0]["message"]["content"],
+    "text": lambda response: "Hi" if '"Hi"' in response.text() else None,
+    "read": lambda response: "Hi" if b'"Hi"' in response.read() else None,
+}
+
+
+class ConsumerError(Exception):
+    """What a consumer raises."""
+
+
+def create(api: Api) -> Any:
+    """A call whose answer is yet to be read."""
+    api.server.reply("Hi", usage=USAGE)
+    return api.client.chat.completions.with_streaming_response.create(**api.arguments["chat"])
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_read_whole(api, recorder, reader):
+    """Nothing is read before the caller reads; then the call ends, with what the answer says."""
+    with create(api) as response:
+        assert type(response).__name__ == "APIResponse"
+        assert not response.http_response.is_stream_consumed
+        assert recorder.spans == ()
+        assert READERS[reader](response) == "Hi"
+        span = recorder.find(SPAN)
+        assert span.attributes["gen_ai.usage.input_tokens"] == 9
+        assert response.parse() is response.parse()
+    assert len(recorder.spans) == 1
+    tokens = [point for point in recorder.metric_points if point.name == "gen_ai.client.token.usage"]
+    assert sorted(point.sum for point in tokens) == [2, 9]
+
+
+@pytest.mark.parametrize("reader", ["parse", "json", "text", "read"])
+def test_read_whole_asynchronously(api, recorder, reader):
+    """The same with an asynchronous client."""
+    api.server.reply("Hi", usage=USAGE)
+
+    async def call() -> None:
+        async with api.async_client() as client:
+            lazily = client.chat.completions.with_streaming_response
+            async with lazily.create(**api.arguments["chat"]) as response:
+                assert type(response).__name__ == "AsyncAPIResponse"
+                assert not response.http_response.is_stream_consumed
+                assert recorder.spans == ()
+                assert await getattr(response, reader)()
+                assert recorder.find(SPAN).attributes["gen_ai.usage.output_tokens"] == 2
+                assert (await response.parse()).choices
+
+    asyncio.run(call())
+    assert len(recorder.spans) == 1
+
+
+@pytest.mark.parametrize("way", ["iter_bytes", "iter_text", "iter_lines"])
+def test_read_in_pieces(api, recorder, way):
+    """A body that is read in pieces stays the caller's: the span says what was asked for, and ends with the body."""
+    with create(api) as response:
+        pieces = getattr(response, way)()
+        assert next(pieces)
+        assert list(pieces) is not None
+        span = recorder.find(SPAN)
+        assert "gen_ai.usage.input_tokens" not in span.attributes
+        assert span.status.status_code is StatusCode.UNSET
+
+
+def test_not_read_at_all(api, recorder):
+    """A body that nobody reads ends the call when its block is left."""
+    with create(api) as response:
+        assert response.headers["x-request-id"]
+        assert recorder.spans == ()
+    assert recorder.find(SPAN).status.status_code is StatusCode.UNSET
+    assert vars(response).keys() & {"parse", "read", "_otelier"} == set()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_exception_in_the_block(api, recorder, mode):
+    """An exception before the body was read fails the call; one after it does not."""
+
+    async def call() -> None:
+        async with api.async_client() as client:
+            lazily = client.chat.completions.with_streaming_response
+            async with lazily.create(**api.arguments["chat"]):
+                raise ConsumerError
+
+    with pytest.raises(ConsumerError):
+        if mode == "async":
+            asyncio.run(call())
+        else:
+            with create(api):
+                raise ConsumerError
+    with pytest.raises(ConsumerError), create(api) as response:
+        response.read()
+        raise ConsumerError
+    failed, read = recorder.spans
+    assert failed.status.status_code is StatusCode.ERROR
+    assert failed.attributes["error.type"].endswith("ConsumerError")
+    assert read.status.status_code is StatusCode.UNSET
+
+
+def test_html_of_a_proxy(api, recorder):
+    """What is no answer is given to the caller as it is, and the span says no more than it knows."""
+    api.server.fail(200, html=True)
+    with api.client.chat.completions.with_streaming_response.create(**api.arguments["chat"]) as response:
+        assert "<html>" in response.text()
+    assert "gen_ai.response.model" not in recorder.find(SPAN).attributes
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_streams(api, recorder, mode):
+    """A streaming response of a stream is followed once it is parsed, and its chunks are the client's."""
+
+    async def call() -> list[Any]:
+        async with api.async_client() as client:
+            lazily = client.chat.completions.with_streaming_response
+            async with lazily.create(**api.arguments["chat"], stream=True) as response:
+                return [chunk async for chunk in await response.parse()]
+
+    if mode == "async":
+        chunks = asyncio.run(call())
+    else:
+        with api.client.chat.completions.with_streaming_response.create(
+            **api.arguments["chat"], stream=True
+        ) as response:
+            chunks = list(response.parse())
+    assert chunks
+    span = recorder.find(SPAN)
+    assert span.attributes["gen_ai.request.stream"] is True
+    assert span.attributes["gen_ai.response.finish_reasons"] == ("stop",)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_exception_in_the_block_of_a_stream(api, recorder, mode):
+    """An exception while a streaming response's stream is read fails the call."""
+
+    async def call() -> None:
+        async with api.async_client() as client:
+            lazily = client.chat.completions.with_streaming_response
+            async with lazily.create(**api.arguments["chat"], stream=True) as response:
+                async for _ in await response.parse():
+                    raise ConsumerError
+
+    with pytest.raises(ConsumerError):
+        if mode == "async":
+            asyncio.run(call())
+        else:
+            with api.client.chat.completions.with_streaming_response.create(
+                **api.arguments["chat"], stream=True
+            ) as response:
+                for _ in response.parse():
+                    raise ConsumerError
+    assert recorder.find(SPAN).attributes["error.type"].endswith("ConsumerError")
