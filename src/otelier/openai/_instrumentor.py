@@ -38,14 +38,21 @@ class OpenAIInstrumentor(BaseInstrumentor):
         return ("openai >= 1.66, < 4",)
 
     def instrument(self, **kwargs: Any) -> None:
-        """Switch it on; a second call while it is on does nothing, and neither does one where patches are disabled.
+        """Switch it on; where patches are disabled this does nothing.
+
+        Another call while it is on changes nothing either, but that patches are around those that other
+        instrumentations of openai have put around ours since.
 
         Args:
             **kwargs: `tracer_provider`, `meter_provider` and `logger_provider`, each the global one unless given,
                 also when that is set later.
         """
         with _lock:
-            if patches_allowed() and not self.is_instrumented_by_opentelemetry:
+            if not patches_allowed():
+                return
+            if self.is_instrumented_by_opentelemetry:
+                apply_patches()
+            else:
                 super().instrument(**kwargs)
 
     def uninstrument(self, **kwargs: Any) -> None:

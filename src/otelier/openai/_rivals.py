@@ -104,12 +104,11 @@ def is_silenced(resource: Any, current: Context) -> bool:
 
 def reporter(wrapped: Any, resource: Any, keys: frozenset[str], current: Context) -> str | None:
     """Return who else reports a call: its package, empty when that is not known; `None` when nobody does."""
-    if any(current.get(key) for key in keys if key != LLM_CALL):
-        return ""
-    if is_llm_span(current.get(SPAN), keys):
+    above = _package_above(wrapped, resource)
+    if is_llm_span(current.get(SPAN), keys) or any(current.get(key) for key in keys if key != LLM_CALL):
         return ""
     below = package_in(wrapped) or package_in(getattr(getattr(resource, "_client", None), "request", None))
-    return below or _package_above(wrapped, resource)
+    return below or above
 
 
 def is_llm_span(span: Any, keys: frozenset[str]) -> bool:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from otelier.testing import _loopback
-from otelier.testing.server import _chat, _embeddings, _responses
+from otelier.testing.server import _audio, _chat, _completions, _embeddings, _images, _responses
 from otelier.testing.server._exchanges import exact
+from otelier.testing.server._forms import form_fields
 from otelier.testing.server._replies import BreakMode, Reply, failure
 from otelier.testing.server._requests import Json, OpenAIRequest
-from otelier.testing.server._turns import Ids, turn
+from otelier.testing.server._turns import Ids, Turn, turn
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 EMBEDDINGS = "/v1/embeddings"
+COMPLETIONS = "/v1/completions"
+SPEECH = "/v1/audio/speech"
+TEXTS_OF_AUDIO = ("/v1/audio/transcriptions", "/v1/audio/translations")
+IMAGES = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations")
 UNKNOWN_MODEL = "this-model-does-not-exist"
 
 _JSON = {"content-type": "application/json"}
 _HTML = {"content-type": "text/html; charset=utf-8"}
+_TEXT = {"content-type": "text/plain; charset=utf-8"}
 _SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+# What Azure puts before a path, with the name of a deployment or without.
+_AZURE = re.compile(r"^/openai(/deployments/[^/]+|/v1)?(?=/)")
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>proxy</body></html>\n"
 
 
@@ -44,7 +53,9 @@ def read(received: _loopback.Received) -> tuple[OpenAIRequest, Reply | None]:
     """Return the request, and the error it deserves when its body is no JSON object."""
     fault: Reply | None = None
     body: Any = None
-    if received.body:
+    if received.headers.get("content-type", "").startswith("multipart/form-data"):
+        body = form_fields(received.headers["content-type"], received.body)
+    elif received.body:
         try:
             body = json.loads(received.body)
         except ValueError:
@@ -68,39 +79,58 @@ def answer(request: OpenAIRequest, reply: Reply | None, ids: Ids, stored: Json |
         return _whole(reply.status, headers, _PAGE.format(reply.status) if reply.html else reply.body)
     if reply is not None and reply.events is not None:
         return _stream(headers, [{"data": event} for event in reply.events], reply.break_mode, reply.break_after)
-    if reply is None and not request.query and (found := exact(request.method, request.path, request.body)):
+    path = _AZURE.sub("/v1", request.path)
+    if reply is None and not request.query and (found := exact(request.method, path, request.body)):
         if found.body is None:
             return _stream({**headers, **found.headers}, list(found.events), None, 0)
-        kept = found.body if request.path == RESPONSES else None
+        kept = found.body if path == RESPONSES else None
         return _whole(found.status, {**headers, **found.headers}, found.body, stored=kept)
-    return _adapted(request, reply or Reply(), ids, stored, headers)
+    return _adapted(path, request, reply or Reply(), ids, stored, headers)
 
 
-def _adapted(request: OpenAIRequest, reply: Reply, ids: Ids, stored: Json | None, headers: dict[str, str]) -> Answer:
-    if request.method == "GET" and request.path.startswith(RESPONSES + "/"):
+def _adapted(
+    path: str, request: OpenAIRequest, reply: Reply, ids: Ids, stored: Json | None, headers: dict[str, str]
+) -> Answer:
+    if request.method == "GET" and path.startswith(RESPONSES + "/"):
         if stored is None:
-            return _error(404, f"Response with id {request.path.rpartition('/')[2]!r} not found.", ids)
+            return _error(404, f"Response with id {path.rpartition('/')[2]!r} not found.", ids)
         if request.stream:
-            return _stream(headers, _responses.events(stored), reply.break_mode, reply.break_after)
+            return _stream(headers, _responses.replayed(request, stored), reply.break_mode, reply.break_after)
         return _whole(200, headers, stored)
-    if request.method != "POST" or request.path not in (CHAT, RESPONSES, EMBEDDINGS):
+    known = (CHAT, RESPONSES, EMBEDDINGS, COMPLETIONS, SPEECH, *TEXTS_OF_AUDIO, *IMAGES)
+    if request.method != "POST" or path not in known:
         return _error(404, f"Invalid URL ({request.method} {request.path})", ids)
-    if not request.model:
+    if not request.model and path not in IMAGES:
         return _error(400, "You must provide a model parameter.", ids)
     if request.model == UNKNOWN_MODEL:
         return _error(404, f"The model `{request.model}` does not exist or you do not have access to it.", ids)
     said = turn(request, reply, ids)
-    if request.path == EMBEDDINGS:
+    if path in (SPEECH, *TEXTS_OF_AUDIO):
+        return _of_audio(path, request, said, reply, headers)
+    if path == EMBEDDINGS:
         return _whole(200, headers, _embeddings.body(request, said))
-    if request.path == RESPONSES:
+    if path == RESPONSES:
         body = _responses.body(request, said)
         kept = None if request.asked.get("store") is False else body
         if request.stream:
             return _stream(headers, _responses.events(body), reply.break_mode, reply.break_after, stored=kept)
-        return _whole(200, headers, body, stored=kept)
+        now = _responses.queued(body) if request.asked.get("background") else body
+        return _whole(200, headers, now, stored=kept)
+    shape = _chat if path == CHAT else _completions if path == COMPLETIONS else _images
     if request.stream:
-        return _stream(headers, _chat.events(request, said), reply.break_mode, reply.break_after)
-    return _whole(200, headers, _chat.body(request, said))
+        return _stream(headers, shape.events(request, said), reply.break_mode, reply.break_after)
+    return _whole(200, headers, shape.body(request, said))
+
+
+def _of_audio(path: str, request: OpenAIRequest, said: Turn, reply: Reply, headers: dict[str, str]) -> Answer:
+    if path != SPEECH:
+        if request.stream:
+            return _stream(headers, _audio.text_events(said), reply.break_mode, reply.break_after)
+        return _whole(200, headers, _audio.text(request, said))
+    if request.asked.get("stream_format") == "sse":
+        return _stream(headers, _audio.speech_events(request, said), reply.break_mode, reply.break_after)
+    kind, spoken = _audio.speech(request)
+    return Answer(status=200, headers={"content-type": kind, **headers}, body=spoken)
 
 
 def _error(status: int, message: str, ids: Ids) -> Answer:
@@ -109,7 +139,7 @@ def _error(status: int, message: str, ids: Ids) -> Answer:
 
 def _whole(status: int, headers: Mapping[str, str], body: Any, *, stored: Json | None = None) -> Answer:
     text = body if isinstance(body, str) else json.dumps(body)
-    kind = _HTML if text.startswith("<") else _JSON
+    kind = _JSON if not isinstance(body, str) or text.startswith(("{", "[")) else _HTML if "<html" in text else _TEXT
     return Answer(status=status, headers={**kind, **headers}, body=text.encode(), stored=stored)
 
 

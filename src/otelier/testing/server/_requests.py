@@ -27,7 +27,7 @@ class OpenAIRequest:
     headers: Mapping[str, str] = field(repr=False)
     """Headers by lower-case name. They hold the API key, so they are not part of the `repr` that a test prints."""
     body: Json | None
-    """The parsed JSON body; `None` without one."""
+    """The parsed JSON body, or the fields of a form, where a file is its name and size; `None` without one."""
     query: str = ""
     """What stands behind the path's question mark."""
 
@@ -54,8 +54,10 @@ class OpenAIRequest:
 
     @property
     def messages(self) -> list[Any]:
-        """Messages or input items in their order; a lone text is a list of one."""
-        said: Any = self.asked.get("messages") or self.asked.get("input") or []
+        """Messages, input items or prompts in their order; a lone text is a list of one."""
+        said: Any = self.asked.get("messages") or self.asked.get("input") or self.asked.get("prompt") or []
+        if isinstance(said, dict):  # a prompt that is stored, in Responses
+            return []
         return cast("list[Any]", said) if isinstance(said, list) else [said]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,8 @@ from otelier.testing.server._requests import Json, OpenAIRequest
 from otelier.testing.server._turns import Turn, pieces
 
 ECHOED = (
-    "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "previous_response_id", "reasoning",
-    "store", "temperature", "tool_choice", "tools", "top_p", "truncation",
+    "background", "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "previous_response_id",
+    "reasoning", "store", "temperature", "tool_choice", "tools", "top_p", "truncation",
 )  # fmt: skip
 """Parameters of the request that the answer repeats."""
 
@@ -37,6 +38,17 @@ def events(answer: Json) -> list[Json]:
     for number, (kind, fields) in enumerate(_events(answer)):
         found.append({"event": kind, "data": {"type": kind, **fields, "sequence_number": number}})
     return found
+
+
+def queued(answer: Json) -> Json:
+    """Return how *answer* looks while it is made in the background."""
+    return {**answer, "status": "queued", "completed_at": None, "incomplete_details": None, "output": [], "usage": None}
+
+
+def replayed(request: OpenAIRequest, answer: Json) -> list[Json]:
+    """Return the events of a stored *answer*, from where the request asks to go on."""
+    found = re.search(r"(?:^|&)starting_after=(\d+)", request.query)
+    return events(answer)[int(found[1]) + 1 if found else 0 :]
 
 
 def _events(answer: Json) -> Iterator[tuple[str, Json]]:

@@ -23,11 +23,13 @@ REMEMBERED = 1000
 class OpenAIServer(_loopback.LoopbackServer):
     """A local server that speaks the OpenAI API over real HTTP, for tests and demonstrations.
 
-    It answers `POST /v1/chat/completions`, `/v1/responses` and `/v1/embeddings`, streamed and not, and
-    `GET /v1/responses/{id}`. A request that was recorded gets the recorded answer word for word: same endpoint,
-    model, last message, tools and stream options. Any other gets a recorded answer adapted to it: its model, an id
-    of its own, a text that suits the prompt, a call of an offered tool with arguments that fit its schema, JSON that
-    fits a response format. The same requests get the same answers in every run.
+    It answers `POST /v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/completions`, `/v1/images/…` and
+    `/v1/audio/…`, streamed and not, and `GET /v1/responses/{id}`; under the paths of Azure too. A request that was
+    recorded gets the recorded answer word for word: same endpoint, model, last message, tools and stream options. Any
+    other gets a recorded answer adapted to it: its model, an id of its own, a text that suits the prompt, a call of an
+    offered tool with arguments that fit its schema, JSON that fits a response format. A response that is made in the
+    background is done when it is fetched; images have one pixel, and speech is silent. The same requests get the same
+    answers in every run.
 
     Faults are asked for by `fail` and `break_stream`, or by the name of the model:
 
