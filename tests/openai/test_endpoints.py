@@ -1,4 +1,4 @@
-"""Endpoints beyond chat, Responses and embeddings: legacy completions, images, audio, and responses that are fetched."""
+"""Endpoints beyond chat, Responses and embeddings: legacy completions, images, audio, and stored responses."""
 
 from __future__ import annotations
 

@@ -91,21 +91,23 @@ def test_not_read_at_all(api, recorder):
 def test_exception_in_the_block(api, recorder, mode):
     """An exception before the body was read fails the call; one after it does not."""
 
-    async def call() -> None:
+    def call(*, read: bool) -> None:
+        with create(api) as response:
+            if read:
+                response.read()
+            raise ConsumerError
+
+    async def call_async(*, read: bool) -> None:
         async with api.async_client() as client:
             lazily = client.chat.completions.with_streaming_response
-            async with lazily.create(**api.arguments["chat"]):
+            async with lazily.create(**api.arguments["chat"]) as response:
+                if read:
+                    await response.read()
                 raise ConsumerError
 
-    with pytest.raises(ConsumerError):
-        if mode == "async":
-            asyncio.run(call())
-        else:
-            with create(api):
-                raise ConsumerError
-    with pytest.raises(ConsumerError), create(api) as response:
-        response.read()
-        raise ConsumerError
+    for read in (False, True):
+        with pytest.raises(ConsumerError):
+            asyncio.run(call_async(read=read)) if mode == "async" else call(read=read)
     failed, read = recorder.spans
     assert failed.status.status_code is StatusCode.ERROR
     assert failed.attributes["error.type"].endswith("ConsumerError")
@@ -147,7 +149,13 @@ def test_streams(api, recorder, mode):
 def test_exception_in_the_block_of_a_stream(api, recorder, mode):
     """An exception while a streaming response's stream is read fails the call."""
 
-    async def call() -> None:
+    def call() -> None:
+        lazily = api.client.chat.completions.with_streaming_response
+        with lazily.create(**api.arguments["chat"], stream=True) as response:
+            for _ in response.parse():
+                raise ConsumerError
+
+    async def call_async() -> None:
         async with api.async_client() as client:
             lazily = client.chat.completions.with_streaming_response
             async with lazily.create(**api.arguments["chat"], stream=True) as response:
@@ -155,12 +163,5 @@ def test_exception_in_the_block_of_a_stream(api, recorder, mode):
                     raise ConsumerError
 
     with pytest.raises(ConsumerError):
-        if mode == "async":
-            asyncio.run(call())
-        else:
-            with api.client.chat.completions.with_streaming_response.create(
-                **api.arguments["chat"], stream=True
-            ) as response:
-                for _ in response.parse():
-                    raise ConsumerError
+        asyncio.run(call_async()) if mode == "async" else call()
     assert recorder.find(SPAN).attributes["error.type"].endswith("ConsumerError")
