@@ -10,26 +10,14 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-import wrapt
-from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
 from otelier import names
 from otelier.fields import LLM_CALL, SPAN
 from otelier.openai._reading import is_mapping
-
-_FunctionWrapper: Any = wrapt.FunctionWrapper  # its stubs are generic, itself it is not
-
-
-class Patch(_FunctionWrapper):
-    """A wrapper of ours, told from those of others by its type."""
-
+from otelier.signals import SUPPRESSORS, Patch, suppressed
 
 # --- suppression -----------------------------------------------------------------------------------------------
-# Both keys that `opentelemetry.instrumentation.utils.suppress_instrumentation` sets; the first has a random ending.
-_EVERYTHING = frozenset(
-    (getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation")
-)
 # opentelemetry-util-genai puts these while a call of its own runs, so that what it calls is not reported again.
 _INFERENCE_KEY = "opentelemetry.genai.client.inference.context"
 _EMBEDDING_KEY = "opentelemetry.genai.client.embedding.context"
@@ -38,9 +26,9 @@ _FETCH_KEY = "opentelemetry.genai.client.fetch_response.context"
 _TRACELOOP_KEY = "suppress_language_model_instrumentation"
 
 # Our own key is among them, so that asking for it costs a call nothing more.
-INFERENCE_SUPPRESSORS: Final = _EVERYTHING | {LLM_CALL, _INFERENCE_KEY, _TRACELOOP_KEY}
-EMBEDDING_SUPPRESSORS: Final = _EVERYTHING | {LLM_CALL, _EMBEDDING_KEY, _TRACELOOP_KEY}
-FETCH_SUPPRESSORS: Final = _EVERYTHING | {LLM_CALL, _FETCH_KEY, _TRACELOOP_KEY}
+INFERENCE_SUPPRESSORS: Final = SUPPRESSORS | {LLM_CALL, _INFERENCE_KEY, _TRACELOOP_KEY}
+EMBEDDING_SUPPRESSORS: Final = SUPPRESSORS | {LLM_CALL, _EMBEDDING_KEY, _TRACELOOP_KEY}
+FETCH_SUPPRESSORS: Final = SUPPRESSORS | {LLM_CALL, _FETCH_KEY, _TRACELOOP_KEY}
 
 # --- spans of others -------------------------------------------------------------------------------------------
 _KIND: Final = "openinference.span.kind"
@@ -97,7 +85,7 @@ def is_plain(wrapped: Any, resource: Any, keys: frozenset[str], current: Context
 
 def is_silenced(resource: Any, current: Context) -> bool:
     """Tell whether nothing at all is to be reported, or this call is being reported by a patch of ours further out."""
-    if any(current.get(key) for key in _EVERYTHING):
+    if suppressed(current):
         return True
     return current.get(LLM_CALL) is resource
 
@@ -137,11 +125,6 @@ def package_in(method: Any, until: type | None = None) -> str | None:
 def known_package(module: str) -> str | None:
     """Return the package of *module* when it is an instrumentation of openai that ours lives with."""
     return next((one for one in _KNOWN if module == one or module.startswith(f"{one}.")), None)
-
-
-def is_below(method: Any) -> bool:
-    """Tell whether a patch of ours is in *method*, on top or below what others wrapped around it."""
-    return any(type(layer) is Patch for layer in _layers(method))
 
 
 def _package_above(wrapped: Any, resource: Any) -> str | None:
