@@ -39,7 +39,7 @@ demo: $(STAMP) ## show it working: two tenants, three agents, their trace and ta
 
 .PHONY: test
 test: $(STAMP) ## run the tests, and every example in docs and docstrings
-	@$(BIN)/python -m pytest -m "not slow and not backends"
+	@$(BIN)/python -m pytest -m "not slow and not backends and not beside"
 
 .PHONY: slow
 slow: $(STAMP) ## run the tests that start servers and workers
@@ -94,8 +94,12 @@ floor: $(STAMP) ## run the tests on the oldest releases that pyproject.toml allo
 matrix: $(STAMP) ## run the tests on every other Python, 3.10 to 3.14, that is at hand
 	@scripts/matrix.sh $(BIN)
 
+.PHONY: beside
+beside: $(STAMP) ## run the tests beside other instrumentations of openai
+	@scripts/beside.sh $(BIN)
+
 .PHONY: check
-check: lint types minimal floor matrix slow test ## all that CI runs
+check: lint types minimal floor matrix beside slow test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too

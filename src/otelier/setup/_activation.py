@@ -28,7 +28,8 @@ def activate() -> None:
 
     Called by `opentelemetry-instrument` through three entry points, and by `init`. Puts the processors on the
     global providers, now or when they are set, lets thread pools carry the context, and instruments openai.
-    Nothing that fails here reaches the program; one INFO line says what is active.
+    Nothing that fails here reaches the program; one INFO line says what is active. A later call only brings the
+    patches of openai around those of instrumentations that were switched on since.
 
     Example:
         >>> import otelier
@@ -36,6 +37,8 @@ def activate() -> None:
     """
     with lock:
         if _active:
+            if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
+                _instrument_openai()  # around what others have put around ours since
             return
         if switched_off():
             _log.info("otelier is switched off by OTELIER_DISABLED")
