@@ -315,6 +315,21 @@ def test_another_instrumentation_of_openai_is_a_warning(tmp_path):
     assert ("neighbours", "warning", "2 packages instrument openai: other-openai, otelier") in findings
 
 
+def test_an_instrumentation_that_ours_lives_with_is_no_warning(tmp_path, monkeypatch):
+    """Ours leaves the calls to it; two of those beside each other count twice, whatever ours does."""
+    official = "openai = opentelemetry.instrumentation.genai.openai:OpenAIInstrumentor"
+    package(tmp_path, "official", opentelemetry_instrumentor=official)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert found(neighbours(), "warning") == []
+    assert found(neighbours(), "ok") == [
+        "official reports calls to openai; otelier gives its spans user, session and agent"
+    ]
+    package(tmp_path, "other", opentelemetry_instrumentor="openai = openinference.instrumentation.openai:Instrumentor")
+    finding = one(neighbours())
+    assert finding.what == "2 packages instrument openai: official, other"
+    assert finding.do == "Uninstall all but one of them."
+
+
 def test_another_instrumentation_that_is_switched_off_is_no_warning(tmp_path, monkeypatch):
     """Whoever followed the advice is not given it again."""
     package(tmp_path, "other-openai", opentelemetry_instrumentor="openai = other_openai:Instrumentor")

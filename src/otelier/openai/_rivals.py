@@ -122,6 +122,18 @@ def package_in(method: Any, until: type | None = None) -> str | None:
     return None
 
 
+def gives_way_to(module: str) -> bool:
+    """Tell whether calls that the instrumentation in *module* reports are left to it, with the identity on its spans.
+
+    Example:
+        >>> gives_way_to("opentelemetry.instrumentation.genai.openai")
+        True
+        >>> gives_way_to("acme.openai_tracing")
+        False
+    """
+    return known_package(module) is not None
+
+
 def known_package(module: str) -> str | None:
     """Return the package of *module* when it is an instrumentation of openai that ours lives with."""
     return next((one for one in _KNOWN if module == one or module.startswith(f"{one}.")), None)

@@ -29,23 +29,41 @@ def _instrumentors() -> Iterator[Finding]:
     for one in found:
         if one not in on and one.name != _OURS:
             yield Finding(area=_AREA, severity="ok", what=f"{_package(one)} is installed and switched off")
-    others = sorted({_package(one) for one in on if one.name != _OURS})
-    if not others:
+    foreign = [one for one in on if one.name != _OURS]
+    if not foreign:
         yield Finding(area=_AREA, severity="ok", what="no other instrumentation of openai is switched on")
         return
-    together = [*others, "otelier"] if any(one.name == _OURS for one in on) else others
+    others = sorted({_package(one) for one in foreign})
+    ours = any(one.name == _OURS for one in on)
+    if ours and len(others) == 1 and all(map(_is_left_to, foreign)):
+        yield Finding(
+            area=_AREA,
+            severity="ok",
+            what=f"{others[0]} reports calls to openai; otelier gives its spans user, session and agent",
+        )
+        return
+    together = [*others, "otelier"] if ours and not all(map(_is_left_to, foreign)) else others
     if len(together) < 2:
         yield Finding(area=_AREA, severity="ok", what=f"{others[0]} instruments openai, and otelier does not")
         return
-    names = sorted({one.name for one in on if one.name != _OURS})
+    names = sorted({one.name for one in foreign})
     yield Finding(
         area=_AREA,
         severity="warning",
         what=f"{len(together)} packages instrument openai: {', '.join(together)}",
         why="Each of them may make a span and metrics of its own for one call, so calls and tokens count twice.",
         do=f"Keep one: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={','.join(names)} leaves otelier's, "
-        f"and OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={_OURS} the other.",
+        f"and OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={_OURS} the other."
+        if "otelier" in together
+        else "Uninstall all but one of them.",
     )
+
+
+def _is_left_to(one: EntryPoint) -> bool:
+    # Imported here: it loads the instrumentor.
+    from otelier.openai import gives_way_to
+
+    return gives_way_to(one.module)
 
 
 def _is_for_openai(one: EntryPoint) -> bool:
