@@ -205,3 +205,16 @@ def test_calls_inside_calls(client, otelier_spans):
         ask(client)
     inner_span, outer_span = otelier_spans.spans
     assert inner_span.parent.span_id == outer_span.context.span_id
+
+
+def test_a_known_instrumentation_inside_a_framework(client, otelier_spans, monkeypatch):
+    """Where both report a call, both their spans have the fingerprint, also when the agent is named."""
+    put_around(monkeypatch, other(KNOWN))
+    otelier.init(app="shop")
+    tracer = trace.get_tracer("framework")
+    framework = tracer.start_as_current_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+    with otelier.context(agent="billing"), framework:
+        ask(client)
+    keys = ("gen_ai.agent.name", "otelier.agent.fingerprint")
+    found = [tuple(span.attributes.get(key) for key in keys) for span in otelier_spans.spans]
+    assert found == [("billing", FINGERPRINT)] * 2

@@ -20,10 +20,11 @@ _READERS = ("parse", "read")  # all else that reads the whole body comes down to
 class Body:
     """The body of one answer; whoever comes first ends its call."""
 
-    __slots__ = ("__weakref__", "_call", "_ending", "_undo", "busy", "inner")
+    __slots__ = ("__weakref__", "_call", "_ending", "_headers", "_undo", "busy", "inner")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, headers: Any) -> None:
         self._call = call
+        self._headers = headers
         self._undo: list[Callable[[], object]] = []
         self._ending = threading.Lock()  # taken by what ends the call, and never given back
         self.inner: Any = None
@@ -43,7 +44,7 @@ class Body:
             for undo in self._undo:
                 undo()
             if failure is None:
-                self._call.finish(answer)
+                self._call.finish(answer, self._headers)
             else:
                 self._call.break_off(failure)
         except Exception as exc:
@@ -55,9 +56,10 @@ class Body:
 
 def follow_body(call: Call, raw: Any, *, asynchronous: bool) -> None:
     """Let *call* end when the body of *raw* was read, or is not going to be."""
-    body = Body(call)
+    response = facts_of(raw).get(RAW_RESPONSE)
+    body = Body(call, getattr(response, "headers", None))
     try:
-        hook_close(facts_of(raw).get(RAW_RESPONSE), body, asynchronous=asynchronous)
+        hook_close(response, body, asynchronous=asynchronous)
         reading = _reading_async if asynchronous else _reading
         parse = raw.parse
         for name in _READERS:

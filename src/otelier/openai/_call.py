@@ -105,15 +105,23 @@ class Call:
             report_fault("openai.fail", exc)
         self.telemetry.queue.put(self.point)
 
-    def finish(self, answer: Any) -> bool:
-        """End the call with its *answer*; return whether it goes on, because the caller has yet to read that."""
+    def finish(self, answer: Any, served_by: Any = None) -> bool:
+        """End the call.
+
+        Args:
+            answer: What the caller gets, or what was parsed of it.
+            served_by: Headers that came with it, where they are known apart.
+
+        Returns:
+            Whether the call goes on, because the caller has yet to read the answer.
+        """
         point, telemetry = self.point, self.telemetry
         try:
             point.seconds = clock() - self.started
             attributes = self.request()
             failure: Failure | None = None
             try:
-                facts, served_by = answer_of(answer), None
+                facts = answer_of(answer)
                 if RAW_RESPONSE in facts:
                     if _is_left_to_caller(self.arguments):
                         return True

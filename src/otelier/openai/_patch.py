@@ -22,7 +22,7 @@ from otelier.openai._operations import (
 from otelier.openai._rivals import package_in, when_covered
 from otelier.openai._stream import leaving
 from otelier.openai._wrappers import reporting, reporting_async
-from otelier.signals import Patch, Patches, PatchPoint
+from otelier.signals import Patches, PatchPoint, is_patch
 
 
 def _calls(
@@ -66,7 +66,7 @@ class _OutermostPatches(Patches):
     """
 
     def wants(self, method: Any) -> bool:
-        return super().wants(method) or (type(method) is not Patch and package_in(method, Patch) is not None)
+        return super().wants(method) or (not is_patch(method) and package_in(method, above_ours=True) is not None)
 
 
 _patches: Final = _OutermostPatches(PATCH_POINTS, place="openai")

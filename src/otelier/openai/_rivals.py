@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from otelier import names
 from otelier.fields import LLM_CALL, SPAN
 from otelier.openai._reading import is_mapping
-from otelier.signals import SUPPRESSORS, Patch, suppressed
+from otelier.signals import SUPPRESSORS, is_patch, suppressed
 
 # --- suppression -----------------------------------------------------------------------------------------------
 # opentelemetry-util-genai puts these while a call of its own runs, so that what it calls is not reported again.
@@ -78,7 +78,7 @@ def is_plain(wrapped: Any, resource: Any, keys: frozenset[str], current: Context
             started = attributes._dict  # read only; the public view is 0.5 us dearer
             if names.OPERATION in started or _KIND in started or _REQUEST_TYPE in started:
                 return False
-        return type(type(resource).__dict__[wrapped.__name__]) is Patch and keys.isdisjoint(current)
+        return is_patch(type(resource).__dict__[wrapped.__name__]) and keys.isdisjoint(current)
     except (AttributeError, KeyError):
         return False
 
@@ -93,10 +93,11 @@ def is_silenced(resource: Any, current: Context) -> bool:
 def reporter(wrapped: Any, resource: Any, keys: frozenset[str], current: Context) -> str | None:
     """Return who else reports a call: its package, empty when that is not known; `None` when nobody does."""
     above = _package_above(wrapped, resource)
-    if is_llm_span(current.get(SPAN), keys) or any(current.get(key) for key in keys if key != LLM_CALL):
-        return ""
     below = package_in(wrapped) or package_in(getattr(getattr(resource, "_client", None), "request", None))
-    return below or above
+    if above is not None or below is not None:
+        return above or below
+    told = is_llm_span(current.get(SPAN), keys) or any(current.get(key) for key in keys if key != LLM_CALL)
+    return "" if told else None
 
 
 def is_llm_span(span: Any, keys: frozenset[str]) -> bool:
@@ -111,10 +112,10 @@ def is_llm_span(span: Any, keys: frozenset[str]) -> bool:
     return scope.partition(".")[0] != names.SCOPE
 
 
-def package_in(method: Any, until: type | None = None) -> str | None:
-    """Return the known package whose wrapper is around *method* and active; with *until* look no deeper than that."""
+def package_in(method: Any, *, above_ours: bool = False) -> str | None:
+    """Return the known package whose wrapper is around *method* and active, maybe only down to a patch of ours."""
     for layer in _layers(method):
-        if until is not None and type(layer) is until:
+        if above_ours and is_patch(layer):
             return None
         package = known_package(_module_of(layer))
         if package is not None and _is_active(package):
@@ -143,7 +144,7 @@ def _package_above(wrapped: Any, resource: Any) -> str | None:
     """Return the package whose wrapper came around ours, and put a patch of ours around that for the calls to come."""
     name = getattr(wrapped, "__name__", "")
     method = next((vars(owner)[name] for owner in type(resource).__mro__ if name in vars(owner)), None)
-    package = package_in(method, Patch)
+    package = package_in(method, above_ours=True)
     if package is not None:
         for callback in _covered:
             callback()

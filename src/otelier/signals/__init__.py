@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         first_chunk_histogram,
         token_histogram,
     )
-    from otelier.signals._patches import Patch, Patches, PatchPoint, Wrapper, is_patched
+    from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
@@ -43,7 +43,6 @@ __all__ = [
     "ContentGate",
     "ContentMode",
     "Failure",
-    "Patch",
     "PatchPoint",
     "Patches",
     "Point",
@@ -60,6 +59,7 @@ __all__ = [
     "error_type",
     "fail_span",
     "first_chunk_histogram",
+    "is_patch",
     "is_patched",
     "on_fork",
     "on_reset",
@@ -80,7 +80,7 @@ _HOMES = {
     "_content": ("ContentGate", "ContentMode", "content_gate"),
     "_events": ("emit_event",),
     "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
-    "_patches": ("Patch", "PatchPoint", "Patches", "Wrapper", "is_patched"),
+    "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),

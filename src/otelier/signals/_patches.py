@@ -6,10 +6,12 @@ there is one per module and process, and it does nothing while the patches are o
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import ModuleType
+from functools import wraps
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import wrapt
@@ -17,12 +19,6 @@ import wrapt
 from otelier.signals._guard import report_fault
 
 Wrapper = Callable[[Callable[..., Any], Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
-
-_FunctionWrapper: Any = wrapt.FunctionWrapper  # its stubs are generic, itself it is not
-
-
-class Patch(_FunctionWrapper):
-    """A wrapper of ours, told from those of others by its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Patches:
         self.points = tuple(points)
         self._place = place
         self._hooked: set[str] = set()
-        self._applied: list[tuple[type, PatchPoint, Patch]] = []
+        self._applied: list[tuple[type, PatchPoint, Any]] = []
         self._wanted = False
 
     def apply(self) -> None:
@@ -99,7 +95,7 @@ class Patches:
         if method is None or not self.wants(method):
             return
         owner = getattr(sys.modules[point.module], point.owner)
-        patch = Patch(method, point.wrapper)
+        patch = _patched(method, point.wrapper)
         setattr(owner, point.method, patch)
         self._applied.append((owner, point, patch))
 
@@ -107,6 +103,51 @@ class Patches:
 def is_patched(method: Any) -> bool:
     """Tell whether a patch of ours is in *method* already, below what others wrapped around it."""
     current: Any = method
-    while current is not None and type(current) is not Patch:
+    while current is not None and not is_patch(current):
         current = getattr(current, "__wrapped__", None)
     return current is not None
+
+
+def is_patch(layer: Any) -> bool:
+    """Tell whether *layer* is a patch of ours itself; what others put around one only shows what is in it."""
+    return type(layer) is FunctionType and layer.__code__ in _CODES
+
+
+def _patched(method: Any, wrapper: Wrapper) -> FunctionType:
+    """Return a plain function that is *method* with *wrapper* around it.
+
+    No `wrapt.FunctionWrapper`: a function is itself each time it is looked up, pickles by its name, and a call of it
+    takes 1 us less.
+    """
+    if inspect.iscoroutinefunction(method):
+        return _asynchronous(method, wrapper)
+    return _synchronous(method, wrapper)
+
+
+def _synchronous(method: Any, wrapper: Wrapper) -> Any:
+    @wraps(method)
+    def patched(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return wrapper(_bound(method, self), self, args, kwargs)
+
+    return patched
+
+
+def _asynchronous(method: Any, wrapper: Wrapper) -> Any:
+    @wraps(method)
+    async def patched(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return await wrapper(_bound(method, self), self, args, kwargs)
+
+    return patched
+
+
+def _bound(method: Any, instance: Any) -> Any:
+    # `__get__` is what others' wrappers bind with; a plain function takes half of it.
+    return MethodType(method, instance) if type(method) is FunctionType else method.__get__(instance, type(instance))
+
+
+def _stand_in(*_: Any) -> None:
+    """Stand in for method and wrapper, to know the code that all patches share."""
+
+
+# The code is shared by all functions of one `def`; a mark on the function would be copied by `functools.wraps`.
+_CODES = frozenset(make(_stand_in, _stand_in).__code__ for make in (_synchronous, _asynchronous))
