@@ -39,6 +39,15 @@ async def around_async(wrapped, instance, args, kwargs):
 """
 
 
+@pytest.fixture(autouse=True)
+def methods_as_they_were():
+    """After each test the client's methods are its own, whoever has put something around them."""
+    before = [(owner, vars(owner)["create"]) for owner in (Completions, AsyncCompletions)]
+    yield
+    for owner, method in before:
+        owner.create = method
+
+
 @pytest.fixture
 def client(otelier_spans):
     with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="sk-none", max_retries=0) as made:
@@ -53,10 +62,10 @@ def other(module: str, provider: Any = None, **attributes: Any) -> dict[str, Any
     return namespace
 
 
-def put_around(monkeypatch: Any, instrumentation: dict[str, Any]) -> None:
-    """Put *instrumentation* around the methods as they are now, until the test ends."""
+def put_around(instrumentation: dict[str, Any]) -> None:
+    """Put *instrumentation* around the methods as they are now."""
     for owner, name in ((Completions, "around"), (AsyncCompletions, "around_async")):
-        monkeypatch.setattr(owner, "create", wrapt.FunctionWrapper(vars(owner)["create"], instrumentation[name]))
+        owner.create = wrapt.FunctionWrapper(vars(owner)["create"], instrumentation[name])
 
 
 def ask(client: openai.OpenAI) -> None:
@@ -89,11 +98,11 @@ def ours(recorder: SpanRecorder) -> list[str]:
 @pytest.mark.parametrize("begins_with", [{}, {"gen_ai.operation.name": "chat"}, {"openinference.span.kind": "LLM"}])
 @pytest.mark.parametrize("first", ["otelier", "other"])
 @pytest.mark.parametrize("call", [ask, ask_async])
-def test_a_known_instrumentation(client, otelier_spans, monkeypatch, begins_with, first, call):
+def test_a_known_instrumentation(client, otelier_spans, begins_with, first, call):
     """Whichever is there first: of two calls each has one span, and a prompt names its agent."""
     if first == "other":
         OpenAIInstrumentor().uninstrument()
-    put_around(monkeypatch, other(KNOWN, **begins_with))
+    put_around(other(KNOWN, **begins_with))
     otelier.init(app="shop")
     OpenAIInstrumentor().instrument()
     for _ in range(2):
@@ -104,13 +113,13 @@ def test_a_known_instrumentation(client, otelier_spans, monkeypatch, begins_with
         otelier_spans.clear()
 
 
-def test_an_instrumentation_that_comes_later(client, otelier_spans, monkeypatch):
+def test_an_instrumentation_that_comes_later(client, otelier_spans):
     """One that is switched on while the program runs is noticed with the next call."""
     otelier.init(app="shop")
     ask(client)
     assert [span.name for span in otelier_spans.spans] == ["chat gpt-4.1"]
     otelier_spans.clear()
-    put_around(monkeypatch, other(KNOWN))
+    put_around(other(KNOWN))
     ask(client)
     assert [span.name for span in otelier_spans.spans] == ["theirs"]
     otelier_spans.clear()
@@ -119,18 +128,18 @@ def test_an_instrumentation_that_comes_later(client, otelier_spans, monkeypatch)
     assert identity(otelier_spans) == ("u-1", "billing", "agent", FINGERPRINT)
 
 
-def test_an_unknown_wrapper(client, otelier_spans, monkeypatch):
+def test_an_unknown_wrapper(client, otelier_spans):
     """What else is put around the client's methods changes nothing."""
-    put_around(monkeypatch, other("acme.decorators"))
+    put_around(other("acme.decorators"))
     assert not gives_way_to("acme.decorators")
     ask(client)
     assert sorted(span.name for span in otelier_spans.spans) == ["chat gpt-4.1", "theirs"]
 
 
-def test_an_instrumentation_whose_spans_are_not_sampled(client, otelier_spans, monkeypatch):
+def test_an_instrumentation_whose_spans_are_not_sampled(client, otelier_spans):
     """Then there is no span to look at, and still nothing of ours."""
     unsampled = SpanRecorder(sampler=ALWAYS_OFF)
-    put_around(monkeypatch, other(KNOWN, unsampled.tracer_provider))
+    put_around(other(KNOWN, unsampled.tracer_provider))
     for _ in range(2):
         ask(client)
     assert otelier_spans.spans == ()
@@ -185,10 +194,10 @@ def test_what_a_context_says(client, otelier_spans, key):
     assert ours(otelier_spans) == []
 
 
-def test_the_context_is_the_callers_again(client, otelier_spans, monkeypatch):
+def test_the_context_is_the_callers_again(client, otelier_spans):
     """After a call that is somebody else's, and after one of them that fails, nothing of it is left."""
     otelier.init(app="shop")
-    put_around(monkeypatch, other(KNOWN))
+    put_around(other(KNOWN))
     before = get_current()
     ask(client)
     assert get_current() is before
@@ -207,9 +216,9 @@ def test_calls_inside_calls(client, otelier_spans):
     assert inner_span.parent.span_id == outer_span.context.span_id
 
 
-def test_a_known_instrumentation_inside_a_framework(client, otelier_spans, monkeypatch):
+def test_a_known_instrumentation_inside_a_framework(client, otelier_spans):
     """Where both report a call, both their spans have the fingerprint, also when the agent is named."""
-    put_around(monkeypatch, other(KNOWN))
+    put_around(other(KNOWN))
     otelier.init(app="shop")
     tracer = trace.get_tracer("framework")
     framework = tracer.start_as_current_span("theirs", attributes={"gen_ai.operation.name": "chat"})

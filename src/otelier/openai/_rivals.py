@@ -71,14 +71,15 @@ def is_plain(wrapped: Any, resource: Any, keys: frozenset[str], current: Context
     Every call passes here: 0.3 us.
     """
     try:
-        if type(wrapped) is not MethodType or type(type(resource._client).request) is not FunctionType:
+        client = resource._client.__class__
+        if type(wrapped) is not MethodType or type(client.request) is not FunctionType:
             return False
         attributes: Any = getattr(current.get(SPAN), "_attributes", None)
         if attributes is not None:
             started = attributes._dict  # read only; the public view is 0.5 us dearer
             if names.OPERATION in started or _KIND in started or _REQUEST_TYPE in started:
                 return False
-        return is_patch(getattr(type(resource), wrapped.__name__)) and keys.isdisjoint(current)
+        return is_patch(getattr(resource.__class__, wrapped.__name__)) and keys.isdisjoint(current)
     except AttributeError:
         return False
 
