@@ -20,9 +20,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import openai
 import yaml
@@ -43,15 +44,24 @@ except ImportError:  # openai before 3
     import httpx
 
 MODES = ("no_content", "span_only", "event_only", "span_and_event")
+CHUNK_METRICS = ("gen_ai.client.operation.time_to_first_chunk", "gen_ai.client.operation.time_per_output_chunk")
 TIMES = frozenset(("gen_ai.response.time_to_first_chunk",))
-ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
+METHODS = {
+    "/v1/chat/completions": "chat.completions.create",
+    "/v1/responses": "responses.create",
+    "/v1/embeddings": "embeddings.create",
+}
+FETCH = "/v1/responses/"
 GIVEN_UP_AFTER = 3
+RAW = "with_raw_response"
+LAZY = "left to the caller"
 Signals = dict[str, list[Any]]
 
 KNOWN: dict[str, str] = {
     "embedding dimensions": "of a base64 embedding we count the numbers, not the characters",
     "raw embeddings": "what `with_raw_response` holds of an embeddings answer is read, as for the other endpoints",
-    "first chunk": "its time carries the model that answered also when only a later chunk names it",
+    "left to the caller": "an answer that the caller reads itself ends its call, and tells what it says, once it is",
+    "chunks": "their times carry the model that answered also when only a later chunk names it",
 }
 
 
@@ -159,16 +169,17 @@ class ConsumerError(Exception):
     """What a consumer raises in the middle of a stream."""
 
 
-def method_of(client: Any, path: str, *, raw: bool) -> Any:
-    """Return the method that asks for *path*."""
-    resource = {"/v1/chat/completions": client.chat.completions, "/v1/responses": client.responses}.get(path)
-    resource = resource or client.embeddings
-    return (resource.with_raw_response if raw else resource).create
+def method_of(client: Any, path: str, way: str = "", name: str | None = None) -> Any:
+    """Return the method that asks for *path*, or one of its siblings by *name*; *way* is one to get a raw response."""
+    *resources, method = (METHODS.get(path) or "responses.retrieve").split(".")
+    for resource in (*resources, *([way] if way else [])):
+        client = getattr(client, resource)
+    return getattr(client, name or method, None)
 
 
 def fitted(client: Any, path: str, request: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a recorded request; those that an old client does not have go past it."""
-    known = inspect.signature(method_of(client, path, raw=False)).parameters
+    known = inspect.signature(method_of(client, path)).parameters
     newer = {name: value for name, value in request.items() if name not in known}
     older = {name: value for name, value in request.items() if name in known}
     return {**older, "extra_body": newer} if newer else older
@@ -224,29 +235,40 @@ async def failed_async(stream: Any) -> None:
                 raise ConsumerError("the consumer's own")
 
 
-def cases(request: dict[str, Any], response: dict[str, Any], path: str) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the ways to make one recorded call."""
-    streamed = bool(request.get("stream"))
+def client_for(response: dict[str, Any]) -> openai.OpenAI:
+    """Return a client whose every request is answered by *response*."""
+    return openai.OpenAI(api_key="k", max_retries=0, http_client=httpx.Client(transport=Replay(response)))
 
-    def sync(ending: Callable[[Any], None] | None, *, raw: bool = False) -> None:
-        client = openai.OpenAI(api_key="k", max_retries=0, http_client=httpx.Client(transport=Replay(response)))
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded call, and the ways to make it; each leaves nothing behind."""
+
+    path: str
+    request: dict[str, Any]
+    response: dict[str, Any]
+
+    def sync(self, ending: Callable[[Any], None] | None = None, way: str = "") -> None:
+        """Call, and end a stream with *ending*."""
+        client = client_for(self.response)
         with contextlib.suppress(openai.APIError, ConsumerError):
-            answer = method_of(client, path, raw=raw)(**fitted(client, path, request))
-            if raw:
+            answer = method_of(client, self.path, way)(**fitted(client, self.path, self.request))
+            if way:
                 answer = answer.parse()
             if ending is not None:
                 ending(answer)
         answer = None
         gc.collect(1)
 
-    def run_async(ending: Callable[[Any], Any] | None, *, raw: bool = False) -> None:
+    def run_async(self, ending: Callable[[Any], Any] | None = None, way: str = "") -> None:
+        """The same with an asynchronous client."""
+
         async def run() -> None:
-            client = openai.AsyncOpenAI(
-                api_key="k", max_retries=0, http_client=httpx.AsyncClient(transport=Replay(response))
-            )
+            http = httpx.AsyncClient(transport=Replay(self.response))
+            client = openai.AsyncOpenAI(api_key="k", max_retries=0, http_client=http)
             with contextlib.suppress(openai.APIError, ConsumerError):
-                answer = await method_of(client, path, raw=raw)(**fitted(client, path, request))
-                if raw:
+                answer = await method_of(client, self.path, way)(**fitted(client, self.path, self.request))
+                if way:
                     answer = answer.parse()
                 if ending is not None:
                     await ending(answer)
@@ -254,33 +276,80 @@ def cases(request: dict[str, Any], response: dict[str, Any], path: str) -> Itera
         asyncio.run(run())
         gc.collect(1)
 
-    if not streamed:
-        yield "sync", lambda: sync(None)
-        yield "async", lambda: run_async(None)
-        yield "raw", lambda: sync(None, raw=True)
-        yield "raw async", lambda: run_async(None, raw=True)
-        return
-    for ending in (drained, closed, dropped, failed):
-        yield f"stream {ending.__name__}", lambda ending=ending: sync(ending)
-    for ending in (drained_async, closed_async, failed_async):
-        yield f"stream {ending.__name__}", lambda ending=ending: run_async(ending)
-    yield "stream raw", lambda: sync(drained, raw=True)
-    yield "stream raw async", lambda: run_async(drained_async, raw=True)
+    def left_to_caller(self) -> None:
+        """Call for a response whose body the caller reads."""
+        client = client_for(self.response)
+        method = method_of(client, self.path, "with_streaming_response")
+        with contextlib.suppress(openai.APIError), method(**fitted(client, self.path, self.request)) as response:
+            answer = response.parse()
+            if self.request.get("stream"):
+                drained(answer)
+        gc.collect(1)
+
+    def helper(self) -> None:
+        """Stream with the client's helper."""
+        client = client_for(self.response)
+        arguments = {**fitted(client, self.path, self.request)}
+        arguments.pop("stream", None)
+        method = method_of(client, self.path, name="stream")
+        with contextlib.suppress(openai.APIError, TypeError), method(**arguments) as stream:
+            drained(stream)
+        gc.collect(1)
+
+    def parsed(self) -> None:
+        """Let the client parse what the model says."""
+        client = client_for(self.response)
+        with contextlib.suppress(openai.APIError, ValueError, TypeError):
+            method_of(client, self.path, name="parse")(**fitted(client, self.path, self.request))
+
+    def has(self, name: str) -> bool:
+        """Tell whether this release of the client has a sibling of the method by *name*."""
+        return self.path in METHODS and method_of(client_for(self.response), self.path, name=name) is not None
+
+    def ways(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield the ways to make the call, each with its name."""
+        if not self.request.get("stream"):
+            yield "sync", self.sync
+            yield "async", self.run_async
+            yield "raw", lambda: self.sync(way=RAW)
+            yield "raw async", lambda: self.run_async(way=RAW)
+            yield LAZY, self.left_to_caller
+            if self.has("parse"):
+                yield "parse", self.parsed
+            return
+        for ending in (drained, closed, dropped, failed):
+            yield f"stream {ending.__name__}", lambda ending=ending: self.sync(ending)
+        for ending in (drained_async, closed_async, failed_async):
+            yield f"stream {ending.__name__}", lambda ending=ending: self.run_async(ending)
+        yield "stream raw", lambda: self.sync(drained, RAW)
+        yield "stream raw async", lambda: self.run_async(drained_async, RAW)
+        yield f"stream {LAZY}", self.left_to_caller
+        if self.has("stream"):
+            yield "stream helper", self.helper
 
 
-def exchanges(folder: Path) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+def exchanges(folder: Path) -> Iterator[tuple[str, Recorded]]:
     """Yield the recorded calls of the endpoints that are instrumented."""
     for file in sorted(folder.glob("*.yaml")):
         for number, one in enumerate(yaml.safe_load(file.read_text(encoding="utf-8"))["interactions"]):
-            path = urlsplit(one["request"]["uri"]).path
-            if one["request"]["method"] == "POST" and path in ENDPOINTS:
-                yield f"{file.stem}#{number}", path, json.loads(one["request"]["body"]), one["response"]
+            where = urlsplit(one["request"]["uri"])
+            if one["request"]["method"] == "POST" and where.path in METHODS:
+                asked = json.loads(one["request"]["body"])
+                yield f"{file.stem}#{number}", Recorded(where.path, asked, one["response"])
+            elif one["request"]["method"] == "GET" and where.path.startswith(FETCH):
+                asked = {name: json.loads(value) for name, value in parse_qsl(where.query)}
+                fetched = {"response_id": where.path.removeprefix(FETCH), **asked}
+                yield f"{file.stem}#{number}", Recorded(where.path, fetched, one["response"])
 
 
 def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str | None]:
     """Return the keys in `KNOWN` of what two lists of signals differ in, `None` among them for anything else."""
     if "embedding" in label and label.endswith(("raw", "raw async")):
         return {"raw embeddings"}
+    if label.endswith(f" {LAZY}") and not label.endswith(f" stream {LAZY}") and _tells_more(kind, theirs, ours):
+        return {LAZY}
+    if kind == "points" and _without_model_of_chunks(theirs) == _without_model_of_chunks(ours):
+        return {"chunks"}
     if len(theirs) != len(ours):
         return {None}
     return {_known(kind, one, other) for one, other in zip(theirs, ours) if one != other}
@@ -292,11 +361,26 @@ def _known(kind: str, theirs: Any, ours: Any) -> str | None:
         one, other = dict(theirs["attributes"]), dict(ours["attributes"])
         if one.pop(dimensions, None) != other.pop(dimensions, None) and one == other:
             return "embedding dimensions"
-    if kind == "points" and theirs[0] == ours[0] == "gen_ai.client.operation.time_to_first_chunk":
-        later = {**ours[-1]}
-        if later.pop("gen_ai.response.model", None) and [*ours[:-1], later] == theirs:
-            return "first chunk"
     return None
+
+
+def _tells_more(kind: str, theirs: list[Any], ours: list[Any]) -> bool:
+    """Whether all that they tell is told by us too, and more."""
+
+    def attributes(one: Any) -> Any:
+        return (one[-1] if kind == "points" else one["attributes"]).items()
+
+    return all(any(attributes(one) <= attributes(other) for other in ours) for one in theirs)
+
+
+def _without_model_of_chunks(points: list[Any]) -> dict[str, int]:
+    """Return how often each point came, with the points of chunks in one, whether or not they name a model."""
+    counts: collections.Counter[str] = collections.Counter()
+    for name, *shape, count, tokens, exemplars, attributes in points:
+        unsaid = "gen_ai.response.model" if name in CHUNK_METRICS else None
+        said = {key: value for key, value in attributes.items() if key != unsaid}
+        counts[json.dumps([name, shape, tokens, exemplars, said])] += count
+    return counts
 
 
 def main() -> int:
@@ -319,11 +403,11 @@ def main() -> int:
         for recording in (Recording(Official()), Recording(Ours())):
             with recording.on():
                 results.append([])
-                for _, path, request, response in calls:
-                    for _, run in cases(request, response, path):
+                for _, call in calls:
+                    for _, run in call.ways():
                         run()
                         results[-1].append(recording.take())
-        labels = [f"{mode} {name} {way}" for name, p, q, r in calls for way, _ in cases(q, r, p)]
+        labels = [f"{mode} {name} {way}" for name, call in calls for way, _ in call.ways()]
         for label, theirs, ours in zip(labels, *results):
             counts["cases", mode] += 1
             for kind in ("spans", "points", "events"):

@@ -12,7 +12,7 @@ from otelier import names
 from otelier.openai._chat_content import ASSISTANT
 from otelier.openai._parts import Message, Part, content_parts, input_message, output_message, text_part
 from otelier.openai._point import CallPoint
-from otelier.openai._reading import Arguments, Attributes, Facts, facts_of, field_of, items_of
+from otelier.openai._reading import Arguments, Attributes, Facts, answer_of, facts_of, field_of, items_of
 from otelier.openai._request import chat_request
 from otelier.openai._response import add_count, add_tokens
 
@@ -41,7 +41,7 @@ def media_request(output_type: str) -> Callable[[Arguments, Attributes], None]:
 
 def media_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     """Add the tokens; no model and no id are told."""
-    usage = facts_of(facts.get("usage"))
+    usage = answer_of(facts.get("usage"))
     add_tokens(usage.get("input_tokens"), usage.get("output_tokens"), attributes, point)
     details = facts_of(usage.get("input_tokens_details") or usage.get("input_token_details"))
     for name, attribute in _INPUT_TOKENS.items():

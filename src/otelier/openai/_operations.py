@@ -62,7 +62,7 @@ class Operation:
     content: Content | None = None
     """`None` for what has none that is worth telling; it emits no event either."""
     inference: bool = True
-    """Whether a model works: then there is an event, and a stream's first chunk says how soon it began."""
+    """Whether a model works: then there is an event, and a span says that it streamed and how soon it began."""
     names_served_model: bool = False
     """Whether a header may name the model that really answered."""
 

@@ -98,7 +98,8 @@ class StreamedCall:
         call, attributes, times = self._call, self._attributes, self._times[1:]
         point = call.point
         point.seconds = (now if at is None else at) - call.started
-        attributes[names.REQUEST_STREAM] = True
+        if call.operation.inference:
+            attributes[names.REQUEST_STREAM] = True
         try:
             failure = self._chunks.tell(attributes, point) or failure
             received = self._chunks.content() if call.telemetry.content else None
