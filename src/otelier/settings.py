@@ -72,6 +72,12 @@ def _flag(text: str) -> bool:
     raise ValueError("it must be `true` or `false`")
 
 
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ValueError("it must be a number above 0")
+    return int(text)
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
@@ -145,6 +151,34 @@ CAPTURE_CONTENT: Setting[str] = Setting(
     default="NO_CONTENT",
     kind="`NO_CONTENT`, `SPAN_ONLY`, `EVENT_ONLY` or `SPAN_AND_EVENT`",
     meaning="Where prompts, answers and tool arguments may be recorded, with secrets redacted.",
+)
+EMIT_EVENT: Setting[bool | None] = Setting(
+    variable="OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT",
+    parse=_flag,
+    default=None,
+    kind="flag",
+    meaning="Whether calls are told by log events too; unset, they are where content goes onto events.",
+)
+CONTENT_MAX_CHARS: Setting[int] = Setting(
+    variable="OTELIER_CONTENT_MAX_CHARS",
+    parse=_positive,
+    default=1_000_000,
+    kind="characters",
+    meaning="Longest text in recorded content; what is beyond is cut off, with a note of how much.",
+)
+REDACT_PERSONAL: Setting[bool] = Setting(
+    variable="OTELIER_REDACT_PERSONAL_DATA",
+    parse=_flag,
+    default=False,
+    kind="flag",
+    meaning="Redacts e-mail addresses, card and phone numbers in recorded content, beside secrets.",
+)
+STREAM_USAGE: Setting[bool] = Setting(
+    variable="OTELIER_OPENAI_STREAM_USAGE",
+    parse=_flag,
+    default=False,
+    kind="flag",
+    meaning="Asks the provider for usage in streams; the chunk that brings it is kept from the caller.",
 )
 
 

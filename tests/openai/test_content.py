@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from hashlib import sha256
 from typing import Any
 
 import openai
@@ -239,7 +240,7 @@ def test_server_tools(capture):
 
 
 def test_media(capture):
-    """Images, sounds and files are blobs, references or addresses; what is broken is left out."""
+    """Images, sounds and files are references: an id, an address, a hash of the bytes; what is broken is left out."""
     data = base64.b64encode(b"bytes").decode()
     content: list[Any] = [
         "loose text",
@@ -257,14 +258,15 @@ def test_media(capture):
     ]
     parts = capture("chat", messages=[{"role": "user", "content": content}])[INPUT][0]["parts"]
 
-    def blob(mime_type: str, modality: str, of: str = data) -> dict[str, Any]:
-        return {"mime_type": mime_type, "modality": modality, "content": of, "type": "blob"}
+    def blob(mime_type: str, modality: str, of: bytes = b"bytes") -> dict[str, Any]:
+        uri = f"sha256:{sha256(of).hexdigest()}"
+        return {"mime_type": mime_type, "modality": modality, "uri": uri, "size": len(of), "type": "uri"}
 
     assert parts == [
         text("loose text"),
         {"mime_type": None, "modality": "image", "uri": "https://example.com/cat.png", "type": "uri"},
         blob("image/png", "image"),
-        blob("text/plain", "image", base64.b64encode(b"a b").decode()),
+        blob("text/plain", "image", b"a b"),
         blob("audio/mpeg", "audio"),
         {"mime_type": "application/pdf", "modality": "document", "file_id": "file-1", "type": "file"},
         blob("application/pdf", "document"),
@@ -330,3 +332,72 @@ def test_strange_content(capture, endpoint):
         capture(endpoint, **{name: [shape]})
         assert capture.api.server.requests[-1].body[name] == [shape]
     capture(endpoint, tools=[{"type": 7}, {}, {"type": "function"}])
+
+
+def test_bytes_stay_out(capture):
+    """An image in base64 and a megabyte of it is told by its hash and size, not by its bytes."""
+    data = base64.b64encode(b"\x00\x01\x02" * 400_000).decode()
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    (message,) = capture("chat", messages=[{"role": "user", "content": [image]}])[INPUT]
+    assert message["parts"][0]["size"] == 1_200_000
+    exported = capture._recorder.spans[-1].to_json()
+    assert data[:64] not in exported
+    assert len(exported) < 10_000
+
+
+def test_long_texts_are_cut(recorder, monkeypatch):
+    """Texts are as long as the setting says, in the JSON of a span as in the data of an event."""
+    monkeypatch.setenv(MODE, "span_and_event")
+    monkeypatch.setenv("OTELIER_CONTENT_MAX_CHARS", "100")
+    prompt = "word " * 200_000
+    with instrumenting(recorder), serving() as api:
+        api.call("chat", messages=[{"role": "user", "content": prompt}])
+        assert api.server.requests[-1].body["messages"][0]["content"] == prompt
+    (span,), (event,) = recorder.spans, recorder.logs
+    expected = f"{prompt[:100]} [cut: "
+    assert json.loads(span.attributes[INPUT])[0]["parts"][0]["content"].startswith(expected)
+    assert event.attributes[INPUT][0]["parts"][0]["content"].startswith(expected)
+    assert len(span.to_json()) < 10_000
+
+
+def test_personal_data_is_redacted_when_asked_for(recorder, monkeypatch):
+    """E-mail addresses, cards and phone numbers stay out of prompts, answers and arguments, on spans and events."""
+    monkeypatch.setenv(MODE, "span_and_event")
+    monkeypatch.setenv("OTELIER_REDACT_PERSONAL_DATA", "true")
+    canaries = ["bob@example.com", "4111 1111 1111 1111", "4111111111111111", "+44 20 7946 0958", "(202) 555-0143"]
+    said = "; ".join(["order 123456789", *canaries])
+    with instrumenting(recorder), serving() as api:
+        api.server.reply(said)
+        api.call("chat", messages=[{"role": "user", "content": said}])
+        api.server.reply(tool_calls=[("pay", {"card": 4111111111111111, "mail": said})])
+        list(api.call("responses", input=said, instructions=said, stream=True))
+    exported = [*(span.to_json() for span in recorder.spans), *(str(log.attributes) for log in recorder.logs)]
+    assert len(exported) == 4
+    for text_ in exported:
+        assert [canary for canary in canaries if canary in text_] == []
+        assert "order 123456789" in text_
+
+
+@pytest.mark.parametrize(
+    ("mode", "emit", "events", "content"),
+    [
+        ("no_content", "true", 1, False),
+        ("span_only", "true", 1, False),
+        ("event_only", "", 1, True),
+        ("event_only", "false", 0, False),
+        ("span_only", "perhaps", 0, False),
+    ],
+)
+def test_events_on_request(recorder, monkeypatch, mode, emit, events, content):
+    """`OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT` asks for events, or keeps them away, whatever goes onto them."""
+    monkeypatch.setenv(MODE, mode)
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT", emit)
+    with instrumenting(recorder), serving() as api:
+        api.server.reply("Hi", times=None)
+        api.call("chat")
+        list(api.call("chat", stream=True))
+    assert len(recorder.logs) == 2 * events
+    for log in recorder.logs:
+        assert log.event_name == EVENT
+        assert (INPUT in log.attributes, OUTPUT in log.attributes) == (content, content)
+        assert log.attributes["gen_ai.request.model"] == "gpt-4.1"

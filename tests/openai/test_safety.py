@@ -42,7 +42,7 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "look": (_operations.ChatChunks, "_see"),
     "tell": (_operations.ChatChunks, "tell"),
     "leave": (_stream, "_follower_of"),
-    "steps": (_stream, "steps"),
+    "steps": (_stream, "shown_steps"),
     "clock": (_streamed, "time"),
 }
 

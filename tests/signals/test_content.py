@@ -53,7 +53,7 @@ def test_what_passes_is_redacted():
     gate = ContentGate(ContentMode.SPAN_AND_EVENT)
     messages = [{"role": "user", "parts": [{"type": "text", "content": "my key is sk-proj-abcdef0123456789"}]}]
     clean = [{"role": "user", "parts": [{"type": "text", "content": "my key is [REDACTED:api-key]"}]}]
-    assert gate.text(messages[0]["parts"][0]["content"]) == "my key is [REDACTED:api-key]"
+    assert gate.value(messages[0]["parts"][0]["content"]) == "my key is [REDACTED:api-key]"
     assert gate.value(messages) == clean
     assert json.loads(gate.json(messages)) == clean
 

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 from opentelemetry.context import get_current
 
-from otelier.openai._call import Call
+from otelier.openai._call import Call, is_left_to_caller
 from otelier.openai._guest import Guest
 from otelier.openai._operations import Operation
 from otelier.openai._reading import Arguments
 from otelier.openai._rivals import is_plain, is_silenced, reporter
 from otelier.openai._telemetry import Telemetry
+from otelier.openai._usage import ask_for_usage
 from otelier.signals import report_fault
 
 
@@ -33,7 +34,18 @@ def begin(telemetry: Telemetry, operation: Operation, resource: Any, arguments: 
             other = reporter(wrapped, resource, keys, current)
             if other is not None:
                 return cast("Call", Guest(operation, resource, arguments, current, other))  # it does what a call does
-        return Call(telemetry, operation, resource, arguments, current)
+        call = Call(telemetry, operation, resource, arguments, current)
     except Exception as exc:
         report_fault("openai.begin", exc)
         return None
+    if call.streamed and telemetry.stream_usage and operation.usage_on_request:
+        call.hides_usage = _ask_for_usage(arguments)
+    return call
+
+
+def _ask_for_usage(arguments: Arguments) -> bool:
+    try:
+        return not is_left_to_caller(arguments) and ask_for_usage(cast("dict[str, Any]", arguments))
+    except Exception as exc:
+        report_fault("openai.usage", exc)
+        return False

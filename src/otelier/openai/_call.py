@@ -38,6 +38,7 @@ class Call:
         "_start",
         "_unstamped",
         "arguments",
+        "hides_usage",
         "inside",
         "operation",
         "point",
@@ -56,6 +57,7 @@ class Call:
         self.arguments = arguments
         get = arguments.get
         self.streamed = bool(get("stream"))
+        self.hides_usage = False
         template = operation.templates.of(resource, get("model"))
         self._start = start = template.start
         self._former = current
@@ -123,7 +125,7 @@ class Call:
             try:
                 facts = answer_of(answer)
                 if RAW_RESPONSE in facts:
-                    if _is_left_to_caller(self.arguments):
+                    if is_left_to_caller(self.arguments):
                         return True
                     answer, served_by = _parsed(answer), facts[RAW_RESPONSE].headers
                     facts = answer_of(answer)
@@ -198,7 +200,8 @@ class Call:
 
     def _takes_content(self) -> bool:
         telemetry = self.telemetry
-        return telemetry.content and (self.recording or telemetry.gate.mode.on_event)
+        mode = telemetry.gate.mode
+        return mode.on_event or (self.recording and mode.on_span)
 
     def _received(self, answer: Any) -> Mapping[str, list[Any]]:
         content = self.operation.content
@@ -219,16 +222,18 @@ class Call:
         self, attributes: Attributes, content: Mapping[str, list[Any]], failure: BaseException | Failure | None
     ) -> None:
         gate, operation = self.telemetry.gate, self.operation
-        if operation.content is None or not operation.inference or not gate.mode.on_event:
+        if operation.content is None or not operation.inference or not gate.emits:
             return
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
-        event.update((name, gate.value(value)) for name, value in content.items() if value)
+        if gate.mode.on_event:
+            event.update((name, gate.value(value)) for name, value in content.items() if value)
         if failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         emit_event(self.telemetry.logger, names.INFERENCE_DETAILS, event, self.inside)
 
 
-def _is_left_to_caller(arguments: Arguments) -> bool:
+def is_left_to_caller(arguments: Arguments) -> bool:
+    """Tell whether the caller reads the body of the answer, as `with_streaming_response` lets them."""
     headers = arguments.get("extra_headers")
     named = headers.items() if is_mapping(headers) else ()
     return any(str(name).lower() == _RAW_HEADER and value == "stream" for name, value in named)

@@ -45,7 +45,8 @@ class OpenAIInstrumentor(BaseInstrumentor):
 
         Args:
             **kwargs: `tracer_provider`, `meter_provider` and `logger_provider`, each the global one unless given,
-                also when that is set later.
+                also when that is set later; `stream_usage=True` asks the provider for usage in streams and keeps the
+                chunk that brings it from the caller, `None` is `OTELIER_OPENAI_STREAM_USAGE`.
         """
         with _lock:
             if not patches_allowed():
@@ -62,7 +63,10 @@ class OpenAIInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         switch.telemetry = make_telemetry(
-            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("logger_provider")
+            kwargs.get("tracer_provider"),
+            kwargs.get("meter_provider"),
+            kwargs.get("logger_provider"),
+            stream_usage=kwargs.get("stream_usage"),
         )
         apply_patches()
 

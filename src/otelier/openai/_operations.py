@@ -63,6 +63,8 @@ class Operation:
     """`None` for what has none that is worth telling; it emits no event either."""
     inference: bool = True
     """Whether a model works: then there is an event, and a span says that it streamed and how soon it began."""
+    usage_on_request: bool = False
+    """Whether a stream tells its usage only when asked to."""
     names_served_model: bool = False
     """Whether a header may name the model that really answered."""
 
@@ -75,6 +77,7 @@ CHAT: Final = Operation(
     fingerprint=chat_fingerprint,
     chunks=ChatChunks,
     content=Content(sent=chat_request_content, received=chat_answer_content),
+    usage_on_request=True,
 )
 RESPONSES: Final = Operation(
     templates=Templates(names.CHAT),
@@ -109,6 +112,7 @@ TEXT_COMPLETION: Final = Operation(
     read_answer=chat_answer,
     chunks=TextChunks,
     content=Content(sent=text_request_content, received=text_answer_content),
+    usage_on_request=True,
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import mimetypes
 from base64 import b64decode
+from hashlib import sha256
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -154,7 +155,9 @@ def _media(url: str, modality: str) -> Part | None:
 
 
 def _blob(mime_type: str | None, modality: str, content: bytes) -> Part:
-    return {"mime_type": mime_type, "modality": modality, "content": content, "type": "blob"}
+    """Return a reference in the place of bytes: signals are no store of files, and the hash tells one from another."""
+    uri = f"sha256:{sha256(content).hexdigest()}"
+    return {"mime_type": mime_type, "modality": modality, "uri": uri, "size": len(content), "type": "uri"}
 
 
 def _file(mime_type: str | None, modality: str, file_id: str) -> Part:

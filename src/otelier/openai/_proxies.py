@@ -6,7 +6,7 @@ from typing import Any
 
 import wrapt
 
-from otelier.openai._steps import AsyncSteps, steps
+from otelier.openai._steps import shown_steps, shown_steps_async
 from otelier.openai._streamed import StreamedCall
 
 _Proxy: Any = wrapt.ObjectProxy  # its stubs are generic, itself it is not
@@ -18,7 +18,7 @@ class StreamProxy(_Proxy):
     def __init__(self, stream: Any, streamed: StreamedCall) -> None:
         super().__init__(stream)  # pyright: ignore[reportUnknownMemberType]
         self._self_streamed = streamed
-        self._self_steps = steps(iter(stream), streamed)
+        self._self_steps = shown_steps(iter(stream), streamed)
 
     def __iter__(self) -> Any:
         return self._self_steps
@@ -47,7 +47,7 @@ class AsyncStreamProxy(_Proxy):
     def __init__(self, stream: Any, streamed: StreamedCall) -> None:
         super().__init__(stream)  # pyright: ignore[reportUnknownMemberType]
         self._self_streamed = streamed
-        self._self_steps = AsyncSteps(aiter(stream), streamed)
+        self._self_steps = shown_steps_async(aiter(stream), streamed)
 
     def __aiter__(self) -> Any:
         return self._self_steps

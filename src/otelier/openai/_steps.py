@@ -10,6 +10,7 @@ from typing import Any
 
 from otelier.openai._call import clock
 from otelier.openai._streamed import StreamedCall
+from otelier.openai._usage import AsyncWithoutUsage, without_usage
 
 
 def steps(inner: Iterator[Any], streamed: StreamedCall) -> Iterator[Any]:
@@ -34,6 +35,18 @@ def steps(inner: Iterator[Any], streamed: StreamedCall) -> Iterator[Any]:
         streamed.end(exc)
         raise
     streamed.end()
+
+
+def shown_steps(inner: Iterator[Any], streamed: StreamedCall) -> Iterator[Any]:
+    """Yield what the consumer of *inner* is to see; what we asked for is not among it."""
+    watched = steps(inner, streamed)
+    return without_usage(watched) if streamed.hides_usage else watched
+
+
+def shown_steps_async(inner: AsyncIterator[Any], streamed: StreamedCall) -> AsyncIterator[Any]:
+    """Return the same for an asynchronous stream."""
+    watched = AsyncSteps(inner, streamed)
+    return AsyncWithoutUsage(watched) if streamed.hides_usage else watched
 
 
 class AsyncSteps:

@@ -9,7 +9,7 @@ from otelier.openai._call import RAW_RESPONSE, Call
 from otelier.openai._hooks import FOLLOWER, Follower, hook_close, hook_parse
 from otelier.openai._proxies import AsyncStreamProxy, StreamProxy
 from otelier.openai._reading import facts_of
-from otelier.openai._steps import AsyncSteps, steps
+from otelier.openai._steps import shown_steps, shown_steps_async
 from otelier.openai._streamed import StreamedCall
 from otelier.signals import report_fault
 
@@ -77,7 +77,7 @@ def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any
         # A copy, because the client's own iterator holds the original: swapping it there would close a circle, and a
         # stream that is broken off and dropped would end at the next cyclic collection, which may never come.
         like = copy.copy(stream)
-        like._iterator = AsyncSteps(inner, streamed) if asynchronous else steps(inner, streamed)
+        like._iterator = shown_steps_async(inner, streamed) if asynchronous else shown_steps(inner, streamed)
         setattr(like, FOLLOWER, streamed)
         streamed.inner = inner
     except Exception as exc:

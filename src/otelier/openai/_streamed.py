@@ -33,6 +33,7 @@ class StreamedCall:
         "_sent",
         "_times",
         "_undo",
+        "hides_usage",
         "inner",
         "served_by",
         "stamp",
@@ -51,6 +52,8 @@ class StreamedCall:
         """Takes the time at which a chunk came, after it was seen."""
         self.served_by: Any = None
         """Headers of the answer, where they may name the model that served it."""
+        self.hides_usage = call.hides_usage
+        """Whether the chunk that brings usage is kept from the consumer, who did not ask for it."""
         self.inner: Any = None
         """The client's own iterator, once it is followed."""
         self._ending = threading.Lock()  # taken by what ends the call, and never given back

@@ -13,7 +13,9 @@ from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.trace import Span, TracerProvider
 
 from otelier import names
+from otelier.errors import SettingError
 from otelier.openai._point import Instruments
+from otelier.settings import STREAM_USAGE
 from otelier.signals import (
     ContentGate,
     PointQueue,
@@ -23,6 +25,7 @@ from otelier.signals import (
     first_chunk_histogram,
     point_queue,
     token_histogram,
+    warn_once,
 )
 
 
@@ -37,6 +40,8 @@ class Telemetry:
     gate: ContentGate
     content: bool
     """Whether content goes anywhere at all."""
+    stream_usage: bool
+    """Whether streams ask for usage when their callers do not."""
 
 
 class Switch:
@@ -53,9 +58,20 @@ switch: Final = Switch()
 
 
 def make_telemetry(
-    tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None, logger_provider: LoggerProvider | None
+    tracer_provider: TracerProvider | None,
+    meter_provider: MeterProvider | None,
+    logger_provider: LoggerProvider | None,
+    *,
+    stream_usage: bool | None = None,
 ) -> Telemetry:
-    """Return telemetry that goes to the given providers; `None` is the global one, also when it is set later."""
+    """Return telemetry that goes to the given providers; `None` is the global one, also when it is set later.
+
+    Args:
+        tracer_provider: For spans.
+        meter_provider: For metrics.
+        logger_provider: For events.
+        stream_usage: Whether streams ask for usage; `None` is what the environment says.
+    """
     try:
         release = version("otelier")
     except PackageNotFoundError:  # run from its sources
@@ -74,5 +90,14 @@ def make_telemetry(
         queue=point_queue(meter_provider),
         logger=get_logger(scope, release, logger_provider, schema),
         gate=gate,
-        content=gate.mode.any,
+        content=gate.mode.any or gate.emits,
+        stream_usage=_stream_usage(stream_usage),
     )
+
+
+def _stream_usage(argument: bool | None) -> bool:
+    try:
+        return STREAM_USAGE.value(argument)
+    except SettingError as exc:
+        warn_once("openai.stream_usage", "%s Streams ask for no usage.", exc)
+        return False

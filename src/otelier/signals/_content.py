@@ -6,13 +6,16 @@ import json
 from base64 import b64encode
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.settings import CAPTURE_CONTENT
+from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL, Setting
 from otelier.signals._guard import report_fault, warn_once
-from otelier.signals._redaction import FAILED, redact, redact_value
+from otelier.signals._redaction import FAILED, redact_value
+
+T = TypeVar("T")
 
 
 class ContentMode(Enum):
@@ -46,7 +49,7 @@ class ContentMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ContentGate:
-    """What content has to pass: ask `mode` whether it may go, then send it through `text`, `json` or `value`.
+    """What content has to pass: ask `mode` whether it may go, then send it through `json` or `value`.
 
     Example:
         >>> gate = ContentGate(ContentMode.SPAN_ONLY)
@@ -56,19 +59,21 @@ class ContentGate:
 
     mode: ContentMode
     """Where content may go."""
-
-    def text(self, value: str) -> str:
-        """Return *value* with its secrets redacted."""
-        return redact(value)
+    emits: bool = False
+    """Whether calls are told by log events, with or without content."""
+    personal: bool = False
+    """Whether personal data is redacted beside secrets."""
+    max_chars: int = CONTENT_MAX_CHARS.default
+    """Longest text that is kept."""
 
     def value(self, value: object) -> AnyValue:
         """Return nested data with the secrets in it redacted, for the structured attributes of an event."""
-        return redact_value(value)
+        return redact_value(value, personal=self.personal, max_chars=self.max_chars)
 
     def json(self, value: object) -> str:
         """Return nested data as JSON text with the secrets in it redacted, for a span's attribute."""
         try:
-            return json.dumps(redact_value(value), separators=(",", ":"), default=_base64)
+            return json.dumps(self.value(value), separators=(",", ":"), default=_base64)
         except Exception as exc:
             report_fault("signals.content", exc)
             return json.dumps(FAILED)
@@ -77,7 +82,8 @@ class ContentGate:
 def content_gate() -> ContentGate:
     """Return the gate as the environment sets it now; ask once, when switching on, not per call.
 
-    A value that is no mode warns once, naming the choices, and means `NO_CONTENT`.
+    A value that is no mode warns once, naming the choices, and means `NO_CONTENT`; so does any other that cannot be
+    read, and what it is about is then redacted.
 
     Example:
         >>> content_gate().mode
@@ -88,7 +94,21 @@ def content_gate() -> ContentGate:
     except SettingError as exc:
         warn_once("content-mode", "%s No content is captured.", exc)
         mode = ContentMode.NO_CONTENT
-    return ContentGate(mode)
+    said = _read(EMIT_EVENT, None)
+    return ContentGate(
+        mode,
+        emits=mode.on_event if said is None else said,
+        personal=_read(REDACT_PERSONAL, True),
+        max_chars=_read(CONTENT_MAX_CHARS, CONTENT_MAX_CHARS.default),
+    )
+
+
+def _read(setting: Setting[T], otherwise: T) -> T:
+    try:
+        return setting.value()
+    except SettingError as exc:
+        warn_once(f"content.{setting.variable}", "%s", exc)
+        return otherwise
 
 
 def _base64(value: bytes) -> str:

@@ -10,7 +10,8 @@ from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
 from otelier.signals._guard import on_reset, report_fault, warn_once
-from otelier.signals._secrets import SECRETS, SHORTEST_KEY, is_harmless, is_telling, lower, redacted
+from otelier.signals._personal import PERSONAL, is_card
+from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
 
 MAX_CHARS = 1_000_000
 """Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
@@ -19,6 +20,8 @@ MAX_DEPTH = 64
 MAX_ITEMS = 100_000
 """Items of nested data that are looked at, 256 characters of text counting as one more; what follows is replaced.
 Depth alone is no bound: data that holds itself twice doubles with each level."""
+_LARGE = 10**12
+"""Numbers from here on may be those of cards."""
 FAILED = redacted("error")
 """What stands for a value whose redaction failed."""
 LIMIT = redacted("limit")
@@ -55,8 +58,8 @@ def set_redactions(extra: Iterable[Redactor]) -> None:
     _extra = tuple(_as_function(redactor) for redactor in extra)
 
 
-def redact(text: str) -> str:
-    """Return *text* with each secret in it replaced by `[REDACTED:kind]`; never raises.
+def redact(text: str, *, personal: bool = False) -> str:
+    """Return *text* with each secret in it replaced by `[REDACTED:kind]`, and *personal* data if asked; never raises.
 
     Provider keys, bearer tokens, JWTs, private keys, passwords in URLs and what stands behind telling names such as
     `password=` are found by their form; then come the user's own redactors. Beyond 1,000,000 characters the text is
@@ -69,44 +72,53 @@ def redact(text: str) -> str:
         'postgres://app:[REDACTED:password]@db/orders'
     """
     try:
-        return _redact(text)
+        return _redact(text, personal=personal)
     except Exception as exc:
         report_fault("signals.redact", exc)
         return FAILED
 
 
-def redact_value(value: object) -> AnyValue:
+def redact_value(value: object, *, personal: bool = False, max_chars: int = MAX_CHARS) -> AnyValue:
     """Return nested data with the secrets in it replaced; never raises.
 
     Mappings become dicts and other collections lists. Texts are redacted one by one, and what stands under a telling
     key is replaced whole. Numbers, flags, `None` and bytes pass; any other object becomes its redacted `str`.
 
+    Args:
+        value: What is going to leave.
+        personal: Whether e-mail addresses, payment cards and phone numbers are replaced as well.
+        max_chars: Longest text that is kept; the rest is cut off once it is redacted, with a note of how much.
+
     Example:
         >>> redact_value({"user": "bob", "Password": "hunter2", "retries": 3})
         {'user': 'bob', 'Password': '[REDACTED:secret]', 'retries': 3}
+        >>> redact_value(["write to bob@example.com"], personal=True)
+        ['write to [REDACTED:email]']
     """
     try:
-        return _Walk().value(value, MAX_DEPTH)
+        return _Walk(personal=personal, max_chars=max_chars).value(value, MAX_DEPTH)
     except Exception as exc:
         report_fault("signals.redact", exc)
         return FAILED
 
 
-def _redact(text: str) -> str:
+def _redact(text: str, *, personal: bool = False) -> str:
     if len(text) > MAX_CHARS:
         # Cut at a space, so that no secret is cut in two and missed.
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
-        return f"{_redact(text[:end])} [cut: {len(text) - end} characters]"
+        return f"{_redact(text[:end], personal=personal)} [cut: {len(text) - end} characters]"
     if len(text) >= SHORTEST_KEY or ":" in text or "=" in text:
-        text = _redact_secrets(text)
+        text = _redact_rows(text, SECRETS)
+    if personal:
+        text = _redact_rows(text, PERSONAL)
     for function in _extra:
         text = _call(function, text)
     return text
 
 
-def _redact_secrets(text: str) -> str:
+def _redact_rows(text: str, rows: Iterable[Row]) -> str:
     lowered = lower(text)
-    for row in SECRETS:
+    for row in rows:
         for hint in row.hints:
             if hint in lowered:
                 before, text = text, row.apply(text, lowered)
@@ -119,26 +131,38 @@ def _redact_secrets(text: str) -> str:
 class _Walk:
     """One way through nested data, with what may still be looked at."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "_max_chars", "_personal")
 
-    def __init__(self) -> None:
+    def __init__(self, *, personal: bool, max_chars: int) -> None:
         self._left = MAX_ITEMS
+        self._personal = personal
+        self._max_chars = max_chars
 
     def value(self, value: object, depth: int) -> AnyValue:
         self._left -= 1
         if value is None or isinstance(value, (bool, int, float, bytes)):
-            return value
+            is_number = self._personal and isinstance(value, int) and value > _LARGE
+            return redacted("card") if is_number and is_card(str(value)) else value
         if self._left < 0 or depth == 0:
             return LIMIT
         if isinstance(value, str):
             self._left -= len(value) // 256
-            return redact(value)
+            return self._text(value)
         if isinstance(value, Mapping):
             mapping = cast("Mapping[object, object]", value)
-            return {_key(key): self._item(key, item, depth - 1) for key, item in mapping.items()}
+            return {self._key(key): self._item(key, item, depth - 1) for key, item in mapping.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self.value(item, depth - 1) for item in cast("Collection[object]", value)]
-        return redact(str(value))
+        return self._text(str(value))
+
+    def _text(self, text: str) -> str:
+        text = redact(text, personal=self._personal)
+        cut = len(text) - self._max_chars
+        return f"{text[: self._max_chars]} [cut: {cut} characters]" if cut > 0 else text
+
+    def _key(self, key: object) -> str:
+        text = str(key)
+        return redact(text, personal=self._personal) if self._personal or len(text) >= SHORTEST_KEY else text
 
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
         if isinstance(key, str) and is_telling(key):
@@ -148,11 +172,6 @@ class _Walk:
             if not issubclass(kind, Mapping) and not is_harmless(key, item):
                 return redacted("secret")
         return self.value(item, depth)
-
-
-def _key(key: object) -> str:
-    text = str(key)
-    return redact(text) if len(text) >= SHORTEST_KEY else text
 
 
 def _as_function(redactor: object) -> Callable[[str], object]:
