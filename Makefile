@@ -94,12 +94,16 @@ floor: $(STAMP) ## run the tests on the oldest releases that pyproject.toml allo
 matrix: $(STAMP) ## run the tests on every other Python, 3.10 to 3.14, that is at hand
 	@scripts/matrix.sh $(BIN)
 
+.PHONY: openai
+openai: $(STAMP) ## run the tests of the openai room on openai 2, between the oldest and the newest
+	@scripts/openai.sh $(BIN)
+
 .PHONY: beside
 beside: $(STAMP) ## run the tests beside other instrumentations of openai
 	@scripts/beside.sh $(BIN)
 
 .PHONY: check
-check: lint types minimal floor matrix beside slow test ## all that CI runs
+check: lint types minimal floor openai matrix beside slow test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too
