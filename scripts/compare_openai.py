@@ -1,20 +1,25 @@
 """Compare the signals of `otelier.openai` with those of the official instrumentation, span by span.
 
     uv run --with opentelemetry-instrumentation-genai-openai==1.3b0 scripts/compare_openai.py CASSETTE_FOLDER
+                                                                        [--semconv FOLDER]
 
 Every recorded exchange is replayed under both, in each content mode, sync and async, and streams with each ending.
 Spans, metric points and events are compared whole: names, attributes, types of values, status, buckets, counts. What
-differs on purpose is in `KNOWN`, with the reason; anything else makes the command fail.
+differs on purpose is in `KNOWN`, with the reason; anything else makes the command fail. With `--semconv` every
+attribute, value and piece of content of ours is also held against the conventions as data (`semconv.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import asyncio
+import base64
 import collections
 import contextlib
 import difflib
 import gc
+import hashlib
 import inspect
 import json
 import os
@@ -35,6 +40,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from semconv import Conventions
 
 from otelier.openai import OpenAIInstrumentor as Ours
 
@@ -61,6 +67,7 @@ KNOWN: dict[str, str] = {
     "embedding dimensions": "of a base64 embedding we count the numbers, not the characters",
     "raw embeddings": "what `with_raw_response` holds of an embeddings answer is read, as for the other endpoints",
     "left to the caller": "an answer that the caller reads itself ends its call, and tells what it says, once it is",
+    "bytes": "images, sounds and files in content are told by the hash and size of their bytes, not by the bytes",
     "chunks": "their times carry the model that answered also when only a later chunk names it",
 }
 
@@ -346,6 +353,10 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     """Return the keys in `KNOWN` of what two lists of signals differ in, `None` among them for anything else."""
     if "embedding" in label and label.endswith(("raw", "raw async")):
         return {"raw embeddings"}
+    if kind != "points":
+        theirs = _with_hashes(theirs)
+        if theirs == ours:
+            return {"bytes"}
     if label.endswith(f" {LAZY}") and not label.endswith(f" stream {LAZY}") and _tells_more(kind, theirs, ours):
         return {LAZY}
     if kind == "points" and _without_model_of_chunks(theirs) == _without_model_of_chunks(ours):
@@ -362,6 +373,29 @@ def _known(kind: str, theirs: Any, ours: Any) -> str | None:
         if one.pop(dimensions, None) != other.pop(dimensions, None) and one == other:
             return "embedding dimensions"
     return None
+
+
+def _with_hashes(signals: list[Any]) -> list[Any]:
+    """Return what they tell with a hash in the place of each blob."""
+
+    def hashed(value: Any) -> Any:
+        if isinstance(value, dict) and value.get("type") == "blob":
+            said = value["content"]  # base64 in JSON, and in an event the bytes, which `typed` has made text
+            content = ast.literal_eval(said) if said.startswith(("b'", 'b"')) else base64.b64decode(said)
+            uri = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            kept = {key: value[key] for key in ("mime_type", "modality")}
+            return {**kept, "uri": uri, "size": len(content), "type": "uri"}
+        if isinstance(value, dict):
+            return {key: hashed(each) for key, each in value.items()}
+        return [hashed(each) for each in value] if isinstance(value, list) else value
+
+    def replaced(kind: str, value: Any) -> list[Any]:
+        is_json = isinstance(value, str) and '"type":"blob"' in value
+        return [kind, json.dumps(hashed(json.loads(value)), separators=(",", ":")) if is_json else hashed(value)]
+
+    return [
+        {**one, "attributes": {key: replaced(*given) for key, given in one["attributes"].items()}} for one in signals
+    ]
 
 
 def _tells_more(kind: str, theirs: list[Any], ours: list[Any]) -> bool:
@@ -383,14 +417,21 @@ def _without_model_of_chunks(points: list[Any]) -> dict[str, int]:
     return counts
 
 
-def main() -> int:
-    """Replay everything and print the table."""
+def asked() -> argparse.Namespace:
+    """The command's arguments."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("cassettes", type=Path, help="folder of the recorded cassettes")
     parser.add_argument("--only", default="", help="part of the names of the exchanges to replay")
     parser.add_argument("--modes", default=",".join(MODES), help="content modes to replay in")
     parser.add_argument("--show", type=int, default=10, help="differences to print")
-    options = parser.parse_args()
+    parser.add_argument("--semconv", type=Path, help="folder of registry.json and schemas/, to check ours against")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Replay everything and print the table."""
+    options = asked()
+    conventions = Conventions(options.semconv)
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     shown = 0
     calls = [call for call in exchanges(options.cassettes) if options.only in call[0]]
@@ -410,6 +451,7 @@ def main() -> int:
         labels = [f"{mode} {name} {way}" for name, call in calls for way, _ in call.ways()]
         for label, theirs, ours in zip(labels, *results):
             counts["cases", mode] += 1
+            counts["invalid", mode] += conventions.look(ours)
             for kind in ("spans", "points", "events"):
                 counts[kind, mode] += len(theirs[kind])
                 if theirs[kind] == ours[kind]:
@@ -422,12 +464,14 @@ def main() -> int:
                 if shown < options.show:
                     shown += 1
                     print_difference(label, kind, theirs[kind], ours[kind])
-    rows = ("cases", "spans", "points", "events", "known", "different")
+    rows = ("cases", "spans", "points", "events", "known", "different", "invalid")
     print(f"{'':12}" + "".join(f"{mode:>16}" for mode in modes))
     for row in rows:
         print(f"{row:12}" + "".join(f"{counts[row, mode]:>16}" for mode in modes))
     print("".join(f"\nknown: {name}: {reason}" for name, reason in KNOWN.items()))
-    return 1 if any(counts["different", mode] for mode in modes) else 0
+    print(f"\n{conventions.checked} values held against the conventions")
+    print("".join(f"invalid, {count} times: {fault}\n" for fault, count in conventions.found.most_common()), end="")
+    return 1 if any(counts[row, mode] for mode in modes for row in ("different", "invalid")) else 0
 
 
 def print_difference(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> None:

@@ -16,13 +16,14 @@ from otelier.testing import OpenAIServer, SpanRecorder
 
 CHAT: dict[str, Any] = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hello"}]}
 RESPONSES: dict[str, Any] = {"model": "gpt-4.1", "input": "Hello"}
+COMPLETIONS: dict[str, Any] = {"model": "gpt-4.1", "prompt": "Hello"}
 EMBEDDINGS: dict[str, Any] = {"model": "text-embedding-3-small", "input": "Hello"}
 
 
 class Api:
     """The clients of one server, and the endpoints by name."""
 
-    arguments = {"chat": CHAT, "responses": RESPONSES, "embeddings": EMBEDDINGS}  # noqa: RUF012
+    arguments = {"chat": CHAT, "responses": RESPONSES, "completions": COMPLETIONS, "embeddings": EMBEDDINGS}  # noqa: RUF012
 
     def __init__(self, server: OpenAIServer) -> None:
         self.server = server
@@ -40,8 +41,7 @@ class Api:
     @staticmethod
     def method(client: Any, endpoint: str) -> Callable[..., Any]:
         """The method of *client* that calls *endpoint*."""
-        resource = {"chat": "chat.completions", "responses": "responses", "embeddings": "embeddings"}[endpoint]
-        for name in resource.split("."):
+        for name in ("chat", "completions") if endpoint == "chat" else (endpoint,):
             client = getattr(client, name)
         return client.create
 

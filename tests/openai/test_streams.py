@@ -20,6 +20,7 @@ ENDPOINTS = ("chat", "responses")
 TEXT = "One two three four five six"
 SPAN = "chat gpt-4.1"
 each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)
+each_stream = pytest.mark.parametrize("endpoint", [*ENDPOINTS, "completions"])
 each_mode = pytest.mark.parametrize("mode", ["sync", "async"])
 
 
@@ -36,7 +37,7 @@ def streams(api):
 
 def options(endpoint: str) -> dict[str, Any]:
     """What makes a call a stream with usage."""
-    return {"stream": True, **({"stream_options": {"include_usage": True}} if endpoint == "chat" else {})}
+    return {"stream": True, **({} if endpoint == "responses" else {"stream_options": {"include_usage": True}})}
 
 
 def drained(api: Api, endpoint: str, mode: str) -> list[Any]:
@@ -227,6 +228,12 @@ async def broken_off_async(stream: Any) -> None:
         break
 
 
+def only(recorder: Any) -> Any:
+    """The one span that there is."""
+    (span,) = recorder.spans
+    return span
+
+
 QUIET = (StatusCode.UNSET, None, None)
 ABANDONED = (StatusCode.ERROR, "abandoned stream", "_OTHER")
 FAILED = (StatusCode.ERROR, "not ours", f"{__name__}.ConsumerError")
@@ -254,7 +261,7 @@ def outcome(span: Any) -> tuple[Any, ...]:
     return span.status.status_code, span.status.description, span.attributes.get("error.type")
 
 
-@each_endpoint
+@each_stream
 @pytest.mark.parametrize(("ending", "expected"), SYNC_ENDINGS.items(), ids=lambda value: getattr(value, "__name__", ""))
 def test_endings(streams, recorder, endpoint, ending, expected):
     """A stream that ends early ends its span once, at once, without waiting for the garbage collector."""
@@ -262,18 +269,18 @@ def test_endings(streams, recorder, endpoint, ending, expected):
     gc.disable()
     try:
         ending(streams.call(endpoint, **options(endpoint)))
-        assert outcome(recorder.find(SPAN)) == expected
+        assert outcome(only(recorder)) == expected
     finally:
         gc.enable()
     gc.collect()
-    span = recorder.find(SPAN)
+    span = only(recorder)
     assert span.attributes["gen_ai.request.stream"] is True
     assert span.attributes.get("gen_ai.response.model") == (None if ending is unread else "gpt-4.1")
     (duration,) = (point for point in recorder.metric_points if point.name == "gen_ai.client.operation.duration")
     assert duration.attributes.get("error.type") == expected[2]
 
 
-@each_endpoint
+@each_stream
 @pytest.mark.parametrize(
     ("ending", "expected"), ASYNC_ENDINGS.items(), ids=lambda value: getattr(value, "__name__", "")
 )
@@ -284,11 +291,11 @@ def test_async_endings(streams, recorder, endpoint, ending, expected):
         async with streams.async_client() as client:
             await ending(await streams.call_async(client, endpoint, **options(endpoint)))
             await asyncio.sleep(0.05)
-            assert outcome(recorder.find(SPAN)) == expected
+            assert outcome(only(recorder)) == expected
 
     asyncio.run(main())
     gc.collect()
-    assert recorder.find(SPAN)
+    assert only(recorder)
 
 
 def test_abandoned_streams_end_at_their_last_chunk(streams, recorder):
@@ -299,10 +306,10 @@ def test_abandoned_streams_end_at_their_last_chunk(streams, recorder):
     del stream
     (duration,) = (point for point in recorder.metric_points if point.name == "gen_ai.client.operation.duration")
     assert duration.sum < 0.3
-    assert time.time_ns() - recorder.find(SPAN).end_time > 0.3e9
+    assert time.time_ns() - only(recorder).end_time > 0.3e9
 
 
-@each_endpoint
+@each_stream
 def test_resumed_after_break(streams, recorder, endpoint):
     """A loop that is broken off and taken up again is one stream."""
     stream = streams.call(endpoint, **options(endpoint))
@@ -311,8 +318,8 @@ def test_resumed_after_break(streams, recorder, endpoint):
     assert recorder.spans == ()
     for _ in stream:
         pass
-    assert outcome(recorder.find(SPAN)) == QUIET
-    assert recorder.find(SPAN).attributes["gen_ai.usage.output_tokens"] == 6
+    assert outcome(only(recorder)) == QUIET
+    assert only(recorder).attributes["gen_ai.usage.output_tokens"] == 6
 
 
 def test_responses_end_with_their_last_event(streams, recorder):
@@ -320,11 +327,11 @@ def test_responses_end_with_their_last_event(streams, recorder):
     for event in streams.call("responses", stream=True):
         if event.type == "response.completed":
             break
-    assert outcome(recorder.find(SPAN)) == QUIET
-    assert recorder.find(SPAN).attributes["gen_ai.usage.output_tokens"] == 6
+    assert outcome(only(recorder)) == QUIET
+    assert only(recorder).attributes["gen_ai.usage.output_tokens"] == 6
 
 
-@each_endpoint
+@each_stream
 @each_mode
 @pytest.mark.parametrize(
     ("fault", "error_type"), [("drop", "APIConnectionError"), ("invalid_json", "JSONDecodeError"), ("error", None)]
@@ -341,7 +348,7 @@ def test_broken_streams(api, recorder, endpoint, mode, fault, error_type):
         return None
 
     seen = ending()
-    span = recorder.find(SPAN)
+    span = only(recorder)
     OpenAIInstrumentor().uninstrument()
     assert seen is ending()
     assert span.status.status_code is StatusCode.ERROR
@@ -384,7 +391,7 @@ def test_failed_response_in_a_stream(api, recorder, mode):
     assert span.attributes["gen_ai.response.finish_reasons"] == ("error",)
 
 
-@each_endpoint
+@each_stream
 def test_cancelled(streams, recorder, endpoint):
     """A task that is cancelled while it waits for a chunk ends the span as cancelled."""
     streams.server.clear()
@@ -403,12 +410,12 @@ def test_cancelled(streams, recorder, endpoint):
                 await task
 
     asyncio.run(main())
-    span = recorder.find(SPAN)
+    span = only(recorder)
     assert span.attributes["error.type"] == "asyncio.exceptions.CancelledError"
     assert span.attributes["gen_ai.response.model"] == "gpt-4.1"
 
 
-@each_endpoint
+@each_stream
 def test_cancelled_before_the_first_chunk(api, recorder, endpoint):
     """A task that is cancelled while it waits for the answer ends the span as cancelled, streamed or not."""
     api.server.reply(TEXT, delay_s=5, times=None)
@@ -591,7 +598,7 @@ def test_raw_streams_that_break(api, recorder, endpoint, mode):
 
     with pytest.raises(ValueError, match="Expecting"):
         asyncio.run(main()) if mode == "async" else list(raw(api.client).parse())
-    span = recorder.find(SPAN)
+    span = only(recorder)
     assert span.attributes["error.type"] == "json.decoder.JSONDecodeError"
     assert span.attributes["gen_ai.response.model"] == "gpt-4.1"
 
@@ -665,7 +672,7 @@ def test_no_room_in_the_queue(streams, recorder, monkeypatch):
     counts = {point.name: point.count for point in recorder.metric_points if point.name.startswith("gen_ai.")}
     assert counts["gen_ai.client.operation.time_to_first_chunk"] == 1
     assert counts["gen_ai.client.operation.time_per_output_chunk"] == len(chunks) - 1
-    assert recorder.find(SPAN).attributes["gen_ai.response.time_to_first_chunk"] > 0
+    assert only(recorder).attributes["gen_ai.response.time_to_first_chunk"] > 0
     models = [point.attributes.get("gen_ai.response.model") for point in recorder.metric_points if point.count]
     assert models == ["gpt-4.1"] * len(models)
 
