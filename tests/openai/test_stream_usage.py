@@ -103,7 +103,8 @@ def test_raw_responses_and_the_helper(api, recorder):
     instrument(recorder, stream_usage=True)
     raw = api.client.chat.completions.with_raw_response.create(**api.arguments["chat"], stream=True)
     assert all(chunk.choices for chunk in raw.parse())
-    with api.client.chat.completions.stream(**api.arguments["chat"]) as stream:
+    helper = getattr(api.client.chat.completions, "stream", None) or api.client.beta.chat.completions.stream
+    with helper(**api.arguments["chat"]) as stream:
         for _ in stream:
             pass
         assert stream.get_final_completion().choices[0].message.content == "One two three four"
