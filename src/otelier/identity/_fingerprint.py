@@ -37,6 +37,9 @@ _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\
 # A run is what may be a number, date, time, UUID, hash or model: it is masked whole. Linear, whatever the text.
 _RUN = re.compile(rf"(?:[^\W{_SPACELESS}]|[.:/+-])+(?:[,'\u2019]\d[\w.:/+-]*)*")
 _DIGIT = re.compile(r"\d")
+# Long hex is masked for its digits; what happens to have none is a hash, too. No word of prose is spelled so.
+_MIN_HEX_CHARS: Final = 8
+_LETTERS_OF_HEX = re.compile(rf"(?<![^\W_])[a-f]{{{_MIN_HEX_CHARS},}}(?![^\W_])")
 _FAMILY = re.compile(rf"(?<![a-z])(?:{'|'.join(_FAMILIES)})(?![a-z])")
 _EDGES = ".,;:!?()[]{}<>\"'`*#_-/\\|\u2026\u201c\u201d\u2018\u2019"
 # Putting marks in order takes the square of their number, 70 ms for 8,000; no script stacks more than a few.
@@ -68,6 +71,8 @@ class _Words(dict[str, str]):
             # Most new words are plain ones: 0.4 us instead of 1.3.
             stem = word.rstrip(_ENDS)
             plain = stem.isascii() and stem.isalpha() and stem.lower() not in _SPECIAL
+            if plain and len(stem) >= _MIN_HEX_CHARS and _is_hex(stem):
+                plain = False
             counts = word.lower() if plain else _masked(_folded(word))
         if len(word) <= _MAX_WORD_CHARS:
             if len(self) >= _MAX_WORDS:
@@ -138,7 +143,7 @@ def _masked(word: str) -> str:
         return word.replace(bare, _IN_DATE + bare, 1)
     if bare in _VARIANTS:
         return word.replace(bare, _VARIANT + bare, 1)
-    if bare.isalpha() and bare not in _FAMILIES:
+    if bare.isalpha() and bare not in _FAMILIES and not _is_hex(bare):
         return word
     if "://" in word or "www." in word:
         return _MASK
@@ -148,9 +153,13 @@ def _masked(word: str) -> str:
     return _RUN.sub(_masked_run, word)
 
 
+def _is_hex(word: str) -> bool:
+    return _LETTERS_OF_HEX.fullmatch(word.lower()) is not None
+
+
 def _masked_run(match: re.Match[str]) -> str:
     run = match.group()
     is_model = _FAMILY.search(run) is not None
-    if not is_model and _DIGIT.search(run) is None:
+    if not is_model and _DIGIT.search(run) is None and _LETTERS_OF_HEX.search(run) is None:
         return run
     return (_MODEL if is_model else _MASK) + run[len(run.rstrip(".:/+-")) :]
