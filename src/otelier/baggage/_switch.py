@@ -59,7 +59,7 @@ def configure(*, propagate_to: Iterable[str] = (), trust_inbound: bool = False) 
 
     Raises:
         SettingError: if a host, or a variable, cannot be read; everything stays as it was.
-        TypeError: if *trust_inbound* is not a `bool`.
+        TypeError: if *trust_inbound* is not a `bool`, or *propagate_to* no collection.
 
     Example:
         >>> configure(propagate_to=["*.example.com"])
@@ -68,6 +68,8 @@ def configure(*, propagate_to: Iterable[str] = (), trust_inbound: bool = False) 
     """
     if type(trust_inbound) is not bool:
         raise TypeError(f"init(trust_inbound=) must be a `bool`, not a {type(trust_inbound).__name__}.")
+    if not isinstance(propagate_to, Iterable):
+        raise TypeError(f"init(propagate_to=) must be a list of hosts, not a {type(propagate_to).__name__}.")
     given = Policy(propagate_to) if isinstance(propagate_to, str) else Policy(tuple(propagate_to))
     named = given if given.patterns else switch.given
     policy = named or Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)
