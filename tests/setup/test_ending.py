@@ -75,7 +75,7 @@ def test_flush_keeps_to_its_time(timeout_s):
 
 
 def test_flush_does_not_wait_for_an_exporter_that_hangs():
-    """The SDK's batch processor exports in the thread that flushes it, and asks for no time: the caller's time counts."""
+    """The SDK's batch processor exports in the thread that flushes it; the caller's time counts."""
     go_on = threading.Event()
 
     class Hanging(InMemorySpanExporter):

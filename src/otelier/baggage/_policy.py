@@ -36,7 +36,8 @@ class Policy:
     def __init__(self, patterns: Iterable[str] = (), *, setting: str = "propagate_to") -> None:
         if isinstance(patterns, str):
             raise SettingError(
-                f"Cannot propagate to {patterns!r} ({setting}): one text would be read letter by letter. Pass a list of hosts.",
+                f"Cannot propagate to {patterns!r} ({setting}): one text would be read letter by letter. "
+                f"Pass a list of hosts.",
                 setting=setting,
             )
         self.patterns: Final = tuple(_pattern(pattern, setting) for pattern in patterns)
