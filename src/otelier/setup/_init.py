@@ -49,7 +49,7 @@ def init(
             `*.example.com` for all below it. Empty leaves what an earlier call said, else `OTELIER_PROPAGATE_TO`.
         trust_inbound: Whether fields that come with a request are taken for true; otherwise they are dropped.
             `False` leaves what an earlier call said, else `OTELIER_TRUST_INBOUND`.
-        fingerprint: Recipe that knows agents by their system prompt: text in (its first 5,000 characters), a
+        fingerprint: Recipe that knows agents by their system prompt: text in (its first 10,000 characters), a
             fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
         redact: What to redact besides secrets: patterns, or callables from text to text.
         tracer_provider: Provider for spans; `None` is the global one.
