@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -348,8 +349,13 @@ def broken(text):
     raise RuntimeError("s3cret")
 
 
+def slow(text):
+    time.sleep(0.11)  # longer than a recipe should take
+
+
 RECIPES = {
     "raising": broken,
+    "slow": slow,
     "wrong": lambda text: 5,
     "blank": lambda text: " ",
     "none": lambda text: None,
