@@ -23,6 +23,11 @@ def is_open(current: Context) -> bool:
     return _CLOSED.isdisjoint(current) or not suppressed(current, _CLOSED)
 
 
+def is_propagated() -> bool:
+    """Tell whether `baggage` is a configured propagator."""
+    return HEADER in get_global_textmap().fields
+
+
 def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
     """Tell whether a request with *headers*, by lower-case name, is one that baggage is propagated with.
 
