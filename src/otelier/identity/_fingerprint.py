@@ -92,8 +92,9 @@ def prompt_fingerprint(text: str) -> str:
     Masked are dates, times, numbers, UUIDs and all words with digits, e-mail addresses, URLs, and names of models.
     Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
 
-    A long prompt is known by its beginning: 3,000 characters are read, or 2,600 bytes of UTF-8 of a text beyond
-    ASCII, 1,800 where it has characters of three bytes; and of what is left after masking four fifths as many count.
+    A long prompt is known by its beginning: 3,000 characters and 500 words are read, or 2,600 bytes of UTF-8 of a
+    text beyond ASCII, 1,800 where it has characters of three bytes, and no more than about 500 characters that NFKC
+    changes. Of what is left after masking four fifths as many bytes count.
     The text cannot be had back from a fingerprint, but who knows a prompt can tell that it is this one.
 
     Args:
