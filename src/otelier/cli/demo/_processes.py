@@ -1,4 +1,4 @@
-"""The service of the demonstration as a child process under `opentelemetry-instrument`."""
+"""A service of the demonstration as a child process under `opentelemetry-instrument`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ class Service:
         self._listening = threading.Event()
         self.port = 0
         """Port on 127.0.0.1, once it is started."""
+
+    @property
+    def url(self) -> str:
+        """Its address, once it is started."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def command(self) -> str:
@@ -103,8 +108,9 @@ class Service:
 
     def __exit__(self, *exc: object) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+            with _undisturbed():
+                self._process.kill()
+                self._process.wait()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -126,7 +132,7 @@ class Service:
 
 @contextmanager
 def _undisturbed() -> Generator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block ends: a child that starts meanwhile would go on without anybody."""
+    """Hold Ctrl-C and SIGTERM back until the block ends: a child that starts or ends meanwhile must not go on alone."""
     held: list[int] = []
     former = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _ENDING}
     try:
