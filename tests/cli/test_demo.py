@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.children import OTELIER, environment, run
 
-SERVICES = ("support", "payments")
+SERVICES = ("helpdesk", "payments")
 pytestmark = pytest.mark.timeout(110)
 
 
@@ -92,19 +92,19 @@ def test_the_main_job(tmp_path):
 
 def check_trace(trace):
     """One trace of two services: the same user everywhere, each service's own agents, the caller on the second."""
-    assert (trace[0]["name"], trace[0]["depth"], trace[0]["service"]) == ("POST /agents/{name}/chat", 0, "support")
+    assert (trace[0]["name"], trace[0]["depth"], trace[0]["service"]) == ("POST /agents/{name}/chat", 0, "helpdesk")
     assert len({line["trace_id"] for line in trace}) == 1
     (user,) = {line["user"] for line in trace}
     assert user
     calls = [line for line in trace if line["name"] == "chat gpt-4.1"]
     assert [(line["service"], line["agent"], line["called_by"]) for line in calls] == [
-        ("support", "triage", None),
+        ("helpdesk", "triage", None),
         ("payments", "auditor", "billing"),
-        ("support", "billing", None),
+        ("helpdesk", "billing", None),
     ]
     (second,) = (number for number, line in enumerate(trace) if line["name"] == "POST /reviews")
     sent, served = trace[second - 1 : second + 1]
-    assert (sent["service"], sent["agent"], sent["called_by"]) == ("support", "billing", None)
+    assert (sent["service"], sent["agent"], sent["called_by"]) == ("helpdesk", "billing", None)
     assert (served["service"], served["agent"], served["called_by"]) == ("payments", "auditor", "billing")
     assert served["depth"] == sent["depth"] + 1
     assert {line["agent"] for line in trace if line["name"] == "look up account"} == {"billing"}
@@ -112,15 +112,15 @@ def check_trace(trace):
 
 def check_baggage(received, calls):
     """What the servers really got: nothing from outside, every field between services, none for the model."""
-    support, payments, model = received
-    assert support == {"server": "support", "requests": 23, "senders": [], "fields": {}}
+    helpdesk, payments, model = received
+    assert helpdesk == {"server": "helpdesk", "requests": 23, "senders": [], "fields": {}}
     asked = payments["requests"]
     assert asked > 5
     keys = ("user.id", "user.roles", "gen_ai.agent.name", "session.id", "otelier.workflow.id")
     fields = dict.fromkeys(keys, asked)
-    assert payments == {"server": "payments", "requests": asked, "senders": ["support"], "fields": fields}
+    assert payments == {"server": "payments", "requests": asked, "senders": ["helpdesk"], "fields": fields}
     assert (model["server"], model["fields"]) == ("model's host", {})
-    assert model["senders"] == ["payments", "support"]  # traces reached it, so propagation was on
+    assert model["senders"] == ["helpdesk", "payments"]  # traces reached it, so propagation was on
     assert model["requests"] >= calls
 
 
@@ -161,13 +161,13 @@ def check_both_sides(spans, logs):
         for key in ("user.id", "session.id"):
             assert len({record["attributes"][key] for record in trace}) == 1
         there = [record["attributes"] for record in trace if record["resource"]["service.name"] == "payments"]
-        here = [record["attributes"] for record in trace if record["resource"]["service.name"] == "support"]
+        here = [record["attributes"] for record in trace if record["resource"]["service.name"] == "helpdesk"]
         assert {found["otelier.caller.agent.name"] for found in there} <= {"billing"}
         assert {found.get("gen_ai.agent.name") for found in there} <= {"auditor", None}
         assert not any(key.startswith("otelier.caller.") for found in here for key in found)
         assert not any(found.get("gen_ai.agent.name") == "auditor" for found in here)
         (root,) = (record for record in trace if record["signal"] == "spans" and record["parent_id"] is None)
-        assert root["resource"]["service.name"] == "support"
+        assert root["resource"]["service.name"] == "helpdesk"
         workflows = {found["otelier.workflow.id"] for found in there}
         assert workflows <= {root["attributes"]["otelier.workflow.id"]}
         served = [one for one in trace if one.get("kind") == "SERVER" and one is not root]

@@ -15,7 +15,7 @@ from otelier.cli.demo._destination import endpoint, headers
 from otelier.cli.demo._missing import missing
 from otelier.cli.demo._received import Received, received, strayed
 from otelier.cli.demo._report import known_by_prompt
-from otelier.cli.demo._services import PAYMENTS, SUPPORT, service
+from otelier.cli.demo._services import HELPDESK, PAYMENTS, service
 from otelier.cli.demo._traffic import TOO_MUCH, USERS, drive
 from otelier.testing import LogEntry, MetricPoint, OpenAIServer, OtlpReceiver, SpanRecord
 
@@ -69,12 +69,12 @@ def run(steps: Steps) -> Outcome:
         with steps.step(PAYMENTS, payments.command):
             payments.start()
         # It asks the other one, so it is told where that listens.
-        with service(SUPPORT, model, receiver, PAYMENTS_URL=payments.url) as support:
-            with steps.step(SUPPORT, support.command):
-                support.start()
-            requests = _send_traffic(support.port, steps)
+        with service(HELPDESK, model, receiver, PAYMENTS_URL=payments.url) as helpdesk:
+            with steps.step(HELPDESK, helpdesk.command):
+                helpdesk.start()
+            requests = _send_traffic(helpdesk.port, steps)
             with steps.step("services", "stopping, which sends what they still hold") as say:
-                support.stop()
+                helpdesk.stop()
                 payments.stop()
                 say("stopped, everything is sent")
         if sent_to:

@@ -9,7 +9,7 @@ from otelier.cli.demo._processes import Service
 from otelier.cli.demo._received import CAPTURE_SETTING, KEPT_HEADERS
 from otelier.testing import OpenAIServer, OtlpReceiver
 
-SUPPORT, PAYMENTS = "support", "payments"
+HELPDESK, PAYMENTS = "helpdesk", "payments"
 
 
 def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, **further: str) -> Service:

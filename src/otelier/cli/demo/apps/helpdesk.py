@@ -3,7 +3,7 @@
 It says who each call is for and which agent makes it, and has no line that sets telemetry up.
 Billing asks the second service, `payments`, and tells it neither. Run it as any service:
 
-    PAYMENTS_URL=http://127.0.0.1:8001 opentelemetry-instrument uvicorn otelier.cli.demo.apps.support:app
+    PAYMENTS_URL=http://127.0.0.1:8001 opentelemetry-instrument uvicorn otelier.cli.demo.apps.helpdesk:app
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
     otelier.flush()
 
 
-app = FastAPI(title="otelier demo: support", lifespan=lifespan)
+app = FastAPI(title="otelier demo: helpdesk", lifespan=lifespan)
 
 
 @app.middleware("http")
