@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from otelier.cli.demo._processes import Service, ServiceError
 from tests.cli.children import OTELIER, environment, run
 
 SERVICES = ("helpdesk", "payments")
@@ -228,6 +229,16 @@ def test_what_cannot_be_sent_to_is_said_at_once(given, said):
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert "s3cr3t" not in done.stderr
+
+
+def test_a_service_that_cannot_start():
+    """What it said is part of the error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Service("otelier.cli.demo.apps.payments:app", {"OPENAI_API_KEY": "none"}, port=port) as service:
+            service.start()
+            with pytest.raises(ServiceError, match=rf"(?s)payments:app` did not start.*bind on address.*{port}"):
+                service.wait()
 
 
 @pytest.mark.parametrize("started", [1, 2])

@@ -13,6 +13,7 @@ from otelier.cli._endpoints import without_secrets
 from otelier.cli._steps import Steps
 from otelier.cli.demo._destination import endpoint, headers
 from otelier.cli.demo._missing import missing
+from otelier.cli.demo._processes import free_port
 from otelier.cli.demo._received import Received, received, strayed
 from otelier.cli.demo._report import known_by_prompt
 from otelier.cli.demo._services import HELPDESK, PAYMENTS, service
@@ -59,24 +60,25 @@ def run(steps: Steps) -> Outcome:
         _complaints() as complaints,
         OpenAIServer(delay_s=LATENCIES_S, chunk_delay_s=CHUNK_LATENCY_S) as model,
         OtlpReceiver(forward_to=forward_to, headers=headers()) as receiver,
-        service(PAYMENTS, model, receiver, OTELIER_TRUST_INBOUND="true") as payments,
+        service(PAYMENTS, model, receiver, port=free_port(), OTELIER_TRUST_INBOUND="true") as payments,
+        service(HELPDESK, model, receiver, PAYMENTS_URL=payments.url) as helpdesk,
     ):
         model.fail(429, when=lambda request: TOO_MUCH in request.prompt, times=None, delay_s=REFUSAL_LATENCY_S)
         with steps.step("model server", f"replays recorded answers at {model.base_url}"):
             pass
         with steps.step("OTLP receiver", receiver.url + (f", sends everything on to {sent_to}" if sent_to else "")):
             pass
+        payments.start()
+        with steps.step(HELPDESK, helpdesk.command):
+            helpdesk.start()
+            helpdesk.wait()
         with steps.step(PAYMENTS, payments.command):
-            payments.start()
-        # It asks the other one, so it is told where that listens.
-        with service(HELPDESK, model, receiver, PAYMENTS_URL=payments.url) as helpdesk:
-            with steps.step(HELPDESK, helpdesk.command):
-                helpdesk.start()
-            requests = _send_traffic(helpdesk.port, steps)
-            with steps.step("services", "stopping, which sends what they still hold") as say:
-                helpdesk.stop()
-                payments.stop()
-                say("stopped, everything is sent")
+            payments.wait()
+        requests = _send_traffic(helpdesk.port, steps)
+        with steps.step("services", "stopping, which sends what they still hold") as say:
+            helpdesk.stop()
+            payments.stop()
+            say("stopped, everything is sent")
         if sent_to:
             with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as say:
                 receiver.stop()

@@ -12,13 +12,14 @@ from otelier.testing import OpenAIServer, OtlpReceiver
 HELPDESK, PAYMENTS = "helpdesk", "payments"
 
 
-def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, **further: str) -> Service:
+def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, *, port: int = 0, **further: str) -> Service:
     """Return the service *name*, not yet started: it asks *model*, and exports to *receiver*.
 
     Args:
         name: Its name in telemetry, its module and the name of its own agent.
         model: The model's host.
         receiver: Where it exports to.
+        port: Port on 127.0.0.1. 0 takes a free one.
         **further: Variables besides.
     """
     environment = {
@@ -38,7 +39,7 @@ def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, **further: s
         **standard_logging(),
         **further,
     }
-    return Service(f"otelier.cli.demo.apps.{name}:app", environment)
+    return Service(f"otelier.cli.demo.apps.{name}:app", environment, port=port)
 
 
 def standard_logging() -> Mapping[str, str]:
