@@ -82,6 +82,8 @@ def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
             ", ".join(sorted({str(one.served.attributes[key]) for one in called if key in one.served.attributes}))
             for key in (names.AGENT_NAME, names.CALLER_AGENT_NAME)
         )
+        if not (kept and agents and callers):
+            continue  # what is wrong is said at the end
         yield Text(f" {', '.join(kept)} hold in {service} too, which trusts inbound baggage.", "dim")
         yield Text(f" The agent does not: {callers} stands there as `called by`, and its own agent is {agents}.", "dim")
 
