@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 from otelier.setup._activation import switch_off
 from otelier.setup._providers import known_providers
@@ -33,7 +33,7 @@ def flush(timeout_s: float = 10.0) -> bool:
         >>> otelier.flush(timeout_s=1.0)
         True
     """
-    if not isinstance(timeout_s, (int, float)):
+    if not isinstance(cast("object", timeout_s), (int, float)):
         raise TypeError(f"flush(timeout_s=) must be a number of seconds, not a {type(timeout_s).__name__}.")
     timeout_s = min(max(0.0, timeout_s), _LONGEST_S)
     deadline_s = time.monotonic() + timeout_s
