@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
+    from otelier.signals._quotes import unquoted
     from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
-    from otelier.signals._spans import Failure, end_span, error_type, fail_span, start_client_span
+    from otelier.signals._spans import Failure, end_span, error_type, fail_span, failure_of, start_client_span
     from otelier.signals._stream_room import StreamRoom
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "end_span",
     "error_type",
     "fail_span",
+    "failure_of",
     "first_chunk_histogram",
     "on_fork",
     "on_reset",
@@ -55,6 +57,7 @@ __all__ = [
     "set_redactions",
     "start_client_span",
     "token_histogram",
+    "unquoted",
     "warn_once",
 ]
 
@@ -65,8 +68,9 @@ _HOMES = {
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
+    "_quotes": ("unquoted",),
     "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
-    "_spans": ("Failure", "end_span", "error_type", "fail_span", "start_client_span"),
+    "_spans": ("Failure", "end_span", "error_type", "fail_span", "failure_of", "start_client_span"),
     "_stream_room": ("StreamRoom",),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
