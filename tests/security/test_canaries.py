@@ -140,10 +140,7 @@ def test_fields(evidence):
 def test_registrations(evidence):
     """An agent's registration says which agent it is; neither its prompt nor who it was first seen for."""
     registered = [
-        entry
-        for each in evidence[1]
-        for entry in each.recorder.logs
-        if entry.event_name == "otelier.agent.registered"
+        entry for each in evidence[1] for entry in each.recorder.logs if entry.event_name == "otelier.agent.registered"
     ]
     assert registered
     assert found([*WHO, *CONTENT.all, *UNTOLD.all], repr(registered)) == []
