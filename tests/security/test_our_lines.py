@@ -149,7 +149,7 @@ def test_a_mode_that_is_none_of_them(monkeypatch):
 
 
 def test_what_stands_in_a_traceback():
-    """Our objects show no field in a traceback or a `repr`; only the value that `get_context` gives shows what it is."""
+    """Our objects show no field in a traceback or a `repr`; only what `get_context` gives shows what it is."""
     with otelier.context(**FIELDS) as nothing:
         assert nothing is None
         try:
@@ -201,8 +201,8 @@ handler.setLevel("DEBUG")
 logging.getLogger("otelier").addHandler(handler)
 message = {"role": "user", "content": "canary of the prompt"}
 with openai.OpenAI(max_retries=0) as client, trace.get_tracer("app").start_as_current_span("request"):
-    otelier.set_context(user_id="canary of the user", user_role="canary of the role", session_id="canary of the session")
-    otelier.set_context(workflow_id="canary of the workflow", agent_id="a-1")
+    otelier.set_context(user_id="canary of the user", user_role="canary of the role")
+    otelier.set_context(session_id="canary of the session", workflow_id="canary of the workflow", agent_id="a-1")
     otelier.set_context(agent="billing")
     client.chat.completions.create(model="gpt-4.1", messages=[message])
     try:
@@ -239,23 +239,12 @@ def test_a_whole_process(receiver):
 
 def test_the_doctor_prints_no_secret_of_the_environment():
     """A secret in any variable is not printed: values are not shown, and the few that are pass the redactions."""
-    shown = dict.fromkeys(
-        (
-            "OTELIER_APP",
-            "OTELIER_TRUST_INBOUND",
-            "OTELIER_DISABLED",
-            "OTELIER_UNHEARD_OF",
-            "OTEL_SERVICE_NAME",
-            "OTEL_TRACES_EXPORTER",
-            "OTEL_EXPORTER_OTLP_PROTOCOL",
-            "OTEL_PROPAGATORS",
-            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
-            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
-            "OTEL_TRACES_SAMPLER",
-            "OPENAI_API_KEY",
-        ),
-        f"sk-proj-{SECRET}",
-    )
+    named = """
+        OTELIER_APP OTELIER_TRUST_INBOUND OTELIER_DISABLED OTELIER_UNHEARD_OF OPENAI_API_KEY OTEL_SERVICE_NAME
+        OTEL_TRACES_EXPORTER OTEL_EXPORTER_OTLP_PROTOCOL OTEL_PROPAGATORS OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
+        OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT OTEL_TRACES_SAMPLER
+    """
+    shown = dict.fromkeys(named.split(), f"sk-proj-{SECRET}")
     hidden = {"OTEL_RESOURCE_ATTRIBUTES": f"note={SECRET}", "OTEL_EXPORTER_OTLP_HEADERS": f"x={SECRET}"}
     hidden["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://me:{SECRET}@127.0.0.1:9/{SECRET}?{SECRET}"
     hidden["OTELIER_PROPAGATE_TO"] = f"https://me:{SECRET}@host"
