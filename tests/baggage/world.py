@@ -83,6 +83,8 @@ class World:
     h2_port: int | None
     tls: ssl.SSLContext | None = None
     """Set by tests that send through tunnels."""
+    redirect: int = 302
+    """Status of the answers that send a client on."""
     got: list[Got] = field(default_factory=list)
 
     def url(self, *hosts: str, port: int | None = None, scheme: str = "http") -> str:
@@ -113,7 +115,7 @@ def world() -> Iterator[World]:
             host = target.hostname or self.headers["host"].rsplit(":", 1)[0]
             here.note(host, self.headers.get_all("baggage") or [], self.headers.get("traceparent"))
             onward = parse_qs(target.query).get("to")
-            self.send_response(302 if onward else 200)
+            self.send_response(here.redirect if onward else 200)
             if onward:
                 self.send_header("location", onward[0])
             self.send_header("content-length", "0")
