@@ -119,10 +119,10 @@ def test_the_models_host_gets_nothing(here, how):
     """While a call to a model is open nothing leaves, though its host is loopback."""
     with (
         OpenAIServer() as server,
+        openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=1) as client,
         instrumented(_openais_own(), activate, first=True, sampled=True),
         otelier.context(**SIX),
     ):
-        client = openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=1)
         if how == "retry":
             server.fail(500, times=1)
         if how.startswith("async"):
@@ -155,7 +155,12 @@ def test_the_models_host_gets_nothing(here, how):
 
 
 @pytest.mark.parametrize(
-    "key", ["opentelemetry.genai.client.inference.context", "opentelemetry.genai.client.embedding.context"]
+    "key",
+    [
+        "opentelemetry.genai.client.inference.context",
+        "opentelemetry.genai.client.embedding.context",
+        "opentelemetry.genai.client.fetch_response.context",
+    ],
 )
 def test_a_call_of_the_official_instrumentation(here, switched_on, key):
     """While OpenTelemetry's own GenAI instrumentation has a call open nothing leaves either."""

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from otelier.baggage._gates import HEADER
 from otelier.baggage._hop import changed_headers, ours_here
-from otelier.baggage._patching import PatchPoint
-from otelier.signals import report_fault
+from otelier.signals import PatchPoint, report_fault
 
 _Call = Callable[..., Any]
 
@@ -107,10 +106,10 @@ def _text(value: Any) -> str:
 
 
 PATCH_POINTS = (
-    PatchPoint(module="httpcore", owner="ConnectionPool", method="handle_request", wrapper=_httpcore),
-    PatchPoint(module="httpcore", owner="AsyncConnectionPool", method="handle_async_request", wrapper=_httpcore),
-    PatchPoint(module="httpcore2", owner="ConnectionPool", method="handle_request", wrapper=_httpcore),
-    PatchPoint(module="httpcore2", owner="AsyncConnectionPool", method="handle_async_request", wrapper=_httpcore),
-    PatchPoint(module="urllib3.connection", owner="HTTPConnection", method="request", wrapper=_urllib3),
-    PatchPoint(module="aiohttp.client_reqrep", owner="ClientRequest", method="send", wrapper=_aiohttp),
+    PatchPoint("httpcore", "ConnectionPool", "handle_request", _httpcore),
+    PatchPoint("httpcore", "AsyncConnectionPool", "handle_async_request", _httpcore),
+    PatchPoint("httpcore2", "ConnectionPool", "handle_request", _httpcore),
+    PatchPoint("httpcore2", "AsyncConnectionPool", "handle_async_request", _httpcore),
+    PatchPoint("urllib3.connection", "HTTPConnection", "request", _urllib3),
+    PatchPoint("aiohttp.client_reqrep", "ClientRequest", "send", _aiohttp),
 )

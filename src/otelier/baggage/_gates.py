@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap
 
 from otelier.fields import LLM_CALL, SPAN
+from otelier.signals import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, suppressed
 
 HEADER: Final = "baggage"
-SUPPRESSORS: Final = frozenset(
-    (getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation")
-)
-"""Both keys of `opentelemetry.instrumentation.utils.suppress_instrumentation`; the first has a random ending."""
-# opentelemetry-util-genai puts the last two while a call of its own is open.
-_CLOSED = SUPPRESSORS | {
-    LLM_CALL,
-    "opentelemetry.genai.client.inference.context",
-    "opentelemetry.genai.client.embedding.context",
-}
+_CLOSED = INFERENCE_SUPPRESSORS | EMBEDDING_SUPPRESSORS | FETCH_SUPPRESSORS | {LLM_CALL}
 
 
 def is_open(current: Context) -> bool:
@@ -29,7 +20,7 @@ def is_open(current: Context) -> bool:
 
     Exporters send under suppression, and a model's host gets nothing even where it is inside.
     """
-    return _CLOSED.isdisjoint(current) or not any(current.get(key) for key in _CLOSED)
+    return _CLOSED.isdisjoint(current) or not suppressed(current, _CLOSED)
 
 
 def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:

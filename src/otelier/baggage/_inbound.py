@@ -10,11 +10,10 @@ import wrapt
 from opentelemetry.context import Context, get_current
 
 from otelier import names
-from otelier.baggage._patching import Patches, PatchPoint
 from otelier.baggage._switch import switch
 from otelier.errors import ContextValueError
-from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, arrived, check, hold_back
-from otelier.signals import report_fault, warn_once
+from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, arrived, checked, hold_back
+from otelier.signals import Patches, PatchPoint, report_fault, warn_once
 
 _PROPAGATORS = {
     "opentelemetry.baggage.propagation": "W3CBaggagePropagator",
@@ -67,7 +66,7 @@ def _may_be_taken(key: str, value: object) -> bool:
         return False
     changes: Any = tuple(value if key == other else None for other in BAGGAGE_KEYS)
     try:
-        check(changes)
+        checked(changes)
     except (ContextValueError, TypeError):
         field: Final = FIELD_NAMES[BAGGAGE_KEYS.index(key)]
         warn_once(f"baggage.inbound.{key}", "An inbound %s cannot be a field and is dropped.", field)
@@ -76,7 +75,7 @@ def _may_be_taken(key: str, value: object) -> bool:
 
 
 INBOUND = Patches(
-    PatchPoint(module=module, owner=owner, method="extract", wrapper=_extract) for module, owner in _PROPAGATORS.items()
+    (PatchPoint(module, owner, "extract", _extract) for module, owner in _PROPAGATORS.items()), place="baggage"
 )
 
 

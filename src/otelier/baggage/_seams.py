@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from otelier.baggage._clients import PATCH_POINTS
 from otelier.baggage._inbound import INBOUND, hold_back_everywhere
-from otelier.baggage._patching import Patches, PatchPoint, is_patched
 from otelier.baggage._switch import switch
+from otelier.signals import Patches, PatchPoint, is_patched
 
-_OUTBOUND = Patches(PATCH_POINTS)
+_OUTBOUND = Patches(PATCH_POINTS, place="baggage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Signals: the guard, the queue of metric points, span and log helpers, content gate and redaction.
+"""Signals: the guard, patches, the queue of metric points, span and log helpers, content gate and redaction.
 
 This room knows no agent and asks for the OpenTelemetry API only. Just the guard loads with it; the rest loads when it
 is first asked for, because the context rooms need no more than the guard and are part of `import otelier`.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         first_chunk_histogram,
         token_histogram,
     )
+    from otelier.signals._patches import Patch, Patches, PatchPoint, Wrapper, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
@@ -27,15 +28,30 @@ if TYPE_CHECKING:
     from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
     from otelier.signals._spans import Failure, end_span, error_type, fail_span, failure_of, start_client_span
     from otelier.signals._stream_room import StreamRoom
+    from otelier.signals._suppression import (
+        EMBEDDING_SUPPRESSORS,
+        FETCH_SUPPRESSORS,
+        INFERENCE_SUPPRESSORS,
+        SUPPRESSORS,
+        suppressed,
+    )
 
 __all__ = [
+    "EMBEDDING_SUPPRESSORS",
+    "FETCH_SUPPRESSORS",
+    "INFERENCE_SUPPRESSORS",
+    "SUPPRESSORS",
     "ContentGate",
     "ContentMode",
     "Failure",
+    "Patch",
+    "PatchPoint",
+    "Patches",
     "Point",
     "PointQueue",
     "Redactor",
     "StreamRoom",
+    "Wrapper",
     "chunk_histogram",
     "content_gate",
     "drain_all",
@@ -46,6 +62,7 @@ __all__ = [
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
+    "is_patched",
     "on_fork",
     "on_reset",
     "point_queue",
@@ -56,6 +73,7 @@ __all__ = [
     "run_resets",
     "set_redactions",
     "start_client_span",
+    "suppressed",
     "token_histogram",
     "unquoted",
     "warn_once",
@@ -65,6 +83,7 @@ _HOMES = {
     "_content": ("ContentGate", "ContentMode", "content_gate"),
     "_events": ("emit_event",),
     "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
+    "_patches": ("Patch", "PatchPoint", "Patches", "Wrapper", "is_patched"),
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
@@ -72,6 +91,13 @@ _HOMES = {
     "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
     "_spans": ("Failure", "end_span", "error_type", "fail_span", "failure_of", "start_client_span"),
     "_stream_room": ("StreamRoom",),
+    "_suppression": (
+        "EMBEDDING_SUPPRESSORS",
+        "FETCH_SUPPRESSORS",
+        "INFERENCE_SUPPRESSORS",
+        "SUPPRESSORS",
+        "suppressed",
+    ),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
 
