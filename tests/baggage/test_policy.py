@@ -10,11 +10,11 @@ from otelier.errors import SettingError
 
 PATTERNS = ["*.Example.com", "API.partner.org.", "[2001:db8::1]", "169.254.170.2", "bücher.example"]
 ALLOWED = """
-localhost LOCALHOST. billing.local. ip6-localhost 127.0.0.1 127.255.255.254 10.1.2.3 172.16.0.1 172.31.255.255 192.168.1.1
+localhost LOCALHOST. ip6-localhost 127.0.0.1 127.255.255.254 10.1.2.3 172.16.0.1 172.31.255.255 192.168.1.1
 ::1 [::1] fd00::1 [FD12:3456::1] ::ffff:10.0.0.1 [::ffff:127.0.0.1] 0:0:0:0:0:ffff:c0a8:0101
 billing BILLING my_service a-b x1 db.local printer.LOCAL. metadata.google.internal shop.svc a.shop.svc.cluster.local
 a.example.com a.b.EXAMPLE.com. api.partner.org API.PARTNER.ORG. 2001:db8::1 [2001:0db8::0001] 169.254.170.2
-bücher.example BÜCHER.example
+bücher.example BÜCHER.example billing.local.
 """
 REFUSED = """
 example.com aexample.com example.com.evil.org x.api.partner.org partner.org evil.example evil.local.com notlocal.com

@@ -103,9 +103,11 @@ def evidence(request):
 
 
 def test_content(evidence):
-    """Off, no prompt, answer, tool or argument is in any signal, also where an error quotes all of it; on, it is."""
+    """Off, no prompt, answer, tool or argument is in any signal, also where an error quotes all of it; on, each is."""
     content, calls = evidence
     for each in calls:
+        if each.call[1] not in ("failed", "stream failed") and each.call[0] not in OTHERS:
+            assert found(UNTOLD.all, each.told) == [], each.call
         if content == "no_content":
             assert found([*CONTENT.all, *UNTOLD.all], each.told) == [], each.call
             continue

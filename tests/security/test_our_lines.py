@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 import traceback
 
 import openai
@@ -260,20 +258,6 @@ def test_servers_of_the_tests_are_on_this_machine_only():
     with serving() as api, otelier.testing.OtlpReceiver() as receiver:
         assert api.server.url.startswith("http://127.0.0.1:")
         assert receiver.url.startswith("http://127.0.0.1:")
-
-
-def test_importing_opens_no_connection():
-    """`import otelier` and the fields start no thread, no process and no connection."""
-    program = """
-import opentelemetry.trace, opentelemetry.baggage, sys
-events = []
-sys.addaudithook(lambda event, args: events.append(event) if event.startswith(("socket.", "subprocess.")) else None)
-import otelier, threading
-otelier.set_context(user_id="u-1", agent="triage")
-print([events, threading.active_count()])
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[[], 1]"
 
 
 def test_what_a_provider_answers_is_not_run(monkeypatch):
