@@ -11,6 +11,7 @@ from opentelemetry import propagate
 from opentelemetry.context import Context, attach
 
 import otelier
+from otelier.fields import FIELD_NAMES
 from otelier.signals import raise_faults, redact, report_fault
 from otelier.testing import SpanRecorder
 from tests.openai.conftest import serving
@@ -180,11 +181,19 @@ def test_what_is_pickled():
 def test_what_is_unpickled_is_checked(values):
     """Fields that come in a pickle are checked like those of `set_context`; a value that is none is refused there."""
     with otelier.context(**FIELDS):
-        rebound, (function, *_) = otelier.propagate(print).__reduce__()
+        parcel = pickle.dumps(otelier.propagate(otelier.get_context), protocol=0)
+    assert pickle.loads(parcel)().user_id == FIELDS["user_id"]
+    taken = {name: value for name, value in zip(FIELD_NAMES, values) if value is not None}
+    ((field, value),) = taken.items()
+    told = f"V{FIELDS[field]}\n".encode()
+    assert told in parcel
+    written = (
+        b"I7\n"
+        if isinstance(value, int)
+        else b"V" + value.encode("raw-unicode-escape").replace(b"\n", b"\\u000a") + b"\n"
+    )
     with pytest.raises((TypeError, otelier.errors.ContextValueError)):
-        rebound(function, values, False, {}, {})
-    with pytest.raises((TypeError, otelier.errors.ContextValueError)):
-        rebound(function, values, False, {"traceparent": "nonsense", "tracestate": "\n" * 9_000}, {})
+        pickle.loads(parcel.replace(told, written))
 
 
 PROGRAM = """
