@@ -187,11 +187,8 @@ def test_what_is_unpickled_is_checked(values):
     ((field, value),) = taken.items()
     told = f"V{FIELDS[field]}\n".encode()
     assert told in parcel
-    written = (
-        b"I7\n"
-        if isinstance(value, int)
-        else b"V" + value.encode("raw-unicode-escape").replace(b"\n", b"\\u000a") + b"\n"
-    )
+    text = str(value).encode("raw-unicode-escape").replace(b"\n", rb"\u000a")
+    written = (b"V" if isinstance(value, str) else b"I") + text + b"\n"
     with pytest.raises((TypeError, otelier.errors.ContextValueError)):
         pickle.loads(parcel.replace(told, written))
 
