@@ -19,7 +19,7 @@ CONTENT: Final = redacted("content")
 _INPUT_VALUE: Final = re.compile(r"input_value=.{0,512}?, input_type=", re.DOTALL)
 _RUN: Final = re.compile(b"\1+")
 # Only letters and digits count: how often a text was escaped on its way, and by whom, then makes no difference.
-_ESCAPE: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[abfnrtv0'\"/])")
+_ESCAPE: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[abfnrtv0'\"/])?")
 _COUNTS: Final = re.compile(rf"{_ESCAPE.pattern}|[^\W_]")
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
 
