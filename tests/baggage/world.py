@@ -124,7 +124,9 @@ def world(address: str = "127.0.0.1") -> Iterator[World]:
 
         def do_GET(self) -> None:
             target = urlsplit(self.path)  # absolute where we are asked as a proxy; httpcore's then has no brackets
-            host = (target.netloc or self.headers["host"]).rpartition(":")[0].strip("[]")
+            authority = (target.netloc or self.headers["host"]).rpartition("@")[2]
+            name, _, number = authority.rpartition(":")
+            host = (name if number.isdigit() else authority).strip("[]")
             here.note(host, self.headers.get_all("baggage") or [], self.headers.get("traceparent"))
             onward = parse_qs(target.query).get("to")
             self.send_response(here.redirect if onward else 200)
