@@ -155,13 +155,11 @@ def _normalized(text: str) -> str:
 
     One character can grow to eighteen, and putting marks in order takes the square of their number.
     """
-    if unicodedata.is_normalized("NFKC", text):
-        return text
     pieces: list[str] = []
     left = _MAX_REWRITTEN
     for piece in _PIECE.findall(text):
         pieces.append(unicodedata.normalize("NFKC", piece))
-        if pieces[-1] is not piece:
+        if pieces[-1] != piece:
             left -= len(piece) + 5 * max(0, len(pieces[-1]) - len(piece))
             if left < 0:
                 break
