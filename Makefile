@@ -34,7 +34,7 @@ $(STAMP): $(BIN)/uv pyproject.toml uv.lock
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## show it working: two tenants, three agents, their trace and tables
+demo: $(STAMP) ## show it working: two services, two tenants, four agents, their trace and tables
 	@$(BIN)/otelier demo
 
 .PHONY: test

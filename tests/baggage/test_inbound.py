@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import pickle
 
 import pytest
 from opentelemetry import baggage, propagate
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
 import otelier
+from tests.baggage.hostile import ALL, HOSTILE, KEYS, keys, passed_on, with_our_own
 from tests.serving import asgi_server
 
-ALL = (
-    "user.id=mallory,user.roles=root,gen_ai.agent.name=evil,gen_ai.agent.id=e-1,session.id=s-9,otelier.workflow.id=w-9"
-)
-KEYS = ("user.id", "user.roles", "gen_ai.agent.name", "gen_ai.agent.id", "session.id", "otelier.workflow.id")
 NOBODY = otelier.CallContext()
-HOSTILE = {
-    "8 KiB": "user.id=" + "a" * 8184,
-    "9 KiB": "user.id=" + "a" * 9216,
-    "4 KiB of a field": "user.id=" + "a" * 4000,
-    "bad percent-encoding": "user.id=%ZZ%,session.id=%",
-    "bytes that are no text": "user.id=%FF%FE",
-    "control characters": "user.id=a%00b,session.id=a%0Ab,otelier.workflow.id=%7F",
-    "lone surrogate": "user.id=%ED%A0%80",
-    "not ASCII": "user.id=ü",
-    "500 entries": ",".join(f"k{number}=v" for number in range(494)) + "," + ALL,
-    "500 of ours": ",".join(f"user.id=u{number}" for number in range(500)),
-    "duplicates": "user.id=a,user.id=b,user.id=c",
-    "encoded keys": "user%2Eid=a, session.id =b ,%75ser.roles=c",
-    "empty": "user.id=,user.roles=,gen_ai.agent.name=,session.id=",
-    "properties": "user.id=a;p=1;q,session.id=b;x",
-    "nothing but separators": ",,,=,;=,",
-    "all": ALL,
-}
 hostile = pytest.mark.parametrize("header", HOSTILE.values(), ids=HOSTILE)
 
 
@@ -54,34 +34,23 @@ def extract(header, context=None, **more):
     return propagate.extract({"baggage": header, **more}, context=Context() if context is None else context)
 
 
-def passed_on(context):
-    """What the propagator would write from here."""
-    carrier: dict[str, str] = {}
-    W3CBaggagePropagator().inject(carrier, context)
-    return carrier.get("baggage", "")
-
-
-def keys(header):
-    return [member.partition("=")[0] for member in header.split(",")]
-
-
 @hostile
 def test_untrusted_it_is_nothing(distrusting, spans, header):
     """No field, no attribute, no baggage entry, and nothing that the propagator passes on."""
-    context = extract("tenant=blue," + header if len(header) < 8000 else header)
+    context = extract(with_our_own(header))
     attach(context)
     assert otelier.get_context() == NOBODY
     assert set(baggage.get_all()).isdisjoint(KEYS)
     assert set(keys(passed_on(context))).isdisjoint(KEYS)
     assert spans.born_here() == {}
-    if len(header) < 8000:
+    if with_our_own(header) != header:
         assert baggage.get_baggage("tenant") == "blue"
 
 
 @hostile
 def test_trusted_it_is_bounded(trusting, spans, header):
     """Each field is text that `set_context` would take, whatever came; nothing of it goes by the propagator."""
-    context = extract("tenant=blue," + header if len(header) < 8000 else header)
+    context = extract(with_our_own(header))
     attach(context)
     for value in vars_of(otelier.get_context()):
         if value is not None:
@@ -89,6 +58,13 @@ def test_trusted_it_is_bounded(trusting, spans, header):
     assert set(keys(passed_on(context))).isdisjoint(KEYS)
     assert otelier.get_context().agent is None
     assert otelier.get_context().agent_id is None
+
+
+def born():
+    """What a span of this process's own carries."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(otelier.AgentSpanProcessor())
+    return dict(provider.get_tracer("tests").start_span("probe").attributes)
 
 
 def vars_of(fields):
@@ -148,6 +124,19 @@ def test_the_caller_stands_on_every_span_of_the_request(trusting, spans):
     assert [spans[name].get("otelier.caller.agent.name") for name in ("request", "inner", "leaf")] == ["triage"] * 3
     attach(extract("user.id=u-2"))
     assert "otelier.caller.agent.name" not in spans.born_here()
+
+
+def test_the_caller_goes_along_with_a_bound_function(trusting):
+    """`propagate` takes the caller to raw threads, and pickled to other processes, where it still names no agent."""
+    attach(extract("gen_ai.agent.name=triage,gen_ai.agent.id=a-1,user.id=u-1"))
+    bound = otelier.propagate(born)
+    attach(Context())
+    for sent in (bound, pickle.loads(pickle.dumps(bound))):
+        assert sent() == {
+            "user.id": "u-1",
+            "otelier.caller.agent.name": "triage",
+            "otelier.caller.agent.id": "a-1",
+        }
 
 
 def test_a_value_set_here_wins(trusting, spans):

@@ -6,16 +6,18 @@ import logging
 import threading
 
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
 from opentelemetry._logs import LogRecord, get_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import otelier
 from otelier.errors import OtelierError, SettingError
+from otelier.signals import redact
 
 CHAT = {"gen_ai.operation.name": "chat"}
 
@@ -55,9 +57,10 @@ def test_it_returns_none_and_sets_no_global_provider():
 
 
 def test_one_line_says_that_nothing_is_recorded(caplog):
-    """Where no provider is set and no exporter configured, one INFO line says so and what to do."""
+    """Where no provider is set and no exporter configured, one INFO line says so and what to do, once."""
     caplog.set_level(logging.INFO, logger="otelier")
-    otelier.init()
+    for _ in range(3):
+        otelier.init()
     (line,) = [record.getMessage() for record in caplog.records if "OTEL_EXPORTER_OTLP_ENDPOINT" in record.getMessage()]
     assert "provider" in line
 
@@ -68,6 +71,42 @@ def test_one_line_says_what_is_active(caplog):
     for _ in range(3):
         otelier.init()
     assert len([record for record in caplog.records if "is active" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "told"),
+    [
+        ({}, {}, "fields go to hosts inside; inbound fields are dropped"),
+        (
+            {"propagate_to": ["a.secret.example", "*.b.example"], "trust_inbound": True},
+            {},
+            "fields go to hosts inside and 2 named; inbound fields are trusted",
+        ),
+        ({}, {"OTELIER_TRUST_INBOUND": "true"}, "fields go to hosts inside; inbound fields are trusted"),
+        ({}, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otelier"}, "no patches; no field leaves this process"),
+    ],
+    ids=["default", "named and trusted", "environment", "no patches"],
+)
+def test_the_line_says_where_the_fields_go(given, environment, told, caplog, monkeypatch):
+    """It tells whether the fields travel and whether inbound ones are taken, and no host or user by name."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    caplog.set_level(logging.INFO, logger="otelier")
+    with otelier.context(user_id="alice"):
+        otelier.init(**given)
+    (line,) = [record.getMessage() for record in caplog.records if "is active" in record.getMessage()]
+    assert line.endswith(told)
+    assert "secret" not in line
+    assert "alice" not in line
+
+
+def test_the_line_says_that_the_fields_stay(caplog, monkeypatch):
+    """Where `baggage` is no configured propagator the line says so."""
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", TraceContextTextMapPropagator())
+    caplog.set_level(logging.INFO, logger="otelier")
+    otelier.init()
+    (line,) = [record.getMessage() for record in caplog.records if "is active" in record.getMessage()]
+    assert "fields stay in this process, since baggage is no configured propagator; inbound" in line
 
 
 @pytest.mark.parametrize("times", [2, 10])
@@ -92,6 +131,15 @@ def test_a_later_init_only_adds_names():
         "gen_ai.main_agent.name": "orchestrator",
         "deployment.environment.name": "production",
     }
+
+
+def test_a_later_init_keeps_redactions():
+    """Redactions hold until others are given; an empty list takes them back."""
+    otelier.init(redact=["ACME-[0-9]+"])
+    otelier.init()
+    assert redact("order ACME-1234") == "order [REDACTED:custom]"
+    otelier.init(redact=[])
+    assert redact("order ACME-1234") == "order ACME-1234"
 
 
 def test_in_many_threads_at_once():
@@ -187,8 +235,22 @@ def test_names_that_cannot_be_used(argument, wrong):
 @pytest.mark.parametrize("wrong", ["(", [7], 7, [object()]], ids=repr)
 def test_redactions_that_cannot_be_used(wrong):
     """A pattern that does not compile, or what is neither pattern nor callable, is refused."""
-    with pytest.raises((TypeError, SettingError)):
+    with pytest.raises((TypeError, SettingError), match="redact"):
         otelier.init(redact=[wrong] if isinstance(wrong, str) else wrong)
+
+
+@pytest.mark.parametrize("wrong", [7, "one.example", [7], ["http://one.example/"]], ids=repr)
+def test_hosts_that_cannot_be_used(wrong):
+    """What names no hosts is refused by the argument's name."""
+    with pytest.raises((TypeError, SettingError), match="propagate_to"):
+        otelier.init(propagate_to=wrong)
+
+
+def test_redactions_outlive_a_later_call():
+    """`init` again, as a worker or a library does to add a name, does not drop what is to be redacted."""
+    otelier.init(redact=["ACME-[0-9]+"])
+    otelier.init(env="production")
+    assert redact("order ACME-1234") == "order [REDACTED:custom]"
 
 
 def test_a_variable_that_cannot_be_read(monkeypatch):

@@ -63,15 +63,17 @@ def _urllib3_target(connection: Any, url: str) -> str | None:
     if tunnel:
         return tunnel
     if url.startswith("/"):
-        return connection.host
+        # The name that is looked up; `host` lacks a dot at its end, with which `ai.` is somewhere else than `ai`.
+        return getattr(connection, "_dns_host", None) or connection.host
     named = urlsplit(url).hostname
     # A whole URL is for a proxy. Sent to what is not known as one, it is read by a host that nobody named.
     return named if getattr(connection, "proxy", None) is not None or named == connection.host else None
 
 
 def _with_baggage(given: Any, changed: list[tuple[str, str]]) -> Any:
-    """Return a copy of *given*, of its own type, with the `baggage` of *changed*."""
-    replaced = given.copy() if hasattr(given, "copy") else dict(given)
+    """Return a copy of *given* with the `baggage` of *changed*."""
+    # What holds a name once is a plain dict as well, which is the quickest to copy; urllib3 asks for no more.
+    replaced = given.copy() if hasattr(given, "getlist") else dict(given.items())
     for name in [name for name in replaced if _text(name).lower() == HEADER]:
         replaced.pop(name, None)
     values = [value for name, value in changed if name.lower() == HEADER]

@@ -23,6 +23,11 @@ def is_open(current: Context) -> bool:
     return _CLOSED.isdisjoint(current) or not suppressed(current, _CLOSED)
 
 
+def is_propagated() -> bool:
+    """Tell whether `baggage` is a configured propagator."""
+    return HEADER in get_global_textmap().fields
+
+
 def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
     """Tell whether a request with *headers*, by lower-case name, is one that baggage is propagated with.
 
@@ -30,13 +35,14 @@ def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
     Clients' instrumentations inject both or, for excluded hosts and without a valid span, neither. A header that
     the application merely passes on from somewhere else shows another trace.
     """
-    fields = get_global_textmap().fields
-    if HEADER not in fields:
-        return False
     span: Any = current.get(SPAN)
     trace_id = 0 if span is None else span.get_span_context().trace_id
     if not trace_id:
         return False
     written = f"{trace_id:032x}"
-    names = {field.lower() for field in fields} - {HEADER}
-    return any(name in names and written in value for name, value in headers)
+    # Looked for by value first: the names are a set that every propagator makes anew.
+    found = [name for name, value in headers if written in value]
+    if not found:
+        return False
+    fields = get_global_textmap().fields
+    return HEADER in fields and not {field.lower() for field in fields if field != HEADER}.isdisjoint(found)

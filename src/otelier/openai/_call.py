@@ -15,6 +15,7 @@ from otelier.fields import LLM_CALL, MARK, SPAN, State, state_of
 from otelier.openai._identity import in_state_of_call
 from otelier.openai._operations import Operation
 from otelier.openai._point import CallPoint
+from otelier.openai._quoted import without_quotes
 from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
 from otelier.openai._response import add_served_model
 from otelier.openai._telemetry import Telemetry
@@ -188,6 +189,8 @@ class Call:
                 self._add_content(attributes, content)
             except Exception as exc:
                 report_fault("openai.content", exc)
+        elif failure is not None:
+            failure = without_quotes(failure, self.arguments)
         if failure is None:
             end_span(self.span, attributes, end_time_ns=end_time_ns)
         else:

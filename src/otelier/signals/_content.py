@@ -13,7 +13,7 @@ from opentelemetry.util.types import AnyValue
 from otelier.errors import SettingError
 from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL, Setting
 from otelier.signals._guard import report_fault, warn_once
-from otelier.signals._redaction import FAILED, redact_value
+from otelier.signals._redaction import FAILED, redact, redact_value
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ def content_gate() -> ContentGate:
     try:
         mode = ContentMode(CAPTURE_CONTENT.value())
     except SettingError as exc:
-        warn_once("content-mode", "%s No content is captured.", exc)
+        warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
     said = _read(EMIT_EVENT, None)
     return ContentGate(
