@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -165,3 +166,15 @@ def test_exception_in_the_block_of_a_stream(api, recorder, mode):
     with pytest.raises(ConsumerError):
         asyncio.run(call_async()) if mode == "async" else call()
     assert recorder.find(SPAN).attributes["error.type"].endswith("ConsumerError")
+
+
+def test_dropped(api, recorder):
+    """A response that is neither read nor closed ends its call when it goes."""
+    manager = create(api)
+    response = manager.__enter__()
+    http_response = response.http_response
+    del manager, response
+    gc.collect()
+    assert recorder.find(SPAN).status.status_code is StatusCode.UNSET
+    http_response.close()
+    assert len(recorder.spans) == 1

@@ -19,8 +19,8 @@ _lock = threading.Lock()
 class OpenAIInstrumentor(BaseInstrumentor):
     """Reports calls of the openai client as GenAI spans and metrics, with the fields of their context.
 
-    Chat completions, Responses and embeddings, sync, async and streamed. What the caller gets, and what it costs the
-    model's provider, is the same with and without. Content is left out unless
+    Chat completions, Responses, embeddings, legacy completions, images and audio, sync, async and streamed. What the
+    caller gets, and what it costs the model's provider, is the same with and without. Content is left out unless
     `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for it; the environment is read by `instrument`.
 
     `otelier.init` and `opentelemetry-instrument` switch it on; use it on its own for the spans and metrics alone.
