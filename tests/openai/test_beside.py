@@ -6,6 +6,8 @@ Here somebody else is a few lines under a known name; tests/beside has the real 
 from __future__ import annotations
 
 import asyncio
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -227,3 +229,18 @@ def test_a_known_instrumentation_inside_a_framework(client, otelier_spans):
     keys = ("gen_ai.agent.name", "otelier.agent.fingerprint")
     found = [tuple(span.attributes.get(key) for key in keys) for span in otelier_spans.spans]
     assert found == [("billing", FINGERPRINT)] * 2
+
+
+def test_an_instrumentation_that_is_switched_off(client, otelier_spans, monkeypatch):
+    """The official one leaves its wrappers where they are when it is switched off: then the calls are ours again."""
+    official = "opentelemetry.instrumentation.genai.openai"
+    instrumentor = SimpleNamespace(_is_instrumented_by_opentelemetry=False)
+    module = SimpleNamespace(OpenAIInstrumentor=SimpleNamespace(_instance=instrumentor))
+    monkeypatch.setitem(sys.modules, official, module)
+    put_around(other(official))
+    ask(client)
+    assert sorted(span.name for span in otelier_spans.spans) == ["chat gpt-4.1", "theirs"]
+    otelier_spans.clear()
+    instrumentor._is_instrumented_by_opentelemetry = True
+    ask(client)
+    assert [span.name for span in otelier_spans.spans] == ["theirs"]
