@@ -54,7 +54,7 @@ class Setting(Generic[T]):
             return self.parse(text)
         except ValueError as exc:
             raise SettingError(
-                f"Cannot read {self.variable}={text!r}: {exc}. Unset it to get the default {self.default!r}.",
+                f"Cannot read {self.variable}={text[:64]!r}: {exc}. Unset it to get the default {self.default!r}.",
                 setting=self.variable,
             ) from exc
 

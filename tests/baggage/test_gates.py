@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import types
@@ -152,6 +153,48 @@ def test_the_models_host_gets_nothing(here, how):
     for headers in received:
         assert "traceparent" in headers
         assert "baggage" not in headers
+
+
+OTHER_CALLS = {
+    "models": lambda client: client.models.list(),
+    "files": lambda client: client.files.list(),
+    "completions": lambda client: client.completions.create(model="gpt-3.5-turbo-instruct", prompt="Hello"),
+    "chat": lambda client: client.chat.completions.create(**ASK),
+}
+
+
+@pytest.mark.parametrize("call", OTHER_CALLS.values(), ids=OTHER_CALLS)
+@pytest.mark.parametrize("off", ["", "otelier-openai"], ids=["instrumented", "left out"])
+def test_the_models_host_gets_nothing_from_any_endpoint(here, call, off, monkeypatch):
+    """Endpoints that make no span send the model's host no field either, nor do any where openai is left out."""
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
+    with (
+        OpenAIServer() as server,
+        openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=0) as client,
+        instrumented(_openais_own(), activate, first=True, sampled=True),
+        otelier.context(**SIX),
+    ):
+        with contextlib.suppress(openai.NotFoundError):
+            call(client)
+        _openais_own().send(here.url("billing"))
+        (request,) = server.requests
+    assert "traceparent" in request.headers
+    assert "baggage" not in request.headers
+    assert [got.baggage for got in here.got] == [(WRITTEN,)]
+
+
+def test_what_is_sent_during_a_call(here):
+    """While a call to a model is open, what else is sent, such as by a hook of its client, carries nothing either."""
+    own = _openais_own()
+    with (
+        OpenAIServer() as server,
+        openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=0) as client,
+        instrumented(own, activate, first=True, sampled=True),
+        otelier.context(**SIX),
+    ):
+        client._client.event_hooks["request"].append(lambda request: own.send(here.url("billing")))
+        client.chat.completions.create(**ASK)
+    assert [got.baggage for got in here.got] == [()]
 
 
 @pytest.mark.parametrize(

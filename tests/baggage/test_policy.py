@@ -15,7 +15,7 @@ localhost LOCALHOST. ip6-localhost 127.0.0.1 127.255.255.254 10.1.2.3 172.16.0.1
 ::1 [::1] fd00::1 [FD12:3456::1] ::ffff:10.0.0.1 [::ffff:127.0.0.1] 0:0:0:0:0:ffff:c0a8:0101
 billing BILLING my_service a-b x1 db.local printer.LOCAL. metadata.google.internal shop.svc a.shop.svc.cluster.local
 a.example.com a.b.EXAMPLE.com. api.partner.org API.PARTNER.ORG. 2001:db8::1 [2001:0db8::0001] 169.254.170.2
-bücher.example BÜCHER.example
+bücher.example BÜCHER.example billing.local.
 """
 REFUSED = """
 example.com aexample.com example.com.evil.org x.api.partner.org partner.org evil.example evil.local.com notlocal.com
@@ -24,7 +24,7 @@ fe80::1 [fe80::1%25eth0] fe80::1%eth0 2001:db8::2 :: ::ffff:8.8.8.8 ::ffff:169.2
 134744072 0 0x08080808 0x7f000001 010.8.8.8 8.8 127.1 1.2.3.4.5 2002:0a00:1:: ñandú xn--a.b
 \uff18.\uff18.\uff18.\uff18 \uff11\uff13\uff14 evil\u3002com \uff4c\uff4f\uff43\uff41\uff4c evil\uff0ecom.local
 .local local..internal ..local .internal -a a- a/b user@localhost local\\host localhost:80 *.example.com
-evil.com%00.local
+evil.com%00.local ai. billing.
 evil.com/.example.com
 """
 

@@ -90,6 +90,8 @@ class World:
     socks_port: int = 0
     tls: ssl.SSLContext | None = None
     """Set by tests that send through tunnels."""
+    redirect: int = 302
+    """Status of the answers that send a client on."""
     got: list[Got] = field(default_factory=list)
 
     def url(self, *hosts: str, port: int | None = None, scheme: str = "http") -> str:
@@ -122,10 +124,12 @@ def world(address: str = "127.0.0.1") -> Iterator[World]:
 
         def do_GET(self) -> None:
             target = urlsplit(self.path)  # absolute where we are asked as a proxy; httpcore's then has no brackets
-            host = (target.netloc or self.headers["host"]).rpartition(":")[0].strip("[]")
+            authority = (target.netloc or self.headers["host"]).rpartition("@")[2]
+            name, _, number = authority.rpartition(":")
+            host = (name if number.isdigit() else authority).strip("[]")
             here.note(host, self.headers.get_all("baggage") or [], self.headers.get("traceparent"))
             onward = parse_qs(target.query).get("to")
-            self.send_response(302 if onward else 200)
+            self.send_response(here.redirect if onward else 200)
             if onward:
                 self.send_header("location", onward[0])
             self.send_header("content-length", "0")

@@ -63,7 +63,8 @@ def _urllib3_target(connection: Any, url: str) -> str | None:
     if tunnel:
         return tunnel
     if url.startswith("/"):
-        return connection.host
+        # The name that is looked up; `host` lacks a dot at its end, with which `ai.` is somewhere else than `ai`.
+        return getattr(connection, "_dns_host", None) or connection.host
     named = urlsplit(url).hostname
     # A whole URL is for a proxy. Sent to what is not known as one, it is read by a host that nobody named.
     return named if getattr(connection, "proxy", None) is not None or named == connection.host else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.context import get_current
 
@@ -13,6 +13,8 @@ from otelier.baggage._switch import switch
 from otelier.fields import BAGGAGE, FieldText
 from otelier.signals import report_fault
 
+_MODEL_CLIENT: Final = "x-stainless-"
+"""How headers begin that openai's client puts on each request, and so do other providers' of the same make."""
 Headers = Sequence[tuple[str, str]]
 """Names and values, the name as the client has it."""
 
@@ -39,8 +41,8 @@ def changed_headers(host: str | None, headers: Headers, entries: Entries) -> lis
 
 
 def _changed(host: str | None, headers: Headers, entries: Entries) -> list[tuple[str, str]] | None:
-    inside = host is not None and switch.policy.allows(host)
     lowered = [(name.lower(), value) for name, value in headers]
+    inside = host is not None and switch.policy.allows(host) and _is_meant_for_inside(lowered)
     there = any(name == HEADER for name, _ in lowered)
     if not inside and not there:
         return None
@@ -56,6 +58,23 @@ def _changed(host: str | None, headers: Headers, entries: Entries) -> list[tuple
             kept[index] = (name, value + added)
             return kept
     return [*kept, (HEADER, added)]
+
+
+def _is_meant_for_inside(lowered: Headers) -> bool:
+    """Tell whether nothing in the headers says that the request goes on to the outside.
+
+    A gateway inside passes on by the `Host` that it is told. And what a model's client sends is for the model's
+    provider, whichever of its endpoints is called: those that are not instrumented open no call that could be seen.
+    """
+    for name, value in lowered:
+        if name.startswith(_MODEL_CLIENT) or (name == "host" and not switch.policy.allows(_without_port(value))):
+            return False
+    return True
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.strip().rpartition(":")
+    return name if name and (not port or port.isdecimal()) and (name[-1] == "]" or ":" not in name) else host.strip()
 
 
 def _without_ours(headers: Headers, entries: Entries) -> list[tuple[str, str]]:

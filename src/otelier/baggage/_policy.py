@@ -61,7 +61,10 @@ class Policy:
         # Beyond ASCII there are other digits and other full stops, which a resolver may read as the plain ones.
         if not name.isascii() or _NUMBER.fullmatch(labels[-1]):
             return False
-        return len(labels) == 1 or name.endswith(_INSIDE_ENDINGS)
+        if len(labels) > 1:
+            return name.endswith(_INSIDE_ENDINGS)
+        # With a dot at its end a name is looked up as it stands, and one label is then a domain such as `ai.`.
+        return name == "localhost" or not host.endswith(".")
 
 
 def _plain(host: str) -> str:

@@ -237,7 +237,9 @@ def _build(base: State, changes: Changes) -> State:
     return state
 
 
-def _restored(values: Values, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+def _restored(values: Changes, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+    # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
+    values, caller = checked(values), checked((None, None, *caller, None, None))[2:4]
     if patches_allowed():
         carry_into_executors()
     return _known(values, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint)

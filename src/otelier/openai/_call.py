@@ -16,6 +16,7 @@ from otelier.identity import process
 from otelier.openai._operations import Operation
 from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
+from otelier.openai._quoted import without_quotes
 from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
 from otelier.openai._telemetry import Telemetry
 from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault, suppressed
@@ -177,6 +178,8 @@ class Call:
                 self._add_content(attributes, content)
             except Exception as exc:
                 report_fault("openai.content", exc)
+        elif failure is not None:
+            failure = without_quotes(failure, self.arguments)
         if failure is None:
             end_span(self.span, attributes, end_time_ns=end_time_ns)
         else:

@@ -12,7 +12,7 @@ from otelier import names
 from otelier.openai._chat_content import StreamedChoice
 from otelier.openai._point import CallPoint
 from otelier.openai._reading import Attributes, answer_of, facts_of, field_of
-from otelier.openai._response import chat_usage, responses_answer
+from otelier.openai._response import chat_usage, failure_told, responses_answer
 from otelier.openai._responses_content import response_messages
 from otelier.signals import Failure
 
@@ -159,8 +159,7 @@ class ResponsesChunks:
         if response is not None and not self.model:
             self.model = field_of(response, "model")
         if kind == "error":
-            message = field_of(event, "message") or None
-            self._failure = Failure(type=str(field_of(event, "code") or "error"), message=message)
+            self._failure = failure_told(field_of(event, "code"), field_of(event, "message"))
         elif kind in _LAST:
             self._final = response
             if kind == "response.failed":

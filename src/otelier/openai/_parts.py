@@ -69,7 +69,7 @@ def parsed(arguments: str) -> Any:
     """Return JSON *arguments* as data, or as they are when they are no JSON."""
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):  # the model may write `[[[[…`
         return arguments
 
 

@@ -18,8 +18,13 @@ from otelier.signals import on_reset, warn_once
 
 MAX_AGENT_NAMES: Final = 200
 """Agent names that metrics of one process carry: each is a time series more for every model and server."""
+MAX_TOLD: Final = 200
+"""Values that metrics of one process carry of each attribute that servers give: each may be a new one."""
+_MAX_TOLD_CHARS: Final = 256
+_OTHER: Final = "_OTHER"
 
 _agents: set[str] = set()
+_told: dict[str, set[object]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class CallPoint:
     def attributes(self) -> dict[str, AttributeValue]:
         """Return what all measurements of the call carry."""
         attributes = dict(self._request)
-        if self.model is not None:
+        if self.model is not None and _may_tell(names.RESPONSE_MODEL, self.model):
             attributes[names.RESPONSE_MODEL] = self.model
         if self.agent is not None and _may_carry(self.agent):
             attributes[names.AGENT_NAME] = self.agent
@@ -77,9 +82,9 @@ class CallPoint:
         """Record duration and tokens with *context*; the queue calls it."""
         attributes = self.attributes()
         if self.extra is not None:
-            attributes.update(self.extra)
+            attributes.update((key, value) for key, value in self.extra.items() if _may_tell(key, value))
         if self.error is not None:
-            attributes[names.ERROR_TYPE] = self.error
+            attributes[names.ERROR_TYPE] = self.error if _may_tell(names.ERROR_TYPE, self.error) else _OTHER
         instruments = self._instruments
         instruments.duration.record(self.seconds, attributes, context)
         if self.input_tokens is not None:
@@ -133,4 +138,21 @@ def _may_carry(agent: str) -> bool:
     return True
 
 
+def _may_tell(attribute: str, value: object) -> bool:
+    told = _told.setdefault(attribute, set())
+    if value in told:
+        return True
+    if len(told) >= MAX_TOLD or len(str(value)) > _MAX_TOLD_CHARS:
+        warn_once(
+            f"openai.told.{attribute}",
+            "Servers gave more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
+            MAX_TOLD,
+            attribute,
+        )
+        return False
+    told.add(value)
+    return True
+
+
 on_reset(_agents.clear)
+on_reset(_told.clear)

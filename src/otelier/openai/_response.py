@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from otelier import names
@@ -12,6 +13,9 @@ from otelier.signals import Failure
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
+OTHER_ERROR: Final = "_OTHER"
+"""What stands for a code that is none: it is an attribute of metrics, and the provider may write anything there."""
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_NUMBER = 4
 
 # What a client-side tool call is in a Responses answer, and the states in which it is one.
@@ -86,7 +90,14 @@ def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> 
     if error is None:
         return None
     problem = facts_of(error)
-    return Failure(type=str(problem.get("code") or ERROR_REASON), message=problem.get("message"))
+    return failure_told(problem.get("code"), problem.get("message"))
+
+
+def failure_told(code: Any, message: Any) -> Failure:
+    """Return the failure that a provider tells of; what is no code counts as `_OTHER`, and what is no text as none."""
+    known = isinstance(code, (str, int)) and _CODE.fullmatch(str(code)) is not None
+    kind = str(code) if known else OTHER_ERROR if code else ERROR_REASON
+    return Failure(type=kind, message=message if isinstance(message, str) else None)
 
 
 def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:

@@ -41,7 +41,8 @@ class StreamedCall:
         self._chunks = chunks
         self._attributes = call.request()
         self._sent = call.sent()
-        call.arguments = {}  # the caller's prompts, needed no more
+        if call.telemetry.content:
+            call.arguments = {}  # the caller's prompts; else an error may quote them, which must not leave
         self._undo: list[Callable[[], object]] = []
         self._times = [clock()]
         self._room = call.telemetry.queue.room_for_stream()
@@ -107,6 +108,7 @@ class StreamedCall:
             end_time_ns = None if at is None else time.time_ns() - int((now - at) * 1e9)
             call.end(attributes, failure=failure, sent=self._sent, received=received, end_time_ns=end_time_ns)
         finally:
+            call.arguments = {}
             if self._room is None:
                 call.telemetry.queue.put(point)
             else:

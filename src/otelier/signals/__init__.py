@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
+    from otelier.signals._quotes import unquoted
     from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
-    from otelier.signals._spans import Failure, end_span, error_type, fail_span, start_client_span
+    from otelier.signals._spans import Failure, end_span, error_type, fail_span, failure_of, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
         EMBEDDING_SUPPRESSORS,
@@ -59,6 +60,7 @@ __all__ = [
     "end_span",
     "error_type",
     "fail_span",
+    "failure_of",
     "first_chunk_histogram",
     "is_patched",
     "on_fork",
@@ -73,6 +75,7 @@ __all__ = [
     "start_client_span",
     "suppressed",
     "token_histogram",
+    "unquoted",
     "warn_once",
 ]
 
@@ -84,8 +87,9 @@ _HOMES = {
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
+    "_quotes": ("unquoted",),
     "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
-    "_spans": ("Failure", "end_span", "error_type", "fail_span", "start_client_span"),
+    "_spans": ("Failure", "end_span", "error_type", "fail_span", "failure_of", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (
         "EMBEDDING_SUPPRESSORS",

@@ -86,7 +86,7 @@ def content_gate() -> ContentGate:
     try:
         mode = ContentMode(CAPTURE_CONTENT.value())
     except SettingError as exc:
-        warn_once("content-mode", "%s No content is captured.", exc)
+        warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
     return ContentGate(mode)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
@@ -14,6 +15,9 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.signals._redaction import redact
+
+MAX_DESCRIPTION_CHARS: Final = 8_192
+"""Characters that the description of a span's status has at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +96,8 @@ def fail_span(
         >>> fail_span(trace.INVALID_SPAN, TimeoutError("too slow"))
         'TimeoutError'
     """
-    failure = _failure(error) if isinstance(error, BaseException) else error
-    span.set_status(Status(StatusCode.ERROR, failure.message and redact(failure.message)))
+    failure = failure_of(error) if isinstance(error, BaseException) else error
+    span.set_status(Status(StatusCode.ERROR, failure.message and _description(failure.message)))
     end_span(span, {**(attributes or {}), names.ERROR_TYPE: failure.type}, end_time_ns=end_time_ns)
     return failure.type
 
@@ -110,9 +114,23 @@ def error_type(exc: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ in ("builtins", "", None) else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _failure(exc: BaseException) -> Failure:
+def failure_of(exc: BaseException) -> Failure:
+    """Return what is told of *exc*: its class and its message, not redacted yet.
+
+    Example:
+        >>> failure_of(TimeoutError("too slow")).message
+        'too slow'
+    """
     try:
         message = str(exc)
     except Exception:  # the user's class; its span must end all the same
         message = None
     return Failure(type=error_type(exc), message=message)
+
+
+def _description(message: str) -> str:
+    """Return *message* redacted, and cut: a whole page of HTML in it could cost its exporter the batch."""
+    clean = redact(message)
+    if len(clean) <= MAX_DESCRIPTION_CHARS:
+        return clean
+    return f"{clean[:MAX_DESCRIPTION_CHARS]} [cut: {len(clean) - MAX_DESCRIPTION_CHARS} characters]"

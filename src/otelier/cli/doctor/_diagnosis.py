@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -16,13 +17,15 @@ from otelier.cli.doctor._providers import providers
 from otelier.cli.doctor._switches import switches
 from otelier.cli.doctor._versions import versions
 from otelier.identity import process
+from otelier.signals import redact
 
 
 def diagnose() -> list[Finding]:
     """Look at this process and its environment; nothing is changed, and nothing is sent.
 
     Returns:
-        What was found, by area. No finding holds the value of a header, or a password in an address.
+        What was found, by area. No finding holds the value of a header, or a password in an address; what else
+        looks like a secret, in a variable where nobody would expect one, is redacted.
     """
     active = process() is not None
     areas: dict[str, Callable[[], Iterable[Finding]]] = {
@@ -36,7 +39,7 @@ def diagnose() -> list[Finding]:
         "baggage": lambda: baggage(expected=active),
         "neighbours": neighbours,
     }
-    return [finding for area, look in areas.items() for finding in _looked(area, look)]
+    return [_without_secrets(finding) for area, look in areas.items() for finding in _looked(area, look)]
 
 
 def _looked(area: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
@@ -52,6 +55,11 @@ def _looked(area: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
                 do="Correct that first, then ask again.",
             )
         ]
+
+
+def _without_secrets(finding: Finding) -> Finding:
+    why, do = finding.why, finding.do
+    return replace(finding, what=redact(finding.what), why=why and redact(why), do=do and redact(do))
 
 
 def _otelier(active: bool) -> Iterator[Finding]:
