@@ -13,6 +13,7 @@ from opentelemetry.context import attach
 from opentelemetry.sdk.trace import TracerProvider
 
 import otelier
+import otelier.testing
 
 pytest.importorskip("tests.baggage.world")
 
@@ -85,6 +86,15 @@ def test_one_field_takes_1024_bytes(sent, value, written, caplog):
     told = [message for message in warnings(caplog) if "user.id" in message]
     assert len(told) == (0 if written else 1)
     assert not any(value in message for message in told)
+
+
+def test_what_does_not_fit_is_told_again_after_a_reset(sent, caplog):
+    """The warning comes once in a process, and once more in the next test of one."""
+    for _ in range(2):
+        with otelier.context(user_id="é" * 171):
+            assert sent("requests") == ()
+        otelier.testing.reset()
+    assert len([message for message in warnings(caplog) if "user.id" in message]) == 2
 
 
 def test_all_ours_take_3072_bytes(sent, caplog):

@@ -7,8 +7,11 @@ import socket
 import sys
 
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.trace import TracerProvider
 
+import otelier
 from otelier.cli.demo._services import standard_logging
 from otelier.cli.doctor._diagnosis import diagnose
 from otelier.cli.doctor._exporters import exporters
@@ -225,6 +228,26 @@ def test_what_is_wrong_with_the_providers():
         ("error", "ContextLogProcessor stands after a processor that exports"),
         ("warning", "records of the standard `logging` do not go to the logger provider"),
     }
+
+
+def test_processors_of_ours_that_stand_twice(monkeypatch):
+    """One processor of ours on a provider is right, a second one is named."""
+    tracers, loggers = TracerProvider(shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracers)
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: loggers)
+
+    def repeated():
+        return [what for what in found(list(providers(expected=True)), "warning") if "times on one provider" in what]
+
+    tracers.add_span_processor(otelier.AgentSpanProcessor())
+    loggers.add_log_record_processor(otelier.ContextLogProcessor())
+    assert repeated() == []
+    tracers.add_span_processor(otelier.AgentSpanProcessor())
+    loggers.add_log_record_processor(otelier.ContextLogProcessor())
+    assert repeated() == [
+        "AgentSpanProcessor stands 2 times on one provider",
+        "ContextLogProcessor stands 2 times on one provider",
+    ]
 
 
 def test_a_provider_that_is_not_the_sdks_is_named(monkeypatch):

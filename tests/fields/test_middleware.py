@@ -207,6 +207,29 @@ def test_as_frameworks_add_middleware():
         assert [client.get(path) for path in PATHS] == SEEN
 
 
+def test_asgi_applications_that_are_no_coroutine_functions():
+    """An application that returns another's coroutine, or has its call made per object, is ASGI all the same."""
+    seen = []
+
+    async def app(scope, receive, send):
+        otelier.set_context(user_id="alice")
+        seen.append(user())
+
+    class PerObject:
+        __slots__ = ("__call__",)
+
+        def __init__(self):
+            self.__call__ = app
+
+    async def main(served):
+        await served({}, None, None)
+        return user()
+
+    for each in (lambda scope, receive, send: app(scope, receive, send), PerObject()):
+        assert asyncio.run(main(otelier.ContextMiddleware(each))) == "-"
+    assert seen == ["alice", "alice"]
+
+
 def test_asgi_exceptions_pass():
     """The application's exception reaches the server as it is, and nothing stays set."""
     error = LookupError("mine")

@@ -7,7 +7,6 @@ import copy
 import functools
 import inspect
 import pickle
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -120,13 +119,47 @@ def test_coroutine_functions():
         return user()
 
     job = bound(work, user_id="u-1")
-    assert inspect.iscoroutinefunction(job if sys.version_info >= (3, 12) else job.__call__)
+    assert inspect.iscoroutinefunction(job)
 
     async def main():
         otelier.set_context(user_id="mine")
         return await job(), user()
 
     assert asyncio.run(main()) == ("u-1", "mine")
+
+
+@pytest.mark.parametrize(
+    "is_kind", [inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction]
+)
+def test_a_bound_function_is_of_the_same_kind(is_kind):
+    """Frameworks that look whether a function is async, or a generator function, see what they would see without us."""
+
+    async def coroutine():
+        pass
+
+    def generator():
+        yield
+
+    async def async_generator():
+        yield
+
+    for function in (user, coroutine, generator, async_generator, functools.partial(coroutine)):
+        assert is_kind(otelier.propagate(function)) == is_kind(function)
+        assert inspect.signature(otelier.propagate(function)) == inspect.signature(function)
+
+
+def test_a_bound_function_as_a_method():
+    """A function that is bound in a class body is given its instance, as before."""
+    with otelier.context(user_id="u-1"):
+
+        class Callback:
+            @otelier.propagate
+            def fire(self, event):
+                return self, event, user()
+
+    callback = Callback()
+    assert callback.fire("done") == (callback, "done", "u-1")
+    assert Callback.fire(callback, "done") == (callback, "done", "u-1")
 
 
 def test_on_another_threads_loop():
@@ -261,6 +294,7 @@ def test_a_pickled_identity_is_the_same_one(together):
 def test_a_pickled_coroutine_function_stays_one():
     """A pickled bound coroutine function is awaited as before."""
     job = roundtrip(bound(async_where, user_id="u-1"))
+    assert inspect.iscoroutinefunction(job)
     assert asyncio.run(job()) == otelier.CallContext(user_id="u-1")
 
 

@@ -35,6 +35,7 @@ SAME = {
     "times with zones": ["10:00 UTC", "23:59 CET", "8:30 am PST", "10:00"],
     "UUIDs": ["9f1c2d34-5e6f-4a7b-8c9d-0e1f2a3b4c5d", "{00000000-0000-4000-8000-000000000001}".strip("{}")],
     "hashes": ["8f14e45fceea167a5a36dedd4bea2543", "c9f0f895fb98ab9159f51fd0297e236d", "0xdeadbeef01"],
+    "hashes without a digit": ["8f14e45fceea167a", "deadbeefcafebabe", "FEEDFACE", "deadbeef-cafebabe"],
     "ids": ["user_8f2c11", "req-20261121-0001"],
     "models": ["gpt-4.1", "gpt-4o-mini-2024-07-18", "claude-3-5-sonnet-20241022", "o3-mini", "llama3.1:70b"],
     "models without digits": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -71,6 +72,41 @@ def test_flush_keeps_to_its_time(timeout_s):
     begun = time.monotonic()
     assert otelier.flush(timeout_s=timeout_s) is False
     assert time.monotonic() - begun < timeout_s + 1.0
+
+
+def test_flush_does_not_wait_for_an_exporter_that_hangs():
+    """The SDK's batch processor exports in the thread that flushes it; the caller's time counts."""
+    go_on = threading.Event()
+
+    class Hanging(InMemorySpanExporter):
+        def export(self, spans):
+            go_on.wait(30)
+            return super().export(spans)
+
+    exporter = Hanging()
+    provider = batched(exporter)
+    otelier.init(tracer_provider=provider)
+    provider.get_tracer("tests").start_span("work").end()
+    try:
+        assert otelier.flush(timeout_s=0.1) is False
+        assert exporter.get_finished_spans() == ()
+    finally:
+        go_on.set()
+    provider.shutdown()
+    assert len(exporter.get_finished_spans()) == 1
+
+
+@pytest.mark.parametrize("timeout_s", [1, 1e300, float("inf")])
+def test_flush_with_all_the_time_in_the_world(timeout_s):
+    """Every number is a time, also one that no clock counts to."""
+    assert otelier.flush(timeout_s=timeout_s) is True
+
+
+@pytest.mark.parametrize("timeout_s", [None, "1"])
+def test_flush_with_what_is_no_time(timeout_s):
+    """What is no number is refused by the argument's name."""
+    with pytest.raises(TypeError, match="timeout_s"):
+        otelier.flush(timeout_s=timeout_s)
 
 
 def test_shutdown_takes_the_patches_out():

@@ -57,9 +57,10 @@ def test_it_returns_none_and_sets_no_global_provider():
 
 
 def test_one_line_says_that_nothing_is_recorded(caplog):
-    """Where no provider is set and no exporter configured, one INFO line says so and what to do."""
+    """Where no provider is set and no exporter configured, one INFO line says so and what to do, once."""
     caplog.set_level(logging.INFO, logger="otelier")
-    otelier.init()
+    for _ in range(3):
+        otelier.init()
     (line,) = [record.getMessage() for record in caplog.records if "OTEL_EXPORTER_OTLP_ENDPOINT" in record.getMessage()]
     assert "provider" in line
 
@@ -234,8 +235,22 @@ def test_names_that_cannot_be_used(argument, wrong):
 @pytest.mark.parametrize("wrong", ["(", [7], 7, [object()]], ids=repr)
 def test_redactions_that_cannot_be_used(wrong):
     """A pattern that does not compile, or what is neither pattern nor callable, is refused."""
-    with pytest.raises((TypeError, SettingError)):
+    with pytest.raises((TypeError, SettingError), match="redact"):
         otelier.init(redact=[wrong] if isinstance(wrong, str) else wrong)
+
+
+@pytest.mark.parametrize("wrong", [7, "one.example", [7], ["http://one.example/"]], ids=repr)
+def test_hosts_that_cannot_be_used(wrong):
+    """What names no hosts is refused by the argument's name."""
+    with pytest.raises((TypeError, SettingError), match="propagate_to"):
+        otelier.init(propagate_to=wrong)
+
+
+def test_redactions_outlive_a_later_call():
+    """`init` again, as a worker or a library does to add a name, does not drop what is to be redacted."""
+    otelier.init(redact=["ACME-[0-9]+"])
+    otelier.init(env="production")
+    assert redact("order ACME-1234") == "order [REDACTED:custom]"
 
 
 def test_a_variable_that_cannot_be_read(monkeypatch):

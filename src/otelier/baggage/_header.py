@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
-from otelier.signals import warn_once
+from otelier.signals import on_reset, warn_once
 
 MAX_FIELD_BYTES: Final = 1_024
 """Longest value of one field, percent-encoded."""
@@ -100,3 +100,8 @@ def _entry(member: str) -> tuple[str, str]:
 
 def _warn(key: str, why: str) -> None:
     warn_once(f"baggage.too_long.{key}", "%s stays in this process and is not sent on: %s.", key, why)
+
+
+# What does not fit is told again, as every warning is.
+on_reset(_encoded.cache_clear)
+on_reset(_alone.cache_clear)

@@ -36,7 +36,8 @@ class Policy:
     def __init__(self, patterns: Iterable[str] = (), *, setting: str = "propagate_to") -> None:
         if isinstance(patterns, str):
             raise SettingError(
-                f"Cannot propagate to {patterns!r}: one text would be read letter by letter. Pass a list of hosts.",
+                f"Cannot propagate to {patterns!r} ({setting}): one text would be read letter by letter. "
+                f"Pass a list of hosts.",
                 setting=setting,
             )
         self.patterns: Final = tuple(_pattern(pattern, setting) for pattern in patterns)
@@ -87,7 +88,7 @@ def _address(name: str) -> IPv4Address | IPv6Address | None:
 def _pattern(pattern: object, setting: str) -> str:
     if not isinstance(pattern, str):
         raise SettingError(
-            f"Cannot propagate to a {type(pattern).__name__}: hosts are named by text. "
+            f"Cannot propagate to a {type(pattern).__name__} ({setting}): hosts are named by text. "
             f"Pass hosts such as 'billing.example.com' or '*.example.com'.",
             setting=setting,
         )
@@ -95,7 +96,7 @@ def _pattern(pattern: object, setting: str) -> str:
     labels = name.removeprefix("*.").split(".")
     if _address(name) is None and not all(label and _is_label(label) for label in labels):
         raise SettingError(
-            f"Cannot propagate to {pattern[:128]!r}: it is no host, so nothing or too much would match. "
+            f"Cannot propagate to {pattern[:128]!r} ({setting}): it is no host, so nothing or too much would match. "
             f"Pass hosts such as 'billing.example.com' or '*.example.com', without scheme, port and path.",
             setting=setting,
         )

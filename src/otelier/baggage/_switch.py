@@ -60,7 +60,7 @@ def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool 
 
     Raises:
         SettingError: if a host, or a variable, cannot be read; everything stays as it was.
-        TypeError: if *trust_inbound* is neither a `bool` nor `None`.
+        TypeError: if *trust_inbound* is neither a `bool` nor `None`, or *propagate_to* no collection.
 
     Example:
         >>> configure(propagate_to=["*.example.com"])
@@ -69,6 +69,8 @@ def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool 
     """
     if trust_inbound is not None and type(trust_inbound) is not bool:
         raise TypeError(f"init(trust_inbound=) must be a `bool` or `None`, not a {type(trust_inbound).__name__}.")
+    if propagate_to is not None and not hasattr(propagate_to, "__iter__"):
+        raise TypeError(f"init(propagate_to=) must be a list of hosts, not a {type(propagate_to).__name__}.")
     given = switch.given if propagate_to is None else Policy(propagate_to)
     trust_given = switch.trust_given if trust_inbound is None else trust_inbound
     policy = given or Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)

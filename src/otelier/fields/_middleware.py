@@ -38,7 +38,7 @@ class ContextMiddleware:
         """Choose the server interface by how *app* is called."""
         if cls is not ContextMiddleware:
             return super().__new__(cls)
-        is_asgi = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
+        is_asgi = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(app.__call__)
         return object.__new__(_Asgi if is_asgi else _Wsgi)
 
     def __init__(self, app: Callable[..., Any]) -> None:
@@ -52,17 +52,23 @@ class ContextMiddleware:
 # Both spell their parameters out: a server calls what takes none at all as a factory of applications.
 class _Asgi(ContextMiddleware):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        with context():
-            await self.app(scope, receive, send)
+        await _serve(self.app, scope, receive, send)
 
 
 class _Wsgi(ContextMiddleware):
-    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __call__(self, environ: Any, start_response: Any, *send: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if send:  # ASGI after all: a plain function that hands on the coroutine of another, as small middleware does
+            return _serve(self.app, environ, start_response, *send)
         current = get_current()
         frame = Frame(current, under=current.get(SPAN))
         with frame:
             body: Iterable[bytes] = self.app(environ, start_response)
         return body if isinstance(body, (list, tuple)) else _Body(body, frame)
+
+
+async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
+    with context():
+        await app(scope, receive, send)
 
 
 class _Body:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, ParamSpec, TypeVar
 
 from opentelemetry.context import Context, get_current
@@ -46,25 +45,30 @@ def propagate(fn: Callable[P, R]) -> Callable[P, R]:
         >>> thread.start(); thread.join()
         u-1
     """
-    return _bind(fn, get_current())
-
-
-def _bind(function: Callable[..., Any], inside: Context) -> Callable[..., Any]:
-    bound = _BoundCoroutine if inspect.iscoroutinefunction(function) else _Bound
-    return bound(function, inside)
+    return _Bound(fn, get_current())
 
 
 class _Bound:
     """A callable with the context it runs in."""
 
     def __init__(self, function: Callable[..., Any], inside: Context) -> None:
-        functools.update_wrapper(self, function)
         self._function = function
         self._inside = inside
         self._run = run_in(function, lambda: Frame(inside))
+        functools.update_wrapper(self, self._run)
+        self.__wrapped__ = function
+        # No function can be pickled with what it is bound to, so this is an object. With these it is a function to
+        # `inspect`, on every Python, and so async for frameworks that look.
+        self.__code__ = self._run.__code__
+        self.__defaults__ = None
+        self.__kwdefaults__ = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method it is given its instance, as a function is."""
+        return self if instance is None else MethodType(self, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = born_state(self._inside)
@@ -75,21 +79,9 @@ class _Bound:
         return _rebound, (self._function, None if state is UNSET else state, carrier, own)
 
 
-class _BoundCoroutine(_Bound):
-    """The same for a coroutine function: frameworks look whether calling it is `async`."""
-
-    def __init__(self, function: Callable[..., Any], inside: Context) -> None:
-        super().__init__(function, inside)
-        if sys.version_info >= (3, 12):
-            inspect.markcoroutinefunction(self)
-
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return await self._run(*args, **kwargs)
-
-
 def _rebound(
     function: Callable[..., Any], state: State | None, carrier: dict[str, str], own_baggage: dict[str, str]
 ) -> Callable[..., Any]:
     """Make a bound callable anew in the process that it was sent to."""
     inside = Context({**_trace_context.extract(carrier, Context()), BAGGAGE: own_baggage})
-    return _bind(function, inside if state is None else with_state(inside, state))
+    return _Bound(function, inside if state is None else with_state(inside, state))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable
 from re import Pattern
@@ -15,7 +16,7 @@ from otelier.errors import SettingError
 from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
 from otelier.settings import DISABLED
 from otelier.setup import _activation, _sdk
-from otelier.signals import report_fault, set_redactions
+from otelier.signals import on_reset, report_fault, set_redactions
 
 _log = logging.getLogger("otelier")
 _MAX_NAME_CHARS = 256
@@ -58,7 +59,8 @@ def init(
         logger_provider: Provider for logs; `None` is the global one.
 
     Raises:
-        TypeError: if *app* or *env* is not text, or *trust_inbound* neither a `bool` nor `None`.
+        TypeError: if *app* or *env* is not text, *trust_inbound* neither a `bool` nor `None`, *fingerprint* no
+            function, or *propagate_to* or *redact* no collection of what they hold.
         SettingError: if *app* or *env* cannot be used as a name, *propagate_to* has what is no host, a pattern of
             *redact* cannot be read, or an environment variable of ours says something that cannot be read.
 
@@ -98,12 +100,20 @@ def init(
 def _attempt_sdk(identity: ProcessIdentity) -> None:
     try:
         if not _sdk.set_up(identity) and not _sdk.is_set_up():
-            _log.info(
-                "No OpenTelemetry provider is set and no exporter is configured: otelier records nothing until a "
-                "provider is set. Set OTEL_EXPORTER_OTLP_ENDPOINT before init(), or run under opentelemetry-instrument."
-            )
+            _say_that_nothing_is_recorded()
     except Exception as exc:
         report_fault("setup.sdk", exc)
+
+
+@functools.cache
+def _say_that_nothing_is_recorded() -> None:
+    _log.info(
+        "No OpenTelemetry provider is set and no exporter is configured: otelier records nothing until a "
+        "provider is set. Set OTEL_EXPORTER_OTLP_ENDPOINT before init(), or run under opentelemetry-instrument."
+    )
+
+
+on_reset(_say_that_nothing_is_recorded.cache_clear)
 
 
 def _check_name(argument: str, value: object) -> None:

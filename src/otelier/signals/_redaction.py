@@ -50,7 +50,7 @@ def set_redactions(extra: Iterable[Redactor]) -> None:
         >>> set_redactions([])
     """
     global _extra
-    if isinstance(extra, (str, bytes, re.Pattern)) or callable(extra):
+    if isinstance(extra, (str, bytes, re.Pattern)) or callable(extra) or not hasattr(extra, "__iter__"):
         raise TypeError(f"`redact` is {type(extra).__name__}: it must be a list of patterns and callables. Use `[…]`.")
     _extra = tuple(_as_function(redactor) for redactor in extra)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -47,6 +47,7 @@ def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
             why="Spans do not carry user, session and agent.",
             do="provider.add_span_processor(otelier.AgentSpanProcessor()), or call otelier.init() once it is set.",
         )
+    yield from _repeated(AgentSpanProcessor, found)
     if all(isinstance(one, AgentSpanProcessor) for one in found):
         yield _leads_nowhere("spans")
 
@@ -108,8 +109,21 @@ def _logger_provider(*, expected: bool) -> Iterator[Finding]:
             why="Log records do not carry user, session and agent.",
             do="Call otelier.init() once the provider is set.",
         )
+    yield from _repeated(ContextLogProcessor, found)
     if len(ours) == len(found):
         yield _leads_nowhere("log records")
+
+
+def _repeated(kind: type, found: Sequence[object]) -> Iterator[Finding]:
+    times = sum(isinstance(one, kind) for one in found)
+    if times > 1:
+        yield Finding(
+            area=_AREA,
+            severity="warning",
+            what=f"{kind.__name__} stands {times} times on one provider",
+            why="Each looks at every signal again, and writes nothing new.",
+            do="Add it once, or leave it to otelier.init(), which sees one that is there.",
+        )
 
 
 def _standard_logging() -> Finding:
