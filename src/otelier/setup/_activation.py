@@ -16,6 +16,7 @@ from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
+from otelier.setup._connections import renew_connections
 from otelier.signals import on_fork, on_reset, report_fault
 
 _log = logging.getLogger("otelier")
@@ -128,6 +129,7 @@ def _renew_lock() -> None:
     lock = threading.RLock()
 
 
+on_fork(renew_connections)
 on_reset(switch_off)
 
 
