@@ -257,6 +257,7 @@ def test_a_value_set_in_a_span_lives_until_its_scope_ends(spans):
 def test_the_newest_value_wins_where_values_are_cut():
     """What a limit on the length of values has cut is still ours: a later value of ours replaces it."""
     provider = TracerProvider(span_limits=SpanLimits(max_span_attribute_length=8), shutdown_on_exit=False)
+    provider.add_span_processor(otelier.AgentSpanProcessor())
     tracer = provider.get_tracer("tests")
     with otelier.context(user_id="user-born-1", user_role="role-born-1", agent="agent-born-1"):
         for kind in (trace.SpanKind.INTERNAL, trace.SpanKind.SERVER):
