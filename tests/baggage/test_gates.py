@@ -119,10 +119,10 @@ def test_the_models_host_gets_nothing(here, how):
     """While a call to a model is open nothing leaves, though its host is loopback."""
     with (
         OpenAIServer() as server,
+        openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=1) as client,
         instrumented(_openais_own(), activate, first=True, sampled=True),
         otelier.context(**SIX),
     ):
-        client = openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=1)
         if how == "retry":
             server.fail(500, times=1)
         if how.startswith("async"):

@@ -13,7 +13,7 @@ from otelier import names
 from otelier.baggage._patching import Patches, PatchPoint
 from otelier.baggage._switch import switch
 from otelier.errors import ContextValueError
-from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, arrived, check, hold_back
+from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, arrived, checked, hold_back
 from otelier.signals import report_fault, warn_once
 
 _PROPAGATORS = {
@@ -67,7 +67,7 @@ def _may_be_taken(key: str, value: object) -> bool:
         return False
     changes: Any = tuple(value if key == other else None for other in BAGGAGE_KEYS)
     try:
-        check(changes)
+        checked(changes)
     except (ContextValueError, TypeError):
         field: Final = FIELD_NAMES[BAGGAGE_KEYS.index(key)]
         warn_once(f"baggage.inbound.{key}", "An inbound %s cannot be a field and is dropped.", field)

@@ -11,8 +11,9 @@ from otelier.fields._middleware import ContextMiddleware
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
 from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, SPAN, FieldText
-from otelier.fields._state import BAGGAGE_KEYS, FIELD_NAMES, IDENTITY_ATTRIBUTES, UNSET, State, check
+from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
+from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, checked
 
 __all__ = [
     "BAGGAGE",
@@ -32,7 +33,7 @@ __all__ = [
     "arrived",
     "born_state",
     "carry_into_executors",
-    "check",
+    "checked",
     "clear_context",
     "context",
     "get_agent",

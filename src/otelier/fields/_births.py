@@ -18,7 +18,8 @@ from opentelemetry.trace import Span, SpanKind
 from otelier import names
 from otelier.fields._blocks import inside_block
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
-from otelier.fields._state import FIELD_NAMES, IDENTITY_ATTRIBUTES, UNCHANGED, UNSET, Attributes, Changes, State
+from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
+from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
 from otelier.signals import on_fork
 
 if TYPE_CHECKING:
@@ -28,17 +29,8 @@ MARK: Final = "_otelier_born"
 """Attribute of the span object that holds its `State` or `Record`."""
 
 _REQUEST_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
-_PASSED_ON = {
-    FIELD_NAMES.index(field): attribute
-    for field, attribute in (
-        ("user_id", names.USER_ID),
-        ("user_role", names.USER_ROLES),
-        ("session_id", names.SESSION_ID),
-        ("workflow_id", names.WORKFLOW_ID),
-    )
-}
+_PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
-_AGENT_FIELDS = (FIELD_NAMES.index("agent"), FIELD_NAMES.index("agent_id"))
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
@@ -178,9 +170,9 @@ def _cut(value: Any, limit: int | None) -> Any:
 
 def _names_agent(changes: Changes, state: State) -> bool:
     """Tell whether *changes* say which agent this is; a name that is ignored beside an id says nothing."""
-    if state.identity is None or all(changes[index] is None for index in _AGENT_FIELDS):
+    name, agent_id = changes[AGENT], changes[AGENT_ID]
+    if state.identity is None or (name is None and agent_id is None):
         return False
-    name, agent_id = (changes[index] for index in _AGENT_FIELDS)
     return agent_id is not None or state.identity.source == "agent" or state.identity.name == name
 
 

@@ -9,7 +9,8 @@ from opentelemetry.context import Context, get_current
 
 from otelier.fields._births import born_state, changed_state
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
-from otelier.fields._state import NO_CALLER, UNSET, Caller, Changes, State
+from otelier.fields._state import NO_CALLER, UNSET, Caller, State
+from otelier.fields._values import Changes
 
 
 def with_state(current: Context, state: State) -> Context:

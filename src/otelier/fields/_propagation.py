@@ -16,7 +16,8 @@ from otelier.fields._blocks import Frame
 from otelier.fields._contexts import not_ours, with_state
 from otelier.fields._driving import run_in
 from otelier.fields._slots import BAGGAGE
-from otelier.fields._state import UNSET, Changes
+from otelier.fields._state import UNSET
+from otelier.fields._values import Changes
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -14,7 +14,8 @@ from otelier.fields._blocks import Block, Frame, restore
 from otelier.fields._contexts import changed, merged
 from otelier.fields._driving import run_in
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN
-from otelier.fields._state import UNSET, check
+from otelier.fields._state import UNSET
+from otelier.fields._values import checked
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,7 +108,7 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
 
     def __call__(self, function: F) -> F:
         """Return *function* with the fields set for each of its calls."""
-        check(self._changes)
+        checked(self._changes)
         changes = self._changes
 
         def open_frame() -> Frame:

@@ -6,16 +6,25 @@ and contexts compare whole states and never single fields, and a request with va
 
 from __future__ import annotations
 
-import re
 from typing import Final, TypeAlias
 
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.errors import ContextValueError
 from otelier.fields._call_context import CallContext
 from otelier.fields._executors import carry_into_executors
 from otelier.fields._slots import FieldText
+from otelier.fields._values import (
+    AGENT,
+    AGENT_ID,
+    BAGGAGE_KEYS,
+    FIELD_NAMES,
+    SESSION,
+    Changes,
+    Values,
+    applied,
+    checked,
+)
 from otelier.identity import (
     NOBODY,
     AgentIdentity,
@@ -29,31 +38,13 @@ from otelier.identity import (
 from otelier.settings import patches_allowed, switched_off
 from otelier.signals import on_reset, warn_once
 
-Changes: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
-"""What to change, in the order of `FIELD_NAMES`: `None` keeps a field, `""` clears it."""
 Attributes: TypeAlias = dict[str, AttributeValue]
 Caller: TypeAlias = "tuple[str | None, str | None]"
 """Name and id of the agent, in another process, on whose behalf a request came."""
 
-FIELD_NAMES: Final = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
-BAGGAGE_KEYS: Final = (
-    names.USER_ID,
-    names.USER_ROLES,
-    names.AGENT_NAME,
-    names.AGENT_ID,
-    names.SESSION_ID,
-    names.WORKFLOW_ID,
-)
 IDENTITY_ATTRIBUTES: Final = frozenset((names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE))
 """Attributes that name one agent together: they are written, or left alone, as one."""
 NO_CALLER: Final[Caller] = (None, None)
-UNCHANGED: Final[Changes] = (None, None, None, None, None, None)
-MAX_CHARS: Final = 1024
-"""Longest value of a field; what a baggage header can carry beside the application's own entries."""
-
-_USER, _ROLE, _AGENT, _AGENT_ID, _SESSION, _WORKFLOW = range(6)
-# Lone surrogates are refused with the control characters: they cannot be encoded, and would cost the exporter a batch.
-_UNCARRIABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # User and session ids are endless. A state weighs about 2 kB, so all kept ones stay below 10 MB.
 _MAX_STATES = 4096
 _MAX_CHILDREN = 1024
@@ -79,7 +70,7 @@ class State:
 
     def __init__(
         self,
-        values: tuple[str | None, ...],
+        values: Values,
         *,
         named_with_id: bool = False,
         sent: bool = True,
@@ -101,7 +92,7 @@ class State:
         self._gen_ai_process: ProcessIdentity | None = None
         self._gen_ai_attributes: Attributes | None = None
         self._twin: State | None = None
-        self.identity = resolve(values[_AGENT], values[_AGENT_ID], named_with_id=named_with_id)
+        self.identity = resolve(values[AGENT], values[AGENT_ID], named_with_id=named_with_id)
         """The agent that the fields, else the call's prompt, name; `None` when they name none."""
         if self.identity is None and fingerprint is not None:
             self.identity = resolve_fingerprint(fingerprint)
@@ -134,7 +125,7 @@ class State:
 
     def _baggage(self) -> dict[str, FieldText]:
         entries = {key: FieldText(value) for key, value in zip(BAGGAGE_KEYS, self.values) if value is not None}
-        if self.values[_AGENT_ID] is not None and not self.named_with_id:
+        if self.values[AGENT_ID] is not None and not self.named_with_id:
             entries.pop(names.AGENT_NAME, None)
         return entries
 
@@ -152,7 +143,7 @@ class State:
 
     def possible_attributes(self) -> Attributes:
         """Return anew what a span of any kind may carry, for one that may not be a call: that registers no agent."""
-        session = self.values[_SESSION]
+        session = self.values[SESSION]
         found = dict(self.attributes)
         if session is not None and names.SESSION_ID in found:
             found[names.CONVERSATION_ID] = session
@@ -219,45 +210,16 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
         attributes[names.AGENT_FINGERPRINT] = identity.fingerprint
 
 
-UNSET: Final = State((None,) * 6)
+UNSET: Final = State((None, None, None, None, None, None))
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
-_states: dict[tuple[tuple[str | None, ...], bool, Caller, str | None], State] = {}
-
-
-def check(changes: Changes) -> None:
-    """Refuse values that cannot be carried; see `State.change` for the errors."""
-    for field, value in zip(FIELD_NAMES, changes):
-        if value is not None:
-            _check_field(field, value)
-
-
-def _check_field(field: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(
-            f"Cannot set {field} to a {type(value).__name__}: fields are sent as text with every signal. "
-            f"Pass a `str`, `None` to leave the field alone, or an empty text to clear it."
-        )
-    if len(value) > MAX_CHARS:
-        raise ContextValueError(
-            f"Cannot set {field} to a text of {len(value)} characters ({value[:32]!r}…): every span and log record "
-            f"would carry it. Pass at most {MAX_CHARS} characters, such as an id.",
-            field=field,
-        )
-    if _UNCARRIABLE.search(value):
-        raise ContextValueError(
-            f"Cannot set {field} to {value[:64]!r}: control characters and lone surrogates cannot be sent. "
-            f"Remove them, or encode the value.",
-            field=field,
-        )
+_states: dict[tuple[Values, bool, Caller, str | None], State] = {}
 
 
 def _build(base: State, changes: Changes) -> State:
-    check(changes)
+    given = checked(changes)
     if patches_allowed():
         carry_into_executors()
-    # str() takes subclasses, such as members of a str Enum, down to their text.
-    given = tuple(value if value is None else str.__str__(value) for value in changes)
-    values = tuple(old if new is None else new or None for old, new in zip(base.values, given))
+    values = applied(base.values, given)
     named_with_id = _named_with_id(base, given, values)
     if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
         state = base
@@ -266,11 +228,11 @@ def _build(base: State, changes: Changes) -> State:
         state = _known(values, named_with_id=named_with_id, caller=base.caller, fingerprint=base.fingerprint)
     if len(base.children) >= _MAX_CHILDREN:
         base.children.clear()
-    base.children[given] = state  # pyright: ignore[reportArgumentType] -- six values, as checked
+    base.children[given] = state
     return state
 
 
-def _known(values: tuple[str | None, ...], *, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+def _known(values: Values, *, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
     """Return the one state of these values, in a call whose prompt has *fingerprint*."""
     key = (values, named_with_id, caller, fingerprint)
     state = _states.get(key)
@@ -283,14 +245,14 @@ def _known(values: tuple[str | None, ...], *, named_with_id: bool, caller: Calle
     return state
 
 
-def _named_with_id(base: State, given: tuple[str | None, ...], values: tuple[str | None, ...]) -> bool:
+def _named_with_id(base: State, given: Changes, values: Values) -> bool:
     """Tell whether the agent's name in *values* was set together with the id there."""
-    if values[_AGENT] is None or values[_AGENT_ID] is None:
+    if values[AGENT] is None or values[AGENT_ID] is None:
         return False
-    if given[_AGENT] and given[_AGENT_ID]:
+    if given[AGENT] and given[AGENT_ID]:
         return True
-    same = values[_AGENT] == base.values[_AGENT] and values[_AGENT_ID] == base.values[_AGENT_ID]
-    if given[_AGENT] and not (same and base.named_with_id):
+    same = values[AGENT] == base.values[AGENT] and values[AGENT_ID] == base.values[AGENT_ID]
+    if given[AGENT] and not (same and base.named_with_id):
         warn_once(
             "fields.name_without_id",
             "An agent's name was set while an agent id stands that was set without it: the name is not sent, since "

@@ -10,7 +10,8 @@ from otelier.fields._births import born_state, changed_state, stamp_late
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import with_state, without_state
 from otelier.fields._slots import FIELDS, SPAN
-from otelier.fields._state import UNCHANGED, UNSET, State
+from otelier.fields._state import UNSET, State
+from otelier.fields._values import UNCHANGED
 from otelier.identity import AgentIdentity
 from otelier.signals import on_reset, report_fault
 
