@@ -17,6 +17,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from otelier import names
 from otelier.fields._blocks import inside_block
+from otelier.fields._limits import cut, length_limit
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
@@ -145,10 +146,10 @@ def _updates(span: Any, record: Record, changes: Changes, state: State) -> Attri
     if names.SESSION_ID in wanted:
         wanted.append(names.CONVERSATION_ID)
 
-    limit: Any = getattr(getattr(span, "_attributes", None), "max_value_len", None)
+    limit = length_limit(getattr(span, "_attributes", None))
 
     def is_ours(attribute: str) -> bool:
-        return attribute not in there or bool(there[attribute] == _cut(record.stamped.get(attribute), limit))
+        return attribute not in there or bool(there[attribute] == cut(record.stamped.get(attribute), limit))
 
     updates = {attribute: ready[attribute] for attribute in wanted if attribute in ready and is_ours(attribute)}
     if _names_agent(changes, state) and all(map(is_ours, IDENTITY_ATTRIBUTES)):
@@ -159,13 +160,6 @@ def _updates(span: Any, record: Record, changes: Changes, state: State) -> Attri
             if attribute in ready or attribute in there
         )
     return updates
-
-
-def _cut(value: Any, limit: int | None) -> Any:
-    """Return *value* as a span shows it that has a limit on the length of texts."""
-    if limit is None or value is None:
-        return value
-    return value[:limit] if isinstance(value, str) else tuple(text[:limit] for text in value)
 
 
 def _names_agent(changes: Changes, state: State) -> bool:

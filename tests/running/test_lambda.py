@@ -1,0 +1,104 @@
+"""AWS Lambda: Amazon's own runtime client by the command of the page, frozen as soon as a handler has returned."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import queue
+import signal
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.running.page import command, program
+from tests.running.stage import BIN, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:support"
+
+
+class RuntimeApi(ThreadingHTTPServer):
+    """The service that a runtime asks for events and gives answers to, after Amazon's documentation."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.events = queue.Queue()
+        self.answers = queue.Queue()
+        self.on_answer = lambda: None
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format, *args):
+        pass
+
+    def do_GET(self):
+        number, event = self.server.events.get()
+        body = json.dumps(event).encode()
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": f"request-{number}",
+            "Lambda-Runtime-Invoked-Function-Arn": ARN,
+            "Lambda-Runtime-Deadline-Ms": "99999999999999",
+            "Content-Type": "application/json",
+        }
+        self.answer(200, body, headers)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.on_answer()
+        self.server.answers.put((self.path, body.decode()))
+        self.answer(202, b"{}", {})
+
+    def answer(self, status, body, headers):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def runtime_api():
+    with RuntimeApi() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_lambda(stage, model, runtime_api):
+    """When the handler has answered, and the process is frozen, everything it recorded has arrived."""
+    stage.write("app.py", program("def handler"))
+    function = {
+        "AWS_LAMBDA_RUNTIME_API": runtime_api.address,
+        "AWS_LAMBDA_FUNCTION_NAME": "support",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_REGION": "eu-central-1",
+        "_HANDLER": "app.handler",
+    }
+    seen = []
+    with stage.started(command("awslambdaric"), stop=signal.SIGKILL, using="aws-lambda", **function) as running:
+        runtime_api.on_answer = lambda: os.kill(running.process.pid, signal.SIGSTOP)
+        for number, event in enumerate([{"user": "alice"}, {}]):
+            runtime_api.events.put((number, event))
+            path, body = runtime_api.answers.get(timeout=60)
+            assert path.endswith(f"/request-{number}/response"), body
+            spans = stage.receiver.spans
+            seen.append(Counter((span.name, span.attributes.get("user.id")) for span in spans))
+            os.kill(running.process.pid, signal.SIGCONT)
+            print(running.output, seen, [(p.name,p.count) for p in stage.receiver.metrics], [(l.body, l.attributes.get("user.id")) for l in stage.receiver.logs])
+        runtime_api.events.put((9, {}))
+    assert 0
