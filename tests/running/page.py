@@ -21,7 +21,7 @@ def command(containing: str) -> str:
 
 def program(containing: str) -> str:
     """Return the page's one program that contains *containing*."""
-    return _one(blocks("py", "python"), containing)
+    return _one(blocks("py"), containing)
 
 
 def _one(found: list[str], containing: str) -> str:

@@ -25,7 +25,7 @@ INSTRUMENTATIONS = frozenset({"aws-lambda", "celery", "django", "fastapi", "flas
 NEVER_MS = "600000"
 
 
-def eventually(holds: Callable[[], object], what: str, *, timeout_s: float = 60.0) -> None:
+def eventually(holds: Callable[[], object], what: str, *, timeout_s: float = 90.0) -> None:
     """Wait until *holds* says so."""
     deadline = time.monotonic() + timeout_s
     while not holds():
@@ -70,7 +70,7 @@ class Stage:
             env=self.environment(using=using, **given),
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=150,
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
@@ -116,7 +116,13 @@ class Stage:
     ) -> Iterator[int]:
         """Serve by a shell block of gunicorn or uvicorn until *stop*; give its port once all workers answer."""
         port = free_port()
-        where = {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}", "UVICORN_PORT": str(port)}
+        # Patience: gunicorn's greenlets hang up on what they cannot read in time, uvicorn kills workers that start
+        # slowly.
+        where = {
+            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port} --keep-alive 60 --log-level debug",
+            "UVICORN_PORT": str(port),
+            "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60",
+        }
         with self.started(command, stop=stop, using=using, **where, **given) as running:
             eventually(lambda: running.workers(port) >= workers, f"{workers} workers to answer")
             yield port
@@ -149,6 +155,16 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def calls_counted(receiver: ReceiverProcess) -> int:
+    """Return how many model calls the metrics of all processes count; each export tells a total."""
+    totals: dict[tuple[object, ...], int] = {}
+    for point in receiver.metrics:
+        if point.name == "gen_ai.client.operation.duration":
+            series = (point.resource["service.instance.id"], *sorted(point.attributes.items()))
+            totals[series] = max(totals.get(series, 0), point.count)
+    return sum(totals.values())
 
 
 def needs_fork() -> pytest.MarkDecorator:

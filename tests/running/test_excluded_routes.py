@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.running.page import command, program
@@ -21,6 +23,7 @@ def who():
 
 
 @app.get("/jobs/<user>")
+@app.get("/traced/<user>")
 def job(user):
     if user != "nobody":
         otelier.set_context(user_id=user)
@@ -57,46 +60,50 @@ urlpatterns = [path("who", who), path("jobs/<str:user>", job), path("traced/<str
 USERS = ["alice", "nobody", "bob", "nobody"]
 
 
-def users_of_jobs(stage, port, prefix="/jobs"):
-    """Ask one after the other, each on the thread of the one before; return the users of their spans."""
-    get_all(port, [f"{prefix}/{user}" for user in USERS], at_once=1)
+def users_of_work(stage, port, *prefixes):
+    """Ask route by route, each on the thread of the one before."""
+    for prefix in prefixes:
+        get_all(port, [f"/{prefix}/{user}" for user in USERS], at_once=1)
 
 
-def assert_kept_apart(stage):
-    assert [span.attributes.get("user.id") for span in work(stage)] == ["alice", None, "bob", None]
-    assert [span for span in stage.receiver.spans if span.kind == "SERVER" and "job" in span.name] == []
-
-
-def work(stage):
-    return sorted((span for span in stage.receiver.spans if span.name == "work"), key=lambda span: span.start_ns)
+def assert_users(stage, *expected, servers=0):
+    """The spans inside the requests have these users, and so many requests had a span."""
+    spans = sorted(stage.receiver.spans, key=lambda span: span.start_ns)
+    assert [span.attributes.get("user.id") for span in spans if span.name == "work"] == list(expected)
+    assert len([span for span in spans if span.kind == "SERVER" and "who" not in span.name]) == servers
 
 
 def test_flask(stage):
-    """With the middleware each request of an excluded route has its own user or none."""
-    stage.write("app.py", "import otelier\n" + program("app.wsgi_app") + FLASK_ROUTES)
+    """With the middleware each request of an excluded route has its own user or none, and so has a traced one."""
+    stage.write("app.py", program("app.wsgi_app") + FLASK_ROUTES)
     with stage.served(command("FLASK_EXCLUDED"), using="flask") as port:
-        users_of_jobs(stage, port)
-    assert_kept_apart(stage)
+        users_of_work(stage, port, "jobs", "traced")
+    assert_users(stage, *["alice", None, "bob", None] * 2, servers=4)
 
 
 def test_flask_without_the_middleware(stage):
     """Without it a value stays with the thread, and the next request of an excluded route has it."""
     stage.write("app.py", "import otelier\nfrom flask import Flask\n\napp = Flask(__name__)\n" + FLASK_ROUTES)
     with stage.served(command("FLASK_EXCLUDED"), using="flask") as port:
-        users_of_jobs(stage, port)
-    assert [span.attributes.get("user.id") for span in work(stage)] == ["alice", "alice", "bob", "bob"]
+        users_of_work(stage, port, "jobs")
+    assert_users(stage, "alice", "alice", "bob", "bob")
 
 
-@pytest.mark.parametrize("interface", ["wsgi", "asgi"])
-def test_django(stage, interface):
+@pytest.mark.parametrize(
+    ("interface", "start", "application", "stop"),
+    [
+        ("wsgi", "shop.wsgi", "get_wsgi_application", signal.SIGTERM),
+        ("asgi", "shop.asgi", "get_asgi_application", signal.SIGINT),
+    ],
+    ids=["wsgi", "asgi"],
+)
+def test_django(stage, interface, start, application, stop):
     """With the middleware each request of an excluded route has its own user or none, and so has a traced one."""
     (stage.folder / "shop").mkdir()
     stage.write("shop/__init__.py", "")
     stage.write("shop/settings.py", DJANGO_SETTINGS)
     stage.write("shop/urls.py", DJANGO_URLS.replace("{def_}", "def" if interface == "wsgi" else "async def"))
-    stage.write(f"shop/{interface}.py", program(f"get_{interface}_application"))
-    with stage.served(command(f"shop.{interface}"), using="django") as port:
-        users_of_jobs(stage, port)
-    print(work(stage))
-    print([(s.name,s.kind) for s in stage.receiver.spans])
-    assert_kept_apart(stage)
+    stage.write(f"shop/{interface}.py", program(application))
+    with stage.served(command(start), stop=stop, using="django") as port:
+        users_of_work(stage, port, "jobs", "traced")
+    assert_users(stage, *["alice", None, "bob", None] * 2, servers=4)

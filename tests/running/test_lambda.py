@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import queue
 import signal
 import threading
-from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.running.page import command, program
-from tests.running.stage import BIN, eventually
+from tests.running.stage import calls_counted, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -31,6 +29,9 @@ class RuntimeApi(ThreadingHTTPServer):
         self.events = queue.Queue()
         self.answers = queue.Queue()
         self.on_answer = lambda: None
+
+    def handle_error(self, request, client_address):
+        """Say nothing: the function is killed in the middle of a request."""
 
     @property
     def address(self):
@@ -89,16 +90,20 @@ def test_lambda(stage, model, runtime_api):
         "AWS_REGION": "eu-central-1",
         "_HANDLER": "app.handler",
     }
-    seen = []
+    receiver = stage.receiver
     with stage.started(command("awslambdaric"), stop=signal.SIGKILL, using="aws-lambda", **function) as running:
         runtime_api.on_answer = lambda: os.kill(running.process.pid, signal.SIGSTOP)
+        users = []
         for number, event in enumerate([{"user": "alice"}, {}]):
+            os.kill(running.process.pid, signal.SIGCONT)
             runtime_api.events.put((number, event))
             path, body = runtime_api.answers.get(timeout=60)
             assert path.endswith(f"/request-{number}/response"), body
-            spans = stage.receiver.spans
-            seen.append(Counter((span.name, span.attributes.get("user.id")) for span in spans))
-            os.kill(running.process.pid, signal.SIGCONT)
-            print(running.output, seen, [(p.name,p.count) for p in stage.receiver.metrics], [(l.body, l.attributes.get("user.id")) for l in stage.receiver.logs])
-        runtime_api.events.put((9, {}))
-    assert 0
+            users.append(event.get("user"))
+            # The process is frozen: what comes now has been on its way.
+            eventually(lambda: calls_counted(receiver) == len(users), "the metrics")
+            for name in ("support", "chat gpt-4.1"):
+                assert [span.attributes.get("user.id") for span in receiver.spans if span.name == name] == users
+            logs = [entry for entry in receiver.logs if entry.scope == "app"]
+            assert [entry.attributes.get("user.id") for entry in logs] == users
+    runtime_api.events.put((2, {}))  # for a request that may still be waiting

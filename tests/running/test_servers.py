@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests.running.page import command, program
-from tests.running.stage import eventually, needs_fork
+from tests.running.stage import calls_counted, eventually, needs_fork
 from tests.serving import get_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), needs_fork()]
@@ -54,16 +54,6 @@ def assert_all_arrived(receiver, server_span):
     logs = [entry for entry in receiver.logs if entry.scope == "app"]
     assert Counter(entry.attributes.get("user.id") for entry in logs) == expected
     assert calls_counted(receiver) == len(USERS)
-
-
-def calls_counted(receiver):
-    """Return how many model calls the metrics of all processes count; each export tells a total."""
-    totals = {}
-    for point in receiver.metrics:
-        if point.name == "gen_ai.client.operation.duration":
-            series = (point.resource["service.instance.id"], *sorted(point.attributes.items()))
-            totals[series] = max(totals.get(series, 0), point.count)
-    return sum(totals.values())
 
 
 @pytest.mark.parametrize("arguments", ["--preload", "--worker-class gthread", "--worker-class gevent"])
@@ -133,6 +123,12 @@ def test_uvicorn_without_lifespan(stage, model, stop):
         get_all(port, ["/ask/alice"], at_once=1)
     calls = [span for span in stage.receiver.spans if span.name == "chat gpt-4.1"]
     assert len(calls) == (0 if stop is signal.SIGTERM else 1)
+
+
+def test_greenlets(stage):
+    """A greenlet starts with nothing set; a function bound by `propagate` takes its fields along."""
+    stage.write("app.py", program("gevent.spawn"))
+    assert stage.run("python app.py").out == "[None, 'alice']\n"
 
 
 def answer(port, path):

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 import otelier
 from otelier.testing import SpanRecorder
-from tests.running.page import command, program
+from tests.running.page import command
 
 
 # --- sampling --------------------------------------------------------------------------------------------------
@@ -73,8 +73,6 @@ def test_what_is_sampled_carries_the_fields(stage):
 
 # --- propagators -----------------------------------------------------------------------------------------------
 class Listening(BaseHTTPRequestHandler):
-    headers_seen: list[dict[str, str]]
-
     def log_message(self, format, *args):
         pass
 
@@ -86,31 +84,38 @@ class Listening(BaseHTTPRequestHandler):
 
 REQUESTING = """
 import sys
-import httpx
+import requests
 import otelier
 
 with otelier.context(user_id="alice"):
-    httpx.get(sys.argv[1])
+    requests.get(sys.argv[1])
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("propagators", ["", "OTEL_PROPAGATORS"])
-def test_without_the_baggage_propagator_nothing_travels(stage, propagators):
-    """A host inside gets the fields by default, and without `baggage` among the propagators the trace alone."""
-    stage.write("app.py", REQUESTING)
-    script = command("OTEL_PROPAGATORS=").replace("export OTEL_PROPAGATORS=tracecontext\n", "" if not propagators else "export OTEL_PROPAGATORS=tracecontext\n")
+@pytest.fixture
+def host():
+    """A host inside, which keeps the headers of what it is asked."""
     with HTTPServer(("127.0.0.1", 0), Listening) as server:
         server.seen = []
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        ran = stage.run(script.replace("app.py", f"app.py http://127.0.0.1:{server.server_port}"))
+        yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("propagators", ["tracecontext", "tracecontext,baggage"])
+def test_without_the_baggage_propagator_nothing_travels(stage, host, propagators):
+    """Without `baggage` among the propagators a host inside gets the trace alone, and with it the fields."""
+    stage.write("app.py", REQUESTING)
+    script = command("OTEL_PROPAGATORS=").replace("tracecontext", propagators)
+    ran = stage.run(script.replace("app.py", f"app.py http://127.0.0.1:{host.server_port}"))
     assert ran.code == 0, ran.err
-    (seen,) = server.seen
+    (seen,) = host.seen
     assert "traceparent" in seen
-    assert seen.get("baggage") == (None if propagators else "user.id=alice")
+    assert seen.get("baggage") == ("user.id=alice" if "baggage" in propagators else None)
+    assert [span.attributes["user.id"] for span in stage.receiver.spans] == ["alice"]
 
 
 # --- limits ----------------------------------------------------------------------------------------------------
@@ -120,44 +125,54 @@ import otelier
 from opentelemetry import trace
 
 tracer = trace.get_tracer("app")
-fields = {"user_id": "user-1234567890", "user_role": "administrator", "agent": "billing", "session_id": "session-1234567890"}
-with tracer.start_as_current_span("late", attributes={f"start.{number}": number for number in range(4)}) as span:
+fields = {"user_id": "user-1234567890", "user_role": "administrator", "agent": "billing", "session_id": "s-1"}
+start = {f"start.{number}": number for number in range(4)}
+
+with tracer.start_as_current_span("late", attributes=start) as span:
     otelier.set_context(user_id="former-1234567890")
     otelier.set_context(**fields)
     logging.getLogger("app").warning("said")
-    for number in range(10):
-        span.set_attribute(f"later.{number}", number)
 with otelier.context(**fields):
-    with tracer.start_as_current_span("born", attributes={f"start.{number}": number for number in range(4)}) as span:
-        for number in range(10):
-            span.set_attribute(f"later.{number}", number)
+    for later in (10, 11):
+        with tracer.start_as_current_span(f"later: {later}", attributes=start) as span:
+            for number in range(later):
+                span.set_attribute(f"later.{number}", number)
 """
+
+
+def limited(stage, containing):
+    """Run the program under the page's limit; return its spans by name."""
+    stage.write("app.py", LIMITED)
+    ran = stage.run(command(containing))
+    assert ran.code == 0, ran.err
+    return {span.name: span.attributes for span in stage.receiver.spans}
 
 
 @pytest.mark.slow
 def test_values_are_cut(stage):
-    """x"""
-    stage.write("app.py", LIMITED)
-    ran = stage.run(command("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"))
-    assert ran.code == 0, ran.err
-    print(ran.err)
-    for span in stage.receiver.spans:
-        print(span.name, span.attributes)
-    for l in stage.receiver.logs: print(l.body, l.attributes)
-    assert 0
+    """Values of ours are cut on spans and log records, and a later one replaces what was cut."""
+    expected = {
+        "user.id": "user-1234567",
+        "user.roles": ["administrato"],
+        "session.id": "s-1",
+        "gen_ai.agent.name": "billing",
+        "otelier.agent.source": "agent",
+    }
+    spans = limited(stage, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
+    (said,) = [entry.attributes for entry in stage.receiver.logs if entry.body == "said"]
+    for attributes in (*spans.values(), said):
+        assert expected.items() <= attributes.items()
+        assert len(attributes["otelier.agent.id"]) == 12
 
 
 @pytest.mark.slow
 def test_the_oldest_attributes_go_first(stage):
-    """x"""
-    stage.write("app.py", LIMITED)
-    ran = stage.run(command("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"))
-    assert ran.code == 0, ran.err
-    print(ran.err)
-    for span in stage.receiver.spans:
-        print(span.name, span.attributes)
-    for l in stage.receiver.logs: print(l.body, l.attributes)
-    assert 0
+    """A span with too many attributes loses those of its start first, then ours, the user first of all."""
+    spans = limited(stage, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")
+    ours = {"user.id", "user.roles", "session.id", "gen_ai.agent.name", "otelier.agent.id", "otelier.agent.source"}
+    assert set(spans["late"]) == ours | {f"start.{number}" for number in range(4)}
+    assert set(spans["later: 10"]) == ours | {f"later.{number}" for number in range(10)}
+    assert set(spans["later: 11"]) == ours - {"user.id"} | {f"later.{number}" for number in range(11)}
 
 
 # --- distros ---------------------------------------------------------------------------------------------------

@@ -155,6 +155,7 @@ def test_every_worker_sends_everything_once(tmp_path, name):
             **handler,
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-none",
+            "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60",  # on a busy machine workers take long to start
         }
         with served([INSTRUMENT, *command] if instrumented else command, tmp_path, port, variables):
             pids = drive(port)
