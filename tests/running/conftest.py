@@ -12,6 +12,13 @@ from tests.receiving import receiver_process
 from tests.running.stage import BIN, Stage
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(300))  # on a busy machine everything starts slowly
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """A folder and an OTLP receiver in another process; commands find the programs of `.envs/running`."""

@@ -116,10 +116,9 @@ class Stage:
     ) -> Iterator[int]:
         """Serve by a shell block of gunicorn or uvicorn until *stop*; give its port once all workers answer."""
         port = free_port()
-        # Patience: gunicorn's greenlets hang up on what they cannot read in time, uvicorn kills workers that start
-        # slowly.
+        # Both servers kill workers that seem to hang, or to start slowly.
         where = {
-            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port} --keep-alive 60 --log-level debug",
+            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port} --timeout 120",
             "UVICORN_PORT": str(port),
             "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60",
         }

@@ -9,7 +9,7 @@ import pytest
 from tests.running.page import command, program
 from tests.running.stage import eventually, needs_fork
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), needs_fork()]
+pytestmark = [pytest.mark.slow, needs_fork()]
 
 USERS = [f"u-{number}" if number % 3 else "" for number in range(20)]
 BROKER = """
@@ -47,4 +47,3 @@ def test_celery_prefork(stage, model):
     traces = {kind: {span.trace_id for span in spans if span.kind == kind} for kind in ("PRODUCER", "CONSUMER")}
     assert len(traces["PRODUCER"]) == len(USERS)
     assert traces["PRODUCER"] == traces["CONSUMER"]
-    assert len({span.resource["service.instance.id"] for span in spans if span.kind == "CONSUMER"}) == 2

@@ -14,7 +14,7 @@ import pytest
 from tests.running.page import command, program
 from tests.running.stage import calls_counted, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:support"
 
