@@ -40,7 +40,7 @@ $(RUNNING)/.otelier-synced: $(STAMP)
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## show it working: two tenants, three agents, their trace and tables
+demo: $(STAMP) ## show it working: two services, two tenants, four agents, their trace and tables
 	@$(BIN)/otelier demo
 
 .PHONY: test

@@ -14,7 +14,7 @@ ROOMS = ("signals", "identity", "fields", "processors", "baggage", "openai", "ll
 ROOMS += ("experiments", "sessions", "workflows")
 DOORS = ("setup", "testing", "__init__", "cli")  # the demo is a program, and uses the package as one
 FLOORS = {name: floor for floor, name in enumerate(GROUND + ROOMS + DOORS)}
-PROGRAMS = {"otelier.cli.demo.app"}
+PROGRAMS = {"otelier.cli.demo.apps.helpdesk", "otelier.cli.demo.apps.payments"}
 """Programs as a user writes them, which come in by the front door; nothing of ours imports them."""
 MODULES = {path.relative_to(SOURCE): path for path in sorted(SOURCE.rglob("*.py"))}
 each_module = pytest.mark.parametrize("module", MODULES, ids=str)

@@ -56,8 +56,7 @@ def service(
     # `exec`, so that the signal reaches the service and not the shell.
     script = moved(start, {START: f"exec {START} --port {port}"})
     with OpenAIServer() as model:
-        # The page installs no instrumentation of HTTP clients, the tests' environment does.
-        env = environment(OPENAI_BASE_URL=model.base_url, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="httpx,httpx2")
+        env = environment(OPENAI_BASE_URL=model.base_url)
         with running(["bash", "-ec", script], folder=folder, env=env, name="service", stop=stop):
             url = f"http://127.0.0.1:{port}"
             eventually(lambda: httpx.get(f"{url}/openapi.json").status_code == 200, "the start of the service")

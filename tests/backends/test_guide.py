@@ -187,8 +187,7 @@ def test_the_tokens_of_traces_and_metrics_agree(prometheus: Prometheus, jaeger: 
 def test_the_queries_of_the_page_answer(prometheus: Prometheus, query: str) -> None:
     """Each PromQL block of the page gives a value above zero for each agent."""
     values = per_agent(prometheus.query(query))
-    assert set(values) == set(AGENTS)
-    assert all(value > 0 for value in values.values())
+    assert all(values[agent] > 0 for agent in AGENTS)  # the demonstration's stand beside them, and came only once
 
 
 @pytest.mark.usefixtures("sent")

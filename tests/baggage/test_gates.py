@@ -155,7 +155,12 @@ def test_the_models_host_gets_nothing(here, how):
 
 
 @pytest.mark.parametrize(
-    "key", ["opentelemetry.genai.client.inference.context", "opentelemetry.genai.client.embedding.context"]
+    "key",
+    [
+        "opentelemetry.genai.client.inference.context",
+        "opentelemetry.genai.client.embedding.context",
+        "opentelemetry.genai.client.fetch_response.context",
+    ],
 )
 def test_a_call_of_the_official_instrumentation(here, switched_on, key):
     """While OpenTelemetry's own GenAI instrumentation has a call open nothing leaves either."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import pickle
 
 import pytest
 from opentelemetry import baggage, propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
 import otelier
@@ -91,6 +93,13 @@ def test_trusted_it_is_bounded(trusting, spans, header):
     assert otelier.get_context().agent_id is None
 
 
+def born():
+    """What a span of this process's own carries."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(otelier.AgentSpanProcessor())
+    return dict(provider.get_tracer("tests").start_span("probe").attributes)
+
+
 def vars_of(fields):
     return [getattr(fields, name) for name in ("user_id", "user_role", "session_id", "workflow_id")]
 
@@ -148,6 +157,19 @@ def test_the_caller_stands_on_every_span_of_the_request(trusting, spans):
     assert [spans[name].get("otelier.caller.agent.name") for name in ("request", "inner", "leaf")] == ["triage"] * 3
     attach(extract("user.id=u-2"))
     assert "otelier.caller.agent.name" not in spans.born_here()
+
+
+def test_the_caller_goes_along_with_a_bound_function(trusting):
+    """`propagate` takes the caller to raw threads, and pickled to other processes, where it still names no agent."""
+    attach(extract("gen_ai.agent.name=triage,gen_ai.agent.id=a-1,user.id=u-1"))
+    bound = otelier.propagate(born)
+    attach(Context())
+    for sent in (bound, pickle.loads(pickle.dumps(bound))):
+        assert sent() == {
+            "user.id": "u-1",
+            "otelier.caller.agent.name": "triage",
+            "otelier.caller.agent.id": "a-1",
+        }
 
 
 def test_a_value_set_here_wins(trusting, spans):

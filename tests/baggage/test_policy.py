@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import otelier
+from otelier.baggage import propagated_to, trusts_inbound
 from otelier.baggage._policy import Policy
 from otelier.errors import SettingError
 
@@ -83,6 +84,24 @@ def test_variables_that_cannot_be_read(variable, monkeypatch):
     with pytest.raises(SettingError) as caught:
         otelier.init()
     assert caught.value.setting == name
+
+
+def test_an_argument_comes_before_the_environment(monkeypatch):
+    """What `init` is given counts, also `False` and an empty list; what it is not given is the environment's."""
+    monkeypatch.setenv("OTELIER_TRUST_INBOUND", "true")
+    monkeypatch.setenv("OTELIER_PROPAGATE_TO", "a.example")
+    otelier.init()
+    assert (propagated_to(), trusts_inbound()) == (("a.example",), True)
+    otelier.init(propagate_to=[], trust_inbound=False)
+    assert (propagated_to(), trusts_inbound()) == ((), False)
+    otelier.init()
+    assert (propagated_to(), trusts_inbound()) == ((), False)
+    otelier.init(propagate_to=["b.example"])
+    otelier.init(trust_inbound=True)
+    assert (propagated_to(), trusts_inbound()) == (("b.example",), True)
+    otelier.shutdown()
+    otelier.init()
+    assert (propagated_to(), trusts_inbound()) == (("a.example",), True)
 
 
 def test_trust_must_be_a_flag():

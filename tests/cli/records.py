@@ -22,6 +22,7 @@ def span(
     kind: str = "INTERNAL",
     status: str = "UNSET",
     trace: int = 1,
+    service: str = "test",
     **attributes: Any,
 ) -> SpanRecord:
     """A span from *start_ms* to *end_ms*; double underscores in *attributes* are dots."""
@@ -40,7 +41,7 @@ def span(
         status_message=None,
         events=(),
         links=(),
-        resource={"service.name": "test"},
+        resource={"service.name": service},
         scope="test",
     )
 
@@ -51,23 +52,34 @@ def call(start_ms: int = 0, end_ms: int = 100, *, tokens: tuple[int, int] = (10,
     return span("chat gpt-4.1", start_ms, end_ms, kind="CLIENT", gen_ai__operation__name="chat", **usage, **given)
 
 
-def log(body: str = "said", *, agent: str | None = "triage", user: str | None = "acme/alice", traced: bool = True):
-    """A log record, inside a trace or outside."""
+def log(
+    body: str = "said",
+    *,
+    agent: str | None = "triage",
+    user: str | None = "acme/alice",
+    traced: bool = True,
+    service: str = "test",
+    **attributes: Any,
+) -> LogEntry:
+    """A log record, inside the first trace or outside of any."""
+    given = {key.replace("__", "."): value for key, value in attributes.items()}
     fields = {"gen_ai.agent.name": agent, "user.id": user}
     return LogEntry(
         body=body,
         event_name=None,
         severity="INFO",
-        attributes={key: value for key, value in fields.items() if value is not None},
-        trace_id="1" * 32 if traced else None,
+        attributes={**{key: value for key, value in fields.items() if value is not None}, **given},
+        trace_id=f"{1:032x}" if traced else None,
         span_id="1" * 16 if traced else None,
         time_ns=0,
-        resource={},
+        resource={"service.name": service},
         scope="demo",
     )
 
 
-def points(calls: int, input_tokens: int, output_tokens: int, *, time_ns: int = 0) -> list[MetricPoint]:
+def points(
+    calls: int, input_tokens: int, output_tokens: int, *, time_ns: int = 0, service: str = "test"
+) -> list[MetricPoint]:
     """The points that the two client metrics have after some calls."""
 
     def histogram(name: str, number: int, total: float, **attributes: str) -> MetricPoint:
@@ -79,7 +91,7 @@ def points(calls: int, input_tokens: int, output_tokens: int, *, time_ns: int = 
             time_ns=time_ns,
             count=number,
             sum=total,
-            resource={},
+            resource={"service.name": service},
             scope="otelier.openai",
         )
 

@@ -10,12 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 
+from otelier.cli.demo._processes import Service, ServiceError
 from tests.cli.children import OTELIER, environment, run
 
+SERVICES = ("helpdesk", "payments")
 pytestmark = pytest.mark.timeout(110)
 
 
@@ -49,6 +52,7 @@ def test_the_main_job(tmp_path):
     assert shown["sent_to"] == url
     assert shown["took_s"] < 60
 
+    records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     signals = {one["name"]: one for one in shown["signals"]}
     assert received == {
         "spans": signals["spans"]["count"],
@@ -56,10 +60,14 @@ def test_the_main_job(tmp_path):
         "metrics": signals["metric points"]["count"],
         "requests": shown["exports"],
     }
+    homes = Counter((record["signal"], record["resource"]["service.name"]) for record in records)
+    for name, kind in (("spans", "spans"), ("log records", "logs"), ("metric points", "metrics")):
+        assert signals[name]["by_service"] == {service: homes[kind, service] for service in SERVICES}
+        assert min(signals[name]["by_service"].values()) > 5
     for name in ("spans", "calls to the model"):
         assert signals[name]["with_user"] == signals[name]["count"] > 20
     agents = signals["agents registered"]
-    assert (agents["count"], agents["with_user"], agents["with_agent"]) == (3, 0, 3)
+    assert (agents["count"], agents["with_user"], agents["with_agent"]) == (4, 0, 4)
     assert signals["log records"]["with_user"] == signals["log records"]["count"] - agents["count"] > 20
     for name in ("log records", "calls to the model"):
         assert signals[name]["with_agent"] == signals[name]["count"]
@@ -71,23 +79,50 @@ def test_the_main_job(tmp_path):
     ((unnamed, fingerprint),) = shown["known_by_prompt"].items()
     assert re.fullmatch("fp1:[0-9a-f]{64}", fingerprint)
     assert unnamed == f"agent-{fingerprint[4:12]}"
-    assert {agent for agent, _ in rows} == {"triage", "billing", unnamed}
+    assert {agent for agent, _ in rows} == {"triage", "billing", "auditor", unnamed}
     assert all(
         row["input_tokens"] and row["output_tokens"] and row["p95_s"] >= row["p50_s"] > 0 for row in rows.values()
     )
     assert {pair: row["errors"] for pair, row in rows.items() if row["errors"]} == {("billing", "globex/erik"): 1}
     assert shown["total"]["calls"] == signals["calls to the model"]["count"]
 
-    # Both agents stand in the one trace that is shown, for the same user, below the request.
-    trace = shown["trace"]
-    assert trace[0]["name"] == "POST /agents/{name}/chat"
-    assert trace[0]["depth"] == 0
-    assert len({line["trace_id"] for line in trace}) == 1
-    assert len({line["user"] for line in trace}) == 1
-    assert [line["agent"] for line in trace if line["name"] == "chat gpt-4.1"] == ["triage", "billing"]
-    assert {line["agent"] for line in trace if line["name"].startswith("look up")} == {"billing"}
+    check_trace(shown["trace"])
+    check_baggage(shown["received"], signals["calls to the model"]["count"])
+    check_records(records)
 
-    check_records([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()])
+
+def check_trace(trace):
+    """One trace of two services: the same user everywhere, each service's own agents, the caller on the second."""
+    assert (trace[0]["name"], trace[0]["depth"], trace[0]["service"]) == ("POST /agents/{name}/chat", 0, "helpdesk")
+    assert len({line["trace_id"] for line in trace}) == 1
+    (user,) = {line["user"] for line in trace}
+    assert user
+    calls = [line for line in trace if line["name"] == "chat gpt-4.1"]
+    assert [(line["service"], line["agent"], line["called_by"]) for line in calls] == [
+        ("helpdesk", "triage", None),
+        ("payments", "auditor", "billing"),
+        ("helpdesk", "billing", None),
+    ]
+    (second,) = (number for number, line in enumerate(trace) if line["name"] == "POST /reviews")
+    sent, served = trace[second - 1 : second + 1]
+    assert (sent["service"], sent["agent"], sent["called_by"]) == ("helpdesk", "billing", None)
+    assert (served["service"], served["agent"], served["called_by"]) == ("payments", "auditor", "billing")
+    assert served["depth"] == sent["depth"] + 1
+    assert {line["agent"] for line in trace if line["name"] == "look up account"} == {"billing"}
+
+
+def check_baggage(received, calls):
+    """What the servers really got: nothing from outside, every field between services, none for the model."""
+    helpdesk, payments, model = received
+    assert helpdesk == {"server": "helpdesk", "requests": 23, "senders": [], "fields": {}}
+    asked = payments["requests"]
+    assert asked > 5
+    keys = ("user.id", "user.roles", "gen_ai.agent.name", "session.id", "otelier.workflow.id")
+    fields = dict.fromkeys(keys, asked)
+    assert payments == {"server": "payments", "requests": asked, "senders": ["helpdesk"], "fields": fields}
+    assert (model["server"], model["fields"]) == ("model's host", {})
+    assert model["senders"] == ["helpdesk", "payments"]  # traces reached it, so propagation was on
+    assert model["requests"] >= calls
 
 
 def check_records(records):
@@ -99,7 +134,7 @@ def check_records(records):
         assert found["session.id"] == found["gen_ai.conversation.id"] == f"{found['user.id'].replace('/', '-')}-morning"
         assert found["user.roles"] in (["admin"], ["customer"])
         assert re.fullmatch(rf"{found['user.id'].replace('/', '-')}-\d", found["otelier.workflow.id"])
-        named = found["gen_ai.agent.name"] in ("triage", "billing")
+        named = found["gen_ai.agent.name"] in ("triage", "billing", "auditor")
         assert found["otelier.agent.source"] == ("agent" if named else "fingerprint")
         assert found["otelier.agent.fingerprint"].startswith("fp1:")
     assert any(span["attributes"].get("gen_ai.request.stream") for span in calls)
@@ -108,29 +143,65 @@ def check_records(records):
     assert failed == ["openai.RateLimitError"]
     for record in records:
         resource = record["resource"]
-        assert resource["service.name"] == "otelier-demo"
-        assert resource["gen_ai.main_agent.name"] == "orchestrator"
+        assert resource["service.namespace"] == "otelier-demo"
+        assert resource["service.name"] == resource["gen_ai.main_agent.name"]
         assert resource["deployment.environment.name"] == "demo"
+    check_both_sides(spans, [record for record in records if record["signal"] == "logs"])
+
+
+def check_both_sides(spans, logs):
+    """Each trace is of one user, session and workflow in both services, and no agent crosses."""
+    traces = defaultdict(list)
+    for record in (*spans, *logs):
+        if record["trace_id"] is not None:
+            traces[record["trace_id"]].append(record)
+    assert len(traces) == 23
+    known = {span["span_id"]: span for span in spans}
+    crossed = 0
+    for trace in traces.values():
+        for key in ("user.id", "session.id"):
+            assert len({record["attributes"][key] for record in trace}) == 1
+        there = [record["attributes"] for record in trace if record["resource"]["service.name"] == "payments"]
+        here = [record["attributes"] for record in trace if record["resource"]["service.name"] == "helpdesk"]
+        assert {found["otelier.caller.agent.name"] for found in there} <= {"billing"}
+        assert {found.get("gen_ai.agent.name") for found in there} <= {"auditor", None}
+        assert not any(key.startswith("otelier.caller.") for found in here for key in found)
+        assert not any(found.get("gen_ai.agent.name") == "auditor" for found in here)
+        (root,) = (record for record in trace if record["signal"] == "spans" and record["parent_id"] is None)
+        assert root["resource"]["service.name"] == "helpdesk"
+        workflows = {found["otelier.workflow.id"] for found in there}
+        assert workflows <= {root["attributes"]["otelier.workflow.id"]}
+        served = [one for one in trace if one.get("kind") == "SERVER" and one is not root]
+        crossed += len(served)
+        for one in served:
+            assert known[one["parent_id"]]["attributes"]["gen_ai.agent.name"] == "billing"
+        assert len(served) == bool(there)
+    assert crossed > 5
 
 
 def test_the_page_and_an_endpoint_that_is_not_there():
-    """Three tables without colours within 100 columns; that they are nowhere else is a sentence and the exit code."""
+    """Four tables without colours within 100 columns; that they are nowhere else is a sentence and the exit code."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     done = run(OTELIER, "demo", timeout_s=90, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://me:s3cr3t@127.0.0.1:{port}")
     assert done.returncode == 1
     assert re.search(rf"did not arrive at http://127\.0\.0\.1:{port}\..*Connection refused", done.stderr)
-    assert "opentelemetry-instrument uvicorn otelier.cli.demo.app:app" in done.stderr
+    for service in SERVICES:
+        assert f"opentelemetry-instrument uvicorn otelier.cli.demo.apps.{service}:app" in done.stderr
 
     lines = done.stdout.splitlines()
     titles = [line for line in lines if line and not line.startswith((" ", "─"))]
     assert [re.split(", | of ", title)[0] for title in titles] == [
         "One trace",
+        "Baggage that each server received with its requests",
         "Calls to the model per agent and user",
-        "Exported by the service",
+        "Exported by the services",
         titles[-1],
     ]
     assert re.fullmatch(r"Done in \d+ s\.", titles[-1])
+    across = "user_id, user_role, session_id, workflow_id hold in payments too, which trusts inbound baggage."
+    assert lines.index(f" {across}") > lines.index(titles[1])
+    assert " The agent does not: billing stands there as `called by`, and its own agent is auditor." in lines
     known = re.compile(r" (agent-([0-9a-f]{8})) is known by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")
     ((unnamed, _),) = known.findall(done.stdout)
     assert sum(line.startswith(f" {unnamed}  ") for line in lines) == 2
@@ -160,9 +231,20 @@ def test_what_cannot_be_sent_to_is_said_at_once(given, said):
     assert "s3cr3t" not in done.stderr
 
 
+def test_a_service_that_cannot_start():
+    """What it said is part of the error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Service("otelier.cli.demo.apps.payments:app", {"OPENAI_API_KEY": "none"}, port=port) as service:
+            service.start()
+            with pytest.raises(ServiceError, match=rf"(?s)payments:app` did not start.*bind on address.*{port}"):
+                service.wait()
+
+
+@pytest.mark.parametrize("started", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_breaking_it_off_leaves_nothing_behind(number):
-    """Ctrl-C while the service starts ends it too."""
+def test_breaking_it_off_leaves_nothing_behind(number, started):
+    """Ctrl-C while a service starts ends it too, and the one that runs already."""
     with subprocess.Popen(
         [OTELIER, "demo"],
         env=environment(),
@@ -172,7 +254,7 @@ def test_breaking_it_off_leaves_nothing_behind(number):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         children = []
-        while not any(b"uvicorn" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children):
+        while sum(b"uvicorn" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children) < started:
             assert process.poll() is None
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.send_signal(number)

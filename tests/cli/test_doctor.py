@@ -9,7 +9,7 @@ import sys
 import pytest
 from opentelemetry import metrics, trace
 
-from otelier.cli.demo._run import _standard_logging
+from otelier.cli.demo._services import standard_logging
 from otelier.cli.doctor._diagnosis import diagnose
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._neighbours import neighbours
@@ -72,7 +72,7 @@ def test_under_opentelemetry_instrument_all_is_well():
             OTEL_EXPORTER_OTLP_ENDPOINT=url,
             OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
             OTEL_SERVICE_NAME="shop",
-            **_standard_logging(),
+            **standard_logging(),
         )
     assert done.returncode == 0
     assert {severity for _, severity, _ in findings} == {"ok"}

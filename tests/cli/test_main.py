@@ -29,6 +29,7 @@ def test_version():
         ("typer", "--help", 'pip install "otelier[cli]"'),
         ("rich", "doctor", 'pip install "otelier[cli]"'),
         ("fastapi", "demo", 'pip install "otelier[demo]"'),
+        ("httpx", "demo", 'pip install "otelier[demo]"'),
         ("opentelemetry.instrumentation.fastapi", "demo", 'pip install "otelier[demo]"'),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.cli.demo._report import known_by_prompt, missing, percentile, richest, signals, total, traces, tree, usage
+from otelier.cli.demo._report import known_by_prompt, percentile, richest, signals, total, traces, tree, usage
 from tests.cli.records import call, log, points, span
 
 
@@ -81,7 +81,7 @@ def test_messages_of_a_request_are_one_line():
         span("POST /chat http send", 6, 7, parent=root, asgi__event__type="http.response.body"),
     ]
     lines = tree(spans)
-    assert shape(lines) == [(0, "POST /chat"), (1, "chat gpt-4.1"), (1, "1 http receive, 2 http send")]
+    assert shape(lines) == [(0, "POST /chat"), (1, "chat gpt-4.1"), (1, "3 ASGI messages")]
     assert [line.folded for line in lines] == [False, False, True]
     assert [line.lasts for line in lines] == [(), (False,), (True,)]
 
@@ -107,6 +107,20 @@ def test_signals_say_how_many_carry_user_and_agent():
     ]
 
 
+def test_signals_say_what_came_from_which_service():
+    """Every signal is counted for every service, the one that was asked first before those that it asked."""
+    spans = [span("answer", 5, 9, service="payments"), span("ask", 0, 10, service="support"), call(1, 2)]
+    counted = signals(spans, [log(service="support")], points(1, 2, 3, service="payments"))
+    assert {one.name: one.by_service for one in counted} == {
+        "spans": {"support": 1, "test": 1, "payments": 1},
+        "calls to the model": {"support": 0, "test": 1, "payments": 0},
+        "log records": {"support": 1, "test": 0, "payments": 0},
+        "agents registered": {"support": 0, "test": 0, "payments": 0},
+        "metric points": {"support": 0, "test": 0, "payments": 3},
+    }
+    assert list(counted[0].by_service) == ["support", "test", "payments"]
+
+
 def test_agents_that_only_their_prompt_tells_of():
     """Each with its fingerprint, once; named agents are left out, though their calls have one too."""
     named = {"otelier__agent__source": "agent", "otelier__agent__fingerprint": "fp1:bb"}
@@ -114,54 +128,3 @@ def test_agents_that_only_their_prompt_tells_of():
     spans = [call(**named), call(agent="agent-aa", **unnamed), call(agent="agent-aa", **unnamed)]
     assert known_by_prompt([*spans, span("POST", agent="agent-aa", **unnamed)]) == {"agent-aa": "fp1:aa"}
     assert known_by_prompt(spans[:1]) == {}
-
-
-def complete():
-    request = span("POST /chat", kind="SERVER")
-    return (
-        [request, call(parent=request, tokens=(10, 5)), call(parent=request, tokens=(1, 1))],
-        [log()],
-        points(2, 11, 6),
-    )
-
-
-def test_nothing_is_missing_when_all_is_there():
-    """Spans with their user, calls and log records with their agent, metrics that agree."""
-    spans, logs, metrics = complete()
-    assert missing(spans, logs, metrics, requests=1) == []
-
-
-def test_only_the_last_export_of_a_metric_counts():
-    """Cumulative points come anew with each export."""
-    spans, logs, metrics = complete()
-    assert missing(spans, logs, [*points(1, 10, 5), *metrics], requests=1) == []
-
-
-def test_a_log_record_outside_a_request_needs_no_user():
-    """What the service says of itself is for nobody."""
-    spans, logs, metrics = complete()
-    assert missing(spans, [*logs, log(agent=None, user=None, traced=False)], metrics, requests=1) == []
-
-
-def test_what_is_missing_is_said():
-    """Each thing that did not arrive, or came without its user or agent, is a sentence that names it."""
-    spans, logs, metrics = complete()
-
-    def said(spans=spans, logs=logs, metrics=metrics, requests=1):
-        return missing(spans, logs, metrics, requests=requests)
-
-    assert said(requests=2) == ["2 requests were sent, and 1 server spans arrived."]
-    assert said(spans=[*spans, span("look up", user=None)]) == [
-        "1 of 4 spans carry no user.id; the first is 'look up' of test."
-    ]
-    assert said(logs=[*logs, log("hello", agent=None)]) == [
-        "1 of 2 log records of requests carry no gen_ai.agent.name; the first is 'hello' of demo."
-    ]
-    assert said(logs=[]) == ["No log record of a request arrived."]
-    assert said(spans=spans[:1]) == ["No span of a call to the model arrived."]
-    assert said(metrics=points(2, 11, 7)) == ["The spans tell of 6 output tokens, and the metrics of 7."]
-    assert said(metrics=[])[0] == "The spans tell of 2 calls, and the metrics of 0."
-    bare = [spans[0], call(parent=spans[0], agent=None, tokens=(10, 5)), spans[2]]
-    assert said(spans=bare) == [
-        "1 of 2 spans of calls to the model carry no gen_ai.agent.name; the first is 'chat gpt-4.1' of test."
-    ]

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
+from otelier.cli.demo._received import MODEL_HOST, Received
 from otelier.cli.demo._report import signals
-from otelier.cli.demo._tables import Colours, bar, duration, signal_table, trace_table, usage_table
+from otelier.cli.demo._tables import Colours, bar, duration, received_table, signal_table, trace_table, usage_table
 from tests.cli.records import MS, call, log, points, span
 
 
@@ -19,59 +20,82 @@ def shown(table, width=100):
 
 
 def handed_over():
-    root = span("POST /agents/{name}/chat", 0, 1200, kind="SERVER")
-    found = span("look up invoices", 480, 600, parent=root, agent="billing")
+    root = span("POST /agents/{name}/chat", 0, 1200, kind="SERVER", service="support")
+    asking = span("POST", 450, 600, parent=root, agent="billing", kind="CLIENT", service="support")
+    there = {"agent": "auditor", "service": "payments", "otelier__caller__agent__name": "billing"}
+    served = span("POST /reviews", 480, 600, parent=asking, kind="SERVER", **there)
     return [
         root,
-        call(0, 400, parent=root),
-        found,
-        span("query", 500, 540, parent=found, agent="billing"),
-        call(600, 1200, parent=root, agent="billing", status="ERROR", error__type="openai.RateLimitError"),
+        call(0, 400, parent=root, service="support"),
+        asking,
+        served,
+        span("look up payments", 500, 540, parent=served, **there),
+        call(600, 1200, parent=root, agent="billing", service="support", status="ERROR", error__type="openai.Busy"),
         span("POST /agents/{name}/chat http send", 1199, 1200, parent=root, asgi__event__type="http.response.start"),
     ]
 
 
 def test_a_trace_with_its_timing():
-    """Each span stands below its parent with its duration, when it ran, its agent and its user."""
+    """Each span stands below its parent with its duration, when it ran, its service, agent, caller and user."""
     assert shown(trace_table(handed_over(), Colours())) == [
-        " span                               duration   when                     agent     user",
-        "─" * 93,
-        " POST /agents/{name}/chat             1.20 s   ━━━━━━━━━━━━━━━━━━━━━━   triage    acme/alice",
-        " ├─ chat gpt-4.1                      400 ms   ━━━━━━━                  triage    acme/alice",
-        " ├─ look up invoices                  120 ms            ━━              billing   acme/alice",
-        " │  └─ query                           40 ms            ━               billing   acme/alice",
-        " ├─ chat gpt-4.1 ✗ RateLimitError     600 ms              ━━━━━━━━━━━   billing   acme/alice",
-        " └─ 1 http send",
+        " span                       duration  when            service   agent    called by  user",
+        "─" * 95,
+        " POST /agents/{name}/chat     1.20 s  ━━━━━━━━━━━━━━  support   triage              acme/alice",
+        " ├─ chat gpt-4.1              400 ms  ━━━━━           support   triage              acme/alice",
+        " ├─ POST                      150 ms       ━━         support   billing             acme/alice",
+        " │  └─ POST /reviews          120 ms        ━         payments  auditor  billing    acme/alice",
+        " │     └─ look up payments     40 ms        ━         payments  auditor  billing    acme/alice",
+        " ├─ chat gpt-4.1 ✗ Busy       600 ms         ━━━━━━━  support   billing             acme/alice",
+        " └─ 1 ASGI message",
+    ]
+
+
+def test_what_each_server_was_sent():
+    """The fields have the names that `set_context` has; one that came with some requests only says so."""
+    rows = [
+        Received(server="support", requests=3, senders=(), fields={}),
+        Received(server="payments", requests=2, senders=("support",), fields={"user.id": 2, "gen_ai.agent.name": 1}),
+        Received(server=MODEL_HOST, requests=5, senders=("payments", "support"), fields={}),
+        Received(server=MODEL_HOST, requests=1, senders=(), fields={}),
+    ]
+    assert shown(received_table(rows)) == [
+        " server        requests  from               fields in their baggage",
+        "─" * 68,
+        " support              3  its users          none",
+        " payments             2  support            user_id, agent (1 of 2)",
+        " model's host         5  payments, support  none",
+        " model's host         1  unknown            none",
     ]
 
 
 def test_calls_per_agent_and_user():
     """One row for each agent and user, agents apart, the sum at the end."""
     assert shown(usage_table(handed_over(), Colours())) == [
-        " agent     user         calls   input tokens   output tokens   errors      p50      p95",
-        "─" * 88,
-        " billing   acme/alice       1             10               5        1   600 ms   600 ms",
+        " agent    user        calls  input tokens  output tokens  errors     p50     p95",
+        "─" * 81,
+        " billing  acme/alice      1            10              5       1  600 ms  600 ms",
         "",
-        " triage    acme/alice       1             10               5        0   400 ms   400 ms",
+        " triage   acme/alice      1            10              5       0  400 ms  400 ms",
         "",
-        " all                        2             20              10        1   500 ms   590 ms",
+        " all                      2            20             10       1  500 ms  590 ms",
     ]
 
 
 def test_calls_of_nobody_are_shown_as_such():
     """A call without agent and user has a row that says so."""
-    assert any(
-        line.startswith(" none    none") for line in shown(usage_table([call(agent=None, user=None)], Colours()))
-    )
+    assert any(line.startswith(" none   none") for line in shown(usage_table([call(agent=None, user=None)], Colours())))
 
 
 def test_counts_of_the_signals():
-    """Metrics never carry a user, and the table says so."""
-    rows = shown(signal_table(signals(handed_over(), [log()], points(1, 2, 3))))[2:]
+    """Each service has its column; metrics never carry a user, and the table says so."""
+    told = signals(handed_over(), [log(service="payments")], points(1, 2, 3, service="support"))
+    head, _, *rows = shown(signal_table(told))
+    assert head.split() == ["signal", "support", "payments", "test", "all", "with", "user", "with", "agent"]
     assert [row.split("  ")[0].strip() for row in rows] == [
         "spans", "· calls to the model", "log records", "· agents registered", "metric points",
     ]  # fmt: skip
-    assert rows[4].split() == ["metric", "points", "3", "never", "3"]
+    assert rows[0].split() == ["spans", "4", "2", "1", "7", "7", "7"]
+    assert rows[4].split() == ["metric", "points", "3", "0", "0", "3", "never", "3"]
 
 
 def test_long_names_fit_in_100_columns():

@@ -6,16 +6,18 @@ import logging
 import threading
 
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
 from opentelemetry._logs import LogRecord, get_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import otelier
 from otelier.errors import OtelierError, SettingError
+from otelier.signals import redact
 
 CHAT = {"gen_ai.operation.name": "chat"}
 
@@ -70,6 +72,42 @@ def test_one_line_says_what_is_active(caplog):
     assert len([record for record in caplog.records if "is active" in record.getMessage()]) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "told"),
+    [
+        ({}, {}, "fields go to hosts inside; inbound fields are dropped"),
+        (
+            {"propagate_to": ["a.secret.example", "*.b.example"], "trust_inbound": True},
+            {},
+            "fields go to hosts inside and 2 named; inbound fields are trusted",
+        ),
+        ({}, {"OTELIER_TRUST_INBOUND": "true"}, "fields go to hosts inside; inbound fields are trusted"),
+        ({}, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otelier"}, "no patches; no field leaves this process"),
+    ],
+    ids=["default", "named and trusted", "environment", "no patches"],
+)
+def test_the_line_says_where_the_fields_go(given, environment, told, caplog, monkeypatch):
+    """It tells whether the fields travel and whether inbound ones are taken, and no host or user by name."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    caplog.set_level(logging.INFO, logger="otelier")
+    with otelier.context(user_id="alice"):
+        otelier.init(**given)
+    (line,) = [record.getMessage() for record in caplog.records if "is active" in record.getMessage()]
+    assert line.endswith(told)
+    assert "secret" not in line
+    assert "alice" not in line
+
+
+def test_the_line_says_that_the_fields_stay(caplog, monkeypatch):
+    """Where `baggage` is no configured propagator the line says so."""
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", TraceContextTextMapPropagator())
+    caplog.set_level(logging.INFO, logger="otelier")
+    otelier.init()
+    (line,) = [record.getMessage() for record in caplog.records if "is active" in record.getMessage()]
+    assert "fields stay in this process, since baggage is no configured propagator; inbound" in line
+
+
 @pytest.mark.parametrize("times", [2, 10])
 def test_again_and_again(times):
     """`init` called again puts nothing twice: each span is stamped by one processor."""
@@ -92,6 +130,15 @@ def test_a_later_init_only_adds_names():
         "gen_ai.main_agent.name": "orchestrator",
         "deployment.environment.name": "production",
     }
+
+
+def test_a_later_init_keeps_redactions():
+    """Redactions hold until others are given; an empty list takes them back."""
+    otelier.init(redact=["ACME-[0-9]+"])
+    otelier.init()
+    assert redact("order ACME-1234") == "order [REDACTED:custom]"
+    otelier.init(redact=[])
+    assert redact("order ACME-1234") == "order ACME-1234"
 
 
 def test_in_many_threads_at_once():

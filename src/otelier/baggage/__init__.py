@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.baggage._gates import SUPPRESSORS
-from otelier.baggage._seams import Seam, install, seams, uninstall
+from otelier.baggage._seams import Seam, install, seams, summary, uninstall
 from otelier.baggage._switch import configure, propagated_to, trusts_inbound
 
-__all__ = ["SUPPRESSORS", "Seam", "configure", "install", "propagated_to", "seams", "trusts_inbound", "uninstall"]
+__all__ = ["Seam", "configure", "install", "propagated_to", "seams", "summary", "trusts_inbound", "uninstall"]

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from otelier.baggage._gates import HEADER
 from otelier.baggage._hop import changed_headers, ours_here
-from otelier.baggage._patching import PatchPoint
-from otelier.signals import report_fault
+from otelier.signals import PatchPoint, report_fault
 
 _Call = Callable[..., Any]
 
@@ -71,8 +70,9 @@ def _urllib3_target(connection: Any, url: str) -> str | None:
 
 
 def _with_baggage(given: Any, changed: list[tuple[str, str]]) -> Any:
-    """Return a copy of *given*, of its own type, with the `baggage` of *changed*."""
-    replaced = given.copy() if hasattr(given, "copy") else dict(given)
+    """Return a copy of *given* with the `baggage` of *changed*."""
+    # What holds a name once is a plain dict as well, which is the quickest to copy; urllib3 asks for no more.
+    replaced = given.copy() if hasattr(given, "getlist") else dict(given.items())
     for name in [name for name in replaced if _text(name).lower() == HEADER]:
         replaced.pop(name, None)
     values = [value for name, value in changed if name.lower() == HEADER]
@@ -106,10 +106,10 @@ def _text(value: Any) -> str:
 
 
 PATCH_POINTS = (
-    PatchPoint(module="httpcore", owner="ConnectionPool", method="handle_request", wrapper=_httpcore),
-    PatchPoint(module="httpcore", owner="AsyncConnectionPool", method="handle_async_request", wrapper=_httpcore),
-    PatchPoint(module="httpcore2", owner="ConnectionPool", method="handle_request", wrapper=_httpcore),
-    PatchPoint(module="httpcore2", owner="AsyncConnectionPool", method="handle_async_request", wrapper=_httpcore),
-    PatchPoint(module="urllib3.connection", owner="HTTPConnection", method="request", wrapper=_urllib3),
-    PatchPoint(module="aiohttp.client_reqrep", owner="ClientRequest", method="send", wrapper=_aiohttp),
+    PatchPoint("httpcore", "ConnectionPool", "handle_request", _httpcore),
+    PatchPoint("httpcore", "AsyncConnectionPool", "handle_async_request", _httpcore),
+    PatchPoint("httpcore2", "ConnectionPool", "handle_request", _httpcore),
+    PatchPoint("httpcore2", "AsyncConnectionPool", "handle_async_request", _httpcore),
+    PatchPoint("urllib3.connection", "HTTPConnection", "request", _urllib3),
+    PatchPoint("aiohttp.client_reqrep", "ClientRequest", "send", _aiohttp),
 )

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap
 
 from otelier.fields import LLM_CALL, SPAN
+from otelier.signals import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, suppressed
 
 HEADER: Final = "baggage"
-SUPPRESSORS: Final = frozenset(
-    (getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation")
-)
-"""Both keys of `opentelemetry.instrumentation.utils.suppress_instrumentation`; the first has a random ending."""
-# opentelemetry-util-genai puts the last two while a call of its own is open.
-_CLOSED = SUPPRESSORS | {
-    LLM_CALL,
-    "opentelemetry.genai.client.inference.context",
-    "opentelemetry.genai.client.embedding.context",
-}
+_CLOSED = INFERENCE_SUPPRESSORS | EMBEDDING_SUPPRESSORS | FETCH_SUPPRESSORS | {LLM_CALL}
 
 
 def is_open(current: Context) -> bool:
@@ -29,7 +20,12 @@ def is_open(current: Context) -> bool:
 
     Exporters send under suppression, and a model's host gets nothing even where it is inside.
     """
-    return _CLOSED.isdisjoint(current) or not any(current.get(key) for key in _CLOSED)
+    return _CLOSED.isdisjoint(current) or not suppressed(current, _CLOSED)
+
+
+def is_propagated() -> bool:
+    """Tell whether `baggage` is a configured propagator."""
+    return HEADER in get_global_textmap().fields
 
 
 def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
@@ -39,13 +35,14 @@ def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
     Clients' instrumentations inject both or, for excluded hosts and without a valid span, neither. A header that
     the application merely passes on from somewhere else shows another trace.
     """
-    fields = get_global_textmap().fields
-    if HEADER not in fields:
-        return False
     span: Any = current.get(SPAN)
     trace_id = 0 if span is None else span.get_span_context().trace_id
     if not trace_id:
         return False
     written = f"{trace_id:032x}"
-    names = {field.lower() for field in fields} - {HEADER}
-    return any(name in names and written in value for name, value in headers)
+    # Looked for by value first: the names are a set that every propagator makes anew.
+    found = [name for name, value in headers if written in value]
+    if not found:
+        return False
+    fields = get_global_textmap().fields
+    return HEADER in fields and not {field.lower() for field in fields if field != HEADER}.isdisjoint(found)

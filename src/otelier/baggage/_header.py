@@ -32,9 +32,11 @@ def with_ours(there: Sequence[str], entries: Entries) -> str | None:
         there: Values of the `baggage` headers that the request has: the application's, which stay as they are.
         entries: Ours. A key that the application uses itself is left to it.
     """
+    if not there:
+        return _alone(entries)
     keys = {_entry(member)[0] for member in _members(there)}
     ours = [member for member in _encoded(entries) if member.partition("=")[0] not in keys]
-    size = sum(map(len, there)) + max(len(there) - 1, 0)
+    size = sum(map(len, there)) + len(there) - 1
     count = len(list(_members(there)))
     fitting: list[str] = []
     for member in ours:
@@ -47,7 +49,7 @@ def with_ours(there: Sequence[str], entries: Entries) -> str | None:
         fitting.append(member)
     if not fitting:
         return None
-    return ("," if there and there[0].strip() else "") + ",".join(fitting)
+    return ("," if there[0].strip() else "") + ",".join(fitting)
 
 
 def without_ours(value: str, entries: Entries) -> str:
@@ -59,6 +61,12 @@ def without_ours(value: str, entries: Entries) -> str:
     members = value.split(",")
     kept = [member for member in members if _entry(member) not in ours]
     return value if len(kept) == len(members) else ",".join(kept)
+
+
+@lru_cache(maxsize=1024)
+def _alone(entries: Entries) -> str | None:
+    """Return the text for *entries* in a request that has no baggage yet, where all that is encoded has room."""
+    return ",".join(_encoded(entries)) or None
 
 
 @lru_cache(maxsize=1024)

@@ -22,7 +22,7 @@ def ours_here() -> Entries:
     bag: Any = get_current().get(BAGGAGE)
     if not bag or not switch.on:
         return ()
-    return tuple((key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText)
+    return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
 
 
 def changed_headers(host: str | None, headers: Headers, entries: Entries) -> list[tuple[str, str]] | None:
@@ -44,11 +44,13 @@ def _changed(host: str | None, headers: Headers, entries: Entries) -> list[tuple
     there = any(name == HEADER for name, _ in lowered)
     if not inside and not there:
         return None
-    kept = _without_ours(headers, entries) if there else list(headers)
-    dirty = kept != list(headers)
+    if not there:
+        added = _added(lowered, (), entries)
+        return None if added is None else [*headers, (HEADER, added)]
+    kept = _without_ours(headers, entries)
     added = _added(lowered, kept, entries) if inside else None
     if added is None:
-        return kept if dirty else None
+        return None if kept == list(headers) else kept
     for index, (name, value) in enumerate(kept):
         if name.lower() == HEADER:
             kept[index] = (name, value + added)

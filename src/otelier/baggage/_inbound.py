@@ -10,11 +10,10 @@ import wrapt
 from opentelemetry.context import Context, get_current
 
 from otelier import names
-from otelier.baggage._patching import Patches, PatchPoint
 from otelier.baggage._switch import switch
 from otelier.errors import ContextValueError
 from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, arrived, checked, hold_back
-from otelier.signals import report_fault, warn_once
+from otelier.signals import Patches, PatchPoint, report_fault, warn_once
 
 _PROPAGATORS = {
     "opentelemetry.baggage.propagation": "W3CBaggagePropagator",
@@ -76,7 +75,7 @@ def _may_be_taken(key: str, value: object) -> bool:
 
 
 INBOUND = Patches(
-    PatchPoint(module=module, owner=owner, method="extract", wrapper=_extract) for module, owner in _PROPAGATORS.items()
+    (PatchPoint(module, owner, "extract", _extract) for module, owner in _PROPAGATORS.items()), place="baggage"
 )
 
 

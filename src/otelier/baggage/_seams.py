@@ -8,11 +8,12 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from otelier.baggage._clients import PATCH_POINTS
+from otelier.baggage._gates import is_propagated
 from otelier.baggage._inbound import INBOUND, hold_back_everywhere
-from otelier.baggage._patching import Patches, PatchPoint, is_patched
 from otelier.baggage._switch import switch
+from otelier.signals import Patches, PatchPoint, is_patched
 
-_OUTBOUND = Patches(PATCH_POINTS)
+_OUTBOUND = Patches(PATCH_POINTS, place="baggage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,22 @@ def uninstall() -> None:
     switch.turn_back()
     _OUTBOUND.remove()
     INBOUND.remove()
+
+
+def summary() -> str:
+    """Return in a few words where the fields go and what becomes of those that come in; it names no host.
+
+    Example:
+        >>> summary()
+        'no field leaves this process'
+    """
+    if not switch.on:
+        return "no field leaves this process"
+    goes = "fields stay in this process, since baggage is no configured propagator"
+    if is_propagated():
+        named = len(switch.policy.patterns)
+        goes = "fields go to hosts inside" + (f" and {named} named" if named else "")
+    return f"{goes}; inbound fields are {'trusted' if switch.trusts_inbound else 'dropped'}"
 
 
 def seams(*, load: bool = False) -> list[Seam]:

@@ -21,7 +21,7 @@ class _Switch:
         self.trusts_inbound = False
         """Whether inbound entries of ours are taken for true."""
         self.given: Policy | None = None
-        self.trust_given = False
+        self.trust_given: bool | None = None
 
 
 switch = _Switch()
@@ -48,29 +48,30 @@ def trusts_inbound() -> bool:
     return switch.trusts_inbound
 
 
-def configure(*, propagate_to: Iterable[str] = (), trust_inbound: bool = False) -> None:
+def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool | None = None) -> None:
     """Say where the fields may go and whether inbound ones are trusted.
 
-    What was given once holds until `uninstall`. What was never given is what the environment says.
+    What was given last holds until `uninstall`. What was never given is what the environment says.
 
     Args:
-        propagate_to: Hosts beside those inside: exact ones or `*.example.com`. Nothing leaves what holds.
-        trust_inbound: Whether to take inbound fields. `False` leaves what holds.
+        propagate_to: Hosts beside those inside: exact ones or `*.example.com`; none when empty. `None` leaves what
+            holds.
+        trust_inbound: Whether to take inbound fields. `None` leaves what holds.
 
     Raises:
         SettingError: if a host, or a variable, cannot be read; everything stays as it was.
-        TypeError: if *trust_inbound* is not a `bool`.
+        TypeError: if *trust_inbound* is neither a `bool` nor `None`.
 
     Example:
         >>> configure(propagate_to=["*.example.com"])
         >>> propagated_to()
         ('*.example.com',)
     """
-    if type(trust_inbound) is not bool:
-        raise TypeError(f"init(trust_inbound=) must be a `bool`, not a {type(trust_inbound).__name__}.")
-    given = Policy(propagate_to) if isinstance(propagate_to, str) else Policy(tuple(propagate_to))
-    named = given if given.patterns else switch.given
-    policy = named or Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)
-    trusts = trust_inbound or switch.trust_given or TRUST_INBOUND.value()
-    switch.given, switch.policy = named, policy
-    switch.trust_given, switch.trusts_inbound = trust_inbound or switch.trust_given, trusts
+    if trust_inbound is not None and type(trust_inbound) is not bool:
+        raise TypeError(f"init(trust_inbound=) must be a `bool` or `None`, not a {type(trust_inbound).__name__}.")
+    given = switch.given if propagate_to is None else Policy(propagate_to)
+    trust_given = switch.trust_given if trust_inbound is None else trust_inbound
+    policy = given or Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)
+    trusts = TRUST_INBOUND.value(trust_given)
+    switch.given, switch.policy = given, policy
+    switch.trust_given, switch.trusts_inbound = trust_given, trusts

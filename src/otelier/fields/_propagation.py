@@ -16,8 +16,7 @@ from otelier.fields._blocks import Frame
 from otelier.fields._contexts import not_ours, with_state
 from otelier.fields._driving import run_in
 from otelier.fields._slots import BAGGAGE
-from otelier.fields._state import UNSET
-from otelier.fields._values import Changes
+from otelier.fields._state import UNSET, State
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,12 +67,12 @@ class _Bound:
         return self._run(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = born_state(self._inside) or UNSET
+        state = born_state(self._inside)
         carrier: dict[str, str] = {}
         _trace_context.inject(carrier, self._inside)
         bag: Any = self._inside.get(BAGGAGE) or {}
         own = {key: value for key, value in not_ours(bag).items() if isinstance(value, str)}
-        return _rebound, (self._function, state.values, state.named_with_id, carrier, own)
+        return _rebound, (self._function, None if state is UNSET else state, carrier, own)
 
 
 class _BoundCoroutine(_Bound):
@@ -89,18 +88,8 @@ class _BoundCoroutine(_Bound):
 
 
 def _rebound(
-    function: Callable[..., Any],
-    values: Changes,
-    named_with_id: bool,
-    carrier: dict[str, str],
-    own_baggage: dict[str, str],
+    function: Callable[..., Any], state: State | None, carrier: dict[str, str], own_baggage: dict[str, str]
 ) -> Callable[..., Any]:
     """Make a bound callable anew in the process that it was sent to."""
     inside = Context({**_trace_context.extract(carrier, Context()), BAGGAGE: own_baggage})
-    user, role, agent, agent_id, session, workflow = values
-    if agent is not None and agent_id is not None and not named_with_id:
-        named = UNSET.change((None, None, agent, None, None, None))
-        state = named.change((user, role, None, agent_id, session, workflow))
-    else:
-        state = UNSET.change(values)
-    return _bind(function, with_state(inside, state))
+    return _bind(function, inside if state is None else with_state(inside, state))

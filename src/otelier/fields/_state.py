@@ -6,7 +6,8 @@ and contexts compare whole states and never single fields, and a request with va
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 from opentelemetry.util.types import AttributeValue
 
@@ -102,6 +103,10 @@ class State:
         """What every span and log record carries; nothing where otelier is switched off."""
         self.baggage: dict[str, FieldText] = self._baggage() if sent else {}
         """Entries for the OpenTelemetry baggage. Shared: replaced, never changed."""
+
+    def __reduce__(self) -> tuple[Callable[..., State], tuple[Any, ...]]:
+        """Be pickled as what it was made from: in the process that it goes to, states of equal values are one, too."""
+        return _restored, (self.values, self.named_with_id, self.caller, self.fingerprint)
 
     def _attributes(self) -> Attributes:
         user, role, _, agent_id, session, workflow = self.values
@@ -230,6 +235,12 @@ def _build(base: State, changes: Changes) -> State:
         base.children.clear()
     base.children[given] = state
     return state
+
+
+def _restored(values: Values, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+    if patches_allowed():
+        carry_into_executors()
+    return _known(values, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint)
 
 
 def _known(values: Values, *, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:

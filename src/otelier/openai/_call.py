@@ -17,9 +17,8 @@ from otelier.openai._operations import Operation
 from otelier.openai._parts import Message
 from otelier.openai._point import CallPoint
 from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
-from otelier.openai._suppression import suppressed
 from otelier.openai._telemetry import Telemetry
-from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault
+from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault, suppressed
 
 clock: Final = time.perf_counter
 RAW_RESPONSE: Final = "http_response"

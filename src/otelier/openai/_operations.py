@@ -16,9 +16,8 @@ from otelier.openai._reading import Arguments, Attributes, Facts
 from otelier.openai._request import chat_request, embeddings_request, responses_request
 from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
 from otelier.openai._responses_content import response_messages, responses_request_content
-from otelier.openai._suppression import EMBEDDING_SUPPRESSORS, INFERENCE_SUPPRESSORS
 from otelier.openai._templates import Templates
-from otelier.signals import Failure
+from otelier.signals import EMBEDDING_SUPPRESSORS, INFERENCE_SUPPRESSORS, Failure
 
 
 class _MakeChunks(Protocol):

@@ -1,44 +1,28 @@
 """What is patched in openai, and how it comes out again.
 
-Each point is optional and independent: what a release of openai does not have is left out. openai is not imported;
-hooks wait for its modules. A hook that has not fired cannot be taken back from wrapt, so there is one per module
-and process, and it does nothing while instrumentation is off.
+Each point is optional: the list has both ends of openai in mind.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Final
-
-import wrapt
+from collections.abc import Iterator
+from typing import Final
 
 from otelier.openai._operations import CHAT, EMBEDDINGS, RESPONSES, Operation
 from otelier.openai._stream import leaving
-from otelier.openai._telemetry import switch
-from otelier.openai._wrappers import Wrapper, reporting, reporting_async
-from otelier.signals import report_fault
+from otelier.openai._wrappers import reporting, reporting_async
+from otelier.signals import Patches, PatchPoint
 
 
-@dataclass(frozen=True, slots=True)
-class _PatchPoint:
-    module: str
-    owner: str
-    method: str
-    wrapper: Wrapper
-
-
-def _calls(module: str, owner: str, operation: Operation, *methods: str) -> Iterator[_PatchPoint]:
+def _calls(module: str, owner: str, operation: Operation, *methods: str) -> Iterator[PatchPoint]:
     for method in methods:
-        yield _PatchPoint(module, owner, method, reporting(operation))
-        yield _PatchPoint(module, f"Async{owner}", method, reporting_async(operation))
+        yield PatchPoint(module, owner, method, reporting(operation))
+        yield PatchPoint(module, f"Async{owner}", method, reporting_async(operation))
 
 
-def _blocks(module: str, owner: str) -> Iterator[_PatchPoint]:
-    yield _PatchPoint(module, owner, "__exit__", leaving)
-    yield _PatchPoint(module, f"Async{owner}", "__aexit__", leaving)
+def _blocks(module: str, owner: str) -> Iterator[PatchPoint]:
+    yield PatchPoint(module, owner, "__exit__", leaving)
+    yield PatchPoint(module, f"Async{owner}", "__aexit__", leaving)
 
 
 PATCH_POINTS: Final = (
@@ -52,68 +36,14 @@ PATCH_POINTS: Final = (
 )
 
 
-_FunctionWrapper: Any = wrapt.FunctionWrapper  # its stubs are generic, itself it is not
-
-
-class Patch(_FunctionWrapper):
-    """A wrapper of ours, told from those of others by its type."""
-
-
-_hooked: set[str] = set()
-_applied: list[tuple[type, str, Patch]] = []
+_patches: Final = Patches(PATCH_POINTS, place="openai")
 
 
 def apply_patches() -> None:
     """Patch the modules that are loaded, and the others when they are."""
-    for name in dict.fromkeys(point.module for point in PATCH_POINTS):
-        module = sys.modules.get(name)
-        if module is not None:
-            _patch(module)
-        elif name not in _hooked:
-            _hooked.add(name)
-            wrapt.register_post_import_hook(_on_import, name)
+    _patches.apply()
 
 
 def remove_patches() -> None:
     """Put the client's own methods back; a patch that somebody wrapped stays, and lets every call through."""
-    for owner, method, patch in _applied:
-        if vars(owner).get(method) is patch:
-            setattr(owner, method, patch.__wrapped__)
-    _applied.clear()
-
-
-def _on_import(module: ModuleType) -> None:
-    # An exception here would make the import of openai fail.
-    try:
-        _hooked.discard(module.__name__)
-        if switch.telemetry is not None:
-            _patch(module)
-    except Exception as exc:
-        report_fault("openai.import_hook", exc)
-
-
-def _patch(module: ModuleType) -> None:
-    for point in PATCH_POINTS:
-        if point.module == module.__name__:
-            try:
-                _apply(point, getattr(module, point.owner, None))
-            except Exception as exc:
-                report_fault("openai.patch", exc)
-
-
-def _apply(point: _PatchPoint, owner: Any) -> None:
-    method: Callable[..., Any] | None = vars(owner).get(point.method) if isinstance(owner, type) else None
-    if method is None or _is_patched(method):
-        return
-    patch = Patch(method, point.wrapper)
-    setattr(owner, point.method, patch)
-    _applied.append((owner, point.method, patch))
-
-
-def _is_patched(method: Any) -> bool:
-    """Tell whether a patch of ours is in there already, below what others wrapped around it."""
-    while method is not None:
-        if type(method) is Patch:
-            return True
-        method = getattr(method, "__wrapped__", None)
-    return False
+    _patches.remove()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from otelier.openai._call import begin
 from otelier.openai._operations import Operation
 from otelier.openai._stream import follow
 from otelier.openai._telemetry import switch
-
-Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+from otelier.signals import Wrapper
 
 
 def reporting(operation: Operation) -> Wrapper:

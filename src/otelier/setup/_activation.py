@@ -112,7 +112,7 @@ def _summary() -> list[str]:
         spans = f"fields on spans and logs of {type(provider).__qualname__}"
     openai = "openai instrumented" if OpenAIInstrumentor().is_instrumented_by_opentelemetry else "openai left alone"
     pools = "thread pools carry the context" if patches_allowed() else "no patches"
-    return [spans, openai, pools]
+    return [spans, openai, pools, baggage.summary()]
 
 
 def _attempt(place: str, step: Callable[[], Any]) -> None:

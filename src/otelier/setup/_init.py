@@ -25,10 +25,10 @@ def init(
     app: str | None = None,
     env: str | None = None,
     *,
-    propagate_to: Iterable[str] = (),
-    trust_inbound: bool = False,
+    propagate_to: Iterable[str] | None = None,
+    trust_inbound: bool | None = None,
     fingerprint: Fingerprint | None = prompt_fingerprint,
-    redact: Iterable[str | Pattern[str] | Callable[[str], str]] = (),
+    redact: Iterable[str | Pattern[str] | Callable[[str], str]] | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
@@ -39,25 +39,26 @@ def init(
     go onto the providers that are set, now or later. Where none is set and an exporter is configured by the
     environment (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_EXPORTER`, …), OpenTelemetry's SDK is set up with its
     distro's defaults; where none is configured nothing global is installed, and one log line says so. A provider
-    that is set is never replaced. Calling it again, in several threads or after a fork, is safe.
+    that is set is never replaced. Calling it again, in several threads or after a fork, is safe: what a later call
+    leaves out stays as it was, the recipe of fingerprints excepted.
 
     Args:
         app: Name of the process's own agent: every call is attributed to it that no other agent makes. `None`
             takes `OTELIER_APP`, else the service's name.
         env: Deployment environment, such as `production`. `None` takes `OTELIER_ENV`.
         propagate_to: Hosts that get the fields with each request, beside those inside: exact ones, or
-            `*.example.com` for all below it. Empty leaves what an earlier call said, else `OTELIER_PROPAGATE_TO`.
+            `*.example.com` for all below it; an empty list is none. `None` takes `OTELIER_PROPAGATE_TO`, else none.
         trust_inbound: Whether fields that come with a request are taken for true; otherwise they are dropped.
-            `False` leaves what an earlier call said, else `OTELIER_TRUST_INBOUND`.
+            `None` takes `OTELIER_TRUST_INBOUND`, else `False`.
         fingerprint: Recipe that knows agents by their system prompt: text in (its first 5,000 characters), a
             fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
-        redact: What to redact besides secrets: patterns, or callables from text to text.
+        redact: What to redact besides secrets: patterns, or callables from text to text. `None` is nothing more.
         tracer_provider: Provider for spans; `None` is the global one.
         meter_provider: Provider for metrics; `None` is the global one.
         logger_provider: Provider for logs; `None` is the global one.
 
     Raises:
-        TypeError: if *app* or *env* is not text, or *trust_inbound* no `bool`.
+        TypeError: if *app* or *env* is not text, or *trust_inbound* neither a `bool` nor `None`.
         SettingError: if *app* or *env* cannot be used as a name, *propagate_to* has what is no host, a pattern of
             *redact* cannot be read, or an environment variable of ours says something that cannot be read.
 
@@ -77,7 +78,8 @@ def init(
         _activation.activate()  # says that it is switched off
         return
     baggage.configure(propagate_to=propagate_to, trust_inbound=trust_inbound)
-    set_redactions(redact)
+    if redact is not None:
+        set_redactions(redact)
     use_fingerprint(fingerprint)
     report_to(logger_provider=logger_provider, meter_provider=meter_provider)  # once named, agents are reported
     identity = name_process(app=app, env=env)

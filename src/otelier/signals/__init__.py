@@ -1,4 +1,4 @@
-"""Signals: the guard, the queue of metric points, span and log helpers, content gate and redaction.
+"""Signals: the guard, patches, the queue of metric points, span and log helpers, content gate and redaction.
 
 This room knows no agent and asks for the OpenTelemetry API only. Just the guard loads with it; the rest loads when it
 is first asked for, because the context rooms need no more than the guard and are part of `import otelier`.
@@ -20,21 +20,37 @@ if TYPE_CHECKING:
         first_chunk_histogram,
         token_histogram,
     )
+    from otelier.signals._patches import Patch, Patches, PatchPoint, Wrapper, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
     from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
     from otelier.signals._spans import Failure, end_span, error_type, fail_span, start_client_span
     from otelier.signals._stream_room import StreamRoom
+    from otelier.signals._suppression import (
+        EMBEDDING_SUPPRESSORS,
+        FETCH_SUPPRESSORS,
+        INFERENCE_SUPPRESSORS,
+        SUPPRESSORS,
+        suppressed,
+    )
 
 __all__ = [
+    "EMBEDDING_SUPPRESSORS",
+    "FETCH_SUPPRESSORS",
+    "INFERENCE_SUPPRESSORS",
+    "SUPPRESSORS",
     "ContentGate",
     "ContentMode",
     "Failure",
+    "Patch",
+    "PatchPoint",
+    "Patches",
     "Point",
     "PointQueue",
     "Redactor",
     "StreamRoom",
+    "Wrapper",
     "chunk_histogram",
     "content_gate",
     "drain_all",
@@ -44,6 +60,7 @@ __all__ = [
     "error_type",
     "fail_span",
     "first_chunk_histogram",
+    "is_patched",
     "on_fork",
     "on_reset",
     "point_queue",
@@ -54,6 +71,7 @@ __all__ = [
     "run_resets",
     "set_redactions",
     "start_client_span",
+    "suppressed",
     "token_histogram",
     "warn_once",
 ]
@@ -62,12 +80,20 @@ _HOMES = {
     "_content": ("ContentGate", "ContentMode", "content_gate"),
     "_events": ("emit_event",),
     "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
+    "_patches": ("Patch", "PatchPoint", "Patches", "Wrapper", "is_patched"),
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
     "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
     "_spans": ("Failure", "end_span", "error_type", "fail_span", "start_client_span"),
     "_stream_room": ("StreamRoom",),
+    "_suppression": (
+        "EMBEDDING_SUPPRESSORS",
+        "FETCH_SUPPRESSORS",
+        "INFERENCE_SUPPRESSORS",
+        "SUPPRESSORS",
+        "suppressed",
+    ),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
 

@@ -1,4 +1,4 @@
-"""`otelier demo`: a service with three agents and two tenants, its telemetry, and what it shows.
+"""`otelier demo`: two services with four agents and two tenants, their telemetry, and what it shows.
 
-`app` is the service and runs in a process of its own, so nothing is imported here.
+`apps` are the services and run in processes of their own, so nothing is imported here.
 """

@@ -1,4 +1,4 @@
-"""`otelier demo`: run the service, send it traffic, and show what its telemetry says."""
+"""`otelier demo`: run two services, send them traffic, and show what their telemetry says."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def demo(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show two tenants, three agents and the telemetry of every call, in less than a minute.
+    """Show two services, two tenants, four agents and the telemetry of every call, in less than a minute.
 
-    A FastAPI service runs under opentelemetry-instrument.
+    A FastAPI service runs under opentelemetry-instrument, and asks a second one over HTTP; both call a model.
     A local server replays recorded answers of a model: no key and no network is needed.
-    What the service exports is shown, and sent on to OTEL_EXPORTER_OTLP_ENDPOINT where that is set.
+    What the services export is shown, and sent on to OTEL_EXPORTER_OTLP_ENDPOINT where that is set.
     """
-    instrumentations = ("opentelemetry.instrumentation.fastapi", "opentelemetry.instrumentation.logging")
-    require("demo", "fastapi", "uvicorn", *instrumentations)
+    instrumentations = (f"opentelemetry.instrumentation.{name}" for name in ("fastapi", "httpx", "logging"))
+    require("demo", "fastapi", "httpx", "uvicorn", *instrumentations)
     # Imported here: they load the SDK, which no other command needs.
     from otelier.cli.demo._run import run
     from otelier.cli.demo._show import as_data, show
 
-    signal.signal(signal.SIGTERM, _end)  # then, too, the service is stopped
+    signal.signal(signal.SIGTERM, _end)  # then, too, the services are stopped
     outcome = run(Steps(progress()))
     if as_json:
         print(json.dumps(as_data(outcome), indent=2))

@@ -1,11 +1,13 @@
-"""The service of the demonstration as a child process under `opentelemetry-instrument`."""
+"""A service of the demonstration as a child process under `opentelemetry-instrument`."""
 
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,7 @@ from otelier.errors import OtelierError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-START_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -38,34 +40,39 @@ class Service:
     Args:
         target: Module and application, as uvicorn takes them.
         environment: Variables on top of `inherited_environment()`.
+        port: Port on 127.0.0.1. 0 takes a free one, which is known when it listens.
     """
 
-    def __init__(self, target: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, target: str, environment: Mapping[str, str], *, port: int = 0) -> None:
         self.target = target
+        self.port = port
+        """Port on 127.0.0.1; 0 until it is known."""
         self._environment = {**inherited_environment(), **environment}
         self._process: subprocess.Popen[str] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._said: deque[str] = deque(maxlen=40)
-        self._listening = threading.Event()
-        self.port = 0
-        """Port on 127.0.0.1, once it is started."""
+        self._answers = False
+        self._known = threading.Event()
+        self._listener = threading.Thread(target=self._listen, name="service output", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Its address, once the port is known."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def command(self) -> str:
         """What a user would type."""
         return f"opentelemetry-instrument uvicorn {self.target}"
 
-    def start(self) -> Self:
-        """Start the process and wait until it listens.
-
-        Raises:
-            ServiceError: if it ends before, or takes too long.
-        """
+    def start(self) -> None:
+        """Start the process, and do not wait for it: several start side by side."""
         # An empty folder: both programs put the current one on the path, where a file may be named like a module.
         self._folder = tempfile.TemporaryDirectory(prefix="otelier-demo-")
+        uvicorn = [sys.executable, "-m", "uvicorn", self.target, "--port", str(self.port), "--no-access-log"]
         with _undisturbed():
             self._process = subprocess.Popen(  # noqa: S603 - both programs are named here
-                [_instrument(), sys.executable, "-m", "uvicorn", self.target, "--port", "0", "--no-access-log"],
+                [_instrument(), *uvicorn],
                 env=self._environment,
                 cwd=self._folder.name,
                 stdin=subprocess.DEVNULL,
@@ -76,10 +83,16 @@ class Service:
                 # Ctrl-C in the terminal reaches this process only, which then stops the child in its own way.
                 start_new_session=True,
             )
-        threading.Thread(target=self._listen, name="service output", daemon=True).start()
-        if not self._listening.wait(START_TIMEOUT_S) or not self.port:
+        self._listener.start()
+
+    def wait(self) -> None:
+        """Wait until it listens.
+
+        Raises:
+            ServiceError: if it ends before, or takes too long.
+        """
+        if not self._known.wait(START_TIMEOUT_S) or not self._answers:
             raise ServiceError(f"`{self.command}` did not start. It said:\n{self.said}")
-        return self
 
     def stop(self) -> None:
         """Ask the process to end, as a container's runtime would, and wait until it has.
@@ -103,8 +116,11 @@ class Service:
 
     def __exit__(self, *exc: object) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+            with _undisturbed():
+                self._process.kill()
+                self._process.wait()
+        if self._listener.ident is not None:
+            self._listener.join(STOP_TIMEOUT_S)
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -116,17 +132,18 @@ class Service:
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._said.append(line.rstrip())
-            if not self.port and (found := _LISTENING.search(line)):
-                self.port = int(found[1])
-                self._listening.set()
-        self._listening.set()
+        with self._process.stdout as lines:
+            for line in lines:
+                self._said.append(line.rstrip())
+                if not self._answers and (found := _LISTENING.search(line)):
+                    self.port, self._answers = int(found[1]), True
+                    self._known.set()
+        self._known.set()
 
 
 @contextmanager
 def _undisturbed() -> Generator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block ends: a child that starts meanwhile would go on without anybody."""
+    """Hold Ctrl-C and SIGTERM back until the block ends: a child that starts or ends meanwhile must not go on alone."""
     held: list[int] = []
     former = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _ENDING}
     try:
@@ -136,6 +153,21 @@ def _undisturbed() -> Generator[None]:
             signal.signal(number, handler)
         for number in held:
             signal.raise_signal(number)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, for a server whose address is told before it starts.
+
+    It lies beneath those that systems give away by themselves, so nobody else comes by it meanwhile.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - it protects nothing
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def inherited_environment() -> dict[str, str]:

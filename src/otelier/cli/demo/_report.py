@@ -1,14 +1,15 @@
-"""What the exported telemetry says: one trace, calls per agent and user, counts per signal, and what is missing.
+"""What the exported telemetry says: one trace, calls per agent and user, counts per signal and service.
 
 Everything is read from records as an OTLP receiver keeps them; nothing here knows how they came about.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
+from typing import TypeAlias
 
 from otelier import names
 from otelier.testing import LogEntry, MetricPoint, SpanRecord
@@ -16,6 +17,7 @@ from otelier.testing import LogEntry, MetricPoint, SpanRecord
 _MODEL_OPERATIONS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
 """Operations that are a call to a model; agents, tools and workflows have others."""
 _ASGI_MESSAGE = "asgi.event.type"
+Record: TypeAlias = "SpanRecord | LogEntry | MetricPoint"
 MODEL_CALLS, REGISTRATIONS, METRIC_POINTS = "calls to the model", "agents registered", "metric points"
 
 
@@ -39,6 +41,8 @@ class Signal:
 
     name: str
     """What was counted."""
+    by_service: Mapping[str, int]
+    """Number from each service, the one that was asked first before those it asked."""
     count: int
     with_user: int
     with_agent: int
@@ -51,7 +55,7 @@ class Branch:
     span: SpanRecord
     """The span, or the first of several."""
     label: str
-    """Name of the span, or names and numbers of several."""
+    """Name of the span, or number and kind of several."""
     folded: bool
     """Whether it stands for several."""
     lasts: tuple[bool, ...]
@@ -106,21 +110,31 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
+def service_of(record: Record) -> str:
+    """Return the name of the service that *record* comes from; empty for none."""
+    return str(record.resource.get("service.name", ""))
+
+
 def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequence[MetricPoint]) -> list[Signal]:
     """Return the counts of the three signals, of the calls to a model and of the agents that were registered."""
-    return [
-        _signal("spans", spans),
-        _signal(MODEL_CALLS, [span for span in spans if is_model_call(span)]),
-        _signal("log records", logs),
-        _signal(REGISTRATIONS, [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]),
-        _signal(METRIC_POINTS, metrics),
-    ]
+    ordered = sorted(spans, key=lambda span: span.start_ns)
+    services = tuple(dict.fromkeys(map(service_of, (*ordered, *logs, *metrics))))
+    counted: dict[str, Sequence[Record]] = {
+        "spans": spans,
+        MODEL_CALLS: [span for span in spans if is_model_call(span)],
+        "log records": logs,
+        REGISTRATIONS: [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED],
+        METRIC_POINTS: metrics,
+    }
+    return [_signal(name, records, services) for name, records in counted.items()]
 
 
-def _signal(name: str, records: Sequence[SpanRecord | LogEntry | MetricPoint]) -> Signal:
+def _signal(name: str, records: Sequence[Record], services: Iterable[str]) -> Signal:
     attributes = [record.attributes for record in records]
+    homes = Counter(map(service_of, records))
     return Signal(
         name=name,
+        by_service={service: homes[service] for service in services},
         count=len(attributes),
         with_user=sum(names.USER_ID in found for found in attributes),
         with_agent=sum(names.AGENT_NAME in found for found in attributes),
@@ -168,69 +182,5 @@ def _lines(span: SpanRecord, lasts: tuple[bool, ...], children: dict[str | None,
         last = child is shown[-1] and not messages
         yield from _lines(child, (*lasts, last), children)
     if messages:
-        yield Branch(span=messages[0], label=_counted(messages, span), folded=True, lasts=(*lasts, True))
-
-
-def _counted(messages: Sequence[SpanRecord], parent: SpanRecord) -> str:
-    numbers: dict[str, int] = defaultdict(int)
-    for message in messages:
-        numbers[message.name.removeprefix(parent.name).strip()] += 1
-    return ", ".join(f"{number} {name}" for name, number in numbers.items())
-
-
-def missing(
-    spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequence[MetricPoint], *, requests: int
-) -> list[str]:
-    """Return what should be there and is not, a sentence each; empty when all is well.
-
-    Args:
-        spans: What arrived.
-        logs: What arrived.
-        metrics: What arrived.
-        requests: How many requests the service was sent.
-    """
-    calls = [span for span in spans if is_model_call(span)]
-    in_traces = [entry for entry in logs if entry.trace_id is not None]
-    served = sum(span.kind == "SERVER" for span in spans)
-    found: list[str] = []
-    if served != requests:
-        found.append(f"{requests} requests were sent, and {served} server spans arrived.")
-    if not calls:
-        found.append("No span of a call to the model arrived.")
-    if not in_traces:
-        found.append("No log record of a request arrived.")
-    found += _without(names.USER_ID, "spans", spans)
-    found += _without(names.AGENT_NAME, "spans of calls to the model", calls)
-    found += _without(names.USER_ID, "log records of requests", in_traces)
-    found += _without(names.AGENT_NAME, "log records of requests", in_traces)
-    if calls:
-        found += _against_metrics(calls, metrics)
-    return found
-
-
-def _without(attribute: str, what: str, records: Sequence[SpanRecord | LogEntry]) -> list[str]:
-    bare = [record for record in records if attribute not in record.attributes]
-    if not bare:
-        return []
-    first = bare[0].name if isinstance(bare[0], SpanRecord) else bare[0].body
-    return [f"{len(bare)} of {len(records)} {what} carry no {attribute}; the first is {first!r} of {bare[0].scope}."]
-
-
-def _against_metrics(calls: Sequence[SpanRecord], metrics: Iterable[MetricPoint]) -> Iterator[str]:
-    """Yield where the metrics say something else than the spans: both count the same calls."""
-    measured: dict[str, float] = defaultdict(float)
-    # Cumulative points come anew with each export: the last one of a series counts.
-    latest = {(point.name, tuple(sorted(map(str, point.attributes.items())))): point for point in metrics}
-    for (name, _), point in latest.items():
-        if name == names.OPERATION_DURATION:
-            measured["calls"] += point.count or 0
-        elif name == names.TOKEN_USAGE:
-            measured[f"{point.attributes.get(names.TOKEN_TYPE)} tokens"] += point.sum or 0
-    spoken = {
-        "calls": len(calls),
-        "input tokens": sum(span.attributes.get(names.INPUT_TOKENS, 0) for span in calls),
-        "output tokens": sum(span.attributes.get(names.OUTPUT_TOKENS, 0) for span in calls),
-    }
-    for what, number in spoken.items():
-        if measured[what] != number:
-            yield f"The spans tell of {number} {what}, and the metrics of {measured[what]:.0f}."
+        label = f"{len(messages)} ASGI message{'s' * (len(messages) > 1)}"
+        yield Branch(span=messages[0], label=label, folded=True, lasts=(*lasts, True))

@@ -1,27 +1,24 @@
-"""One run of the demonstration: start everything, send traffic, stop the service, keep what it exported."""
+"""One run of the demonstration: start everything, send traffic, stop the services, keep what they exported."""
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import files
 
-from otelier.cli._endpoints import headers_of, parts_of, without_secrets
+from otelier.cli._endpoints import without_secrets
 from otelier.cli._steps import Steps
-from otelier.cli.demo._processes import Service
-from otelier.cli.demo._report import known_by_prompt, missing
+from otelier.cli.demo._destination import endpoint, headers
+from otelier.cli.demo._missing import missing
+from otelier.cli.demo._processes import free_port
+from otelier.cli.demo._received import Received, received, strayed
+from otelier.cli.demo._report import known_by_prompt
+from otelier.cli.demo._services import HELPDESK, PAYMENTS, service
 from otelier.cli.demo._traffic import TOO_MUCH, USERS, drive
-from otelier.errors import SettingError
 from otelier.testing import LogEntry, MetricPoint, OpenAIServer, OtlpReceiver, SpanRecord
-
-_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-_PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
-_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 
 LATENCIES_S = (0.18, 0.24, 0.31, 0.42, 0.55, 0.87)
 """Seconds a model takes to answer; the server deals them out by what is asked, alike in each run."""
@@ -38,6 +35,8 @@ class Outcome:
     metrics: tuple[MetricPoint, ...]
     exports: int
     """Export requests that brought them."""
+    received: tuple[Received, ...]
+    """What each server was sent in baggage."""
     sent_to: str | None
     """Endpoint that got the same, as it may be printed; `None` without one."""
     send_failures: int
@@ -52,36 +51,43 @@ def run(steps: Steps) -> Outcome:
 
     Raises:
         SettingError: if the environment names an endpoint that cannot be sent to.
-        OtelierError: if the service does not start, answer or stop.
+        OtelierError: if a service does not start, answer or stop.
     """
     started_s = time.monotonic()
-    endpoint = _endpoint()
-    sent_to = without_secrets(endpoint) if endpoint else None
+    forward_to = endpoint()
+    sent_to = without_secrets(forward_to) if forward_to else None
     with (
         _complaints() as complaints,
         OpenAIServer(delay_s=LATENCIES_S, chunk_delay_s=CHUNK_LATENCY_S) as model,
-        OtlpReceiver(forward_to=endpoint, headers=_headers()) as receiver,
-        Service("otelier.cli.demo.app:app", _environment(model, receiver)) as service,
+        OtlpReceiver(forward_to=forward_to, headers=headers()) as receiver,
+        service(PAYMENTS, model, receiver, port=free_port(), OTELIER_TRUST_INBOUND="true") as payments,
+        service(HELPDESK, model, receiver, PAYMENTS_URL=payments.url) as helpdesk,
     ):
         model.fail(429, when=lambda request: TOO_MUCH in request.prompt, times=None, delay_s=REFUSAL_LATENCY_S)
         with steps.step("model server", f"replays recorded answers at {model.base_url}"):
             pass
         with steps.step("OTLP receiver", receiver.url + (f", sends everything on to {sent_to}" if sent_to else "")):
             pass
-        with steps.step("service", service.command):
-            service.start()
-        requests = _send_traffic(service.port, steps)
-        with steps.step("service", "stopping, which sends what it still holds") as say:
-            service.stop()
+        payments.start()
+        with steps.step(HELPDESK, helpdesk.command):
+            helpdesk.start()
+            helpdesk.wait()
+        with steps.step(PAYMENTS, payments.command):
+            payments.wait()
+        requests = _send_traffic(helpdesk.port, steps)
+        with steps.step("services", "stopping, which sends what they still hold") as say:
+            helpdesk.stop()
+            payments.stop()
             say("stopped, everything is sent")
         if sent_to:
             with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as say:
                 receiver.stop()
                 say(f"sent {receiver.counts['requests']} requests on to {sent_to}")
+        to_model = [request.headers for request in model.requests]
     spans, logs, metrics = receiver.spans, receiver.logs, receiver.metrics
-    problems = missing(spans, logs, metrics, requests=requests)
+    problems = [*missing(spans, logs, metrics, requests=requests), *strayed(spans, to_model)]
     if len(known_by_prompt(spans)) != 1:
-        problems.append(f"{len(known_by_prompt(spans))} agents are known by their prompt only; the service has one.")
+        problems.append(f"{len(known_by_prompt(spans))} agents are known by their prompt only; the services have one.")
     if receiver.forward_failures:
         lost = f"{receiver.forward_failures} of {receiver.counts['requests']} export requests"
         problems.append(f"{lost} did not arrive at {sent_to}. {' '.join(complaints)}")
@@ -90,6 +96,7 @@ def run(steps: Steps) -> Outcome:
         logs=logs,
         metrics=metrics,
         exports=receiver.counts["requests"],
+        received=tuple(received(spans, to_model)),
         sent_to=sent_to,
         send_failures=receiver.forward_failures,
         problems=tuple(problems),
@@ -113,62 +120,6 @@ def _send_traffic(port: int, steps: Steps) -> int:
         tenants = {user.user_id.partition("/")[0] for user in USERS}
         say(f"{sent} requests of {len(USERS)} users in {len(tenants)} tenants answered")
     return sent
-
-
-def _environment(model: OpenAIServer, receiver: OtlpReceiver) -> Mapping[str, str]:
-    """Return the variables of the service: what a user would set, and where the two servers are."""
-    return {
-        "OPENAI_API_KEY": "not-needed",
-        "OPENAI_BASE_URL": model.base_url,
-        "OTELIER_APP": "orchestrator",
-        "OTELIER_ENV": "demo",
-        "OTEL_SERVICE_NAME": "otelier-demo",
-        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "otel,otelier",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_TRACES_EXPORTER": "otlp",
-        "OTEL_METRICS_EXPORTER": "otlp",
-        "OTEL_LOGS_EXPORTER": "otlp",
-        **_standard_logging(),
-    }
-
-
-def _standard_logging() -> Mapping[str, str]:
-    """Return what makes the standard `logging` export: its instrumentation does since 0.61b0, the SDK did before."""
-    found = files("opentelemetry-instrumentation-logging") or ()
-    if any(file.name == "handler.py" for file in found):
-        return {}
-    return {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"}
-
-
-def _endpoint() -> str | None:
-    endpoint = os.environ.get(_ENDPOINT, "").strip()
-    protocol = os.environ.get(_PROTOCOL, "").strip().lower()
-    if not endpoint:
-        return None
-    parts = parts_of(endpoint)
-    if parts is None or parts.scheme not in ("http", "https"):
-        raise SettingError(
-            f"Cannot send to {_ENDPOINT}: it is no HTTP address. Name one such as `http://localhost:4318`.",
-            setting=_ENDPOINT,
-        )
-    if protocol not in ("", "http/protobuf"):
-        raise SettingError(
-            f"Cannot send to {_ENDPOINT} with {_PROTOCOL}={protocol!r}: the demo speaks http/protobuf only. "
-            f"Set {_PROTOCOL}=http/protobuf and name the endpoint's HTTP port, usually 4318.",
-            setting=_PROTOCOL,
-        )
-    return endpoint
-
-
-def _headers() -> Mapping[str, str]:
-    headers, unreadable = headers_of(os.environ.get(_HEADERS, ""))
-    if unreadable:
-        raise SettingError(
-            f"Cannot read {_HEADERS}. Write it as `key=value,key=value` with percent-encoded values.",
-            setting=_HEADERS,
-        )
-    return headers
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,24 +11,29 @@ from rich.table import Table
 from rich.text import Text
 
 from otelier import names
-from otelier.cli.demo._report import Branch, known_by_prompt, richest, signals, total, traces, tree, usage
+from otelier.cli.demo._crossings import FIELDS, crossings
+from otelier.cli.demo._report import Branch, known_by_prompt, richest, service_of, signals, total, traces, tree, usage
 from otelier.cli.demo._run import Outcome
-from otelier.cli.demo._tables import Colours, signal_table, trace_table, usage_table
+from otelier.cli.demo._tables import Colours, received_table, signal_table, trace_table, usage_table
+from otelier.testing import SpanRecord
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Print the trace that says most, the calls per agent and user, and what was exported."""
+    """Print the trace that says most, what went along in baggage, the calls per agent and user, what was exported."""
     colours = Colours()
     found = traces(outcome.spans)
     trace = richest(found.values())
     if trace:
         _print(console, "One trace", f"of {len(found)}, {trace[0].trace_id}", trace_table(trace, colours))
+    _print(console, "Baggage", "that each server received with its requests", received_table(outcome.received))
+    for line in _across(outcome.spans):
+        console.print(line)
     _print(console, "Calls to the model", "per agent and user", usage_table(outcome.spans, colours))
     for agent, fingerprint in known_by_prompt(outcome.spans).items():
         known = f" is known by its prompt only, fingerprint {fingerprint[:20]}…"
         console.print(Text.assemble(" ", (agent, colours.of(agent)), (known, "dim")))
     exported = signals(outcome.spans, outcome.logs, outcome.metrics)
-    _print(console, "Exported", f"by the service, in {outcome.exports} OTLP requests", signal_table(exported))
+    _print(console, "Exported", f"by the services, in {outcome.exports} OTLP requests", signal_table(exported))
     if outcome.sent_to and not outcome.send_failures:
         console.print(Text(f"\nAll of it also went to {outcome.sent_to}."))
     console.print(Text(f"\nDone in {outcome.took_s:.0f} s.", "dim"))
@@ -42,6 +48,7 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
         "known_by_prompt": known_by_prompt(outcome.spans),
         "total": asdict(total(outcome.spans)),
         "signals": [asdict(signal) for signal in signals(outcome.spans, outcome.logs, outcome.metrics)],
+        "received": [asdict(row) for row in outcome.received],
         "exports": outcome.exports,
         "sent_to": outcome.sent_to,
         "problems": list(outcome.problems),
@@ -55,12 +62,30 @@ def _line(branch: Branch) -> dict[str, Any]:
         "name": branch.label,
         "depth": len(branch.lasts),
         "duration_s": None if branch.folded else span.duration_s,
+        "service": service_of(span),
         "agent": span.attributes.get(names.AGENT_NAME),
+        "called_by": span.attributes.get(names.CALLER_AGENT_NAME),
         "user": span.attributes.get(names.USER_ID),
         "status": span.status,
         "trace_id": span.trace_id,
         "span_id": span.span_id,
     }
+
+
+def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
+    """Yield, for each service that another one called, what held there too and what became of the calling agent."""
+    found = crossings(spans)
+    for service in dict.fromkeys(service_of(one.served) for one in found):
+        called = [one for one in found if service_of(one.served) == service]
+        kept = [name for key, name in FIELDS.items() if all(one.keeps(key) for one in called)]
+        agents, callers = (
+            ", ".join(sorted({str(one.served.attributes[key]) for one in called if key in one.served.attributes}))
+            for key in (names.AGENT_NAME, names.CALLER_AGENT_NAME)
+        )
+        if not (kept and agents and callers):
+            continue  # what is wrong is said at the end
+        yield Text(f" {', '.join(kept)} hold in {service} too, which trusts inbound baggage.", "dim")
+        yield Text(f" The agent does not: {callers} stands there as `called by`, and its own agent is {agents}.", "dim")
 
 
 def _print(console: Console, title: str, detail: str, table: Table) -> None:

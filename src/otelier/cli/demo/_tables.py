@@ -1,8 +1,8 @@
-"""The report as rich tables: a trace with its timing, calls per agent and user, counts per signal."""
+"""The report as rich tables: a trace with its timing, baggage, calls per agent and user, counts per signal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import RenderableType
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otelier import names
+from otelier.cli.demo._received import MODEL_HOST, Received
 from otelier.cli.demo._report import (
     METRIC_POINTS,
     MODEL_CALLS,
@@ -18,13 +19,16 @@ from otelier.cli.demo._report import (
     Signal,
     Usage,
     is_model_call,
+    service_of,
     total,
     tree,
     usage,
 )
+from otelier.fields import BAGGAGE_KEYS, FIELD_NAMES
 from otelier.testing import SpanRecord
 
-_BAR_CHARS = 22
+_BAR_CHARS = 14
+_WHO = (names.AGENT_NAME, names.CALLER_AGENT_NAME, names.USER_ID)
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 
 
@@ -42,28 +46,47 @@ class Colours:
 
 
 def trace_table(trace: Sequence[SpanRecord], colours: Colours) -> Table:
-    """Return one trace as a table: each span below its parent, how long it took and when, its agent and user."""
+    """Return one trace as a table: each span below its parent, how long it took and when, and who it was for."""
     table = _table()
-    table.add_column("span", no_wrap=True, overflow="ellipsis", ratio=1, min_width=24)
+    table.add_column("span", min_width=24)  # the one that makes way: what may wrap is cut by `_cut`
     table.add_column("duration", justify="right", no_wrap=True)
     table.add_column("when", no_wrap=True, width=_BAR_CHARS)
-    table.add_column("agent", no_wrap=True)
-    table.add_column("user", no_wrap=True)
+    for column in ("service", "agent", "called by", "user"):
+        table.add_column(column, no_wrap=True)
     start_ns = min((span.start_ns for span in trace), default=0)
     whole_ns = max((span.end_ns for span in trace), default=0) - start_ns
     for branch in tree(trace):
         span = branch.span
-        agent, user = (_text(span.attributes.get(key)) for key in (names.AGENT_NAME, names.USER_ID))
-        colour = colours.of(agent)
         if branch.folded:
-            table.add_row(Text(guides(branch) + branch.label, "dim"), "", "", "", "")
+            table.add_row(_cut((guides(branch) + branch.label, "dim")))
             continue
-        label = Text.assemble((guides(branch), "dim"), (branch.label, "bold" if is_model_call(span) else ""))
+        agent, caller, user = (_text(span.attributes.get(key)) for key in _WHO)
+        colour = colours.of(agent)
+        label = _cut((guides(branch), "dim"), (branch.label, "bold" if is_model_call(span) else ""))
         if span.status == "ERROR":
             error = _text(span.attributes.get(names.ERROR_TYPE, "error")).rpartition(".")[2]
             label.append(f" ✗ {error}", "red")
         shown_bar = Text(bar(span, start_ns, whole_ns), colour)
-        table.add_row(label, duration(span.duration_s), shown_bar, Text(agent, colour), user)
+        who = (service_of(span), Text(agent, colour), Text(caller, colours.of(caller)), user)
+        table.add_row(label, duration(span.duration_s), shown_bar, *who)
+    return table
+
+
+def received_table(rows: Iterable[Received]) -> Table:
+    """Return what each server was sent in baggage as a table; the fields by the names that `set_context` has."""
+    table = _table()
+    table.add_column("server", no_wrap=True)
+    table.add_column("requests", justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    table.add_column("fields in their baggage")
+    for row in rows:
+        fields: dict[str, str] = dict(zip(BAGGAGE_KEYS, FIELD_NAMES))
+        named = [
+            fields[key] if count == row.requests else f"{fields[key]} ({count} of {row.requests})"
+            for key, count in row.fields.items()
+        ]
+        senders = ", ".join(row.senders) or ("unknown" if row.server == MODEL_HOST else "its users")
+        table.add_row(row.server, str(row.requests), senders, ", ".join(named) or Text("none", "dim"))
     return table
 
 
@@ -89,7 +112,8 @@ def signal_table(signals: Sequence[Signal]) -> Table:
     """Return the counts of the three signals as a table."""
     table = _table()
     table.add_column("signal", no_wrap=True)
-    for column in ("count", "with user", "with agent"):
+    services = tuple(dict.fromkeys(service for signal in signals for service in signal.by_service))
+    for column in (*services, "all", "with user", "with agent"):
         table.add_column(column, justify="right", no_wrap=True)
     for signal in signals:
         # A metric never has a user, that would make a series for each of them; and an agent is the process's.
@@ -97,7 +121,8 @@ def signal_table(signals: Sequence[Signal]) -> Table:
         user = "never" if never else str(signal.with_user)
         part = signal.name in (MODEL_CALLS, REGISTRATIONS)  # of what stands above them
         name = f"· {signal.name}" if part else signal.name
-        table.add_row(name, str(signal.count), user, str(signal.with_agent))
+        homes = (str(signal.by_service.get(service, 0)) for service in services)
+        table.add_row(name, *homes, str(signal.count), user, str(signal.with_agent))
     return table
 
 
@@ -153,5 +178,9 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def _cut(*parts: tuple[str, str]) -> Text:
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
 def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, header_style="dim", show_edge=False, padding=(0, 1, 0, 1))
+    return Table(box=box.SIMPLE_HEAD, header_style="dim", show_edge=False, padding=(0, 1, 0, 1), collapse_padding=True)

@@ -21,6 +21,7 @@ _SAYINGS = (
     (r"triag|rout(e|ing)", r"", "This is a general question. It can be answered here."),
     (r"billing", r"refund|twice|double", "The charge was taken twice. One is refunded within five working days."),
     (r"billing", r"", "The last invoice is 42.00 EUR, due at the end of the month. Nothing else is open."),
+    (r"audit", r"", "Twelve payments of 42.00 EUR in a year. All came on time, and none is open."),
     (r"", r"^(hello|hi|good (morning|evening))\b", "Hello! How can I help you today?"),
     (r"", r"\bplan\b|\bsteps?\b", "First collect what is known, then check it, then write down what follows."),
     (r"", r"summar", "In short: nothing unusual happened, and no action is needed."),

@@ -1,13 +1,15 @@
-"""The service of the demonstration: a triage and a billing agent behind FastAPI, and one that nobody named.
+"""The first service of the demonstration: a triage and a billing agent behind FastAPI, and one that nobody named.
 
-It says who each call is for and which agent makes it, and has no line that sets telemetry up. Run it as any service:
+It says who each call is for and which agent makes it, and has no line that sets telemetry up.
+Billing asks the second service, `payments`, and tells it neither. Run it as any service:
 
-    opentelemetry-instrument uvicorn otelier.cli.demo.app:app
+    PAYMENTS_URL=http://127.0.0.1:8001 opentelemetry-instrument uvicorn otelier.cli.demo.apps.helpdesk:app
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from enum import Enum
 
+import httpx
 import openai
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
@@ -34,6 +37,11 @@ tracer = trace.get_tracer("demo")
 client = openai.OpenAI()
 async_client = openai.AsyncOpenAI()
 lookups = ThreadPoolExecutor(max_workers=4)
+payments = httpx.Client(
+    base_url=os.environ.get("PAYMENTS_URL", "http://127.0.0.1:8001"),
+    timeout=15.0,
+    limits=httpx.Limits(keepalive_expiry=1.0),  # shorter than uvicorn keeps an idle connection open
+)
 
 
 class Agent(str, Enum):
@@ -67,7 +75,7 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
     otelier.flush()
 
 
-app = FastAPI(title="otelier demo", lifespan=lifespan)
+app = FastAPI(title="otelier demo: helpdesk", lifespan=lifespan)
 
 
 @app.middleware("http")
@@ -136,19 +144,21 @@ def triage(message: str) -> str:
 
 
 def billing(message: str) -> str:
-    """Look the account up, then answer."""
-    waiting = [lookups.submit(_look_up, what) for what in ("account", "invoices")]
-    for one in waiting:
-        one.result()
-    answer = _ask(Agent.BILLING, message)
+    """Look the account up, have its payments reviewed by the other service, then answer."""
+    account = lookups.submit(_look_up_account).result()
+    reviewed = payments.post("/reviews", json={"account": account})
+    reviewed.raise_for_status()
+    answer = _ask(Agent.BILLING, f"{message}\n\nReview of the payments: {reviewed.json()['review']}")
     log.info("answered by billing")
     return answer
 
 
-def _look_up(what: str) -> None:
-    """Stand in for a database: any span, in any thread, carries the fields."""
-    with tracer.start_as_current_span(f"look up {what}"):
-        time.sleep(0.03 if what == "account" else 0.06)
+def _look_up_account() -> str:
+    """Stand in for a database: the fields are there in any thread, and stand on any span."""
+    with tracer.start_as_current_span("look up account"):
+        time.sleep(0.03)
+    tenant, _, _ = (otelier.get_context().user_id or "").partition("/")
+    return tenant
 
 
 def _ask(agent: Agent, message: str) -> str:

@@ -1,7 +1,7 @@
 """Patches of other libraries' methods, which wait for the module, are independent of each other, and come out again.
 
-A hook that has not fired cannot be taken back from wrapt, so there is one per module and process, and it does
-nothing while the patches are out.
+What a release of the library does not have is left out. A hook that has not fired cannot be taken back from wrapt, so
+there is one per module and process, and it does nothing while the patches are out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import wrapt
 
-from otelier.signals import report_fault
+from otelier.signals._guard import report_fault
 
 Wrapper = Callable[[Callable[..., Any], Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
 
@@ -25,7 +25,7 @@ class Patch(_FunctionWrapper):
     """A wrapper of ours, told from those of others by its type."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PatchPoint:
     """One method that is to be wrapped."""
 
@@ -41,12 +41,18 @@ class PatchPoint:
 
 
 class Patches:
-    """Patches that go in and come out together."""
+    """Patches that go in and come out together.
 
-    def __init__(self, points: Iterable[PatchPoint]) -> None:
+    Args:
+        points: What to patch.
+        place: Whose patches they are, for `report_fault`.
+    """
+
+    def __init__(self, points: Iterable[PatchPoint], *, place: str) -> None:
         self.points = tuple(points)
+        self._place = place
         self._hooked: set[str] = set()
-        self._applied: list[tuple[Any, PatchPoint, Patch]] = []
+        self._applied: list[tuple[type, PatchPoint, Patch]] = []
         self._wanted = False
 
     def apply(self) -> None:
@@ -63,9 +69,13 @@ class Patches:
         """Put the methods back; a patch that somebody wrapped stays, and lets every call through."""
         self._wanted = False
         for owner, point, patch in self._applied:
-            if point.found() is patch:
+            if vars(owner).get(point.method) is patch:
                 setattr(owner, point.method, patch.__wrapped__)
         self._applied.clear()
+
+    def wants(self, method: Any) -> bool:
+        """Tell whether *method*, as it is now, is to be patched: not one that is so already."""
+        return not is_patched(method)
 
     def _on_import(self, module: ModuleType) -> None:
         # An exception here would make the import fail.
@@ -74,7 +84,7 @@ class Patches:
             if self._wanted:
                 self._patch(module.__name__)
         except Exception as exc:
-            report_fault("baggage.import_hook", exc)
+            report_fault(f"{self._place}.import_hook", exc)
 
     def _patch(self, module: str) -> None:
         for point in self.points:
@@ -82,11 +92,11 @@ class Patches:
                 try:
                     self._apply(point)
                 except Exception as exc:
-                    report_fault("baggage.patch", exc)
+                    report_fault(f"{self._place}.patch", exc)
 
     def _apply(self, point: PatchPoint) -> None:
         method = point.found()
-        if method is None or is_patched(method):
+        if method is None or not self.wants(method):
             return
         owner = getattr(sys.modules[point.module], point.owner)
         patch = Patch(method, point.wrapper)
