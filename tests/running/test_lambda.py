@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,7 +15,10 @@ import pytest
 from tests.running.page import command, program
 from tests.running.stage import calls_counted, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="Amazon's runtime client is there for Linux only"),
+]
 
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:support"
 
@@ -79,25 +83,34 @@ def runtime_api():
         thread.join()
 
 
-def test_lambda(stage, model, runtime_api):
-    """When the handler has answered, and the process is frozen, everything it recorded has arrived."""
-    stage.write("app.py", program("def handler"))
-    function = {
-        "AWS_LAMBDA_RUNTIME_API": runtime_api.address,
-        "AWS_LAMBDA_FUNCTION_NAME": "support",
-        "AWS_LAMBDA_FUNCTION_VERSION": "1",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-        "AWS_REGION": "eu-central-1",
-        "_HANDLER": "app.handler",
-    }
-    receiver = stage.receiver
-    with stage.started(command("awslambdaric"), stop=signal.SIGKILL, using="aws-lambda", **function) as running:
+FUNCTION = {
+    "AWS_LAMBDA_FUNCTION_NAME": "support",
+    "AWS_LAMBDA_FUNCTION_VERSION": "1",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+    "AWS_REGION": "eu-central-1",
+    "_HANDLER": "app.handler",
+}
+FLUSH = """
+    finally:
+        otelier.flush()
+"""
+
+
+@pytest.mark.parametrize("flushing", [True, False])
+def test_lambda(stage, model, runtime_api, flushing):
+    """When the handler has answered, and is frozen, everything has arrived; without its own flush no log records."""
+    assert program("def handler").count(FLUSH) == 1
+    stage.write(
+        "app.py", program("def handler").replace(FLUSH, FLUSH if flushing else "\n    finally:\n        pass\n")
+    )
+    where = {"using": "aws-lambda", "AWS_LAMBDA_RUNTIME_API": runtime_api.address}
+    receiver, users = stage.receiver, []
+    with stage.started(command("awslambdaric"), stop=signal.SIGKILL, **where, **FUNCTION) as running:
         runtime_api.on_answer = lambda: os.kill(running.process.pid, signal.SIGSTOP)
-        users = []
         for number, event in enumerate([{"user": "alice"}, {}]):
             os.kill(running.process.pid, signal.SIGCONT)
             runtime_api.events.put((number, event))
-            path, body = runtime_api.answers.get(timeout=60)
+            path, body = runtime_api.answers.get(timeout=90)
             assert path.endswith(f"/request-{number}/response"), body
             users.append(event.get("user"))
             # The process is frozen: what comes now has been on its way.
@@ -105,5 +118,5 @@ def test_lambda(stage, model, runtime_api):
             for name in ("support", "chat gpt-4.1"):
                 assert [span.attributes.get("user.id") for span in receiver.spans if span.name == name] == users
             logs = [entry for entry in receiver.logs if entry.scope == "app"]
-            assert [entry.attributes.get("user.id") for entry in logs] == users
+            assert [entry.attributes.get("user.id") for entry in logs] == (users if flushing else [])
     runtime_api.events.put((2, {}))  # for a request that may still be waiting

@@ -124,12 +124,13 @@ def _attempt(place: str, step: Callable[[], Any]) -> None:
 
 
 @on_fork
-def _renew_lock() -> None:
+def _renew() -> None:
     global lock
     lock = threading.RLock()
+    if _active:
+        renew_connections()
 
 
-on_fork(renew_connections)
 on_reset(switch_off)
 
 
