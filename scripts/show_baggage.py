@@ -15,16 +15,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `tests`
 
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
 import otelier
 from otelier.testing import reset
 from tests.baggage.fields import SIX, activate
 from tests.baggage.world import CLIENTS, HOSTS, INSIDE, World, instrumented, world
 
 WAY = ("billing", "evil.example", "billing")
-PROXIED = "through a proxy"
+PROXIED, SOCKS = "through a proxy", "through a SOCKS proxy"
 
 
-def cell(here: World, name: str, hosts: tuple[str, ...], *, proxied: bool) -> str:
+def cell(here: World, name: str, hosts: tuple[str, ...], proxy: str | None) -> str:
     """Send by client *name* through *hosts* in all four settings; return what each host got, "6" for all fields."""
     client = CLIENTS[name]
     seen: Counter[str] = Counter()
@@ -32,7 +36,7 @@ def cell(here: World, name: str, hosts: tuple[str, ...], *, proxied: bool) -> st
         here.got.clear()
         with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**SIX):
             url = here.url(*hosts, port=here.h2_port if client.h2 else None)
-            client.send(url, proxy=here.proxy if proxied else None)
+            client.send(url, proxy=proxy)
         reset()
         if any(got.traceparent is None for got in here.got):
             seen["no trace"] += 1
@@ -43,6 +47,20 @@ def cell(here: World, name: str, hosts: tuple[str, ...], *, proxied: bool) -> st
     return ", ".join(seen)
 
 
+def exports(here: World) -> list[str]:
+    """Let an exporter send to a host inside, in a context with fields; return what it got of ours, by request."""
+    here.got.clear()
+    with instrumented(CLIENTS["requests"], activate, first=True, sampled=True), otelier.context(**SIX):
+        provider = TracerProvider()
+        endpoint = here.url("collector") + "v1/traces"
+        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+        provider.get_tracer("show").start_span("work").end()
+        provider.shutdown()
+    reset()
+    leaks.extend(("exporter", got.host) for got in here.got if got.ours)
+    return [str(len(got.ours)) for got in here.got]
+
+
 leaks: list[tuple[str, str]] = []
 totals: Counter[str] = Counter()
 
@@ -51,19 +69,20 @@ def main() -> int:
     """Print the table; return the exit code."""
     print("Fields of ours (of 6) that each host received, the same for sampled and unsampled, our activation before")
     print("and after the client's instrumentation, unless a cell shows several.\n")
-    rows = [(kind, (host,), False) for kind, host in HOSTS.items()]
-    rows += [("redirect " + " → ".join(WAY), WAY, False)]
-    rows += [(f"{kind} {PROXIED}", (host,), True) for kind, host in HOSTS.items()]
-    rows += [("redirect " + PROXIED, WAY, True)]
+    chains = {**{kind: (host,) for kind, host in HOSTS.items()}, "redirect " + " → ".join(WAY): WAY}
     print("| host | " + " | ".join(CLIENTS) + " |")
     print("| --- |" + " --- |" * len(CLIENTS))
     with world() as here:
-        for kind, hosts, proxied in rows:
-            cells = [
-                "-" if proxied and client.h2 else cell(here, name, hosts, proxied=proxied)
-                for name, client in CLIENTS.items()
-            ]
-            print(f"| {kind} | " + " | ".join(cells) + " |", flush=True)
+        for through, proxy in (("", None), (f" {PROXIED}", here.proxy), (f" {SOCKS}", here.socks_proxy)):
+            for kind, hosts in chains.items():
+                cells = [
+                    "-"
+                    if proxy and (client.h2 or (proxy == here.socks_proxy and name == "aiohttp"))
+                    else cell(here, name, hosts, proxy)
+                    for name, client in CLIENTS.items()
+                ]
+                print(f"| {kind}{through} | " + " | ".join(cells) + " |", flush=True)
+        print("\nAn exporter's own requests to a host inside: " + ", ".join(exports(here)))
     runs, outward = sum(totals.values()), totals["requests outside"]
     print(f"\n{runs} runs, {outward} of them to the outside; requests outside with fields of ours: {len(leaks)}")
     for name, host in leaks:

@@ -68,6 +68,22 @@ def test_proxies(here, name, first, sampled):
     ]
 
 
+@pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if not client.h2 and name != "aiohttp"])
+@orders
+def test_socks_proxies(here, name, first):
+    """Through a SOCKS proxy the target counts as well; aiohttp knows none."""
+    pytest.importorskip("socks" if name in ("requests", "urllib3") else "socksio", reason="needs the client's `socks`")
+    client = CLIENTS[name]
+    with instrumented(client, activate, first=first, sampled=True), otelier.context(**SIX):
+        for host in HOSTS.values():
+            client.send(here.url(host), proxy=here.socks_proxy)
+        client.send(here.url("billing", "evil.example", "billing"), proxy=here.socks_proxy)
+    assert [(got.host, got.baggage) for got in here.got] == [
+        (host, (WRITTEN,) if host in INSIDE.values() else ())
+        for host in [*HOSTS.values(), "billing", "evil.example", "billing"]
+    ]
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A certificate of the test's own."""

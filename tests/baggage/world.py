@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 import threading
@@ -34,6 +35,10 @@ try:
     from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 except ImportError:  # httpx2 comes with openai 3
     httpx2 = HTTPX2ClientInstrumentor = None  # type: ignore[assignment]
+try:
+    from urllib3.contrib.socks import SOCKSProxyManager
+except ImportError:  # PySocks comes with requests[socks]
+    SOCKSProxyManager = None  # type: ignore[assignment,misc]
 try:
     import h2.config
     import h2.connection
@@ -82,6 +87,7 @@ class World:
 
     port: int
     h2_port: int | None
+    socks_port: int = 0
     tls: ssl.SSLContext | None = None
     """Set by tests that send through tunnels."""
     got: list[Got] = field(default_factory=list)
@@ -97,21 +103,26 @@ class World:
         """A proxy that stands outside: it sees what it passes on."""
         return f"http://proxy.example:{self.port}"
 
+    @property
+    def socks_proxy(self) -> str:
+        """A SOCKS proxy that stands outside and looks names up itself."""
+        return f"socks5h://proxy.example:{self.socks_port}"
+
     def note(self, host: str, baggage: list[str], traceparent: str | None) -> None:
         self.got.append(Got(host, tuple(baggage), traceparent))
 
 
 @contextlib.contextmanager
-def world() -> Iterator[World]:
-    """Run the servers, and let every connection that this process opens end there."""
+def world(address: str = "127.0.0.1") -> Iterator[World]:
+    """Run the servers on loopback's *address*, and let every connection that this process opens end there."""
     here = World(0, None)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            target = urlsplit(self.path)  # absolute where we are asked as a proxy
-            host = target.hostname or self.headers["host"].rsplit(":", 1)[0]
+            target = urlsplit(self.path)  # absolute where we are asked as a proxy; httpcore's then has no brackets
+            host = (target.netloc or self.headers["host"]).rpartition(":")[0].strip("[]")
             here.note(host, self.headers.get_all("baggage") or [], self.headers.get("traceparent"))
             onward = parse_qs(target.query).get("to")
             self.send_response(302 if onward else 200)
@@ -137,15 +148,20 @@ def world() -> Iterator[World]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        daemon_threads = True
+
+    server = Server((address, 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     here.port = server.server_address[1]
     with contextlib.ExitStack() as stack:
         if h2 is not None:
-            here.h2_port = stack.enter_context(_h2_server(here))
-        stack.enter_context(_all_is_here())
+            here.h2_port = stack.enter_context(_listening(address, lambda each: _serve_h2(each, here)))
+        host = functools.partial(Handler, client_address=("", 0), server=server)
+        here.socks_port = stack.enter_context(_listening(address, lambda each: _serve_socks(each, host)))
+        stack.enter_context(_all_is_at(address))
         try:
             yield here
         finally:
@@ -155,15 +171,15 @@ def world() -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def _all_is_here() -> Iterator[None]:
-    """Let every name and every address lead to this machine."""
+def _all_is_at(address: str) -> Iterator[None]:
+    """Let every name and every address lead to *address*."""
     look_up, connect = socket.getaddrinfo, socket.socket.connect
 
     def bent_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
-        return look_up("127.0.0.1", *args, **kwargs)
+        return look_up(address, *args, **kwargs)
 
-    def bent_connect(self: socket.socket, address: Any) -> Any:
-        return connect(self, ("127.0.0.1", *address[1:]) if isinstance(address, tuple) else address)
+    def bent_connect(self: socket.socket, to: Any) -> Any:
+        return connect(self, (address, *to[1:2]) if isinstance(to, tuple) else to)
 
     socket.getaddrinfo, socket.socket.connect = bent_look_up, bent_connect  # type: ignore[method-assign]
     try:
@@ -173,31 +189,19 @@ def _all_is_here() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _h2_server(here: World) -> Iterator[int]:
-    """Serve HTTP/2 without TLS, to clients that know it beforehand."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def _listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Let *serve* have each connection to the port that this gives, in a thread of its own."""
+    listener = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
 
-    def serve(connection: socket.socket) -> None:
-        state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        state.initiate_connection()
+    def attend(connection: socket.socket) -> None:
         # A client that hangs up in the middle is no fault of the test that runs by then.
-        with contextlib.closing(connection), contextlib.suppress(OSError, h2.exceptions.ProtocolError):
-            connection.sendall(state.data_to_send())
-            while data := connection.recv(65536):
-                for event in state.receive_data(data):
-                    if isinstance(event, h2.events.RequestReceived):
-                        headers = dict(event.headers)
-                        bags = [value for name, value in event.headers if name == "baggage"]
-                        here.note(headers[":authority"].rsplit(":", 1)[0], bags, headers.get("traceparent"))
-                        onward = parse_qs(urlsplit(headers[":path"]).query).get("to")
-                        answer = [(":status", "302"), ("location", onward[0])] if onward else [(":status", "200")]
-                        state.send_headers(event.stream_id, answer, end_stream=True)
-                connection.sendall(state.data_to_send())
+        with contextlib.closing(connection), contextlib.suppress(OSError):
+            serve(connection)
 
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+                threading.Thread(target=attend, args=(listener.accept()[0],), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
@@ -207,6 +211,39 @@ def _h2_server(here: World) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
+
+
+def _serve_h2(connection: socket.socket, here: World) -> None:
+    """Serve HTTP/2 without TLS, to a client that knows it beforehand."""
+    state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+    state.initiate_connection()
+    with contextlib.suppress(h2.exceptions.ProtocolError):
+        connection.sendall(state.data_to_send())
+        while data := connection.recv(65536):
+            for event in state.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    headers = dict(event.headers)
+                    bags = [value for name, value in event.headers if name == "baggage"]
+                    here.note(headers[":authority"].rsplit(":", 1)[0], bags, headers.get("traceparent"))
+                    onward = parse_qs(urlsplit(headers[":path"]).query).get("to")
+                    answer = [(":status", "302"), ("location", onward[0])] if onward else [(":status", "200")]
+                    state.send_headers(event.stream_id, answer, end_stream=True)
+            connection.sendall(state.data_to_send())
+
+
+def _serve_socks(connection: socket.socket, reach: Callable[[socket.socket], object]) -> None:
+    """Be a SOCKS 5 proxy that lets everybody in, and let *reach* be the host at the other end."""
+
+    def take(count: int) -> bytes:
+        return connection.recv(count, socket.MSG_WAITALL)
+
+    take(take(2)[1])  # the ways to log in
+    connection.sendall(b"\x05\x00")
+    kind = take(4)[3]
+    take({1: 4, 4: 16}.get(kind) or take(1)[0])  # where to
+    take(2)  # and its port
+    connection.sendall(b"\x05\x00\x00\x01" + bytes(6))
+    reach(connection)
 
 
 # --- the clients -----------------------------------------------------------------------------------------------
@@ -252,13 +289,19 @@ def _requests(url: str, *, proxy: str | None = None, headers: Any = None) -> Non
 
 
 def _urllib3(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
-    with urllib3.ProxyManager(proxy, cert_reqs="NONE") if proxy else urllib3.PoolManager() as pool:
+    if proxy is None:
+        made: Any = urllib3.PoolManager()
+    elif proxy.startswith("socks"):
+        made = SOCKSProxyManager(proxy)
+    else:
+        made = urllib3.ProxyManager(proxy, cert_reqs="NONE")
+    with made as pool:
         pool.request("GET", url, headers=headers, retries=urllib3.Retry(10))
 
 
 def _aiohttp(url: str, *, proxy: str | None = None, headers: Any = None) -> None:
     async def get() -> None:
-        connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver(), family=socket.AF_INET)
+        connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             session.get(url, proxy=proxy, headers=headers, ssl=False) as answer,

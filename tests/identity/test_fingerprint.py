@@ -10,6 +10,7 @@ import re
 import pytest
 
 from otelier.identity import prompt_fingerprint
+from tests.programs import run
 
 PROMPT = (
     "You are the billing assistant of Example Ltd. Today is {}. Answer in at most three sentences, "
@@ -36,6 +37,14 @@ SAME = {
     "hashes": ["8f14e45fceea167a5a36dedd4bea2543", "c9f0f895fb98ab9159f51fd0297e236d", "0xdeadbeef01"],
     "ids": ["user_8f2c11", "req-20261121-0001"],
     "models": ["gpt-4.1", "gpt-4o-mini-2024-07-18", "claude-3-5-sonnet-20241022", "o3-mini", "llama3.1:70b"],
+    "models without digits": [
+        "mistral-large-latest",
+        "deepseek-chat",
+        "gemini-pro",
+        "Claude",
+        "command-r-plus",
+        "gpt-5",
+    ],
     "models in words": ["GPT-4o", "Claude Sonnet 4.5", "Claude 3 Haiku", "Gemini 2.5 Pro", "ChatGPT", "GPT-4 Turbo"],
     "models with a publisher": ["openai/gpt-4.1", "anthropic/claude-3-opus", "meta-llama/Llama-3.3-70B-Instruct"],
     "e-mails": ["alice@example.com", "bob.smith+tag@mail.example.co.uk", "<carol@example.org>".strip("<>")],
@@ -51,9 +60,14 @@ TEXTS = {
     "sharp s": ["Die Straße", "die STRASSE"],
     "white space": ["You are\n\n  a billing\tagent.", " You are a billing agent.\n"],
     "wide white space": ["You are\u00a0a\u2003billing\u3000agent.", "You are a billing agent."],
+    "signs of editors": ["It\u2019s \u201cbilling\u201d \u2013 or not\u2026", 'It\'s "billing" - or not...'],
+    "punctuation of Chinese": ["\u4f60\u597d\uff0c\u4f60\u662f\u8c01\uff1f", "\u4f60\u597d,\u4f60\u662f\u8c01?"],
+    "brackets and emphasis": ["You are **[Ada]**.", "(You) are 'Ada'."],
     "compatibility forms": ["\uff39\uff4f\uff55 are the \ufb01rst agent\u2026", "You are the first agent..."],
     "composed letters": ["Du bist f\u00fcr \u00c4rger da", "Du bist fu\u0308r A\u0308rger da"],
     "digits of other scripts": ["at most 5 lines", "at most \u0665 lines"],
+    "digits of other scripts beside words": ["\u0639\u0634\u0631\u0629\u0665", "\u0639\u0634\u0631\u0629\u0661\u0662"],
+    "models in Chinese": ["请用GPT-4o回答", "请用claude-3-5-sonnet回答"],
     "numbers in Chinese": ["请用3句话回答。", "请用15句话回答。"],
 }
 
@@ -98,6 +112,8 @@ def test_every_word_counts_beside_what_is_masked():
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("Claude writes.", "Claudia writes."),
+        ("Use a pro tool.", "Use a mini tool."),
         ("You write a haiku.", "You write a sonnet."),
         ("You may refund.", "You march on."),
         ("The sun rises.", "The sat rises."),
@@ -150,21 +166,105 @@ def test_ten_thousand_prompts_never_collide():
     assert len(set(map(prompt_fingerprint, prompts))) == len(prompts) == 10_000
 
 
-def test_long_prompts():
-    """A prompt of 10 MB costs no more than its beginning, which is what it is known by, whatever day it is."""
-    long = PROMPT * 70_000
-    assert len(long) > 10_000_000
-    fingerprint = prompt_fingerprint(long.replace("{}", "2026-11-16", 1))
-    assert fingerprint == prompt_fingerprint(long.replace("{}", "Wednesday, November 18, 2026, 10:00 UTC", 1))
-    assert fingerprint != prompt_fingerprint(long.replace("billing", "shipping", 1))
-    assert fingerprint == prompt_fingerprint(PROMPT.replace("{}", "2026-11-16", 1) + PROMPT * 60)
+@pytest.mark.parametrize("seed", range(20))
+def test_one_word_and_one_day(seed):
+    """Of random prompts of up to 2,000 characters each word counts, and no date, time, id, address or number does."""
+    chance = random.Random(seed)
+    for _ in range(10):
+        words = " ".join(generated(chance.randrange(1_000_000)) for _ in range(6))
+        words = words[: chance.randint(100, 1_900)].split()
+        kinds = chance.sample(list(SAME), 3)
+        for kind in kinds:
+            words.insert(chance.randrange(len(words)), f"({{{kind}}}),")
+        one = filled(words, kinds, chance)
+        assert filled(words, kinds, chance) == one
+        plain = [place for place, word in enumerate(words) if word.isalpha() and word.lower() not in MAYBE_DATES]
+        for place in chance.sample(plain, 5):
+            assert filled([*words[:place], "zebra", *words[place + 1 :]], kinds, chance) != one
 
 
-@pytest.mark.parametrize("length", [3_000, 3_900])
-def test_words_before_the_end_of_what_counts(length):
-    """Within the first characters every word counts, in long prompts too."""
-    text = ("lorem ipsum dolor sit amet " * 400)[:length]
-    assert prompt_fingerprint(f"{text} billing") != prompt_fingerprint(f"{text} shipping")
+def filled(words, kinds, chance):
+    """The fingerprint of *words* with some value of each of *kinds* in its place."""
+    text = " ".join(words)
+    for kind in kinds:
+        text = text.replace(f"{{{kind}}}", chance.choice(SAME[kind]))
+    return prompt_fingerprint(text)
+
+
+MAYBE_DATES = ("may", "pro")
+LONG = {
+    "English": (PROMPT.replace("{}", "") * 100, 2_300),
+    "German": ("Du prüfst für die Ärztekammer jede Überweisung und erklärst höflich, was fehlt. " * 100, 1_900),
+    "Russian": ("Вы проверяете каждый счёт и вежливо объясняете клиенту, чего в нём не хватает. " * 100, 1_000),
+    "Chinese": ("你是计费助手\uff0c请核对每一张发票\uff0c并礼貌地说明缺少什么。" * 300, 420),
+}
+
+
+@pytest.mark.parametrize(("text", "chars"), LONG.values(), ids=LONG)
+def test_the_beginning_of_a_long_prompt(text, chars):
+    """A long prompt is known by its beginning, whatever comes behind it and whatever day it is."""
+
+    def dated(date, head=text[:chars], tail=text[chars:]):
+        return prompt_fingerprint(f"({date}) {head} {tail}")
+
+    one = dated("2026-11-16")
+    assert one == dated("Wednesday, November 18, 2026, 10:00 UTC") == dated("16.11.26")
+    assert one == dated("2026-11-16", tail=text[chars:3_000] + "zebra" * 2_000_000)
+    for place in (0, chars // 2, chars):
+        assert one != dated("2026-11-16", head=f"{text[:place]} zebra {text[place:chars]}")
+
+
+SHAPES = {
+    "one word": "a",
+    "one number": "1",
+    "numbers": "1 ",
+    "numbers and words": "a 1 ",
+    "short words": "a b c ",
+    "new words": "".join(map("".join, itertools.product("abcd ", repeat=5))),
+    "dates": "nov 3 ",
+    "months": "nov, sat, may, ",
+    "dates and words": "nov 5 a ",
+    "models": "gpt mini ",
+    "e-mails": "a@b.de ",
+    "at signs": "@",
+    "URLs": "http://a ",
+    "brackets": "( ",
+    "spaces": " \n",
+    "control characters": "\x00a",
+    "base64": hashlib.sha512(b"a").hexdigest(),
+    "accents": "\u00e9 ",
+    "marks in the wrong order": "\u0301\u0316",
+    "letters that grow": "\ufdfa",
+    "letters that grow when folded": "\u0390 ",
+    "dots": "\u2026 ",
+    "syllables taken apart": "\u1112\u1161\u11ab",
+    "Chinese": "\u4f60",
+    "Chinese with numbers": "\u4f601",
+    "Arabic numbers": "\u0665 ",
+    "emoji": "\U0001f600",
+    "lone surrogates": "\ud800",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_prompts_of_any_shape(shape):
+    """Whatever a prompt of 10 MB is made of, no more than its first 3,000 characters is looked at."""
+    long = (shape * (10_000_000 // len(shape) + 1))[:10_000_000]
+    fingerprint = prompt_fingerprint(long)
+    assert re.fullmatch("fp1:[0-9a-f]{64}", fingerprint)
+    assert fingerprint == prompt_fingerprint(long[:3_000]) == prompt_fingerprint(long[:3_000] + " zebra" * 100)
+    assert fingerprint != prompt_fingerprint(f"zebra {long}")
+
+
+def test_every_process_agrees():
+    """A fingerprint depends on nothing but the text: neither on the process nor on how it hashes."""
+    program = "import sys, otelier; print(otelier.prompt_fingerprint(sys.argv[1]))"
+    text = PROMPT.format("November 16, 2026")
+    found = {run(program, text, PYTHONHASHSEED=seed).out.strip() for seed in ("0", "1", "random")}
+    assert found == {prompt_fingerprint(text)} == {PINNED}
+
+
+PINNED = "fp1:292838b3d16ad8cfed50e1e9f14dc02843819772e4b56a384f30a6ed8964250e"
 
 
 @pytest.mark.parametrize(

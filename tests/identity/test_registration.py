@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
+import pytest
 from opentelemetry import _logs, metrics
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind
@@ -13,8 +15,9 @@ import otelier
 from otelier import names
 from otelier.identity import agent_id_for
 from otelier.signals import raise_faults
-from otelier.testing import SpanRecorder
+from otelier.testing import SpanRecorder, reset
 from otelier.testing._stage import on_stage
+from tests.programs import run
 
 EVENT = "otelier.agent.registered"
 COUNTER = "otelier.agent.registrations"
@@ -172,6 +175,115 @@ def test_in_several_threads_once(spans):
         thread.join()
     assert sorted(told(spans)) == sorted(f"agent-{number}" for number in range(20))
     assert counted(spans) == {"agent": 20}
+
+
+def test_while_a_provider_is_set_once(spans):
+    """Agents that threads name before, while and after providers are given are told once each, and none is lost."""
+    barrier = threading.Barrier(9)
+
+    def name(own):
+        barrier.wait()
+        for number in range(40):
+            with otelier.context(agent=f"shared-{number}"):
+                otelier.set_context(agent=f"{own}-{number}")
+
+    threads = [threading.Thread(target=name, args=(own,)) for own in range(8)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    init(spans)
+    for thread in threads:
+        thread.join()
+    wanted = [f"{own}-{number}" for own in ("shared", *range(8)) for number in range(40)]
+    assert sorted(told(spans)) == sorted(wanted)
+    assert counted(spans) == {"agent": len(wanted)}
+
+
+def test_after_a_reset_once_more(spans):
+    """`reset()` makes the process as if new: what it sees then it tells again, once."""
+    for times in (1, 2):
+        init(spans)
+        for _ in range(2):
+            with otelier.context(agent="billing"):
+                pass
+        assert told(spans) == ["billing"] * times
+        reset()
+
+
+LATE = """
+import json, sys
+import otelier
+from otelier.testing import SpanRecorder
+from opentelemetry import _logs, metrics
+
+recorder = SpanRecorder()
+otelier.init(app="shop")
+with otelier.context(agent="early"):
+    pass
+for provider in sys.argv[1:]:
+    if provider == "logs":
+        _logs.set_logger_provider(recorder.logger_provider)
+    else:
+        metrics.set_meter_provider(recorder.meter_provider)
+points = recorder.metrics().get("otelier.agent.registrations", [])
+print(json.dumps([len(recorder.logs), sum(point["value"] for point in points)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("providers", "found"),
+    [
+        ((), [0, 0]),
+        (("logs",), [1, 0]),
+        (("metrics",), [0, 1]),
+        (("logs", "metrics"), [1, 1]),
+        (("metrics", "logs"), [1, 1]),
+    ],
+    ids=str,
+)
+def test_providers_that_are_set_one_after_the_other(providers, found):
+    """The event waits for a logger provider and the count for a meter provider, whichever comes first."""
+    assert run(LATE, *providers).answer == found
+
+
+FORK = """
+import json, os, sys
+import otelier
+from otelier.testing import SpanRecorder
+
+recorder = SpanRecorder()
+otelier.init(app="shop", logger_provider=recorder.logger_provider, meter_provider=recorder.meter_provider)
+
+
+def name(*agents):
+    for agent in agents:
+        with otelier.context(agent=agent):
+            pass
+
+
+def told():
+    return [entry.attributes["gen_ai.agent.name"] for entry in recorder.logs]
+
+
+name("one", "one")
+reading, writing = os.pipe()
+child = os.fork()
+if child == 0:
+    recorder.clear()
+    name("one", "two", "two")
+    os.write(writing, json.dumps(told()).encode())
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+name("two", "one")
+print(json.dumps([told(), json.loads(os.read(reading, 1000))]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_processes():
+    """A new process tells what it sees; a forked one what its parent had not told before the fork."""
+    for _ in range(2):
+        assert run(FORK).answer == [["one", "two"], ["two"]]
 
 
 class Broken:

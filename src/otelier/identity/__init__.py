@@ -7,6 +7,7 @@ from otelier.identity._fingerprint import prompt_fingerprint
 from otelier.identity._ids import agent_id_for
 from otelier.identity._process import ProcessIdentity, name_process, process
 from otelier.identity._prompts import (
+    MAX_PROMPT_CHARS,
     Fingerprint,
     fingerprint_of,
     fingerprint_of_id,
@@ -16,6 +17,7 @@ from otelier.identity._prompts import (
 from otelier.identity._registry import register, report_to, report_waiting
 
 __all__ = [
+    "MAX_PROMPT_CHARS",
     "NOBODY",
     "AgentIdentity",
     "Fingerprint",

@@ -5,92 +5,97 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from itertools import product
 from typing import Final
 
-MAX_CHARS: Final = 5_000
-"""Characters that are read: a longer prompt is told from others by its beginning, and costs no more than this."""
-_COUNTED_CHARS: Final = 4_000
-"""Characters that count, after masking. Fewer than are read: a longer date before the end moves what is read last."""
-_VERSION: Final = "fp1:"
-_MASK: Final = "#"
+MAX_CHARS: Final = 3_000
+"""Characters that are read: a longer prompt is known by its beginning, and costs no more.
 
-_FAMILIES: Final = (
-    *("chatgpt", "claude", "codestral", "deepseek", "gemini", "gemma", "glm", "gpt", "grok"),
-    *("kimi", "llama", "mistral", "mixtral", "qwen"),
+With the end too, an agent would be another one at each call, since what is looked up for a call stands at the end.
+"""
+_MAX_BYTES_NEAR: Final = 2_600
+_MAX_BYTES_FAR: Final = 1_800
+"""Bytes that are read of texts beyond ASCII, which take longer: some 600 signs of Chinese, which say as much."""
+_MAX_WORDS: Final = 500
+_MAX_BORDERS: Final = 150
+_MAX_REWRITTEN: Final = 500
+_VERSION: Final = "fp1:"
+
+# Those without a digit: with one they are masked like any other word.
+_MODELS: Final = (
+    *("chatgpt", "chatgpt-latest", "claude", "claude-haiku", "claude-opus", "claude-sonnet", "codestral"),
+    *("codestral-latest", "command-r", "command-r-plus", "deepseek", "deepseek-chat", "deepseek-coder"),
+    *("deepseek-reasoner", "gemini", "gemini-flash", "gemini-pro", "gemma", "glm", "gpt", "grok", "grok-beta"),
+    *("kimi", "llama", "mistral", "mistral-large", "mistral-large-latest", "mistral-medium", "mistral-medium-latest"),
+    *("mistral-small", "mistral-small-latest", "mixtral", "qwen", "qwen-max", "qwen-plus", "qwen-turbo"),
 )
-# Words that belong to a model's name only behind it: a haiku is a poem, too.
-_VARIANTS = frozenset(("flash", "haiku", "instruct", "mini", "nano", "opus", "preview", "pro", "sonnet", "turbo"))
+_VARIANTS: Final = (
+    *("flash", "haiku", "instruct", "large", "latest", "lite", "max", "mini", "nano", "opus", "plus", "preview"),
+    *("pro", "small", "sonnet", "turbo"),
+)
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october"),
     *("november", "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
 )
-_DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_DAYS_SHORT: Final = ("mon", "tue", "tues", "wed", "thu", "thur", "thurs", "fri", "sat", "sun")
-_ZONES: Final = ("am", "pm", "a.m", "p.m", "utc", "gmt", "cet", "cest", "est", "edt", "pst", "pdt")
-# Words that belong to a date or time only beside a number.
-_DATE_WORDS = frozenset((*_MONTHS, *_DAYS, *_DAYS_SHORT, *_ZONES))
-_SPECIAL = frozenset((*_DATE_WORDS, *_VARIANTS, *_FAMILIES))
-
-# Scripts written without spaces: a run would swallow the sentence around a number.
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
-# A run is what may be a number, date, time, UUID, hash or model: it is masked whole. Linear, whatever the text.
-_RUN = re.compile(rf"(?:[^\W{_SPACELESS}]|[.:/+-])+(?:[,'\u2019]\d[\w.:/+-]*)*")
-_DIGIT = re.compile(r"\d")
-_FAMILY = re.compile(rf"(?<![a-z])(?:{'|'.join(_FAMILIES)})(?![a-z])")
-_EDGES = ".,;:!?()[]{}<>\"'`*#_-/\\|\u2026\u201c\u201d\u2018\u2019"
-# Putting marks in order takes the square of their number, 70 ms for 8,000; no script stacks more than a few.
-_STACK = re.compile(r"([^\w\s\x00-\x7f]{32})[^\w\s\x00-\x7f]+")
-
-# What a word alone cannot tell is marked, and masked if it stands beside what it belongs to.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-_IN_DATE: Final = "\x00"
-_MODEL: Final = "\x01"
-_VARIANT: Final = "\x02"
-_MODEL_NAME = re.compile(rf"{_MODEL}(?: (?:{_MASK}|{_MODEL}|{_VARIANT}[a-z]+)){{0,8}}")
-_FOLLOWS = rf"(?:[.,]? (?:{_IN_DATE}[a-z]+(?:\.[a-z]+\.?)?|{_MASK})){{0,8}}"
-# Written as two, since a search for one of two characters is six times as fast as one for an optional group.
-_DATE = re.compile(rf"{_IN_DATE}[a-z.]+,? (?:{_IN_DATE}[a-z.]+,? ){{0,2}}{_MASK}{_FOLLOWS}|{_MASK}{_FOLLOWS}")
+_DAYS: Final = (
+    *("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    *("mon", "tue", "tues", "wed", "thu", "thur", "thurs", "fri", "sat", "sun"),
+)
+_ZONES: Final = ("am", "pm", "a.m", "p.m", "a.m.", "p.m.", "utc", "gmt", "cet", "cest", "est", "edt", "pst", "pdt")
 
 
-class _Words(dict[str, str]):
-    """Each word as it counts. Most prompts of a process are made of the same words, so those of late are kept."""
-
-    former: dict[str, str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.former = {}
-
-    def __missing__(self, word: str) -> str:
-        counts = self.former.get(word)
-        if counts is None:
-            # Most new words are plain ones: 0.4 us instead of 1.3.
-            stem = word.rstrip(_ENDS)
-            plain = stem.isascii() and stem.isalpha() and stem.lower() not in _SPECIAL
-            counts = word.lower() if plain else _masked(_folded(word))
-        if len(word) <= _MAX_WORD_CHARS:
-            if len(self) >= _MAX_WORDS:
-                self.former = dict(self)
-                self.clear()
-            self[word] = counts
-        return counts
+def _marked() -> dict[bytes, bytes]:
+    """Return what becomes of words that are masked, `0`, or are masked beside one that is: these in capitals."""
+    kin = (*_MONTHS, *_DAYS, *_ZONES, *_VARIANTS)
+    marks = {**dict.fromkeys(_MODELS, "0"), **{word: word.replace(".", "").upper() for word in kin}}
+    ends = ("", ".", ",", ":", ";", "!", "?")
+    return {f"{word}{end}".encode(): mark.encode() for (word, mark), end in product(marks.items(), ends)}
 
 
-_MAX_WORDS = 8_192
-_PIECE_CHARS = 512
-_MAX_WORD_CHARS = 64
-_ENDS = ".,:;!?"
-_words = _Words()
+_MARKS = _marked()
+_MARKED = frozenset(_MARKS)
+# Small letters, one digit for all, and no brackets, quotes and control characters. `@` makes a word an address.
+_SPACES = bytes((*range(0x21), 0x7F)) + b"()[]{}<>\"'`*|"
+_BYTES = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789@" + _SPACES,
+    b"abcdefghijklmnopqrstuvwxyz0000000000" + b" " * len(_SPACES),
+)
+# A word with a digit, and its kin behind it; that it begins with a space makes the search three times as fast.
+_MASKED = re.compile(rb" [^ 0]*0[^ ]*(?: (?:[A-Z]+|[^ 0]*0[^ ]*))*")
+# Its kin before it, in the text in reverse: looked for the other way it would be at every word that could be kin.
+_BEFORE = re.compile(rb"0(?: [A-Z]+){1,3}")
+
+# What editors make of plain signs. Replacing these first keeps most prompts in ASCII, for 5 us instead of 30, and
+# most in Chinese in NFKC, for 5 us instead of 90.
+_PLAIN: Final = (
+    *(("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2013", "-"), ("\u2014", "-")),
+    *(("\u2022", "*"), ("\u2026", "..."), ("\uff01", "!"), ("\uff08", "("), ("\uff09", ")"), ("\uff0c", ",")),
+    *(("\uff1a", ":"), ("\uff1b", ";"), ("\uff1f", "?"), ("\u00a0", " "), ("\u3000", " "), ("\x85", " ")),
+    *(("\u2028", " "), ("\u2029", " ")),
+)
+# Ends before a space if there is one, and never before a mark that belongs to the letter before it.
+_PIECE = re.compile(r"(?s).{1,24}\S{0,16}[^\w\s]{0,8}")
+# Scripts written without spaces: a number would take the sentence around it along.
+_SPACELESS: Final = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+)
+# A class twice, not once with a plus: only what begins with a class is searched for by it, twice as fast.
+_BORDERS = re.compile(f"([{_SPACELESS}][{_SPACELESS}]*)")
+_OTHER_DIGITS = re.compile(r"[^\D0-9][^\D0-9]*")
+# All that letters of Latin, Greek, Cyrillic and Hebrew are made of in UTF-8: texts in these have neither of the two.
+_NEAR = bytes(range(0xD9))
 
 
 def prompt_fingerprint(text: str) -> str:
     """Return the fingerprint of a system prompt: `fp1:` and the SHA-256 of what is left of it after masking.
 
     Masked are dates, times, numbers, UUIDs and all words with digits, e-mail addresses, URLs, and names of models.
-    Case, white space and compatibility forms (NFKC) do not count. Of what is left the first 4,000 characters count,
-    and no more than 5,000 are read. The text cannot be had back from it, but who knows a prompt can tell that it is
-    this one.
+    Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
+
+    A long prompt is known by its beginning: 3,000 characters and 500 words are read, or 2,600 bytes of UTF-8 of a
+    text beyond ASCII, 1,800 where it has characters of three bytes, and no more than about 500 characters that NFKC
+    changes. Of what is left after masking four fifths as many bytes count.
+    The text cannot be had back from a fingerprint, but who knows a prompt can tell that it is this one.
 
     Args:
         text: The system prompt.
@@ -101,13 +106,21 @@ def prompt_fingerprint(text: str) -> str:
         >>> monday == friday != prompt_fingerprint("You are a shipping agent. Today is November 20, 2026.")
         True
     """
-    counts = " ".join(map(_words.__getitem__, text[:MAX_CHARS].split()))
-    if _MODEL in counts:
-        counts = _MODEL_NAME.sub(_MASK, counts)
-    if _IN_DATE in counts or "# #" in counts:
-        counts = _DATE.sub(_MASK, counts)
-    counts = counts[:_COUNTED_CHARS]
-    return hashed(counts.replace(_IN_DATE, "").replace(_VARIANT, ""))
+    read = MAX_CHARS
+    text = text[:read]
+    if not text.isascii():
+        text, read = _compatible(text)
+    # In bytes all scripts are translated equally fast; in texts, beyond ASCII, at 40 ns a character instead of 1.
+    data = text.encode("utf-8", "ignore")[:read].translate(_BYTES).replace(b"://", b"0").replace(b"www.", b"0")
+    words = data.split(None, _MAX_WORDS)[:_MAX_WORDS]
+    if _MARKED.isdisjoint(words):  # 8 us, to save 20
+        counts = _MASKED.sub(b" 0", b" " + b" ".join(words))
+    else:
+        marked = [_MARKS[word] if word in _MARKS else word for word in words]  # noqa: SIM401 - get takes 6 us more
+        counts = _MASKED.sub(b" 0", b" " + b" ".join(marked))
+        counts = _BEFORE.sub(b"0", counts[::-1])[::-1]
+    # Fewer than were read: a longer date before the end moves what was read last.
+    return _VERSION + hashlib.sha256(counts[1 : read * 4 // 5].lower()).hexdigest()
 
 
 def hashed(text: str) -> str:
@@ -115,42 +128,33 @@ def hashed(text: str) -> str:
     return _VERSION + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _folded(word: str) -> str:
-    if not word.isascii():
-        word = " ".join("".join(_compatible(word)).split())
-    return (word if word.isprintable() else _CONTROL.sub("", word)).casefold()
+def _compatible(text: str) -> tuple[str, int]:
+    """Return *text* in NFKC and case-folded, its numbers apart from spaceless scripts, and how much of it is read."""
+    text = text.encode("utf-8", "ignore")[:MAX_CHARS].decode("utf-8", "ignore")
+    for sign, plain in _PLAIN:
+        text = text.replace(sign, plain)
+    if text.isascii():
+        return text, MAX_CHARS
+    data = text.encode("utf-8", "ignore")
+    far = bool(data.translate(None, _NEAR))
+    read = _MAX_BYTES_FAR if far else _MAX_BYTES_NEAR
+    text = _normalized(data[:read].decode("utf-8", "ignore")).casefold()
+    if far:
+        text = " ".join(_BORDERS.split(_OTHER_DIGITS.sub("0", text, _MAX_BORDERS), _MAX_BORDERS))
+    return text, read
 
 
-def _compatible(word: str) -> Iterator[str]:
-    """Yield the pieces of *word* in NFKC, as many as can count: one character can grow to eighteen."""
-    chars = 0
-    for start in range(0, len(word), _PIECE_CHARS):
-        piece = unicodedata.normalize("NFKC", _STACK.sub(r"\1", word[start : start + _PIECE_CHARS]))
-        yield piece
-        chars += len(piece)
-        if chars >= MAX_CHARS:
-            return
+def _normalized(text: str) -> str:
+    """Return *text* in NFKC, as far as that is done in time.
 
-
-def _masked(word: str) -> str:
-    bare = word.strip(_EDGES)
-    if bare in _DATE_WORDS:
-        return word.replace(bare, _IN_DATE + bare, 1)
-    if bare in _VARIANTS:
-        return word.replace(bare, _VARIANT + bare, 1)
-    if bare.isalpha() and bare not in _FAMILIES:
-        return word
-    if "://" in word or "www." in word:
-        return _MASK
-    name, _, host = bare.rpartition("@")
-    if name and "." in host:
-        return word.replace(bare, _MASK)
-    return _RUN.sub(_masked_run, word)
-
-
-def _masked_run(match: re.Match[str]) -> str:
-    run = match.group()
-    is_model = _FAMILY.search(run) is not None
-    if not is_model and _DIGIT.search(run) is None:
-        return run
-    return (_MODEL if is_model else _MASK) + run[len(run.rstrip(".:/+-")) :]
+    One character can grow to eighteen, and putting marks in order takes the square of their number.
+    """
+    pieces: list[str] = []
+    left = _MAX_REWRITTEN
+    for piece in _PIECE.findall(text):
+        pieces.append(unicodedata.normalize("NFKC", piece))
+        if pieces[-1] != piece:
+            left -= len(piece) + 5 * max(0, len(pieces[-1]) - len(piece))
+            if left < 0:
+                break
+    return "".join(pieces)

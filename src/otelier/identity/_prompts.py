@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import threading
 import time
@@ -13,12 +12,14 @@ from typing import Final, TypeAlias, cast
 from otelier.identity._agent import AgentIdentity
 from otelier.identity._fingerprint import MAX_CHARS, hashed, prompt_fingerprint
 from otelier.identity._ids import agent_id_for
-from otelier.signals import on_reset, warn_once
+from otelier.signals import on_fork, on_reset, warn_once
 
 Fingerprint: TypeAlias = Callable[[str], "str | None"]
 
 MAX_DISTINCT: Final = 200
 """Fingerprints that may name agents of one process; each is a value on metrics, and an agent in somebody's list."""
+MAX_PROMPT_CHARS: Final = 10_000
+"""Characters that a recipe of the user's own is given: ours reads fewer, and no more are hashed and kept."""
 _KEPT_PROMPTS: Final = 256
 _MAX_FINGERPRINT_CHARS: Final = 256
 _SLOW_S: Final = 0.1
@@ -31,13 +32,29 @@ class _Recipe:
     """How prompts become fingerprints, and which came up so far."""
 
     def __init__(self) -> None:
+        self.renew_lock()
         self.clear()
 
+    def renew_lock(self) -> None:
+        self.lock = threading.RLock()  # a signal's handler may come back to it
+
     def clear(self) -> None:
-        self.function: Fingerprint | None = prompt_fingerprint
-        self.slow = 0
+        self.use(prompt_fingerprint)
         self.seen: set[str] = set()
-        self.numbers = itertools.count(1)  # no lock: a fork or a signal's handler might find it held
+
+    def use(self, function: Fingerprint | None) -> None:
+        self.function = function
+        self.max_chars = MAX_CHARS if function is prompt_fingerprint else MAX_PROMPT_CHARS
+        self.slow = 0
+
+    def admits(self, fingerprint: str) -> bool:
+        """Tell whether *fingerprint* is one of the first that came up in this process."""
+        with self.lock:
+            if fingerprint not in self.seen:
+                if len(self.seen) >= MAX_DISTINCT:
+                    return False
+                self.seen.add(fingerprint)
+            return True
 
 
 class _NestedError(Exception):
@@ -51,18 +68,18 @@ _asking = threading.local()
 def use_fingerprint(function: Fingerprint | None) -> None:
     """Make *function* the recipe of fingerprints from now on; `None` switches them off."""
     if function is not _recipe.function:
-        _recipe.function, _recipe.slow = function, 0
+        _recipe.use(function)
         _of_text.cache_clear()
 
 
 def fingerprint_of(prompt: str) -> str | None:
     """Return the fingerprint of a system prompt; `None` where there is none, or the process has too many.
 
-    Only the first 5,000 characters are looked at and kept.
+    Only the first 3,000 characters are looked at and kept, 10,000 for a recipe of the user's own.
     """
     # Cut before the cache sees it: hashing and comparing 100,000 characters costs 18 µs, and keeping them memory.
     try:
-        return _of_text(prompt[:MAX_CHARS])
+        return _of_text(prompt[: _recipe.max_chars])
     except _NestedError:
         return None
 
@@ -81,19 +98,15 @@ def _of_text(text: str) -> str | None:
         found = _asked(function, text)
     else:
         found = hashed(text) if text.startswith(_EXACT) else function(text)
-    if found is None or found in _recipe.seen:
+    if found is None or _recipe.admits(found):
         return found
-    # Of two threads that bring the same new one each takes a number: that leaves fewer, never more.
-    if next(_recipe.numbers) > MAX_DISTINCT:
-        warn_once(
-            "identity.too_many_prompts",
-            "More than %d different system prompts were fingerprinted: further ones are attributed to the process's "
-            "own agent. Name agents with set_context(agent=...), or mask what varies with init(fingerprint=...).",
-            MAX_DISTINCT,
-        )
-        return None
-    _recipe.seen.add(found)
-    return found
+    warn_once(
+        "identity.too_many_prompts",
+        "More than %d different system prompts were fingerprinted: further ones are attributed to the process's "
+        "own agent. Name agents with set_context(agent=...), or mask what varies with init(fingerprint=...).",
+        MAX_DISTINCT,
+    )
+    return None
 
 
 def _asked(function: Fingerprint, text: str) -> str | None:
@@ -157,3 +170,6 @@ def resolve_fingerprint(fingerprint: str) -> AgentIdentity:
 def _forget() -> None:
     _recipe.clear()
     _of_text.cache_clear()
+
+
+on_fork(_recipe.renew_lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from otelier import names
@@ -16,7 +17,7 @@ _NOWHERE: Final = {"otelier-no-span": True}
 
 
 class _Registry:
-    """What was seen, what of it is not reported yet, and where reports go.
+    """What was seen, of what the event or the count still waits for its provider, and where reports go.
 
     Without a lock: a fork, or a signal's handler that sets a field, might find it held.
     """
@@ -26,7 +27,8 @@ class _Registry:
 
     def clear(self) -> None:
         self.seen: dict[tuple[str | None, str | None], object] = {}
-        self.waiting: deque[AgentIdentity] = deque()
+        self.events: deque[AgentIdentity] = deque()
+        self.counts: deque[AgentIdentity] = deque()
         self.logger_provider: Any = None
         self.meter_provider: Any = None
 
@@ -51,7 +53,8 @@ def register(identity: AgentIdentity) -> None:
         )
         return
     if seen.setdefault(key, mark) is mark:
-        _registry.waiting.append(identity)
+        _registry.events.append(identity)
+        _registry.counts.append(identity)
         report_waiting()
 
 
@@ -64,35 +67,42 @@ def report_to(*, logger_provider: Any = None, meter_provider: Any = None) -> Non
 
 
 def report_waiting() -> None:
-    """Report what was seen and could not be reported yet; never raises."""
+    """Report what was seen and could not be reported yet, each half as soon as it has a provider; never raises."""
+    if process() is None or not (_registry.events or _registry.counts):
+        return
     try:
-        if process() is None or not _registry.waiting or not _has_place():
-            return
-        while _registry.waiting:
-            _report(_registry.waiting.popleft())
-    except IndexError:  # another thread reported the last one
-        pass
+        # Imported here: with it the context rooms would cost a third more to load.
+        from opentelemetry import _logs, metrics
+        from opentelemetry._logs import _internal as logs_internal
+        from opentelemetry.metrics import _internal as metrics_internal
+
+        stand_ins = (
+            logs_internal.ProxyLoggerProvider,
+            metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
+        )
+        # What the API's stand-ins are given before a provider is set is lost.
+        if not isinstance(_registry.logger_provider or _logs.get_logger_provider(), stand_ins):
+            _drain(_registry.events, _tell)
+        if not isinstance(_registry.meter_provider or metrics.get_meter_provider(), stand_ins):
+            _drain(_registry.counts, _count)
     except Exception as exc:
         report_fault("identity.register", exc)
 
 
-def _has_place() -> bool:
-    """Tell whether a provider is set: what the API's stand-ins are given before that is lost."""
-    # Imported here: with it the context rooms would cost a third more to load.
-    from opentelemetry import _logs, metrics
-    from opentelemetry._logs import _internal as logs_internal
-    from opentelemetry.metrics import _internal as metrics_internal
-
-    logs = _registry.logger_provider or _logs.get_logger_provider()
-    points = _registry.meter_provider or metrics.get_meter_provider()
-    return not isinstance(logs, logs_internal.ProxyLoggerProvider) or not isinstance(
-        points,
-        metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
-    )
+def _drain(waiting: deque[AgentIdentity], report: Callable[[AgentIdentity], None]) -> None:
+    while True:
+        try:
+            identity = waiting.popleft()
+        except IndexError:  # nothing waits, or another thread has taken the last one
+            return
+        try:
+            report(identity)
+        except Exception as exc:
+            report_fault("identity.register", exc)
 
 
-def _report(identity: AgentIdentity) -> None:
-    from opentelemetry import _logs, metrics  # see above
+def _tell(identity: AgentIdentity) -> None:
+    from opentelemetry import _logs  # see above
     from opentelemetry.context import Context
 
     about = {
@@ -104,11 +114,16 @@ def _report(identity: AgentIdentity) -> None:
     attributes = {key: value for key, value in about.items() if value is not None}
     logger = _logs.get_logger(names.SCOPE, logger_provider=_registry.logger_provider)
     # Of no span and no user: an agent is the process's, not his whose call came first.
-    nowhere = Context(_NOWHERE)
-    emit_event(logger, names.AGENT_REGISTERED, attributes, nowhere)
+    emit_event(logger, names.AGENT_REGISTERED, attributes, Context(_NOWHERE))
+
+
+def _count(identity: AgentIdentity) -> None:
+    from opentelemetry import metrics  # see above
+    from opentelemetry.context import Context
+
     meter = metrics.get_meter(names.SCOPE, meter_provider=_registry.meter_provider)
     counter = meter.create_counter(names.AGENT_REGISTRATIONS, unit="{agent}", description="Agents seen by a process.")
-    counter.add(1, {names.AGENT_SOURCE: identity.source or ""}, nowhere)
+    counter.add(1, {names.AGENT_SOURCE: identity.source or ""}, Context(_NOWHERE))
 
 
 @on_reset

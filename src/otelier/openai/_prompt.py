@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from otelier.identity import fingerprint_of, fingerprint_of_id
+from otelier.identity import MAX_PROMPT_CHARS, fingerprint_of, fingerprint_of_id
 from otelier.openai._reading import Arguments, field_of, items_of, text_of
 
 _ROLES = ("system", "developer")
 _MAX_MESSAGES = 32
 _MAX_PARTS = 256
-_ENOUGH_CHARS = 5_000
-"""What a fingerprint reads of a prompt; nothing further is gathered."""
 
 
 def chat_fingerprint(arguments: Arguments) -> str | None:
@@ -35,7 +33,7 @@ def _of_texts(texts: list[str]) -> str | None:
     if not texts:
         return None
     # One text of 10 MB is joined for nothing; of several each is cut first, or they would be copied whole.
-    return fingerprint_of(texts[0] if len(texts) == 1 else "\n".join(text[:_ENOUGH_CHARS] for text in texts))
+    return fingerprint_of(texts[0] if len(texts) == 1 else "\n".join(text[:MAX_PROMPT_CHARS] for text in texts))
 
 
 def _leading(messages: Any, before: list[str] | None = None) -> list[str]:
@@ -49,7 +47,7 @@ def _leading(messages: Any, before: list[str] | None = None) -> list[str]:
             if _says(text):
                 found.append(text)
                 chars += len(text)
-            if chars >= _ENOUGH_CHARS:
+            if chars >= MAX_PROMPT_CHARS:
                 return found
     return found
 

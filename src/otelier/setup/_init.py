@@ -50,7 +50,7 @@ def init(
             `*.example.com` for all below it; an empty list is none. `None` takes `OTELIER_PROPAGATE_TO`, else none.
         trust_inbound: Whether fields that come with a request are taken for true; otherwise they are dropped.
             `None` takes `OTELIER_TRUST_INBOUND`, else `False`.
-        fingerprint: Recipe that knows agents by their system prompt: text in (its first 5,000 characters), a
+        fingerprint: Recipe that knows agents by their system prompt: text in (its first 10,000 characters), a
             fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
         redact: What to redact besides secrets: patterns, or callables from text to text. `None` is nothing more.
         tracer_provider: Provider for spans; `None` is the global one.

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from opentelemetry import _logs, trace
+from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import _internal as logs_internal
+from opentelemetry.metrics import _internal as metrics_internal
 
 from otelier.identity import report_waiting
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
@@ -70,10 +71,13 @@ def attach_logs(provider: Any) -> bool:
     return True
 
 
-def _attach_late_logs(provider: Any) -> bool:
-    attached = attach_logs(provider)
+def _attach_late_logs(provider: Any) -> None:
+    attach_logs(provider)
     report_waiting()  # agents that were named while nobody could be told
-    return attached
+
+
+def _count_late(_provider: Any) -> None:
+    report_waiting()
 
 
 def _has(chain: Any, kind: type) -> bool:
@@ -91,9 +95,6 @@ def remember(*providers: object) -> None:
 
 def known_providers() -> list[Any]:
     """Return every provider that may hold something of ours, each once: the global ones and those given."""
-    # Imported here: metrics are only of interest at the end of a process.
-    from opentelemetry import metrics
-
     candidates = [
         trace.get_tracer_provider(),
         metrics.get_meter_provider(),
@@ -108,7 +109,7 @@ class _Watch:
     """A patch that calls *attach* whenever a global provider is set through *module*."""
 
     def __init__(
-        self, module: ModuleType, kind: str, attach: Callable[[Any], bool], current: Callable[[], Any]
+        self, module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]
     ) -> None:
         self._module = module
         # The private function serves callers who imported the public one before us.
@@ -144,6 +145,7 @@ def attach_to_global() -> None:
     if not _watches:
         _watches.append(_Watch(trace, "tracer", attach_spans, trace.get_tracer_provider))
         _watches.append(_Watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider))
+        _watches.append(_Watch(metrics_internal, "meter", _count_late, metrics.get_meter_provider))
 
 
 @on_reset
