@@ -147,14 +147,13 @@ def test_every_worker_sends_everything_once(tmp_path, name):
     command = [sys.executable, *arguments, *where, "served:app"]
     with OpenAIServer() as model, receiver_process(tmp_path) as receiver:
         # Under `opentelemetry-instrument` the logging instrumentation does this, and logs a warning when told twice.
-        # The warning would be exported before the fork, and OpenTelemetry's exporters share an open connection with
-        # forked children: their requests mix there and some are lost, with otelier or without.
         handler = {} if instrumented else {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"}
         variables = {
             **exporting_to(receiver.url),
             **handler,
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-none",
+            "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60",  # on a busy machine workers take long to start
         }
         with served([INSTRUMENT, *command] if instrumented else command, tmp_path, port, variables):
             pids = drive(port)
