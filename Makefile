@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.otelier-synced
+# Servers, workers and notebooks, for tests/running.
+RUNNING := .envs/running
 
 # uv must neither look for another interpreter nor work in an environment that happens to be active.
 unexport VIRTUAL_ENV
@@ -33,6 +35,10 @@ $(STAMP): $(BIN)/uv pyproject.toml uv.lock
 	@$(BIN)/uv sync --frozen --quiet
 	@touch $@
 
+$(RUNNING)/.otelier-synced: $(STAMP)
+	@UV_PROJECT_ENVIRONMENT=$(RUNNING) $(BIN)/uv sync --frozen --quiet --no-default-groups --group running --python $(BIN)/python
+	@touch $@
+
 .PHONY: demo
 demo: $(STAMP) ## show it working: two services, two tenants, four agents, their trace and tables
 	@$(BIN)/otelier demo
@@ -42,7 +48,7 @@ test: $(STAMP) ## run the tests, and every example in docs and docstrings
 	@$(BIN)/python -m pytest -m "not slow and not backends and not beside"
 
 .PHONY: slow
-slow: $(STAMP) ## run the tests that start servers and workers
+slow: $(STAMP) $(RUNNING)/.otelier-synced ## run the tests that start servers and workers
 	@$(BIN)/python -m pytest -m slow
 
 .PHONY: backends

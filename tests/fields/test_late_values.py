@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otelier
@@ -252,3 +252,22 @@ def test_a_value_set_in_a_span_lives_until_its_scope_ends(spans):
         otelier.set_context(user_id="u-2")
         assert otelier.get_context().user_id == "u-2"
     assert otelier.get_context() == otelier.CallContext()
+
+
+def test_the_newest_value_wins_where_values_are_cut():
+    """What a limit on the length of values has cut is still ours: a later value of ours replaces it."""
+    provider = TracerProvider(span_limits=SpanLimits(max_span_attribute_length=8), shutdown_on_exit=False)
+    provider.add_span_processor(otelier.AgentSpanProcessor())
+    tracer = provider.get_tracer("tests")
+    with otelier.context(user_id="user-born-1", user_role="role-born-1", agent="agent-born-1"):
+        for kind in (trace.SpanKind.INTERNAL, trace.SpanKind.SERVER):
+            with tracer.start_as_current_span("request", kind=kind) as span:
+                assert (span.attributes["user.id"], span.attributes["gen_ai.agent.name"]) == ("user-bor", "agent-bo")
+                for late in ("late-1-user", "later-2-user"):
+                    otelier.set_context(user_id=late, user_role=f"{late}-role", agent=f"{late}-agent")
+                assert span.attributes["user.id"] == "later-2-"
+                assert span.attributes["user.roles"] == ("later-2-",)
+                assert span.attributes["gen_ai.agent.name"] == "later-2-"
+                span.set_attribute("user.id", "mine")
+                otelier.set_context(user_id="latest-3-user")
+                assert span.attributes["user.id"] == "mine"

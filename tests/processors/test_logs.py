@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind
 import otelier
 from otelier.identity import agent_id_for
 from otelier.signals import raise_faults
+from tests.recording import Spans
 
 try:
     from opentelemetry.instrumentation.logging.handler import LoggingHandler
@@ -195,3 +196,25 @@ def test_it_shuts_down_and_flushes_like_any_processor(spans):
     processor.shutdown()
     assert processor.force_flush() is True
     assert emit(spans, context=Context()) == {}
+
+
+def test_ours_are_cut_without_a_word(monkeypatch, caplog):
+    """Under a limit on the length of values ours are cut, and no warning of OpenTelemetry's is logged about it.
+
+    Where log records are exported such a warning is a record too, is stamped with the same value, and causes the next.
+    """
+    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "8")
+    with otelier.context(user_id="user-1234567890", user_role="role-1234567890", session_id="s-1"):
+        attributes = emit(Spans())
+    assert (attributes["user.id"], attributes["user.roles"]) == ("user-123", ("role-123",))
+    assert attributes["session.id"] == "s-1"
+    assert caplog.messages == []
+
+
+def test_ours_give_way_to_the_records_own(monkeypatch, caplog):
+    """Under a limit on their number ours take the room that is left, and none of the record's own is dropped."""
+    monkeypatch.setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "5")
+    own = {f"own.{number}": number for number in range(4)}
+    with otelier.context(user_id="u-1", session_id="s-1", workflow_id="w-1"):
+        assert emit(Spans(), attributes=own) == {**own, "user.id": "u-1"}
+    assert caplog.messages == []

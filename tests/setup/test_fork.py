@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -109,3 +111,75 @@ def assert_metrics(receiver):
     )
     by_agent = Counter(agent for agent, _ in reporting)
     assert by_agent == Counter(NAMES), "an agent's calls were reported by two processes"
+
+
+SHARING = """
+import os, warnings
+from opentelemetry import metrics, trace
+from opentelemetry._logs import get_logger
+import otelier
+
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what this is about
+otelier.init(app="orchestrator")
+
+
+def export():
+    with trace.get_tracer("app").start_as_current_span("work"):
+        get_logger("app").emit(body="said")
+        metrics.get_meter("app").create_counter("app.calls").add(1)
+    assert otelier.flush(timeout_s=20)
+
+
+export()
+pid = os.fork()
+if pid == 0:
+    export()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+export()
+"""
+
+
+class Connections(ThreadingHTTPServer):
+    """Takes exports, and writes down over which connection each one came."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Taking)
+        self.ports = defaultdict(list)
+
+
+class _Taking(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format, *args):
+        pass
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.ports[self.path].append(self.client_address[1])
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_a_child_has_connections_of_its_own():
+    """A child of a parent that has exported before does not send over its parent's open connections."""
+    with Connections() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        variables = {
+            **exporting_to(f"http://127.0.0.1:{server.server_port}"),
+            "OTEL_METRIC_EXPORT_INTERVAL": "600000",
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
+            "OTEL_BLRP_SCHEDULE_DELAY": "600000",
+        }
+        ran = run(SHARING, **variables)
+        server.shutdown()
+        thread.join()
+    assert ran.code == 0, ran.err
+    assert set(server.ports) == {"/v1/traces", "/v1/logs", "/v1/metrics"}
+    for ports in server.ports.values():
+        parents, childs, parents_again, *_ = ports
+        assert parents == parents_again != childs

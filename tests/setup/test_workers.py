@@ -18,6 +18,7 @@ import pytest
 from otelier.testing import OpenAIServer
 from tests.programs import INSTRUMENT, environment, exporting_to
 from tests.receiving import receiver_process
+from tests.running.stage import calls_counted, eventually
 from tests.serving import get_all
 
 pytestmark = [
@@ -147,18 +148,20 @@ def test_every_worker_sends_everything_once(tmp_path, name):
     command = [sys.executable, *arguments, *where, "served:app"]
     with OpenAIServer() as model, receiver_process(tmp_path) as receiver:
         # Under `opentelemetry-instrument` the logging instrumentation does this, and logs a warning when told twice.
-        # The warning would be exported before the fork, and OpenTelemetry's exporters share an open connection with
-        # forked children: their requests mix there and some are lost, with otelier or without.
         handler = {} if instrumented else {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"}
         variables = {
             **exporting_to(receiver.url),
             **handler,
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-none",
+            "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60",  # on a busy machine workers take long to start
         }
         with served([INSTRUMENT, *command] if instrumented else command, tmp_path, port, variables):
             pids = drive(port)
             receiver.wait_for(spans=3 * REQUESTS, logs=REQUESTS, timeout_s=30)
+            # uvicorn runs no exit handlers at SIGTERM: what is not sent by then is not sent at all.
+            eventually(lambda: counted_by(receiver) == dict(pids), "the application's metrics")
+            eventually(lambda: calls_counted(receiver) == REQUESTS, "the metrics of calls")
     assert sum(pids.values()) == REQUESTS == len(model.requests)
     assert len(pids) == 2, pids
     assert_spans(receiver, pids)
@@ -196,13 +199,14 @@ def assert_logs(receiver, pids) -> None:
         assert entry.attributes.get("user.id") == (entry.body if entry.body.startswith("u-") else None)
 
 
+def counted_by(receiver) -> dict[str, float]:
+    """What each worker has counted so far."""
+    return {str(point.attributes["pid"]): point.value for point in receiver.metrics if point.name == "app.calls"}
+
+
 def assert_metrics(receiver, pids) -> None:
     """What each worker counted adds up to the requests it served; calls are attributed to its agent or the app."""
-    counted = {}
-    for point in receiver.metrics:
-        if point.name == "app.calls":
-            counted[str(point.attributes["pid"])] = point.value
-    assert counted == dict(pids)
+    assert counted_by(receiver) == dict(pids)
     calls: dict[tuple[str, str], int] = {}
     for point in receiver.metrics:
         if point.name == "gen_ai.client.operation.duration":

@@ -7,6 +7,7 @@ from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import arrived
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
 from otelier.fields._hold import hold_back, is_held_back
+from otelier.fields._limits import fitting
 from otelier.fields._middleware import ContextMiddleware
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
@@ -37,6 +38,7 @@ __all__ = [
     "checked",
     "clear_context",
     "context",
+    "fitting",
     "get_agent",
     "get_context",
     "hold_back",

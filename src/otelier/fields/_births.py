@@ -17,6 +17,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from otelier import names
 from otelier.fields._blocks import inside_block
+from otelier.fields._limits import cut, length_limit
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
@@ -173,8 +174,10 @@ def _updates(span: Any, record: Record, changes: Changes, state: State) -> Attri
     if names.SESSION_ID in wanted:
         wanted.append(names.CONVERSATION_ID)
 
+    limit = length_limit(getattr(span, "_attributes", None))
+
     def is_ours(attribute: str) -> bool:
-        return attribute not in there or bool(there[attribute] == record.stamped.get(attribute))
+        return attribute not in there or bool(there[attribute] == cut(record.stamped.get(attribute), limit))
 
     updates = {attribute: ready[attribute] for attribute in wanted if attribute in ready and is_ours(attribute)}
     if _names_agent(changes, state) and all(map(is_ours, IDENTITY_ATTRIBUTES)):

@@ -93,8 +93,8 @@ _NEAR = bytes(range(0xD9))
 def prompt_fingerprint(text: str) -> str:
     """Return the fingerprint of a system prompt: `fp1:` and the SHA-256 of what is left of it after masking.
 
-    Masked are dates, times, numbers, UUIDs and all words with digits, e-mail addresses, URLs, and names of models.
-    Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
+    Masked are dates, times, numbers, UUIDs and all words with digits, long hex, e-mail addresses, URLs, and names of
+    models. Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
 
     A long prompt is known by its beginning: 3,000 characters and 500 words are read, or 2,600 bytes of UTF-8 of a
     text beyond ASCII, 1,800 where it has characters of three bytes, and no more than about 500 characters that NFKC

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 
-from otelier.fields import state_of
+from otelier.fields import fitting, state_of
 from otelier.processors._present import without_present
 from otelier.signals import report_fault
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class ContextLogProcessor(LogRecordProcessor):
     """Stamp each log record with the fields of its context, sampled or not: the same attributes as on spans.
 
-    Attributes that a record has are kept. The processor must stand before the ones that export, since a record
-    may be gone after them; `otelier.init` and `opentelemetry-instrument` put it there.
+    Attributes that a record has are kept; under a limit on their number ours take the room that is left. The
+    processor must stand before the ones that export, since a record may be gone after them; `otelier.init` and
+    `opentelemetry-instrument` put it there.
 
     Example:
         >>> import otelier
@@ -37,7 +38,10 @@ class ContextLogProcessor(LogRecordProcessor):
             present: Any = record.attributes
             if present is None:
                 present = record.attributes = {}
-            present.update(without_present(attributes, present) if present else attributes)
+            ours = without_present(attributes, present) if present else attributes
+            # OpenTelemetry logs a warning for each value that it cuts or drops: where log records are exported, that is
+            # one more record to stamp, with the same value.
+            present.update(fitting(ours, present))
         except Exception as exc:
             report_fault("processors.log", exc)
 

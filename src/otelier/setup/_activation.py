@@ -16,6 +16,7 @@ from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
+from otelier.setup._connections import renew_connections
 from otelier.signals import on_fork, on_reset, report_fault
 
 _log = logging.getLogger("otelier")
@@ -126,9 +127,11 @@ def _attempt(place: str, step: Callable[[], Any]) -> None:
 
 
 @on_fork
-def _renew_lock() -> None:
+def _renew() -> None:
     global lock
     lock = threading.RLock()
+    if _active:
+        renew_connections()
 
 
 on_reset(switch_off)
