@@ -45,7 +45,7 @@ demo: $(STAMP) ## show it working: two services, two tenants, four agents, their
 
 .PHONY: test
 test: $(STAMP) ## run the tests, and every example in docs and docstrings
-	@$(BIN)/python -m pytest -m "not slow and not backends and not beside"
+	@scripts/quick.sh $(BIN)/python
 
 .PHONY: slow
 slow: $(STAMP) $(RUNNING)/.otelier-synced ## run the tests that start servers and workers

@@ -13,4 +13,4 @@ export VIRTUAL_ENV=$work/env
 "$bin/uv" pip install --quiet --resolution lowest-direct --requirements pyproject.toml --extra demo --group test
 "$bin/uv" pip install --quiet --no-deps "$work"/otelier-*.whl
 "$bin/uv" pip list 2>/dev/null | grep -E '^(openai|opentelemetry-(sdk|instrumentation)|wrapt|fastapi|pytest) '
-"$work/env/bin/python" -m pytest -q -m "not slow and not backends and not beside" tests
+scripts/quick.sh "$work/env/bin/python" tests

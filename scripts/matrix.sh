@@ -31,7 +31,7 @@ for version in 3.10 3.11 3.12 3.13 3.14; do
   fi
   echo "--- Python $version ---"
   if UV_PROJECT_ENVIRONMENT=.envs/$version "$uv" sync --frozen --quiet --python "$python" &&
-    ".envs/$version/bin/python" -m pytest -q -m "not slow and not backends and not beside"; then
+    scripts/quick.sh ".envs/$version/bin/python"; then
     summary+="  $version  passed"$'\n'
   else
     summary+="  $version  FAILED"$'\n'

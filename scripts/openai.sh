@@ -14,4 +14,4 @@ export VIRTUAL_ENV=$work/env
 "$bin/uv" pip install --quiet --requirements "$work/locked.txt" "openai>=2,<3"
 "$bin/uv" pip install --quiet --no-deps .
 "$bin/uv" pip list 2>/dev/null | grep -E '^(openai|httpx2?) '
-"$work/env/bin/python" -m pytest -q -m "not slow and not backends and not beside" tests/openai
+scripts/quick.sh "$work/env/bin/python" tests/openai

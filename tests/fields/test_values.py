@@ -112,7 +112,7 @@ def test_clear_context_where_nothing_is_set():
 
 
 @each_field
-@pytest.mark.parametrize("wrong", [7, 0, 1.5, True, b"u-1", ["u-1"], {"id": 1}, object(), {1}], ids=repr)
+@pytest.mark.parametrize("wrong", [7, 0, 1.5, True, b"u-1", ["u-1"], {"id": 1}, ..., {1}], ids=repr)
 def test_anything_but_text_is_a_type_error(give, field, wrong):
     """A wrong type raises `TypeError`, and the message names the field."""
     with pytest.raises(TypeError, match=field):
