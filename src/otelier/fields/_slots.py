@@ -12,7 +12,7 @@ FIELDS: Final = create_key("otelier-fields")
 BLOCK: Final = create_key("otelier-block")
 """Slot of the innermost `Block` that is open here."""
 LLM_CALL: Final = create_key("otelier-llm-call")
-"""Slot that is true while a call to a model is open, nothing of ours leaves with its requests: the client's object."""
+"""Slot of the client's object whose call to a model is open: nothing of ours leaves with its requests."""
 LLM_REPORTER: Final = create_key("otelier-llm-reporter")
 """Slot of the package that reports the call instead of us: spans of its tracers are GenAI spans."""
 

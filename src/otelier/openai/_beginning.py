@@ -27,11 +27,11 @@ def begin(telemetry: Telemetry, operation: Operation, resource: Any, arguments: 
         wrapped: The method as it is below our patch; what others put around it says who else reports the call.
     """
     try:
-        current, keys = get_current(), operation.suppressors
-        if not is_plain(wrapped, resource, keys, current):
+        current, kind = get_current(), operation.kind
+        if not is_plain(wrapped, resource, kind, current):
             if is_silenced(resource, current):
                 return None
-            other = reporter(wrapped, resource, keys, current)
+            other = reporter(wrapped, resource, kind, current)
             if other is not None:
                 return cast("Call", Guest(operation, resource, arguments, current, other))  # it does what a call does
         call = Call(telemetry, operation, resource, arguments, current)

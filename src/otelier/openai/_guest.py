@@ -8,9 +8,9 @@ from opentelemetry.context import Context, attach, get_current
 
 from otelier.fields import LLM_CALL, LLM_REPORTER, SPAN, stamp_call
 from otelier.openai._identity import in_state_of_call
+from otelier.openai._kinds import is_llm_span
 from otelier.openai._operations import Operation
 from otelier.openai._reading import Arguments
-from otelier.openai._rivals import is_llm_span
 from otelier.signals import report_fault
 
 
@@ -32,7 +32,7 @@ class Guest:
         self._former = current
         inside = in_state_of_call(current, operation.fingerprint, arguments)
         span = current.get(SPAN)
-        if is_llm_span(span, operation.suppressors):
+        if is_llm_span(span, operation.kind):
             stamp_call(span, inside)
         self._inside = Context({**inside, LLM_CALL: resource, LLM_REPORTER: reporter})
         # Nothing may fail from here on: what is attached must be taken back.

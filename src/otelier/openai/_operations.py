@@ -10,6 +10,7 @@ from otelier import names
 from otelier.openai._chat_content import chat_answer_content, chat_request_content
 from otelier.openai._chunks import ChatChunks, Chunks, ResponsesChunks
 from otelier.openai._fetch import FetchChunks, fetch_answer, fetch_request
+from otelier.openai._kinds import EMBEDDING, FETCHING, INFERENCE, Kind
 from otelier.openai._media import (
     IMAGE,
     SPEECH,
@@ -26,7 +27,6 @@ from otelier.openai._reading import Arguments, Attributes, Facts
 from otelier.openai._request import chat_request, embeddings_request, responses_request
 from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
 from otelier.openai._responses_content import fetched_content, responses_answer_content, responses_request_content
-from otelier.openai._rivals import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS
 from otelier.openai._templates import Templates
 from otelier.openai._text_completion import TextChunks, text_answer_content, text_request_content
 from otelier.signals import Failure
@@ -51,8 +51,8 @@ class Operation:
     """One kind of call."""
 
     templates: Templates
-    suppressors: frozenset[str]
-    """Keys of the OpenTelemetry Context; one that is set there means that somebody else reports the call."""
+    kind: Kind
+    """By what it is known that somebody else reports the call."""
     read_request: Callable[[Arguments, Attributes], None]
     read_answer: Callable[[Facts, Attributes, CallPoint], Failure | None]
     fingerprint: Callable[[Arguments], str | None] | None = None
@@ -71,7 +71,7 @@ class Operation:
 
 CHAT: Final = Operation(
     templates=Templates(names.CHAT),
-    suppressors=INFERENCE_SUPPRESSORS,
+    kind=INFERENCE,
     read_request=chat_request,
     read_answer=chat_answer,
     fingerprint=chat_fingerprint,
@@ -81,7 +81,7 @@ CHAT: Final = Operation(
 )
 RESPONSES: Final = Operation(
     templates=Templates(names.CHAT),
-    suppressors=INFERENCE_SUPPRESSORS,
+    kind=INFERENCE,
     read_request=responses_request,
     read_answer=responses_answer,
     fingerprint=responses_fingerprint,
@@ -91,7 +91,7 @@ RESPONSES: Final = Operation(
 )
 FETCH: Final = Operation(
     templates=Templates(names.FETCH_RESPONSE),
-    suppressors=FETCH_SUPPRESSORS,
+    kind=FETCHING,
     read_request=fetch_request,
     read_answer=fetch_answer,
     chunks=FetchChunks,
@@ -101,13 +101,13 @@ FETCH: Final = Operation(
 )
 EMBEDDINGS: Final = Operation(
     templates=Templates(names.EMBEDDINGS),
-    suppressors=EMBEDDING_SUPPRESSORS,
+    kind=EMBEDDING,
     read_request=embeddings_request,
     read_answer=embeddings_answer,
 )
 TEXT_COMPLETION: Final = Operation(
     templates=Templates(names.TEXT_COMPLETION),
-    suppressors=INFERENCE_SUPPRESSORS,
+    kind=INFERENCE,
     read_request=chat_request,
     read_answer=chat_answer,
     chunks=TextChunks,
@@ -119,7 +119,7 @@ TEXT_COMPLETION: Final = Operation(
 def _media(output_type: str) -> Operation:
     return Operation(
         templates=Templates(names.GENERATE_CONTENT),
-        suppressors=INFERENCE_SUPPRESSORS,
+        kind=INFERENCE,
         read_request=media_request(output_type),
         read_answer=media_answer,
         chunks=MediaChunks,

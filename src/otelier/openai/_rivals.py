@@ -1,4 +1,4 @@
-"""Who else reports a call: suppression keys, a span of a framework's that is open, another instrumentation's wrapper.
+"""Who else reports a call: another instrumentation's wrapper around the method, or what the context says.
 
 A call that somebody else reports gets our identity and fields on their span, and nothing else of ours.
 """
@@ -12,41 +12,11 @@ from typing import Any, Final
 
 from opentelemetry.context import Context
 
-from otelier import names
 from otelier.fields import LLM_CALL, SPAN
-from otelier.openai._reading import is_mapping
-from otelier.signals import SUPPRESSORS, is_patch, suppressed
+from otelier.openai._kinds import SAYING, Kind, is_llm_span
+from otelier.signals import is_patch, suppressed
 
-# --- suppression -----------------------------------------------------------------------------------------------
-# opentelemetry-util-genai puts these while a call of its own runs, so that what it calls is not reported again.
-_INFERENCE_KEY = "opentelemetry.genai.client.inference.context"
-_EMBEDDING_KEY = "opentelemetry.genai.client.embedding.context"
-_FETCH_KEY = "opentelemetry.genai.client.fetch_response.context"
-# Traceloop's instrumentations of frameworks put this while a call to a model runs that they report.
-_TRACELOOP_KEY = "suppress_language_model_instrumentation"
-
-# Our own key is among them, so that asking for it costs a call nothing more.
-INFERENCE_SUPPRESSORS: Final = SUPPRESSORS | {LLM_CALL, _INFERENCE_KEY, _TRACELOOP_KEY}
-EMBEDDING_SUPPRESSORS: Final = SUPPRESSORS | {LLM_CALL, _EMBEDDING_KEY, _TRACELOOP_KEY}
-FETCH_SUPPRESSORS: Final = SUPPRESSORS | {LLM_CALL, _FETCH_KEY, _TRACELOOP_KEY}
-
-# --- spans of others -------------------------------------------------------------------------------------------
-_KIND: Final = "openinference.span.kind"
-_REQUEST_TYPE: Final = "llm.request.type"
-# How a span says that it is a call to a model, by the kind of the call.
-_INFERENCE: Final = {
-    names.OPERATION: frozenset(("chat", "generate_content", "text_completion")),
-    _KIND: frozenset(("LLM",)),
-    _REQUEST_TYPE: frozenset(("chat", "completion")),
-}
-_EMBEDDING: Final = {
-    names.OPERATION: frozenset(("embeddings",)),
-    _KIND: frozenset(("EMBEDDING",)),
-    _REQUEST_TYPE: frozenset(("embedding",)),
-}
-_FETCH: Final = {names.OPERATION: frozenset(("fetch_response",))}
-
-# --- instrumentations of others --------------------------------------------------------------------------------
+_OPERATION, _SPAN_KIND, _REQUEST_TYPE = SAYING
 _OFFICIAL: Final = "opentelemetry.instrumentation.genai.openai"
 _KNOWN: Final = (
     _OFFICIAL,
@@ -65,7 +35,7 @@ def when_covered(callback: Callable[[], object]) -> None:
     _covered.append(callback)
 
 
-def is_plain(wrapped: Any, resource: Any, keys: frozenset[str], current: Context) -> bool:
+def is_plain(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
     """Tell at once whether a call is nobody's but ours, as most are; anything else takes a closer look (`reporter`).
 
     Every call passes here: 0.3 us.
@@ -77,9 +47,9 @@ def is_plain(wrapped: Any, resource: Any, keys: frozenset[str], current: Context
         attributes: Any = getattr(current.get(SPAN), "_attributes", None)
         if attributes is not None:
             started = attributes._dict  # read only; the public view is 0.5 us dearer
-            if names.OPERATION in started or _KIND in started or _REQUEST_TYPE in started:
+            if _OPERATION in started or _SPAN_KIND in started or _REQUEST_TYPE in started:
                 return False
-        return is_patch(getattr(resource.__class__, wrapped.__name__)) and keys.isdisjoint(current)
+        return is_patch(getattr(resource.__class__, wrapped.__name__)) and kind.suppressors.isdisjoint(current)
     except AttributeError:
         return False
 
@@ -91,26 +61,14 @@ def is_silenced(resource: Any, current: Context) -> bool:
     return current.get(LLM_CALL) is resource
 
 
-def reporter(wrapped: Any, resource: Any, keys: frozenset[str], current: Context) -> str | None:
+def reporter(wrapped: Any, resource: Any, kind: Kind, current: Context) -> str | None:
     """Return who else reports a call: its package, empty when that is not known; `None` when nobody does."""
     above = _package_above(wrapped, resource)
     below = package_in(wrapped) or package_in(getattr(getattr(resource, "_client", None), "request", None))
     if above is not None or below is not None:
         return above or below
-    told = is_llm_span(current.get(SPAN), keys) or any(current.get(key) for key in keys if key != LLM_CALL)
+    told = is_llm_span(current.get(SPAN), kind) or suppressed(current, kind.suppressors - {LLM_CALL})
     return "" if told else None
-
-
-def is_llm_span(span: Any, keys: frozenset[str]) -> bool:
-    """Tell whether *span* is a recording one of somebody else's that stands for a call to a model, of the same kind."""
-    there: Any = getattr(span, "attributes", None)
-    if not is_mapping(there) or not span.is_recording():
-        return False
-    wanted = _EMBEDDING if _EMBEDDING_KEY in keys else _FETCH if _FETCH_KEY in keys else _INFERENCE
-    if not any(isinstance(said := there.get(name), str) and said in values for name, values in wanted.items()):
-        return False
-    scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or ""
-    return scope.partition(".")[0] != names.SCOPE
 
 
 def package_in(method: Any, *, above_ours: bool = False) -> str | None:
