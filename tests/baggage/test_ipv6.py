@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 import pytest
@@ -13,6 +14,14 @@ kit = pytest.importorskip("tests.baggage.world")
 
 INSIDE = ("[::1]", "[fd12:3456::1]", "localhost", "billing")
 OUTSIDE = ("[2001:db8::7]", "[fe80::1]", "[::ffff:cb00:7107]", "evil.example")
+
+
+def plain(host):
+    """Return *host*, an address in its shortest form: Pythons and clients differ in how they write one."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return host
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def test_hosts(here, name, proxied):
         for host in hosts:
             client.send(here.url(host), proxy=here.proxy if proxied else None)
         client.send(here.url(*way), proxy=here.proxy if proxied else None)
-    assert [(got.host, got.baggage) for got in here.got] == [
-        (host.strip("[]"), (WRITTEN,) if host in INSIDE else ()) for host in [*hosts, *way]
+    assert [(plain(got.host), got.baggage) for got in here.got] == [
+        (plain(host), (WRITTEN,) if host in INSIDE else ()) for host in [*hosts, *way]
     ]
     assert all(got.traceparent for got in here.got)
