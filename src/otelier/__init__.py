@@ -19,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from otelier import errors, openai, testing
+    from otelier import errors, llm, openai, testing
     from otelier.fields import (
         CallContext,
         ContextMiddleware,
@@ -48,6 +48,7 @@ __all__ = [
     "get_agent",
     "get_context",
     "init",
+    "llm",
     "openai",
     "prompt_fingerprint",
     "propagate",

@@ -4,13 +4,21 @@
     ├── ContextValueError     (ValueError)    a field's value cannot be carried
     ├── ContextUseError       (RuntimeError)  a context scope is used in a way that would lose values
     ├── SettingError          (ValueError)    an argument or environment variable cannot be read
-    └── MissingExtraError     (ImportError)   a command or room needs an extra that is not installed
+    ├── MissingExtraError     (ImportError)   a command or room needs an extra that is not installed
+    ├── AnswerError           (ValueError)    a model's answer is not what was asked for
+    │   ├── RefusalError                      the model refuses to give it
+    │   └── UnfinishedAnswerError             it ends too early: at a limit of tokens, a content filter, a broken stream
+    ├── ToolArgumentsError    (ValueError)    what a model gives to a tool is no JSON object
+    └── UnknownToolError      (LookupError)   no tool has that name
 
 A wrong type is a plain `TypeError`. Faults of otelier itself are never raised into a program: they are logged
 and counted, see `otelier.signals`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class OtelierError(Exception):
@@ -64,3 +72,63 @@ class MissingExtraError(OtelierError, ImportError):
     def __init__(self, message: str, *, extra: str) -> None:
         super().__init__(message)
         self.extra = extra
+
+
+class AnswerError(OtelierError, ValueError):
+    """A model's answer is not what was asked for: no JSON, not what the schema asks for, or no answer at all.
+
+    The message says what is wrong without quoting the answer, because messages of exceptions end up in traces.
+
+    Attributes:
+        answer: The `otelier.llm.Answer` as far as there is one, with `object` left `None`; else `None`.
+        problems: What does not fit the schema, a line for each, as the model can be told. Empty for other reasons.
+    """
+
+    def __init__(self, message: str, *, answer: Any = None, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.answer = answer
+        self.problems = tuple(problems)
+
+
+class RefusalError(AnswerError):
+    """The model refuses to give the object it was asked for.
+
+    Attributes:
+        answer: Its `refusal` holds the model's words.
+        problems: Empty.
+    """
+
+
+class UnfinishedAnswerError(AnswerError):
+    """The answer ends before it is whole.
+
+    Attributes:
+        answer: Its `finish_reason` says why it ended, `None` when the provider did not say; its `text` is what came.
+        problems: Empty.
+    """
+
+
+class ToolArgumentsError(OtelierError, ValueError):
+    """What a model gives to a tool cannot be read as a JSON object.
+
+    Attributes:
+        tool: Name of the tool.
+        call_id: The provider's id of the call.
+    """
+
+    def __init__(self, message: str, *, tool: str, call_id: str) -> None:
+        super().__init__(message)
+        self.tool = tool
+        self.call_id = call_id
+
+
+class UnknownToolError(OtelierError, LookupError):
+    """A tool was asked for that nobody registered.
+
+    Attributes:
+        tool: The name that was asked for.
+    """
+
+    def __init__(self, message: str, *, tool: str) -> None:
+        super().__init__(message)
+        self.tool = tool

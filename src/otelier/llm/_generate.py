@@ -1,0 +1,181 @@
+"""The two ways to ask a model: for the whole answer, and for its pieces as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from otelier.llm._answers import Answer
+from otelier.llm._clients import Client, create
+from otelier.llm._reading import plain, read_answer
+from otelier.llm._request import OfferedTools, Prompt, read_request
+from otelier.llm._stream import AnswerStream
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+M = TypeVar("M", bound="BaseModel")
+
+
+@overload
+async def generate(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: type[M],
+    response_format: Mapping[str, Any] | None = None,
+    tools: tuple[()] = (),
+    client: Client | None = None,
+    **options: Any,
+) -> Answer[M]: ...
+
+
+@overload
+async def generate(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: type[M],
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools,
+    client: Client | None = None,
+    **options: Any,
+) -> Answer[M | None]: ...
+
+
+@overload
+async def generate(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: Mapping[str, Any] | None = None,
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools = (),
+    client: Client | None = None,
+    **options: Any,
+) -> Answer[Any]: ...
+
+
+async def generate(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: type[BaseModel] | Mapping[str, Any] | None = None,
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools = (),
+    client: Client | None = None,
+    **options: Any,
+) -> Answer[Any]:
+    """Ask a model, and return its answer.
+
+    One call of this function is one call of `chat.completions.create`, and so one span, however often the client has
+    to try. It makes no span of its own.
+
+    Args:
+        prompt: A question, or messages as chat completions have them.
+        model: The model that is to answer.
+        schema: What `object` of the answer is to be: a pydantic model class, or a JSON schema. The provider is asked
+            for it, and the answer is checked whatever the provider did. `None` asks for text.
+        response_format: As chat completions have it, in place of what *schema* would ask for; `object` is what its
+            JSON says. With both, this one is sent and *schema* reads the answer.
+        tools: Tools that `Tools.register` returned, a registry, or tools as chat completions have them.
+        client: A client of the openai package, asynchronous or not, with any `base_url`; one that is not asynchronous
+            is used in a thread. `None` is one for each event loop, made as `AsyncOpenAI()` and closed with the loop.
+        options: Whatever else `chat.completions.create` takes, such as `temperature`, `tool_choice` or `timeout`.
+
+    Raises:
+        AnswerError: if the provider sends no answer, or one that is not what *schema* or *response_format* asks for.
+            Below it are `RefusalError` and `UnfinishedAnswerError`. A plain text is returned as it came: its
+            `finish_reason` and `refusal` say whether it is whole.
+        openai.OpenAIError: what the client raises passes unchanged.
+        TypeError: if an argument has the wrong type.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import llm
+        >>> answer = asyncio.run(llm.generate("Say this is a test", model="gpt-4o-mini"))
+        >>> answer.text, answer.usage.output_tokens
+        ('This is a test.', 5)
+    """
+    request, reader = read_request(prompt, model, schema, response_format, tools, options)
+    return read_answer(plain(await create(client, request)), reader)
+
+
+@overload
+def stream(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: type[M],
+    response_format: Mapping[str, Any] | None = None,
+    tools: tuple[()] = (),
+    client: Client | None = None,
+    **options: Any,
+) -> AnswerStream[M]: ...
+
+
+@overload
+def stream(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: type[M],
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools,
+    client: Client | None = None,
+    **options: Any,
+) -> AnswerStream[M | None]: ...
+
+
+@overload
+def stream(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: Mapping[str, Any] | None = None,
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools = (),
+    client: Client | None = None,
+    **options: Any,
+) -> AnswerStream[Any]: ...
+
+
+def stream(
+    prompt: Prompt,
+    model: str,
+    *,
+    schema: type[BaseModel] | Mapping[str, Any] | None = None,
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools = (),
+    client: Client | None = None,
+    **options: Any,
+) -> AnswerStream[Any]:
+    """Ask a model, and return its answer as it comes.
+
+    `async for chunk in stream(…)` and `async for chunk in await stream(…)` are the same, but for where an error of the
+    call is raised. The whole answer, with tool calls and object, is what `collect` of the stream returns.
+
+    Args:
+        prompt: As for `generate`, like all other arguments.
+        model: The model that is to answer.
+        schema: What `object` of the collected answer is to be.
+        response_format: As chat completions have it.
+        tools: Tools that the model may call.
+        client: `None` is one for each event loop.
+        options: Whatever else `chat.completions.create` takes. Usage is asked for unless `stream_options` is given.
+
+    Raises:
+        TypeError: if an argument has the wrong type. All else is raised by the stream.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import llm
+        >>> async def tell():
+        ...     async for chunk in await llm.stream("Say this is a test", model="gpt-4o-mini"):
+        ...         print(chunk.text, end="")
+        >>> asyncio.run(tell())
+        This is a test.
+    """
+    request, reader = read_request(prompt, model, schema, response_format, tools, options)
+    request = {"stream_options": {"include_usage": True}, **request, "stream": True}
+    return AnswerStream(client, request, reader)

@@ -1,0 +1,64 @@
+"""From the chunks of a stream to the answer they are pieces of."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from otelier.llm._json import items_of, members_of
+
+Json = dict[str, Any]
+
+
+class Merger:
+    """Takes the chunks of one stream, and gives the whole answer as if it had come in one piece."""
+
+    def __init__(self) -> None:
+        self._body: Json = {}
+        self._message: Json = {"role": "assistant", "content": None}
+        self._calls: list[Json] = []
+        self._latest: dict[Any, Json] = {}
+        self.finish_reason: str | None = None
+
+    def add(self, chunk: Json) -> Json:
+        """Take one chunk, and return what is new in its first choice."""
+        self._body.update({key: value for key, value in chunk.items() if key != "choices" and value is not None})
+        choices = map(members_of, items_of(chunk.get("choices")))
+        first = next((choice for choice in choices if not choice.get("index")), members_of(None))
+        self.finish_reason = first.get("finish_reason") or self.finish_reason
+        delta = members_of(first.get("delta"))
+        for key, value in delta.items():
+            if key == "tool_calls":
+                for call in items_of(value):
+                    self._add_call(members_of(call))
+            elif key != "role":
+                self._message[key] = _joined(self._message.get(key), value)
+        return delta
+
+    def whole(self) -> Json:
+        """Return the answer as chat completions that are not streamed have it."""
+        message = {**self._message, **({"tool_calls": self._calls} if self._calls else {})}
+        return {**self._body, "choices": [{"index": 0, "finish_reason": self.finish_reason, "message": message}]}
+
+    def _add_call(self, piece: Json) -> None:
+        index, call_id = piece.get("index"), piece.get("id")
+        call = self._latest.get(index)
+        # Some providers give all calls of an answer the same index, or none.
+        if call is None or (call_id and call.get("id") and call_id != call["id"]):
+            call = self._latest[index] = {"type": "function"}
+            self._calls.append(call)
+        for key, value in piece.items():
+            if key in ("function", "custom"):
+                part = call.setdefault(key, {})
+                for name, said in members_of(value).items():
+                    grows = name in ("arguments", "input")
+                    part[name] = _joined(part.get(name), said) if grows else said or part.get(name)
+            elif key != "index" and value is not None:
+                call[key] = value
+
+
+def _joined(before: Any, value: Any) -> Any:
+    """Put a piece behind what came before; texts and lists grow, and anything else is replaced."""
+    if value is None:
+        return before
+    grows = type(before) is type(value) and isinstance(value, (str, list))
+    return before + value if grows else cast("Any", value)

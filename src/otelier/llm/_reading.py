@@ -1,0 +1,110 @@
+"""From the provider's answer, whatever it left out, to ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from otelier.errors import AnswerError, RefusalError, UnfinishedAnswerError
+from otelier.llm._answers import Answer, Usage
+from otelier.llm._calls import ToolCall
+from otelier.llm._json import items_of, members_of
+from otelier.llm._schemas import Reader
+
+Json = dict[str, Any]
+
+CUT = ("length", "content_filter")
+"""Reasons to end that leave an answer incomplete."""
+
+
+def plain(model: Any) -> Json:
+    """Return an answer or a chunk of the client as JSON; nothing for what is none, such as a page of HTML.
+
+    Servers leave fields out and put others in, and the client lets them; a dict says what is there.
+    """
+    dump = getattr(model, "to_dict", None)
+    return dump(mode="json", warnings=False) if dump else {}
+
+
+def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:
+    """Return the answer that *body* holds: its first choice.
+
+    Raises:
+        AnswerError: if it holds none, or not what *reader* reads.
+    """
+    choice = next(map(members_of, items_of(body.get("choices"))), None)
+    if choice is None:
+        raise AnswerError(
+            "Cannot find an answer in what the provider sent: there is no choice in it. "
+            "Check that `base_url` is that of an API for chat completions."
+        )
+    message = {key: value for key, value in members_of(choice.get("message")).items() if value not in (None, [])}
+    answer: Answer[Any] = Answer(
+        text=_text(message.get("content")),
+        object=None,
+        tool_calls=tuple(_call(members_of(call)) for call in items_of(message.get("tool_calls"))),
+        usage=read_usage(body.get("usage")),
+        finish_reason=choice.get("finish_reason"),
+        refusal=message.get("refusal"),
+        model=str(body.get("model") or ""),
+        id=str(body.get("id") or ""),
+        message={"role": "assistant", "content": None, **message},
+    )
+    if reader is None or answer.tool_calls:
+        return answer
+    _check_whole(answer)
+    return replace(answer, object=reader(answer))
+
+
+def read_usage(usage: Any) -> Usage | None:
+    """Return the tokens that a provider counted; `None` when it did not."""
+    counted = members_of(usage)
+    if not counted:
+        return None
+    return Usage(
+        input_tokens=_count(counted.get("prompt_tokens")),
+        output_tokens=_count(counted.get("completion_tokens")),
+        cached_tokens=_count(members_of(counted.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=_count(members_of(counted.get("completion_tokens_details")).get("reasoning_tokens")),
+    )
+
+
+def _check_whole(answer: Answer[Any]) -> None:
+    """Raise where there is no point in reading the text."""
+    if answer.refusal:
+        raise RefusalError(
+            f"Model {answer.model!r} refuses to answer: there is no object to return. "
+            "Its words are in `error.answer.refusal`; ask differently.",
+            answer=answer,
+        )
+    if answer.finish_reason in CUT:
+        limit = "its limit of tokens" if answer.finish_reason == "length" else "a content filter"
+        raise UnfinishedAnswerError(
+            f"The answer of model {answer.model!r} was cut by {limit}: an incomplete object cannot be read. "
+            "Raise the limit or ask for less; what came is in `error.answer.text`.",
+            answer=answer,
+        )
+    if not answer.text.strip():
+        raise AnswerError(
+            f"Model {answer.model!r} answered nothing: there is no object to return. Ask again.", answer=answer
+        )
+
+
+def _call(call: Json) -> ToolCall:
+    function, custom = members_of(call.get("function")), members_of(call.get("custom"))
+    return ToolCall(
+        id=str(call.get("id") or ""),
+        name=str(function.get("name") or custom.get("name") or ""),
+        arguments_json=str(function.get("arguments") or custom.get("input") or ""),
+    )
+
+
+def _text(content: Any) -> str:
+    """Return the words of *content*: a text, or, as some providers have it, parts of which some are text."""
+    if isinstance(content, str):
+        return content
+    return "".join(_text(members_of(part).get("text")) for part in items_of(content))
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0

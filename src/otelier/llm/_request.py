@@ -1,0 +1,64 @@
+"""From the arguments of a call to those of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias, cast
+
+from otelier.llm._schemas import Reader, Schema, format_of, is_model_class, reader_of, reader_of_format
+from otelier.llm._tools import Tool
+
+Prompt: TypeAlias = "str | Iterable[Mapping[str, Any]]"
+"""A question, or messages as chat completions have them."""
+OfferedTools: TypeAlias = "Iterable[Tool | Mapping[str, Any]]"
+"""Tools that were registered, the registry itself, or tools as chat completions have them."""
+
+
+def read_request(
+    prompt: Prompt,
+    model: str,
+    schema: Schema | None,
+    response_format: Mapping[str, Any] | None,
+    tools: OfferedTools,
+    options: Mapping[str, Any],
+) -> tuple[dict[str, Any], Reader | None]:
+    """Return the arguments of `chat.completions.create`, and what reads its answer; `None` for plain text."""
+    for name, instead in (("messages", "give them as `prompt`"), ("stream", "call `otelier.llm.stream`")):
+        if name in options:
+            raise TypeError(f"Cannot take {name!r} as an option of the call: {instead}.")
+    request = {"model": model, "messages": _messages(prompt), **options}
+    if offered := [_tool(tool) for tool in tools]:
+        request["tools"] = offered
+    reader: Reader | None = None
+    if response_format is not None:
+        if not isinstance(cast("object", response_format), Mapping):
+            raise TypeError(f"Cannot ask for response_format {response_format!r}: give a dict, or a class as `schema`.")
+        request["response_format"] = dict(response_format)
+        reader = reader_of_format(response_format)
+    if schema is not None:
+        if not isinstance(schema, Mapping) and not is_model_class(schema):
+            raise TypeError(f"Cannot ask for schema {schema!r}: give a pydantic model class or a JSON schema.")
+        request.setdefault("response_format", format_of(schema))
+        reader = reader_of(schema)
+    return request, reader
+
+
+def _messages(prompt: Any) -> list[Any]:
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    kind = type(prompt).__name__
+    messages: list[Any] = [] if isinstance(prompt, (bytes, Mapping)) else list(prompt)
+    if not messages or not all(isinstance(message, Mapping) for message in messages):
+        raise TypeError(
+            f"Cannot ask a model with a prompt of type {kind!r}: "
+            "give a text, or a list of messages such as `{'role': 'user', 'content': 'Hello'}`."
+        )
+    return messages
+
+
+def _tool(tool: Any) -> Any:
+    if isinstance(tool, Tool):
+        return tool.to_param()
+    if isinstance(tool, Mapping):
+        return cast("Mapping[str, Any]", tool)
+    raise TypeError(f"Cannot offer {tool!r} as a tool: register it with `Tools.register`, and give what that returns.")

@@ -1,0 +1,115 @@
+"""What an answer shall look like: how the provider is told, and how the answer is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
+
+from otelier.errors import AnswerError
+from otelier.llm._json import NotJsonError, members_of, parsed
+from otelier.llm._json_schema import problems_of
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Schema: TypeAlias = "type[BaseModel] | Mapping[str, Any]"
+"""A pydantic model class, or a JSON schema."""
+Reader: TypeAlias = Callable[[Any], Any]
+"""Takes an `Answer` and returns its text as data, or raises `AnswerError` with the answer in it."""
+
+SHOWN = 5
+"""So many problems stand in the message of an error; all are in its `problems`."""
+
+
+def format_of(schema: Schema) -> dict[str, Any]:
+    """Return the response format that asks a provider for *schema*.
+
+    A model class is asked for strictly, in the form that the client's own `parse` sends. A JSON schema is sent as it
+    is and not strictly, because most of them break one of the rules that strict schemas have.
+    """
+    if is_model_class(schema):
+        import openai  # not before a call is made
+
+        tool: Any = openai.pydantic_function_tool(schema)
+        return _format(schema.__name__, tool["function"]["parameters"], strict=True)
+    plain = cast("Mapping[str, Any]", schema)
+    return _format(str(plain.get("title") or "answer"), dict(plain), strict=False)
+
+
+def _format(name: str, schema: dict[str, Any], *, strict: bool) -> dict[str, Any]:
+    allowed = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]
+    return {"type": "json_schema", "json_schema": {"name": allowed, "schema": schema, "strict": strict}}
+
+
+def reader_of_format(response_format: Mapping[str, Any]) -> Reader | None:
+    """Return what reads an answer to *response_format*; `None` where it asks for text."""
+    kind = response_format.get("type")
+    if kind == "json_object":
+        return reader_of({})
+    if kind == "json_schema":
+        return reader_of(members_of(members_of(response_format.get("json_schema")).get("schema")))
+    return None
+
+
+def reader_of(schema: Schema) -> Reader:
+    """Return what reads an answer to *schema*."""
+    return _into_model(schema) if is_model_class(schema) else _into_json(cast("Mapping[str, Any]", schema))
+
+
+def is_model_class(schema: Any) -> TypeGuard[type[BaseModel]]:
+    """Tell whether *schema* is a pydantic model class; pydantic is there, because openai needs it."""
+    if not isinstance(schema, type):
+        return False
+    from pydantic import BaseModel  # not before it is needed: `import otelier.llm` stays light
+
+    return issubclass(schema, BaseModel)
+
+
+def _into_model(schema: Any) -> Reader:
+    def read(answer: Any) -> Any:
+        from pydantic import ValidationError
+
+        try:
+            return schema.model_validate_json(answer.text)
+        except ValidationError as exc:
+            # Without the input that pydantic quotes.
+            found = exc.errors(include_url=False, include_context=False, include_input=False)
+        if found[0]["type"] == "json_invalid":
+            raise _no_json(answer, found[0]["msg"].removeprefix("Invalid JSON: "))
+        raise _misfit(answer, [f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in found])
+
+    return read
+
+
+def _into_json(schema: Mapping[str, Any]) -> Reader:
+    def read(answer: Any) -> Any:
+        try:
+            value = parsed(answer.text)
+        except NotJsonError as exc:
+            problem = str(exc)
+        else:
+            if problems := problems_of(value, schema):
+                raise _misfit(answer, problems)
+            return value
+        raise _no_json(answer, problem)
+
+    return read
+
+
+def _no_json(answer: Any, problem: str) -> AnswerError:
+    return AnswerError(
+        f"Cannot read the answer of model {answer.model!r} as JSON: {problem}. "
+        "Ask for JSON in the prompt too, or use a model that keeps to a schema; the text is in `error.answer.text`.",
+        answer=answer,
+    )
+
+
+def _misfit(answer: Any, problems: list[str]) -> AnswerError:
+    told = "; ".join(problems[:SHOWN]) + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
+    return AnswerError(
+        f"The answer of model {answer.model!r} does not fit the schema: {told}. "
+        "Ask again with `error.problems` in the prompt; the text is in `error.answer.text`.",
+        answer=answer,
+        problems=problems,
+    )

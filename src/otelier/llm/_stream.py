@@ -1,0 +1,114 @@
+"""An answer that comes in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from typing_extensions import Self
+
+from otelier.errors import UnfinishedAnswerError
+from otelier.llm import _clients
+from otelier.llm._answers import Answer, Chunk
+from otelier.llm._merging import Merger
+from otelier.llm._reading import plain, read_answer, read_usage
+from otelier.llm._schemas import Reader
+
+T = TypeVar("T")
+
+
+class AnswerStream(Generic[T]):
+    """What `stream` returns: iterate over its chunks, or wait for the whole answer with `collect`.
+
+    The call is made at the first `await`, `async for` or `async with`; awaiting the stream gives the stream itself,
+    with the call made. It is read once. A loop that is left early closes the connection as soon as nothing refers to
+    the stream any more; `async with` closes it at the end of its block.
+    """
+
+    def __init__(self, client: _clients.Client | None, request: dict[str, Any], reader: Reader | None) -> None:
+        self._pieces = _Pieces(client, request)
+        # The generator knows the pieces and not this stream: so dropping the stream drops it at once, and closes it.
+        self._chunks = _chunks(self._pieces)
+        self._reader = reader
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from self._pieces.open().__await__()
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        return await anext(self._chunks)
+
+    async def __aenter__(self) -> Self:
+        return await self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def collect(self) -> Answer[T]:
+        """Read what has not been read yet, and return the whole answer, as `generate` would.
+
+        Raises:
+            UnfinishedAnswerError: if the stream ended without saying that the answer is whole: it broke, or was closed.
+            AnswerError: as `generate` does.
+        """
+        async for _ in self._chunks:
+            pass
+        merged = self._pieces.merged
+        if merged.finish_reason is None:
+            raise UnfinishedAnswerError(
+                "The stream ended before the answer did: it broke, or was closed. Ask again; "
+                "what came is in `error.answer.text`.",
+                answer=read_answer(merged.whole(), None),
+            )
+        return read_answer(merged.whole(), self._reader)
+
+    async def aclose(self) -> None:
+        """Close the connection; what has not come yet is lost. A second time does nothing."""
+        await self._chunks.aclose()
+        await self._pieces.close()
+
+
+class _Pieces:
+    """The client's stream, and what came of it."""
+
+    def __init__(self, client: _clients.Client | None, request: dict[str, Any]) -> None:
+        self._client = client
+        self._request = request
+        self._opened = False
+        self.stream: Any = None
+        self.merged = Merger()
+
+    async def open(self) -> None:
+        if not self._opened:
+            self._opened = True
+            self.stream = await _clients.create(self._client, self._request)
+
+    async def close(self) -> None:
+        self._opened = True  # what was closed before it began does not begin
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            await _clients.close(stream)
+
+
+async def _chunks(pieces: _Pieces) -> AsyncGenerator[Chunk, None]:
+    try:
+        await pieces.open()
+        if pieces.stream is None:
+            return
+        async for raw in _clients.chunks_of(pieces.stream):
+            piece = plain(raw)
+            delta = pieces.merged.add(piece)
+            content = delta.get("content")
+            yield Chunk(
+                text=content if isinstance(content, str) else "",
+                finish_reason=pieces.merged.finish_reason,
+                usage=read_usage(piece.get("usage")),
+            )
+    finally:
+        await pieces.close()
