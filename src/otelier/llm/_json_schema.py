@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -160,8 +161,8 @@ def _divides(value: float, step: float) -> bool:
         return value % step == 0
     try:
         return math.isclose(value / step, round(value / step), rel_tol=1e-9, abs_tol=1e-9)  # 0.3 is three times 0.1
-    except OverflowError:
-        return False
+    except OverflowError:  # an integer that no float can hold
+        return Fraction(value) % Fraction(step) == 0
 
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool], str]] = {

@@ -20,7 +20,7 @@ class Merger:
         self.finish_reason: str | None = None
 
     def add(self, chunk: Json) -> Json:
-        """Take one chunk, and return what is new in its first choice."""
+        """Take one chunk, and return its first choice; an empty one when it has none."""
         self._body.update({key: value for key, value in chunk.items() if key != "choices" and value is not None})
         choices = map(members_of, items_of(chunk.get("choices")))
         first = next((choice for choice in choices if not choice.get("index")), members_of(None))
@@ -32,7 +32,7 @@ class Merger:
                     self._add_call(members_of(call))
             elif key != "role":
                 self._message[key] = _joined(self._message.get(key), value)
-        return delta
+        return first
 
     def whole(self) -> Json:
         """Return the answer as chat completions that are not streamed have it."""

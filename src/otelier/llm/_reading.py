@@ -40,7 +40,7 @@ def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:
         )
     message = {key: value for key, value in members_of(choice.get("message")).items() if value not in (None, [])}
     answer: Answer[Any] = Answer(
-        text=_text(message.get("content")),
+        text=read_text(message.get("content")),
         object=None,
         tool_calls=tuple(_call(members_of(call)) for call in items_of(message.get("tool_calls"))),
         usage=read_usage(body.get("usage")),
@@ -99,11 +99,11 @@ def _call(call: Json) -> ToolCall:
     )
 
 
-def _text(content: Any) -> str:
+def read_text(content: Any) -> str:
     """Return the words of *content*: a text, or, as some providers have it, parts of which some are text."""
     if isinstance(content, str):
         return content
-    return "".join(_text(members_of(part).get("text")) for part in items_of(content))
+    return "".join(read_text(members_of(part).get("text")) for part in items_of(content))
 
 
 def _count(value: Any) -> int:

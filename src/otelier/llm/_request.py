@@ -46,11 +46,12 @@ def read_request(
 def _messages(prompt: Any) -> list[Any]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
-    kind = type(prompt).__name__
-    messages: list[Any] = [] if isinstance(prompt, (bytes, Mapping)) else list(prompt)
+    messages: list[Any] = []
+    if isinstance(prompt, Iterable) and not isinstance(prompt, (bytes, Mapping)):
+        messages = list(cast("Iterable[Any]", prompt))
     if not messages or not all(isinstance(message, Mapping) for message in messages):
         raise TypeError(
-            f"Cannot ask a model with a prompt of type {kind!r}: "
+            f"Cannot ask a model with a prompt of type {type(cast('Any', prompt)).__name__!r}: "
             "give a text, or a list of messages such as `{'role': 'user', 'content': 'Hello'}`."
         )
     return messages

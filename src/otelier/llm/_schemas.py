@@ -70,39 +70,42 @@ def _into_model(schema: Any) -> Reader:
     def read(answer: Any) -> Any:
         from pydantic import ValidationError
 
+        _value(answer)  # pydantic's own parser takes `NaN`, and has other words for what is no JSON
         try:
             return schema.model_validate_json(answer.text)
         except ValidationError as exc:
             # Without the input that pydantic quotes.
             found = exc.errors(include_url=False, include_context=False, include_input=False)
-        if found[0]["type"] == "json_invalid":
-            raise _no_json(answer, found[0]["msg"].removeprefix("Invalid JSON: "))
-        raise _misfit(answer, [f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in found])
+        raise _misfit(answer, [f"{_place(one['loc'])}: {one['msg']}" for one in found])
 
     return read
 
 
 def _into_json(schema: Mapping[str, Any]) -> Reader:
     def read(answer: Any) -> Any:
-        try:
-            value = parsed(answer.text)
-        except NotJsonError as exc:
-            problem = str(exc)
-        else:
-            if problems := problems_of(value, schema):
-                raise _misfit(answer, problems)
-            return value
-        raise _no_json(answer, problem)
+        value = _value(answer)
+        if problems := problems_of(value, schema):
+            raise _misfit(answer, problems)
+        return value
 
     return read
 
 
-def _no_json(answer: Any, problem: str) -> AnswerError:
-    return AnswerError(
+def _value(answer: Any) -> Any:
+    try:
+        return parsed(answer.text)
+    except NotJsonError as exc:
+        problem = str(exc)
+    raise AnswerError(
         f"Cannot read the answer of model {answer.model!r} as JSON: {problem}. "
         "Ask for JSON in the prompt too, or use a model that keeps to a schema; the text is in `error.answer.text`.",
         answer=answer,
     )
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    """Write a place as a JSON schema's problems do: `items[0].city`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".") or "the answer"
 
 
 def _misfit(answer: Any, problems: list[str]) -> AnswerError:

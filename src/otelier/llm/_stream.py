@@ -11,8 +11,9 @@ from typing_extensions import Self
 from otelier.errors import UnfinishedAnswerError
 from otelier.llm import _clients
 from otelier.llm._answers import Answer, Chunk
+from otelier.llm._json import members_of
 from otelier.llm._merging import Merger
-from otelier.llm._reading import plain, read_answer, read_usage
+from otelier.llm._reading import plain, read_answer, read_text, read_usage
 from otelier.llm._schemas import Reader
 
 T = TypeVar("T")
@@ -103,11 +104,10 @@ async def _chunks(pieces: _Pieces) -> AsyncGenerator[Chunk, None]:
             return
         async for raw in _clients.chunks_of(pieces.stream):
             piece = plain(raw)
-            delta = pieces.merged.add(piece)
-            content = delta.get("content")
+            choice = pieces.merged.add(piece)
             yield Chunk(
-                text=content if isinstance(content, str) else "",
-                finish_reason=pieces.merged.finish_reason,
+                text=read_text(members_of(choice.get("delta")).get("content")),
+                finish_reason=choice.get("finish_reason"),
                 usage=read_usage(piece.get("usage")),
             )
     finally:

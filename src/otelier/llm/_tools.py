@@ -133,10 +133,14 @@ def _schema_of(name: str, handler: Handler, schema: Any) -> Mapping[str, Any]:
         raise TypeError(f"Cannot register tool {name!r} with schema {schema!r}: give a JSON schema or a model class.")
     import pydantic  # not before it is needed: `import otelier.llm` stays light
 
+    cause: Exception | None = None
     try:
-        return pydantic.TypeAdapter(cast("Any", handler)).json_schema()
+        made = pydantic.TypeAdapter(cast("Any", handler)).json_schema()
+        if made.get("type") == "object":  # one of positional parameters is an array
+            return made
     except Exception as exc:  # pydantic has many words for it, and a name that does not resolve is a NameError
-        raise TypeError(
-            f"Cannot make a schema of the signature of tool {name!r}: {type(exc).__name__}. "
-            "Annotate its parameters with types that JSON has, or give `schema=`."
-        ) from exc
+        cause = exc
+    raise TypeError(
+        f"Cannot make a schema of the signature of tool {name!r}: a model gives arguments by name, as JSON. "
+        "Annotate its parameters with types that JSON has, or give `schema=`."
+    ) from cause

@@ -1,0 +1,116 @@
+"""Clients: the environment's, one for each loop; given ones, asynchronous or not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import openai
+import pytest
+
+import otelier
+from otelier import llm
+from otelier.llm import _clients
+
+
+@pytest.fixture
+def environment(model, monkeypatch):
+    """What `AsyncOpenAI()` reads."""
+    monkeypatch.setenv("OPENAI_BASE_URL", model.server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-the-environment")
+    return model
+
+
+def test_without_a_client(environment):
+    """The client is the environment's; all calls of a loop share it, and it is closed when the loop ends."""
+    kept = []
+
+    async def main():
+        await asyncio.gather(*(llm.generate("Hello", "gpt-4.1") for _ in range(3)))
+        async for _ in llm.stream("Hello", "gpt-4.1"):
+            kept.append(_clients._kept[asyncio.get_running_loop()][0])
+            break
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert environment.server.requests[0].headers["authorization"] == "Bearer sk-from-the-environment"
+    first, second = kept
+    assert first is not second
+    assert first.is_closed()
+    assert second.is_closed()
+    assert _clients._kept == {}
+
+
+def test_a_loop_that_nobody_ends(environment):
+    """A loop that was closed without closing its generators is forgotten when the next one makes a call."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(llm.generate("Hello", "gpt-4.1"))
+    # What its owner ought to have done, so that this test leaves no connection open.
+    loop.run_until_complete(_clients._kept[loop][0].close())
+    loop.close()
+    assert loop in _clients._kept
+    asyncio.run(llm.generate("Hello", "gpt-4.1"))
+    assert _clients._kept == {}
+    del loop
+    gc.collect()
+
+
+def test_without_a_key(model):
+    """What the client says about an environment without a key passes unchanged."""
+    with pytest.raises(openai.OpenAIError, match="OPENAI_API_KEY"):
+        asyncio.run(llm.generate("Hello", "gpt-4.1"))
+    assert _clients._kept == {}
+
+
+@pytest.fixture
+def synchronous(model):
+    """A client that is not asynchronous."""
+    with openai.OpenAI(http_client=openai.DefaultHttpxClient(verify=False), **model.options) as client:
+        yield client
+
+
+def test_a_client_that_is_not_asynchronous(model, synchronous):
+    """It works in a thread, with the context of the call, and the loop goes on meanwhile."""
+    model.server.reply("One two three", delay_s=0.1, times=None)
+
+    async def main():
+        ticks = 0
+        with otelier.context(user_id="alice"):
+            call = asyncio.create_task(llm.generate("Count.", "gpt-4.1", client=synchronous))
+            while not call.done():
+                await asyncio.sleep(0.001)
+                ticks += 1
+            streamed = [chunk.text async for chunk in await llm.stream("Count.", "gpt-4.1", client=synchronous)]
+        return (await call).text, "".join(streamed), ticks
+
+    whole, streamed, ticks = asyncio.run(main())
+    assert whole == streamed == "One two three"
+    assert ticks > 1
+    assert model.spans.tree("user.id") == ("chat gpt-4.1 CLIENT user.id='alice'\nchat gpt-4.1 CLIENT user.id='alice'")
+
+
+def test_a_synchronous_stream_left_early(model, synchronous):
+    """A stream of such a client ends its span and frees its connection too."""
+    model.server.reply("One two three")
+
+    async def main():
+        async with llm.stream("Count.", "gpt-4.1", client=synchronous) as stream:
+            await anext(stream)
+
+    asyncio.run(main())
+    assert model.spans.tree() == "chat gpt-4.1 CLIENT"
+    assert model.spans.open_spans == ()
+
+
+def test_azure(model):
+    """The clients of Azure are clients like others."""
+
+    async def main():
+        plain = openai.DefaultAsyncHttpxClient(verify=False)
+        async with openai.AsyncAzureOpenAI(
+            azure_endpoint=model.server.url, api_key="none", api_version="2024-10-21", http_client=plain
+        ) as client:
+            return await llm.generate("Hello", "gpt-4.1", client=client)
+
+    assert asyncio.run(main()).text
+    assert model.spans.find("chat gpt-4.1").attributes["gen_ai.provider.name"] == "azure.ai.openai"

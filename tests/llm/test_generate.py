@@ -1,0 +1,160 @@
+"""`generate` and `collect`: what is sent, what comes back, and the one span of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import openai
+import pytest
+
+import otelier
+from otelier import llm
+from otelier.errors import AnswerError
+
+
+def test_text(model, ask):
+    """A question becomes a user's message, and the answer has the words, the tokens and why it ended."""
+    model.server.reply("On its way.", usage={"input_tokens": 9, "output_tokens": 4, "cached_tokens": 3})
+    answer = ask("Where is it?")
+    assert model.sent["messages"] == [{"role": "user", "content": "Where is it?"}]
+    assert answer.text == "On its way."
+    assert answer.usage == llm.Usage(input_tokens=9, output_tokens=4, cached_tokens=3)
+    assert answer.usage.total_tokens == 13
+    assert (answer.finish_reason, answer.model) == ("stop", "gpt-4.1")
+    assert (answer.object, answer.tool_calls, answer.refusal) == (None, (), None)
+    assert answer.id.startswith("chatcmpl-")
+
+
+def test_messages_and_options_are_sent_as_they_are(model, ask):
+    """Messages go out word for word, and so does whatever else the client's method takes."""
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    ask(iter(messages), temperature=0.5, extra_body={"top_k": 7})
+    assert model.sent["messages"] == messages
+    assert (model.sent["temperature"], model.sent["top_k"]) == (0.5, 7)
+    assert "tools" not in model.sent
+    assert "response_format" not in model.sent
+
+
+def test_one_span_per_call(model, ask):
+    """However often the client tries, a call is one span, the instrumentor's, with the fields of its context."""
+    model.server.fail(500, times=2)
+    with otelier.context(user_id="alice", agent="triage"):
+        ask()
+    assert len(model.server.requests) == 3
+    assert model.spans.tree("user.id", "gen_ai.agent.name") == (
+        "chat gpt-4.1 CLIENT user.id='alice' gen_ai.agent.name='triage'"
+    )
+    assert model.spans.find("chat gpt-4.1").instrumentation_scope.name == "otelier.openai"
+
+
+def test_the_answer_goes_behind_the_messages(model, ask):
+    """`message` is what the next call takes, with what this provider adds to its messages."""
+    model.server.reply("One.")
+    answer = ask()
+    ask([{"role": "user", "content": "Count."}, answer.message, {"role": "user", "content": "On."}])
+    assert model.sent["messages"][1] == {"role": "assistant", "content": "One."}
+
+
+def test_what_a_provider_adds_is_kept(model):
+    """Fields that some providers want to see again stay in `message`, of streams too."""
+    said = {"role": "assistant", "content": "One.", "reasoning_content": "Let me count.", "refusal": None}
+    model.server.reply(body={"id": "c-1", "model": "m", "choices": [{"index": 0, "message": said}]})
+    assert model.generate().message == {"role": "assistant", "content": "One.", "reasoning_content": "Let me count."}
+    deltas = [{"reasoning_content": "Let me "}, {"reasoning_content": "count."}, {"content": "One."}]
+    chunks = [{"id": "c-1", "model": "m", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    end = {"id": "c-1", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    model.server.reply(events=[*chunks, end, "[DONE]"])
+    assert model.collect().message == {"role": "assistant", "content": "One.", "reasoning_content": "Let me count."}
+
+
+def test_text_in_parts(model):
+    """Where a provider answers in parts, the words are those of the parts that are text."""
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "One"}, {"type": "text", "text": "."}]
+    model.server.reply(body={"choices": [{"message": {"role": "assistant", "content": parts}}]})
+    answer = model.generate()
+    assert answer.text == "One."
+    assert (answer.usage, answer.finish_reason, answer.model, answer.id) == (None, None, "", "")
+
+
+def test_a_cut_text_is_returned(model, ask):
+    """A text that hit a limit is what was asked for: `finish_reason` says that it is not whole."""
+    model.server.reply("On its", finish_reason="length")
+    answer = ask()
+    assert (answer.text, answer.finish_reason) == ("On its", "length")
+
+
+@pytest.mark.parametrize("body", [{}, {"choices": None}, {"choices": []}, {"error": {"message": "secret"}}, "<html>"])
+def test_no_answer_in_the_answer(model, body):
+    """What holds no choice, such as a page of a proxy, is an error that says what to look at."""
+    model.server.reply(body=body)
+    with pytest.raises(AnswerError, match="there is no choice in it") as caught:
+        model.generate()
+    assert "base_url" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert caught.value.answer is None
+
+
+def test_errors_of_the_provider_pass_unchanged(model, ask):
+    """A failed call raises the client's own exception."""
+    model.server.fail(401)
+    with pytest.raises(openai.AuthenticationError):
+        ask()
+    assert len(model.server.requests) == 1
+
+
+@pytest.mark.parametrize("prompt", [b"Hello", 7, None, [], ["Hello"], {"role": "user", "content": "Hello"}])
+def test_a_prompt_of_the_wrong_type(model, ask, prompt):
+    """What is neither a text nor messages is refused before a call is made."""
+    with pytest.raises(TypeError, match="give a text, or a list of messages"):
+        ask(prompt)
+    assert model.server.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"messages": []}, "give them as `prompt`"),
+        ({"stream": True}, "otelier.llm.stream"),
+        ({"schema": int}, "pydantic model class"),
+        ({"schema": "a parcel"}, "pydantic model class"),
+        ({"response_format": llm.Usage}, "a class as `schema`"),
+        ({"tools": ["search"]}, "Tools.register"),
+    ],
+)
+def test_arguments_of_the_wrong_type(model, ask, arguments, told):
+    """Each says what to give instead, before a call is made."""
+    with pytest.raises(TypeError, match=told):
+        ask(**arguments)
+    assert model.server.requests == ()
+
+
+def test_answers_are_json(model, ask):
+    """An answer goes through JSON and comes back the same."""
+    model.server.reply(tool_calls=[("search", {"query": "parcel"})])
+    answer = ask(tools=[{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}])
+    assert llm.Answer.from_json(json.loads(json.dumps(answer.to_json()))) == answer
+    assert llm.Answer.from_json(json.loads(json.dumps(llm.Answer(object=None).to_json()))).usage is None
+
+
+def test_usage_adds_up():
+    """The tokens of several calls are one sum."""
+    one = llm.Usage(input_tokens=5, output_tokens=1, cached_tokens=2, reasoning_tokens=1)
+    assert sum([one, one], llm.Usage()) == llm.Usage(
+        input_tokens=10, output_tokens=2, cached_tokens=4, reasoning_tokens=2
+    )
+
+
+def test_a_hundred_calls_at_once(model):
+    """Calls of different users through one client do not mix."""
+
+    async def one(client, number):
+        with otelier.context(user_id=f"u-{number}"):
+            return await llm.generate(f"I am number {number}.", "gpt-4.1", client=client)
+
+    async def everyone(client):
+        return await asyncio.gather(*(one(client, number) for number in range(100)))
+
+    answers = model.run(everyone)
+    assert all(f"number {number}." in answer.text for number, answer in enumerate(answers))
+    assert {span.attributes["user.id"] for span in model.spans.spans} == {f"u-{number}" for number in range(100)}

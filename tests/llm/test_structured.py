@@ -1,0 +1,167 @@
+"""Structured output: a model class, a JSON schema, a response format; and answers that do not fit."""
+
+from __future__ import annotations
+
+import json
+import traceback
+
+import pytest
+from pydantic import BaseModel, Field
+
+from otelier import llm
+from otelier.errors import AnswerError, OtelierError, RefusalError, UnfinishedAnswerError
+from tests.llm.conftest import PARCEL, Parcel
+
+SECRET = "Rotterdam"  # stands for content: no message may quote it
+
+
+def test_model_class(model, ask):
+    """A model class is asked for strictly, and `object` is an instance of it."""
+    model.server.reply('{"id": 7, "city": "Rotterdam"}')
+    answer = ask(schema=Parcel)
+    assert answer.object == Parcel(id=7, city="Rotterdam")
+    asked = model.sent["response_format"]
+    assert (asked["type"], asked["json_schema"]["name"], asked["json_schema"]["strict"]) == (
+        "json_schema", "Parcel", True,
+    )  # fmt: skip
+    schema = asked["json_schema"]["schema"]
+    assert (schema["required"], schema["additionalProperties"]) == (["id", "city"], False)
+
+
+def test_json_schema(model, ask):
+    """A JSON schema is sent as it is, and `object` is what the JSON says."""
+    model.server.reply('{"id": 7, "city": "Rotterdam"}')
+    answer = ask(schema=PARCEL)
+    assert answer.object == {"id": 7, "city": "Rotterdam"}
+    assert model.sent["response_format"]["json_schema"] == {"name": "answer", "schema": PARCEL, "strict": False}
+
+
+def test_a_schema_is_named_by_its_title(model):
+    """The name is the schema's title, in the letters that providers take."""
+    model.generate(schema={**PARCEL, "title": "A parcel: é"})
+    assert model.sent["response_format"]["json_schema"]["name"] == "A_parcel_"
+
+
+def test_response_format(model, ask):
+    """JSON that was asked for by a response format is parsed, and held against the schema that is in it."""
+    model.server.reply('{"id": 7}', times=None)
+    assert ask(response_format={"type": "json_object"}).object == {"id": 7}
+    assert ask(response_format={"type": "text"}).object is None
+    with pytest.raises(AnswerError, match="'city' is missing"):
+        ask(response_format={"type": "json_schema", "json_schema": {"name": "parcel", "schema": PARCEL}})
+
+
+def test_response_format_and_schema(model, ask):
+    """Where a provider knows no schemas, the format is what is sent, and the schema reads the answer."""
+    model.server.reply('{"id": 7, "city": "Rotterdam"}')
+    assert ask(schema=Parcel, response_format={"type": "json_object"}).object == Parcel(id=7, city="Rotterdam")
+    assert model.sent["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize("schema", [Parcel, PARCEL])
+@pytest.mark.parametrize(
+    "text", [f"It is in {SECRET}.", '{"id": 7, "city": "Rotterd', "```json\n{}\n```", '{"id": NaN}', "[" * 100_000]
+)
+def test_an_answer_that_is_no_json(model, ask, schema, text):
+    """The error says where it stops to be JSON, keeps the answer, and does not quote it."""
+    model.server.reply(text)
+    with pytest.raises(AnswerError, match="as JSON") as caught:
+        ask(schema=schema)
+    assert caught.value.answer.text == text
+    assert caught.value.answer.usage.output_tokens > 0
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("schema", [Parcel, PARCEL])
+def test_an_answer_that_does_not_fit(model, ask, schema):
+    """The error names each place that does not fit, for the model to mend, and does not quote values."""
+    model.server.reply(json.dumps({"id": SECRET}))
+    with pytest.raises(AnswerError, match="does not fit the schema") as caught:
+        ask(schema=schema)
+    first, second = sorted(caught.value.problems)
+    if schema is Parcel:
+        assert first == "city: Field required"
+        assert second.startswith("id: Input should be a valid integer")
+    else:
+        assert first == "id: this must be of type integer"
+        assert second == "the answer: 'city' is missing"
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert isinstance(caught.value, OtelierError)
+
+
+def test_a_place_in_a_model_class(model):
+    """Where an answer breaks a model class is written as for a schema."""
+
+    class Delivery(BaseModel):
+        parcels: list[Parcel]
+
+    model.server.reply(json.dumps({"parcels": [{"id": 1, "city": 7}]}))
+    with pytest.raises(AnswerError) as caught:
+        model.generate(schema=Delivery)
+    assert caught.value.problems == ("parcels[0].city: Input should be a valid string",)
+
+
+def test_many_problems_are_counted(model):
+    """A message shows five problems and counts the others; `problems` has all."""
+    model.server.reply(json.dumps(["x"] * 9))
+    with pytest.raises(AnswerError, match="and 4 more") as caught:
+        model.generate(schema={"type": "array", "items": {"type": "integer"}})
+    assert len(caught.value.problems) == 9
+
+
+def test_a_refusal(model, ask):
+    """A model that refuses gives no object, and the error keeps its words."""
+    refused = {"role": "assistant", "content": None, "refusal": "I will not."}
+    if ask.__name__ == "generate":
+        body = {"id": "c-1", "model": "m", "choices": [{"index": 0, "message": refused, "finish_reason": "stop"}]}
+        model.server.reply(body=body, times=None)
+    else:
+        chunk = {"id": "c-1", "model": "m", "choices": [{"index": 0, "delta": refused, "finish_reason": "stop"}]}
+        model.server.reply(events=[chunk, "[DONE]"], times=None)
+    with pytest.raises(RefusalError) as caught:
+        ask(schema=Parcel)
+    assert caught.value.answer.refusal == "I will not."
+    assert "I will not." not in str(caught.value)
+    assert ask().refusal == "I will not."
+
+
+@pytest.mark.parametrize(("reason", "told"), [("length", "limit of tokens"), ("content_filter", "content filter")])
+def test_an_answer_that_was_cut(model, ask, reason, told):
+    """An object that is not whole is an error that says what cut it."""
+    model.server.reply('{"id": 7, "ci', finish_reason=reason)
+    with pytest.raises(UnfinishedAnswerError, match=told) as caught:
+        ask(schema=Parcel)
+    assert caught.value.answer.finish_reason == reason
+    assert caught.value.answer.text == '{"id": 7, "ci'
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_answer(model, ask, text):
+    """No words are no object."""
+    model.server.reply(text)
+    with pytest.raises(AnswerError, match="answered nothing"):
+        ask(schema=Parcel)
+
+
+def test_tools_before_the_object(model, ask):
+    """A model that calls tools first gives its object later: until then it is `None`."""
+    model.server.reply(tool_calls=[("search", {})])
+    answer = ask(schema=Parcel, tools=[{"type": "function", "function": {"name": "search"}}])
+    assert answer.object is None
+    assert answer.tool_calls[0].name == "search"
+
+
+class Renamed(BaseModel):
+    """A model whose field has another name in JSON."""
+
+    city: str = Field(alias="cityName")
+
+
+def test_an_object_goes_through_json(model, ask):
+    """`to_json` writes an instance as its fields, and `from_json` makes it again when told the class."""
+    model.server.reply('{"cityName": "Rotterdam"}')
+    answer = ask(schema=Renamed)
+    stored = json.loads(json.dumps(answer.to_json()))
+    assert stored["object"] == {"cityName": "Rotterdam"}
+    assert llm.Answer.from_json(stored, schema=Renamed) == answer
+    assert llm.Answer.from_json(stored).object == {"cityName": "Rotterdam"}
