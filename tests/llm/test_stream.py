@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 
 import openai
 import pytest
@@ -129,12 +128,12 @@ def test_a_stream_left_early(words, ending):
         for _ in range(1000):
             if not words.spans.open_spans:
                 break
-            gc.collect()
             await asyncio.sleep(0.005)
         return await llm.generate("Again.", "gpt-4.1", client=client)
 
     assert words.run(use).text == TEXT
-    assert words.spans.tree() == "chat gpt-4.1 CLIENT\nchat gpt-4.1 CLIENT"
+    # A cancellation that meets the client while it reads is an error of the span; between two chunks it is none.
+    assert [span.name for span in words.spans.spans] == [SPAN, SPAN]
 
 
 def test_closed_before_it_began(words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from typing import Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -99,6 +100,24 @@ def test_a_place_in_a_model_class(model):
     with pytest.raises(AnswerError) as caught:
         model.generate(schema=Delivery)
     assert caught.value.problems == ("parcels[0].city: Input should be a valid string",)
+
+
+def test_a_tag_is_not_quoted(model):
+    """Where pydantic's own words quote the answer, the problem says what is allowed instead."""
+
+    class Letter(BaseModel):
+        kind: Literal["letter"]
+
+    class Box(BaseModel):
+        kind: Literal["box"]
+
+    class Delivery(BaseModel):
+        what: Letter | Box = Field(discriminator="kind")
+
+    model.server.reply(json.dumps({"what": {"kind": SECRET}}))
+    with pytest.raises(AnswerError) as caught:
+        model.generate(schema=Delivery)
+    assert caught.value.problems == ("what: Input should have one of the tags 'letter', 'box'",)
 
 
 def test_many_problems_are_counted(model):

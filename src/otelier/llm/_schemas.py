@@ -74,9 +74,9 @@ def _into_model(schema: Any) -> Reader:
         try:
             return schema.model_validate_json(answer.text)
         except ValidationError as exc:
-            # Without the input that pydantic quotes.
-            found = exc.errors(include_url=False, include_context=False, include_input=False)
-        raise _misfit(answer, [f"{_place(one['loc'])}: {one['msg']}" for one in found])
+            # Raised below: as the cause of our error this one, which quotes the answer, would be in tracebacks.
+            found = exc.errors(include_url=False, include_input=False)
+        raise _misfit(answer, [f"{_place(one['loc'])}: {_words(one)}" for one in found])
 
     return read
 
@@ -101,6 +101,12 @@ def _value(answer: Any) -> Any:
         "Ask for JSON in the prompt too, or use a model that keeps to a schema; the text is in `error.answer.text`.",
         answer=answer,
     )
+
+
+def _words(problem: Any) -> str:
+    if problem["type"] == "union_tag_invalid":  # the one whose words quote the input
+        return f"Input should have one of the tags {problem['ctx']['expected_tags']}"
+    return problem["msg"]
 
 
 def _place(path: tuple[int | str, ...]) -> str:
