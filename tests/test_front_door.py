@@ -104,6 +104,7 @@ def loaded_by(statement):
         "import otelier; otelier.set_context(user_id='u-1')",
         "import otelier\nwith otelier.context(agent='triage'): otelier.get_agent()",
         "import otelier.errors, otelier.names, otelier.settings, otelier.identity, otelier.fields",
+        "import otelier.llm; otelier.llm.Tools()",
     ],
 )
 def test_import_and_context_are_light(statement):
