@@ -102,6 +102,27 @@ def test_a_synchronous_stream_left_early(model, synchronous):
     assert model.spans.open_spans == ()
 
 
+def test_a_synchronous_stream_that_is_cancelled(model, synchronous):
+    """A cancellation that meets the thread while it reads ends the stream, and the span with it."""
+    model.server.reply("One two three", chunk_delay_s=0.05)
+
+    async def read():
+        async for chunk in llm.stream("Count.", "gpt-4.1", client=synchronous):
+            if chunk.text:
+                begun.set()
+
+    async def main():
+        reading = asyncio.create_task(read())
+        await begun.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    begun = asyncio.Event()
+    asyncio.run(main())
+    assert [span.name for span in model.spans.spans] == ["chat gpt-4.1"]
+
+
 def test_azure(model):
     """The clients of Azure are clients like others."""
 

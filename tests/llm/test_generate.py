@@ -137,6 +137,14 @@ def test_answers_are_json(model, ask):
     assert llm.Answer.from_json(json.loads(json.dumps(llm.Answer(object=None).to_json()))).usage is None
 
 
+def test_text_that_is_no_unicode(model, ask):
+    """Half a character, as some models write it, is passed on as it came."""
+    model.server.reply("One \ud83d.")
+    answer = ask()
+    assert answer.text == "One \ud83d."
+    assert llm.Answer.from_json(json.loads(json.dumps(answer.to_json()))) == answer
+
+
 def test_usage_adds_up():
     """The tokens of several calls are one sum."""
     one = llm.Usage(input_tokens=5, output_tokens=1, cached_tokens=2, reasoning_tokens=1)

@@ -141,6 +141,7 @@ def test_a_registry_may_be_empty(model, ask):
         (("", search), "calls it by its name"),
         ((7, search), "calls it by its name"),
         (("search", "search"), "cannot be called"),
+        (("search", search, SCHEMA), "give it as `schema=`"),
         (("search", search, "", "string"), "a JSON schema or a model class"),
         (("search", search, "", 7), "a JSON schema or a model class"),
     ],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -13,9 +12,9 @@ if TYPE_CHECKING:
 Client: TypeAlias = "AsyncOpenAI | OpenAI"
 """A client of the openai package, or of Azure, asynchronous or not."""
 
-_lock = threading.Lock()
 _kept: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[AsyncOpenAI, None]]] = {}
-"""By loop: its client, and the generator that closes it when the loop ends."""
+"""By loop: its client, and the generator that closes it when the loop ends. Each loop's thread changes its own entry,
+by single steps of the dict: there is no lock that a fork could leave taken."""
 
 
 async def create(client: Client | None, request: dict[str, Any]) -> Any:
@@ -28,7 +27,7 @@ async def create(client: Client | None, request: dict[str, Any]) -> Any:
     return await chat.completions.create(**request)
 
 
-async def chunks_of(stream: Any) -> AsyncIterator[Any]:
+async def chunks_of(stream: Any) -> AsyncGenerator[Any, None]:
     """Give the chunks of a stream that `create` returned."""
     if hasattr(stream, "__aiter__"):
         async for chunk in stream:
@@ -54,15 +53,13 @@ async def _default_client() -> AsyncOpenAI:
     loop before it closes the loop, which is the moment to close the client: at its collection it would be too late.
     """
     loop = asyncio.get_running_loop()
-    with _lock:
-        found = _kept.get(loop)
+    found = _kept.get(loop)
     if found is None:
+        for other in list(_kept):
+            if other.is_closed():  # without closing its generators
+                _kept.pop(other, None)
         keeper = _keep(loop)
-        found = (await anext(keeper), keeper)
-        with _lock:
-            for other in [other for other in _kept if other.is_closed()]:  # closed without closing its generators
-                del _kept[other]
-            _kept[loop] = found
+        found = _kept[loop] = (await anext(keeper), keeper)
     return found[0]
 
 
@@ -73,5 +70,4 @@ async def _keep(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[AsyncOpenAI, 
         try:
             yield client
         finally:
-            with _lock:
-                _kept.pop(loop, None)
+            _kept.pop(loop, None)

@@ -18,12 +18,12 @@ CUT = ("length", "content_filter")
 
 
 def plain(model: Any) -> Json:
-    """Return an answer or a chunk of the client as JSON; nothing for what is none, such as a page of HTML.
+    """Return an answer or a chunk of the client as plain data; nothing for what is none, such as a page of HTML.
 
     Servers leave fields out and put others in, and the client lets them; a dict says what is there.
     """
     dump = getattr(model, "to_dict", None)
-    return dump(mode="json", warnings=False) if dump else {}
+    return dump(warnings=False) if dump else {}
 
 
 def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:

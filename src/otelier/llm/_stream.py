@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -102,13 +103,14 @@ async def _chunks(pieces: _Pieces) -> AsyncGenerator[Chunk, None]:
         await pieces.open()
         if pieces.stream is None:
             return
-        async for raw in _clients.chunks_of(pieces.stream):
-            piece = plain(raw)
-            choice = pieces.merged.add(piece)
-            yield Chunk(
-                text=read_text(members_of(choice.get("delta")).get("content")),
-                finish_reason=choice.get("finish_reason"),
-                usage=read_usage(piece.get("usage")),
-            )
+        async with aclosing(_clients.chunks_of(pieces.stream)) as raws:
+            async for raw in raws:
+                piece = plain(raw)
+                choice = pieces.merged.add(piece)
+                yield Chunk(
+                    text=read_text(members_of(choice.get("delta")).get("content")),
+                    finish_reason=choice.get("finish_reason"),
+                    usage=read_usage(piece.get("usage")),
+                )
     finally:
         await pieces.close()

@@ -86,6 +86,8 @@ class Tools:
             raise TypeError(f"Cannot register a tool as {name!r}: a model calls it by its name. Give a text.")
         if not callable(cast("object", handler)):
             raise TypeError(f"Cannot register tool {name!r} with {handler!r}: it cannot be called. Give a function.")
+        if description is not None and not isinstance(cast("object", description), str):
+            raise TypeError(f"Cannot describe tool {name!r} by {description!r}: give a text, or give it as `schema=`.")
         tool = Tool(
             name=name,
             handler=handler,
