@@ -14,6 +14,7 @@ from otelier import llm
 from otelier.testing import OpenAIServer, SpanRecorder
 
 T = TypeVar("T")
+Limits: Any = type(openai.DEFAULT_CONNECTION_LIMITS)  # of httpx, or of httpx2 in openai 3
 
 
 class Parcel(BaseModel):
@@ -36,6 +37,7 @@ class Model:
     def __init__(self, server: OpenAIServer, spans: SpanRecorder) -> None:
         self.server = server
         self.spans = spans
+        self.connections = 100
         # Nothing here is encrypted, and loading the certificates takes longer than most tests.
         self.options: dict[str, Any] = {"base_url": server.base_url, "api_key": "sk-none"}
 
@@ -43,8 +45,8 @@ class Model:
         """Run *use* in a loop of its own, with a client for it."""
 
         async def main() -> T:
-            plain = openai.DefaultAsyncHttpxClient(verify=False)
-            async with openai.AsyncOpenAI(http_client=plain, **self.options) as client:
+            http = openai.DefaultAsyncHttpxClient(verify=False, limits=Limits(max_connections=self.connections))
+            async with openai.AsyncOpenAI(http_client=http, timeout=30, **self.options) as client:
                 return await use(client)
 
         return asyncio.run(main())
