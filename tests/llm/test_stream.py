@@ -94,36 +94,38 @@ def test_options_of_streams(words):
     assert words.collect(stream_options={"include_usage": False}).usage is None
 
 
+async def leave(client, ending):
+    """Open a stream, and leave it by *ending*."""
+    opened = llm.stream("Count.", "gpt-4.1", client=client)
+    if ending == "with":
+        async with opened as stream:
+            await anext(stream)
+    elif ending == "unread":
+        async with opened:
+            pass
+    elif ending == "aclose":
+        await anext(opened)
+        await opened.aclose()
+        await opened.aclose()
+        assert [chunk async for chunk in opened] == []
+    else:
+        async for _ in opened:
+            if ending == "break":
+                break
+            if ending == "exception":
+                raise LookupError
+            asyncio.current_task().cancel()
+
+
 @pytest.mark.parametrize("ending", ["break", "aclose", "with", "unread", "exception", "cancelled"])
 def test_a_stream_left_early(words, ending):
     """Whatever ends it, there is one span, it has ended, and the connection is free again."""
     if ending != "cancelled":  # httpcore 1 itself loses a connection when a cancellation meets it while it closes one
         words.connections = 1
 
-    async def read(client):
-        opened = llm.stream("Count.", "gpt-4.1", client=client)
-        if ending == "with":
-            async with opened as stream:
-                await anext(stream)
-        elif ending == "unread":
-            async with opened:
-                pass
-        elif ending == "aclose":
-            await anext(opened)
-            await opened.aclose()
-            await opened.aclose()
-            assert [chunk async for chunk in opened] == []
-        else:
-            async for _ in opened:
-                if ending == "break":
-                    break
-                if ending == "exception":
-                    raise LookupError
-                asyncio.current_task().cancel()
-
     async def use(client):
         try:
-            await asyncio.create_task(read(client))
+            await asyncio.create_task(leave(client, ending))
         except (LookupError, asyncio.CancelledError):
             pass
         # Who breaks off leaves closing to the loop, which does it as soon as it can.
