@@ -38,7 +38,8 @@ def read_request(
     if schema is not None:
         if not isinstance(schema, Mapping) and not is_model_class(schema):
             raise TypeError(f"Cannot ask for schema {schema!r}: give a pydantic model class or a JSON schema.")
-        request.setdefault("response_format", format_of(schema))
+        if response_format is None:
+            request["response_format"] = format_of(schema)
         reader = reader_of(schema)
     return request, reader
 

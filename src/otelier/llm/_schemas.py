@@ -58,7 +58,7 @@ def reader_of(schema: Schema) -> Reader:
 
 
 def is_model_class(schema: Any) -> TypeGuard[type[BaseModel]]:
-    """Tell whether *schema* is a pydantic model class; pydantic is there, because openai needs it."""
+    """Tell whether *schema* is a pydantic model class."""
     if not isinstance(schema, type):
         return False
     from pydantic import BaseModel  # not before it is needed: `import otelier.llm` stays light
