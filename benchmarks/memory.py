@@ -1,15 +1,15 @@
 """Whether the process stays flat: 10,000 streams that are broken off, sync and async, then 100,000 calls.
 
-Run: uv run python benchmarks/memory.py [streams calls]
+Run: uv run python benchmarks/memory.py [--trace]
 
-It takes some minutes, because every allocation is traced. All are chat completions with six fields and a system
-prompt. User, session and both prompts are new in each call; streams have 1,000 users. The client answers calls itself,
-the transport streams: nothing but the client and its telemetry can grow. Spans go to an exporter that drops them,
-metrics to a reader of each temporality.
+All are chat completions with six fields and a system prompt. User, session and both prompts are new in each call;
+streams have 1,000 users. The client answers calls itself, the transport streams: nothing but the client and its
+telemetry can grow. Spans go to an exporter that drops them, metrics to a reader of each temporality.
 
-A row is one stage: memory of the process after it; of Python after a collection, and at its highest during the stage.
-In the first half caches fill, all of which are bounded and some emptied when they are full. So the highest of the last
-half is compared with that of the first, and it fails at 16 bytes for each call or stream between: no object takes less.
+A row is one stage: memory of the process after it, and the most objects there were at any of its looks; with `--trace`,
+which takes five times as long, also the bytes that Python had after it and at most. In the first half caches fill, all
+of which are bounded and some emptied when they are full. So the highest of the last half is compared with that of the
+first, and it fails where there is an object more for ten calls or streams between.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 import otelier
 
-STREAMS, CALLS = map(int, sys.argv[1:] or ("10000", "100000"))
-STAGES, COLLECT_AFTER, USERS, LIMIT = 10, 1_000, 1_000, 16.0
+STREAMS, CALLS, STAGES, LOOK_AFTER, USERS, LIMIT = 10_000, 100_000, 10, 500, 1_000, 0.1
+TRACE = "--trace" in sys.argv
 DICE = random.Random(1)
 LETTERS = "".join(DICE.choices("abcdefghijklmnopqrstuvwxyz     ", k=1_000_000))
 OPTIONS: dict[str, Any] = {"api_key": "sk-none", "base_url": "http://127.0.0.1:9/v1", "max_retries": 0}
@@ -176,29 +176,33 @@ def peak_mb() -> float:
 
 def measure(label: str, count: int, run: Callable[[range], None]) -> bool:
     """Run *count* repetitions in stages; print what each left, and return whether the last half left nothing."""
-    peaks: list[int] = []
+    most: list[int] = []
     began = time.perf_counter()
     for stage in range(STAGES):
-        tracemalloc.reset_peak()
+        traced = ""
+        if TRACE:
+            tracemalloc.reset_peak()
+        looks = []
         done = count * (stage + 1) // STAGES
-        run(range(count * stage // STAGES, done))
-        collect()
-        gc.collect()
-        size, peak = tracemalloc.get_traced_memory()
-        peaks.append(peak)
-        print(f"{label:14}{done:9,}{resident_mb():10.1f}{size / 1e6:12.3f}{peak / 1e6:10.3f}", flush=True)
+        for first in range(count * stage // STAGES, done, LOOK_AFTER):
+            run(range(first, min(first + LOOK_AFTER, done)))
+            collect()
+            gc.collect()
+            looks.append(sys.getallocatedblocks())
+        most.append(max(looks))
+        if TRACE:
+            traced = "".join(f"{size / 1e6:12.3f}" for size in tracemalloc.get_traced_memory())
+        print(f"{label:14}{done:9,}{resident_mb():10.1f}{most[-1]:12,}{traced}", flush=True)
     half = STAGES // 2
-    growth = (max(peaks[half:]) - max(peaks[:half])) / (count / 2)
+    growth = (max(most[half:]) - max(most[:half])) / (count / 2)
     seconds = time.perf_counter() - began
-    print(f"{label}: {growth:+.3f} bytes each in the last half, {seconds:.0f} s, process peak {peak_mb():.1f} MB\n")
+    print(f"{label}: {growth:+.4f} objects each in the last half, {seconds:.0f} s, process peak {peak_mb():.1f} MB\n")
     return growth < LIMIT
 
 
 def calls(numbers: range) -> None:
     for number in numbers:
         call(number)
-        if number % COLLECT_AFTER == 0:
-            collect()
 
 
 def streams(numbers: range) -> None:
@@ -231,9 +235,10 @@ streaming = openai.OpenAI(http_client=httpx.Client(transport=transport), **OPTIO
 calls(range(-200, 0))  # imports, and what is made once
 streams(range(-8, 0))
 streams_async(range(-8, 0))
-gc.collect()
-tracemalloc.start()
-print(f"{'':14}{'done':>9}{'RSS MB':>10}{'traced MB':>12}{'peak MB':>10}")
+if TRACE:
+    tracemalloc.start()
+traced = f"{'traced MB':>12}{'at most':>12}" if TRACE else ""
+print(f"{'':14}{'done':>9}{'RSS MB':>10}{'objects':>12}{traced}")
 flat = [
     measure("streams", STREAMS // 2, streams),
     measure("streams async", STREAMS // 2, streams_async),
