@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,7 +76,7 @@ class AsyncStreamProxy(_Proxy):
 
 
 @contextmanager
-def _ending(streamed: StreamedCall, error: BaseException | None = None) -> Iterator[None]:
+def _ending(streamed: StreamedCall, error: BaseException | None = None) -> Generator[None]:
     """Let the call end with what closes its stream: as failed by *error*, by what the closing raises, or not at all."""
     if error is not None:
         streamed.end(error)
