@@ -319,18 +319,16 @@ def test_raw_parse_of_an_answer_that_does_not_fit(recorder, monkeypatch, content
     if content:
         monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
 
-    def calls(api: Api) -> None:
-        chat = api.client.chat.completions if hasattr(Completions, "parse") else api.client.beta.chat.completions
-        for parse, more in (
-            (chat.with_raw_response.parse, {**api.arguments["chat"], "response_format": Invoice}),
-            (api.client.responses.with_raw_response.parse, {**api.arguments["responses"], "text_format": Invoice}),
-        ):
-            api.server.reply('{"text": "No invoice"}', usage={"input_tokens": 9, "output_tokens": 6})
-            with pytest.raises(ValidationError):
-                parse(**more).parse()
-
+    raw = {"extra_headers": {"X-Stainless-Raw-Response": "true"}}  # `with_raw_response`, which old clients lack here
     with instrumenting(recorder), serving() as api:
-        calls(api)
+        chat = api.client.chat.completions if hasattr(Completions, "parse") else api.client.beta.chat.completions
+        api.server.reply('{"text": "No invoice"}', usage={"input_tokens": 9, "output_tokens": 6}, times=2)
+        for found in (
+            chat.parse(**api.arguments["chat"], response_format=Invoice, **raw),
+            api.client.responses.parse(**api.arguments["responses"], text_format=Invoice, **raw),
+        ):
+            with pytest.raises(ValidationError):
+                found.parse()
     for span in recorder.spans:
         assert span.status.status_code is StatusCode.UNSET
         assert span.attributes["gen_ai.response.model"] == "gpt-4.1"
