@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelier.agents._calls import FunctionOffer
 from otelier.agents._context import RunContext
@@ -89,7 +89,10 @@ class Agent:
             version=version,
             client=client,
             instructions=instructions,
-            offers=_by_name(name, [*map(_offer, tools), *map(_Delegate, subagents)]),
+            # `tools=[...]` is how pages show an agent whose tools do not matter: there is nothing to offer then.
+            offers=_by_name(
+                name, [*(_offer(one) for one in tools if one is not ...), *(_Delegate(one) for one in subagents)]
+            ),
             interceptors=tuple(interceptors),
             max_steps=max_steps,
             max_depth=max_depth,
@@ -202,7 +205,7 @@ class _Delegate:
 
 def _offer(function: Tool[..., Any] | Callable[..., Any]) -> Offer:
     if isinstance(function, Tool):
-        return FunctionOffer(function)
+        return FunctionOffer(cast("Tool[..., Any]", function))
     if callable(function):
         return FunctionOffer(Tool(function))
     raise ToolError(

@@ -60,7 +60,7 @@ class FunctionOffer:
         tool = self._tool
         context = tool.context_for(run.context, given=run.given)
         args, kwargs = tool.signature.bind(arguments, context)
-        bound: Callable[[], Any] = partial(cast("Callable[..., Any]", tool.__wrapped__), *args, **kwargs)
+        bound: Callable[[], Any] = partial(tool.__wrapped__, *args, **kwargs)
         permit = Permit(run.limiter)
         PERMIT.set(permit)  # the call has a task, and so a context, of its own
         await permit.take()

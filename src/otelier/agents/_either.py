@@ -29,11 +29,12 @@ class EitherParams:
     def __get__(self, instance: object, owner: type) -> Any:
         """Return the parameters of the class that is being decorated, else the base's own."""
         made = getattr(self._made, "last", None)
-        subclass = None if made is None else made()
-        own: dict[str, Any] = {} if subclass is None else dict(vars(subclass))
-        params = own.get("__dataclass_params__")
-        if params is None or "__dataclass_fields__" in own:
+        subclass: type | None = None if made is None else made()
+        if subclass is None or "__dataclass_fields__" in vars(subclass):
             return self._own
-        above = [vars(base).get("__dataclass_params__") for base in subclass.__mro__[1:]]  # type: ignore[union-attr]
+        params: Any = vars(subclass).get("__dataclass_params__")
+        if params is None:
+            return self._own
+        above: list[Any] = [vars(base).get("__dataclass_params__") for base in subclass.__mro__[1:]]
         between = [one for one in above if one is not None and one is not self]
         return params if all(one.frozen == params.frozen for one in between) else self._own

@@ -35,7 +35,7 @@ class AgentRun:
         self._start = start
         self._lock = threading.Lock()
         self._done: Future[AgentResult] | None = None
-        frame = sys._getframe(2)  # the caller of `Agent.run`
+        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] -- the caller of `Agent.run`
         self._line = (frame.f_code.co_filename, frame.f_lineno)
 
     def __await__(self) -> Generator[Any, None, AgentResult]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from otelier.agents._calls import make_call
@@ -84,7 +85,7 @@ async def _step(run: Run) -> Mapping[str, Any]:
 
 
 async def _think(run: Run) -> Answer:
-    told = None if run.emit is None else lambda text: run.tell(TextDelta, text=text)  # pyright: ignore[reportUnknownVariableType, reportUnknownLambdaType]
+    told = None if run.emit is None else partial(_tell_text, run)
     for attempt in range(_MAX_RETRIES + 1):
         request: dict[str, Any] = {"model": run.step_model or run.model, "messages": list(run.messages)}
         tools = [offer.definition for offer in run.offered().values()]
@@ -99,6 +100,10 @@ async def _think(run: Run) -> Answer:
                 raise
             run.step_model = facts["retry"]
     raise AssertionError("the last attempt returns or raises")
+
+
+def _tell_text(run: Run, text: str) -> None:
+    run.tell(TextDelta, text=text)
 
 
 async def _act(run: Run, calls: Sequence[Mapping[str, Any]]) -> None:

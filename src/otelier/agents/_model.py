@@ -74,7 +74,8 @@ def _whole(response: Any) -> Answer:
     if choices:
         message = choices[0].message
         answer.text, answer.refusal = message.content or "", getattr(message, "refusal", None)
-        for call in message.tool_calls or ():
+        calls: Any = message.tool_calls or ()
+        for call in calls:
             function: Any = getattr(call, "function", None)
             if function is not None:
                 answer.calls.append(_call(call.id, function.name, function.arguments))
@@ -99,7 +100,7 @@ def _add(answer: Answer, chunk: Any, told: Callable[[str], object]) -> None:
 def _add_call(answer: Answer, piece: Any) -> None:
     while len(answer.calls) <= piece.index:
         answer.calls.append(_call("", "", ""))
-    call = answer.calls[piece.index]
+    call: dict[str, Any] = answer.calls[piece.index]
     call["id"] = call["id"] or piece.id or ""
     if piece.function is not None:
         call["function"]["name"] += piece.function.name or ""

@@ -148,7 +148,7 @@ class Run:
                 if not result.proceed:
                     raise StopExecution(result.final_response or "", result.reason)
             except StopExecution as stop:
-                self.stopped = (phase.value, stop.reason)
+                self.stopped = self.stopped or (phase.value, stop.reason)
                 raise
             self._apply(phase, result, facts)
             if result.skip_action and phase is Phase.PRE_ACT:
