@@ -98,9 +98,10 @@ def _add(answer: Answer, chunk: Any, told: Callable[[str], object]) -> None:
 
 
 def _add_call(answer: Answer, piece: Any) -> None:
-    while len(answer.calls) <= piece.index:
+    at: int = piece.index
+    while len(answer.calls) <= at:
         answer.calls.append(_call("", "", ""))
-    call: dict[str, Any] = answer.calls[piece.index]
+    call = answer.calls[at]
     call["id"] = call["id"] or piece.id or ""
     if piece.function is not None:
         call["function"]["name"] += piece.function.name or ""
