@@ -170,7 +170,8 @@ _pages = Sybil(
 )
 _docstrings = Sybil(
     parsers=[DocTestParser()],
-    patterns=["src/**/*.py"],
+    # `**` is one folder to `Path.match`, and a pattern is matched from the right.
+    patterns=["src/*/*.py", "src/*/*/*.py", "src/*/*/*/*.py", "src/*/*/*/*/*.py"],
     setup=_open_document,
     teardown=_close_document,
     fixtures=["network_off", "foreign_detaches"],

@@ -41,8 +41,9 @@ class PointQueue:
     `put` records at once. Instances come from `point_queue`.
 
     Example:
+        >>> from opentelemetry.metrics import NoOpMeterProvider
         >>> from otelier.signals import point_queue
-        >>> queue = point_queue()
+        >>> queue = point_queue(NoOpMeterProvider())
         >>> queue.room_for_stream() is None  # no reader, so a stream records as it goes
         True
     """

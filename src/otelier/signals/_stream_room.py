@@ -32,12 +32,19 @@ class StreamRoom:
 
     Example:
         >>> from otelier.signals import point_queue
+        >>> class Times(list):
+        ...     span_context = None
+        ...     def record(self, context):
+        ...         print(len(self), "times")
         >>> room = point_queue().room_for_stream()
-        >>> times = []
+        >>> times = Times([0.02, 0.03])
         >>> if room is None:
         ...     pass  # record each chunk as it comes
         ... else:
-        ...     room.put(make_point(times), len(times))
+        ...     room.put(times, len(times))
+        >>> from otelier.signals import drain_all
+        >>> _ = drain_all()
+        2 times
     """
 
     __slots__ = ("_budget", "_held", "_point", "_put", "_record_now", "span_context")
