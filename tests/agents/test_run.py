@@ -17,6 +17,7 @@ from otelier import tool
 from otelier.errors import AgentLimitError, AgentUseError, ToolError
 from otelier.identity import agent_id_for
 from otelier.interceptors import StopExecution
+from otelier.testing import SpanRecorder
 
 
 @tool
@@ -76,6 +77,18 @@ def test_attributes_of_the_spans(model, otelier_spans):
         "gen_ai.tool.description": "Add two numbers.",
         "gen_ai.tool.call.id": result.tool_calls[0].id,
     }
+
+
+def test_spans_go_where_otelier_was_told(model, otelier_spans):
+    """`init(tracer_provider=)` is for runs and tools as well as for the calls of the model."""
+    own = SpanRecorder()
+    otelier.init(tracer_provider=own.tracer_provider)
+    model.says([("add", {"a": 1, "b": 2})], "Three.")
+    model.agent(add).run("1+2?").wait()
+    assert [span.name for span in own.records] == [
+        "chat gpt-4.1", "execute_tool add", "chat gpt-4.1", "invoke_agent triage",
+    ]  # fmt: skip
+    assert otelier_spans.records == ()
 
 
 def test_content_only_when_asked_for(model, otelier_spans, monkeypatch):

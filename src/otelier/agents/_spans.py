@@ -13,7 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.interceptors import StopExecution
-from otelier.signals import Failure, end_span, fail_span, report_fault
+from otelier.signals import Failure, end_span, fail_span, report_fault, tracer
 
 
 @dataclass(slots=True)
@@ -53,8 +53,7 @@ def span_of(name: str, attributes: Mapping[str, AttributeValue], base: Context) 
 
 def _started(name: str, attributes: Mapping[str, AttributeValue], base: Context) -> Span:
     try:
-        tracer = trace.get_tracer(names.SCOPE_AGENTS, schema_url=names.SCHEMA_URL)
-        return tracer.start_span(name, base, SpanKind.INTERNAL, attributes)
+        return tracer(names.SCOPE_AGENTS).start_span(name, base, SpanKind.INTERNAL, attributes)
     except Exception as exc:
         report_fault("agents.span", exc)
         return INVALID_SPAN
