@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 import pytest
+from openai.resources.chat.completions import Completions
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -305,6 +306,36 @@ def test_parse(api, recorder):
         api.client.responses.parse(**api.arguments["responses"], text_format=Answer).output_parsed, Answer
     )
     assert [span.attributes["gen_ai.output.type"] for span in recorder.spans] == ["json", "json"]
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_raw_parse_of_an_answer_that_does_not_fit(recorder, monkeypatch, content):
+    """An answer that is not what the caller's model asks for is on the span whole; the caller learns of it parsing."""
+    from pydantic import BaseModel, ValidationError
+
+    class Invoice(BaseModel):
+        total: int
+
+    if content:
+        monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+
+    raw = {"extra_headers": {"X-Stainless-Raw-Response": "true"}}  # `with_raw_response`, which old clients lack here
+    with instrumenting(recorder), serving() as api:
+        chat = api.client.chat.completions if hasattr(Completions, "parse") else api.client.beta.chat.completions
+        api.server.reply('{"text": "No invoice"}', usage={"input_tokens": 9, "output_tokens": 6}, times=2)
+        for found in (
+            chat.parse(**api.arguments["chat"], response_format=Invoice, **raw),
+            api.client.responses.parse(**api.arguments["responses"], text_format=Invoice, **raw),
+        ):
+            with pytest.raises(ValidationError):
+                found.parse()
+    for span in recorder.spans:
+        assert span.status.status_code is StatusCode.UNSET
+        assert span.attributes["gen_ai.response.model"] == "gpt-4.1"
+        assert span.attributes["gen_ai.response.finish_reasons"] == ("stop",)
+        assert span.attributes["gen_ai.usage.output_tokens"] == 6
+        assert ("No invoice" in str(span.attributes.get("gen_ai.output.messages"))) is content
+    assert len(recorder.spans) == 2
 
 
 def test_model_as_enum_and_numbers_of_other_types(api, recorder):

@@ -36,6 +36,17 @@ def test_long_values_stay_off_the_metrics(api, recorder):
     assert "gen_ai.response.model" not in point.attributes
 
 
+def test_counts_below_zero(api, recorder):
+    """Fewer than no tokens are none."""
+    below = {"cached_tokens": -4, "reasoning_tokens": -1}
+    api.server.reply("Hi", usage={"input_tokens": 9, "output_tokens": 2, **below}, times=2)
+    api.call("chat")
+    api.call("responses")
+    for span in recorder.spans:
+        counts = {name: value for name, value in span.attributes.items() if name.startswith("gen_ai.usage.")}
+        assert counts == {"gen_ai.usage.input_tokens": 9, "gen_ai.usage.output_tokens": 2}
+
+
 def failed(code, message="Failed."):
     return {
         "id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-4.1", "status": "failed", "output": [],

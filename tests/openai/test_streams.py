@@ -662,6 +662,64 @@ def test_stream_of_another_type(recorder):
     assert recorder.spans[0].attributes["gen_ai.response.id"] == "c-1"
 
 
+@pytest.mark.parametrize("way", ["block", "close"])
+@pytest.mark.parametrize("failing", [False, True])
+def test_closing_a_stream_of_another_type(recorder, failing, way):
+    """Leaving its block or closing it ends the call, whatever it closes, and with what the closing raises."""
+    from openai.resources.chat.completions import AsyncCompletions, Completions
+
+    class Foreign(list):
+        def close(self) -> None:
+            if failing:
+                raise ConsumerError("not ours")
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            self.close()
+
+    class ForeignAsync(Foreign):
+        async def __aiter__(self) -> Any:
+            yield "never read"
+
+        async def close(self) -> None:
+            Foreign.close(self)
+
+        async def __aenter__(self) -> Any:
+            return self
+
+        async def __aexit__(self, *exc: object) -> None:
+            await self.close()
+
+    async def create(*_: Any, **__: Any) -> Any:
+        return ForeignAsync()
+
+    expected = pytest.raises(ConsumerError) if failing else contextlib.nullcontext()
+    arguments: dict[str, Any] = {**Api.arguments["chat"], "stream": True}
+
+    async def main() -> None:
+        stream = await openai.AsyncOpenAI(api_key="none").chat.completions.create(**arguments)
+        kept.append(stream)
+        with expected:
+            if way == "close":
+                await stream.close()
+            else:
+                async with stream:
+                    pass
+
+    kept: list[Any] = []  # what is dropped would end its call by that
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Completions, "create", lambda *_, **__: Foreign())
+        patch.setattr(AsyncCompletions, "create", create)
+        with instrumenting(recorder):
+            stream = openai.OpenAI(api_key="none").chat.completions.create(**arguments)
+            with expected, stream if way == "block" else contextlib.closing(stream):
+                pass
+            asyncio.run(main())
+    assert [outcome(span) for span in recorder.spans] == [FAILED if failing else QUIET] * 2
+
+
 # --- measuring -------------------------------------------------------------------------------------------------
 def test_no_room_in_the_queue(streams, recorder, monkeypatch):
     """Where chunk times have no room to wait, each is recorded as it comes, to the same figures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +17,7 @@ from otelier.openai._identity import in_state_of_call
 from otelier.openai._operations import Operation
 from otelier.openai._point import CallPoint
 from otelier.openai._quoted import without_quotes
-from otelier.openai._reading import Arguments, Attributes, answer_of, is_mapping
+from otelier.openai._reading import Arguments, Attributes, answer_of, facts_of, is_mapping
 from otelier.openai._response import add_served_model
 from otelier.openai._telemetry import Telemetry
 from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault
@@ -243,8 +244,11 @@ def is_left_to_caller(arguments: Arguments) -> bool:
 
 
 def _parsed(raw: Any) -> Any:
-    """Return the answer in a raw response."""
+    """Return the answer in a raw response; as plain data where the caller's own model of it does not fit."""
     try:
         return raw.parse()  # parsed once, and kept by the response for the caller
-    except Exception:  # no answer but, say, a proxy's HTML; the caller will see
-        return None
+    except Exception:  # the caller will see
+        try:
+            return json.loads(facts_of(raw)[RAW_RESPONSE].content)
+        except Exception:  # no answer but, say, a proxy's HTML
+            return None

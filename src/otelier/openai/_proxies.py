@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import wrapt
@@ -31,14 +33,13 @@ class StreamProxy(_Proxy):
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
-        if error is not None:
-            self._self_streamed.end(error)
-        return self.__wrapped__.__exit__(kind, error, trace)
+        with _ending(self._self_streamed, error):
+            return self.__wrapped__.__exit__(kind, error, trace)
 
     def close(self) -> None:
         """Close the stream, and end its call."""
-        self.__wrapped__.close()
-        self._self_streamed.end()
+        with _ending(self._self_streamed):
+            self.__wrapped__.close()
 
 
 class AsyncStreamProxy(_Proxy):
@@ -60,16 +61,28 @@ class AsyncStreamProxy(_Proxy):
         return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> Any:
-        if error is not None:
-            self._self_streamed.end(error)
-        return await self.__wrapped__.__aexit__(kind, error, trace)
+        with _ending(self._self_streamed, error):
+            return await self.__wrapped__.__aexit__(kind, error, trace)
 
     async def close(self) -> None:
         """Close the stream, and end its call."""
-        await self.__wrapped__.close()
-        self._self_streamed.end()
+        with _ending(self._self_streamed):
+            await self.__wrapped__.close()
 
     async def aclose(self) -> None:
         """Close the stream, and end its call."""
-        await self.__wrapped__.aclose()
-        self._self_streamed.end()
+        with _ending(self._self_streamed):
+            await self.__wrapped__.aclose()
+
+
+@contextmanager
+def _ending(streamed: StreamedCall, error: BaseException | None = None) -> Generator[None]:
+    """Let the call end with what closes its stream: as failed by *error*, by what the closing raises, or not at all."""
+    if error is not None:
+        streamed.end(error)
+    try:
+        yield
+    except BaseException as exc:
+        streamed.end(exc)
+        raise
+    streamed.end()

@@ -179,8 +179,8 @@ def add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoint
 
 
 def add_count(attribute: str, count: Any, attributes: Attributes) -> None:
-    """Add a count of something, unless there was none."""
-    if count and type(count) is int:
+    """Add a count of something, unless there was none; what is below zero counts nothing."""
+    if count and type(count) is int and count > 0:
         attributes[attribute] = count
 
 
