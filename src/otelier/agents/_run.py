@@ -93,7 +93,7 @@ class Run:
     messages: list[dict[str, Any]]
     loop: asyncio.AbstractEventLoop
     instructions: str | None = None
-    state: dict[str, Any] = field(default_factory=dict[str, Any])
+    state: dict[Any, Any] = field(default_factory=dict[Any, Any])
     usage: Usage = field(default_factory=Usage)
     tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
     steps: int = 0

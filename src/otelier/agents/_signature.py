@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -48,7 +49,7 @@ class Signature:
         self._names: dict[str, str] = {}
         fields: dict[str, Any] = {}
         extra: typing.Literal["allow", "forbid"] = "forbid"
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in _parameters(function):
             annotation = Any if parameter.annotation is _KIND.empty else resolved(parameter.annotation, spaces)
             wanted = _wanted(parameter, annotation)
             if wanted is not None:
@@ -102,6 +103,16 @@ class Signature:
         if self.wanted is not None:
             given[self.wanted.name] = context
         return [given.pop(name) for name in self._by_place if name in given], given
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    if sys.version_info >= (3, 14):
+        # Annotations are evaluated now; what they name may still be unknown.
+        import annotationlib
+
+        found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+        return list(found.parameters.values())
+    return list(inspect.signature(function).parameters.values())
 
 
 def _wanted(parameter: inspect.Parameter, annotation: Any) -> Wanted | None:

@@ -30,8 +30,9 @@ class InterceptContext:
     """The run's `RunContext`, or the subclass that was passed to `run`."""
     messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """A copy of the conversation so far, in the form of chat completions."""
-    state: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Of this one run: what an interceptor puts here it finds again in the next phase, and no other run does."""
+    state: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    """Of this one run, by text or by the interceptor itself: what one puts here it finds again in the next phase, and
+    no other run does."""
     model: str = ""
     """Model that is asked."""
     tools: tuple[str, ...] = ()
