@@ -34,7 +34,7 @@ class Failover(Interceptor):
             context.state[self] = 0
         if phase is not Phase.ON_ERROR or not isinstance(context.error, self.on):
             return None
-        tried = context.state.get(self, 0)
+        tried: int = context.state.get(self, 0)
         if tried >= len(self.models):
             return None
         context.state[self] = tried + 1
