@@ -19,7 +19,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from otelier import errors, llm, openai, testing
+    from otelier import agents, errors, interceptors, llm, openai, testing
+    from otelier.agents import Agent, AgentResult, RunContext, Tool, exported, generate_id, now_utc, tool
     from otelier.fields import (
         CallContext,
         ContextMiddleware,
@@ -35,45 +36,63 @@ if TYPE_CHECKING:
     from otelier.setup import activate, flush, init, shutdown
 
 __all__ = [
+    "Agent",
     "AgentIdentity",
+    "AgentResult",
     "AgentSpanProcessor",
     "CallContext",
     "ContextLogProcessor",
     "ContextMiddleware",
+    "RunContext",
+    "Tool",
     "activate",
+    "agents",
     "clear_context",
     "context",
     "errors",
+    "exported",
     "flush",
+    "generate_id",
     "get_agent",
     "get_context",
     "init",
+    "interceptors",
     "llm",
+    "now_utc",
     "openai",
     "prompt_fingerprint",
     "propagate",
     "set_context",
     "shutdown",
     "testing",
+    "tool",
 ]
 
 _ROOMS: Final = {
+    "Agent": "agents",
     "AgentIdentity": "identity",
+    "AgentResult": "agents",
     "AgentSpanProcessor": "processors",
     "CallContext": "fields",
     "ContextLogProcessor": "processors",
     "ContextMiddleware": "fields",
+    "RunContext": "agents",
+    "Tool": "agents",
     "activate": "setup",
     "clear_context": "fields",
     "context": "fields",
+    "exported": "agents",
     "flush": "setup",
+    "generate_id": "agents",
     "get_agent": "fields",
     "get_context": "fields",
     "init": "setup",
+    "now_utc": "agents",
     "prompt_fingerprint": "identity",
     "propagate": "fields",
     "set_context": "fields",
     "shutdown": "setup",
+    "tool": "agents",
 }
 """Room of each name; names that are rooms themselves are not listed."""
 

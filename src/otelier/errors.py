@@ -3,6 +3,10 @@
     OtelierError
     ├── ContextValueError     (ValueError)    a field's value cannot be carried
     ├── ContextUseError       (RuntimeError)  a context scope is used in a way that would lose values
+    ├── AgentError                            an agent or a tool is used in a way that cannot work
+    │   ├── AgentUseError     (RuntimeError)  a run is awaited, read or given a client where it cannot be
+    │   ├── AgentLimitError   (RuntimeError)  a run took too many steps, or was delegated too deep
+    │   └── ToolError         (TypeError)     a function cannot be offered as a tool, or not get its context
     ├── SettingError          (ValueError)    an argument or environment variable cannot be read
     ├── MissingExtraError     (ImportError)   a command or room needs an extra that is not installed
     ├── AnswerError           (ValueError)    a model's answer is not what was asked for
@@ -48,6 +52,30 @@ class ContextValueError(OtelierError, ValueError):
 
 class ContextUseError(OtelierError, RuntimeError):
     """A `context()` block was used in a way that would lose or mix values."""
+
+
+class AgentError(OtelierError):
+    """An agent or a tool was used in a way that cannot work."""
+
+
+class AgentUseError(AgentError, RuntimeError):
+    """A run was awaited or read where it cannot be, or its client belongs to another event loop."""
+
+
+class AgentLimitError(AgentError, RuntimeError):
+    """A run took more steps than it may, or was delegated deeper than it may.
+
+    Attributes:
+        limit: Which limit it was: `max_steps` or `max_depth`.
+    """
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class ToolError(AgentError, TypeError):
+    """A function cannot be offered as a tool, or the run's context is not the one it asks for."""
 
 
 class SettingError(OtelierError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from otelier.fields._births import MARK, Record, born_state, mark_birth, stamp_call
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import arrived
+from otelier.fields._contexts import arrived, noted
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
 from otelier.fields._hold import hold_back, is_held_back
 from otelier.fields._limits import fitting
@@ -45,6 +45,7 @@ __all__ = [
     "is_carried",
     "is_held_back",
     "mark_birth",
+    "noted",
     "propagate",
     "set_context",
     "stamp_call",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.context import Context, get_current
+from opentelemetry.util.types import AttributeValue
 
 from otelier.fields._births import born_state, changed_state
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
@@ -61,3 +62,20 @@ def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
     )
     mine = state.change((user, role, None, None, session, workflow))
     return with_state(current, mine.called_by(caller) if caller != NO_CALLER else mine)
+
+
+def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue]) -> Context:
+    """Return *current* with *changes* made, and *notes* on every span and log record made in it.
+
+    Args:
+        current: What holds around it.
+        changes: The six fields in their order; `None` keeps one, `""` clears it.
+        notes: Attributes with values that can be sent; notes that hold already and are not named again stay.
+
+    Raises:
+        TypeError: if a field's value is not text.
+        ContextValueError: if a field's value cannot be carried.
+    """
+    state: Any = current.get(FIELDS)
+    changed = changed_state(state, current.get(SPAN), changes)
+    return with_state(current, changed.with_notes(notes) if notes else changed)

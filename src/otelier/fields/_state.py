@@ -6,7 +6,7 @@ and contexts compare whole states and never single fields, and a request with va
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from opentelemetry.util.types import AttributeValue
@@ -42,6 +42,8 @@ from otelier.signals import on_reset, warn_once
 Attributes: TypeAlias = dict[str, AttributeValue]
 Caller: TypeAlias = "tuple[str | None, str | None]"
 """Name and id of the agent, in another process, on whose behalf a request came."""
+Notes: TypeAlias = "tuple[tuple[str, AttributeValue], ...]"
+"""Attributes that a run adds beside the fields, each with its name."""
 
 IDENTITY_ATTRIBUTES: Final = frozenset((names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE))
 """Attributes that name one agent together: they are written, or left alone, as one."""
@@ -66,6 +68,7 @@ class State:
         "fingerprint",
         "identity",
         "named_with_id",
+        "notes",
         "values",
     )
 
@@ -77,6 +80,7 @@ class State:
         sent: bool = True,
         fingerprint: str | None = None,
         caller: Caller = NO_CALLER,
+        notes: Notes = (),
     ) -> None:
         self.values = values
         """The six values in the order of `FIELD_NAMES`; `None` when unset."""
@@ -84,6 +88,8 @@ class State:
         """Whether name and id of the agent were set together."""
         self.caller = caller
         """The calling agent: said on spans, but no field, so it never names an agent of ours and is not sent on."""
+        self.notes = notes
+        """What a run says about itself on spans and log records; no fields, so they are not sent on."""
         self.children: dict[Changes, State] = {}
         """States made from this one before, by what was changed."""
         self.calls: dict[str, State] = {}
@@ -106,7 +112,7 @@ class State:
 
     def __reduce__(self) -> tuple[Callable[..., State], tuple[Any, ...]]:
         """Be pickled as what it was made from: in the process that it goes to, states of equal values are one, too."""
-        return _restored, (self.values, self.named_with_id, self.caller, self.fingerprint)
+        return _restored, (self.values, self.named_with_id, self.caller, self.fingerprint, self.notes)
 
     def _attributes(self) -> Attributes:
         user, role, _, agent_id, session, workflow = self.values
@@ -126,6 +132,7 @@ class State:
         for name, value in zip((names.CALLER_AGENT_NAME, names.CALLER_AGENT_ID), self.caller):
             if value is not None:
                 attributes[name] = value
+        attributes.update(self.notes)
         return attributes
 
     def _baggage(self) -> dict[str, FieldText]:
@@ -164,7 +171,7 @@ class State:
         known = self.calls.get(fingerprint)
         if known is None:
             known = self.calls[fingerprint] = _known(
-                self.values, named_with_id=self.named_with_id, caller=self.caller, fingerprint=fingerprint
+                self.values, self.notes, named_with_id=self.named_with_id, caller=self.caller, fingerprint=fingerprint
             )
         return known
 
@@ -177,12 +184,25 @@ class State:
                 sent=not switched_off(),
                 fingerprint=self.fingerprint,
                 caller=self.caller,
+                notes=self.notes,
             )
         return self._twin
 
     def called_by(self, caller: Caller) -> State:
         """Return the state of the same values in a request that *caller*, checked already, sent."""
-        return _known(self.values, named_with_id=self.named_with_id, caller=caller, fingerprint=self.fingerprint)
+        return _known(
+            self.values, self.notes, named_with_id=self.named_with_id, caller=caller, fingerprint=self.fingerprint
+        )
+
+    def with_notes(self, notes: Mapping[str, AttributeValue]) -> State:
+        """Return the state of the same values with *notes* added, which replace those of the same names."""
+        return _known(
+            self.values,
+            tuple({**dict(self.notes), **notes}.items()),
+            named_with_id=self.named_with_id,
+            caller=self.caller,
+            fingerprint=self.fingerprint,
+        )
 
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""
@@ -217,7 +237,7 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
 
 UNSET: Final = State((None, None, None, None, None, None))
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
-_states: dict[tuple[Values, bool, Caller, str | None], State] = {}
+_states: dict[tuple[Values, bool, Caller, str | None, str], State] = {}
 
 
 def _build(base: State, changes: Changes) -> State:
@@ -228,34 +248,47 @@ def _build(base: State, changes: Changes) -> State:
     named_with_id = _named_with_id(base, given, values)
     if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
         state = base
-        _states.setdefault((values, named_with_id, base.caller, base.fingerprint), base)
+        _states.setdefault((values, named_with_id, base.caller, base.fingerprint, _told(base.notes)), base)
     else:
-        state = _known(values, named_with_id=named_with_id, caller=base.caller, fingerprint=base.fingerprint)
+        state = _known(
+            values, base.notes, named_with_id=named_with_id, caller=base.caller, fingerprint=base.fingerprint
+        )
     if len(base.children) >= _MAX_CHILDREN:
         base.children.clear()
     base.children[given] = state
     return state
 
 
-def _restored(values: Changes, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+def _restored(
+    values: Changes, named_with_id: bool, caller: Caller, fingerprint: str | None, notes: Notes = ()
+) -> State:
     # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
     values, caller = checked(values), checked((None, None, *caller, None, None))[2:4]
     if patches_allowed():
         carry_into_executors()
-    return _known(values, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint)
+    return _known(values, notes, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint)
 
 
-def _known(values: Values, *, named_with_id: bool, caller: Caller, fingerprint: str | None) -> State:
+def _known(
+    values: Values, notes: Notes, *, named_with_id: bool, caller: Caller, fingerprint: str | None
+) -> State:  # fmt: skip
     """Return the one state of these values, in a call whose prompt has *fingerprint*."""
-    key = (values, named_with_id, caller, fingerprint)
+    key = (values, named_with_id, caller, fingerprint, _told(notes))
     state = _states.get(key)
     if state is None:
         sent = not switched_off()
-        state = State(values, named_with_id=named_with_id, sent=sent, fingerprint=fingerprint, caller=caller)
+        state = State(
+            values, named_with_id=named_with_id, sent=sent, fingerprint=fingerprint, caller=caller, notes=notes
+        )
         if len(_states) >= _MAX_STATES:
             _forget()
         _states[key] = state
     return state
+
+
+def _told(notes: Notes) -> str:
+    """Return *notes* as part of a key: as values `1`, `1.0` and `True` would be one."""
+    return repr(notes) if notes else ""
 
 
 def _named_with_id(base: State, given: Changes, values: Values) -> bool:

@@ -17,7 +17,7 @@ from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
 from otelier.setup._connections import renew_connections
-from otelier.signals import on_fork, on_reset, report_fault
+from otelier.signals import on_fork, on_reset, report_fault, trace_to
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -74,6 +74,7 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
     _attempt("setup.providers", lambda: _providers.remember(*given.values()))
     if tracer_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
+        trace_to(tracer_provider)
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
     _instrument_openai(**given)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         SUPPRESSORS,
         suppressed,
     )
+    from otelier.signals._tracers import trace_to, tracer
 
 __all__ = [
     "EMBEDDING_SUPPRESSORS",
@@ -75,6 +76,8 @@ __all__ = [
     "start_client_span",
     "suppressed",
     "token_histogram",
+    "trace_to",
+    "tracer",
     "unquoted",
     "warn_once",
 ]
@@ -98,6 +101,7 @@ _HOMES = {
         "SUPPRESSORS",
         "suppressed",
     ),
+    "_tracers": ("trace_to", "tracer"),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
 

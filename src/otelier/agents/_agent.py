@@ -1,0 +1,236 @@
+"""`Agent`: a model with instructions, tools and other agents to delegate to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, cast
+
+from otelier.agents._calls import FunctionOffer
+from otelier.agents._context import RunContext
+from otelier.agents._execute import Plan, execute
+from otelier.agents._lazy import AgentRun
+from otelier.agents._results import AgentResult
+from otelier.agents._run import Offer, Run
+from otelier.agents._stream import AgentStream, Emit
+from otelier.agents._tool import MAX_RESULT_CHARS, Tool
+from otelier.errors import AgentError, ToolError
+from otelier.fields import checked
+from otelier.interceptors import Interceptor
+
+MAX_STEPS: Final = 16
+"""Answers that a model may give in one run."""
+MAX_DEPTH: Final = 8
+"""How deep a run may be delegated."""
+MAX_PARALLEL_TOOLS: Final = 16
+"""Functions that a run calls at once."""
+
+
+class Agent:
+    """A model with a name, instructions, tools, and subagents that it delegates to as if they were tools.
+
+    One object serves any number of runs, also at once. Spans: `invoke_agent {name}` for a run, `execute_tool {name}`
+    for each call of a tool, and those of the model's calls below them; all of them carry the agent's name.
+
+    Args:
+        name: Name of the agent, on every signal of its runs.
+        model: Model that is asked.
+        version: Version of the agent, for its spans.
+        description: What a parent's model is told about it; `None` is its instructions.
+        client: `openai.AsyncOpenAI` or `openai.OpenAI`, with any `base_url`; yours to close. `None` makes an
+            `AsyncOpenAI()` for each event loop, closed when that ends.
+        instructions: The system message; `None` sends none.
+        tools: Functions made by `tool`, or plain ones, which become tools by that.
+        subagents: Agents that the model may delegate to: each is a tool that takes a task. They are given a child of
+            the run's context.
+        interceptors: Asked at each phase, in this order.
+        max_steps: Answers that the model may give in one run.
+        max_depth: How deep its run may be delegated: 1 is a subagent of an agent.
+        max_parallel_tools: Functions that one run calls at once; further calls wait.
+
+    Raises:
+        ContextValueError: if *name* cannot be carried as the field `agent`.
+        ToolError: if two tools have one name, or one is neither a tool nor a function.
+
+    Example:
+        >>> import otelier
+        >>> @otelier.tool
+        ... def find_parcel(number: int) -> str:
+        ...     '''Say where a parcel is.'''
+        ...     return f"Parcel {number} is on its way."
+        >>> agent = otelier.Agent("parcels", "gpt-4.1-nano", tools=[find_parcel])
+        >>> agent.run("Where is parcel 1?").tool_calls[0].result
+        'Parcel 1 is on its way.'
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        *,
+        version: str | None = None,
+        description: str | None = None,
+        client: Any = None,
+        instructions: str | None = None,
+        tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
+        subagents: Iterable[Agent] = (),
+        interceptors: Iterable[Interceptor] = (),
+        max_steps: int = MAX_STEPS,
+        max_depth: int = MAX_DEPTH,
+        max_parallel_tools: int = MAX_PARALLEL_TOOLS,
+    ) -> None:
+        checked((None, None, name, None, None, None))
+        if not name:
+            raise AgentError("An agent needs a name: every signal of its runs carries it. Pass `name=`.")
+        self.description = description
+        self._plan = Plan(
+            name=name,
+            model=model,
+            version=version,
+            client=client,
+            instructions=instructions,
+            # `tools=[...]` is how pages show an agent whose tools do not matter: there is nothing to offer then.
+            offers=_by_name(
+                name, [*(_offer(one) for one in tools if one is not ...), *(_Delegate(one) for one in subagents)]
+            ),
+            interceptors=tuple(interceptors),
+            max_steps=max_steps,
+            max_depth=max_depth,
+            max_parallel_tools=max_parallel_tools,
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the agent."""
+        return self._plan.name
+
+    @property
+    def model(self) -> str:
+        """Model that is asked."""
+        return self._plan.model
+
+    @property
+    def instructions(self) -> str | None:
+        """The system message; `None` when there is none."""
+        return self._plan.instructions
+
+    def __repr__(self) -> str:
+        return f"Agent({self.name!r}, {self.model!r})"
+
+    def run(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentRun:
+        """Return a run of *query*, which starts when it is awaited, or its `output` is read.
+
+        Args:
+            query: What the agent is asked.
+            context: What tools and interceptors are given, and who the run is for. The run works with a child of it.
+                A mapping becomes the metadata of a `RunContext`; `None` gives an empty one.
+
+        Raises:
+            TypeError: if *context* is neither.
+
+        Example:
+            >>> import asyncio
+            >>> import otelier
+            >>> agent = otelier.Agent("triage", "gpt-4.1-nano")
+            >>> async def main():
+            ...     result = await agent.run("Hello", context={"plan": "pro"})
+            ...     return result.output, result.context.get("plan")
+            >>> asyncio.run(main())
+            ('Hello! How can I help you today?', 'pro')
+        """
+        given = _as_context(context)
+        return AgentRun(self.name, lambda: execute(self._plan, query, given, None))
+
+    def stream(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentStream:
+        """Return the events of a run of *query*, which starts with the first event that is asked for.
+
+        Phases, tools, subagents, spans and errors are those of `run`.
+
+        Example:
+            >>> import asyncio
+            >>> import otelier
+            >>> agent = otelier.Agent("triage", "gpt-4.1-nano")
+            >>> async def main():
+            ...     async with agent.stream("Hello") as events:
+            ...         async for event in events:
+            ...             if isinstance(event, otelier.agents.RunFinished):
+            ...                 return event.result.output
+            >>> asyncio.run(main())
+            'Hello! How can I help you today?'
+        """
+        given = _as_context(context)
+
+        async def start(emit: Emit) -> AgentResult:
+            return await execute(self._plan, query, given, emit)
+
+        return AgentStream(start)
+
+
+class _Delegate:
+    """An agent as another one's run offers it: a tool that takes a task."""
+
+    max_result_chars = MAX_RESULT_CHARS
+
+    def __init__(self, agent: Agent) -> None:
+        if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ToolError(f"Cannot delegate to a {type(agent).__name__}: `subagents` takes agents. Use `Agent(...)`.")
+        self._agent = agent
+        self.name = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name)[:64]
+
+    @property
+    def description(self) -> str:
+        """What the model is told."""
+        return self._agent.description or self._agent.instructions or f"Delegate a task to {self._agent.name}."
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The tool as chat completions take it."""
+        parameters = {
+            "type": "object",
+            "properties": {"task": {"type": "string", "description": "What the agent is to do."}},
+            "required": ["task"],
+            "additionalProperties": False,
+        }
+        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        return {"type": "function", "function": function}
+
+    async def call(self, arguments: Mapping[str, Any], run: Run) -> object:
+        """Run the agent on the task, with a child of the run's context."""
+        task = arguments.get("task")
+        if not isinstance(task, str):
+            raise ValueError("The arguments do not fit: task: a text is needed.")
+        context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
+        return (await execute(self._agent._plan, task, context, None)).output  # pyright: ignore[reportPrivateUsage]
+
+
+def _offer(function: Tool[..., Any] | Callable[..., Any]) -> Offer:
+    if isinstance(function, Tool):
+        return FunctionOffer(cast("Tool[..., Any]", function))
+    if callable(function):
+        return FunctionOffer(Tool(function))
+    raise ToolError(
+        f"Cannot offer a {type(function).__name__} as a tool: it cannot be called. Pass functions, or what `tool` made."
+    )
+
+
+def _by_name(agent: str, offers: list[Offer]) -> dict[str, Offer]:
+    found: dict[str, Offer] = {}
+    for offer in offers:
+        if offer.name in found:
+            raise ToolError(
+                f"Agent {agent!r} has two tools named {offer.name!r}: its model could not tell them apart. Rename one "
+                f"by `tool(name=)`, or the subagent."
+            )
+        found[offer.name] = offer
+    return found
+
+
+def _as_context(context: object) -> RunContext | None:
+    if context is None or isinstance(context, RunContext):
+        return context
+    if isinstance(context, Mapping):
+        return RunContext(metadata=dict(context))  # pyright: ignore[reportUnknownArgumentType]
+    raise TypeError(
+        f"A run's context must be a RunContext, a mapping or `None`, not a {type(context).__name__}: tools are given "
+        f"it. Derive a dataclass from `RunContext`."
+    )

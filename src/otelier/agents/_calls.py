@@ -1,0 +1,184 @@
+"""One call of a tool: its arguments, its span, and what the model is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from opentelemetry.context import get_current
+from pydantic_core import to_json
+
+from otelier import names
+from otelier.agents._events import ToolFinished, ToolStarted
+from otelier.agents._results import ToolCall
+from otelier.agents._run import PERMIT, Offer, Permit, Run
+from otelier.agents._spans import span_of
+from otelier.agents._threads import in_thread
+from otelier.agents._tool import MAX_RESULT_CHARS, Tool
+from otelier.errors import ToolError
+from otelier.interceptors import Phase, StopExecution
+from otelier.signals import Failure
+
+_UNKNOWN = "unknown"
+"""Name of a tool that is not there: the one asked for is the model's invention, and endless."""
+
+
+class FunctionOffer:
+    """A function as a run offers it."""
+
+    __slots__ = ("_tool",)
+
+    def __init__(self, tool: Tool[..., Any]) -> None:
+        self._tool = tool
+
+    @property
+    def name(self) -> str:
+        """Name that the model calls it by."""
+        return self._tool.name
+
+    @property
+    def description(self) -> str:
+        """What the model is told."""
+        return self._tool.description
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The tool as chat completions take it."""
+        return self._tool.definition
+
+    @property
+    def max_result_chars(self) -> int:
+        """Longest result that the model is told."""
+        return self._tool.max_result_chars
+
+    async def call(self, arguments: Mapping[str, Any], run: Run) -> object:
+        """Call the function, as soon as the run has a place for it."""
+        tool = self._tool
+        context = tool.context_for(run.context, given=run.given)
+        args, kwargs = tool.signature.bind(arguments, context)
+        bound: Callable[[], Any] = partial(tool.__wrapped__, *args, **kwargs)
+        permit = Permit(run.limiter)
+        PERMIT.set(permit)  # the call has a task, and so a context, of its own
+        await permit.take()
+        try:
+            called = bound() if tool.is_async else in_thread(bound, f"otelier-tool-{tool.name}")
+            if tool.timeout_s is None:
+                return await called
+            return await _in_time(asyncio.ensure_future(called), tool.timeout_s)
+        finally:
+            permit.end()
+
+
+async def _in_time(task: asyncio.Future[Any], timeout_s: float) -> object:
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+        if task.done():
+            return task.result()
+        raise TimeoutError(f"It took more than {timeout_s:g} s.")
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=1)  # for its own clean-up
+
+
+@dataclass(slots=True)
+class _Outcome:
+    arguments: dict[str, Any]
+    result: str = ""
+    error: BaseException | None = None
+
+
+async def make_call(run: Run, asked: Mapping[str, Any]) -> ToolCall:
+    """Make one call as the model asked for it, with its phases, and return what came of it.
+
+    Raises:
+        StopExecution: if the tool or an interceptor stops the run.
+        ToolError: if the tool asks for another kind of context than the run's.
+    """
+    name, call_id = asked["function"]["name"], asked["id"]
+    offer = run.offered().get(name)
+    arguments, fault = _parsed(asked["function"]["arguments"])
+    if offer is None:
+        known = ", ".join(run.offered()) or "none"
+        fault = LookupError(f"There is no tool of that name. Tools: {known}.")
+    facts = await run.ask(Phase.PRE_ACT, tool_name=name, tool_args=arguments)
+    outcome = _Outcome(facts["tool_args"], error=fault)
+    run.tell(ToolStarted, call_id=call_id, name=name, arguments=outcome.arguments)
+    if "skip" in facts:
+        said = facts["skip"].final_response
+        outcome.result = "The call was not made." if said is None else said
+        outcome.error = None
+    else:
+        await _execute(run, offer, call_id, outcome)
+    facts = await run.ask(
+        Phase.POST_ACT,
+        tool_name=name,
+        tool_args=outcome.arguments,
+        tool_result=outcome.result,
+        error=outcome.error,
+    )
+    call = ToolCall(
+        id=call_id, name=name, arguments=outcome.arguments, result=facts["tool_result"], error=outcome.error
+    )  # fmt: skip
+    run.tell(ToolFinished, call=call)
+    return call
+
+
+async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome) -> None:
+    name = _UNKNOWN if offer is None else offer.name
+    attributes: dict[str, Any] = {
+        names.OPERATION: names.EXECUTE_TOOL,
+        names.TOOL_NAME: name,
+        names.TOOL_TYPE: "function",
+        names.AGENT_NAME: run.identity.name or "",
+    }
+    if call_id:
+        attributes[names.TOOL_CALL_ID] = call_id
+    if offer is not None and offer.description:
+        attributes[names.TOOL_DESCRIPTION] = offer.description
+    with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current()) as opened:
+        shows_content = run.gate.mode.on_span and opened.span.is_recording()
+        if shows_content:
+            opened.attributes[names.TOOL_ARGUMENTS] = run.gate.json(outcome.arguments)
+        try:
+            if outcome.error is not None or offer is None:
+                raise outcome.error or LookupError(name)
+            outcome.result = _told(await offer.call(outcome.arguments, run), offer.max_result_chars)
+        except (StopExecution, ToolError):
+            raise
+        except Exception as exc:
+            outcome.error = exc
+            limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
+            outcome.result = _cut(f"Error: {type(exc).__name__}: {exc}", limit)
+            opened.failure = Failure(type="unknown_tool") if offer is None else exc
+        if shows_content:
+            opened.attributes[names.TOOL_RESULT] = run.gate.json(outcome.result)
+
+
+def _parsed(text: str) -> tuple[dict[str, Any], Exception | None]:
+    try:
+        arguments = json.loads(text or "{}")
+    except ValueError as exc:
+        return {}, ValueError(f"The arguments are no JSON ({exc}). Send one JSON object.")
+    if not isinstance(arguments, dict):
+        return {}, ValueError(f"The arguments are a JSON {type(arguments).__name__}. Send one JSON object.")
+    return cast("dict[str, Any]", arguments), None
+
+
+def _told(result: object, max_chars: int) -> str:
+    """Return *result* as the text that the model is told."""
+    if isinstance(result, str):
+        return _cut(result, max_chars)
+    try:
+        return _cut(to_json(result, fallback=str, inf_nan_mode="constants").decode(), max_chars)
+    except Exception:  # what holds itself, or cannot even be made text
+        return _cut(f"{type(result).__name__} object that cannot be shown", max_chars)
+
+
+def _cut(text: str, max_chars: int) -> str:
+    over = len(text) - max_chars
+    return f"{text[:max_chars]} [cut: {over} characters]" if over > 0 else text

@@ -1,0 +1,92 @@
+"""`RunContext`: what one run of an agent, and its tools and interceptors, are given."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from otelier.agents._either import EitherParams
+from otelier.identity import AgentIdentity
+
+C = TypeVar("C", bound="RunContext")
+
+_AGENT: Final = "_otelier_agent"
+
+
+@dataclass(kw_only=True)
+class RunContext:
+    """What belongs to one run: derive a dataclass from it for what your tools and interceptors need.
+
+    Pass one to `Agent.run`. The run works with a child of it, and a subagent's run with a child of that, so that
+    neither yours nor a parent's is ever changed; what fields refer to, such as a database, is shared. A subclass may
+    have required fields, and may be frozen.
+
+    Spans and log records of the run carry its fields `user_id`, `user_role`, `session_id`, `workflow_id` and
+    `tenant_id`, those marked with `exported`, and nothing else of it.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import otelier
+        >>> @dataclass
+        ... class AppContext(otelier.RunContext):
+        ...     user_id: str
+        >>> ctx = AppContext(user_id="u-1", metadata={"plan": "free"})
+        >>> ctx.with_metadata(plan="pro").get("plan"), ctx.get("plan")
+        ('pro', 'free')
+    """
+
+    query: str = field(default="", repr=False)
+    """What the first run of a chain of delegations was asked; each run below it still finds that here. A run fills it
+    in when it is empty. Content: it leaves the process only where content is captured."""
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    """Anything else."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        _either.note(cls)
+
+    @property
+    def agent(self) -> AgentIdentity | None:
+        """Name and id of the agent that runs with this context; `None` outside of runs."""
+        return self.__dict__.get(_AGENT)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the metadata of that *key*, else *default*."""
+        return self.metadata.get(key, default)
+
+    def with_metadata(self: C, **metadata: Any) -> C:
+        """Return a new context of the same class with *metadata* added."""
+        return self.child(metadata={**self.metadata, **metadata})
+
+    def child(self: C, **changes: Any) -> C:
+        """Return a new context of the same class with the fields of *changes* replaced.
+
+        It has a metadata dict of its own. Other values are the same objects, and `__post_init__` does not run again.
+
+        Raises:
+            TypeError: if a name is no field of the class.
+        """
+        return derived(self, changes, self.agent)
+
+
+_either = EitherParams(RunContext.__dataclass_params__)  # type: ignore[attr-defined]
+RunContext.__dataclass_params__ = _either  # type: ignore[attr-defined]
+
+
+def derived(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None) -> C:
+    """Return a copy of *context* with *changes*, run by *agent*."""
+    known = {one.name for one in dataclasses.fields(context)}
+    if unknown := changes.keys() - known:
+        raise TypeError(
+            f"{type(context).__name__} has no field {', '.join(map(repr, sorted(unknown)))}: a child has the fields "
+            f"of its class. Use `with_metadata` for anything else."
+        )
+    made = copy.copy(context)
+    # Past the class's own `__setattr__`: it may be frozen.
+    for name, value in {"metadata": dict(context.metadata or {}), **changes}.items():
+        object.__setattr__(made, name, value)
+    made.__dict__[_AGENT] = agent
+    return made

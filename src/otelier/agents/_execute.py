@@ -1,0 +1,153 @@
+"""From a call of `Agent.run` to its result: the run's context, its place among other runs, its span."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.util.types import AttributeValue
+
+from otelier import names
+from otelier.agents._client import client_for
+from otelier.agents._context import RunContext, derived
+from otelier.agents._events import AgentEvent, RunFinished
+from otelier.agents._exported import fields_of, notes_of
+from otelier.agents._loop import work
+from otelier.agents._results import AgentResult
+from otelier.agents._run import RUN, Offer, Run, current_run
+from otelier.agents._spans import OpenSpan, span_of
+from otelier.errors import AgentLimitError
+from otelier.fields import noted
+from otelier.identity import AgentIdentity, resolve
+from otelier.interceptors import Interceptor
+from otelier.signals import content_gate, redact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an agent is, as its runs need it."""
+
+    name: str
+    model: str
+    version: str | None
+    client: Any
+    instructions: str | None
+    offers: Mapping[str, Offer]
+    interceptors: Sequence[Interceptor]
+    max_steps: int
+    max_depth: int
+    max_parallel_tools: int
+
+
+async def execute(
+    plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
+) -> AgentResult:  # fmt: skip
+    """Run *plan* on *task* in the current context and return its result.
+
+    Raises:
+        AgentLimitError: if the run is delegated too deep, or takes too many steps.
+        AgentUseError: if the client belongs to another event loop.
+        Exception: what the client or an interceptor raises, unchanged.
+    """
+    run = await _begin(plan, task, context, emit)
+    with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run)) as opened:
+        if run.depth > plan.max_depth:
+            raise AgentLimitError(
+                f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, or "
+                f"`max_depth={plan.max_depth}` is too low.",
+                limit="max_depth",
+            )
+        try:
+            output = await work(run)
+        finally:
+            run.is_over = True
+            _at_end(run, opened)
+        if run.gate.mode.on_span:
+            opened.attributes[names.OUTPUT_MESSAGES] = run.gate.json(_parts("assistant", output))
+    result = AgentResult(
+        output=output, messages=run.messages, usage=run.usage, tool_calls=run.tool_calls, context=run.context
+    )  # fmt: skip
+    run.tell(RunFinished, result=result)
+    return result
+
+
+async def _begin(
+    plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
+) -> Run:  # fmt: skip
+    loop = asyncio.get_running_loop()
+    parent = current_run()
+    identity = cast("AgentIdentity", resolve(plan.name, None, named_with_id=False))
+    given = context is not None
+    context = RunContext() if context is None else context
+    messages: list[dict[str, Any]] = [{"role": "user", "content": task}]
+    if plan.instructions:
+        messages.insert(0, {"role": "system", "content": plan.instructions})
+    return Run(
+        identity=identity,
+        model=plan.model,
+        client=await client_for(plan.client),
+        offers=dict(plan.offers),
+        interceptors=plan.interceptors,
+        max_steps=plan.max_steps,
+        task=task,
+        context=derived(context, {"query": context.query or task}, identity),
+        given=given,
+        parent=parent,
+        depth=0 if parent is None else parent.depth + 1,
+        limiter=asyncio.Semaphore(plan.max_parallel_tools),
+        gate=content_gate(),
+        emit=emit or (parent.emit if parent is not None and parent.loop is loop else None),
+        messages=messages,
+        loop=loop,
+        instructions=plan.instructions,
+    )
+
+
+def _inside(run: Run) -> Context:
+    """Return the context that the run works in: its user, its agent, its lineage, and what it exports."""
+    own = fields_of(run.context)
+    notes: dict[str, AttributeValue] = {**notes_of(run.context), names.AGENT_DEPTH: run.depth}
+    if run.parent is not None:
+        parent = run.parent.identity
+        notes[names.AGENT_PARENT_NAME] = parent.name
+        notes[names.AGENT_PARENT_ID] = parent.id
+    changes = (
+        own.get("user_id"),
+        own.get("user_role"),
+        run.identity.name,
+        "",  # of the agent around it: a name never stands beside another's id
+        own.get("session_id"),
+        own.get("workflow_id"),
+    )
+    return Context({**noted(get_current(), changes, notes), RUN: run})
+
+
+def _at_start(plan: Plan) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        names.OPERATION: names.INVOKE_AGENT,
+        names.AGENT_NAME: plan.name,
+        names.REQUEST_MODEL: plan.model,
+    }
+    if plan.version is not None:
+        attributes[names.AGENT_VERSION] = plan.version
+    return attributes
+
+
+def _at_end(run: Run, opened: OpenSpan) -> None:
+    if run.stopped is not None:
+        phase, reason = run.stopped
+        opened.attributes[names.AGENT_STOP_PHASE] = phase
+        if reason is not None:
+            opened.attributes[names.AGENT_STOP_REASON] = redact(reason)
+    if run.gate.mode.on_span and opened.span.is_recording():
+        opened.attributes[names.INPUT_MESSAGES] = run.gate.json(_parts("user", run.task))
+        if run.instructions:
+            said = [{"type": "text", "content": run.instructions}]
+            opened.attributes[names.SYSTEM_INSTRUCTIONS] = run.gate.json(said)
+
+
+def _parts(role: str, text: str) -> list[dict[str, Any]]:
+    return [{"role": role, "parts": [{"type": "text", "content": text}]}]

@@ -1,0 +1,150 @@
+"""What of a run's context reaches telemetry: fields with the names of the six, the tenant, and those marked."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import functools
+import typing
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from opentelemetry.util.types import AttributeValue
+
+from otelier import names
+from otelier.agents._annotations import annotation_of
+from otelier.agents._context import RunContext
+from otelier.errors import ContextValueError
+from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, checked
+from otelier.fields import FIELD_NAMES as SIX
+from otelier.signals import redact_value, warn_once
+
+MAX_CHARS: Final = 1024
+"""Longest text of an exported field; the rest is cut off."""
+MAX_ITEMS: Final = 64
+"""Most items of an exported list; the rest is left out."""
+OF_USER: Final = ("user_id", "user_role", "session_id", "workflow_id")
+_TAKEN: Final = IDENTITY_ATTRIBUTES | frozenset(BAGGAGE_KEYS) | {names.OPERATION}
+_AS_TEXT = (uuid.UUID, dt.date, dt.time, dt.timedelta, decimal.Decimal)
+
+
+@dataclass(frozen=True, slots=True)
+class exported:  # noqa: N801 -- reads as a word in an annotation
+    """Mark a field of a `RunContext` as one that every span and log record of the run carries.
+
+    Text, numbers, flags, members of enums, dates, UUIDs and collections of these are sent, with secrets redacted and
+    texts cut at 1,024 characters. Values of other types are not, nor is a `SecretStr`; the first such warns.
+
+    Args:
+        name: Attribute it becomes; `None` is `otelier.context.<field>`.
+
+    Raises:
+        ValueError: if *name* is empty, or is an attribute that says who a call is for or which agent makes it.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from typing import Annotated
+        >>> import otelier
+        >>> @dataclass
+        ... class Order(otelier.RunContext):
+        ...     order_id: Annotated[str, otelier.exported("shop.order.id")]
+    """
+
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is None:
+            return
+        if not isinstance(self.name, str) or not self.name.strip() or self.name in _TAKEN:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(
+                f"Cannot export a field as {self.name!r}: it must be an attribute's name, and not one of those that "
+                f"say who a call is for or which agent makes it. Leave it out to get `otelier.context.<field>`."
+            )
+
+
+def fields_of(context: RunContext) -> dict[str, str]:
+    """Return those of the six fields that *context* has a value for; a value that cannot be carried is left out."""
+    found: dict[str, str] = {}
+    there = {one.name for one in dataclasses.fields(context)}
+    for name in OF_USER:
+        value = getattr(context, name, None) if name in there else None
+        if isinstance(value, (int, uuid.UUID)):
+            value = str(value)
+        if value is None:
+            continue
+        try:
+            checked(tuple(value if one == name else None for one in SIX))  # type: ignore[arg-type]
+        except (TypeError, ContextValueError) as exc:
+            warn_once(f"agents.field.{name}", "A run's context is not told by its `%s`: %s", name, type(exc).__name__)
+            continue
+        found[name] = cast("str", value)
+    return found
+
+
+def notes_of(context: RunContext) -> dict[str, AttributeValue]:
+    """Return the attributes that *context* exports beside the six fields."""
+    found: dict[str, AttributeValue] = {}
+    for field, attribute in _exports(type(context)):
+        value = getattr(context, field, None)
+        if value is None:
+            continue
+        sent = _sendable(value)
+        if sent is None:
+            warn_once(
+                f"agents.exported.{type(context).__qualname__}.{field}",
+                "Cannot export the field `%s` of %s: a %s is no attribute. Export text, a number or a flag.",
+                field,
+                type(context).__name__,
+                type(value).__name__,
+            )
+            continue
+        # With the field's name, so that a password that was marked by mistake is seen as one.
+        clean = cast("dict[str, Any]", redact_value({field: sent}, max_chars=MAX_CHARS))[field]
+        found[attribute] = tuple(cast("list[Any]", clean)) if isinstance(clean, list) else clean
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _exports(kind: type[RunContext]) -> tuple[tuple[str, str], ...]:
+    """Return the exported fields of a class, each with its attribute."""
+    found: list[tuple[str, str]] = []
+    for field in dataclasses.fields(kind):
+        mark = _mark(annotation_of(kind, field.name, field.type))
+        if mark is not None:
+            found.append((field.name, mark.name or names.CONTEXT_PREFIX + field.name))
+        elif field.name == "tenant_id":
+            found.append((field.name, names.TENANT_ID))
+    return tuple(found)
+
+
+def _mark(annotation: Any) -> exported | None:
+    if typing.get_origin(annotation) is not typing.Annotated:
+        return None
+    for one in annotation.__metadata__:
+        if one is exported:
+            return exported()
+        if isinstance(one, exported):
+            return one
+    return None
+
+
+def _sendable(value: object) -> AttributeValue:
+    """Return *value* as an attribute's; `None` when it is none."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [_sendable(one) for one in list(cast("Collection[object]", value))[:MAX_ITEMS]]
+        if any(one is None or isinstance(one, tuple) for one in items):
+            return None
+        # An attribute's list holds one type.
+        same = len({type(one) for one in items}) <= 1
+        return tuple(items if same else map(str, items))
+    return None

@@ -1,0 +1,157 @@
+"""`AgentRun`: a run that starts when it is awaited or read."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import Any
+
+from otelier.agents._context import RunContext
+from otelier.agents._results import AgentResult, ToolCall, Usage
+from otelier.agents._run import PERMIT, Run, current_run
+from otelier.errors import AgentUseError
+
+
+class AgentRun:
+    """One run of an agent, not started yet: await it, or read `output` from code without an event loop.
+
+    It runs once; after that it gives the same result, or raises the same exception, again. A run that is never
+    awaited nor read never ran, and warns with the line that made it.
+
+    Example:
+        >>> import otelier
+        >>> agent = otelier.Agent("triage", "gpt-4.1-nano")
+        >>> agent.run("Where is my parcel?").output
+        'Here is a short answer to: Where is my parcel?'
+    """
+
+    def __init__(self, name: str, start: Callable[[], Coroutine[Any, Any, AgentResult]]) -> None:
+        self._name = name
+        self._start = start
+        self._lock = threading.Lock()
+        self._done: Future[AgentResult] | None = None
+        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] -- the caller of `Agent.run`
+        self._line = (frame.f_code.co_filename, frame.f_lineno)
+
+    def __await__(self) -> Generator[Any, None, AgentResult]:
+        return self._once().__await__()
+
+    @property
+    def output(self) -> str:
+        """What the model said last; starts the run and waits for it.
+
+        In a tool's thread the work goes to the loop of the run that the tool belongs to.
+
+        Raises:
+            AgentUseError: on the thread of a running event loop, which would wait for itself.
+        """
+        return self.wait().output
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The whole conversation; waits like `output`."""
+        return self.wait().messages
+
+    @property
+    def usage(self) -> Usage:
+        """What the run used; waits like `output`."""
+        return self.wait().usage
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """Calls of the agent's tools; waits like `output`."""
+        return self.wait().tool_calls
+
+    @property
+    def context(self) -> RunContext:
+        """The run's own context; waits like `output`."""
+        return self.wait().context
+
+    def wait(self) -> AgentResult:
+        """Start the run, wait for it, and return its result.
+
+        Raises:
+            AgentUseError: on the thread of a running event loop.
+        """
+        if self._done is not None and self._done.done():
+            return self._done.result()
+        if _on_a_loop():
+            raise AgentUseError(
+                f"Cannot wait for the run of agent {self._name!r} on the thread of its event loop: the loop would "
+                f"stand still, and the run with it. Write `await agent.run(...)`."
+            )
+        run = current_run()
+        if run is None:
+            return asyncio.run(self._once())
+        return _on_loop_of(run, self._once)
+
+    async def _once(self) -> AgentResult:
+        with self._lock:
+            first = self._done is None
+            done = self._done = self._done or Future()
+        if not first:
+            return await asyncio.wrap_future(done)
+        try:
+            result = await self._start()
+        except BaseException as exc:
+            done.set_exception(exc)
+            raise
+        done.set_result(result)
+        return result
+
+    def __del__(self) -> None:
+        if getattr(self, "_done", self) is None:
+            path, line = self._line
+            warnings.warn_explicit(
+                f"The run of agent {self._name!r} was never awaited, nor its `output` read: it never ran.",
+                RuntimeWarning,
+                path,
+                line,
+                source=self,
+            )
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _on_loop_of(run: Run, start: Callable[[], Coroutine[Any, Any, AgentResult]]) -> AgentResult:
+    """Do the work on the loop of *run*, in this thread's context, while this thread waits without its place."""
+    permit = PERMIT.get()
+    waiting: Future[AgentResult] = Future()
+
+    async def delegated() -> AgentResult:
+        if permit is None:
+            return await start()
+        permit.give_back()
+        try:
+            return await start()
+        finally:
+            await permit.take()
+
+    def begin() -> None:
+        task = asyncio.ensure_future(delegated())
+        run.delegated.add(task)
+        task.add_done_callback(run.delegated.discard)
+        task.add_done_callback(lambda done: _settle(waiting, done))
+
+    run.loop.call_soon_threadsafe(begin, context=copy_context())
+    return waiting.result()
+
+
+def _settle(waiting: Future[AgentResult], done: asyncio.Future[AgentResult]) -> None:
+    if done.cancelled():
+        waiting.set_exception(AgentUseError("The run around this one was cancelled, and this one with it."))
+    elif (error := done.exception()) is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(done.result())

@@ -1,0 +1,73 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from otelier.agents._context import RunContext
+
+
+@dataclass(slots=True, kw_only=True)
+class Usage:
+    """What a run used, the runs that it delegated included.
+
+    Example:
+        >>> Usage(model_calls=1, input_tokens=12, output_tokens=3).total_tokens
+        15
+    """
+
+    model_calls: int = 0
+    """Answers of models."""
+    input_tokens: int = 0
+    """Tokens of all prompts, as the provider counts them."""
+    output_tokens: int = 0
+    """Tokens of all answers."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of prompts and answers."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a tool in a run.
+
+    Example:
+        >>> ToolCall(id="call_1", name="add", arguments={"a": 1}, result="2", error=None).error is None
+        True
+    """
+
+    id: str
+    """Id that the model gave it."""
+    name: str
+    """Name of the tool, as the model called it."""
+    arguments: Mapping[str, Any]
+    """What the model sent; empty when that could not be read."""
+    result: str
+    """What the model was told."""
+    error: BaseException | None
+    """What the tool raised, or why it was not called; `None` when it gave a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentResult:
+    """What a run of an agent came to.
+
+    Example:
+        >>> AgentResult(output="Hello!", messages=[], usage=Usage(), tool_calls=[], context=RunContext()).output
+        'Hello!'
+    """
+
+    output: str
+    """What the model said last, or the response that the run was stopped with."""
+    messages: list[dict[str, Any]]
+    """The whole conversation, in the form of chat completions."""
+    usage: Usage = field(default_factory=Usage)
+    """Tokens and calls, those of subagents included."""
+    tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    """Calls of this agent's own tools, in the order in which the model made them."""
+    context: RunContext = field(default_factory=RunContext)
+    """The run's own context: a child of the one that was passed."""

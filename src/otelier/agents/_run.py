@@ -1,0 +1,219 @@
+"""One run of an agent: what it knows, and what it asks its interceptors."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from opentelemetry.context import Context, create_key, get_current
+
+from otelier.agents._context import RunContext
+from otelier.agents._events import AgentEvent
+from otelier.agents._results import ToolCall, Usage
+from otelier.identity import AgentIdentity
+from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
+from otelier.signals import ContentGate
+
+RUN: Final = create_key("otelier-agents-run")
+"""Slot of the run that is under way, in the OpenTelemetry Context."""
+
+
+class Offer(Protocol):
+    """What a run offers its model: a function, or another agent."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def definition(self) -> dict[str, Any]: ...
+    @property
+    def max_result_chars(self) -> int: ...
+    async def call(self, arguments: Mapping[str, Any], run: Run) -> object: ...
+
+
+class Permit:
+    """One of the places of a run's limiter, given back while its holder waits for another run."""
+
+    __slots__ = ("_held", "_is_over", "_limiter")
+
+    def __init__(self, limiter: asyncio.Semaphore) -> None:
+        self._limiter = limiter
+        self._held = False
+        self._is_over = False
+
+    async def take(self) -> None:
+        """Wait for a place; none is taken any more once the call is over."""
+        if not self._is_over:
+            await self._limiter.acquire()
+            self._held = True
+            if self._is_over:
+                self.give_back()
+
+    def give_back(self) -> None:
+        """Leave the place to another; nothing happens without one."""
+        if self._held:
+            self._held = False
+            self._limiter.release()
+
+    def end(self) -> None:
+        """Give the place back for good: the call is over, even if a run that it waited for is not."""
+        self._is_over = True
+        self.give_back()
+
+
+PERMIT: Final[ContextVar[Permit | None]] = ContextVar("otelier-agents-permit", default=None)
+"""The place that the call of a tool holds which is under way."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """One run, from its first phase to its last. Lives on one event loop."""
+
+    identity: AgentIdentity
+    model: str
+    client: Any
+    offers: dict[str, Offer]
+    interceptors: Sequence[Interceptor]
+    max_steps: int
+    task: str
+    context: RunContext
+    given: bool
+    """Whether the caller passed a context."""
+    parent: Run | None
+    depth: int
+    limiter: asyncio.Semaphore
+    gate: ContentGate
+    emit: Callable[[AgentEvent], None] | None
+    messages: list[dict[str, Any]]
+    loop: asyncio.AbstractEventLoop
+    instructions: str | None = None
+    state: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    usage: Usage = field(default_factory=Usage)
+    tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    steps: int = 0
+    step_model: str | None = None
+    """Model of this one question; `None` is the run's."""
+    step_tools: tuple[str, ...] | None = None
+    """Tools of this one question; `None` are the run's."""
+    stopped: tuple[str, str | None] | None = None
+    """Phase and reason of a stop."""
+    told: BaseException | None = None
+    """The error that interceptors were asked about last."""
+    delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])
+    """Runs that tools of this one started from their threads."""
+    is_over: bool = False
+
+    def offered(self) -> dict[str, Offer]:
+        """Return what the model is offered now."""
+        if self.step_tools is None:
+            return self.offers
+        return {name: self.offers[name] for name in self.step_tools if name in self.offers}
+
+    def count(self, input_tokens: int, output_tokens: int) -> None:
+        """Count one answer of a model, for this run and those around it."""
+        run: Run | None = self
+        while run is not None:
+            run.usage.model_calls += 1
+            run.usage.input_tokens += input_tokens
+            run.usage.output_tokens += output_tokens
+            run = run.parent
+
+    def tell(self, kind: type[AgentEvent], **facts: Any) -> None:
+        """Emit an event, if anybody listens."""
+        if self.emit is not None:
+            self.emit(kind(agent=self.identity.name or "", depth=self.depth, **facts))
+
+    async def ask(self, phase: Phase, **facts: Any) -> dict[str, Any]:
+        """Ask the interceptors, one after the other, and do what they say; returns *facts* as they left them.
+
+        `skip` is added for a call that shall not be made, and `retry` for a model to ask in place of one that failed.
+
+        Raises:
+            StopExecution: if one of them stops the run.
+        """
+        for interceptor in self.interceptors:
+            try:
+                given: Any = interceptor.intercept(phase, self._shown(phase, facts))
+                answer = await given if inspect.isawaitable(given) else given
+                if answer is None:
+                    continue
+                result = _checked(answer, interceptor)
+                self.state.update(result.metadata)
+                if not result.proceed:
+                    raise StopExecution(result.final_response or "", result.reason)
+            except StopExecution as stop:
+                self.stopped = self.stopped or (phase.value, stop.reason)
+                raise
+            self._apply(phase, result, facts)
+            if result.skip_action and phase is Phase.PRE_ACT:
+                facts["skip"] = result
+                break
+        return facts
+
+    def _shown(self, phase: Phase, facts: dict[str, Any]) -> InterceptContext:
+        shown = {key: copy.deepcopy(facts[key]) for key in ("tool_args", "model_response") if facts.get(key)}
+        rest = {key: facts[key] for key in ("tool_name", "tool_result", "output", "error") if key in facts}
+        return InterceptContext(
+            phase=phase,
+            agent=self.identity,
+            task=self.task,
+            run_context=self.context,
+            messages=copy.deepcopy(self.messages),
+            state=self.state,
+            model=self.step_model or self.model,
+            tools=tuple(self.offered()),
+            model_calls=self.steps,
+            tool_calls=len(self.tool_calls),
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            **shown,
+            **rest,
+        )
+
+    def _apply(self, phase: Phase, result: InterceptResult, facts: dict[str, Any]) -> None:
+        if result.modified_messages is not None:
+            self.messages[:] = [dict(message) for message in result.modified_messages]
+        if result.modified_prompt is not None:
+            self.set_prompt(result.modified_prompt)
+        if result.modified_tool_args is not None and "tool_args" in facts:
+            facts["tool_args"] = dict(result.modified_tool_args)
+        if result.modified_tool_result is not None and "tool_result" in facts:
+            facts["tool_result"] = result.modified_tool_result
+        if phase is Phase.PRE_RUN:
+            self.model = result.modified_model or self.model
+            if result.modified_tools is not None:
+                self.offers = {name: self.offers[name] for name in result.modified_tools if name in self.offers}
+        elif phase is Phase.PRE_THINK:
+            self.step_model = result.modified_model or self.step_model
+            if result.modified_tools is not None:
+                self.step_tools = tuple(result.modified_tools)
+        elif phase is Phase.ON_ERROR and result.modified_model is not None:
+            facts["retry"] = result.modified_model
+
+    def set_prompt(self, prompt: str) -> None:
+        """Make *prompt* the text of the system message."""
+        if self.messages and self.messages[0].get("role") == "system":
+            self.messages[0] = {**self.messages[0], "content": prompt}
+        else:
+            self.messages.insert(0, {"role": "system", "content": prompt})
+
+
+def current_run(context: Context | None = None) -> Run | None:
+    """Return the run that is under way here; `None` outside of runs, and once it is over."""
+    run: Any = (get_current() if context is None else context).get(RUN)
+    return None if run is None or run.is_over else run
+
+
+def _checked(answer: object, interceptor: Interceptor) -> InterceptResult:
+    if isinstance(answer, InterceptResult):
+        return answer
+    raise TypeError(
+        f"{type(interceptor).__name__}.intercept returned {type(answer).__name__}: a run cannot tell what that means. "
+        f"Return an `InterceptResult`, or `None` to go on."
+    )

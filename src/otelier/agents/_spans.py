@@ -1,0 +1,59 @@
+"""The spans of a run and of its tools' calls."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+from opentelemetry.util.types import AttributeValue
+
+from otelier import names
+from otelier.interceptors import StopExecution
+from otelier.signals import Failure, end_span, fail_span, report_fault, tracer
+
+
+@dataclass(slots=True)
+class OpenSpan:
+    """A span that is open, and what is written when it ends."""
+
+    span: Span
+    attributes: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue])
+    failure: BaseException | Failure | None = None
+    """What went wrong although the block goes on."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span; *error* is what ended its block, and a stop is none."""
+        failure = self.failure if error is None or isinstance(error, StopExecution) else error
+        if failure is None:
+            end_span(self.span, self.attributes)
+        else:
+            fail_span(self.span, failure, self.attributes)
+
+
+@contextmanager
+def span_of(name: str, attributes: Mapping[str, AttributeValue], base: Context) -> Generator[OpenSpan]:
+    """Make a span current in *base* while the block runs, and end it however that ends."""
+    opened = OpenSpan(_started(name, attributes, base))
+    former = get_current()
+    attach(trace.set_span_in_context(opened.span, base))
+    try:
+        yield opened
+    except BaseException as exc:
+        opened.end(exc)
+        raise
+    else:
+        opened.end()
+    finally:
+        attach(former)
+
+
+def _started(name: str, attributes: Mapping[str, AttributeValue], base: Context) -> Span:
+    try:
+        return tracer(names.SCOPE_AGENTS).start_span(name, base, SpanKind.INTERNAL, attributes)
+    except Exception as exc:
+        report_fault("agents.span", exc)
+        return INVALID_SPAN

@@ -1,0 +1,94 @@
+"""`AgentStream`: a run that tells what happens in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any
+
+from otelier.agents._events import AgentEvent
+from otelier.agents._results import AgentResult
+from otelier.errors import AgentUseError
+
+Emit = Callable[[AgentEvent], None]
+
+
+class AgentStream:
+    """The events of one run, each as soon as it is known; the last is its `RunFinished`.
+
+    The run has a task of its own, which starts with the first event that is asked for. It is cancelled when the
+    stream is closed, dropped, or left as a `with` block. What ends the run is raised where events are asked for.
+
+    Example:
+        >>> import asyncio
+        >>> import otelier
+        >>> agent = otelier.Agent("triage", "gpt-4.1-nano")
+        >>> async def words():
+        ...     return [event.text async for event in agent.stream("Hello") if hasattr(event, "text")]
+        >>> asyncio.run(words())[:2]
+        ['Hello!', ' How']
+    """
+
+    def __init__(self, start: Callable[[Emit], Coroutine[Any, Any, AgentResult]]) -> None:
+        self._start = start
+        self._events: asyncio.Queue[AgentEvent | None] | None = None
+        self._task: asyncio.Task[AgentResult] | None = None
+
+    def __aiter__(self) -> AgentStream:
+        return self
+
+    async def __anext__(self) -> AgentEvent:
+        if self._task is None or self._events is None:
+            self._begin()
+        assert self._task is not None
+        assert self._events is not None
+        if self._task.done() and self._events.empty():
+            raise StopAsyncIteration
+        event = await self._events.get()
+        if event is not None:
+            return event
+        if self._task.cancelled():
+            raise StopAsyncIteration
+        self._task.result()  # raises what ended it
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> AgentStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel the run, if it is still under way, and wait until its spans have ended."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    @property
+    def result(self) -> AgentResult:
+        """What the run came to, once its last event was read.
+
+        Raises:
+            AgentUseError: if the run is not over.
+        """
+        if self._task is None or not self._task.done():
+            raise AgentUseError("The streamed run is not over: read its events to the end first.")
+        return self._task.result()
+
+    def _begin(self) -> None:
+        events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
+        self._events = events
+        self._task = asyncio.ensure_future(self._start(events.put_nowait))  # type: ignore[assignment]
+        assert self._task is not None
+        self._task.add_done_callback(lambda task: events.put_nowait(None))
+
+    def __del__(self) -> None:
+        task = getattr(self, "_task", None)
+        if task is not None and not task.done() and not task.get_loop().is_closed():
+            try:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                pass  # closed in between

@@ -1,0 +1,44 @@
+"""Plain functions on the loop's behalf: a thread for each call, so that none waits for a place in a pool."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[[], T], name: str) -> T:
+    """Call *function* in a new thread, in a copy of the current context, and return what it returns.
+
+    When the caller is cancelled the thread goes on, and what it returns is dropped. It does not keep the process alive.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            # A future takes no StopIteration.
+            done.set_exception(RuntimeError(f"{error!r}") if isinstance(error, StopIteration) else error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = context.run(function)
+        except BaseException as exc:
+            error = exc
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return await done

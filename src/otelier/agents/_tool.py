@@ -1,0 +1,182 @@
+"""`tool`: a function that a model may call."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+
+from otelier.agents._context import RunContext
+from otelier.agents._signature import Signature
+from otelier.errors import ToolError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_RESULT_CHARS: Final = 100_000
+"""Longest result that a model is told, unless the tool says otherwise."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Tool(Generic[P, R]):
+    """A function with what a model has to know about it; called directly it is the function itself.
+
+    Example:
+        >>> import otelier
+        >>> @otelier.tool
+        ... def add(a: int, b: int = 1) -> int:
+        ...     '''Add two numbers.'''
+        ...     return a + b
+        >>> add(2, 3), add.name, add.description
+        (5, 'add', 'Add two numbers.')
+        >>> add.parameters["properties"]["b"]
+        {'default': 1, 'type': 'integer'}
+    """
+
+    __wrapped__: Callable[P, R]
+    """The plain function, as it was."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        timeout_s: float | None = None,
+        max_result_chars: int = MAX_RESULT_CHARS,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
+        """Name that the model calls it by."""
+        if not _NAME.fullmatch(self.name):
+            raise ToolError(
+                f"Cannot name a tool {self.name!r}: models take 1 to 64 letters, digits, `_` and `-`. "
+                f"Pass `name=` to `tool`."
+            )
+        self.timeout_s = timeout_s
+        """Seconds that a call may take; `None` waits as long as it takes."""
+        self.max_result_chars = max_result_chars
+        """Longest result in characters; the rest is cut off, with a note that says so."""
+        self._description = description
+        call = getattr(function, "__call__", None)  # noqa: B004 -- an object's own, which may be `async`
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+        """Whether it is awaited; if not, each call has a thread."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself."""
+        return self.__wrapped__(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"Tool({self.name!r})"
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        """What the function takes; annotations that are text are resolved when this is first read.
+
+        Raises:
+            ToolError: if the function cannot be called by a model.
+        """
+        return Signature(self.__wrapped__, self.name)
+
+    @property
+    def description(self) -> str:
+        """What the model is told: the docstring, without its sections about parameters and results."""
+        return self.signature.description if self._description is None else self._description
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """JSON schema of the parameters; the context is not among them."""
+        return self.signature.schema
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The tool as chat completions take it."""
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
+
+    def context_for(self, context: RunContext, *, given: bool) -> RunContext | None:
+        """Return what the function gets as its context.
+
+        Args:
+            context: The run's.
+            given: Whether the run was given one, or had to make it.
+
+        Raises:
+            ToolError: if the function asks for a class that the run's context is not of.
+        """
+        wanted = self.signature.wanted
+        if wanted is None or (wanted.optional and not given):
+            return None
+        if isinstance(context, wanted.kind):
+            return context
+        if wanted.optional:
+            return None
+        raise ToolError(
+            f"Tool {self.name!r} asks for a {wanted.kind.__name__}, but the run's context is a "
+            f"{type(context).__name__}. Pass `context={wanted.kind.__name__}(...)` to the run."
+        )
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout_s: float | None = None,
+    max_result_chars: int = MAX_RESULT_CHARS,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout_s: float | None = None,
+    max_result_chars: int = MAX_RESULT_CHARS,
+) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
+    """Make a function, plain or `async`, one that an agent's model may call.
+
+    The model is told its name, its docstring and a JSON schema of its parameters. A parameter that is annotated as
+    `RunContext`, as a subclass of it, or as one of these or `None`, and any that is called `ctx`, is not among them:
+    it is given the run's context. Where the function does without one, by a default or by `None` in its annotation,
+    it gets `None` in a run that was given no context, or another kind of one.
+
+    A plain function runs in a thread of its own, an `async` one on the run's loop. What it raises is told to the
+    model and stands on the call's span; the run goes on.
+
+    Args:
+        function: The function. `None` when `tool` is called with the arguments below, as a decorator.
+        name: What the model calls it by; `None` is the function's own name.
+        description: What the model is told; `None` is the docstring.
+        timeout_s: Seconds that a call may take; `None` waits as long as it takes. A thread cannot be stopped: a plain
+            function that is late goes on, and its result is dropped.
+        max_result_chars: Longest result that the model is told.
+
+    Raises:
+        ToolError: if the name is none that models take; when the agent first runs, if the function takes what no
+            model can give.
+
+    Example:
+        >>> import otelier
+        >>> @otelier.tool
+        ... def orders(ctx: otelier.RunContext, limit: int = 10) -> str:
+        ...     '''List the user's orders.
+        ...
+        ...     Args:
+        ...         limit: Most orders to list.
+        ...     '''
+        ...     return f"{ctx.get('orders', 0)} orders"
+        >>> list(orders.parameters["properties"])
+        ['limit']
+    """
+
+    def make(plain: Callable[P, R]) -> Tool[P, R]:
+        return Tool(
+            plain, name=name, description=description, timeout_s=timeout_s, max_result_chars=max_result_chars
+        )  # fmt: skip
+
+    return make if function is None else make(function)

@@ -1,0 +1,192 @@
+"""`tool`: schemas from signatures, the context hidden from them, and the plain function kept."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Optional
+
+import pydantic
+import pytest
+
+import otelier
+from otelier import RunContext, tool
+from otelier.errors import ToolError
+
+
+@dataclass
+class Shop(RunContext):
+    shop: str = "s"
+
+
+def properties(made):
+    return made.parameters["properties"]
+
+
+def test_the_schema_comes_from_signature_and_docstring():
+    """Types, defaults and descriptions; no titles, and nothing else than what is there may be sent."""
+
+    @tool
+    def search(query: str, limit: int = 10, kind: Literal["a", "b"] = "a", tags: Optional[list[str]] = None) -> str:  # noqa: UP045
+        """Search the shop.
+
+        Looks everywhere.
+
+        Args:
+            query: What to look for,
+                in words.
+            limit (int): Most results.
+
+        Returns:
+            query: not a parameter.
+        """
+        return query
+
+    assert search.description == "Search the shop.\n\nLooks everywhere."
+    assert search.parameters == {
+        "type": "object",
+        "properties": {
+            "query": {"type": "string", "description": "What to look for, in words."},
+            "limit": {"type": "integer", "default": 10, "description": "Most results."},
+            "kind": {"type": "string", "enum": ["a", "b"], "default": "a"},
+            "tags": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}], "default": None},
+        },
+        "required": ["query"],
+        "additionalProperties": False,
+    }
+
+
+def test_nested_models_and_fields_of_pydantic():
+    """A parameter may be a pydantic model or carry a `Field`; the function gets the model."""
+
+    class Line(pydantic.BaseModel):
+        title: str
+        amount: int = 1
+
+    def order(lines: list[Line], note: Annotated[str, pydantic.Field(max_length=3)] = "") -> str:
+        return f"{lines[0].title} {note}"
+
+    order.__annotations__["lines"] = list[Line]
+    order.__annotations__["note"] = Annotated[str, pydantic.Field(max_length=3)]
+    made = tool(order)
+    assert properties(made)["note"] == {"type": "string", "maxLength": 3, "default": ""}
+    args, kwargs = made.signature.bind({"lines": [{"title": "pen"}], "note": "abc"}, None)
+    assert order(*args, **kwargs) == "pen abc"
+    with pytest.raises(ValueError, match=r"note: String should have at most 3 characters"):
+        made.signature.bind({"lines": [], "note": "abcd"}, None)
+
+
+def test_names_that_pydantic_keeps_for_itself():
+    """A parameter may have any name that Python allows."""
+
+    @tool
+    def odd(copy: str, schema: int, _hidden: bool, model_config: str = "m") -> str:
+        return copy
+
+    assert list(properties(odd)) == ["copy", "schema", "_hidden", "model_config"]
+    assert odd.signature.bind({"copy": "c", "schema": 1, "_hidden": True}, None)[1] == {
+        "copy": "c",
+        "schema": 1,
+        "_hidden": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        (RunContext, "context"),
+        (Shop, "shop"),
+        (Optional[Shop], "shop"),  # noqa: UP045
+        (Shop | None, "shop"),
+        ("Shop | None", "shop"),
+        (Annotated[Shop, "mine"], "shop"),
+        ("NowhereDefined", "ctx"),
+        (int, "ctx"),
+    ],
+    ids=str,
+)
+def test_the_context_is_found_and_hidden(annotation, name):
+    """By its annotation, also as text, or by the name `ctx` when that says nothing."""
+    namespace: dict[str, Any] = {}
+    exec(f"def work(a: int, {name}): return (a, {name})", {**globals()}, namespace)
+    function = namespace["work"]
+    function.__globals__["Shop"] = Shop
+    function.__annotations__[name] = annotation
+    made = tool(function)
+    assert list(properties(made)) == ["a"]
+    assert made.signature.bind({"a": 1}, "given")[1] == {"a": 1, name: "given"}
+
+
+def test_the_plain_function_is_kept():
+    """`__wrapped__` is what was decorated, and calling the tool is calling that."""
+
+    def plain(a: int, ctx: RunContext) -> int:
+        """Doc."""
+        return a
+
+    made = tool(plain)
+    assert made.__wrapped__ is plain
+    assert (made(2, RunContext()), made.__name__, made.__doc__) == (2, "plain", "Doc.")
+
+    @tool
+    async def later(a: int) -> int:
+        return a
+
+    assert asyncio.run(later(3)) == 3
+
+
+def test_what_no_model_can_give_is_refused():
+    """Clear errors: names that nothing defines, types without a schema, arguments without names, two contexts."""
+
+    def unknown(a: NowhereDefined) -> str:  # type: ignore[name-defined]  # noqa: F821
+        return ""
+
+    def opaque(a: object, b: Shopkeeper) -> str:
+        return ""
+
+    def many(*numbers: int) -> str:
+        return ""
+
+    def two(a: RunContext, b: Shop) -> str:
+        return ""
+
+    for function, said in [
+        (unknown, "annotation 'NowhereDefined' of its parameter 'a'"),
+        (opaque, "no JSON schema"),
+        (many, r"\*numbers"),
+        (two, "both 'a' and 'b'"),
+    ]:
+        with pytest.raises(ToolError, match=said):
+            _ = tool(function).parameters
+    with pytest.raises(ToolError, match="Cannot name a tool"):
+        tool(name="find parcel")(two)
+
+
+class Shopkeeper:
+    """No type that JSON can hold."""
+
+
+def test_a_context_of_another_class_is_a_clear_error(model):
+    """The tool names what it asks for, and what the run has."""
+
+    @tool
+    def sell(ctx: Shop) -> str:
+        return ctx.shop
+
+    model.says([("sell", {})])
+    with pytest.raises(ToolError, match="'sell' asks for a Shop, but the run's context is a RunContext"):
+        model.agent(sell).run("Sell", context={"a": 1}).wait()
+
+
+def test_a_tool_that_does_without_gets_none_for_another_class(model):
+    """Where the function has a default or allows `None`, another class is as good as no context."""
+
+    @tool
+    def sell(ctx: Shop | None) -> str:
+        return "none" if ctx is None else ctx.shop
+
+    for context in (None, RunContext(), Shop()):
+        model.says([("sell", {})], "Sold.")
+        model.agent(sell).run("Sell", context=context).wait()
+    assert [model.told(at) for at in (1, 3, 5)] == [["none"], ["none"], ["s"]]
+    assert otelier.Tool is type(sell)

@@ -1,0 +1,84 @@
+"""The interceptors that are shipped: each alone, and one object for many runs at once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import openai
+import pytest
+
+from otelier import RunContext, tool
+from otelier.interceptors import AllowTools, Budget, Failover, RequireRole
+
+
+@dataclass
+class Visitor(RunContext):
+    user_role: str = ""
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+TWICE = [("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})]
+
+
+@pytest.mark.parametrize("context", [Visitor("guest"), Visitor(), RunContext(), None])
+def test_a_role_is_required(model, otelier_spans, context):
+    """Without the role no model is asked."""
+    agent = model.agent(interceptors=[RequireRole("admin", "owner")])
+    assert agent.run("Go", context=context).output == "Permission denied."
+    assert model.server.requests == ()
+    assert agent.run("Hello", context=Visitor("owner")).output == "Hello! How can I help you today?"
+
+
+def test_tokens_are_limited(model, otelier_spans):
+    """The run stops before the question that comes after the budget was used up, those of subagents counted in."""
+    specialist = model.agent(name="specialist")
+    agent = model.agent(subagents=[specialist], interceptors=[Budget(max_tokens=30)])
+    model.says([("specialist", {"task": "t"})], "Done.")
+    assert agent.run("Go").output == "The budget of this run is used up."
+    assert len(model.server.requests) == 2
+    assert otelier_spans.find("invoke_agent triage").attributes["otelier.agent.stop.reason"] == "max_tokens"
+
+
+def test_tool_calls_are_limited_per_run(model):
+    """Calls beyond the budget are refused, also in one turn; one object counts each run alone."""
+    agent = model.agent(add, interceptors=[Budget(max_tool_calls=1)])
+    model.server.reply(tool_calls=TWICE, times=10)
+
+    async def main():
+        return await asyncio.gather(*(agent.run("Go") for _ in range(10)))
+
+    for result in asyncio.run(main()):
+        assert result.output == "The budget of this run is used up."
+        assert max(call.result for call in result.tool_calls) == "The budget for calls of tools is used up."
+        assert len([call for call in result.tool_calls if call.result in ("3", "7")]) == 1
+
+
+def test_tools_are_allowed_by_name(model):
+    """Others are not offered; the model that calls one all the same is refused."""
+
+    @tool
+    def delete() -> str:
+        raise AssertionError("called")
+
+    model.says([("delete", {}), ("add", {"a": 1, "b": 2})], "Done.")
+    result = model.agent(add, delete, interceptors=[AllowTools("add")]).run("Go").wait()
+    assert [one["function"]["name"] for one in model.server.requests[0].body["tools"]] == ["add"]
+    assert [call.result for call in result.tool_calls] == ["This tool is not allowed.", "3"]
+
+
+def test_failing_models_are_followed_by_others(model):
+    """In their order, anew for each question; when none is left the last error is the run's."""
+    over = Failover("error-401", "gpt-4.1-mini", on=(openai.APIStatusError,))
+    agent = model.agent(interceptors=[over])
+    model.server.fail(400)
+    assert agent.run("Hello").output == "Hello! How can I help you today?"
+    assert [request.model for request in model.server.requests] == ["gpt-4.1", "error-401", "gpt-4.1-mini"]
+    model.server.fail(400, when=lambda request: not request.model.startswith("error"), times=2)
+    with pytest.raises(openai.BadRequestError):
+        agent.run("Hello").wait()

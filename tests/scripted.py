@@ -1,0 +1,51 @@
+"""A scripted model, and agents that ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+import otelier
+from otelier.testing import OpenAIServer, SpanRecorder
+
+MODEL = "gpt-4.1"
+
+
+class Model:
+    """A local model: what it says is given turn by turn."""
+
+    def __init__(self, server: OpenAIServer, client: openai.OpenAI) -> None:
+        self.server = server
+        self.client = client
+
+    def says(self, *turns: Any) -> None:
+        """Queue turns: a text, or the calls of one turn, each with its arguments."""
+        for turn in turns:
+            if isinstance(turn, str):
+                self.server.reply(turn, usage={"input_tokens": 10, "output_tokens": 5})
+            else:
+                self.server.reply(tool_calls=turn, usage={"input_tokens": 10, "output_tokens": 5})
+
+    def agent(self, *tools: Any, name: str = "triage", **options: Any) -> otelier.Agent:
+        """An agent that asks this model, by a client that any loop may use."""
+        return otelier.Agent(name, MODEL, **{"client": self.client, "tools": tools, **options})
+
+    def told(self, at: int = -1) -> list[str]:
+        """The results of tools that a request sent last."""
+        messages = self.server.requests[at].messages
+        last = next(number for number in range(len(messages), 0, -1) if messages[number - 1]["role"] != "tool")
+        return [message["content"] for message in messages[last:]]
+
+
+@pytest.fixture
+def model(otelier_spans: SpanRecorder) -> Iterator[Model]:
+    """A model, with what happens recorded in `otelier_spans`; every span must have ended with the test."""
+    with OpenAIServer() as server:
+        plain = openai.DefaultHttpxClient(verify=False)  # loading certificates takes longer than most tests
+        with openai.OpenAI(
+            base_url=server.base_url, api_key="sk-none", max_retries=0, http_client=plain
+        ) as client:  # fmt: skip
+            yield Model(server, client)
