@@ -1,4 +1,4 @@
-"""What redaction costs, of secrets and personal data: short prompts, megabytes ordinary or made to hurt, quotes in errors.
+"""What redaction costs, of secrets and personal data: prompts, megabytes ordinary or made to hurt, quotes in errors.
 
 Behind a megabyte stands how many times as long it took as a quarter of it: 4 is linear.
 
