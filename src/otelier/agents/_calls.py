@@ -178,5 +178,7 @@ def _told(result: object, max_chars: int) -> str:
 
 
 def _cut(text: str, max_chars: int) -> str:
+    """Return *text* at most so long, and without halves of characters, which no request can carry."""
+    text = text.encode(errors="replace").decode()
     over = len(text) - max_chars
     return f"{text[:max_chars]} [cut: {over} characters]" if over > 0 else text
