@@ -21,7 +21,7 @@ from otelier.openai._quoted import without_quotes
 from otelier.openai._reading import Arguments, Attributes, answer_of, facts_of, is_mapping
 from otelier.openai._response import add_served_model
 from otelier.openai._telemetry import Telemetry
-from otelier.signals import Failure, end_span, error_type, event_record, fail_span, report_fault
+from otelier.signals import Failure, end_span, error_type, event_record, fail_span, json_of, report_fault
 
 clock: Final = time.perf_counter
 RAW_RESPONSE: Final = "http_response"
@@ -190,12 +190,14 @@ class Call:
                 messages = content.get(names.OUTPUT_MESSAGES)
                 if messages and names.FINISH_REASONS not in attributes:
                     attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
-                event = self._event(attributes, content, failure)
-                self._add_content(attributes, content)
+                # Redacted once for all: that is what most of the time goes for.
+                shown = {name: telemetry.gate.value(value) for name, value in content.items() if value}
+                event = self._event(attributes, shown, failure)
+                self._add_content(attributes, shown)
                 if telemetry.hook is not None and self.operation.content is not None:
                     self.span.set_attributes(attributes)  # before the hook adds its own, or replaces some
                     attributes = {}
-                    telemetry.hook.tell(content, telemetry.gate, self.span, event)
+                    telemetry.hook.tell(shown, self.span, event)
                 if event is not None:
                     telemetry.logger.emit(event)
             except Exception as exc:
@@ -225,13 +227,12 @@ class Call:
             report_fault("openai.content", exc)
             return {}
 
-    def _add_content(self, attributes: Attributes, content: Mapping[str, list[Any]]) -> None:
-        gate = self.telemetry.gate
-        if self.recording and gate.mode.on_span:
-            attributes.update((name, gate.json(value)) for name, value in content.items() if value)
+    def _add_content(self, attributes: Attributes, shown: Mapping[str, AnyValue]) -> None:
+        if self.recording and self.telemetry.gate.mode.on_span:
+            attributes.update((name, json_of(value)) for name, value in shown.items())
 
     def _event(
-        self, attributes: Attributes, content: Mapping[str, list[Any]], failure: BaseException | Failure | None
+        self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
     ) -> LogRecord | None:
         """Return the event that tells of the call; `None` where none is asked for."""
         gate, operation = self.telemetry.gate, self.operation
@@ -239,7 +240,7 @@ class Call:
             return None
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
         if gate.mode.on_event:
-            event.update((name, gate.value(value)) for name, value in content.items() if value)
+            event.update(shown)
         if failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         return event_record(names.INFERENCE_DETAILS, event, self.inside)

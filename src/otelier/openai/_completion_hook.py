@@ -18,7 +18,7 @@ from opentelemetry.trace import Span
 
 from otelier import names
 from otelier.settings import COMPLETION_HOOK
-from otelier.signals import ContentGate, warn_once
+from otelier.signals import warn_once
 
 _GROUP: Final = "opentelemetry_genai_completion_hook"
 _TYPES: Final = "opentelemetry.util.genai.types"
@@ -45,16 +45,15 @@ class CompletionHook:
         self._input, self._output = types.InputMessage, types.OutputMessage
         self._function, self._other_tool = types.FunctionToolDefinition, types.GenericToolDefinition
 
-    def tell(self, content: Mapping[str, list[Any]], gate: ContentGate, span: Span, event: LogRecord | None) -> None:
-        """Give the hook the *content* of a call, by attribute, through *gate*; never raises for what the hook does.
+    def tell(self, shown: Mapping[str, Any], span: Span, event: LogRecord | None) -> None:
+        """Give the hook what of a call's content may be *shown*, by attribute; never raises for what the hook does.
 
         The hook may write references to what it stored onto *span* and *event*, which then leave.
         """
-        passed: Any = {name: gate.value(value) for name, value in content.items() if value}
-        inputs = [self._message(self._input, one) for one in passed.get(names.INPUT_MESSAGES, ())]
-        outputs = [self._message(self._output, one) for one in passed.get(names.OUTPUT_MESSAGES, ())]
-        instructions = [self._part(one) for one in passed.get(names.SYSTEM_INSTRUCTIONS, ())]
-        tools = [self._tool(one) for one in passed.get(names.TOOL_DEFINITIONS, ())]
+        inputs = [self._message(self._input, one) for one in shown.get(names.INPUT_MESSAGES, ())]
+        outputs = [self._message(self._output, one) for one in shown.get(names.OUTPUT_MESSAGES, ())]
+        instructions = [self._part(one) for one in shown.get(names.SYSTEM_INSTRUCTIONS, ())]
+        tools = [self._tool(one) for one in shown.get(names.TOOL_DEFINITIONS, ())]
         try:
             self._call(
                 inputs=inputs,

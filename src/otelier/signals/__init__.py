@@ -1,4 +1,5 @@
-"""Signals: the guard, patches, the queue of metric points, span and log helpers, content gate and redaction.
+"""Signals: the guard, patches, the queue of metric points, span and log helpers, content gate, redaction, and
+threads that a loop waits for.
 
 This room knows no agent and asks for the OpenTelemetry API only. Just the guard loads with it; the rest loads when it
 is first asked for, because the context rooms need no more than the guard and are part of `import otelier`.
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
-    from otelier.signals._content import ContentGate, ContentMode, content_gate
+    from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record
     from otelier.signals._instruments import (
         chunk_histogram,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         SUPPRESSORS,
         suppressed,
     )
+    from otelier.signals._threads import in_thread
     from otelier.signals._tracers import trace_to, tracer
 
 __all__ = [
@@ -63,8 +65,10 @@ __all__ = [
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
+    "in_thread",
     "is_patch",
     "is_patched",
+    "json_of",
     "on_fork",
     "on_reset",
     "point_queue",
@@ -84,7 +88,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_content": ("ContentGate", "ContentMode", "content_gate"),
+    "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record"),
     "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
@@ -102,6 +106,7 @@ _HOMES = {
         "SUPPRESSORS",
         "suppressed",
     ),
+    "_threads": ("in_thread",),
     "_tracers": ("trace_to", "tracer"),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
