@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
@@ -49,6 +50,7 @@ class Agent:
         max_parallel_tools: Functions that one run calls at once; further calls wait.
 
     Raises:
+        AgentError: if there is no name, or a limit is too low.
         ContextValueError: if *name* cannot be carried as the field `agent`.
         ToolError: if two tools have one name, or one is neither a tool nor a function.
 
@@ -82,6 +84,8 @@ class Agent:
         checked((None, None, name, None, None, None))
         if not name:
             raise AgentError("An agent needs a name: every signal of its runs carries it. Pass `name=`.")
+        _at_least(1, max_steps=max_steps, max_parallel_tools=max_parallel_tools)
+        _at_least(0, max_depth=max_depth)
         self.description = description
         self._plan = Plan(
             name=name,
@@ -93,7 +97,7 @@ class Agent:
             offers=_by_name(
                 name, [*(_offer(one) for one in tools if one is not ...), *(_Delegate(one) for one in subagents)]
             ),
-            interceptors=tuple(interceptors),
+            interceptors=tuple(map(_interceptor, interceptors)),
             max_steps=max_steps,
             max_depth=max_depth,
             max_parallel_tools=max_parallel_tools,
@@ -175,7 +179,9 @@ class _Delegate:
         if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ToolError(f"Cannot delegate to a {type(agent).__name__}: `subagents` takes agents. Use `Agent(...)`.")
         self._agent = agent
-        self.name = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name)[:64]
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name)[:64]
+        # A name without any Latin letter still needs one of its own.
+        self.name = safe if safe.strip("_-") else f"agent_{zlib.crc32(agent.name.encode()):08x}"
 
     @property
     def description(self) -> str:
@@ -201,6 +207,24 @@ class _Delegate:
             raise ValueError("The arguments do not fit: task: a text is needed.")
         context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
         return (await execute(self._agent._plan, task, context, None)).output  # pyright: ignore[reportPrivateUsage]
+
+
+def _at_least(least: int, **limits: object) -> None:
+    for name, limit in limits.items():
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(f"`{name}` must be an int, not a {type(limit).__name__}: it counts.")
+        if limit < least:
+            raise AgentError(f"`{name}={limit}` lets no run do anything. Pass {least} or more.")
+
+
+def _interceptor(one: Interceptor) -> Interceptor:
+    if isinstance(one, type) or not callable(getattr(one, "intercept", None)):
+        what = one.__name__ if isinstance(one, type) else f"a {type(one).__name__}"
+        raise TypeError(
+            f"Cannot ask {what} at the phases of a run: `interceptors` takes objects with a method `intercept`. "
+            f"Derive a class from `Interceptor` and pass an instance."
+        )
+    return one
 
 
 def _offer(function: Tool[..., Any] | Callable[..., Any]) -> Offer:

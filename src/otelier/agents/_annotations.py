@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -42,8 +44,23 @@ def annotation_of(kind: type, name: str, annotation: Any) -> Any:
     return resolved(annotation, {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring})
 
 
+def plain_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that somebody wrote: below partial ones, decorators, and objects that can be called."""
+    while True:
+        inner = inspect.unwrap(function)
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        elif not isinstance(inner, type) and not hasattr(inner, "__code__"):
+            inner = getattr(type(inner).__call__, "__func__", type(inner).__call__)
+            return inner if hasattr(inner, "__code__") else function
+        if inner is function:
+            return function
+        function = inner
+
+
 def spaces_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the names that the annotations of *function* may use: its module's, and what it closes over."""
+    function = plain_function(function)
     closed = getattr(function, "__closure__", None) or ()
     code = getattr(function, "__code__", None)
     enclosed: dict[str, Any] = {}

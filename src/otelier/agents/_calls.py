@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, cast
 
 from opentelemetry.context import get_current
@@ -14,14 +16,14 @@ from pydantic_core import to_json
 
 from otelier import names
 from otelier.agents._events import ToolFinished, ToolStarted
-from otelier.agents._results import ToolCall
+from otelier.agents._results import AgentResult, ToolCall
 from otelier.agents._run import PERMIT, Offer, Permit, Run
 from otelier.agents._spans import span_of
 from otelier.agents._threads import in_thread
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
-from otelier.errors import ToolError
+from otelier.errors import AgentLimitError, ToolError
 from otelier.interceptors import Phase, StopExecution
-from otelier.signals import Failure
+from otelier.signals import Failure, failure_of
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
@@ -65,12 +67,40 @@ class FunctionOffer:
         PERMIT.set(permit)  # the call has a task, and so a context, of its own
         await permit.take()
         try:
-            called = bound() if tool.is_async else in_thread(bound, f"otelier-tool-{tool.name}")
+            called = _called(tool, bound)
             if tool.timeout_s is None:
                 return await called
             return await _in_time(asyncio.ensure_future(called), tool.timeout_s)
         finally:
             permit.end()
+
+
+async def _called(tool: Tool[..., Any], function: Callable[[], Any]) -> object:
+    """Call *function*, and wait for what it returns instead of a result: an awaitable, or a generator's items."""
+    most = tool.max_result_chars  # an item takes a character at least
+
+    def in_its_thread() -> Any:
+        result = function()
+        return list(islice(cast("Iterator[Any]", result), most)) if isinstance(result, Iterator) else result
+
+    result: Any
+    if tool.is_async:
+        result = await function()
+    else:
+        result = await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
+    if inspect.isawaitable(result):  # a plain function may hand on what an async one returned, or a run
+        result = await result
+    if isinstance(result, AsyncIterator):
+        items: list[Any] = []
+        async for item in cast("AsyncIterator[Any]", result):
+            items.append(item)
+            if len(items) >= most:
+                break
+        return items
+    if isinstance(result, Iterator):
+        return list(islice(cast("Iterator[Any]", result), most))
+    # The rest of it is the delegated run's own affair, with a whole context in it.
+    return result.output if isinstance(result, AgentResult) else result
 
 
 async def _in_time(task: asyncio.Future[Any], timeout_s: float) -> object:
@@ -151,18 +181,21 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
         except (StopExecution, ToolError):
             raise
         except Exception as exc:
+            if isinstance(exc, AgentLimitError) and exc.limit == "max_steps":
+                raise  # or each run around it could ask for the same again, and all of them without end
             outcome.error = exc
             limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
-            outcome.result = _cut(f"Error: {type(exc).__name__}: {exc}", limit)
+            outcome.result = _cut(f"Error: {type(exc).__name__}: {failure_of(exc).message or ''}", limit)
             opened.failure = Failure(type="unknown_tool") if offer is None else exc
         if shows_content:
             opened.attributes[names.TOOL_RESULT] = run.gate.json(outcome.result)
 
 
-def _parsed(text: str) -> tuple[dict[str, Any], Exception | None]:
+def _parsed(text: Any) -> tuple[dict[str, Any], Exception | None]:
     try:
-        arguments = json.loads(text or "{}")
-    except ValueError as exc:
+        # Some providers send the object itself.
+        arguments: Any = text if isinstance(text, Mapping) else json.loads(text or "{}")
+    except (ValueError, RecursionError) as exc:
         return {}, ValueError(f"The arguments are no JSON ({exc}). Send one JSON object.")
     if not isinstance(arguments, dict):
         return {}, ValueError(f"The arguments are a JSON {type(arguments).__name__}. Send one JSON object.")
@@ -181,4 +214,5 @@ def _told(result: object, max_chars: int) -> str:
 
 def _cut(text: str, max_chars: int) -> str:
     over = len(text) - max_chars
-    return f"{text[:max_chars]} [cut: {over} characters]" if over > 0 else text
+    text = text[: max(max_chars, 0)].encode("utf-8", "replace").decode()  # half a pair of UTF-16 cannot be sent
+    return f"{text} [cut: {over} characters]" if over > 0 else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import types
@@ -13,6 +14,7 @@ from typing import Any, Final, Union, cast
 import pydantic
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from otelier.agents._annotations import Unresolved, resolved, spaces_of
 from otelier.agents._context import RunContext
@@ -42,14 +44,16 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.function = function
-        self.description, said = read_docstring(function)
+        # Of an object that can be called, its own docstring: that of `__call__` says how, not what.
+        documented = function.func if isinstance(function, functools.partial) else function
+        self.description, said = read_docstring(documented)
         spaces = spaces_of(function)
         self.wanted: Wanted | None = None
         self._by_place: list[str] = []
         self._names: dict[str, str] = {}
         fields: dict[str, Any] = {}
         extra: typing.Literal["allow", "forbid"] = "forbid"
-        for parameter in _parameters(function):
+        for parameter in _parameters(function, name):
             annotation = Any if parameter.annotation is _KIND.empty else resolved(parameter.annotation, spaces)
             wanted = _wanted(parameter, annotation)
             if wanted is not None:
@@ -77,7 +81,7 @@ class Signature:
             self._model = pydantic.create_model(  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
                 "Arguments", __config__=pydantic.ConfigDict(extra=extra), **fields
             )
-            schema = self._model.model_json_schema()
+            schema = self._model.model_json_schema(schema_generator=_Schema)
         except PydanticUserError as exc:
             raise ToolError(
                 f"Cannot offer {name!r} as a tool: there is no JSON schema for its parameters ({_first_line(exc)}). "
@@ -105,14 +109,26 @@ class Signature:
         return [given.pop(name) for name in self._by_place if name in given], given
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    if sys.version_info >= (3, 14):
-        # Annotations are evaluated now; what they name may still be unknown.
-        import annotationlib
+class _Schema(GenerateJsonSchema):
+    """A schema that says nothing of defaults which JSON cannot hold: the function knows them."""
 
-        found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-        return list(found.parameters.values())
-    return list(inspect.signature(function).parameters.values())
+    ignored_warning_kinds = {*GenerateJsonSchema.ignored_warning_kinds, "non-serializable-default"}  # noqa: RUF012
+
+
+def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    try:
+        if sys.version_info >= (3, 14):
+            # Annotations are evaluated now; what they name may still be unknown.
+            import annotationlib
+
+            found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+        else:
+            found = inspect.signature(function)
+    except ValueError as exc:  # some of C have none
+        raise ToolError(
+            f"Cannot offer {name!r} as a tool: Python does not know its parameters. Call it from a function of yours."
+        ) from exc
+    return list(found.parameters.values())
 
 
 def _wanted(parameter: inspect.Parameter, annotation: Any) -> Wanted | None:
