@@ -185,8 +185,8 @@ class _Delegate:
 
     @property
     def description(self) -> str:
-        """What the model is told."""
-        return self._agent.description or self._agent.instructions or f"Delegate a task to {self._agent.name}."
+        """What the call's span tells of it: its instructions are content."""
+        return self._agent.description or f"Delegate a task to {self._agent.name}."
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -197,7 +197,8 @@ class _Delegate:
             "required": ["task"],
             "additionalProperties": False,
         }
-        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        told = self._agent.description or self._agent.instructions or self.description
+        function = {"name": self.name, "description": told, "parameters": parameters}
         return {"type": "function", "function": function}
 
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object:

@@ -194,7 +194,7 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
 def _parsed(text: Any) -> tuple[dict[str, Any], Exception | None]:
     try:
         # Some providers send the object itself.
-        arguments: Any = text if isinstance(text, Mapping) else json.loads(text or "{}")
+        arguments: Any = text if isinstance(text, dict) else json.loads(text or "{}")  # pyright: ignore[reportUnknownVariableType]
     except (ValueError, RecursionError) as exc:
         return {}, ValueError(f"The arguments are no JSON ({exc}). Send one JSON object.")
     if not isinstance(arguments, dict):

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from otelier.agents._either import EitherParams
 from otelier.identity import AgentIdentity
@@ -92,7 +92,8 @@ def derived(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None)
             f"by key. Keep other things in a field of their own."
         )
     # Past the class's own `__setattr__`: it may be frozen.
-    for name, value in {"metadata": dict(metadata), **changes}.items():  # pyright: ignore[reportUnknownArgumentType]
+    own = dict(cast("Mapping[str, Any]", metadata))
+    for name, value in {"metadata": own, **changes}.items():
         object.__setattr__(made, name, value)
     made.__dict__[_AGENT] = agent
     return made

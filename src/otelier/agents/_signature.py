@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 import types
@@ -16,7 +15,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
-from otelier.agents._annotations import Unresolved, resolved, spaces_of
+from otelier.agents._annotations import Unresolved, resolved, spaces_of, unbound
 from otelier.agents._context import RunContext
 from otelier.agents._docstring import read_docstring
 from otelier.errors import ToolError
@@ -44,9 +43,7 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.function = function
-        # Of an object that can be called, its own docstring: that of `__call__` says how, not what.
-        documented = function.func if isinstance(function, functools.partial) else function
-        self.description, said = read_docstring(documented)
+        self.description, said = read_docstring(unbound(function))
         spaces = spaces_of(function)
         self.wanted: Wanted | None = None
         self._by_place: list[str] = []

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
+from otelier.agents._annotations import unbound
 from otelier.agents._context import RunContext
 from otelier.agents._signature import Signature
 from otelier.errors import ToolError
@@ -48,7 +49,7 @@ class Tool(Generic[P, R]):
         max_result_chars: int = MAX_RESULT_CHARS,
     ) -> None:
         functools.update_wrapper(self, function)
-        written = function.func if isinstance(function, functools.partial) else function
+        written = unbound(function)
         self.name: str = name or getattr(written, "__name__", type(written).__name__)
         """Name that the model calls it by."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):  # pyright: ignore[reportUnnecessaryIsInstance]
