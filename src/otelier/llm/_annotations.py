@@ -23,22 +23,28 @@ class Unresolved:
         self.text = text
 
 
+class _Annotated:
+    """Something with one annotation, for `typing.get_type_hints`."""
+
+    def __init__(self, annotation: Any) -> None:
+        self.__annotations__ = {"it": annotation}
+
+
 def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
-    """Return *annotation* as what its text means among the names of *spaces*; `Unresolved` when it means nothing.
+    """Return *annotation* with every text in it as what that means among the names of *spaces*.
+
+    A text that means nothing there is `Unresolved`; anything else that cannot be resolved is returned as it is.
 
     Example:
         >>> resolved("list[int]", {}), resolved(str, {})
         (list[int], <class 'str'>)
     """
-    if not isinstance(annotation, (str, typing.ForwardRef)):
-        return annotation
-    text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
     try:
-        # The user's own annotation, in the user's own module: what `typing.get_type_hints` does for all at once.
-        found = eval(text, dict(spaces))  # noqa: S307
-    except Exception:
-        return Unresolved(text)
-    return resolved(found, spaces) if isinstance(found, (str, typing.ForwardRef)) else found
+        return typing.get_type_hints(_Annotated(annotation), dict(spaces), include_extras=True)["it"]
+    except Exception:  # the user's own annotation: it may raise anything
+        if isinstance(annotation, (str, typing.ForwardRef)):
+            return Unresolved(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
+        return annotation
 
 
 def unbound(function: Callable[..., Any]) -> Callable[..., Any]:
