@@ -50,7 +50,8 @@ async def ask_parcels(ctx: Deps, question: str) -> str:
 @otelier.tool
 async def ask_desk(question: str, ctx: Customer) -> str:
     """Delegate from an agent of otelier to one of the framework."""
-    assert ctx.agent is not None and ctx.agent.name == "front"
+    assert ctx.agent is not None
+    assert ctx.agent.name == "front"
     return (await desk.run(question, deps=ctx)).output
 
 

@@ -48,7 +48,8 @@ triage = Agent[Customer](name="triage", instructions=told, handoffs=[parcels], m
 @otelier.tool
 async def ask_desk(question: str, ctx: Customer) -> str:
     """Delegate from an agent of otelier to one of the framework."""
-    assert ctx.agent is not None and ctx.agent.name == "front"
+    assert ctx.agent is not None
+    assert ctx.agent.name == "front"
     return await whole(desk, ctx, question)
 
 

@@ -43,7 +43,7 @@ CONTEXTS: dict[str, Callable[..., Customer | FrozenCustomer]] = {"plain": Custom
 
 @contextmanager
 def request(name: str, user: str, kind: str = "plain") -> Iterator[Customer | FrozenCustomer]:
-    """Serve a request of *user*: a span called `{name} {user}`, the six fields, and a context that must stay as it is."""
+    """Serve a request of *user* below a span `{name} {user}`, with all fields and a context that must stay as it is."""
     given = CONTEXTS[kind](user_id=user, parcels={1: f"in Rome, {user}"}, metadata={"plan": "pro"})
     before, held = copy.deepcopy(given), dict(vars(given))
     fields = {
