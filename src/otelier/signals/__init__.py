@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
-    from otelier.signals._content import ContentGate, ContentMode, content_gate
+    from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event
     from otelier.signals._instruments import (
         chunk_histogram,
@@ -64,6 +64,7 @@ __all__ = [
     "first_chunk_histogram",
     "is_patch",
     "is_patched",
+    "json_of",
     "on_fork",
     "on_reset",
     "point_queue",
@@ -83,7 +84,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_content": ("ContentGate", "ContentMode", "content_gate"),
+    "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event",),
     "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
