@@ -27,7 +27,7 @@ _KNOWN: Final = (
 )
 """Packages of instrumentations; their tracers are named after them too."""
 _AROUND: Final = (names.INVOKE_AGENT, names.EXECUTE_TOOL)
-"""Operations of spans that calls are made below; they need no closer look, which takes 15 us in each step of an agent."""
+"""Operations of spans that an agent's calls are made below; a closer look at each would take 15 us."""
 _MAX_WRAPPERS = 32
 
 _covered: list[Callable[[], object]] = []
