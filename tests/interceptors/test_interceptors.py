@@ -122,7 +122,7 @@ def test_arguments_are_modified(model, arguments):
     model.says([("add", {"a": 1, "b": 2})], "Done.")
     result = model.agent(add, interceptors=[interceptor]).run("Go").wait()
     assert result.tool_calls[0].arguments == arguments
-    assert model.told()[0].startswith("10" if arguments else "Error: ValueError: The arguments do not fit")
+    assert model.told()[0].startswith("10" if arguments else "Error: ToolArgumentsError: The arguments of tool 'add'")
 
 
 def test_a_call_is_skipped_and_a_result_replaced(model, otelier_spans):

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.util.types import AttributeValue
+from pydantic import BaseModel
 
 from otelier import names
-from otelier.agents._client import client_for
 from otelier.agents._context import RunContext, derived
 from otelier.agents._events import AgentEvent, RunFinished
 from otelier.agents._exported import fields_of, notes_of
@@ -34,6 +34,7 @@ class Plan:
     model: str
     version: str | None
     client: Any
+    output_type: type[BaseModel] | None
     instructions: str | None
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
@@ -44,15 +45,16 @@ class Plan:
 
 async def execute(
     plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
-) -> AgentResult:  # fmt: skip
+) -> AgentResult[Any]:  # fmt: skip
     """Run *plan* on *task* in the current context and return its result.
 
     Raises:
         AgentLimitError: if the run is delegated too deep, or takes too many steps.
-        AgentUseError: if the client belongs to another event loop.
+        AnswerError: if the provider sends no answer, or the output is not what the plan promises.
+        ClientUseError: if the client belongs to another event loop.
         Exception: what the client or an interceptor raises, unchanged.
     """
-    run = await _begin(plan, task, context, emit)
+    run = _begin(plan, task, context, emit)
     with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run)) as opened:
         if run.depth > plan.max_depth:
             raise AgentLimitError(
@@ -66,17 +68,16 @@ async def execute(
             run.is_over = True
             _at_end(run, opened)
         if run.gate.mode.on_span:
-            opened.attributes[names.OUTPUT_MESSAGES] = run.gate.json(_parts("assistant", output))
-    result = AgentResult(
+            said = output.model_dump_json() if isinstance(output, BaseModel) else str(output)
+            opened.attributes[names.OUTPUT_MESSAGES] = run.gate.json(_parts("assistant", said))
+    result: AgentResult[Any] = AgentResult(
         output=output, messages=run.messages, usage=run.usage, tool_calls=run.tool_calls, context=run.context
     )  # fmt: skip
     run.tell(RunFinished, result=result)
     return result
 
 
-async def _begin(
-    plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
-) -> Run:  # fmt: skip
+def _begin(plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None) -> Run:
     loop = asyncio.get_running_loop()
     parent = current_run()
     identity = cast("AgentIdentity", resolve(plan.name, None, named_with_id=False))
@@ -88,7 +89,7 @@ async def _begin(
     return Run(
         identity=identity,
         model=plan.model,
-        client=await client_for(plan.client),
+        client=plan.client,
         offers=dict(plan.offers),
         interceptors=plan.interceptors,
         max_steps=plan.max_steps,
@@ -103,6 +104,7 @@ async def _begin(
         messages=messages,
         loop=loop,
         instructions=plan.instructions,
+        output_type=plan.output_type,
     )
 
 
@@ -131,6 +133,8 @@ def _at_start(plan: Plan) -> dict[str, AttributeValue]:
         names.AGENT_NAME: plan.name,
         names.REQUEST_MODEL: plan.model,
     }
+    if plan.output_type is not None:
+        attributes[names.OUTPUT_TYPE] = "json"
     if plan.version is not None:
         attributes[names.AGENT_VERSION] = plan.version
     return attributes
