@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from otelier.openai._reading import Arguments, Facts, facts_of, is_mapping, is_sequence
+from otelier.openai.reading._fields import Arguments, Facts, facts_of, is_mapping, is_sequence
 from otelier.signals import Failure, failure_of, report_fault, unquoted
 
 _MAX_TEXTS: Final = 1_000

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from otelier.identity import MAX_PROMPT_CHARS, fingerprint_of, fingerprint_of_id
-from otelier.openai._reading import Arguments, field_of, items_of, text_of
+from otelier.openai.reading._fields import Arguments, field_of, items_of, text_of
 
 _ROLES = ("system", "developer")
 _MAX_MESSAGES = 32

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from otelier.openai._call import clock
-from otelier.openai._streamed import StreamedCall
-from otelier.openai._usage import AsyncWithoutUsage, without_usage
+from otelier.openai.streams._streamed import StreamedCall
+from otelier.openai.streams._usage import AsyncWithoutUsage, without_usage
 
 
 def steps(inner: Iterator[Any], streamed: StreamedCall) -> Iterator[Any]:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from otelier import names
-from otelier.openai._chat_content import ASSISTANT
-from otelier.openai._parts import Message, Part, content_parts, input_message, output_message, text_part
 from otelier.openai._point import CallPoint
-from otelier.openai._reading import Arguments, Attributes, Facts, answer_of, facts_of, field_of, items_of
-from otelier.openai._request import chat_request
-from otelier.openai._response import add_count, add_tokens
+from otelier.openai.content._chat import ASSISTANT
+from otelier.openai.content._parts import Message, Part, content_parts, input_message, output_message, text_part
+from otelier.openai.reading._answer import add_count, add_tokens
+from otelier.openai.reading._fields import Arguments, Attributes, Facts, answer_of, facts_of, field_of, items_of
+from otelier.openai.reading._request import chat_request
 
 TEXT: Final = "text"
 IMAGE: Final = "image"

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from otelier import names
-from otelier.openai._chat_content import StreamedChoice
 from otelier.openai._point import CallPoint
-from otelier.openai._reading import Attributes, answer_of, facts_of, field_of
-from otelier.openai._response import chat_usage, failure_told, responses_answer
-from otelier.openai._responses_content import responses_answer_content
+from otelier.openai.content._chat import StreamedChoice
+from otelier.openai.content._responses import responses_answer_content
+from otelier.openai.reading._answer import chat_usage, failure_told, responses_answer
+from otelier.openai.reading._fields import Attributes, answer_of, facts_of, field_of
 from otelier.signals import Failure
 
 

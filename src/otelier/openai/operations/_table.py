@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from otelier import names
-from otelier.openai._chat_content import chat_answer_content, chat_request_content
-from otelier.openai._chunks import ChatChunks, Chunks, ResponsesChunks
-from otelier.openai._fetch import FetchChunks, fetch_answer, fetch_request
-from otelier.openai._kinds import EMBEDDING, FETCHING, INFERENCE, Kind
-from otelier.openai._media import (
+from otelier.openai._point import CallPoint
+from otelier.openai.content._chat import chat_answer_content, chat_request_content
+from otelier.openai.content._responses import fetched_content, responses_answer_content, responses_request_content
+from otelier.openai.operations._chunks import ChatChunks, Chunks, ResponsesChunks
+from otelier.openai.operations._fetch import FetchChunks, fetch_answer, fetch_request
+from otelier.openai.operations._kinds import EMBEDDING, FETCHING, INFERENCE, Kind
+from otelier.openai.operations._media import (
     IMAGE,
     SPEECH,
     TEXT,
@@ -21,14 +23,12 @@ from otelier.openai._media import (
     media_request,
     media_request_content,
 )
-from otelier.openai._point import CallPoint
-from otelier.openai._prompt import chat_fingerprint, responses_fingerprint
-from otelier.openai._reading import Arguments, Attributes, Facts
-from otelier.openai._request import chat_request, embeddings_request, responses_request
-from otelier.openai._response import chat_answer, embeddings_answer, responses_answer
-from otelier.openai._responses_content import fetched_content, responses_answer_content, responses_request_content
-from otelier.openai._templates import Templates
-from otelier.openai._text_completion import TextChunks, text_answer_content, text_request_content
+from otelier.openai.operations._templates import Templates
+from otelier.openai.operations._text_completion import TextChunks, text_answer_content, text_request_content
+from otelier.openai.reading._answer import chat_answer, embeddings_answer, responses_answer
+from otelier.openai.reading._fields import Arguments, Attributes, Facts
+from otelier.openai.reading._prompt import chat_fingerprint, responses_fingerprint
+from otelier.openai.reading._request import chat_request, embeddings_request, responses_request
 from otelier.signals import Failure
 
 

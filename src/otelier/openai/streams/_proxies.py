@@ -8,8 +8,8 @@ from typing import Any
 
 import wrapt
 
-from otelier.openai._steps import shown_steps, shown_steps_async
-from otelier.openai._streamed import StreamedCall
+from otelier.openai.streams._steps import shown_steps, shown_steps_async
+from otelier.openai.streams._streamed import StreamedCall
 
 _Proxy: Any = wrapt.ObjectProxy  # its stubs are generic, itself it is not
 

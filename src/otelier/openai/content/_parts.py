@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from otelier.openai._reading import field_of, is_mapping, is_sequence, items_of, text_of
+from otelier.openai.reading._fields import field_of, is_mapping, is_sequence, items_of, text_of
 
 Part: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]

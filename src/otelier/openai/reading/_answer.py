@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai._reading import Attributes, Facts, facts_of
-from otelier.openai._request import has_compaction
+from otelier.openai.reading._fields import Attributes, Facts, facts_of
+from otelier.openai.reading._request import has_compaction
 from otelier.signals import Failure
 
 ERROR_REASON: Final = "error"

@@ -6,11 +6,11 @@ import copy
 from typing import Any
 
 from otelier.openai._call import RAW_RESPONSE, Call
-from otelier.openai._hooks import FOLLOWER, Follower, hook_close, hook_parse
-from otelier.openai._proxies import AsyncStreamProxy, StreamProxy
-from otelier.openai._reading import facts_of
-from otelier.openai._steps import shown_steps, shown_steps_async
-from otelier.openai._streamed import StreamedCall
+from otelier.openai.reading._fields import facts_of
+from otelier.openai.streams._hooks import FOLLOWER, Follower, hook_close, hook_parse
+from otelier.openai.streams._proxies import AsyncStreamProxy, StreamProxy
+from otelier.openai.streams._steps import shown_steps, shown_steps_async
+from otelier.openai.streams._streamed import StreamedCall
 from otelier.signals import report_fault
 
 _HELD = ("__response", "__stream")

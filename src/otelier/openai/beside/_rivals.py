@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 
 from otelier import names
 from otelier.fields import LLM_CALL, SPAN
-from otelier.openai._kinds import SAYING, Kind, is_llm_span
+from otelier.openai.operations._kinds import SAYING, Kind, is_llm_span
 from otelier.signals import is_patch, suppressed
 
 _OPERATION, _SPAN_KIND, _REQUEST_TYPE = SAYING

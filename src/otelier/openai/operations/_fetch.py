@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from otelier import names
-from otelier.openai._chunks import ResponsesChunks
 from otelier.openai._point import CallPoint
-from otelier.openai._reading import Arguments, Attributes, Facts, answer_of
-from otelier.openai._request import API_RESPONSES
-from otelier.openai._response import finish_reasons
-from otelier.openai._responses_content import fetched_content
+from otelier.openai.content._responses import fetched_content
+from otelier.openai.operations._chunks import ResponsesChunks
+from otelier.openai.reading._answer import finish_reasons
+from otelier.openai.reading._fields import Arguments, Attributes, Facts, answer_of
+from otelier.openai.reading._request import API_RESPONSES
 from otelier.signals import Failure
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from otelier import names
-from otelier.openai._chat_content import ASSISTANT, message_reason
-from otelier.openai._chunks import ChatChunks
-from otelier.openai._parts import input_message, output_message, text_part
-from otelier.openai._reading import Arguments, facts_of, field_of, items_of, text_of
+from otelier.openai.content._chat import ASSISTANT, message_reason
+from otelier.openai.content._parts import input_message, output_message, text_part
+from otelier.openai.operations._chunks import ChatChunks
+from otelier.openai.reading._fields import Arguments, facts_of, field_of, items_of, text_of
 
 
 def text_request_content(arguments: Arguments) -> dict[str, list[Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from otelier import names
-from otelier.openai._reading import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
+from otelier.openai.reading._fields import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from otelier.openai._call import RAW_RESPONSE, Call
-from otelier.openai._hooks import FOLLOWER, hook_close
-from otelier.openai._reading import facts_of
+from otelier.openai.reading._fields import facts_of
+from otelier.openai.streams._hooks import FOLLOWER, hook_close
 from otelier.signals import report_fault
 
 _READERS = ("parse", "read")  # all else that reads the whole body comes down to these

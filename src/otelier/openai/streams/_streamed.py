@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from otelier import names
 from otelier.openai._call import Call, clock
-from otelier.openai._chunks import Chunks
-from otelier.openai._response import add_served_model
+from otelier.openai.operations._chunks import Chunks
+from otelier.openai.reading._answer import add_served_model
 from otelier.signals import Failure, report_fault
 
 ABANDONED: Final = Failure(type="_OTHER", message="abandoned stream")

@@ -8,9 +8,9 @@ from opentelemetry.context import Context, attach, get_current
 
 from otelier.fields import LLM_CALL, LLM_REPORTER, SPAN, stamp_call
 from otelier.openai._identity import in_state_of_call
-from otelier.openai._kinds import is_llm_span
-from otelier.openai._operations import Operation
-from otelier.openai._reading import Arguments
+from otelier.openai.operations._kinds import is_llm_span
+from otelier.openai.operations._table import Operation
+from otelier.openai.reading._fields import Arguments
 from otelier.signals import report_fault
 
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from otelier.openai._reading import facts_of
+from otelier.openai.reading._fields import facts_of
 
 FOLLOWER: Final = "_otelier"
 """Attribute of what the caller reads that holds what ends its call."""

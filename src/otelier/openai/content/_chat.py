@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from otelier import names
-from otelier.openai._parts import (
+from otelier.openai.content._parts import (
     Message,
     Part,
     content_parts,
@@ -18,8 +18,8 @@ from otelier.openai._parts import (
     tool_call_part,
     tool_response_part,
 )
-from otelier.openai._reading import Arguments, Facts, facts_of, field_of, items_of, text_of
-from otelier.openai._response import ERROR_REASON
+from otelier.openai.reading._answer import ERROR_REASON
+from otelier.openai.reading._fields import Arguments, Facts, facts_of, field_of, items_of, text_of
 
 ASSISTANT = "assistant"
 _TOOL = "tool"

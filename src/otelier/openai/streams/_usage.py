@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-from otelier.openai._reading import field_of, is_mapping
+from otelier.openai.reading._fields import field_of, is_mapping
 
 _OPTIONS: Final = "stream_options"
 _ASKED: Final = "include_usage"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from otelier import names
-from otelier.openai._parts import (
+from otelier.openai.content._parts import (
     Message,
     Part,
     content_parts,
@@ -19,8 +19,8 @@ from otelier.openai._parts import (
     tool_call_part,
     tool_response_part,
 )
-from otelier.openai._reading import Arguments, field_of, items_of, text_of
-from otelier.openai._response import TOOL_CALLS, is_ended_call, reason_of_status
+from otelier.openai.reading._answer import TOOL_CALLS, is_ended_call, reason_of_status
+from otelier.openai.reading._fields import Arguments, field_of, items_of, text_of
 
 ASSISTANT: Final = "assistant"
 _TOOL_OUTPUTS = frozenset(("function_call_output", "custom_tool_call_output", "computer_call_output"))
