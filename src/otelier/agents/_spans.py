@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, get_current
@@ -12,6 +13,8 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
+from otelier.agents._quoted import without_quotes
+from otelier.agents._run import RUN, Run
 from otelier.interceptors import StopExecution
 from otelier.signals import Failure, end_span, fail_span, report_fault, tracer
 
@@ -21,6 +24,8 @@ class OpenSpan:
     """A span that is open, and what is written when it ends."""
 
     span: Span
+    run: Run | None = None
+    """The run that it belongs to."""
     attributes: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue])
     failure: BaseException | Failure | None = None
     """What went wrong although the block goes on."""
@@ -31,13 +36,15 @@ class OpenSpan:
         if failure is None:
             end_span(self.span, self.attributes)
         else:
+            if self.run is not None:
+                failure = without_quotes(failure, self.run)
             fail_span(self.span, failure, self.attributes)
 
 
 @contextmanager
 def span_of(name: str, attributes: Mapping[str, AttributeValue], base: Context) -> Generator[OpenSpan]:
     """Make a span current in *base* while the block runs, and end it however that ends."""
-    opened = OpenSpan(_started(name, attributes, base))
+    opened = OpenSpan(_started(name, attributes, base), cast("Run | None", base.get(RUN)))
     former = get_current()
     attach(trace.set_span_in_context(opened.span, base))
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 
 class Unresolved:
@@ -45,14 +47,28 @@ def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
         return annotation
 
 
+def unbound(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that a `functools.partial` gives arguments to; any other is itself."""
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[Any]", function).func
+    return function
+
+
+def _written(function: Callable[..., Any]) -> Any:
+    """Return the function whose annotations somebody wrote: below partial ones, decorators, and callable objects."""
+    function = inspect.unwrap(unbound(inspect.unwrap(function)))
+    return function if hasattr(function, "__globals__") or isinstance(function, type) else type(function).__call__
+
+
 def spaces_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the names that the annotations of *function* may use: its module's, and what it closes over."""
-    closed = getattr(function, "__closure__", None) or ()
-    code = getattr(function, "__code__", None)
+    written = _written(function)
+    closed = getattr(written, "__closure__", None) or ()
+    code = getattr(written, "__code__", None)
     enclosed: dict[str, Any] = {}
     for name, cell in zip(getattr(code, "co_freevars", ()), closed):
         try:
             enclosed[name] = cell.cell_contents
         except ValueError:  # not bound yet
             continue
-    return {**getattr(function, "__globals__", {}), **enclosed}
+    return {**getattr(written, "__globals__", {}), **enclosed}
