@@ -16,7 +16,6 @@ from otelier.agents._results import AgentResult, T, ToolCall, Usage
 from otelier.agents._run import PERMIT, Permit, Run, current_run
 from otelier.errors import AgentUseError
 
-
 _GIVEN_UP: Final = "The call of the tool that delegates this run was given up: nobody waits for it any more."
 
 
