@@ -29,14 +29,13 @@ async def work(run: Run) -> str:
     try:
         output = await _until_stopped(run)
     except Exception as exc:
-        if run.told is not exc:
-            output = await _stopped_by(run, exc)
-        else:
-            raise
+        output = await _stopped_by(run, exc)
     try:
         await run.ask(Phase.POST_RUN, output=output)
     except StopExecution as stop:
         return stop.response
+    except Exception as exc:
+        return await _stopped_by(run, exc)
     return output
 
 
@@ -55,13 +54,24 @@ async def _until_stopped(run: Run) -> str:
 
 
 async def _stopped_by(run: Run, exc: Exception) -> str:
-    """Ask about an error that ends the run; a stop gives an output in its place."""
+    """Ask about an error that ends the run, once; a stop gives an output in its place."""
+    if run.told is not exc:
+        try:
+            await _ask_about(run, exc)
+        except StopExecution as stop:
+            return stop.response
+    raise exc
+
+
+async def _ask_about(run: Run, exc: Exception) -> Mapping[str, Any]:
     run.told = exc
     try:
-        await run.ask(Phase.ON_ERROR, error=exc)
-    except StopExecution as stop:
-        return stop.response
-    raise exc
+        return await run.ask(Phase.ON_ERROR, error=exc)
+    except StopExecution:
+        raise
+    except Exception as fault:
+        run.told = fault  # an interceptor that fails at this is not asked about its own failure
+        raise
 
 
 async def _step(run: Run) -> Mapping[str, Any]:
@@ -93,9 +103,10 @@ async def _think(run: Run) -> Answer:
             request["tools"] = tools
         try:
             return await question(run.client, request, told)
+        except StopExecution:
+            raise
         except Exception as exc:
-            run.told = exc
-            facts = await run.ask(Phase.ON_ERROR, error=exc)
+            facts = await _ask_about(run, exc)
             if "retry" not in facts or attempt == _MAX_RETRIES:
                 raise
             run.step_model = facts["retry"]
