@@ -273,7 +273,7 @@ def test_tools_and_model_of_the_whole_run(model, finish):
     ]
     model.says([("add", {"a": 1, "b": 2}), ("delete", {})], "Done.")
     result = finish(model.agent(add, delete, interceptors=interceptors), "Go")
-    assert [call.result for call in result.tool_calls][0] == "3"
+    assert result.tool_calls[0].result == "3"
     assert "no tool of that name" in result.tool_calls[1].result
     for request in model.server.requests:
         assert request.model == "gpt-4.1-mini"
@@ -328,8 +328,8 @@ def test_a_stop_below_the_client_is_a_stop(model, finish, otelier_spans):
     """Also out of the client's own code it is no error of the model's: ON_ERROR is not asked."""
 
     class Client:
-        class chat:  # noqa: N801
-            class completions:  # noqa: N801
+        class chat:
+            class completions:
                 @staticmethod
                 def create(**arguments):
                     raise StopExecution("Closed.")

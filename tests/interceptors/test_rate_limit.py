@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 import otelier
-from otelier.interceptors import Phase, RateLimit, _rate_limit
+from otelier.interceptors import Interceptor, Phase, RateLimit, _rate_limit
 
 REFUSED = "Too many requests. Try again later."
 
@@ -99,13 +99,20 @@ def test_waiting_runs_start_in_their_order(model, clock):
 
 def test_a_run_that_waits_can_be_cancelled(model, otelier_spans):
     """It ends, its span too, and others go on."""
-    agent = model.agent(interceptors=[RateLimit(1, per_s=3600, max_wait_s=7200)])
+    waits = asyncio.Event()
+
+    class Tells(Interceptor):
+        async def intercept(self, phase, context):
+            if phase is Phase.PRE_RUN:
+                waits.set()
+
+    agent = model.agent(interceptors=[Tells(), RateLimit(1, per_s=3600, max_wait_s=7200)])
 
     async def main():
         await agent.run("Hello", context=Customer("alice"))
+        waits.clear()
         waiting = asyncio.ensure_future(agent.run("Hello", context=Customer("alice")))
-        while not otelier_spans.open_spans:
-            await asyncio.sleep(0)
+        await waits.wait()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting

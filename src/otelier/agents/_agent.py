@@ -36,7 +36,8 @@ class Agent:
         name: Name of the agent, on every signal of its runs.
         model: Model that is asked.
         version: Version of the agent, for its spans.
-        description: What a parent's model is told about it; `None` is its instructions.
+        description: What a parent's model is told about it, also on the spans of its runs; `None` tells that model
+            its instructions, and spans nothing.
         client: `openai.AsyncOpenAI` or `openai.OpenAI`, with any `base_url`; yours to close. `None` makes an
             `AsyncOpenAI()` for each event loop, closed when that ends.
         instructions: The system message; `None` sends none.
@@ -82,11 +83,11 @@ class Agent:
         checked((None, None, name, None, None, None))
         if not name:
             raise AgentError("An agent needs a name: every signal of its runs carries it. Pass `name=`.")
-        self.description = description
         self._plan = Plan(
             name=name,
             model=model,
             version=version,
+            description=description,
             client=client,
             instructions=instructions,
             # `tools=[...]` is how pages show an agent whose tools do not matter: there is nothing to offer then.
@@ -113,6 +114,11 @@ class Agent:
     def instructions(self) -> str | None:
         """The system message; `None` when there is none."""
         return self._plan.instructions
+
+    @property
+    def description(self) -> str | None:
+        """What a parent's model is told about it; `None` is its instructions."""
+        return self._plan.description
 
     def __repr__(self) -> str:
         return f"Agent({self.name!r}, {self.model!r})"
@@ -179,8 +185,8 @@ class _Delegate:
 
     @property
     def description(self) -> str:
-        """What the model is told."""
-        return self._agent.description or self._agent.instructions or f"Delegate a task to {self._agent.name}."
+        """What spans tell of it: never the instructions, which are content."""
+        return self._agent.description or f"Delegate a task to {self._agent.name}."
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -191,7 +197,8 @@ class _Delegate:
             "required": ["task"],
             "additionalProperties": False,
         }
-        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        told = self._agent.description or self._agent.instructions or self.description
+        function = {"name": self.name, "description": told, "parameters": parameters}
         return {"type": "function", "function": function}
 
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object:

@@ -101,6 +101,7 @@ async def _think(run: Run) -> Answer:
         tools = [offer.definition for offer in run.offered().values()]
         if tools:
             request["tools"] = tools
+        run.questions += 1
         try:
             return await question(run.client, request, told)
         except StopExecution:

@@ -29,7 +29,10 @@ class Offer(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def description(self) -> str: ...
+    def description(self) -> str:
+        """What spans tell of it."""
+        ...
+
     @property
     def definition(self) -> dict[str, Any]: ...
     @property
@@ -92,11 +95,14 @@ class Run:
     emit: Callable[[AgentEvent], None] | None
     messages: list[dict[str, Any]]
     loop: asyncio.AbstractEventLoop
-    instructions: str | None = None
     state: dict[Any, Any] = field(default_factory=dict[Any, Any])
     usage: Usage = field(default_factory=Usage)
     tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
     steps: int = 0
+    questions: int = 0
+    """Questions to the model, those that failed too."""
+    calls: int = 0
+    """Calls of tools that were made, those that failed too."""
     step_model: str | None = None
     """Model of this one question; `None` is the run's."""
     step_tools: tuple[str, ...] | None = None

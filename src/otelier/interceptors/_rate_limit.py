@@ -112,7 +112,7 @@ class RateLimit(Interceptor):
             del self._turns[key]
 
 
-def _user(context: InterceptContext) -> Hashable:
+def _user(_: InterceptContext) -> Hashable:
     return get_context().user_id
 
 
