@@ -16,14 +16,20 @@ used twice would flatter the fingerprint.
 The last two figures of a row count each call's share of a collection of the metrics in, when ours are recorded.
 Of streams the cost of one chunk is told, beside one that is handed on without a metric, and beside one with its metric
 recorded at once.
+
+The second table has content captured, in each mode, beside calls by hand that dump messages and answer as JSON, as they
+are: ours makes parts of them as the conventions have them, and redacts each text. Events go to a processor that drops
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import json
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from statistics import median, quantiles
 from typing import Any
@@ -34,6 +40,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 from opentelemetry.context import attach, detach
 from opentelemetry.metrics import Histogram
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -59,8 +66,9 @@ FIELDS = {
     "session_id": "sess-20261121-0001",
     "workflow_id": "workflow-7",
 }
+SAID = "Baggage is a set of keys and values that travels with a request. " * 4
 USAGE = {"prompt_tokens": 91, "completion_tokens": 120, "total_tokens": 211}
-CHOICE = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Baggage is …"}}
+CHOICE = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": SAID}}
 CHAT = ChatCompletion.construct(
     id="chatcmpl-1",
     object="chat.completion",
@@ -75,7 +83,7 @@ RESPONSE = Response.construct(
     created_at=1763690000,
     status="completed",
     model=ANSWERED,
-    output=[],
+    output=[{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": SAID}]}],
     usage={"input_tokens": 91, "output_tokens": 120, "total_tokens": 211},
 )
 EMBEDDING = CreateEmbeddingResponse.construct(
@@ -128,11 +136,12 @@ loop = asyncio.new_event_loop()
 class ByHand:
     """Span, attributes and histograms of a call, written as one would by hand."""
 
-    def __init__(self, to: Providers, *, chunks: bool) -> None:
+    def __init__(self, to: Providers, *, chunks: bool = False, content: bool = False) -> None:
         meter = to.metrics.get_meter("by hand")
         self.tracer = to.traces.get_tracer("by hand")
         self.duration: Histogram = meter.create_histogram("gen_ai.client.operation.duration", "s")
         self.tokens: Histogram = meter.create_histogram("gen_ai.client.token.usage", "{token}")
+        self.content = content
         self.each: Histogram | None = None
         if chunks:
             self.each = meter.create_histogram("gen_ai.client.operation.time_per_output_chunk", "s")
@@ -145,13 +154,19 @@ class ByHand:
             "server.address": client.base_url.host,
         }
         more = {f"gen_ai.request.{name}": asked[name] for name in SETTINGS if name in asked}
+        if self.content:
+            told, sent = asked.get("instructions"), asked.get("messages") or asked.get("input")
+            more["gen_ai.input.messages"] = json.dumps([{"role": "system", "content": told}, sent] if told else sent)
         span = self.tracer.start_span(
             f"{operation} {asked['model']}", kind=SpanKind.CLIENT, attributes={**about, **more}
         )
         return span, attach(set_span_in_context(span)), time.perf_counter(), about
 
-    def end(self, begun: tuple[Any, Any, float, dict[str, Any]], answer: Any) -> None:
+    def end(self, begun: tuple[Any, Any, float, dict[str, Any]], answer: Any, text: str = "") -> None:
         span, _, began, about = begun
+        if self.content:
+            received = [{"role": "assistant", "content": text or said_by(answer)}]
+            span.set_attribute("gen_ai.output.messages", json.dumps(received))
         usage = answer.usage
         sent = getattr(usage, "prompt_tokens", None) or usage.input_tokens
         received = getattr(usage, "completion_tokens", None) or getattr(usage, "output_tokens", None)
@@ -198,13 +213,29 @@ class ByHand:
         last = None
         before = begun[2]
         where = set_span_in_context(begun[0])
+        texts: list[str] = []
         for last in answer:
+            if self.content and last.choices:
+                texts.append(last.choices[0].delta.content)
             if self.each is not None:
                 now = time.perf_counter()
                 self.each.record(now - before, begun[3], where)
                 before = now
             yield last
-        self.end(begun, last)
+        self.end(begun, last, "".join(texts))
+
+
+class Dropped(LogRecordProcessor):
+    """Does nothing with log records."""
+
+    def on_emit(self, log_record: Any) -> None:
+        pass
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True
 
 
 class Providers:
@@ -212,6 +243,8 @@ class Providers:
 
     def __init__(self) -> None:
         self.traces = TracerProvider(shutdown_on_exit=False)
+        self.logs = LoggerProvider(shutdown_on_exit=False)
+        self.logs.add_log_record_processor(Dropped())
         self.reader = InMemoryMetricReader()
         self.metrics = MeterProvider([self.reader], shutdown_on_exit=False)
 
@@ -227,7 +260,7 @@ def bare(_: Providers) -> Iterator[Around]:
 
 @contextmanager
 def by_hand(to: Providers) -> Iterator[Around]:
-    yield ByHand(to, chunks=False).around
+    yield ByHand(to).around
 
 
 @contextmanager
@@ -236,10 +269,32 @@ def by_hand_each(to: Providers) -> Iterator[Around]:
 
 
 @contextmanager
+def by_hand_content(to: Providers) -> Iterator[Around]:
+    yield ByHand(to, content=True).around
+
+
+@contextmanager
+def by_hand_each_content(to: Providers) -> Iterator[Around]:
+    yield ByHand(to, chunks=True, content=True).around
+
+
+@contextmanager
 def ours(to: Providers) -> Iterator[Around]:
-    OpenAIInstrumentor().instrument(tracer_provider=to.traces, meter_provider=to.metrics)
+    OpenAIInstrumentor().instrument(tracer_provider=to.traces, meter_provider=to.metrics, logger_provider=to.logs)
     yield as_it_is
     OpenAIInstrumentor().uninstrument()
+
+
+def with_content(mode: str, *, personal: bool = False) -> Callable[[Providers], AbstractContextManager[Around]]:
+    @contextmanager
+    def column(to: Providers) -> Iterator[Around]:
+        os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = mode
+        os.environ["OTELIER_REDACT_PERSONAL_DATA"] = str(personal).lower()
+        with ours(to) as around:
+            yield around
+        del os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"]
+
+    return column
 
 
 @contextmanager
@@ -261,6 +316,11 @@ def response_asked() -> dict[str, Any]:
 
 def embedding_asked() -> dict[str, Any]:
     return {"model": "text-embedding-3-small", "input": fresh(ASKED), "encoding_format": "float"}
+
+
+def said_by(answer: Any) -> str:
+    choices = getattr(answer, "choices", None)
+    return choices[0].message.content if choices else answer.output[0].content[0].text
 
 
 def fresh(text: str) -> str:
@@ -333,14 +393,24 @@ COLUMNS: dict[str, Callable[[Providers], AbstractContextManager[Around]]] = {
     "ours": ours,
     "six fields": six_fields,
 }
-providers = {name: Providers() for name in COLUMNS}
+CONTENT: dict[str, Callable[[Providers], AbstractContextManager[Around]]] = {
+    "bare": bare,
+    "by hand": by_hand_content,
+    "by hand, each chunk": by_hand_each_content,
+    "off": ours,
+    "on the span": with_content("SPAN_ONLY"),
+    "on the span, personal": with_content("SPAN_ONLY", personal=True),
+    "on the event": with_content("EVENT_ONLY"),
+    "on both": with_content("SPAN_AND_EVENT"),
+}
+providers = {name: Providers() for name in (*COLUMNS, *CONTENT)}
 
 
-def measured(kind: str, column: str) -> tuple[list[float], float]:
+def measured(kind: str, column: str, columns: dict[str, Any]) -> tuple[list[float], float]:
     """Microseconds of each call, and of one call's share of a collection."""
     operation, create, asked, timer = KINDS[kind]
     to = providers[column]
-    with COLUMNS[column](to) as around:
+    with columns[column](to) as around:
         reported = around(operation, create)
         timer(reported, asked)  # warm
         to.reader.collect()
@@ -356,20 +426,26 @@ def p99(values: list[float]) -> float:
     return quantiles(values, n=100)[98]
 
 
-print(f"{'':12}{'column':22}{'added, us':>10}{'p99':>8}{'/ by hand':>11}{'collected':>11}{'/ by hand':>11}")
-for kind in KINDS:
-    rows: dict[str, list[tuple[float, float, float, float, float]]] = {name: [] for name in COLUMNS}
-    for _ in range(ROUNDS):
-        seen = {name: measured(kind, name) for name in COLUMNS}
-        base = median(seen["bare"][0])
-        inline = "by hand, each chunk" if kind == "chunk" else "by hand"
-        floor = median(seen["by hand"][0]) - base
-        whole = median(seen[inline][0]) - base + seen[inline][1]
-        for name, (took, share) in seen.items():
-            added = median(took) - base
-            rows[name].append((added, p99(took) - base, added / floor, added + share, (added + share) / whole))
-    for name in COLUMNS:
-        if name == "bare" or (name == "by hand, each chunk" and kind != "chunk"):
-            continue
-        added, late, ratio, collected, share = (median(column) for column in zip(*rows[name]))
-        print(f"{kind:12}{name:22}{added:10.2f}{late:8.1f}{ratio:11.2f}{collected:11.2f}{share:11.2f}")
+def table(columns: dict[str, Any], kinds: Iterable[str]) -> None:
+    print(f"{'':12}{'column':22}{'added, us':>10}{'p99':>8}{'/ by hand':>11}{'collected':>11}{'/ by hand':>11}")
+    for kind in kinds:
+        rows: dict[str, list[tuple[float, float, float, float, float]]] = {name: [] for name in columns}
+        for _ in range(ROUNDS):
+            seen = {name: measured(kind, name, columns) for name in columns}
+            base = median(seen["bare"][0])
+            inline = "by hand, each chunk" if kind == "chunk" else "by hand"
+            floor = median(seen["by hand"][0]) - base
+            whole = median(seen[inline][0]) - base + seen[inline][1]
+            for name, (took, share) in seen.items():
+                added = median(took) - base
+                rows[name].append((added, p99(took) - base, added / floor, added + share, (added + share) / whole))
+        for name in columns:
+            if name == "bare" or (name == "by hand, each chunk" and kind != "chunk"):
+                continue
+            added, late, ratio, collected, share = (median(column) for column in zip(*rows[name], strict=True))
+            print(f"{kind:12}{name:22}{added:10.2f}{late:8.1f}{ratio:11.2f}{collected:11.2f}{share:11.2f}")
+
+
+table(COLUMNS, KINDS)
+print("\nwith content")
+table(CONTENT, ("chat", "responses", "chunk"))

@@ -20,7 +20,7 @@ from otelier.openai._quoted import without_quotes
 from otelier.openai._reading import Arguments, Attributes, answer_of, facts_of, is_mapping
 from otelier.openai._response import add_served_model
 from otelier.openai._telemetry import Telemetry
-from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, report_fault
+from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, json_of, report_fault
 
 clock: Final = time.perf_counter
 RAW_RESPONSE: Final = "http_response"
@@ -186,8 +186,10 @@ class Call:
                 messages = content.get(names.OUTPUT_MESSAGES)
                 if messages and names.FINISH_REASONS not in attributes:
                     attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
-                self._emit(attributes, content, failure)
-                self._add_content(attributes, content)
+                # Redacted once for both: that is what most of the time goes for.
+                shown = {name: self.telemetry.gate.value(value) for name, value in content.items() if value}
+                self._emit(attributes, shown, failure)
+                self._add_content(attributes, shown)
             except Exception as exc:
                 report_fault("openai.content", exc)
         elif failure is not None:
@@ -217,20 +219,19 @@ class Call:
             report_fault("openai.content", exc)
             return {}
 
-    def _add_content(self, attributes: Attributes, content: Mapping[str, list[Any]]) -> None:
-        gate = self.telemetry.gate
-        if self.recording and gate.mode.on_span:
-            attributes.update((name, gate.json(value)) for name, value in content.items() if value)
+    def _add_content(self, attributes: Attributes, shown: Mapping[str, AnyValue]) -> None:
+        if self.recording and self.telemetry.gate.mode.on_span:
+            attributes.update((name, json_of(value)) for name, value in shown.items())
 
     def _emit(
-        self, attributes: Attributes, content: Mapping[str, list[Any]], failure: BaseException | Failure | None
+        self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
     ) -> None:
         gate, operation = self.telemetry.gate, self.operation
         if operation.content is None or not operation.inference or not gate.emits:
             return
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
         if gate.mode.on_event:
-            event.update((name, gate.value(value)) for name, value in content.items() if value)
+            event.update(shown)
         if failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         emit_event(self.telemetry.logger, names.INFERENCE_DETAILS, event, self.inside)

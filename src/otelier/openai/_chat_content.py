@@ -18,7 +18,7 @@ from otelier.openai._parts import (
     tool_call_part,
     tool_response_part,
 )
-from otelier.openai._reading import Arguments, Facts, field_of, items_of, text_of
+from otelier.openai._reading import Arguments, Facts, facts_of, field_of, items_of, text_of
 from otelier.openai._response import ERROR_REASON
 
 ASSISTANT = "assistant"
@@ -67,14 +67,14 @@ class StreamedChoice:
 
     def add(self, choice: Facts) -> None:
         """Add the delta of one chunk."""
-        delta = choice.get("delta")
-        if delta is None:
-            return
-        content = field_of(delta, "content")
+        delta = facts_of(choice.get("delta"))
+        content = delta.get("content")
         if isinstance(content, str):
             self._text.append(content)
-        self._refusal.append(text_of(field_of(delta, "refusal")))
-        for call in items_of(field_of(delta, "tool_calls")):
+        refusal = delta.get("refusal")
+        if refusal is not None:
+            self._refusal.append(text_of(refusal))
+        for call in items_of(delta.get("tool_calls") or ()):
             index = field_of(call, "index")
             known = self._calls.get(index)
             if known is None:

@@ -13,7 +13,7 @@ from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault
 
 if TYPE_CHECKING:
     from otelier.signals._bounds import may_tell
-    from otelier.signals._content import ContentGate, ContentMode, content_gate
+    from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event
     from otelier.signals._instruments import (
         chunk_histogram,
@@ -71,6 +71,7 @@ __all__ = [
     "inference_calls_histogram",
     "is_patch",
     "is_patched",
+    "json_of",
     "may_tell",
     "measure_to",
     "measured_by",
@@ -98,7 +99,7 @@ __all__ = [
 
 _HOMES = {
     "_bounds": ("may_tell",),
-    "_content": ("ContentGate", "ContentMode", "content_gate"),
+    "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event",),
     "_instruments": (
         "chunk_histogram",
