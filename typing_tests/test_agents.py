@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import openai
+from pydantic import BaseModel
 from typing_extensions import assert_type
 
 import otelier
@@ -72,4 +73,28 @@ async def awaited() -> None:
         async for event in events:
             assert_type(event, AgentEvent)
             if isinstance(event, RunFinished):
-                assert_type(event.result, otelier.AgentResult)
+                assert_type(event.result, otelier.AgentResult[Any])
+
+
+# --- with an output type, the output is of that type ---
+class Verdict(BaseModel):
+    guilty: bool
+
+
+judge = otelier.Agent("judge", "gpt-4.1", output_type=Verdict)
+assert_type(judge, otelier.Agent[Verdict])
+assert_type(otelier.Agent("clerk", "gpt-4.1"), otelier.Agent[str])
+assert_type(judge.run("Well?").output, Verdict)
+assert_type(judge.run("Well?").wait(), otelier.AgentResult[Verdict])
+assert_type(judge.stream("Well?").result.output.guilty, bool)
+otelier.Agent("court", "gpt-4.1", subagents=[judge, agent])
+otelier.Agent("judge", "gpt-4.1", output_type=int)  # type: ignore[type-var]
+
+
+def ask(any_agent: otelier.Agent) -> str:
+    return any_agent.run("Hello").output
+
+
+async def judged() -> None:
+    assert_type(await judge.run("Well?"), otelier.AgentResult[Verdict])
+    assert_type((await judge.run("Well?")).output, Verdict)

@@ -9,6 +9,7 @@ from openai import AsyncAzureOpenAI, OpenAI
 from pydantic import BaseModel
 from typing_extensions import assert_type
 
+import otelier
 from otelier import llm
 
 
@@ -22,10 +23,16 @@ async def search(query: str) -> str:
 
 tools = llm.Tools()
 tool = tools.register("search", search, "Search the web", {"type": "object"})
-assert_type(tool, llm.Tool)
-assert_type(tools.register("search", handler=search, schema=Contact), llm.Tool)
+assert_type(tool, llm.RegisteredTool)
+assert_type(tools.register("search", handler=search, schema=Contact), llm.RegisteredTool)
 assert_type(tools.handler("search"), Callable[..., Any])
 tools.register("search", "search")  # type: ignore[arg-type]
+assert_type(tools.arguments(llm.ToolCall(id="", name="search", arguments_json="{}")), dict[str, Any])
+
+
+@otelier.tool
+def find(query: str) -> str:
+    return query
 
 
 async def whole() -> None:
@@ -35,6 +42,8 @@ async def whole() -> None:
     assert_type((await llm.generate("Hello", model="gpt-4o", schema=Contact)).object.name, str)
     assert_type(await llm.generate("Hello", "gpt-4o", schema=Contact, tools=[tool]), llm.Answer[Contact | None])
     assert_type(await llm.generate("Hello", "gpt-4o", schema={"type": "object"}, tools=tools), llm.Answer[Any])
+    assert_type(await llm.generate("Hello", "gpt-4o", tools=[tool, find, {"type": "function"}]), llm.Answer[Any])
+    assert_type(llm.read_message({"role": "assistant", "content": "Hello"}), llm.Answer[Any])
     await llm.generate([{"role": "user", "content": "Hello"}], "gpt-4o", client=OpenAI(), temperature=0.5)
     await llm.generate("Hello")  # type: ignore[call-overload]
     await llm.generate("Hello", "gpt-4o", schema=int)  # type: ignore[type-var]

@@ -4,15 +4,16 @@
     ├── ContextValueError     (ValueError)    a field's value cannot be carried
     ├── ContextUseError       (RuntimeError)  a context scope is used in a way that would lose values
     ├── AgentError                            an agent or a tool is used in a way that cannot work
-    │   ├── AgentUseError     (RuntimeError)  a run is awaited, read or given a client where it cannot be
+    │   ├── AgentUseError     (RuntimeError)  a run is awaited or read where it cannot be
     │   ├── AgentLimitError   (RuntimeError)  a run took too many steps, or was delegated too deep
     │   └── ToolError         (TypeError)     a function cannot be offered as a tool, or not get its context
     ├── SettingError          (ValueError)    an argument or environment variable cannot be read
     ├── MissingExtraError     (ImportError)   a command or room needs an extra that is not installed
+    ├── ClientUseError        (RuntimeError)  a client of the model is used on a second event loop
     ├── AnswerError           (ValueError)    a model's answer is not what was asked for
     │   ├── RefusalError                      the model refuses to give it
     │   └── UnfinishedAnswerError             it ends too early: at a limit of tokens, a content filter, a broken stream
-    ├── ToolArgumentsError    (ValueError)    what a model gives to a tool is no JSON object
+    ├── ToolArgumentsError    (ValueError)    what a model gives to a tool is no JSON object, or does not fit its schema
     └── UnknownToolError      (LookupError)   no tool has that name
 
 A wrong type is a plain `TypeError`. Faults of otelier itself are never raised into a program: they are logged
@@ -59,7 +60,7 @@ class AgentError(OtelierError):
 
 
 class AgentUseError(AgentError, RuntimeError):
-    """A run was awaited or read where it cannot be, or its client belongs to another event loop."""
+    """A run was awaited or read where it cannot be."""
 
 
 class AgentLimitError(AgentError, RuntimeError):
@@ -102,6 +103,10 @@ class MissingExtraError(OtelierError, ImportError):
         self.extra = extra
 
 
+class ClientUseError(OtelierError, RuntimeError):
+    """An asynchronous client is used on a second event loop, but its connections belong to the first."""
+
+
 class AnswerError(OtelierError, ValueError):
     """A model's answer is not what was asked for: no JSON, not what the schema asks for, or no answer at all.
 
@@ -109,7 +114,8 @@ class AnswerError(OtelierError, ValueError):
 
     Attributes:
         answer: The `otelier.llm.Answer` as far as there is one, with `object` left `None`; else `None`.
-        problems: What does not fit the schema, a line for each, as the model can be told. Empty for other reasons.
+        problems: What is wrong with the text, a line for each, as the model can be told. Empty where it is not the text
+            that is to be mended: no answer came, it was refused or cut.
     """
 
     def __init__(self, message: str, *, answer: Any = None, problems: Sequence[str] = ()) -> None:
@@ -137,17 +143,21 @@ class UnfinishedAnswerError(AnswerError):
 
 
 class ToolArgumentsError(OtelierError, ValueError):
-    """What a model gives to a tool cannot be read as a JSON object.
+    """What a model gives to a tool cannot be read as a JSON object, or does not fit the tool's schema.
+
+    The message is one that the model can mend its call by, and quotes no value.
 
     Attributes:
         tool: Name of the tool.
-        call_id: The provider's id of the call.
+        call_id: The provider's id of the call; empty when it is not known.
+        problems: What is wrong, a line for each.
     """
 
-    def __init__(self, message: str, *, tool: str, call_id: str) -> None:
+    def __init__(self, message: str, *, tool: str, call_id: str = "", problems: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.tool = tool
         self.call_id = call_id
+        self.problems = tuple(problems)
 
 
 class UnknownToolError(OtelierError, LookupError):

@@ -276,7 +276,7 @@ def test_what_failed_is_counted_with_its_error(model, otelier_spans) -> None:
         "execute_tool.duration": {
             ("triage", "fail", "KeyError"): 1,
             ("triage", "unknown", "unknown_tool"): 1,
-            ("triage", "add", "ValueError"): 2,
+            ("triage", "add", "otelier.errors.ToolArgumentsError"): 2,
         },
     }
 

@@ -14,7 +14,7 @@ import pytest
 
 import otelier
 from otelier import tool
-from otelier.errors import AgentLimitError, AgentUseError, ToolError
+from otelier.errors import AgentLimitError, AgentUseError, AnswerError, ClientUseError, ToolError
 from otelier.identity import agent_id_for
 from otelier.interceptors import StopExecution
 from otelier.testing import SpanRecorder
@@ -145,14 +145,17 @@ def test_64_delegating_tools_end(model, otelier_spans):
     assert result.usage.model_calls == 2 + 128
 
 
+ARGUMENTS = "otelier.errors.ToolArgumentsError"
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "said", "error_type"),
     [
-        ("add", "{broken", "Error: ValueError: The arguments are no JSON", "ValueError"),
-        ("add", "[1]", "Error: ValueError: The arguments are a JSON list", "ValueError"),
-        ("add", {"a": "x", "b": 1}, "Error: ValueError: The arguments do not fit: a: Input should be", "ValueError"),
-        ("add", {"a": 1, "b": 1, "c": 1}, "c: Extra inputs are not permitted", "ValueError"),
-        ("nothing", {}, "There is no tool of that name. Tools: add, fail, odd, cut", "unknown_tool"),
+        ("add", "{broken", "as JSON: Expecting property name", ARGUMENTS),
+        ("add", "[1]", "they are of type 'list'", ARGUMENTS),
+        ("add", {"a": "x", "b": 1}, "The arguments of tool 'add' do not fit: a: Input should be", ARGUMENTS),
+        ("add", {"a": 1, "b": 1, "c": 1}, "c: Extra inputs are not permitted", ARGUMENTS),
+        ("nothing", {}, "There is no tool 'nothing', only 'add', 'fail', 'odd', 'cut'.", "unknown_tool"),
         ("fail", {}, "Error: KeyError: 'sk-proj-abcdef0123456789'", "KeyError"),
         ("odd", {}, "", None),
         ("cut", {}, "xxxxx [cut: 95 characters]", None),
@@ -247,7 +250,7 @@ def test_agents_that_delegate_in_a_circle_are_stopped(model):
 
 
 def test_refusals_and_empty_answers(model):
-    """What the model refuses with is the output; an empty answer is an empty one."""
+    """What the model refuses with is the output, an empty answer is an empty one, and no answer at all is an error."""
     answer = {
         "id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4.1",
         "choices": [
@@ -257,8 +260,11 @@ def test_refusals_and_empty_answers(model):
     }  # fmt: skip
     model.server.reply(body=answer)
     assert model.agent().run("Go").output == "I will not."
-    model.server.reply(body={**answer, "choices": []})
+    model.server.reply("")
     assert model.agent().run("Go").output == ""
+    model.server.reply(body={**answer, "choices": []})
+    with pytest.raises(AnswerError, match="no choice"):
+        model.agent().run("Go").wait()
 
 
 def test_output_on_a_loop_names_await(model):
@@ -302,7 +308,7 @@ def test_an_async_client_on_two_loops_is_a_clear_error(model):
     client = openai.AsyncOpenAI(base_url=model.server.base_url, api_key="sk-none", http_client=plain)
     agent = model.agent(client=client)
     assert asyncio.run(ask(agent, True))
-    with pytest.raises(AgentUseError, match="second event loop"):
+    with pytest.raises(ClientUseError, match="second event loop"):
         asyncio.run(ask(agent, False))
 
 

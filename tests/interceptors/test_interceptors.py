@@ -123,7 +123,7 @@ def test_arguments_are_modified(model, finish, arguments):
     model.says([("add", {"a": 1, "b": 2})], "Done.")
     result = finish(model.agent(add, interceptors=[interceptor]), "Go")
     assert result.tool_calls[0].arguments == arguments
-    assert model.told()[0].startswith("10" if arguments else "Error: ValueError: The arguments do not fit")
+    assert model.told()[0].startswith("10" if arguments else "Error: ToolArgumentsError: The arguments of tool 'add'")
 
 
 def test_a_call_is_skipped_and_a_result_replaced(model, finish, otelier_spans):
@@ -274,7 +274,7 @@ def test_tools_and_model_of_the_whole_run(model, finish):
     model.says([("add", {"a": 1, "b": 2}), ("delete", {})], "Done.")
     result = finish(model.agent(add, delete, interceptors=interceptors), "Go")
     assert result.tool_calls[0].result == "3"
-    assert "no tool of that name" in result.tool_calls[1].result
+    assert "only 'add'" in result.tool_calls[1].result
     for request in model.server.requests:
         assert request.model == "gpt-4.1-mini"
         assert [one["function"]["name"] for one in request.body["tools"]] == ["add"]

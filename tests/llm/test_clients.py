@@ -10,6 +10,7 @@ import pytest
 
 import otelier
 from otelier import llm
+from otelier.errors import ClientUseError
 from otelier.llm import _clients
 
 
@@ -121,6 +122,27 @@ def test_a_synchronous_stream_that_is_cancelled(model, synchronous):
     begun = asyncio.Event()
     asyncio.run(main())
     assert [span.name for span in model.spans.spans] == ["chat gpt-4.1"]
+
+
+def test_an_async_client_on_two_loops(model):
+    """Its connections belong to the first loop, also when that is over: a clear error, before a call is made."""
+
+    async def ask(client, use):
+        try:
+            return await use("Hello", "gpt-4.1", client=client)
+        finally:
+            await client.close()
+
+    async def collect(*args, **options):
+        return await llm.stream(*args, **options).collect()
+
+    for use in (llm.generate, collect):
+        http = openai.DefaultAsyncHttpxClient(verify=False)
+        client = openai.AsyncOpenAI(http_client=http, **model.options)
+        assert asyncio.run(ask(client, use)).text
+        with pytest.raises(ClientUseError, match="second event loop"):
+            asyncio.run(ask(client, use))
+    assert len(model.server.requests) == 2
 
 
 def test_azure(model):

@@ -19,7 +19,8 @@ async def search(query: str, max_results: int = 3) -> str:
     """Search the web
     for pages.
 
-    The rest is for people.
+    Args:
+        query: What to look for.
     """
     return f"{max_results} pages about {query}"
 
@@ -44,7 +45,8 @@ def test_register(model, ask):
 def test_described_by_the_handler():
     """Without description and schema the handler's docstring and signature say what there is to say."""
     tool = llm.Tools().register("search", search)
-    assert tool.description == "Search the web for pages."
+    assert tool.description == "Search the web\nfor pages."
+    assert tool.schema["properties"]["query"] == {"type": "string", "description": "What to look for."}
     assert tool.schema["required"] == ["query"]
     assert tool.schema["properties"]["max_results"]["type"] == "integer"
     assert tool.schema["properties"]["max_results"]["default"] == 3
@@ -86,7 +88,7 @@ def test_the_loop_of_a_program(model):
 def test_tool_calls(model, ask):
     """A call has its name, the arguments by name, and the id that the answer to it needs."""
     model.server.reply(tool_calls=[("search", {"query": "a b c", "max_results": 2}), ("stop", "")])
-    first, second = ask(tools=[llm.Tool(name="search", handler=search)]).tool_calls
+    first, second = ask(tools=[llm.RegisteredTool(name="search", handler=search)]).tool_calls
     assert (first.name, first.arguments) == ("search", {"query": "a b c", "max_results": 2})
     assert (second.name, second.arguments) == ("stop", {})
     assert first.id.startswith("call_")
@@ -99,7 +101,7 @@ def test_tool_calls(model, ask):
 def test_arguments_that_are_no_json_object(model, ask, written):
     """The call is there, and reading its arguments is an error that the model can be told, without quoting them."""
     model.server.reply(tool_calls=[("search", written)])
-    (call,) = ask(tools=[llm.Tool(name="search", handler=search)]).tool_calls
+    (call,) = ask(tools=[llm.RegisteredTool(name="search", handler=search)]).tool_calls
     assert call.arguments_json == written
     with pytest.raises(ToolArgumentsError, match="'search' as JSON") as caught:
         _ = call.arguments
@@ -114,7 +116,7 @@ def test_an_unknown_tool():
     with pytest.raises(UnknownToolError, match="only none"):
         tools.handler("find")
     tools.register("search", search)
-    with pytest.raises(UnknownToolError, match=r"'find': nothing is registered .* only 'search'") as caught:
+    with pytest.raises(UnknownToolError, match=r"There is no tool 'find', only 'search'") as caught:
         tools.handler("find")
     assert caught.value.tool == "find"
 

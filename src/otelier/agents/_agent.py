@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Generic, cast
+
+from pydantic import BaseModel
 
 from otelier.agents._calls import FunctionOffer
 from otelier.agents._context import RunContext
 from otelier.agents._execute import Plan, execute
 from otelier.agents._lazy import AgentRun
-from otelier.agents._results import AgentResult
+from otelier.agents._results import AgentResult, T
 from otelier.agents._run import Offer, Run
 from otelier.agents._stream import AgentStream, Emit
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
-from otelier.errors import AgentError, ToolError
+from otelier.errors import AgentError, ToolArgumentsError, ToolError
 from otelier.fields import checked
 from otelier.interceptors import Interceptor
+from otelier.llm.functions import param_of
 
 MAX_STEPS: Final = 16
 """Answers that a model may give in one run."""
@@ -26,7 +29,7 @@ MAX_PARALLEL_TOOLS: Final = 16
 """Functions that a run calls at once."""
 
 
-class Agent:
+class Agent(Generic[T]):
     """A model with a name, instructions, tools, and subagents that it delegates to as if they were tools.
 
     One object serves any number of runs, also at once. Spans: `invoke_agent {name}` for a run, `execute_tool {name}`
@@ -40,6 +43,8 @@ class Agent:
             its instructions, and spans nothing.
         client: `openai.AsyncOpenAI` or `openai.OpenAI`, with any `base_url`; yours to close. `None` makes an
             `AsyncOpenAI()` for each event loop, closed when that ends.
+        output_type: A pydantic model class: the output of a run is an instance of it. The model is asked for it as a
+            strict JSON schema. What does not fit is told to it once; after that the run fails. `None` is text.
         instructions: The system message; `None` sends none.
         tools: Functions made by `tool`, or plain ones, which become tools by that.
         subagents: Agents that the model may delegate to: each is a tool that takes a task. They are given a child of
@@ -72,9 +77,10 @@ class Agent:
         version: str | None = None,
         description: str | None = None,
         client: Any = None,
+        output_type: type[T] | None = None,
         instructions: str | None = None,
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
-        subagents: Iterable[Agent] = (),
+        subagents: Iterable[Agent[Any]] = (),
         interceptors: Iterable[Interceptor] = (),
         max_steps: int = MAX_STEPS,
         max_depth: int = MAX_DEPTH,
@@ -83,12 +89,18 @@ class Agent:
         checked((None, None, name, None, None, None))
         if not name:
             raise AgentError("An agent needs a name: every signal of its runs carries it. Pass `name=`.")
+        for limit, value, least in (
+            ("max_steps", max_steps, 1), ("max_depth", max_depth, 0), ("max_parallel_tools", max_parallel_tools, 1)
+        ):  # fmt: skip
+            if value < least:
+                raise AgentError(f"Agent {name!r} could do nothing with `{limit}={value}`: give {least} or more.")
         self._plan = Plan(
             name=name,
             model=model,
             version=version,
             description=description,
             client=client,
+            output_type=_checked_type(output_type),
             instructions=instructions,
             # `tools=[...]` is how pages show an agent whose tools do not matter: there is nothing to offer then.
             offers=_by_name(
@@ -123,7 +135,7 @@ class Agent:
     def __repr__(self) -> str:
         return f"Agent({self.name!r}, {self.model!r})"
 
-    def run(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentRun:
+    def run(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentRun[T]:
         """Return a run of *query*, which starts when it is awaited, or its `output` is read.
 
         Args:
@@ -147,7 +159,7 @@ class Agent:
         given = _as_context(context)
         return AgentRun(self.name, lambda: execute(self._plan, query, given, None))
 
-    def stream(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentStream:
+    def stream(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentStream[T]:
         """Return the events of a run of *query*, which starts with the first event that is asked for.
 
         Phases, tools, subagents, spans and errors are those of `run`.
@@ -166,7 +178,7 @@ class Agent:
         """
         given = _as_context(context)
 
-        async def start(emit: Emit) -> AgentResult:
+        async def start(emit: Emit) -> AgentResult[T]:
             return await execute(self._plan, query, given, emit)
 
         return AgentStream(start)
@@ -177,7 +189,7 @@ class _Delegate:
 
     max_result_chars = MAX_RESULT_CHARS
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent[Any]) -> None:
         if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ToolError(f"Cannot delegate to a {type(agent).__name__}: `subagents` takes agents. Use `Agent(...)`.")
         self._agent = agent
@@ -188,9 +200,8 @@ class _Delegate:
         """What spans tell of it: never the instructions, which are content."""
         return self._agent.description or f"Delegate a task to {self._agent.name}."
 
-    @property
-    def definition(self) -> dict[str, Any]:
-        """The tool as chat completions take it."""
+    def to_param(self) -> dict[str, Any]:
+        """Return the tool as chat completions take it."""
         parameters = {
             "type": "object",
             "properties": {"task": {"type": "string", "description": "What the agent is to do."}},
@@ -198,14 +209,15 @@ class _Delegate:
             "additionalProperties": False,
         }
         told = self._agent.description or self._agent.instructions or self.description
-        function = {"name": self.name, "description": told, "parameters": parameters}
-        return {"type": "function", "function": function}
+        return param_of(self.name, told, parameters)
 
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object:
         """Run the agent on the task, with a child of the run's context."""
         task = arguments.get("task")
         if not isinstance(task, str):
-            raise ValueError("The arguments do not fit: task: a text is needed.")
+            raise ToolArgumentsError(
+                f"The arguments of tool {self.name!r} do not fit: task: a text is needed.", tool=self.name
+            )
         context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
         return (await execute(self._agent._plan, task, context, None)).output  # pyright: ignore[reportPrivateUsage]
 
@@ -230,6 +242,16 @@ def _by_name(agent: str, offers: list[Offer]) -> dict[str, Offer]:
             )
         found[offer.name] = offer
     return found
+
+
+def _checked_type(output_type: Any) -> type[BaseModel] | None:
+    if output_type is None or output_type is str:
+        return None
+    if isinstance(output_type, type) and issubclass(output_type, BaseModel):
+        return output_type
+    raise TypeError(
+        f"Cannot promise an output of type {output_type!r}: give a pydantic model class, or `None` for text."
+    )
 
 
 def _as_context(context: object) -> RunContext | None:

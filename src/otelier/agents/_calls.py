@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry.context import get_current
 from pydantic_core import to_json
 
-from otelier import names
+from otelier import llm, names
 from otelier.agents._content import result_content
 from otelier.agents._events import ToolFinished, ToolStarted
 from otelier.agents._points import ToolPoint
 from otelier.agents._results import ToolCall
 from otelier.agents._run import PERMIT, Offer, Permit, Run
 from otelier.agents._spans import span_of
-from otelier.agents._threads import in_thread
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
-from otelier.errors import ToolError
+from otelier.errors import ToolArgumentsError, ToolError
 from otelier.interceptors import Phase, StopExecution
-from otelier.signals import Failure
+from otelier.llm.functions import unknown_tool
+from otelier.signals import Failure, failure_of, in_thread
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
@@ -48,31 +47,33 @@ class FunctionOffer:
         return self._tool.description
 
     @property
-    def definition(self) -> dict[str, Any]:
-        """The tool as chat completions take it."""
-        return self._tool.definition
-
-    @property
     def max_result_chars(self) -> int:
         """Longest result that the model is told."""
         return self._tool.max_result_chars
 
+    def to_param(self) -> dict[str, Any]:
+        """Return the tool as chat completions take it."""
+        return self._tool.to_param()
+
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object:
         """Call the function, as soon as the run has a place for it."""
         tool = self._tool
-        context = tool.context_for(run.context, given=run.given)
-        args, kwargs = tool.signature.bind(arguments, context)
-        bound: Callable[[], Any] = partial(tool.__wrapped__, *args, **kwargs)
+        bound = tool.bind(arguments, tool.context_for(run.context, given=run.given))
         permit = Permit(run.limiter)
         PERMIT.set(permit)  # the call has a task, and so a context, of its own
         await permit.take()
         try:
-            called = bound() if tool.is_async else in_thread(bound, f"otelier-tool-{tool.name}")
+            called = _called(tool, bound)
             if tool.timeout_s is None:
                 return await called
             return await _in_time(asyncio.ensure_future(called), tool.timeout_s)
         finally:
             permit.end()
+
+
+async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
+    result = bound() if tool.is_async else await in_thread(bound, f"otelier-tool-{tool.name}")
+    return await result if inspect.isawaitable(result) else result
 
 
 async def _in_time(task: asyncio.Future[Any], timeout_s: float) -> object:
@@ -94,19 +95,23 @@ class _Outcome:
     error: BaseException | None = None
 
 
-async def make_call(run: Run, asked: Mapping[str, Any]) -> ToolCall:
+async def make_call(run: Run, asked: llm.ToolCall) -> ToolCall:
     """Make one call as the model asked for it, with its phases, and return what came of it.
 
     Raises:
         StopExecution: if the tool or an interceptor stops the run.
         ToolError: if the tool asks for another kind of context than the run's.
     """
-    name, call_id = asked["function"]["name"], asked["id"]
+    name, call_id = asked.name, asked.id
     offer = run.offered().get(name)
-    arguments, fault = _parsed(asked["function"]["arguments"])
+    arguments: dict[str, Any] = {}
+    fault: Exception | None = None
+    try:
+        arguments = asked.arguments
+    except ToolArgumentsError as exc:
+        fault = exc
     if offer is None:
-        known = ", ".join(run.offered()) or "none"
-        fault = LookupError(f"There is no tool of that name. Tools: {known}.")
+        fault = unknown_tool(name, run.offered())
     facts = await run.ask(Phase.PRE_ACT, tool_name=name, tool_args=arguments)
     outcome = _Outcome(facts["tool_args"], error=fault)
     run.tell(ToolStarted, call_id=call_id, name=name, arguments=outcome.arguments)
@@ -150,27 +155,20 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             opened.attributes[names.TOOL_ARGUMENTS] = run.gate.json(outcome.arguments)
         try:
             if outcome.error is not None or offer is None:
-                raise outcome.error or LookupError(name)
+                raise outcome.error or unknown_tool(name, ())
             outcome.result = _told(await offer.call(outcome.arguments, run), offer.max_result_chars)
         except (StopExecution, ToolError):
             raise
-        except Exception as exc:
+        except (Exception, asyncio.CancelledError) as exc:
+            if isinstance(exc, asyncio.CancelledError) and run.is_giving_up:
+                raise
+            # A cancellation of something that only the tool waited for is an error like others.
             outcome.error = exc
             limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
-            outcome.result = _cut(f"Error: {type(exc).__name__}: {exc}", limit)
+            outcome.result = _cut(f"Error: {type(exc).__name__}: {failure_of(exc).message or ''}", limit)
             opened.failure = Failure(type="unknown_tool") if offer is None else exc
         if shows_content:
             opened.attributes[names.TOOL_RESULT] = run.gate.json(result_content(outcome.result))
-
-
-def _parsed(text: str) -> tuple[dict[str, Any], Exception | None]:
-    try:
-        arguments = json.loads(text or "{}")
-    except ValueError as exc:
-        return {}, ValueError(f"The arguments are no JSON ({exc}). Send one JSON object.")
-    if not isinstance(arguments, dict):
-        return {}, ValueError(f"The arguments are a JSON {type(arguments).__name__}. Send one JSON object.")
-    return cast("dict[str, Any]", arguments), None
 
 
 def _told(result: object, max_chars: int) -> str:

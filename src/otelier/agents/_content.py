@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from pydantic import BaseModel
+
 from otelier import names
 from otelier.agents._run import Run
 
 
-def run_content(run: Run, output: str | None) -> dict[str, list[dict[str, Any]]]:
+def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
     """Return by attribute what the run was asked and told, and what it came to; `None` is nothing yet."""
     found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _text(run.task)}]}
     first = run.messages[0] if run.messages else {}
@@ -20,10 +22,11 @@ def run_content(run: Run, output: str | None) -> dict[str, list[dict[str, Any]]]
         found[names.SYSTEM_INSTRUCTIONS] = _text(first["content"])
     if run.offers and run.questions:  # not of a run that ended before it offered any
         found[names.TOOL_DEFINITIONS] = [
-            {"type": names.FUNCTION, **offer.definition["function"]} for offer in run.offers.values()
+            {"type": names.FUNCTION, **offer.to_param()["function"]} for offer in run.offers.values()
         ]
     if output is not None:
-        found[names.OUTPUT_MESSAGES] = [{"role": "assistant", "parts": _text(output), "finish_reason": "stop"}]
+        said = output.model_dump_json() if isinstance(output, BaseModel) else str(output)
+        found[names.OUTPUT_MESSAGES] = [{"role": "assistant", "parts": _text(said), "finish_reason": "stop"}]
     return found
 
 

@@ -51,5 +51,5 @@ class ToolFinished(AgentEvent):
 class RunFinished(AgentEvent):
     """A run has its output; the last event of a stream is that of the run itself."""
 
-    result: AgentResult
+    result: AgentResult[Any]
     """What it came to."""

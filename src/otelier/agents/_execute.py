@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.util.types import AttributeValue
+from pydantic import BaseModel
 
 from otelier import names
-from otelier.agents._client import client_for
 from otelier.agents._content import run_content
 from otelier.agents._context import RunContext, derived
 from otelier.agents._events import AgentEvent, RunFinished
@@ -37,6 +37,7 @@ class Plan:
     version: str | None
     description: str | None
     client: Any
+    output_type: type[BaseModel] | None
     instructions: str | None
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
@@ -47,15 +48,16 @@ class Plan:
 
 async def execute(
     plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
-) -> AgentResult:  # fmt: skip
+) -> AgentResult[Any]:  # fmt: skip
     """Run *plan* on *task* in the current context and return its result.
 
     Raises:
         AgentLimitError: if the run is delegated too deep, or takes too many steps.
-        AgentUseError: if the client belongs to another event loop.
+        AnswerError: if the provider sends no answer, or the output is not what the plan promises.
+        ClientUseError: if the client belongs to another event loop.
         Exception: what the client or an interceptor raises, unchanged.
     """
-    run = await _begin(plan, task, context, emit)
+    run = _begin(plan, task, context, emit)
     point = RunPoint(plan.name, plan.model)
     with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run), point) as opened:
         if run.depth > plan.max_depth:
@@ -71,16 +73,14 @@ async def execute(
             run.is_over = True
             point.inference_calls, point.tool_calls = run.questions, run.calls
             _at_end(run, opened, said)
-    result = AgentResult(
+    result: AgentResult[Any] = AgentResult(
         output=output, messages=run.messages, usage=run.usage, tool_calls=run.tool_calls, context=run.context
     )  # fmt: skip
     run.tell(RunFinished, result=result)
     return result
 
 
-async def _begin(
-    plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
-) -> Run:  # fmt: skip
+def _begin(plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None) -> Run:
     loop = asyncio.get_running_loop()
     parent = current_run()
     identity = cast("AgentIdentity", resolve(plan.name, None, named_with_id=False))
@@ -92,7 +92,7 @@ async def _begin(
     return Run(
         identity=identity,
         model=plan.model,
-        client=await client_for(plan.client),
+        client=plan.client,
         offers=dict(plan.offers),
         interceptors=plan.interceptors,
         max_steps=plan.max_steps,
@@ -106,6 +106,7 @@ async def _begin(
         emit=emit or (parent.emit if parent is not None and parent.loop is loop else None),
         messages=messages,
         loop=loop,
+        output_type=plan.output_type,
     )
 
 
@@ -134,6 +135,8 @@ def _at_start(plan: Plan) -> dict[str, AttributeValue]:
         names.AGENT_NAME: plan.name,
         names.REQUEST_MODEL: plan.model,
     }
+    if plan.output_type is not None:
+        attributes[names.OUTPUT_TYPE] = "json"
     if plan.version is not None:
         attributes[names.AGENT_VERSION] = plan.version
     if plan.description:
@@ -141,7 +144,7 @@ def _at_start(plan: Plan) -> dict[str, AttributeValue]:
     return attributes
 
 
-def _at_end(run: Run, opened: OpenSpan, output: str | None) -> None:
+def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase

@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import functools
+import sys
 import typing
 import uuid
 from collections.abc import Collection
@@ -16,11 +17,11 @@ from typing import Any, Final, cast
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.agents._annotations import annotation_of
 from otelier.agents._context import RunContext
 from otelier.errors import ContextValueError
 from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, checked
 from otelier.fields import FIELD_NAMES as SIX
+from otelier.llm.functions import resolved
 from otelier.signals import redact_value, warn_once
 
 MAX_CHARS: Final = 1024
@@ -113,12 +114,19 @@ def _exports(kind: type[RunContext]) -> tuple[tuple[str, str], ...]:
     """Return the exported fields of a class, each with its attribute."""
     found: list[tuple[str, str]] = []
     for field in dataclasses.fields(kind):
-        mark = _mark(annotation_of(kind, field.name, field.type))
+        mark = _mark(_annotation_of(kind, field.name, field.type))
         if mark is not None:
             found.append((field.name, mark.name or names.CONTEXT_PREFIX + field.name))
         elif field.name == "tenant_id":
             found.append((field.name, names.TENANT_ID))
     return tuple(found)
+
+
+def _annotation_of(kind: type, name: str, annotation: Any) -> Any:
+    """Return the annotation of a field of a class, resolved in the module of the class that declares it."""
+    declaring = next((one for one in kind.__mro__ if name in vars(one).get("__annotations__", ())), kind)
+    module = sys.modules.get(declaring.__module__)
+    return resolved(annotation, {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring})
 
 
 def _mark(annotation: Any) -> exported | None:

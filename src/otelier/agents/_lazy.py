@@ -9,15 +9,15 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Generic
 
 from otelier.agents._context import RunContext
-from otelier.agents._results import AgentResult, ToolCall, Usage
+from otelier.agents._results import AgentResult, T, ToolCall, Usage
 from otelier.agents._run import PERMIT, Run, current_run
 from otelier.errors import AgentUseError
 
 
-class AgentRun:
+class AgentRun(Generic[T]):
     """One run of an agent, not started yet: await it, or read `output` from code without an event loop.
 
     It runs once; after that it gives the same result, or raises the same exception, again. A run that is never
@@ -30,20 +30,20 @@ class AgentRun:
         'Here is a short answer to: Where is my parcel?'
     """
 
-    def __init__(self, name: str, start: Callable[[], Coroutine[Any, Any, AgentResult]]) -> None:
+    def __init__(self, name: str, start: Callable[[], Coroutine[Any, Any, AgentResult[T]]]) -> None:
         self._name = name
         self._start = start
         self._lock = threading.Lock()
-        self._done: Future[AgentResult] | None = None
+        self._done: Future[AgentResult[T]] | None = None
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] -- the caller of `Agent.run`
         self._line = (frame.f_code.co_filename, frame.f_lineno)
 
-    def __await__(self) -> Generator[Any, None, AgentResult]:
+    def __await__(self) -> Generator[Any, None, AgentResult[T]]:
         return self._once().__await__()
 
     @property
-    def output(self) -> str:
-        """What the model said last; starts the run and waits for it.
+    def output(self) -> T:
+        """What the run came to; starts the run and waits for it.
 
         In a tool's thread the work goes to the loop of the run that the tool belongs to.
 
@@ -72,7 +72,7 @@ class AgentRun:
         """The run's own context; waits like `output`."""
         return self.wait().context
 
-    def wait(self) -> AgentResult:
+    def wait(self) -> AgentResult[T]:
         """Start the run, wait for it, and return its result.
 
         Raises:
@@ -85,15 +85,23 @@ class AgentRun:
                 f"Cannot wait for the run of agent {self._name!r} on the thread of its event loop: the loop would "
                 f"stand still, and the run with it. Write `await agent.run(...)`."
             )
+        permit = PERMIT.get()
+        if permit is not None and permit.is_over:
+            raise AgentUseError(
+                f"Cannot start the run of agent {self._name!r}: the call of the tool that asks for it was given up, "
+                f"and nobody waits for its result."
+            )
         run = current_run()
         if run is None:
             return asyncio.run(self._once())
         return _on_loop_of(run, self._once)
 
-    async def _once(self) -> AgentResult:
+    async def _once(self) -> AgentResult[T]:
         with self._lock:
             first = self._done is None
             done = self._done = self._done or Future()
+            if first:
+                done.set_running_or_notify_cancel()  # who waits as well, and is cancelled, does not cancel it
         if not first:
             return await asyncio.wrap_future(done)
         try:
@@ -124,19 +132,19 @@ def _on_a_loop() -> bool:
     return True
 
 
-def _on_loop_of(run: Run, start: Callable[[], Coroutine[Any, Any, AgentResult]]) -> AgentResult:
+def _on_loop_of(run: Run, start: Callable[[], Coroutine[Any, Any, AgentResult[T]]]) -> AgentResult[T]:
     """Do the work on the loop of *run*, in this thread's context, while this thread waits without its place."""
     permit = PERMIT.get()
-    waiting: Future[AgentResult] = Future()
+    waiting: Future[AgentResult[T]] = Future()
 
-    async def delegated() -> AgentResult:
+    async def delegated() -> AgentResult[T]:
         if permit is None:
             return await start()
-        permit.give_back()
+        permit.start_waiting()
         try:
             return await start()
         finally:
-            await permit.take()
+            await permit.stop_waiting()
 
     def begin() -> None:
         task = asyncio.ensure_future(delegated())
@@ -148,7 +156,7 @@ def _on_loop_of(run: Run, start: Callable[[], Coroutine[Any, Any, AgentResult]])
     return waiting.result()
 
 
-def _settle(waiting: Future[AgentResult], done: asyncio.Future[AgentResult]) -> None:
+def _settle(waiting: Future[AgentResult[T]], done: asyncio.Future[AgentResult[T]]) -> None:
     if done.cancelled():
         waiting.set_exception(AgentUseError("The run around this one was cancelled, and this one with it."))
     elif (error := done.exception()) is not None:

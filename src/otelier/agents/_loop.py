@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from otelier import llm
 from otelier.agents._calls import make_call
 from otelier.agents._events import TextDelta
-from otelier.agents._model import Answer, question
 from otelier.agents._results import ToolCall
 from otelier.agents._run import Run
-from otelier.errors import AgentLimitError
+from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.interceptors import Phase, StopExecution
 
 _MAX_RETRIES: Final = 8
 """How often one question may be asked again of another model."""
+_MEND: Final = "This does not fit the form that your answer must have: {}. Answer again, in that form and nothing else."
 
 
-async def work(run: Run) -> str:
+async def work(run: Run) -> Any:
     """Run all phases and return the output.
 
     Raises:
         AgentLimitError: if the model asks for tools in more answers than the run may have.
+        AnswerError: if the provider sends no answer, or the output is not what the agent promises.
         Exception: what the client, or an interceptor, raises, unchanged.
     """
     try:
@@ -39,21 +40,26 @@ async def work(run: Run) -> str:
     return output
 
 
-async def _until_stopped(run: Run) -> str:
+async def _until_stopped(run: Run) -> Any:
     try:
         await run.ask(Phase.PRE_RUN)
         while True:
-            message = await _step(run)
-            calls = cast("Sequence[Mapping[str, Any]]", message.get("tool_calls") or ())
-            if not calls:
-                return str(message.get("content") or "")
-            await _act(run, calls)
+            answer, fault = await _step(run)
+            if answer.tool_calls:
+                await _act(run, answer.tool_calls)
+            elif fault is None:
+                return answer.text or answer.refusal or "" if run.output_type is None else answer.object
+            elif run.is_told or not fault.problems:
+                raise fault
+            else:
+                run.is_told = True
+                run.messages.append({"role": "user", "content": _MEND.format("; ".join(fault.problems))})
     except StopExecution as stop:
         run.stopped = run.stopped or ("act", stop.reason)
         return stop.response
 
 
-async def _stopped_by(run: Run, exc: Exception) -> str:
+async def _stopped_by(run: Run, exc: Exception) -> Any:
     """Ask about an error that ends the run, once; a stop gives an output in its place."""
     if run.told is not exc:
         try:
@@ -74,8 +80,12 @@ async def _ask_about(run: Run, exc: Exception) -> Mapping[str, Any]:
         raise
 
 
-async def _step(run: Run) -> Mapping[str, Any]:
-    """Ask the model once; returns its message, as interceptors left it."""
+_Read = tuple[llm.Answer[Any], AnswerError | None]
+"""An answer, and why its text is not the output that the agent promises."""
+
+
+async def _step(run: Run) -> _Read:
+    """Ask the model once; returns its answer, as interceptors left it."""
     if run.steps >= run.max_steps:
         raise AgentLimitError(
             f"Agent {run.identity.name!r} gave {run.steps} answers and still asks for tools: a run ends after "
@@ -84,26 +94,24 @@ async def _step(run: Run) -> Mapping[str, Any]:
         )
     run.step_model = run.step_tools = None
     await run.ask(Phase.PRE_THINK)
-    answer = await _think(run)
+    answer, fault = await _think(run)
     run.steps += 1
-    run.count(answer.input_tokens, answer.output_tokens)
-    message = answer.message()
+    message = answer.message
     run.messages.append(message)
     await run.ask(Phase.POST_THINK, model_response=message)
     last = run.messages[-1] if run.messages else message
-    return last if last.get("role") == "assistant" else message
+    if last is message or last.get("role") != "assistant":
+        return answer, fault
+    try:
+        return llm.read_message(last, schema=run.output_type), None
+    except AnswerError as exc:
+        return exc.answer, exc
 
 
-async def _think(run: Run) -> Answer:
-    told = None if run.emit is None else partial(_tell_text, run)
+async def _think(run: Run) -> _Read:
     for attempt in range(_MAX_RETRIES + 1):
-        request: dict[str, Any] = {"model": run.step_model or run.model, "messages": list(run.messages)}
-        tools = [offer.definition for offer in run.offered().values()]
-        if tools:
-            request["tools"] = tools
-        run.questions += 1
         try:
-            return await question(run.client, request, told)
+            return await _question(run)
         except StopExecution:
             raise
         except Exception as exc:
@@ -114,11 +122,37 @@ async def _think(run: Run) -> Answer:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _tell_text(run: Run, text: str) -> None:
-    run.tell(TextDelta, text=text)
+async def _question(run: Run) -> _Read:
+    try:
+        answer = await _answer(run)
+    except AnswerError as exc:
+        if exc.answer is None:
+            raise
+        run.count(exc.answer.usage)
+        if isinstance(exc, (RefusalError, UnfinishedAnswerError)):
+            raise
+        return exc.answer, exc
+    run.count(answer.usage)
+    return answer, None
 
 
-async def _act(run: Run, calls: Sequence[Mapping[str, Any]]) -> None:
+async def _answer(run: Run) -> llm.Answer[Any]:
+    model, offered = run.step_model or run.model, run.offered().values()
+    run.questions += 1
+    if run.emit is None:
+        return await llm.generate(
+            run.messages, model, schema=run.output_type, tools=offered, client=run.client
+        )  # fmt: skip
+    async with llm.stream(
+        run.messages, model, schema=run.output_type, tools=offered, client=run.client
+    ) as stream:  # fmt: skip
+        async for chunk in stream:
+            if chunk.text:
+                run.tell(TextDelta, text=chunk.text)
+        return await stream.collect()
+
+
+async def _act(run: Run, calls: Sequence[llm.ToolCall]) -> None:
     """Make all calls at once and add their results to the conversation, in the order of the calls."""
     tasks = [asyncio.ensure_future(make_call(run, call)) for call in calls]
     try:
@@ -129,10 +163,12 @@ async def _act(run: Run, calls: Sequence[Mapping[str, Any]]) -> None:
     finally:
         # With what tools delegated from their threads: such a tool may have been given up on, its thread goes on.
         pending = [task for task in (*tasks, *run.delegated) if not task.done()]
+        run.is_giving_up = True
         for task in pending:
             task.cancel()
         if pending:
             await asyncio.wait(pending)
+        run.is_giving_up = False
         done: list[ToolCall] = [
             task.result() for task in tasks if not task.cancelled() and task.exception() is None
         ]  # fmt: skip

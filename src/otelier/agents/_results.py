@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from otelier import llm
 from otelier.agents._context import RunContext
 
+T = TypeVar("T", bound="BaseModel | str", default=str)
 
-@dataclass(slots=True, kw_only=True)
-class Usage:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage(llm.Usage):
     """What a run used, the runs that it delegated included.
 
     Example:
@@ -20,15 +26,6 @@ class Usage:
 
     model_calls: int = 0
     """Answers of models."""
-    input_tokens: int = 0
-    """Tokens of all prompts, as the provider counts them."""
-    output_tokens: int = 0
-    """Tokens of all answers."""
-
-    @property
-    def total_tokens(self) -> int:
-        """Tokens of prompts and answers."""
-        return self.input_tokens + self.output_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +50,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentResult:
+class AgentResult(Generic[T]):
     """What a run of an agent came to.
 
     Example:
@@ -61,8 +58,9 @@ class AgentResult:
         'Hello!'
     """
 
-    output: str
-    """What the model said last, or the response that the run was stopped with."""
+    output: T
+    """What the model said last, as an instance of the agent's `output_type` if it has one; of a run that was stopped,
+    the response that it was stopped with, as it was given."""
     messages: list[dict[str, Any]]
     """The whole conversation, in the form of chat completions."""
     usage: Usage = field(default_factory=Usage)

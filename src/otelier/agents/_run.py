@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from opentelemetry.context import Context, create_key, get_current
+from pydantic import BaseModel
 
+from otelier import llm
 from otelier.agents._context import RunContext
 from otelier.agents._events import AgentEvent
 from otelier.agents._results import ToolCall, Usage
@@ -34,40 +36,56 @@ class Offer(Protocol):
         ...
 
     @property
-    def definition(self) -> dict[str, Any]: ...
-    @property
     def max_result_chars(self) -> int: ...
+    def to_param(self) -> dict[str, Any]: ...
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object: ...
 
 
 class Permit:
-    """One of the places of a run's limiter, given back while its holder waits for another run."""
+    """One of the places of a run's limiter, given back while its holder waits for another run.
 
-    __slots__ = ("_held", "_is_over", "_limiter")
+    Used on the run's loop only. A holder may wait for several runs at once, in threads of its own.
+    """
+
+    __slots__ = ("_held", "_limiter", "_waits", "is_over")
 
     def __init__(self, limiter: asyncio.Semaphore) -> None:
         self._limiter = limiter
         self._held = False
-        self._is_over = False
+        self._waits = 0
+        self.is_over = False
+        """Whether the call is over, though a thread of it may go on."""
 
     async def take(self) -> None:
-        """Wait for a place; none is taken any more once the call is over."""
-        if not self._is_over:
-            await self._limiter.acquire()
+        """Wait for a place, unless the call is over or waits for another run again."""
+        if self.is_over:
+            return
+        await self._limiter.acquire()
+        if self._held or self._waits or self.is_over:
+            self._limiter.release()
+        else:
             self._held = True
-            if self._is_over:
-                self.give_back()
 
-    def give_back(self) -> None:
-        """Leave the place to another; nothing happens without one."""
+    def start_waiting(self) -> None:
+        """Leave the place to another."""
+        self._waits += 1
+        self._leave()
+
+    async def stop_waiting(self) -> None:
+        """Take a place again, if nothing else is waited for."""
+        self._waits -= 1
+        if not self._waits:
+            await self.take()
+
+    def end(self) -> None:
+        """Give the place back for good: the call is over, even if a run that it waits for is not."""
+        self.is_over = True
+        self._leave()
+
+    def _leave(self) -> None:
         if self._held:
             self._held = False
             self._limiter.release()
-
-    def end(self) -> None:
-        """Give the place back for good: the call is over, even if a run that it waited for is not."""
-        self._is_over = True
-        self.give_back()
 
 
 PERMIT: Final[ContextVar[Permit | None]] = ContextVar("otelier-agents-permit", default=None)
@@ -95,6 +113,8 @@ class Run:
     emit: Callable[[AgentEvent], None] | None
     messages: list[dict[str, Any]]
     loop: asyncio.AbstractEventLoop
+    output_type: type[BaseModel] | None = None
+    """What the output is to be; `None` is text."""
     state: dict[Any, Any] = field(default_factory=dict[Any, Any])
     usage: Usage = field(default_factory=Usage)
     tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
@@ -113,6 +133,10 @@ class Run:
     """The error that interceptors were asked about last."""
     delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])
     """Runs that tools of this one started from their threads."""
+    is_told: bool = False
+    """Whether the model was told that its output does not fit."""
+    is_giving_up: bool = False
+    """Whether calls of tools that are under way are being cancelled."""
     is_over: bool = False
 
     def offered(self) -> dict[str, Offer]:
@@ -121,13 +145,12 @@ class Run:
             return self.offers
         return {name: self.offers[name] for name in self.step_tools if name in self.offers}
 
-    def count(self, input_tokens: int, output_tokens: int) -> None:
-        """Count one answer of a model, for this run and those around it."""
+    def count(self, used: llm.Usage | None) -> None:
+        """Count one answer of a model, for this run and those around it; `None` where the provider did not count."""
         run: Run | None = self
         while run is not None:
-            run.usage.model_calls += 1
-            run.usage.input_tokens += input_tokens
-            run.usage.output_tokens += output_tokens
+            run.usage += Usage(model_calls=1)
+            run.usage += used or llm.Usage()
             run = run.parent
 
     def tell(self, kind: type[AgentEvent], **facts: Any) -> None:
@@ -152,7 +175,7 @@ class Run:
                 result = _checked(answer, interceptor)
                 self.state.update(result.metadata)
                 if not result.proceed:
-                    raise StopExecution(result.final_response or "", result.reason)
+                    raise StopExecution("" if result.final_response is None else result.final_response, result.reason)
             except StopExecution as stop:
                 self.stopped = self.stopped or (phase.value, stop.reason)
                 raise

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import Self
 
 from otelier.agents._events import AgentEvent
-from otelier.agents._results import AgentResult
+from otelier.agents._results import AgentResult, T
 from otelier.errors import AgentUseError
 
 Emit = Callable[[AgentEvent], None]
 
 
-class AgentStream:
+class AgentStream(Generic[T]):
     """The events of one run, each as soon as it is known; the last is its `RunFinished`.
 
     The run has a task of its own, which starts with the first event that is asked for. It is cancelled when the
@@ -30,12 +32,12 @@ class AgentStream:
         ['Hello!', ' How']
     """
 
-    def __init__(self, start: Callable[[Emit], Coroutine[Any, Any, AgentResult]]) -> None:
+    def __init__(self, start: Callable[[Emit], Coroutine[Any, Any, AgentResult[T]]]) -> None:
         self._start = start
         self._events: asyncio.Queue[AgentEvent | None] | None = None
-        self._task: asyncio.Task[AgentResult] | None = None
+        self._task: asyncio.Task[AgentResult[T]] | None = None
 
-    def __aiter__(self) -> AgentStream:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> AgentEvent:
@@ -53,7 +55,7 @@ class AgentStream:
         self._task.result()  # raises what ended it
         raise StopAsyncIteration
 
-    async def __aenter__(self) -> AgentStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -68,7 +70,7 @@ class AgentStream:
             await asyncio.wait([self._task])
 
     @property
-    def result(self) -> AgentResult:
+    def result(self) -> AgentResult[T]:
         """What the run came to, once its last event was read.
 
         Raises:

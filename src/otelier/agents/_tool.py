@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from otelier.agents._context import RunContext
-from otelier.agents._signature import Signature
+from otelier.agents._wanted import Wanted, wanted_by
 from otelier.errors import ToolError
+from otelier.llm.functions import Signature, param_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,29 +73,51 @@ class Tool(Generic[P, R]):
         return f"Tool({self.name!r})"
 
     @functools.cached_property
-    def signature(self) -> Signature:
-        """What the function takes; annotations that are text are resolved when this is first read.
+    def _read(self) -> tuple[Signature, Wanted | None]:
+        """What the function takes, and which context; annotations that are text are resolved when this is first read.
 
         Raises:
             ToolError: if the function cannot be called by a model.
         """
-        return Signature(self.__wrapped__, self.name)
+        found: list[Wanted] = []
+
+        def hides(parameter: inspect.Parameter, annotation: Any) -> bool:
+            wanted = wanted_by(parameter, annotation)
+            if wanted is not None:
+                found.append(wanted)
+            return wanted is not None
+
+        signature = Signature(self.__wrapped__, self.name, hides)
+        if len(found) > 1:
+            raise ToolError(
+                f"Cannot offer {self.name!r} as a tool: both {found[0].name!r} and {found[1].name!r} would be given "
+                f"the run's context. Keep one of them."
+            )
+        return signature, (found[0] if found else None)
 
     @property
     def description(self) -> str:
         """What the model is told: the docstring, without its sections about parameters and results."""
-        return self.signature.description if self._description is None else self._description
+        return self._read[0].description if self._description is None else self._description
 
     @property
     def parameters(self) -> dict[str, Any]:
         """JSON schema of the parameters; the context is not among them."""
-        return self.signature.schema
+        return self._read[0].schema
 
-    @property
-    def definition(self) -> dict[str, Any]:
-        """The tool as chat completions take it."""
-        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
-        return {"type": "function", "function": function}
+    def to_param(self) -> dict[str, Any]:
+        """Return the tool as chat completions take it."""
+        return param_of(self.name, self.description, self.parameters)
+
+    def bind(self, arguments: Mapping[str, Any], context: object = None) -> Callable[[], R]:
+        """Return the function with *arguments*, checked and converted, and with its *context*: ready to be called.
+
+        Raises:
+            ToolArgumentsError: if they do not fit.
+        """
+        signature, wanted = self._read
+        args, kwargs = signature.bind(arguments, None if wanted is None else {wanted.name: context})
+        return functools.partial(self.__wrapped__, *args, **kwargs)
 
     def context_for(self, context: RunContext, *, given: bool) -> RunContext | None:
         """Return what the function gets as its context.
@@ -106,7 +129,7 @@ class Tool(Generic[P, R]):
         Raises:
             ToolError: if the function asks for a class that the run's context is not of.
         """
-        wanted = self.signature.wanted
+        wanted = self._read[1]
         if wanted is None or (wanted.optional and not given):
             return None
         if isinstance(context, wanted.kind):

@@ -53,7 +53,7 @@ class InterceptContext:
     """PRE_ACT, POST_ACT: its arguments."""
     tool_result: str | None = None
     """POST_ACT: what the model will be told."""
-    output: str | None = None
-    """POST_RUN: the run's output."""
+    output: Any = None
+    """POST_RUN: the run's output: text, or an instance of the agent's `output_type`."""
     error: BaseException | None = None
     """ON_ERROR: what is about to end the run; POST_ACT: what the tool raised."""

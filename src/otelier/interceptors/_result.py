@@ -23,7 +23,7 @@ class InterceptResult:
 
     proceed: bool = True
     """Whether the run goes on; if not, it ends with `final_response`."""
-    final_response: str | None = None
+    final_response: Any = None
     """Output of a run that is stopped; for a call that is skipped, what the model is told in place of a result."""
     reason: str | None = None
     """Why the run is stopped, for the span."""
@@ -55,8 +55,8 @@ class InterceptResult:
         return cls(metadata=metadata)
 
     @classmethod
-    def stop(cls, response: str = "", *, reason: str | None = None) -> InterceptResult:
-        """End the run with *response* as its output."""
+    def stop(cls, response: Any = "", *, reason: str | None = None) -> InterceptResult:
+        """End the run with *response* as its output: text, or an instance of the agent's `output_type`."""
         return cls(proceed=False, final_response=response, reason=reason)
 
     @classmethod

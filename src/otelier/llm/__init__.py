@@ -9,7 +9,19 @@ from __future__ import annotations
 from otelier.llm._answers import Answer, Chunk, Usage
 from otelier.llm._calls import ToolCall
 from otelier.llm._generate import generate, stream
+from otelier.llm._reading import read_message
 from otelier.llm._stream import AnswerStream
-from otelier.llm._tools import Tool, Tools
+from otelier.llm._tools import RegisteredTool, Tools
 
-__all__ = ["Answer", "AnswerStream", "Chunk", "Tool", "ToolCall", "Tools", "Usage", "generate", "stream"]
+__all__ = [
+    "Answer",
+    "AnswerStream",
+    "Chunk",
+    "RegisteredTool",
+    "ToolCall",
+    "Tools",
+    "Usage",
+    "generate",
+    "read_message",
+    "stream",
+]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
+
+from typing_extensions import Self
 
 from otelier.llm._calls import ToolCall
 from otelier.llm._schemas import Schema, reader_of
@@ -35,8 +37,9 @@ class Usage:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
 
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(**{name: count + getattr(other, name) for name, count in asdict(self).items()})
+    def __add__(self, other: Usage) -> Self:
+        counts = (one.name for one in fields(self))
+        return replace(self, **{name: getattr(self, name) + getattr(other, name, 0) for name in counts})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +93,12 @@ class Answer(Generic[T]):
             AnswerError: if the text no longer fits *schema*.
         """
         usage = stored["usage"]
-        fields: dict[str, Any] = {
+        given: dict[str, Any] = {
             **stored,
             "tool_calls": tuple(ToolCall(**call) for call in stored["tool_calls"]),
             "usage": None if usage is None else Usage(**usage),
         }
-        answer: Answer[Any] = Answer(**fields)
+        answer: Answer[Any] = Answer(**given)
         if schema is None or answer.object is None:
             return answer
         return replace(answer, object=reader_of(schema)(answer))

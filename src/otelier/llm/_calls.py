@@ -7,6 +7,7 @@ from typing import Any
 
 from otelier.errors import ToolArgumentsError
 from otelier.llm._json import NotJsonError, members_of, parsed
+from otelier.llm._json_schema import listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class ToolCall:
         """The arguments by name: a fresh dict at each use, empty when the model wrote none.
 
         Raises:
-            ToolArgumentsError: if they are no JSON object. They are not part of its message.
+            ToolArgumentsError: if they are no JSON object. Its message is for the model, and does not quote them.
         """
         try:
             found: Any = parsed(self.arguments_json) if self.arguments_json.strip() else {}
@@ -45,9 +46,10 @@ class ToolCall:
             problem = f"they are of type {type(found).__name__!r}, and names are needed"
         raise ToolArgumentsError(
             f"Cannot read the arguments of tool {self.name!r} as JSON: {problem}. "
-            "Tell the model by `call.to_message(str(error))`, or ask again; a limit of tokens may have cut them.",
+            "Send one JSON object; a limit of tokens may have cut this one.",
             tool=self.name,
             call_id=self.id,
+            problems=[f"arguments: {problem}"],
         )
 
     def to_message(self, content: str) -> dict[str, Any]:
@@ -57,3 +59,13 @@ class ToolCall:
             content: What the tool gave back, or what went wrong.
         """
         return {"role": "tool", "tool_call_id": self.id, "content": content}
+
+
+def misfit(tool: str, problems: list[str], call_id: str = "") -> ToolArgumentsError:
+    """Return the error that says why arguments do not fit the schema of *tool*."""
+    return ToolArgumentsError(
+        f"The arguments of tool {tool!r} do not fit: {listed(problems)}. Send them as its schema has them.",
+        tool=tool,
+        call_id=call_id,
+        problems=problems,
+    )

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, TypeAlias
+import inspect
+import weakref
+from collections.abc import AsyncGenerator, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from otelier.errors import ClientUseError
+from otelier.signals import in_thread, on_reset
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -12,19 +18,34 @@ if TYPE_CHECKING:
 Client: TypeAlias = "AsyncOpenAI | OpenAI"
 """A client of the openai package, or of Azure, asynchronous or not."""
 
+_THREAD: Final = "otelier-model"
+_LAST_CHUNK_S: Final = 1.0
+"""Seconds that a cancelled stream waits for a thread that reads."""
 _kept: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[AsyncOpenAI, None]]] = {}
 """By loop: its client, and the generator that closes it when the loop ends. Each loop's thread changes its own entry,
 by single steps of the dict: there is no lock that a fork could leave taken."""
+_homes: weakref.WeakKeyDictionary[Any, weakref.ref[asyncio.AbstractEventLoop]] = weakref.WeakKeyDictionary()
+"""The loop that each given asynchronous client is used on."""
 
 
 async def create(client: Client | None, request: dict[str, Any]) -> Any:
-    """Make one call; a client that is not asynchronous makes it in a thread."""
+    """Make one call; a client that is not asynchronous makes it in a thread.
+
+    Raises:
+        ClientUseError: if *client* is asynchronous, and was used on another loop.
+        Exception: what the client raises, unchanged.
+    """
     import openai  # not before a call is made
 
     if isinstance(client, openai.OpenAI):
-        return await asyncio.to_thread(client.chat.completions.create, **request)
-    chat: Any = (client or await _default_client()).chat
-    return await chat.completions.create(**request)
+        return await in_thread(partial(client.chat.completions.create, **request), _THREAD)
+    if client is None:
+        client = await _default_client()
+    elif isinstance(client, openai.AsyncOpenAI):  # pyright: ignore[reportUnnecessaryIsInstance] -- or a mock of one
+        _keep_home(client)
+    chat: Any = client.chat
+    made = chat.completions.create(**request)
+    return await made if inspect.isawaitable(made) else made
 
 
 async def chunks_of(stream: Any) -> AsyncGenerator[Any, None]:
@@ -34,8 +55,20 @@ async def chunks_of(stream: Any) -> AsyncGenerator[Any, None]:
             yield chunk
         return
     chunks, end = iter(stream), object()
-    while (chunk := await asyncio.to_thread(next, chunks, end)) is not end:
+    while (chunk := await _next(chunks, end)) is not end:
         yield chunk
+
+
+async def _next(chunks: Iterator[Any], end: object) -> Any:
+    step = asyncio.ensure_future(in_thread(partial(next, chunks, end), _THREAD))
+    try:
+        return await asyncio.shield(step)
+    except asyncio.CancelledError:
+        # Closing a connection does not wake the thread that reads it. The next chunk does, and mostly comes at once.
+        await asyncio.wait([step], timeout=_LAST_CHUNK_S)
+        if step.done():
+            step.exception()  # nobody else looks at it
+        raise
 
 
 async def close(stream: Any) -> None:
@@ -43,7 +76,19 @@ async def close(stream: Any) -> None:
     if hasattr(stream, "__aiter__"):
         await stream.close()
     else:
-        await asyncio.to_thread(stream.close)
+        await in_thread(stream.close, _THREAD)
+
+
+def _keep_home(client: AsyncOpenAI) -> None:
+    loop = asyncio.get_running_loop()
+    home = _homes.get(client)
+    if home is None:
+        _homes[client] = weakref.ref(loop)
+    elif home() is not loop:
+        raise ClientUseError(
+            f"Cannot use this {type(client).__name__} on a second event loop: its connections belong to the first. "
+            f"Leave `client` out, so that each loop has its own, or give a client that is not asynchronous."
+        )
 
 
 async def _default_client() -> AsyncOpenAI:
@@ -71,3 +116,6 @@ async def _keep(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[AsyncOpenAI, 
             yield client
         finally:
             _kept.pop(loop, None)
+
+
+on_reset(_homes.clear)

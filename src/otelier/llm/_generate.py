@@ -78,7 +78,8 @@ async def generate(
             for it, and the answer is checked whatever the provider did. `None` asks for text.
         response_format: As chat completions have it, in place of what *schema* would ask for; `object` is what its
             JSON says. With both, this one is sent and *schema* reads the answer.
-        tools: Tools that `Tools.register` returned, a registry, or tools as chat completions have them.
+        tools: Tools that `Tools.register` returned, a registry, functions that `otelier.tool` made tools, or tools as
+            chat completions have them.
         client: A client of the openai package, asynchronous or not, with any `base_url`; one that is not asynchronous
             is used in a thread. `None` is one for each event loop, made as `AsyncOpenAI()` and closed with the loop.
         options: Whatever else `chat.completions.create` takes, such as `temperature`, `tool_choice` or `timeout`.
@@ -87,6 +88,7 @@ async def generate(
         AnswerError: if the provider sends no answer, or one that is not what *schema* or *response_format* asks for.
             Below it are `RefusalError` and `UnfinishedAnswerError`. A plain text is returned as it came: its
             `finish_reason` and `refusal` say whether it is whole.
+        ClientUseError: if *client* is asynchronous, and was used on another event loop.
         openai.OpenAIError: what the client raises passes unchanged.
         TypeError: if an argument has the wrong type.
 
@@ -174,7 +176,7 @@ def stream(
         ...     async for chunk in await llm.stream("Say this is a test", model="gpt-4o-mini"):
         ...         print(chunk.text, end="")
         >>> asyncio.run(tell())
-        This is a test.
+        Here is a short answer to: Say this is a test
     """
     request, reader = read_request(prompt, model, schema, response_format, tools, options)
     request = {"stream_options": {"include_usage": True}, **request, "stream": True}

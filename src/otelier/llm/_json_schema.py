@@ -15,6 +15,8 @@ from urllib.parse import unquote
 
 MAX_DEPTH = 200
 """Values and references nested more deeply are refused: a schema may refer to itself without end."""
+SHOWN = 5
+"""So many problems stand in the message of an error; all are in its `problems`."""
 
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
@@ -27,14 +29,27 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def problems_of(value: Any, schema: Mapping[str, Any]) -> list[str]:
+def problems_of(value: Any, schema: Mapping[str, Any], root: str = "the answer") -> list[str]:
     """Return what of *value* does not fit *schema*, each problem with the place it is at; values are not quoted.
+
+    *root* is what the whole of it is called.
 
     Example:
         >>> problems_of({"age": "old"}, {"properties": {"age": {"type": "integer"}}, "required": ["name"]})
         ["the answer: 'name' is missing", 'age: this must be of type integer']
     """
-    return [f"{at or 'the answer'}: {problem}" for at, problem in _Check(schema).check(value, schema, "", 0)]
+    return [f"{at or root}: {problem}" for at, problem in _Check(schema).check(value, schema, "", 0)]
+
+
+def listed(problems: list[str]) -> str:
+    """Return *problems* for the message of an error: the first ones, and how many others there are.
+
+    Example:
+        >>> listed(["a"] * 7)
+        'a; a; a; a; a; and 2 more'
+    """
+    told = "; ".join(problems[:SHOWN])
+    return told + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
 
 
 _Found = Iterator[tuple[str, str]]

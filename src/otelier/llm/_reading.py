@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from otelier.errors import AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.llm._answers import Answer, Usage
 from otelier.llm._calls import ToolCall
 from otelier.llm._json import items_of, members_of
-from otelier.llm._schemas import Reader
+from otelier.llm._schemas import Reader, Schema, reader_of
 
 Json = dict[str, Any]
 
@@ -48,12 +49,30 @@ def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:
         refusal=message.get("refusal"),
         model=str(body.get("model") or ""),
         id=str(body.get("id") or ""),
-        message={"role": "assistant", "content": None, **message},
+        # Providers take an empty message of their own back only as an empty text.
+        message={"role": "assistant", "content": None if message.keys() & {"tool_calls", "refusal"} else "", **message},
     )
     if reader is None or answer.tool_calls:
         return answer
     _check_whole(answer)
     return replace(answer, object=reader(answer))
+
+
+def read_message(message: Mapping[str, Any], *, schema: Schema | None = None) -> Answer[Any]:
+    """Return what a message of chat completions says, such as one that was stored.
+
+    Args:
+        message: A message of the role `assistant`.
+        schema: What `object` is to be, as for `generate`. `None` reads text.
+
+    Raises:
+        AnswerError: if the text does not fit *schema*.
+
+    Example:
+        >>> read_message({"role": "assistant", "content": "[1, 2]"}, schema={"type": "array"}).object
+        [1, 2]
+    """
+    return read_answer({"choices": [{"message": dict(message)}]}, None if schema is None else reader_of(schema))
 
 
 def read_usage(usage: Any) -> Usage | None:
@@ -86,7 +105,9 @@ def _check_whole(answer: Answer[Any]) -> None:
         )
     if not answer.text.strip():
         raise AnswerError(
-            f"Model {answer.model!r} answered nothing: there is no object to return. Ask again.", answer=answer
+            f"Model {answer.model!r} answered nothing: there is no object to return. Ask again.",
+            answer=answer,
+            problems=["the answer: it is empty"],
         )
 
 

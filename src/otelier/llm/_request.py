@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
 from otelier.llm._schemas import Reader, Schema, format_of, is_model_class, reader_of, reader_of_format
-from otelier.llm._tools import Tool
+from otelier.llm._tools import Offerable
 
 Prompt: TypeAlias = "str | Iterable[Mapping[str, Any]]"
 """A question, or messages as chat completions have them."""
-OfferedTools: TypeAlias = "Iterable[Tool | Mapping[str, Any]]"
-"""Tools that were registered, the registry itself, or tools as chat completions have them."""
+OfferedTools: TypeAlias = "Iterable[Offerable | Mapping[str, Any]]"
+"""Tools that were registered, the registry itself, functions made tools, or tools as chat completions have them."""
 
 
 def read_request(
@@ -59,8 +59,8 @@ def _messages(prompt: Any) -> list[Any]:
 
 
 def _tool(tool: Any) -> Any:
-    if isinstance(tool, Tool):
-        return tool.to_param()
     if isinstance(tool, Mapping):
         return cast("Mapping[str, Any]", tool)
+    if isinstance(tool, Offerable):
+        return tool.to_param()
     raise TypeError(f"Cannot offer {tool!r} as a tool: register it with `Tools.register`, and give what that returns.")

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
 from otelier.errors import AnswerError
 from otelier.llm._json import NotJsonError, members_of, parsed
-from otelier.llm._json_schema import problems_of
+from otelier.llm._json_schema import listed, problems_of
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
 Schema: TypeAlias = "type[BaseModel] | Mapping[str, Any]"
 """A pydantic model class, or a JSON schema."""
 Reader: TypeAlias = Callable[[Any], Any]
 """Takes an `Answer` and returns its text as data, or raises `AnswerError` with the answer in it."""
-
-SHOWN = 5
-"""So many problems stand in the message of an error; all are in its `problems`."""
 
 
 def format_of(schema: Schema) -> dict[str, Any]:
@@ -75,8 +72,8 @@ def _into_model(schema: Any) -> Reader:
             return schema.model_validate_json(answer.text)
         except ValidationError as exc:
             # Raised below: as the cause of our error this one, which quotes the answer, would be in tracebacks.
-            found = exc.errors(include_url=False, include_input=False)
-        raise _misfit(answer, [f"{_place(one['loc'])}: {_words(one)}" for one in found])
+            problems = problems_found(exc)
+        raise _misfit(answer, problems)
 
     return read
 
@@ -100,7 +97,15 @@ def _value(answer: Any) -> Any:
         f"Cannot read the answer of model {answer.model!r} as JSON: {problem}. "
         "Ask for JSON in the prompt too, or use a model that keeps to a schema; the text is in `error.answer.text`.",
         answer=answer,
+        problems=[f"the answer: this is no JSON: {problem}"],
     )
+
+
+def problems_found(exc: ValidationError, root: str = "the answer") -> list[str]:
+    """Return what pydantic found, each problem with the place it is at; values are not quoted."""
+    return [
+        f"{_place(one['loc']) or root}: {_words(one)}" for one in exc.errors(include_url=False, include_input=False)
+    ]
 
 
 def _words(problem: Any) -> str:
@@ -111,13 +116,12 @@ def _words(problem: Any) -> str:
 
 def _place(path: tuple[int | str, ...]) -> str:
     """Write a place as a JSON schema's problems do: `items[0].city`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".") or "the answer"
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
 def _misfit(answer: Any, problems: list[str]) -> AnswerError:
-    told = "; ".join(problems[:SHOWN]) + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
     return AnswerError(
-        f"The answer of model {answer.model!r} does not fit the schema: {told}. "
+        f"The answer of model {answer.model!r} does not fit the schema: {listed(problems)}. "
         "Ask again with `error.problems` in the prompt; the text is in `error.answer.text`.",
         answer=answer,
         problems=problems,

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from otelier.errors import UnknownToolError
-from otelier.llm._schemas import is_model_class
+from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
+from otelier.llm._calls import ToolCall, misfit
+from otelier.llm._docstring import read_docstring
+from otelier.llm._json_schema import problems_of
+from otelier.llm._schemas import is_model_class, problems_found
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from otelier.llm._signature import Signature
+
 Handler = Callable[..., Any]
+Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+@runtime_checkable
+class Offerable(Protocol):
+    """What a model can be told of: a registered tool, or a function that `otelier.tool` made one."""
+
+    def to_param(self) -> dict[str, Any]:
+        """Return the tool as chat completions take it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class RegisteredTool:
     """A tool as the model is told of it, and the function behind it.
 
     Example:
-        >>> tool = Tool(name="search", handler=print, description="Search the web.")
+        >>> tool = RegisteredTool(name="search", handler=print, description="Search the web.")
         >>> tool.to_param()["function"]["name"]
         'search'
     """
@@ -34,13 +49,29 @@ class Tool:
     """What it is good for, in words for the model."""
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
     """JSON schema of its arguments."""
+    converter: Converter | None = field(default=None, repr=False, compare=False)
+    """Makes of the arguments what the handler takes; `None` holds them against `schema` and leaves them as they are."""
 
     def to_param(self) -> dict[str, Any]:
         """Return the tool as chat completions take it."""
-        return {
-            "type": "function",
-            "function": {"name": self.name, "description": self.description, "parameters": dict(self.schema)},
-        }
+        return param_of(self.name, self.description, self.schema)
+
+    def arguments(self, call: ToolCall) -> dict[str, Any]:
+        """Return the arguments of *call* as the handler takes them; see `Tools.arguments`."""
+        given = call.arguments
+        problems = problems_of(given, self.schema, "arguments") if self.converter is None else []
+        try:
+            if problems:
+                raise misfit(self.name, problems)
+            return given if self.converter is None else self.converter(given)
+        except ToolArgumentsError as exc:
+            exc.call_id = call.id
+            raise
+
+
+def param_of(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool as chat completions take it."""
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": dict(schema)}}
 
 
 class Tools:
@@ -61,7 +92,7 @@ class Tools:
     """
 
     def __init__(self) -> None:
-        self._tools: dict[str, Tool] = {}
+        self._tools: dict[str, RegisteredTool] = {}
 
     def register(
         self,
@@ -69,13 +100,14 @@ class Tools:
         handler: Handler,
         description: str | None = None,
         schema: Mapping[str, Any] | type[BaseModel] | None = None,
-    ) -> Tool:
+    ) -> RegisteredTool:
         """Add a tool and return it; one of the same name is replaced.
 
         Args:
             name: What the model calls it by. Most providers take letters, digits, `_` and `-`, at most 64 of them.
             handler: A plain or async function that takes the arguments by name.
-            description: What it is good for. `None` takes the first paragraph of the handler's docstring.
+            description: What it is good for. `None` takes the handler's docstring, without its sections about
+                parameters and results.
             schema: Of the arguments: a JSON schema, or a pydantic model class. `None` makes one of the handler's
                 signature.
 
@@ -88,11 +120,11 @@ class Tools:
             raise TypeError(f"Cannot register tool {name!r} with {handler!r}: it cannot be called. Give a function.")
         if description is not None and not isinstance(cast("object", description), str):
             raise TypeError(f"Cannot describe tool {name!r} by {description!r}: give a text, or give it as `schema=`.")
-        tool = Tool(
+        tool = RegisteredTool(
             name=name,
             handler=handler,
-            description=_first_paragraph(handler) if description is None else description,
-            schema=_schema_of(name, handler, schema),
+            description=read_docstring(handler)[0] if description is None else description,
+            **_schema_of(name, handler, schema),
         )
         self._tools[name] = tool
         return tool
@@ -103,16 +135,33 @@ class Tools:
         Raises:
             UnknownToolError: if there is none; models make names up.
         """
-        if (tool := self._tools.get(name)) is not None:
-            return tool.handler
-        known = ", ".join(map(repr, self._tools)) or "none"
-        raise UnknownToolError(
-            f"Cannot find tool {name!r}: nothing is registered under that name, only {known}. "
-            "Add it with `tools.register`, or tell the model by `call.to_message(str(error))`.",
-            tool=name,
-        )
+        return self._found(name).handler
 
-    def __iter__(self) -> Iterator[Tool]:
+    def arguments(self, call: ToolCall) -> dict[str, Any]:
+        """Return the arguments of *call*, checked, as the handler takes them by name.
+
+        They are held against the tool's schema. Where that was made of the handler's signature, or is a model class,
+        they are converted too: a date is a `date` then, and not its text.
+
+        Raises:
+            UnknownToolError: if no tool has the name that the model calls.
+            ToolArgumentsError: if they are no JSON object, or do not fit; the message is one for the model.
+
+        Example:
+            >>> from otelier import llm
+            >>> tools = llm.Tools()
+            >>> tool = tools.register("book", lambda day: day, "Book a day.", {"required": ["day"]})
+            >>> tools.arguments(llm.ToolCall(id="call_1", name="book", arguments_json='{"day": "today"}'))
+            {'day': 'today'}
+        """
+        return self._found(call.name).arguments(call)
+
+    def _found(self, name: str) -> RegisteredTool:
+        if (tool := self._tools.get(name)) is not None:
+            return tool
+        raise unknown_tool(name, self._tools)
+
+    def __iter__(self) -> Iterator[RegisteredTool]:
         return iter(tuple(self._tools.values()))
 
     def __len__(self) -> int:
@@ -122,27 +171,44 @@ class Tools:
         return name in self._tools
 
 
-def _first_paragraph(handler: Handler) -> str:
-    return " ".join((inspect.getdoc(handler) or "").partition("\n\n")[0].split())
+def unknown_tool(name: str, known: Iterable[str]) -> UnknownToolError:
+    """Return the error that says what tools there are."""
+    listed = ", ".join(map(repr, known)) or "none"
+    return UnknownToolError(f"There is no tool {name!r}, only {listed}. Call one of these, or none.", tool=name)
 
 
-def _schema_of(name: str, handler: Handler, schema: Any) -> Mapping[str, Any]:
+def _schema_of(name: str, handler: Handler, schema: Any) -> dict[str, Any]:
+    """Return schema and converter."""
     if is_model_class(schema):
-        return schema.model_json_schema()
+        return {"schema": schema.model_json_schema(), "converter": partial(_from_model, name, schema)}
     if isinstance(schema, Mapping):
-        return cast("Mapping[str, Any]", schema)
+        return {"schema": cast("Mapping[str, Any]", schema)}
     if schema is not None:
         raise TypeError(f"Cannot register tool {name!r} with schema {schema!r}: give a JSON schema or a model class.")
-    import pydantic  # not before it is needed: `import otelier.llm` stays light
+    from otelier.llm._signature import Signature  # loads pydantic: `import otelier.llm` stays light
 
     cause: Exception | None = None
     try:
-        made = pydantic.TypeAdapter(cast("Any", handler)).json_schema()
-        if made.get("type") == "object":  # one of positional parameters is an array
-            return made
-    except Exception as exc:  # pydantic has many words for it, and a name that does not resolve is a NameError
+        signature = Signature(handler, name)
+        if not signature.by_place:
+            return {"schema": signature.schema, "converter": partial(_from_signature, signature)}
+    except (ToolError, ValueError) as exc:  # `inspect` cannot read the signature of every built-in function
         cause = exc
     raise TypeError(
         f"Cannot make a schema of the signature of tool {name!r}: a model gives arguments by name, as JSON. "
         "Annotate its parameters with types that JSON has, or give `schema=`."
     ) from cause
+
+
+def _from_signature(signature: Signature, given: Mapping[str, Any]) -> dict[str, Any]:
+    return signature.bind(given)[1]
+
+
+def _from_model(name: str, model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    try:
+        return dict(model.model_validate(given))
+    except ValidationError as exc:
+        problems = problems_found(exc, "arguments")
+    raise misfit(name, problems)

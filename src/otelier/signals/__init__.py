@@ -1,4 +1,5 @@
-"""Signals: the guard, patches, the queue of metric points, span and log helpers, content gate and redaction.
+"""Signals: the guard, patches, the queue of metric points, span and log helpers, content gate, redaction, and
+threads that a loop waits for.
 
 This room knows no agent and asks for the OpenTelemetry API only. Just the guard loads with it; the rest loads when it
 is first asked for, because the context rooms need no more than the guard and are part of `import otelier`.
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         SUPPRESSORS,
         suppressed,
     )
+    from otelier.signals._threads import in_thread
     from otelier.signals._tracers import trace_to, tracer
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
+    "in_thread",
     "inference_calls_histogram",
     "is_patch",
     "is_patched",
@@ -127,6 +130,7 @@ _HOMES = {
         "SUPPRESSORS",
         "suppressed",
     ),
+    "_threads": ("in_thread",),
     "_tracers": ("trace_to", "tracer"),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}

@@ -1,64 +1,56 @@
-"""What a tool takes: the schema for the model, the check of what the model sends, and where the context goes."""
+"""What a function takes: the schema for the model, and the check of what the model sends."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Union, cast
+from typing import Any, Final, cast
 
 import pydantic
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
-from otelier.agents._annotations import Unresolved, resolved, spaces_of
-from otelier.agents._context import RunContext
-from otelier.agents._docstring import read_docstring
 from otelier.errors import ToolError
+from otelier.llm._annotations import Unresolved, resolved, spaces_of
+from otelier.llm._calls import misfit
+from otelier.llm._docstring import read_docstring
+from otelier.llm._schemas import problems_found
 
-CONTEXT_NAME: Final = "ctx"
-_UNIONS: Final = (Union, types.UnionType)
-_KIND = inspect.Parameter
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The parameter that is given the run's context."""
-
-    name: str
-    kind: type[RunContext]
-    """The class it must be of."""
-    optional: bool
-    """Whether the function does without one."""
+_KIND: Final = inspect.Parameter
+Hides = Callable[[inspect.Parameter, Any], bool]
+"""Takes a parameter and its annotation, and says whether the model is not to know of it."""
 
 
 class Signature:
-    """One function's parameters, read when they are first asked for."""
+    """One function's parameters as a model sees them.
 
-    __slots__ = ("_by_place", "_defaults", "_model", "_names", "description", "function", "schema", "wanted")
+    Args:
+        function: The function.
+        name: Name of the tool that it is.
+        hides: Says of which parameters the model is not told; who calls the function gives them. `None` hides none.
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self.function = function
+    Raises:
+        ToolError: if the function takes what no model can give.
+    """
+
+    __slots__ = ("_model", "_names", "by_place", "description", "name", "schema")
+
+    def __init__(self, function: Callable[..., Any], name: str, hides: Hides | None = None) -> None:
+        self.name = name
         self.description, said = read_docstring(function)
+        """What the function does, as its docstring has it."""
         spaces = spaces_of(function)
-        self.wanted: Wanted | None = None
-        self._by_place: list[str] = []
+        self.by_place: list[str] = []
+        """Names of the parameters that have to be given by their place."""
         self._names: dict[str, str] = {}
         fields: dict[str, Any] = {}
         extra: typing.Literal["allow", "forbid"] = "forbid"
         for parameter in _parameters(function):
             annotation = Any if parameter.annotation is _KIND.empty else resolved(parameter.annotation, spaces)
-            wanted = _wanted(parameter, annotation)
-            if wanted is not None:
-                if self.wanted is not None:
-                    raise ToolError(
-                        f"Cannot offer {name!r} as a tool: both {self.wanted.name!r} and {wanted.name!r} would be "
-                        f"given the run's context. Keep one of them."
-                    )
-                self.wanted = wanted
+            if hides is not None and hides(parameter, annotation):
+                pass
             elif parameter.kind is _KIND.VAR_KEYWORD:
                 extra = "allow"
             elif parameter.kind is _KIND.VAR_POSITIONAL:
@@ -71,7 +63,7 @@ class Signature:
                 fields[place] = _field(parameter, annotation, said.get(parameter.name), name)
                 self._names[place] = parameter.name
             if parameter.kind is _KIND.POSITIONAL_ONLY:
-                self._by_place.append(parameter.name)
+                self.by_place.append(parameter.name)
         try:
             # The fields have names of our own: a parameter may be called `copy` or `_id`, a pydantic field may not.
             self._model = pydantic.create_model(  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
@@ -84,25 +76,31 @@ class Signature:
                 f"Annotate them with types that JSON can hold."
             ) from exc
         self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(schema)}
+        """JSON schema of the parameters."""
         self.schema.pop("description", None)
 
-    def bind(self, arguments: Mapping[str, Any], context: object) -> tuple[list[Any], dict[str, Any]]:
-        """Return *arguments*, checked and converted, as the function takes them, with *context* among them.
+    def bind(
+        self, arguments: Mapping[str, Any], hidden: Mapping[str, Any] | None = None
+    ) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
+        """Return *arguments*, checked and converted, as the function takes them, with those that are *hidden*.
 
         Raises:
-            ValueError: if they do not fit; its message is for the model.
+            ToolArgumentsError: if they do not fit.
         """
+        problems: list[str] = []
         try:
             checked = self._model.model_validate(dict(arguments))
         except pydantic.ValidationError as exc:
-            raise ValueError(_readable(exc)) from exc
-        given = {
-            name: getattr(checked, place) for place, name in self._names.items() if place in checked.model_fields_set
-        }
-        given.update(checked.model_extra or {})
-        if self.wanted is not None:
-            given[self.wanted.name] = context
-        return [given.pop(name) for name in self._by_place if name in given], given
+            problems = problems_found(exc, "arguments")
+        else:
+            given = {
+                name: getattr(checked, place)
+                for place, name in self._names.items()
+                if place in checked.model_fields_set
+            }
+            given = {**given, **(checked.model_extra or {}), **(hidden or {})}
+            return [given.pop(name) for name in self.by_place if name in given], given
+        raise misfit(self.name, problems)  # out here, because pydantic's error quotes the arguments
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -113,30 +111,6 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
         found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
         return list(found.parameters.values())
     return list(inspect.signature(function).parameters.values())
-
-
-def _wanted(parameter: inspect.Parameter, annotation: Any) -> Wanted | None:
-    kind, optional = _context_type(annotation)
-    if kind is None and parameter.name == CONTEXT_NAME:
-        kind = RunContext
-    if kind is None:
-        return None
-    return Wanted(name=parameter.name, kind=kind, optional=optional or parameter.default is not _KIND.empty)
-
-
-def _context_type(annotation: Any) -> tuple[type[RunContext] | None, bool]:
-    """Return the kind of context that *annotation* asks for, `None` when it asks for none, and whether it may lack."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _context_type(annotation.__origin__)
-    if origin in _UNIONS:
-        members = typing.get_args(annotation)
-        kinds = [one for one in (_context_type(member)[0] for member in members) if one is not None]
-        # Of several kinds the function looks itself which one it got.
-        return (kinds[0] if len(kinds) == 1 else RunContext if kinds else None), type(None) in members
-    kind = annotation if origin is None else origin
-    is_context = isinstance(kind, type) and issubclass(kind, RunContext)
-    return (cast("type[RunContext]", kind) if is_context else None), False
 
 
 def _field(parameter: inspect.Parameter, annotation: Any, description: str | None, tool: str) -> tuple[Any, Any]:
@@ -163,13 +137,6 @@ def _untitled(schema: Any, *, names: bool = False) -> Any:
             if names or key != "title"
         }
     return [_untitled(one) for one in cast("list[Any]", schema)] if isinstance(schema, list) else schema
-
-
-def _readable(exc: pydantic.ValidationError) -> str:
-    found = [
-        f"{'.'.join(map(str, error['loc'])) or 'arguments'}: {error['msg']}" for error in exc.errors(include_url=False)
-    ]
-    return "The arguments do not fit: " + "; ".join(found) + "."
 
 
 def _first_line(exc: Exception) -> str:

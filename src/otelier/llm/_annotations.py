@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +22,12 @@ class Unresolved:
 
 
 def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
-    """Return *annotation* as what its text means among the names of *spaces*; `Unresolved` when it means nothing."""
+    """Return *annotation* as what its text means among the names of *spaces*; `Unresolved` when it means nothing.
+
+    Example:
+        >>> resolved("list[int]", {}), resolved(str, {})
+        (list[int], <class 'str'>)
+    """
     if not isinstance(annotation, (str, typing.ForwardRef)):
         return annotation
     text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
@@ -33,13 +37,6 @@ def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
     except Exception:
         return Unresolved(text)
     return resolved(found, spaces) if isinstance(found, (str, typing.ForwardRef)) else found
-
-
-def annotation_of(kind: type, name: str, annotation: Any) -> Any:
-    """Return the annotation of the field *name* of a class, resolved in the module of the class that declares it."""
-    declaring = next((one for one in kind.__mro__ if name in vars(one).get("__annotations__", ())), kind)
-    module = sys.modules.get(declaring.__module__)
-    return resolved(annotation, {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring})
 
 
 def spaces_of(function: Callable[..., Any]) -> dict[str, Any]:

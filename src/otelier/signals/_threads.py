@@ -1,4 +1,4 @@
-"""Plain functions on the loop's behalf: a thread for each call, so that none waits for a place in a pool."""
+"""Plain functions on a loop's behalf: a thread for each call, so that none waits for a place in a pool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ T = TypeVar("T")
 async def in_thread(function: Callable[[], T], name: str) -> T:
     """Call *function* in a new thread, in a copy of the current context, and return what it returns.
 
-    When the caller is cancelled the thread goes on, and what it returns is dropped. It does not keep the process alive.
+    When the caller is cancelled the thread goes on, and what it returns is dropped. It does not keep the process
+    alive. A pool would do for one call after the other; but calls that wait for each other would fill it and never
+    end.
+
+    Args:
+        function: What to call.
+        name: Name of the thread.
+
+    Example:
+        >>> import asyncio
+        >>> asyncio.run(in_thread(lambda: 6 * 7, "docs"))
+        42
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()

@@ -1,0 +1,16 @@
+"""Functions as tools: what their signatures and docstrings say. For rooms above, whose tools have more to them.
+
+Example:
+    >>> def search(query: str, limit: int = 10) -> str:
+    ...     \"\"\"Search the shop.\"\"\"
+    >>> Signature(search, "search").bind({"query": "pen"})
+    ([], {'query': 'pen'})
+"""
+
+from __future__ import annotations
+
+from otelier.llm._annotations import resolved
+from otelier.llm._signature import Signature
+from otelier.llm._tools import param_of, unknown_tool
+
+__all__ = ["Signature", "param_of", "resolved", "unknown_tool"]
