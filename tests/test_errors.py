@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
@@ -47,3 +48,14 @@ def test_facts_stand_on_the_error():
     assert errors.UnknownToolError("unknown", tool="search").tool == "search"
     assert errors.AnswerError("no JSON", problems=["age: missing"]).problems == ("age: missing",)
     assert str(errors.MissingExtraError("not installed", extra="cli")) == "not installed"
+
+
+@each_error
+def test_errors_cross_processes(error):
+    """A pickled error is the same error again, with its message and its facts."""
+    taken = inspect.signature(error.__init__).parameters.values()
+    facts = {one.name: ("a",) for one in taken if one.kind is one.KEYWORD_ONLY}
+    made = error("what happened", **facts)
+    again = pickle.loads(pickle.dumps(made))
+    assert (type(again), str(again), vars(again)) == (error, str(made), vars(made))
+    assert vars(again) == facts

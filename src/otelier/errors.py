@@ -38,6 +38,10 @@ class OtelierError(Exception):
         ContextValueError
     """
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What `Exception` does would make it again without its facts, and fail.
+        return _made_again, (type(self), self.args, vars(self))
+
 
 class ContextValueError(OtelierError, ValueError):
     """A context field was given text that cannot be carried: control characters, or too long.
@@ -170,3 +174,10 @@ class UnknownToolError(OtelierError, LookupError):
     def __init__(self, message: str, *, tool: str) -> None:
         super().__init__(message)
         self.tool = tool
+
+
+def _made_again(kind: type[OtelierError], args: tuple[Any, ...], facts: dict[str, Any]) -> OtelierError:
+    """Return a pickled error as it was."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(facts)
+    return error

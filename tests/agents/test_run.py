@@ -7,7 +7,6 @@ import gc
 import json
 import threading
 import warnings
-from dataclasses import dataclass
 
 import openai
 import pytest
@@ -369,37 +368,6 @@ def test_a_tool_that_stops_the_run_cancels_its_siblings(model, otelier_spans):
     assert (run.attributes["otelier.agent.stop.phase"], run.attributes["otelier.agent.stop.reason"]) == ("act", "quota")
     assert run.status.is_ok
     assert otelier_spans.open_spans == ()
-
-
-def test_two_hundred_runs_at_once_keep_their_users(model, otelier_spans):
-    """One agent, many users: every span has its own, and no state is shared."""
-
-    @tool
-    async def who(ctx: otelier.RunContext) -> str:
-        return ctx.get("user")
-
-    model.server.reply(tool_calls=[("who", {})], when=lambda request: not request.answers_tool, times=None)
-
-    @dataclass
-    class User(otelier.RunContext):
-        user_id: str
-
-    async def main():
-        plain = openai.DefaultAsyncHttpxClient(verify=False)
-        async with openai.AsyncOpenAI(
-            base_url=model.server.base_url, api_key="sk-none", http_client=plain
-        ) as client:  # fmt: skip
-            agent = model.agent(who, client=client)
-            return await asyncio.gather(
-                *(agent.run("Who?", context=User(f"u-{n}", metadata={"user": f"u-{n}"})) for n in range(200))
-            )
-
-    results = asyncio.run(main())
-    assert [result.tool_calls[0].result for result in results] == [f"u-{n}" for n in range(200)]
-    traces: dict[str, set[str]] = {}
-    for span in otelier_spans.records:
-        traces.setdefault(span.trace_id, set()).add(span.attributes["user.id"])
-    assert sorted(map(tuple, traces.values())) == sorted((f"u-{n}",) for n in range(200))
 
 
 def test_bad_arguments_of_an_agent(model):

@@ -94,6 +94,7 @@ def test_names_that_pydantic_keeps_for_itself():
         (Optional[Shop], "shop"),  # noqa: UP045
         (Shop | None, "shop"),
         ("Shop | None", "shop"),
+        (Optional["Shop"], "shop"),
         (Annotated[Shop, "mine"], "shop"),
         ("NowhereDefined", "ctx"),
         (int, "ctx"),

@@ -61,5 +61,11 @@ def test_asks_the_model_that_the_environment_names(name):
 
 
 def test_every_example_of_the_plan_is_there():
-    """Multi-agent, FastAPI and workflow correlation each have a runnable example."""
-    assert {"multi_agent", "fastapi_handler", "workflow_correlation"} <= set(NAMES)
+    """Several agents, FastAPI, workflow correlation and delegation each have a runnable example."""
+    assert {"multi_agent", "fastapi_handler", "workflow_correlation", "triage_agent"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_listed(name):
+    """Whoever opens the folder is told what each example shows."""
+    assert f"[{name}]({name}/)" in (EXAMPLES / "README.md").read_text(encoding="utf-8")

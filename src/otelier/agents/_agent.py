@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, cast
 
@@ -55,6 +56,7 @@ class Agent(Generic[T]):
         max_parallel_tools: Functions that one run calls at once; further calls wait.
 
     Raises:
+        AgentError: if there is no name, or a limit is too low.
         ContextValueError: if *name* cannot be carried as the field `agent`.
         ToolError: if two tools have one name, or one is neither a tool nor a function.
 
@@ -106,7 +108,7 @@ class Agent(Generic[T]):
             offers=_by_name(
                 name, [*(_offer(one) for one in tools if one is not ...), *(_Delegate(one) for one in subagents)]
             ),
-            interceptors=tuple(interceptors),
+            interceptors=tuple(map(_interceptor, interceptors)),
             max_steps=max_steps,
             max_depth=max_depth,
             max_parallel_tools=max_parallel_tools,
@@ -193,11 +195,13 @@ class _Delegate:
         if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ToolError(f"Cannot delegate to a {type(agent).__name__}: `subagents` takes agents. Use `Agent(...)`.")
         self._agent = agent
-        self.name = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name)[:64]
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name)[:64]
+        # A name without any Latin letter still needs one of its own.
+        self.name = safe if safe.strip("_-") else f"agent_{zlib.crc32(agent.name.encode()):08x}"
 
     @property
     def description(self) -> str:
-        """What spans tell of it: never the instructions, which are content."""
+        """What the call's span tells of it: its instructions are content."""
         return self._agent.description or f"Delegate a task to {self._agent.name}."
 
     def to_param(self) -> dict[str, Any]:
@@ -220,6 +224,16 @@ class _Delegate:
             )
         context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
         return (await execute(self._agent._plan, task, context, None)).output  # pyright: ignore[reportPrivateUsage]
+
+
+def _interceptor(one: Interceptor) -> Interceptor:
+    if isinstance(one, type) or not callable(getattr(one, "intercept", None)):
+        what = one.__name__ if isinstance(one, type) else f"a {type(one).__name__}"
+        raise TypeError(
+            f"Cannot ask {what} at the phases of a run: `interceptors` takes objects with a method `intercept`. "
+            f"Derive a class from `Interceptor` and pass an instance."
+        )
+    return one
 
 
 def _offer(function: Tool[..., Any] | Callable[..., Any]) -> Offer:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
 from opentelemetry.context import get_current
 from pydantic_core import to_json
@@ -15,11 +16,11 @@ from otelier import llm, names
 from otelier.agents._content import result_content
 from otelier.agents._events import ToolFinished, ToolStarted
 from otelier.agents._points import ToolPoint
-from otelier.agents._results import ToolCall
+from otelier.agents._results import AgentResult, ToolCall
 from otelier.agents._run import PERMIT, Offer, Permit, Run
 from otelier.agents._spans import span_of
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
-from otelier.errors import ToolArgumentsError, ToolError
+from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase, StopExecution
 from otelier.llm.functions import unknown_tool
 from otelier.signals import Failure, failure_of, in_thread
@@ -72,8 +73,27 @@ class FunctionOffer:
 
 
 async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
-    result = bound() if tool.is_async else await in_thread(bound, f"otelier-tool-{tool.name}")
-    return await result if inspect.isawaitable(result) else result
+    """Call the function, and wait for what it returns in place of a result: an awaitable, or a generator's items."""
+    most = tool.max_result_chars  # an item takes a character at least
+
+    def in_its_thread() -> Any:
+        result = bound()
+        return list(islice(cast("Iterator[Any]", result), most)) if isinstance(result, Iterator) else result
+
+    result: Any = bound() if tool.is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
+    if inspect.isawaitable(result):  # a plain function may hand on what an async one returned, or a run
+        result = await result
+    if isinstance(result, AsyncIterator):
+        items: list[Any] = []
+        async for item in cast("AsyncIterator[Any]", result):
+            items.append(item)
+            if len(items) >= most:
+                break
+        return items
+    if isinstance(result, Iterator):
+        return list(islice(cast("Iterator[Any]", result), most))
+    # The rest of it is the delegated run's own affair, with a whole context in it.
+    return cast("AgentResult[Any]", result).output if isinstance(result, AgentResult) else result
 
 
 async def _in_time(task: asyncio.Future[Any], timeout_s: float) -> object:
@@ -162,6 +182,8 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
         except (Exception, asyncio.CancelledError) as exc:
             if isinstance(exc, asyncio.CancelledError) and run.is_giving_up:
                 raise
+            if isinstance(exc, AgentLimitError) and exc.limit == "max_steps":
+                raise  # or each run around it could ask for the same again, and all of them without end
             # A cancellation of something that only the tool waited for is an error like others.
             outcome.error = exc
             limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
@@ -183,4 +205,5 @@ def _told(result: object, max_chars: int) -> str:
 
 def _cut(text: str, max_chars: int) -> str:
     over = len(text) - max_chars
-    return f"{text[:max_chars]} [cut: {over} characters]" if over > 0 else text
+    text = text[: max(max_chars, 0)].encode("utf-8", "replace").decode()  # half a pair of UTF-16 cannot be sent
+    return f"{text} [cut: {over} characters]" if over > 0 else text

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from otelier.agents._either import EitherParams
 from otelier.identity import AgentIdentity
@@ -85,8 +85,15 @@ def derived(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None)
             f"of its class. Use `with_metadata` for anything else."
         )
     made = copy.copy(context)
+    metadata: Any = getattr(context, "metadata", None) or {}  # a class may have an `__init__` that sets none
+    if not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"The metadata of a {type(context).__name__} must be a dict, not a {type(metadata).__name__}: it is read "
+            f"by key. Keep other things in a field of their own."
+        )
     # Past the class's own `__setattr__`: it may be frozen.
-    for name, value in {"metadata": dict(context.metadata or {}), **changes}.items():
+    own = dict(cast("Mapping[str, Any]", metadata))
+    for name, value in {"metadata": own, **changes}.items():
         object.__setattr__(made, name, value)
     made.__dict__[_AGENT] = agent
     return made

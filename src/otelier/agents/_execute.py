@@ -106,6 +106,7 @@ def _begin(plan: Plan, task: str, context: RunContext | None, emit: Callable[[Ag
         emit=emit or (parent.emit if parent is not None and parent.loop is loop else None),
         messages=messages,
         loop=loop,
+        instructions=plan.instructions,
         output_type=plan.output_type,
     )
 

@@ -89,7 +89,7 @@ def fields_of(context: RunContext) -> dict[str, str]:
 def notes_of(context: RunContext) -> dict[str, AttributeValue]:
     """Return the attributes that *context* exports beside the six fields."""
     found: dict[str, AttributeValue] = {}
-    for field, attribute in _exports(type(context)):
+    for field, attribute in exports_of(type(context)):
         value = getattr(context, field, None)
         if value is None:
             continue
@@ -110,7 +110,7 @@ def notes_of(context: RunContext) -> dict[str, AttributeValue]:
 
 
 @functools.lru_cache(maxsize=256)
-def _exports(kind: type[RunContext]) -> tuple[tuple[str, str], ...]:
+def exports_of(kind: type[RunContext]) -> tuple[tuple[str, str], ...]:
     """Return the exported fields of a class, each with its attribute."""
     found: list[tuple[str, str]] = []
     for field in dataclasses.fields(kind):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -115,6 +116,7 @@ class Run:
     loop: asyncio.AbstractEventLoop
     output_type: type[BaseModel] | None = None
     """What the output is to be; `None` is text."""
+    instructions: str | None = None
     state: dict[Any, Any] = field(default_factory=dict[Any, Any])
     usage: Usage = field(default_factory=Usage)
     tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
@@ -133,6 +135,8 @@ class Run:
     """The error that interceptors were asked about last."""
     delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])
     """Runs that tools of this one started from their threads."""
+    heard: deque[str] = field(default_factory=lambda: deque[str](maxlen=1_000))
+    """What was said in runs below that failed: an error that comes from there may quote it."""
     is_told: bool = False
     """Whether the model was told that its output does not fit."""
     is_giving_up: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, get_current
@@ -14,6 +15,8 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.agents._points import SpanPoint
+from otelier.agents._quoted import without_quotes
+from otelier.agents._run import RUN, Run
 from otelier.interceptors import StopExecution
 from otelier.signals import Failure, end_span, fail_span, report_fault, tracer
 
@@ -25,6 +28,8 @@ class OpenSpan:
     span: Span
     point: SpanPoint
     """What is measured of it."""
+    run: Run | None = None
+    """The run that it belongs to."""
     attributes: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue])
     failure: BaseException | Failure | None = None
     """What went wrong although the block goes on."""
@@ -41,6 +46,8 @@ class OpenSpan:
         if failure is None:
             end_span(self.span, self.attributes)
         else:
+            if self.run is not None:
+                failure = without_quotes(failure, self.run)
             point.error = fail_span(self.span, failure, self.attributes)
         point.put()
 
@@ -50,7 +57,7 @@ def span_of(
     name: str, attributes: Mapping[str, AttributeValue], base: Context, point: SpanPoint
 ) -> Generator[OpenSpan]:  # fmt: skip
     """Make a span current in *base* while the block runs, and end and measure it however that ends."""
-    opened = OpenSpan(_started(name, attributes, base), point)
+    opened = OpenSpan(_started(name, attributes, base), point, cast("Run | None", base.get(RUN)))
     former = get_current()
     attach(trace.set_span_in_context(opened.span, base))
     try:

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 from otelier.agents._context import RunContext
 from otelier.agents._wanted import Wanted, wanted_by
 from otelier.errors import ToolError
-from otelier.llm.functions import Signature, param_of
+from otelier.llm.functions import Signature, param_of, unbound
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,9 +49,10 @@ class Tool(Generic[P, R]):
         max_result_chars: int = MAX_RESULT_CHARS,
     ) -> None:
         functools.update_wrapper(self, function)
-        self.name = name or str(getattr(function, "__name__", type(function).__name__))
+        written = unbound(function)
+        self.name: str = name or getattr(written, "__name__", type(written).__name__)
         """Name that the model calls it by."""
-        if not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ToolError(
                 f"Cannot name a tool {self.name!r}: models take 1 to 64 letters, digits, `_` and `-`. "
                 f"Pass `name=` to `tool`."
@@ -68,6 +69,20 @@ class Tool(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
         return self.__wrapped__(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R]:
+        """Return the tool of a method, bound to the object that it is read from, as its function would be."""
+        bind: Any = getattr(self.__wrapped__, "__get__", None)
+        bound = self.__wrapped__ if bind is None else bind(instance, owner)
+        if bound is self.__wrapped__:
+            return self
+        return Tool(
+            bound,
+            name=self.name,
+            description=self._description,
+            timeout_s=self.timeout_s,
+            max_result_chars=self.max_result_chars,
+        )
 
     def __repr__(self) -> str:
         return f"Tool({self.name!r})"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 
 class Unresolved:
@@ -21,32 +23,52 @@ class Unresolved:
         self.text = text
 
 
+class _Annotated:
+    """Something with one annotation, for `typing.get_type_hints`."""
+
+    def __init__(self, annotation: Any) -> None:
+        self.__annotations__ = {"it": annotation}
+
+
 def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
-    """Return *annotation* as what its text means among the names of *spaces*; `Unresolved` when it means nothing.
+    """Return *annotation* with every text in it as what that means among the names of *spaces*.
+
+    A text that means nothing there is `Unresolved`; anything else that cannot be resolved is returned as it is.
 
     Example:
         >>> resolved("list[int]", {}), resolved(str, {})
         (list[int], <class 'str'>)
     """
-    if not isinstance(annotation, (str, typing.ForwardRef)):
-        return annotation
-    text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
     try:
-        # The user's own annotation, in the user's own module: what `typing.get_type_hints` does for all at once.
-        found = eval(text, dict(spaces))  # noqa: S307
-    except Exception:
-        return Unresolved(text)
-    return resolved(found, spaces) if isinstance(found, (str, typing.ForwardRef)) else found
+        return typing.get_type_hints(_Annotated(annotation), dict(spaces), include_extras=True)["it"]
+    except Exception:  # the user's own annotation: it may raise anything
+        if isinstance(annotation, (str, typing.ForwardRef)):
+            return Unresolved(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
+        return annotation
+
+
+def unbound(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that a `functools.partial` gives arguments to; any other is itself."""
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[Any]", function).func
+    return function
+
+
+def _written(function: Callable[..., Any]) -> Any:
+    """Return the function whose annotations somebody wrote: below partial ones, decorators, and callable objects."""
+    function = inspect.unwrap(unbound(inspect.unwrap(function)))
+    return function if hasattr(function, "__globals__") or isinstance(function, type) else type(function).__call__
 
 
 def spaces_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the names that the annotations of *function* may use: its module's, and what it closes over."""
-    closed = getattr(function, "__closure__", None) or ()
-    code = getattr(function, "__code__", None)
+    written = _written(function)
+    closed = getattr(written, "__closure__", None) or ()
+    code = getattr(written, "__code__", None)
     enclosed: dict[str, Any] = {}
     for name, cell in zip(getattr(code, "co_freevars", ()), closed):
         try:
             enclosed[name] = cell.cell_contents
         except ValueError:  # not bound yet
             continue
-    return {**getattr(function, "__globals__", {}), **enclosed}
+    return {**getattr(written, "__globals__", {}), **enclosed}

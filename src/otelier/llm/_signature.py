@@ -11,9 +11,10 @@ from typing import Any, Final, cast
 import pydantic
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from otelier.errors import ToolError
-from otelier.llm._annotations import Unresolved, resolved, spaces_of
+from otelier.llm._annotations import Unresolved, resolved, spaces_of, unbound
 from otelier.llm._calls import misfit
 from otelier.llm._docstring import read_docstring
 from otelier.llm._schemas import problems_found
@@ -39,7 +40,7 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any], name: str, hides: Hides | None = None) -> None:
         self.name = name
-        self.description, said = read_docstring(function)
+        self.description, said = read_docstring(unbound(function))
         """What the function does, as its docstring has it."""
         spaces = spaces_of(function)
         self.by_place: list[str] = []
@@ -47,7 +48,7 @@ class Signature:
         self._names: dict[str, str] = {}
         fields: dict[str, Any] = {}
         extra: typing.Literal["allow", "forbid"] = "forbid"
-        for parameter in _parameters(function):
+        for parameter in _parameters(function, name):
             annotation = Any if parameter.annotation is _KIND.empty else resolved(parameter.annotation, spaces)
             if hides is not None and hides(parameter, annotation):
                 pass
@@ -69,7 +70,7 @@ class Signature:
             self._model = pydantic.create_model(  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
                 "Arguments", __config__=pydantic.ConfigDict(extra=extra), **fields
             )
-            schema = self._model.model_json_schema()
+            schema = self._model.model_json_schema(schema_generator=_Schema)
         except PydanticUserError as exc:
             raise ToolError(
                 f"Cannot offer {name!r} as a tool: there is no JSON schema for its parameters ({_first_line(exc)}). "
@@ -103,14 +104,26 @@ class Signature:
         raise misfit(self.name, problems)  # out here, because pydantic's error quotes the arguments
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    if sys.version_info >= (3, 14):
-        # Annotations are evaluated now; what they name may still be unknown.
-        import annotationlib
+class _Schema(GenerateJsonSchema):
+    """A schema that says nothing of defaults which JSON cannot hold: the function knows them."""
 
-        found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-        return list(found.parameters.values())
-    return list(inspect.signature(function).parameters.values())
+    ignored_warning_kinds = {*GenerateJsonSchema.ignored_warning_kinds, "non-serializable-default"}  # noqa: RUF012
+
+
+def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    try:
+        if sys.version_info >= (3, 14):
+            # Annotations are evaluated now; what they name may still be unknown.
+            import annotationlib
+
+            found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+        else:
+            found = inspect.signature(function)
+    except ValueError as exc:  # some of C have none
+        raise ToolError(
+            f"Cannot offer {name!r} as a tool: Python does not know its parameters. Call it from a function of yours."
+        ) from exc
+    return list(found.parameters.values())
 
 
 def _field(parameter: inspect.Parameter, annotation: Any, description: str | None, tool: str) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from opentelemetry.context import Context
 
+from otelier import names
 from otelier.fields import LLM_CALL, SPAN
 from otelier.openai._kinds import SAYING, Kind, is_llm_span
 from otelier.signals import is_patch, suppressed
@@ -25,6 +26,8 @@ _KNOWN: Final = (
     "openinference.instrumentation.openai",
 )
 """Packages of instrumentations; their tracers are named after them too."""
+_AROUND: Final = (names.INVOKE_AGENT, names.EXECUTE_TOOL)
+"""Operations of spans that an agent's calls are made below; a closer look at each would take 15 us."""
 _MAX_WRAPPERS = 32
 
 _covered: list[Callable[[], object]] = []
@@ -47,7 +50,7 @@ def is_plain(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
         attributes: Any = getattr(current.get(SPAN), "_attributes", None)
         if attributes is not None:
             started = attributes._dict  # read only; the public view is 0.5 us dearer
-            if _OPERATION in started or _SPAN_KIND in started or _REQUEST_TYPE in started:
+            if started.get(_OPERATION, _AROUND[0]) not in _AROUND or _SPAN_KIND in started or _REQUEST_TYPE in started:
                 return False
         return is_patch(getattr(resource.__class__, wrapped.__name__)) and kind.suppressors.isdisjoint(current)
     except AttributeError:

@@ -130,7 +130,7 @@ def failure_of(exc: BaseException) -> Failure:
 
 def _description(message: str) -> str:
     """Return *message* redacted, and cut: a whole page of HTML in it could cost its exporter the batch."""
-    clean = redact(message)
+    clean = redact(message).encode("utf-8", "replace").decode()  # half a pair of UTF-16 would cost it, too
     if len(clean) <= MAX_DESCRIPTION_CHARS:
         return clean
     return f"{clean[:MAX_DESCRIPTION_CHARS]} [cut: {len(clean) - MAX_DESCRIPTION_CHARS} characters]"
