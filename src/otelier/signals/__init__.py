@@ -15,7 +15,7 @@ from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault
 if TYPE_CHECKING:
     from otelier.signals._bounds import may_tell
     from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event
+    from otelier.signals._events import emit_event, event_record
     from otelier.signals._instruments import (
         chunk_histogram,
         duration_histogram,
@@ -67,6 +67,7 @@ __all__ = [
     "emit_event",
     "end_span",
     "error_type",
+    "event_record",
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
@@ -103,7 +104,7 @@ __all__ = [
 _HOMES = {
     "_bounds": ("may_tell",),
     "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_events": ("emit_event",),
+    "_events": ("emit_event", "event_record"),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
