@@ -32,7 +32,10 @@ class Offer(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def description(self) -> str: ...
+    def description(self) -> str:
+        """What spans tell of it."""
+        ...
+
     @property
     def max_result_chars(self) -> int: ...
     def to_param(self) -> dict[str, Any]: ...
@@ -122,6 +125,10 @@ class Run:
     usage: Usage = field(default_factory=Usage)
     tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
     steps: int = 0
+    questions: int = 0
+    """Questions to the model, those that failed too."""
+    calls: int = 0
+    """Calls of tools that were made, those that failed too."""
     step_model: str | None = None
     """Model of this one question; `None` is the run's."""
     step_tools: tuple[str, ...] | None = None
