@@ -16,6 +16,7 @@ import wrapt
 from openai.resources.chat.completions import AsyncCompletions, Completions
 from opentelemetry import trace
 from opentelemetry.context import attach, detach, get_current, set_value
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otelier
@@ -183,6 +184,27 @@ def test_an_agent_that_a_framework_names(client, otelier_spans):
         ask(client)
     assert identity(otelier_spans) == ("u-1", "theirs", None, FINGERPRINT)
     assert "otelier.agent.id" not in otelier_spans.find("theirs").attributes
+
+
+@pytest.mark.parametrize("limit", [None, 10])
+@pytest.mark.parametrize("known", ["born", "unseen"])
+def test_several_calls_in_one_span(client, limit, known):
+    """The newest prompt's agent stands there, also where a limit on the length of values has cut the one before."""
+    otelier.init(app="the-whole-shop")
+    provider = TracerProvider(span_limits=SpanLimits(max_span_attribute_length=limit), shutdown_on_exit=False)
+    if known == "born":
+        provider.add_span_processor(otelier.AgentSpanProcessor())
+    begins_with = {"gen_ai.operation.name": "chat"}
+    with provider.get_tracer("framework").start_as_current_span("theirs", attributes=begins_with) as span:
+        for prompt in ("You are a shipping agent.", PROMPT):
+            client.chat.completions.create(model="gpt-4.1", messages=[{"role": "system", "content": prompt}])
+            fingerprint = prompt_fingerprint(prompt)
+            assert span.attributes["gen_ai.agent.name"] == f"agent-{fingerprint[4:12]}"[:limit]
+            assert span.attributes["otelier.agent.source"] == "fingerprint"[:limit]
+            assert span.attributes["otelier.agent.fingerprint"] == fingerprint[:limit]
+        client.chat.completions.create(model="gpt-4.1", messages=[{"role": "user", "content": "Hello"}])
+        assert span.attributes["gen_ai.agent.name"] == "the-whole-shop"[:limit]
+        assert span.attributes["otelier.agent.fingerprint"] == ""
 
 
 @pytest.mark.parametrize(

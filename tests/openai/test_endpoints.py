@@ -269,6 +269,27 @@ def test_images_streamed(api, recorder, endpoint, mode):
     assert counts["gen_ai.client.operation.time_per_output_chunk"] == 2
 
 
+@pytest.mark.parametrize("endpoint", ["images", "edits"])
+def test_several_images_streamed(api, recorder, endpoint):
+    """A stream of several images took what all of them did, and read the prompt once: as much as without a stream."""
+    if not streams(api.client, endpoint):
+        pytest.skip("this openai streams no images")
+    call(api.client, endpoint, n=3)
+    for _ in call(api.client, endpoint, n=3, stream=True, partial_images=1):
+        pass
+    whole, streamed = (
+        {key: value for key, value in span.attributes.items() if "usage" in key} for span in recorder.spans
+    )
+    assert streamed == whole
+    tokens = {
+        point.attributes["gen_ai.token.type"]: (point.count, point.sum)
+        for point in points(recorder)
+        if point.name == "gen_ai.client.token.usage"
+    }
+    assert tokens["output"] == (2, 2 * whole["gen_ai.usage.output_tokens"])
+    assert tokens["input"] == (2, 2 * whole["gen_ai.usage.input_tokens"])
+
+
 # --- audio -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("form", ["mp3", "wav", "pcm"])
 def test_speech(api, recorder, form):

@@ -397,14 +397,15 @@ def test_cancelled(streams, recorder, endpoint):
     streams.server.clear()
     streams.server.reply(TEXT, chunk_delay_s=0.2, times=None)
 
-    async def consume(client: Any) -> None:
+    async def consume(client: Any, came: asyncio.Event) -> None:
         async for _ in await streams.call_async(client, endpoint, **options(endpoint)):
-            pass
+            came.set()
 
     async def main() -> None:
+        came = asyncio.Event()
         async with streams.async_client() as client:
-            task = asyncio.create_task(consume(client))
-            await asyncio.sleep(0.5)
+            task = asyncio.create_task(consume(client, came))
+            await came.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from otelier.openai._call import RAW_RESPONSE, Call
@@ -20,7 +21,7 @@ _READERS = ("parse", "read")  # all else that reads the whole body comes down to
 class Body:
     """The body of one answer; whoever comes first ends its call."""
 
-    __slots__ = ("__weakref__", "_call", "_ending", "_headers", "_undo", "busy", "inner")
+    __slots__ = ("__weakref__", "_call", "_ending", "_headers", "_undo", "answer", "busy", "inner")
 
     def __init__(self, call: Call, headers: Any) -> None:
         self._call = call
@@ -31,20 +32,30 @@ class Body:
         """No iterator of the client's is followed."""
         self.busy = False
         """Whether it is being read: the client then closes the response, and what it holds is about to be known."""
+        self.answer: Any = None
+        """What the body was parsed into, if it was."""
 
     def at_end(self, undo: Callable[[], object]) -> None:
         """Let *undo* run when the call ends."""
         self._undo.append(undo)
 
-    def end(self, failure: BaseException | None = None, *, answer: Any = None) -> None:
-        """End the call, with what the body was parsed into if it was; only the first of many ends it."""
+    def __enter__(self) -> None:
+        """Let the block read the body, and the call end with that: as failed by what the block raises, if it does."""
+        self.busy = True
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.busy = False
+        self.end(error)
+
+    def end(self, failure: BaseException | None = None) -> None:
+        """End the call, with the answer if there is one; only the first of many ends it."""
         if self.busy or not self._ending.acquire(blocking=False):
             return
         try:
             for undo in self._undo:
                 undo()
             if failure is None:
-                self._call.finish(answer, self._headers)
+                self._call.finish(self.answer, self._headers)
             else:
                 self._call.break_off(failure)
         except Exception as exc:
@@ -76,16 +87,13 @@ def _reading(read: Callable[..., Any], parse: Callable[..., Any], body: Body) ->
     def hooked(*args: Any, **kwargs: Any) -> Any:
         if body.busy:  # parsing reads too
             return read(*args, **kwargs)
-        body.busy = True
-        try:
+        with body:
             found = read(*args, **kwargs)
-            answer = found if read == parse else _or_nothing(parse)
-        except BaseException as exc:
-            body.busy = False
-            body.end(exc)
-            raise
-        body.busy = False
-        body.end(answer=answer)
+            if read == parse:
+                body.answer = found
+            else:
+                with suppress(Exception):  # what holds no answer, say a page of HTML, is the caller's to see
+                    body.answer = parse()  # parsed once, and kept by the response for the caller
         return found
 
     return hooked
@@ -95,31 +103,13 @@ def _reading_async(read: Callable[..., Any], parse: Callable[..., Any], body: Bo
     async def hooked(*args: Any, **kwargs: Any) -> Any:
         if body.busy:
             return await read(*args, **kwargs)
-        body.busy = True
-        try:
+        with body:
             found = await read(*args, **kwargs)
-            answer = found if read == parse else await _or_nothing_async(parse)
-        except BaseException as exc:
-            body.busy = False
-            body.end(exc)
-            raise
-        body.busy = False
-        body.end(answer=answer)
+            if read == parse:
+                body.answer = found
+            else:
+                with suppress(Exception):
+                    body.answer = await parse()
         return found
 
     return hooked
-
-
-def _or_nothing(parse: Callable[[], Any]) -> Any:
-    """Return what a body that was read holds; it is kept by the response for the caller. Nothing, say, for HTML."""
-    try:
-        return parse()
-    except Exception:
-        return None
-
-
-async def _or_nothing_async(parse: Callable[[], Any]) -> Any:
-    try:
-        return await parse()
-    except Exception:
-        return None

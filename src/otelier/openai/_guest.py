@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.context import Context, attach, get_current
 
@@ -15,16 +15,13 @@ from otelier.signals import report_fault
 
 
 class Guest:
-    """One call in somebody else's span; it takes the place of a `Call` and leaves all that is reported to them.
+    """One call in somebody else's span; what it is answered, and whether its stream ends, is theirs to report.
 
     Their span starts in a context that has the state of the call, so the processor stamps it; where it is open
     already it is stamped here.
     """
 
     __slots__ = ("_former", "_inside")
-
-    streamed: Final = False
-    """Never followed: whoever reports the call follows its stream."""
 
     def __init__(
         self, operation: Operation, resource: Any, arguments: Arguments, current: Context, reporter: str
@@ -49,7 +46,3 @@ class Guest:
             self.leave(asynchronous=asynchronous)
         except Exception as exc:
             report_fault("openai.guest", exc)
-
-    def finish(self, answer: Any) -> bool:
-        """Do nothing: what was answered is theirs to say."""
-        return False

@@ -72,13 +72,13 @@ def media_answer_content(answer: Any) -> dict[str, list[Any]]:
 
 
 class MediaChunks:
-    """The events of a stream of images or of a transcription; the last one of each image holds all of it."""
+    """The events of a stream of images or of a transcription; the last one of each image holds all of that."""
 
-    __slots__ = ("_content", "_last", "_messages", "model")
+    __slots__ = ("_content", "_messages", "_usage", "model")
 
     def __init__(self, *, content: bool) -> None:
         self.model: str | None = None
-        self._last: Facts = {}
+        self._usage: Facts = {}
         self._messages: list[Message] = []
         self._content = content
 
@@ -89,16 +89,33 @@ class MediaChunks:
         facts = facts_of(event)
         kind = facts.get("type")
         if isinstance(kind, str) and kind.endswith((".completed", ".done")):
-            self._last = {"usage": facts.get("usage")}  # and not the image
+            usage = answer_of(facts.get("usage"))
+            self._usage = _together(self._usage, usage) if self._usage else usage
             if self._content:
                 self._messages += _messages_of(facts)
         return False
 
     def tell(self, attributes: Attributes, point: CallPoint) -> None:
-        media_answer(self._last, attributes, point)
+        media_answer({"usage": self._usage}, attributes, point)
 
     def content(self) -> Mapping[str, list[Any]]:
         return {names.OUTPUT_MESSAGES: self._messages}
+
+
+def _together(before: Facts, usage: Facts) -> Facts:
+    """Return what images took up to one more: its event has the prompt, which was read once, and the image's own."""
+    details = [facts_of(each.get("output_tokens_details")) for each in (before, usage)]
+    return {
+        **before,
+        **usage,
+        "output_tokens": _sum(before.get("output_tokens"), usage.get("output_tokens")),
+        "output_tokens_details": {name: _sum(*(each.get(name) for each in details)) for name in _OUTPUT_TOKENS},
+    }
+
+
+def _sum(*counts: Any) -> int | None:
+    known = [count for count in counts if type(count) is int]
+    return sum(known) if known else None
 
 
 def _messages_of(event: Facts) -> Iterator[Message]:

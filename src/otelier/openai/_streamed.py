@@ -44,7 +44,7 @@ class StreamedCall:
         self._chunks = chunks
         self._attributes = call.request()
         self._sent = call.sent()
-        if call.telemetry.content:
+        if call.telemetry.gate.mode.any:
             call.arguments = {}  # the caller's prompts; else an error may quote them, which must not leave
         self._undo: list[Callable[[], object]] = []
         self._times = [clock()]

@@ -7,6 +7,7 @@ from typing import Any
 
 from otelier.openai._beginning import begin
 from otelier.openai._body import follow_body
+from otelier.openai._call import Call
 from otelier.openai._operations import Operation
 from otelier.openai._stream import follow
 from otelier.openai._telemetry import switch
@@ -36,6 +37,8 @@ def reporting(operation: Operation, first: str | None = None) -> Wrapper:
             call.fail(exc, asynchronous=False)
             raise
         call.leave(asynchronous=False)
+        if not isinstance(call, Call):
+            return answer
         if call.streamed:
             return follow(call, answer, asynchronous=False)
         if call.finish(answer):
@@ -62,6 +65,8 @@ def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
             call.fail(exc, asynchronous=True)
             raise
         call.leave(asynchronous=True)
+        if not isinstance(call, Call):
+            return answer
         if call.streamed:
             return follow(call, answer, asynchronous=True)
         if call.finish(answer):

@@ -14,7 +14,7 @@ from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault
 
 if TYPE_CHECKING:
     from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event
+    from otelier.signals._events import emit_event, event_record
     from otelier.signals._instruments import (
         chunk_histogram,
         duration_histogram,
@@ -61,6 +61,7 @@ __all__ = [
     "emit_event",
     "end_span",
     "error_type",
+    "event_record",
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
@@ -88,7 +89,7 @@ __all__ = [
 
 _HOMES = {
     "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_events": ("emit_event",),
+    "_events": ("emit_event", "event_record"),
     "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
