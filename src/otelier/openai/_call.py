@@ -15,12 +15,12 @@ from opentelemetry.util.types import AnyValue
 from otelier import names
 from otelier.fields import LLM_CALL, MARK, SPAN, State, state_of
 from otelier.openai._identity import in_state_of_call
-from otelier.openai._operations import Operation
 from otelier.openai._point import CallPoint
-from otelier.openai._quoted import without_quotes
-from otelier.openai._reading import Arguments, Attributes, answer_of, facts_of, is_mapping
-from otelier.openai._response import add_served_model
 from otelier.openai._telemetry import Telemetry
+from otelier.openai.operations._table import Operation
+from otelier.openai.reading._answer import add_served_model
+from otelier.openai.reading._fields import Arguments, Attributes, answer_of, facts_of, is_mapping
+from otelier.openai.reading._quoted import without_quotes
 from otelier.signals import Failure, end_span, error_type, event_record, fail_span, json_of, report_fault
 
 clock: Final = time.perf_counter

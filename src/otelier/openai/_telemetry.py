@@ -14,8 +14,8 @@ from opentelemetry.trace import Span, TracerProvider
 
 from otelier import names
 from otelier.errors import SettingError
-from otelier.openai._completion_hook import CompletionHook, completion_hook
 from otelier.openai._point import Instruments
+from otelier.openai.content._completion_hook import CompletionHook, completion_hook
 from otelier.settings import STREAM_USAGE
 from otelier.signals import (
     ContentGate,

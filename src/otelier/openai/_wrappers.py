@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from otelier.openai._beginning import begin
-from otelier.openai._body import follow_body
 from otelier.openai._call import Call
-from otelier.openai._operations import Operation
-from otelier.openai._stream import follow
 from otelier.openai._telemetry import switch
+from otelier.openai.operations._table import Operation
+from otelier.openai.streams._body import follow_body
+from otelier.openai.streams._follow import follow
 from otelier.signals import Wrapper
 
 
