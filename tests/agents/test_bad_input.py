@@ -242,6 +242,15 @@ def test_refused_and_empty_answers(model, otelier_spans, streamed, message, outp
     assert otelier_spans.find("invoke_agent triage").status.is_ok
 
 
+@each_way
+@pytest.mark.parametrize("reason", ["length", "content_filter", "stop"])
+def test_a_text_that_was_cut(model, streamed, reason):
+    """It is the output as far as it came, and the result says why it ended."""
+    model.server.reply("On its", finish_reason=reason)
+    result = outcome(model.agent(), streamed)
+    assert (result.output, result.finish_reason) == ("On its", reason)
+
+
 @pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": None}, "<html>Sign in</html>"])
 def test_no_answer_at_all(model, otelier_spans, body):
     """What holds no choice, such as a proxy's page, ends the run with an error that says what to look at."""

@@ -74,8 +74,13 @@ async def execute(
             point.inference_calls, point.tool_calls = run.questions, run.calls
             _at_end(run, opened, said)
     result: AgentResult[Any] = AgentResult(
-        output=output, messages=run.messages, usage=run.usage, tool_calls=run.tool_calls, context=run.context
-    )  # fmt: skip
+        output=output,
+        messages=run.messages,
+        usage=run.usage,
+        tool_calls=run.tool_calls,
+        finish_reason=run.finish_reason,
+        context=run.context,
+    )
     run.tell(RunFinished, result=result)
     return result
 

@@ -96,6 +96,7 @@ async def _step(run: Run) -> _Read:
     await run.ask(Phase.PRE_THINK)
     answer, fault = await _think(run)
     run.steps += 1
+    run.finish_reason = answer.finish_reason
     message = answer.message
     run.messages.append(message)
     await run.ask(Phase.POST_THINK, model_response=message)

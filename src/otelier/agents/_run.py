@@ -141,6 +141,8 @@ class Run:
     """Runs that tools of this one started from their threads."""
     heard: deque[str] = field(default_factory=lambda: deque[str](maxlen=1_000))
     """What was said in runs below that failed: an error that comes from there may quote it."""
+    finish_reason: str | None = None
+    """Why the model's last answer ended."""
     is_told: bool = False
     """Whether the model was told that its output does not fit."""
     is_giving_up: bool = False
@@ -157,8 +159,7 @@ class Run:
         """Count one answer of a model, for this run and those around it; `None` where the provider did not count."""
         run: Run | None = self
         while run is not None:
-            run.usage += Usage(model_calls=1)
-            run.usage += used or llm.Usage()
+            run.usage = run.usage.counting(used)
             run = run.parent
 
     def tell(self, kind: type[AgentEvent], **facts: Any) -> None:
