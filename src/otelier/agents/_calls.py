@@ -79,7 +79,7 @@ async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
         return list(islice(cast("Iterator[Any]", result), most)) if isinstance(result, Iterator) else result
 
     result: Any = bound() if tool.is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
-    if inspect.isawaitable(result):  # a plain function may hand on what an async one returned, or a run
+    while inspect.isawaitable(result):  # a plain function may hand on what an async one returned, and both a run
         result = await result
     if isinstance(result, AsyncIterator):
         items: list[Any] = []
