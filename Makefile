@@ -88,6 +88,10 @@ examples: $(STAMP) ## run the programs in examples/
 bench: $(STAMP) ## measure what otelier costs
 	@for each in benchmarks/*.py; do echo "--- $$each ---"; $(BIN)/python "$$each" || exit 1; done
 
+.PHONY: bench-agents
+bench-agents: $(STAMP) ## measure a step of an agent beside the OpenAI Agents SDK and pydantic-ai
+	@scripts/bench_agents.sh $(BIN)
+
 .PHONY: minimal
 minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads
 	@scripts/minimal.sh $(BIN)

@@ -1,10 +1,15 @@
-"""Whether the process stays flat: 10,000 streams that are broken off, sync and async, then 100,000 calls.
+"""Whether the process stays flat: 10,000 streams that are broken off, 10,000 runs of an agent, then 100,000 calls.
 
-Run: uv run python benchmarks/memory.py [--trace]
+Run: uv run python benchmarks/memory.py [--trace] [streams] [agents] [calls]
+    Without a name it runs all three.
 
 All are chat completions with six fields and a system prompt. User, session and both prompts are new in each call;
 streams have 1,000 users. The client answers calls itself, the transport streams: nothing but the client and its
 telemetry can grow. Spans go to an exporter that drops them, metrics to a reader of each temporality.
+
+A run of an agent has two answers, a plain tool, an `async` one that fails, a subagent with a tool, and three
+interceptors, for a user that is new in each. Of eight runs four are awaited, eight at once; one is streamed to its end,
+one left at its first event, one left by an exception in its block, and one cancelled.
 
 A row is one stage: memory of the process after it, and the most objects there were at any of its looks; with `--trace`,
 which takes five times as long, also the bytes that Python had after it and at most. In the first half caches fill, all
@@ -24,21 +29,25 @@ import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import openai
 from openai.types.chat import ChatCompletion
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 import otelier
+from otelier.interceptors import Budget, InterceptContext, Interceptor, InterceptResult, Phase, RequireRole
 
-STREAMS, CALLS, STAGES, LOOK_AFTER, USERS, LIMIT = 10_000, 100_000, 10, 500, 1_000, 0.1
+STREAMS, RUNS, CALLS, STAGES, LOOK_AFTER, USERS, LIMIT = 10_000, 10_000, 100_000, 10, 500, 1_000, 0.1
 TRACE = "--trace" in sys.argv
+PARTS = [one for one in sys.argv[1:] if not one.startswith("-")] or ["streams", "agents", "calls"]
 DICE = random.Random(1)
 LETTERS = "".join(DICE.choices("abcdefghijklmnopqrstuvwxyz     ", k=1_000_000))
 OPTIONS: dict[str, Any] = {"api_key": "sk-none", "base_url": "http://127.0.0.1:9/v1", "max_retries": 0}
@@ -61,6 +70,18 @@ class Dropping(SpanExporter):
     def export(self, spans: Any) -> SpanExportResult:
         self.count += sum(isinstance(span, ReadableSpan) for span in spans)
         return SpanExportResult.SUCCESS
+
+
+class Open(SpanProcessor):
+    """Counts the spans that are open."""
+
+    count = 0
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.count += 1
+
+    def on_end(self, span: Any) -> None:
+        self.count -= 1
 
 
 class Instant(openai.OpenAI):
@@ -88,8 +109,103 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
         raise StopAsyncIteration
 
 
-def respond(_: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())
+def respond(request: httpx.Request) -> httpx.Response:
+    asked = json.loads(request.content)
+    if "tools" not in asked:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())
+    message = turn(asked)
+    if "stream" not in asked:
+        choice = {**ANSWER["choices"][0], "message": message}
+        return httpx.Response(200, json={**ANSWER, "choices": [choice]})
+    for index, one in enumerate(message.get("tool_calls", ())):
+        one["index"] = index
+    chunk = {**HEAD, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": message}]}
+    text = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+    return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=text)
+
+
+def turn(asked: dict[str, Any]) -> dict[str, Any]:
+    """Call all tools that are offered, and answer once they have."""
+    if any(message["role"] == "tool" for message in asked["messages"]):
+        return {"role": "assistant", "content": "It is in Rome. " * 20}
+    said = [
+        (tool["function"]["name"], '{"task": "Find it."}' if "parcels" in str(tool) else "{}")
+        for tool in asked["tools"]
+    ]
+    functions = [{"name": name, "arguments": arguments} for name, arguments in said]
+    calls = [{"id": f"call_{at}", "type": "function", "function": one} for at, one in enumerate(functions)]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+@dataclass(frozen=True)
+class Caller(otelier.RunContext):
+    """Who a run is for."""
+
+    user_id: str
+    user_role: str
+    session_id: str
+    order: Annotated[int, otelier.exported("shop.order")]
+
+
+class Noting(Interceptor):
+    """Keeps something of each run, and changes what it can."""
+
+    async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
+        context.state[phase] = [*context.messages]
+        if phase is Phase.PRE_THINK:
+            return InterceptResult.modify_messages(context.messages)
+        return None
+
+
+def find_parcel(ctx: Caller) -> str:
+    """Find it."""
+    return f"{ctx.user_id}: {text(500)}"
+
+
+async def find_soon(ctx: Caller) -> str:
+    """Find it, and fail."""
+    await asyncio.sleep(0)
+    raise LookupError(ctx.user_id)
+
+
+def agents_of(client: openai.AsyncOpenAI) -> otelier.Agent:
+    interceptors = [RequireRole("customer"), Budget(max_tokens=10_000, max_tool_calls=10), Noting()]
+    parcels = otelier.Agent(
+        "parcels",
+        "gpt-4.1",
+        client=client,
+        instructions="You are parcels.",
+        tools=[find_parcel],
+        interceptors=interceptors,
+    )
+    return otelier.Agent(
+        "desk", "gpt-4.1", client=client, instructions="You are the desk.", tools=[find_parcel, find_soon],
+        subagents=[parcels], interceptors=interceptors,
+    )  # fmt: skip
+
+
+async def run_agent(desk: otelier.Agent, number: int) -> None:
+    caller = Caller(user_id=f"user-{number}", user_role="customer", session_id=f"session-{number}", order=number)
+    asked, way = f"Question {number}: {text(500)}", number % 8
+    if way < 4:
+        result = await desk.run(asked, context=caller)
+        assert (len(result.tool_calls), result.usage.model_calls) == (3, 4)
+    elif way == 4:
+        assert [event async for event in desk.stream(asked, context=caller)]
+    elif way == 5:
+        async for _ in desk.stream(asked, context=caller):
+            break
+    elif way == 6:
+        with suppress(LookupError):
+            async with desk.stream(asked, context=caller) as events:
+                async for _ in events:
+                    raise LookupError(str(number))
+    else:
+        task = asyncio.ensure_future(desk.run(asked, context=caller))
+        for _ in range(number % 64):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def text(chars: int) -> str:
@@ -220,13 +336,27 @@ def streams_async(numbers: range) -> None:
     asyncio.run(main())
 
 
+def runs(numbers: range) -> None:
+    async def main() -> None:
+        async with openai.AsyncOpenAI(http_client=httpx.AsyncClient(transport=transport), **OPTIONS) as client:
+            desk = agents_of(client)
+            for first in range(numbers.start, numbers.stop, 8):
+                await asyncio.gather(*(run_agent(desk, number) for number in numbers[first - numbers.start :][:8]))
+            while running.count:  # what was left ends with the loop's next turns
+                gc.collect()
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 logging.getLogger("otelier").setLevel(logging.ERROR)  # that prompts are many is what this is about
 readers = [
     InMemoryMetricReader(preferred_temporality={Histogram: temporality})
     for temporality in (AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE)
 ]
-exporter, transport = Dropping(), httpx.MockTransport(respond)
+exporter, running, transport = Dropping(), Open(), httpx.MockTransport(respond)
 spans = TracerProvider()
+spans.add_span_processor(running)
 spans.add_span_processor(SimpleSpanProcessor(exporter))
 otelier.init(app="benchmark", env="test", tracer_provider=spans, meter_provider=MeterProvider(readers))
 instant = Instant(**OPTIONS)
@@ -235,15 +365,23 @@ streaming = openai.OpenAI(http_client=httpx.Client(transport=transport), **OPTIO
 calls(range(-200, 0))  # imports, and what is made once
 streams(range(-8, 0))
 streams_async(range(-8, 0))
+runs(range(-64, 0))
 if TRACE:
     tracemalloc.start()
 traced = f"{'traced MB':>12}{'at most':>12}" if TRACE else ""
 print(f"{'':14}{'done':>9}{'RSS MB':>10}{'objects':>12}{traced}")
-flat = [
-    measure("streams", STREAMS // 2, streams),
-    measure("streams async", STREAMS // 2, streams_async),
-    measure("calls", CALLS, calls),
-]
-expected = CALLS + 2 * (STREAMS // 2) + 216
-print(f"{exporter.count:,} of {expected:,} spans; flat: {'yes' if all(flat) else 'NO'}")
-sys.exit(not all(flat) or exporter.count != expected)
+exporter.count, expected, flat = 0, 0, []
+if "streams" in PARTS:
+    flat.append(measure("streams", STREAMS // 2, streams))
+    flat.append(measure("streams async", STREAMS // 2, streams_async))
+    expected += 2 * (STREAMS // 2)
+if "calls" in PARTS:
+    flat.append(measure("calls", CALLS, calls))
+    expected += CALLS
+told = exporter.count == expected
+print(f"{exporter.count:,} of {expected:,} spans of calls")
+if "agents" in PARTS:
+    flat.append(measure("agents", RUNS, runs))
+    print(f"{exporter.count - expected:,} spans of agents, {running.count} open")
+print(f"flat: {'yes' if all(flat) else 'NO'}")
+sys.exit(not all(flat) or not told or running.count > 0)

@@ -15,8 +15,9 @@ export VIRTUAL_ENV=$work/env
 "$bin/uv" pip install --quiet . \
   "openai-agents>=0.6" "pydantic-ai-slim[openai]>=1" \
   "opentelemetry-instrumentation-genai-openai==1.3b0" "opentelemetry-instrumentation-openai>=0.62" \
-  "openinference-instrumentation-openai>=0.1.60" "openinference-instrumentation-openai-agents>=2"
-"$bin/uv" pip list 2>/dev/null | grep -E '^(openai|openai-agents|opentelemetry-(sdk|instrumentation)|openinference-.*|opentelemetry-instrumentation-.*openai|pydantic-ai-slim) '
+  "openinference-instrumentation-openai>=0.1.60" "openinference-instrumentation-openai-agents>=2" \
+  "opentelemetry-instrumentation-genai-openai-agents==1.3b0" "opentelemetry-instrumentation-openai-agents>=0.62"
+"$bin/uv" pip list 2>/dev/null | grep -E '^(openai|openai-agents|opentelemetry-(sdk|instrumentation)|openinference-.*|opentelemetry-instrumentation-.*openai(-agents)?|pydantic-ai-slim) '
 
 apart() { # apart NAME PACKAGE: put the package's metadata into a folder of its own
   mkdir -p "$work/installed/$1"
@@ -26,6 +27,8 @@ apart official opentelemetry_instrumentation_genai_openai
 apart traceloop opentelemetry_instrumentation_openai
 apart openinference openinference_instrumentation_openai
 apart openinference-agents openinference_instrumentation_openai_agents
+apart official-agents opentelemetry_instrumentation_genai_openai_agents
+apart traceloop-agents opentelemetry_instrumentation_openai_agents
 apart otelier otelier
 
 OTELIER_BESIDE=$work "$bin/python" -m pytest -q -m beside tests/beside

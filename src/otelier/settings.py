@@ -159,6 +159,13 @@ EMIT_EVENT: Setting[bool | None] = Setting(
     kind="flag",
     meaning="Whether calls are told by log events too; unset, they are where content goes onto events.",
 )
+COMPLETION_HOOK: Setting[str | None] = Setting(
+    variable="OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK",
+    parse=_text,
+    default=None,
+    kind="text",
+    meaning="Entry point that gets the content of OpenAI calls, to store it; needs `opentelemetry-util-genai`.",
+)
 CONTENT_MAX_CHARS: Setting[int] = Setting(
     variable="OTELIER_CONTENT_MAX_CHARS",
     parse=_positive,

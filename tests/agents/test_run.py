@@ -97,7 +97,7 @@ def test_content_only_when_asked_for(model, otelier_spans, monkeypatch):
     model.agent(add, instructions="Add.").run("1+2?").wait()
     call = otelier_spans.find("execute_tool add").attributes
     assert json.loads(call["gen_ai.tool.call.arguments"]) == {"a": 1, "b": 2}
-    assert json.loads(call["gen_ai.tool.call.result"]) == "3"
+    assert json.loads(call["gen_ai.tool.call.result"]) == {"result": "3"}
     run = otelier_spans.find("invoke_agent triage").attributes
     assert json.loads(run["gen_ai.input.messages"])[0]["parts"][0]["content"] == "1+2?"
     assert json.loads(run["gen_ai.output.messages"])[0]["parts"][0]["content"] == "Three."

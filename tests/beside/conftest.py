@@ -31,6 +31,11 @@ class Told:
     metrics: list[Any]
     logs: list[Any]
 
+    def requests(self) -> dict[str, list[Any]]:
+        """All spans below each root, by the root's name."""
+        found = self.by_root("")
+        return {root: [span for span in spans if span.parent_id is not None] for root, spans in found.items()}
+
     def by_root(self, prefix: str) -> dict[str, list[Any]]:
         """The spans of the scopes that begin with *prefix*, by the name of their trace's root."""
         found: dict[str, list[Any]] = {span.name: [] for span in self.spans if span.parent_id is None}
@@ -54,10 +59,19 @@ def folder() -> Path:
 
 @pytest.fixture
 def run(folder: Path) -> Callable[..., Told]:
-    """Run a program with what is *installed*, in that order, and return what it exported."""
+    """Run a program with what is *installed*, in that order, and return what it exported; *script* tells the model."""
 
-    def run(program: str, *arguments: str, installed: list[str], by_hand: bool = False, **given: str) -> Told:
+    def run(
+        program: str,
+        *arguments: str,
+        installed: list[str],
+        by_hand: bool = False,
+        script: Callable[[OpenAIServer], None] | None = None,
+        **given: str,
+    ) -> Told:
         with OtlpReceiver() as receiver, OpenAIServer() as model:
+            if script is not None:
+                script(model)
             variables = environment(
                 **exporting_to(receiver.url),
                 OPENAI_BASE_URL=model.base_url,

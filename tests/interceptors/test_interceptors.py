@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -40,11 +41,11 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def test_phases_of_a_run_with_two_calls(model):
+def test_phases_of_a_run_with_two_calls(model, finish):
     """POST_THINK comes before the PRE_ACT of its calls; PRE_ACT and POST_ACT come once for each."""
     notes = At()
     model.says([("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})], "Done.")
-    model.agent(add, interceptors=[notes]).run("Go").wait()
+    finish(model.agent(add, interceptors=[notes]), "Go")
     assert notes.phases[:3] == ["pre_run", "pre_think", "post_think"]
     assert sorted(notes.phases[3:7]) == ["post_act", "post_act", "pre_act", "pre_act"]
     assert notes.phases[7:] == ["pre_think", "post_think", "post_run"]
@@ -56,7 +57,7 @@ def test_phases_of_a_run_with_two_calls(model):
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.ON_ERROR])
 @pytest.mark.parametrize("raised", [False, True])
-def test_a_stop_ends_the_run_with_its_response(model, otelier_spans, phase, raised):
+def test_a_stop_ends_the_run_with_its_response(model, finish, otelier_spans, phase, raised):
     """From any phase, by an answer or by `StopExecution`; the span says where and why, and is no error."""
 
     def stop(context):
@@ -66,7 +67,7 @@ def test_a_stop_ends_the_run_with_its_response(model, otelier_spans, phase, rais
 
     first, second = At(phase, stop), At()
     model.says([("add", {"a": 1, "b": 2})], "Done.")
-    assert model.agent(add, interceptors=[first, second]).run("Go").output == "Stopped."
+    assert finish(model.agent(add, interceptors=[first, second]), "Go").output == "Stopped."
     span = otelier_spans.find("invoke_agent triage")
     assert span.attributes["otelier.agent.stop.phase"] == phase.value
     assert span.attributes["otelier.agent.stop.reason"] == "quota"
@@ -75,7 +76,7 @@ def test_a_stop_ends_the_run_with_its_response(model, otelier_spans, phase, rais
     assert first.phases[-1] == "post_run"
 
 
-def test_messages_prompt_model_and_tools_are_modified(model):
+def test_messages_prompt_model_and_tools_are_modified(model, finish):
     """What the model is sent is what the interceptors left of it."""
 
     def no_secrets(context):
@@ -89,7 +90,7 @@ def test_messages_prompt_model_and_tools_are_modified(model):
         At(Phase.PRE_THINK, always(InterceptResult.modify_tools([]))),
     ]
     agent = model.agent(add, instructions="Be long.", interceptors=interceptors)
-    agent.run("My password is hunter2").wait()
+    finish(agent, "My password is hunter2")
     (request,) = model.server.requests
     assert (request.model, request.instructions, request.prompt) == (
         "gpt-4.1-mini", "Be brief.", "My password is ***",
@@ -97,64 +98,64 @@ def test_messages_prompt_model_and_tools_are_modified(model):
     assert "tools" not in request.body
 
 
-def test_a_modified_question_holds_for_one_question_only(model):
+def test_a_modified_question_holds_for_one_question_only(model, finish):
     """Model and tools of PRE_THINK are those of this question; those of PRE_RUN are the run's."""
     once = At(Phase.PRE_THINK, lambda one: InterceptResult.use_model("gpt-4.1-mini") if not one.model_calls else None)
     model.says([("add", {"a": 1, "b": 1})], "Done.")
-    model.agent(add, interceptors=[once]).run("Go").wait()
+    finish(model.agent(add, interceptors=[once]), "Go")
     assert [request.model for request in model.server.requests] == ["gpt-4.1-mini", "gpt-4.1"]
 
 
-def test_an_answer_is_modified(model):
+def test_an_answer_is_modified(model, finish):
     """POST_THINK may replace what the model said, also as the output."""
 
     def mask(context):
         return InterceptResult.modify_messages([*context.messages[:-1], {"role": "assistant", "content": "Masked."}])
 
     model.says("The key is 7.")
-    assert model.agent(interceptors=[At(Phase.POST_THINK, mask)]).run("Key?").output == "Masked."
+    assert finish(model.agent(interceptors=[At(Phase.POST_THINK, mask)]), "Key?").output == "Masked."
 
 
 @pytest.mark.parametrize("arguments", [{"a": 5, "b": 5}, {}])
-def test_arguments_are_modified(model, arguments):
+def test_arguments_are_modified(model, finish, arguments):
     """Also to none at all."""
     interceptor = At(Phase.PRE_ACT, always(InterceptResult.modify_args(arguments)))
     model.says([("add", {"a": 1, "b": 2})], "Done.")
-    result = model.agent(add, interceptors=[interceptor]).run("Go").wait()
+    result = finish(model.agent(add, interceptors=[interceptor]), "Go")
     assert result.tool_calls[0].arguments == arguments
     assert model.told()[0].startswith("10" if arguments else "Error: ToolArgumentsError: The arguments of tool 'add'")
 
 
-def test_a_call_is_skipped_and_a_result_replaced(model, otelier_spans):
+def test_a_call_is_skipped_and_a_result_replaced(model, finish, otelier_spans):
     """The model is told the interceptor's words; a call that was not made has no span."""
     skip = At(Phase.PRE_ACT, lambda one: InterceptResult.skip("Not today.") if one.tool_args["a"] == 1 else None)
     change = At(Phase.POST_ACT, lambda one: InterceptResult.modify_result("?") if one.tool_args["a"] == 3 else None)
     model.says([("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})], "Done.")
-    model.agent(add, interceptors=[skip, change]).run("Go").wait()
+    finish(model.agent(add, interceptors=[skip, change]), "Go")
     assert model.told() == ["Not today.", "?"]
     assert [span.name for span in otelier_spans.records].count("execute_tool add") == 1
 
 
-def test_an_error_of_the_model_is_asked_about(model, otelier_spans):
+def test_an_error_of_the_model_is_asked_about(model, finish, otelier_spans):
     """ON_ERROR sees it once; a model to ask instead makes the run go on, a stop ends it well."""
     notes = At()
     model.server.fail(400)
     with pytest.raises(openai.BadRequestError):
-        model.agent(interceptors=[notes]).run("Hello").wait()
+        finish(model.agent(interceptors=[notes]), "Hello")
     assert notes.phases == ["pre_run", "pre_think", "on_error"]
     assert isinstance(notes.seen[-1].error, openai.BadRequestError)
 
     model.server.fail(400)
     over = At(Phase.ON_ERROR, always(InterceptResult.use_model("gpt-4.1-mini")))
-    assert model.agent(interceptors=[over]).run("Hello").output
+    assert finish(model.agent(interceptors=[over]), "Hello").output
     assert model.server.requests[-1].model == "gpt-4.1-mini"
 
     model.server.fail(400)
     stop = At(Phase.ON_ERROR, always(InterceptResult.stop("Sorry.")))
-    assert model.agent(interceptors=[stop]).run("Hello").output == "Sorry."
+    assert finish(model.agent(interceptors=[stop]), "Hello").output == "Sorry."
 
 
-def test_a_tools_error_is_shown_and_ends_nothing(model):
+def test_a_tools_error_is_shown_and_ends_nothing(model, finish):
     """POST_ACT sees what the tool raised; ON_ERROR is for what ends the run."""
 
     @tool
@@ -163,13 +164,13 @@ def test_a_tools_error_is_shown_and_ends_nothing(model):
 
     notes = At()
     model.says([("fails", {})], "Done.")
-    assert model.agent(fails, interceptors=[notes]).run("Go").output == "Done."
+    assert finish(model.agent(fails, interceptors=[notes]), "Go").output == "Done."
     assert "on_error" not in notes.phases
     assert [type(one.error) for one in notes.seen if one.phase is Phase.POST_ACT] == [KeyError]
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.ON_ERROR])
-def test_an_interceptor_that_raises_ends_the_run(model, otelier_spans, phase):
+def test_an_interceptor_that_raises_ends_the_run(model, finish, otelier_spans, phase):
     """Its exception passes unchanged, and the others are asked about it."""
 
     def fail(context):
@@ -178,9 +179,10 @@ def test_an_interceptor_that_raises_ends_the_run(model, otelier_spans, phase):
     notes = At()
     model.says([("add", {"a": 1, "b": 2})], "Done.")
     with pytest.raises(ZeroDivisionError):
-        model.agent(add, interceptors=[At(phase, fail), notes]).run("Go").wait()
+        finish(model.agent(add, interceptors=[At(phase, fail), notes]), "Go")
     assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "ZeroDivisionError"
-    assert ("on_error" in notes.phases) is (phase is not Phase.POST_RUN)
+    assert notes.phases.count("on_error") == 1
+    assert otelier_spans.open_spans == ()
 
 
 def test_an_answer_of_another_kind_is_a_clear_error(model):
@@ -189,14 +191,14 @@ def test_an_answer_of_another_kind_is_a_clear_error(model):
         model.agent(interceptors=[At(Phase.PRE_RUN, always(True))]).run("Hello").wait()
 
 
-def test_plain_methods_may_answer_too(model):
+def test_plain_methods_may_answer_too(model, finish):
     """An interceptor that awaits nothing need not be `async`."""
 
     class Plain(Interceptor):
         def intercept(self, phase, context):
             return InterceptResult.stop("No.")
 
-    assert model.agent(interceptors=[Plain()]).run("Hello").output == "No."
+    assert finish(model.agent(interceptors=[Plain()]), "Hello").output == "No."
 
 
 def test_state_is_of_one_run(model):
@@ -218,7 +220,7 @@ def test_state_is_of_one_run(model):
     assert {result.output for result in asyncio.run(main())} == {"2 True 2"}
 
 
-def test_the_context_it_is_shown_is_a_copy(model):
+def test_the_context_it_is_shown_is_a_copy(model, finish):
     """Changing messages or arguments in place changes nothing: answers do."""
 
     def spoil(context):
@@ -227,5 +229,171 @@ def test_the_context_it_is_shown_is_a_copy(model):
             context.tool_args.clear()
 
     model.says([("add", {"a": 1, "b": 2})], "Done.")
-    result = model.agent(add, interceptors=[At(phase, spoil) for phase in Phase]).run("Go").wait()
+    result = finish(model.agent(add, interceptors=[At(phase, spoil) for phase in Phase]), "Go")
     assert (len(result.messages), result.tool_calls[0].result) == (4, "3")
+
+
+def test_phases_with_a_subagent(model, finish):
+    """Each run asks its own agent's interceptors, at the phases of any run; state is not shared."""
+    outer, inner = At(), At()
+    specialist = model.agent(add, name="specialist", interceptors=[inner])
+    model.says([("specialist", {"task": "Add."})], [("add", {"a": 1, "b": 2})], "Three.", "Done.")
+    finish(model.agent(subagents=[specialist], interceptors=[outer]), "Go")
+    whole = [
+        "pre_run", "pre_think", "post_think", "pre_act", "post_act", "pre_think", "post_think", "post_run",
+    ]  # fmt: skip
+    assert outer.phases == inner.phases == whole
+    assert {one.agent.name for one in outer.seen} == {"triage"}
+    assert {one.agent.name for one in inner.seen} == {"specialist"}
+    assert {id(one.state) for one in outer.seen}.isdisjoint({id(one.state) for one in inner.seen})
+    assert (inner.seen[0].task, inner.seen[0].run_context.query) == ("Add.", "Go")
+
+
+def test_interceptors_are_asked_in_order(model, finish):
+    """The next one sees what those before it changed, until one stops the run."""
+    first = At(Phase.PRE_THINK, always(InterceptResult.modify_prompt("First.")))
+    second = At(Phase.PRE_THINK, lambda one: InterceptResult.modify_prompt(one.messages[0]["content"] + " Second."))
+    third = At(Phase.PRE_THINK, always(InterceptResult.stop("Enough.")))
+    last = At()
+    result = finish(model.agent(interceptors=[first, second, third, last]), "Go")
+    assert (result.output, result.messages[0]["content"]) == ("Enough.", "First. Second.")
+    assert last.phases == ["pre_run", "post_run"]
+
+
+def test_tools_and_model_of_the_whole_run(model, finish):
+    """Those of PRE_RUN hold for every question, and for what the model may call."""
+
+    @tool
+    def delete() -> str:
+        raise AssertionError("called")
+
+    interceptors = [
+        At(Phase.PRE_RUN, always(InterceptResult.modify_tools(["add", "unheard-of"]))),
+        At(Phase.PRE_RUN, always(InterceptResult.use_model("gpt-4.1-mini"))),
+    ]
+    model.says([("add", {"a": 1, "b": 2}), ("delete", {})], "Done.")
+    result = finish(model.agent(add, delete, interceptors=interceptors), "Go")
+    assert result.tool_calls[0].result == "3"
+    assert "only 'add'" in result.tool_calls[1].result
+    for request in model.server.requests:
+        assert request.model == "gpt-4.1-mini"
+        assert [one["function"]["name"] for one in request.body["tools"]] == ["add"]
+
+
+def test_what_is_for_another_phase_changes_nothing(model, finish):
+    """Arguments, results, skips and models outside of their phases are no error and have no effect."""
+    everything = InterceptResult(
+        skip_action=True, modified_tool_args={"a": 9, "b": 9}, modified_tool_result="?", modified_model="other"
+    )
+    odd = [At(phase, always(everything)) for phase in (Phase.POST_THINK, Phase.POST_RUN)]
+    model.says([("add", {"a": 1, "b": 2})], "Done.")
+    assert finish(model.agent(add, interceptors=odd), "Go").tool_calls[0].result == "3"
+    assert {request.model for request in model.server.requests} == {"gpt-4.1"}
+
+
+@pytest.mark.parametrize("way", ["tool", "interceptor"])
+def test_a_stop_in_a_subagent_ends_that_run_only(model, finish, otelier_spans, way):
+    """Its response is the delegation's result; the run around it goes on."""
+
+    @tool
+    def stops() -> str:
+        raise StopExecution("No more.", reason="quota")
+
+    stop = At(Phase.PRE_ACT, always(InterceptResult.stop("No more.", reason="quota")))
+    specialist = model.agent(stops, name="specialist", interceptors=[stop] if way == "interceptor" else [])
+    model.says([("specialist", {"task": "t"})], [("stops", {})], "Done.")
+    result = finish(model.agent(subagents=[specialist]), "Go")
+    assert (result.output, result.tool_calls[0].result) == ("Done.", "No more.")
+    inner = otelier_spans.find("invoke_agent specialist")
+    assert inner.attributes["otelier.agent.stop.reason"] == "quota"
+    assert "otelier.agent.stop.reason" not in otelier_spans.find("invoke_agent triage").attributes
+    assert all(span.status.is_ok for span in otelier_spans.spans)
+
+
+def test_a_stop_out_of_a_tool_that_delegates_ends_the_run_around_it(model, finish, otelier_spans):
+    """A plain tool that raises it after its subagent's run stops its own."""
+    specialist = model.agent(name="specialist")
+
+    @tool
+    def ask() -> str:
+        raise StopExecution(specialist.run("t").output)
+
+    model.says([("ask", {})], "Inner.")
+    assert finish(model.agent(ask), "Go").output == "Inner."
+    assert otelier_spans.find("invoke_agent triage").attributes["otelier.agent.stop.phase"] == "act"
+    assert otelier_spans.find("execute_tool ask").status.is_ok
+
+
+def test_a_stop_below_the_client_is_a_stop(model, finish, otelier_spans):
+    """Also out of the client's own code it is no error of the model's: ON_ERROR is not asked."""
+
+    class Client:
+        class chat:
+            class completions:
+                @staticmethod
+                def create(**arguments):
+                    raise StopExecution("Closed.")
+
+    notes = At()
+    assert finish(model.agent(client=Client, interceptors=[notes]), "Go").output == "Closed."
+    assert notes.phases == ["pre_run", "pre_think", "post_run"]
+    assert otelier_spans.find("invoke_agent triage").status.is_ok
+
+
+def test_an_interceptor_that_fails_at_an_error(model, finish, otelier_spans):
+    """It is asked once; its own error is the run's, with the first one as its context."""
+    asked = []
+
+    def fail(context):
+        asked.append(context.error)
+        raise ZeroDivisionError
+
+    model.server.fail(400)
+    with pytest.raises(ZeroDivisionError) as caught:
+        finish(model.agent(interceptors=[At(Phase.ON_ERROR, fail)]), "Go")
+    assert [type(one) for one in asked] == [openai.BadRequestError]
+    assert caught.value.__context__ is asked[0]
+    assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize("phase", [Phase.PRE_ACT, Phase.POST_ACT])
+def test_an_interceptor_that_raises_about_one_call_ends_the_others(model, finish, otelier_spans, phase):
+    """Calls under way beside it are cancelled, in subagents too, and no span stays open."""
+    begun = threading.Event()
+
+    @tool
+    async def waits() -> str:
+        begun.set()
+        await asyncio.Event().wait()
+        return ""
+
+    async def fail(phase_now, context):
+        if phase_now is phase and context.tool_name == "add":
+            await asyncio.to_thread(begun.wait)
+            raise ZeroDivisionError
+
+    breaks = Interceptor()
+    breaks.intercept = fail
+    specialist = model.agent(waits, name="specialist")
+    model.server.reply(tool_calls=[("add", {"a": 1, "b": 2}), ("specialist", {"task": "t"})])
+    model.server.reply(tool_calls=[("waits", {})])
+    with pytest.raises(ZeroDivisionError):
+        finish(model.agent(add, subagents=[specialist], interceptors=[breaks]), "Go")
+    assert otelier_spans.open_spans == ()
+    cancelled = otelier_spans.find("invoke_agent specialist")
+    assert cancelled.attributes["error.type"] == "asyncio.exceptions.CancelledError"
+    assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "ZeroDivisionError"
+
+
+def test_an_error_in_a_subagent_is_asked_about_there_and_told_to_the_model(model, finish):
+    """ON_ERROR comes in the run that fails; for the run around it the delegation is a tool that failed."""
+    outer, inner = At(), At()
+    specialist = model.agent(name="specialist", interceptors=[inner])
+    model.says([("specialist", {"task": "t"})])
+    model.server.fail(400)
+    model.says("Done.")
+    assert finish(model.agent(subagents=[specialist], interceptors=[outer]), "Go").output == "Done."
+    assert inner.phases == ["pre_run", "pre_think", "on_error"]
+    assert "on_error" not in outer.phases
+    (acted,) = [one for one in outer.seen if one.phase is Phase.POST_ACT]
+    assert isinstance(acted.error, openai.BadRequestError)

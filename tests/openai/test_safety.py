@@ -11,7 +11,9 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from otelier.openai import _beginning, _call, _operations, _stream, _streamed
+from otelier.openai import _beginning, _call
+from otelier.openai.operations import _table
+from otelier.openai.streams import _follow, _streamed
 from otelier.signals import raise_faults
 from tests.openai.conftest import Api, instrumenting, known, serving
 
@@ -33,16 +35,16 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "state": (_call, "state_of"),
     "suppressed": (_beginning, "get_current"),
     "rivals": (_beginning, "is_plain"),
-    "template": (_operations.Templates, "of"),
+    "template": (_table.Templates, "of"),
     "point": (_call, "CallPoint"),
     "facts": (_call, "answer_of"),
-    "follow": (_stream, "StreamedCall"),
-    "hook": (_stream, "hook_close"),
-    "copy": (_stream.copy, "copy"),
-    "look": (_operations.ChatChunks, "_see"),
-    "tell": (_operations.ChatChunks, "tell"),
-    "leave": (_stream, "_follower_of"),
-    "steps": (_stream, "shown_steps"),
+    "follow": (_follow, "StreamedCall"),
+    "hook": (_follow, "hook_close"),
+    "copy": (_follow.copy, "copy"),
+    "look": (_table.ChatChunks, "_see"),
+    "tell": (_table.ChatChunks, "tell"),
+    "leave": (_follow, "_follower_of"),
+    "steps": (_follow, "shown_steps"),
     "clock": (_streamed, "time"),
 }
 

@@ -6,11 +6,12 @@ import gc
 import io
 import threading
 import weakref
+from collections.abc import Callable
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider, SimpleFixedSizeExemplarReservoir
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ConsoleMetricExporter,
@@ -205,6 +206,90 @@ def test_a_point_put_while_one_is_recorded_waits():
     assert late.times == 0
     assert queue.drain()
     assert late.times == 2
+
+
+class Interrupting(SimpleFixedSizeExemplarReservoir):
+    """What a histogram asks inside its lock, here interrupted by a garbage collection that finds something to do."""
+
+    finaliser: Callable[[], None] | None = None
+
+    def collect(self, point_attributes):
+        if Interrupting.finaliser is not None:
+            trash = Trash()
+            trash.itself = trash
+            del trash
+            gc.collect()
+        return super().collect(point_attributes)
+
+
+class Trash:
+    """A circle that only a garbage collection ends, such as a stream that something refers back to."""
+
+    def __del__(self):
+        finaliser, Interrupting.finaliser = Interrupting.finaliser, None
+        if finaliser is not None:
+            finaliser()
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """A provider whose first collection is interrupted by what the test puts there, in a queue with room for two."""
+    monkeypatch.setattr("otelier.signals._point_queue.MAX_POINTS", 2)
+    monkeypatch.setattr(Interrupting, "finaliser", None)
+
+    class CollectsAtTheEnd(InMemoryMetricReader):
+        def shutdown(self, timeout_millis: float = 30_000, **kwargs):
+            self.collect()
+
+    reader = CollectsAtTheEnd(preferred_temporality={Histogram: AggregationTemporality.DELTA})
+    view = View(instrument_name="*", exemplar_reservoir_factory=lambda _: lambda **given: Interrupting(size=1))
+    return Metering(reader, views=[view])
+
+
+def in_time(work: Callable[[], object]) -> bool:
+    """Whether *work* ends; a thread that waits for itself does not."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    return not thread.is_alive()
+
+
+@pytest.mark.parametrize("way", ["full queue", "long stream", "shutdown"])
+def test_a_finaliser_inside_the_sdks_locks(interrupted, way):
+    """A garbage collection inside the SDK may end streams there: their points wait and are not lost."""
+    queue, (reader,) = point_queue(interrupted.provider), interrupted.readers
+    queue.put(interrupted.call())
+    rooms = [queue.room_for_stream() for _ in range(5)]
+
+    def end_streams() -> None:
+        for room in rooms:
+            if way == "long stream":
+                room.put(interrupted.call(), 100_000)
+            else:
+                queue.put(interrupted.call())
+
+    Interrupting.finaliser = end_streams
+    if way == "shutdown":
+        assert in_time(interrupted.provider.shutdown)
+        assert Interrupting.finaliser is None
+        return
+    seen = []
+    assert in_time(lambda: seen.append(counts(reader)))
+    seen.append(counts(reader))
+    assert [sum(each) for each in zip(*seen)] == [6, 6, 6]
+
+
+def test_a_queue_that_a_finaliser_overfilled(interrupted):
+    """Further points bring the queue back to its size, two for each, so that no caller pays for all."""
+    queue, (reader,) = point_queue(interrupted.provider), interrupted.readers
+    queue.put(interrupted.call())
+    late = [Collected() for _ in range(5)]
+    Interrupting.finaliser = lambda: [queue.put(point) for point in late]
+    assert in_time(reader.collect)
+    assert [point.times for point in late] == [0] * 5
+    for expected in (2, 4, 5):
+        queue.put(Collected())
+        assert sum(point.times for point in late) == expected
 
 
 # --- flush, shutdown, exit -------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class Agent(Generic[T]):
         name: Name of the agent, on every signal of its runs.
         model: Model that is asked.
         version: Version of the agent, for its spans.
-        description: What a parent's model is told about it; `None` is its instructions.
+        description: What a parent's model is told about it, also on the spans of its runs; `None` tells that model
+            its instructions, and spans nothing.
         client: `openai.AsyncOpenAI` or `openai.OpenAI`, with any `base_url`; yours to close. `None` makes an
             `AsyncOpenAI()` for each event loop, closed when that ends.
         output_type: A pydantic model class: the output of a run is an instance of it. The model is asked for it as a
@@ -95,11 +96,11 @@ class Agent(Generic[T]):
         ):  # fmt: skip
             if value < least:
                 raise AgentError(f"Agent {name!r} could do nothing with `{limit}={value}`: give {least} or more.")
-        self.description = description
         self._plan = Plan(
             name=name,
             model=model,
             version=version,
+            description=description,
             client=client,
             output_type=_checked_type(output_type),
             instructions=instructions,
@@ -127,6 +128,11 @@ class Agent(Generic[T]):
     def instructions(self) -> str | None:
         """The system message; `None` when there is none."""
         return self._plan.instructions
+
+    @property
+    def description(self) -> str | None:
+        """What a parent's model is told about it; `None` is its instructions."""
+        return self._plan.description
 
     def __repr__(self) -> str:
         return f"Agent({self.name!r}, {self.model!r})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -13,7 +13,9 @@ from opentelemetry.context import get_current
 from pydantic_core import to_json
 
 from otelier import llm, names
+from otelier.agents._content import result_content
 from otelier.agents._events import ToolFinished, ToolStarted
+from otelier.agents._points import ToolPoint
 from otelier.agents._results import AgentResult, ToolCall
 from otelier.agents._run import PERMIT, Offer, Permit, Run
 from otelier.agents._spans import span_of
@@ -42,7 +44,7 @@ class FunctionOffer:
 
     @property
     def description(self) -> str:
-        """What the model is told."""
+        """What spans tell of it, and the model, too."""
         return self._tool.description
 
     @property
@@ -81,13 +83,6 @@ async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
     result: Any = bound() if tool.is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
     while inspect.isawaitable(result):  # a plain function may hand on what an async one returned, and both a run
         result = await result
-    if isinstance(result, AsyncIterator):
-        items: list[Any] = []
-        async for item in cast("AsyncIterator[Any]", result):
-            items.append(item)
-            if len(items) >= most:
-                break
-        return items
     if isinstance(result, Iterator):
         return list(islice(cast("Iterator[Any]", result), most))
     # The rest of it is the delegated run's own affair, with a whole context in it.
@@ -155,17 +150,19 @@ async def make_call(run: Run, asked: llm.ToolCall) -> ToolCall:
 
 async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome) -> None:
     name = _UNKNOWN if offer is None else offer.name
+    agent = run.identity.name or ""
+    run.calls += 1
     attributes: dict[str, Any] = {
         names.OPERATION: names.EXECUTE_TOOL,
         names.TOOL_NAME: name,
-        names.TOOL_TYPE: "function",
-        names.AGENT_NAME: run.identity.name or "",
+        names.TOOL_TYPE: names.FUNCTION,
+        names.AGENT_NAME: agent,
     }
     if call_id:
         attributes[names.TOOL_CALL_ID] = call_id
     if offer is not None and offer.description:
         attributes[names.TOOL_DESCRIPTION] = offer.description
-    with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current()) as opened:
+    with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), ToolPoint(agent, name)) as opened:
         shows_content = run.gate.mode.on_span and opened.span.is_recording()
         if shows_content:
             opened.attributes[names.TOOL_ARGUMENTS] = run.gate.json(outcome.arguments)
@@ -186,7 +183,7 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             outcome.result = _cut(f"Error: {type(exc).__name__}: {failure_of(exc).message or ''}", limit)
             opened.failure = Failure(type="unknown_tool") if offer is None else exc
         if shows_content:
-            opened.attributes[names.TOOL_RESULT] = run.gate.json(outcome.result)
+            opened.attributes[names.TOOL_RESULT] = run.gate.json(result_content(outcome.result))
 
 
 def _told(result: object, max_chars: int) -> str:
@@ -200,6 +197,8 @@ def _told(result: object, max_chars: int) -> str:
 
 
 def _cut(text: str, max_chars: int) -> str:
+    """Return *text* at most so long, and without halves of characters, which no request can carry."""
+    text = text.encode(errors="replace").decode()
     over = len(text) - max_chars
     text = text[: max(max_chars, 0)].encode("utf-8", "replace").decode()  # half a pair of UTF-16 cannot be sent
     return f"{text} [cut: {over} characters]" if over > 0 else text

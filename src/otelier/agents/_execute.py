@@ -12,10 +12,12 @@ from opentelemetry.util.types import AttributeValue
 from pydantic import BaseModel
 
 from otelier import names
+from otelier.agents._content import run_content
 from otelier.agents._context import RunContext, derived
 from otelier.agents._events import AgentEvent, RunFinished
 from otelier.agents._exported import fields_of, notes_of
 from otelier.agents._loop import work
+from otelier.agents._points import RunPoint
 from otelier.agents._results import AgentResult
 from otelier.agents._run import RUN, Offer, Run, current_run
 from otelier.agents._spans import OpenSpan, span_of
@@ -23,7 +25,7 @@ from otelier.errors import AgentLimitError
 from otelier.fields import noted
 from otelier.identity import AgentIdentity, resolve
 from otelier.interceptors import Interceptor
-from otelier.signals import content_gate, redact
+from otelier.signals import content_gate, redact, report_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class Plan:
     name: str
     model: str
     version: str | None
+    description: str | None
     client: Any
     output_type: type[BaseModel] | None
     instructions: str | None
@@ -55,21 +58,21 @@ async def execute(
         Exception: what the client or an interceptor raises, unchanged.
     """
     run = _begin(plan, task, context, emit)
-    with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run)) as opened:
+    point = RunPoint(plan.name, plan.model)
+    with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run), point) as opened:
         if run.depth > plan.max_depth:
             raise AgentLimitError(
                 f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, or "
                 f"`max_depth={plan.max_depth}` is too low.",
                 limit="max_depth",
             )
+        said = None
         try:
-            output = await work(run)
+            said = output = await work(run)
         finally:
             run.is_over = True
-            _at_end(run, opened)
-        if run.gate.mode.on_span:
-            said = output.model_dump_json() if isinstance(output, BaseModel) else str(output)
-            opened.attributes[names.OUTPUT_MESSAGES] = run.gate.json(_parts("assistant", said))
+            point.inference_calls, point.tool_calls = run.questions, run.calls
+            _at_end(run, opened, said)
     result: AgentResult[Any] = AgentResult(
         output=output, messages=run.messages, usage=run.usage, tool_calls=run.tool_calls, context=run.context
     )  # fmt: skip
@@ -137,21 +140,19 @@ def _at_start(plan: Plan) -> dict[str, AttributeValue]:
         attributes[names.OUTPUT_TYPE] = "json"
     if plan.version is not None:
         attributes[names.AGENT_VERSION] = plan.version
+    if plan.description:
+        attributes[names.AGENT_DESCRIPTION] = plan.description
     return attributes
 
 
-def _at_end(run: Run, opened: OpenSpan) -> None:
+def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase
         if reason is not None:
             opened.attributes[names.AGENT_STOP_REASON] = redact(reason)
     if run.gate.mode.on_span and opened.span.is_recording():
-        opened.attributes[names.INPUT_MESSAGES] = run.gate.json(_parts("user", run.task))
-        if run.instructions:
-            said = [{"type": "text", "content": run.instructions}]
-            opened.attributes[names.SYSTEM_INSTRUCTIONS] = run.gate.json(said)
-
-
-def _parts(role: str, text: str) -> list[dict[str, Any]]:
-    return [{"role": role, "parts": [{"type": "text", "content": text}]}]
+        try:
+            opened.attributes.update((name, run.gate.json(value)) for name, value in run_content(run, output).items())
+        except Exception as exc:
+            report_fault("agents.content", exc)

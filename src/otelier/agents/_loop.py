@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from otelier import llm
@@ -31,14 +31,13 @@ async def work(run: Run) -> Any:
     try:
         output = await _until_stopped(run)
     except Exception as exc:
-        if run.told is not exc:
-            output = await _stopped_by(run, exc)
-        else:
-            raise
+        output = await _stopped_by(run, exc)
     try:
         await run.ask(Phase.POST_RUN, output=output)
     except StopExecution as stop:
         return stop.response
+    except Exception as exc:
+        return await _stopped_by(run, exc)
     return output
 
 
@@ -62,13 +61,24 @@ async def _until_stopped(run: Run) -> Any:
 
 
 async def _stopped_by(run: Run, exc: Exception) -> Any:
-    """Ask about an error that ends the run; a stop gives an output in its place."""
+    """Ask about an error that ends the run, once; a stop gives an output in its place."""
+    if run.told is not exc:
+        try:
+            await _ask_about(run, exc)
+        except StopExecution as stop:
+            return stop.response
+    raise exc
+
+
+async def _ask_about(run: Run, exc: Exception) -> Mapping[str, Any]:
     run.told = exc
     try:
-        await run.ask(Phase.ON_ERROR, error=exc)
-    except StopExecution as stop:
-        return stop.response
-    raise exc
+        return await run.ask(Phase.ON_ERROR, error=exc)
+    except StopExecution:
+        raise
+    except Exception as fault:
+        run.told = fault  # an interceptor that fails at this is not asked about its own failure
+        raise
 
 
 _Read = tuple[llm.Answer[Any], AnswerError | None]
@@ -113,9 +123,10 @@ async def _think(run: Run) -> _Read:
     for attempt in range(_MAX_RETRIES + 1):
         try:
             return await _question(run)
+        except StopExecution:
+            raise
         except Exception as exc:
-            run.told = exc
-            facts = await run.ask(Phase.ON_ERROR, error=exc)
+            facts = await _ask_about(run, exc)
             if "retry" not in facts or attempt == _MAX_RETRIES:
                 raise
             run.step_model = facts["retry"]
@@ -138,6 +149,7 @@ async def _question(run: Run) -> _Read:
 
 async def _answer(run: Run) -> llm.Answer[Any]:
     model, offered = run.step_model or run.model, run.offered().values()
+    run.questions += 1
     if run.emit is None:
         return await llm.generate(
             run.messages, model, schema=run.output_type, tools=offered, client=run.client

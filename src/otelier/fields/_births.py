@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
@@ -32,6 +32,7 @@ MARK: Final = "_otelier_born"
 _REQUEST_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 _PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
+_FINGERPRINT = (names.AGENT_FINGERPRINT,)
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
@@ -126,11 +127,8 @@ def mark_birth(span: Span, state: State) -> None:
 def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
     """Write what *changes* set to the open *span*, and remember what its later children shall get."""
     with _lock:
-        mark: Any = getattr(span, MARK, None)
-        record = mark if type(mark) is Record else Record(mark, passes_on=False, seen=mark)
-        if record is not mark:
-            setattr(span, MARK, record)
-        updates = _updates(span, record, changes, state)
+        record = _record_of(span)
+        updates = _updates(_OpenSpan(span, record), changes, state)
         record.stamped.update(updates)
         if record.passes_on and not inside_block(context.get(BLOCK), span):
             record.add_late(changes)
@@ -144,49 +142,62 @@ def stamp_call(span: Any, context: Context) -> None:
     It started before what the call's prompt says was known, maybe unseen by a processor of ours; what it says itself
     stays.
     """
-    state = born_state(context)
-    ready = {} if state is None else state.gen_ai_attributes()
+    ready = (born_state(context) or UNSET).gen_ai_attributes()
     if not ready:
         return
     with _lock:
-        mark: Any = getattr(span, MARK, None)
-        record = mark if type(mark) is Record else Record(mark, passes_on=False, seen=mark)
-        if record is not mark:
-            setattr(span, MARK, record)
-        there: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-        updates = {name: value for name, value in ready.items() if name not in there}
-        if all(name not in there or there[name] == record.stamped.get(name) for name in IDENTITY_ATTRIBUTES):
-            updates.update(
-                (name, ready.get(name, "")) for name in IDENTITY_ATTRIBUTES if name in ready or name in there
-            )
-        else:
-            updates = {name: value for name, value in updates.items() if name not in IDENTITY_ATTRIBUTES}
+        record = _record_of(span)
+        opened = _OpenSpan(span, record)
+        updates = {name: value for name, value in ready.items() if name not in opened.there}
+        for group in (IDENTITY_ATTRIBUTES, _FINGERPRINT):
+            updates = {name: value for name, value in updates.items() if name not in group}
+            updates.update(opened.whole(group, ready))
         record.stamped.update(updates)
     if updates:
         span.set_attributes(updates)
 
 
-def _updates(span: Any, record: Record, changes: Changes, state: State) -> Attributes:
-    there: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-    gen_ai = names.OPERATION in there
-    ready = state.gen_ai_attributes() if gen_ai else state.attributes
+class _OpenSpan:
+    """What stands on an open span, and what of it is ours."""
+
+    __slots__ = ("_limit", "_stamped", "there")
+
+    def __init__(self, span: Any, record: Record) -> None:
+        self.there: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+        self._limit = length_limit(getattr(span, "_attributes", None))
+        self._stamped = record.stamped
+
+    def may_write(self, attribute: str) -> bool:
+        """Tell whether *attribute* is not there, or says what we last stamped, cut as the span cuts it."""
+        there = self.there
+        return attribute not in there or bool(there[attribute] == cut(self._stamped.get(attribute), self._limit))
+
+    def whole(self, group: Collection[str], ready: Attributes) -> Attributes:
+        """Return what to write of a *group* of attributes that go together; nothing where one is not ours."""
+        if not all(map(self.may_write, group)):
+            return {}
+        # Attributes cannot be taken back, so what no longer goes with the others is blanked.
+        return {name: ready.get(name, "") for name in group if name in ready or name in self.there}
+
+
+def _record_of(span: Any) -> Record:
+    """Return the record of *span*, which it gets now where it has none."""
+    mark: Any = getattr(span, MARK, None)
+    if type(mark) is Record:
+        return mark
+    record = Record(mark, passes_on=False, seen=mark)
+    setattr(span, MARK, record)
+    return record
+
+
+def _updates(opened: _OpenSpan, changes: Changes, state: State) -> Attributes:
+    ready = state.gen_ai_attributes() if names.OPERATION in opened.there else state.attributes
     wanted = [attribute for index, attribute in _PASSED_ON.items() if changes[index]]
     if names.SESSION_ID in wanted:
         wanted.append(names.CONVERSATION_ID)
-
-    limit = length_limit(getattr(span, "_attributes", None))
-
-    def is_ours(attribute: str) -> bool:
-        return attribute not in there or bool(there[attribute] == cut(record.stamped.get(attribute), limit))
-
-    updates = {attribute: ready[attribute] for attribute in wanted if attribute in ready and is_ours(attribute)}
-    if _names_agent(changes, state) and all(map(is_ours, IDENTITY_ATTRIBUTES)):
-        # Attributes cannot be taken back, so what no longer goes with the agent is blanked.
-        updates.update(
-            (attribute, ready.get(attribute, ""))
-            for attribute in IDENTITY_ATTRIBUTES
-            if attribute in ready or attribute in there
-        )
+    updates = {name: ready[name] for name in wanted if name in ready and opened.may_write(name)}
+    if _names_agent(changes, state):
+        updates.update(opened.whole(IDENTITY_ATTRIBUTES, ready))
     return updates
 
 

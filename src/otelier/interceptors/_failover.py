@@ -11,7 +11,8 @@ from otelier.interceptors._result import InterceptResult
 class Failover(Interceptor):
     """Ask the next of the given models when a question fails; when all have failed, the last error is the run's.
 
-    The next question starts with the agent's own model again.
+    The next question starts with the agent's own model again. In a stream, what a model said before it failed has been
+    told already, and the next one starts anew.
 
     Args:
         models: Names of models at the same `base_url`, in the order in which they are asked.

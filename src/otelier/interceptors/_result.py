@@ -11,8 +11,8 @@ from typing import Any
 class InterceptResult:
     """What shall happen next: go on, go on with something changed, leave out a tool's call, or stop.
 
-    Interceptors are asked in order. The next one sees what those before changed; after a `stop` none is asked.
-    A field that is `None` changes nothing.
+    Interceptors are asked in order. The next one sees what those before changed; after a `stop`, or a `skip` of a call,
+    none is asked at that moment. A field that is `None`, or is not for that phase, changes nothing.
 
     Example:
         >>> InterceptResult.stop("Permission denied").proceed

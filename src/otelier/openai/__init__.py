@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from otelier.openai._instrumentor import OpenAIInstrumentor
-from otelier.openai._rivals import gives_way_to
+from otelier.openai.beside._rivals import gives_way_to
 
 __all__ = ["OpenAIInstrumentor", "gives_way_to"]

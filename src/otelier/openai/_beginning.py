@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from opentelemetry.context import get_current
 
 from otelier.openai._call import Call, is_left_to_caller
-from otelier.openai._guest import Guest
-from otelier.openai._operations import Operation
-from otelier.openai._reading import Arguments
-from otelier.openai._rivals import is_plain, is_silenced, reporter
 from otelier.openai._telemetry import Telemetry
-from otelier.openai._usage import ask_for_usage
+from otelier.openai.beside._guest import Guest
+from otelier.openai.beside._rivals import is_plain, is_silenced, reporter
+from otelier.openai.operations._table import Operation
+from otelier.openai.reading._fields import Arguments
+from otelier.openai.streams._usage import ask_for_usage
 from otelier.signals import report_fault
 
 
-def begin(telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments, wrapped: Any) -> Call | None:
+class Begun(Protocol):
+    """What has to be done for every call that began, whoever reports it; a `Call` tells what came of it too."""
+
+    def leave(self, *, asynchronous: bool) -> None:
+        """Make the caller's context current again."""
+        ...
+
+    def fail(self, error: BaseException, *, asynchronous: bool) -> None:
+        """Leave, and end the call as failed by *error*, which the caller goes on to see."""
+        ...
+
+
+def begin(
+    telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments, wrapped: Any
+) -> Begun | None:
     """Make current what a call runs in: our span, or our context for somebody else's; `None` leaves it alone.
 
     Args:
@@ -33,7 +47,7 @@ def begin(telemetry: Telemetry, operation: Operation, resource: Any, arguments: 
                 return None
             other = reporter(wrapped, resource, kind, current)
             if other is not None:
-                return cast("Call", Guest(operation, resource, arguments, current, other))  # it does what a call does
+                return Guest(operation, resource, arguments, current, other)
         call = Call(telemetry, operation, resource, arguments, current)
     except Exception as exc:
         report_fault("openai.begin", exc)

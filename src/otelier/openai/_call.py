@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from opentelemetry._logs import LogRecord
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import SpanKind, TraceFlags
 from opentelemetry.util.types import AnyValue
@@ -14,13 +15,13 @@ from opentelemetry.util.types import AnyValue
 from otelier import names
 from otelier.fields import LLM_CALL, MARK, SPAN, State, state_of
 from otelier.openai._identity import in_state_of_call
-from otelier.openai._operations import Operation
 from otelier.openai._point import CallPoint
-from otelier.openai._quoted import without_quotes
-from otelier.openai._reading import Arguments, Attributes, answer_of, facts_of, is_mapping
-from otelier.openai._response import add_served_model
 from otelier.openai._telemetry import Telemetry
-from otelier.signals import Failure, emit_event, end_span, error_type, fail_span, json_of, report_fault
+from otelier.openai.operations._table import Operation
+from otelier.openai.reading._answer import add_served_model
+from otelier.openai.reading._fields import Arguments, Attributes, answer_of, facts_of, is_mapping
+from otelier.openai.reading._quoted import without_quotes
+from otelier.signals import Failure, end_span, error_type, event_record, fail_span, json_of, report_fault
 
 clock: Final = time.perf_counter
 RAW_RESPONSE: Final = "http_response"
@@ -180,20 +181,27 @@ class Call:
         end_time_ns: int | None = None,
     ) -> None:
         """Write what is known of the call and end its span; the metric point is the caller's to queue."""
-        if self.telemetry.content:
+        telemetry = self.telemetry
+        if failure is not None and not telemetry.gate.mode.any:
+            failure = without_quotes(failure, self.arguments)
+        if telemetry.content:
             try:
                 content = {**(sent or {}), **(received or {})}
                 messages = content.get(names.OUTPUT_MESSAGES)
                 if messages and names.FINISH_REASONS not in attributes:
                     attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
-                # Redacted once for both: that is what most of the time goes for.
-                shown = {name: self.telemetry.gate.value(value) for name, value in content.items() if value}
-                self._emit(attributes, shown, failure)
+                # Redacted once for all: that is what most of the time goes for.
+                shown = {name: telemetry.gate.value(value) for name, value in content.items() if value}
+                event = self._event(attributes, shown, failure)
                 self._add_content(attributes, shown)
+                if telemetry.hook is not None and self.operation.content is not None:
+                    self.span.set_attributes(attributes)  # before the hook adds its own, or replaces some
+                    attributes = {}
+                    telemetry.hook.tell(shown, self.span, event)
+                if event is not None:
+                    telemetry.logger.emit(event)
             except Exception as exc:
                 report_fault("openai.content", exc)
-        elif failure is not None:
-            failure = without_quotes(failure, self.arguments)
         if failure is None:
             end_span(self.span, attributes, end_time_ns=end_time_ns)
         else:
@@ -207,7 +215,7 @@ class Call:
     def _takes_content(self) -> bool:
         telemetry = self.telemetry
         mode = telemetry.gate.mode
-        return mode.on_event or (self.recording and mode.on_span)
+        return mode.on_event or (self.recording and mode.on_span) or telemetry.hook is not None
 
     def _received(self, answer: Any) -> Mapping[str, list[Any]]:
         content = self.operation.content
@@ -223,18 +231,19 @@ class Call:
         if self.recording and self.telemetry.gate.mode.on_span:
             attributes.update((name, json_of(value)) for name, value in shown.items())
 
-    def _emit(
+    def _event(
         self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
-    ) -> None:
+    ) -> LogRecord | None:
+        """Return the event that tells of the call; `None` where none is asked for."""
         gate, operation = self.telemetry.gate, self.operation
         if operation.content is None or not operation.inference or not gate.emits:
-            return
+            return None
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
         if gate.mode.on_event:
             event.update(shown)
         if failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
-        emit_event(self.telemetry.logger, names.INFERENCE_DETAILS, event, self.inside)
+        return event_record(names.INFERENCE_DETAILS, event, self.inside)
 
 
 def is_left_to_caller(arguments: Arguments) -> bool:

@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 
 from otelier.fields import FIELDS, state_of
 from otelier.identity import process
-from otelier.openai._reading import Arguments
+from otelier.openai.reading._fields import Arguments
 from otelier.signals import report_fault
 
 

@@ -46,7 +46,9 @@ class OpenAIInstrumentor(BaseInstrumentor):
         Args:
             **kwargs: `tracer_provider`, `meter_provider` and `logger_provider`, each the global one unless given,
                 also when that is set later; `stream_usage=True` asks the provider for usage in streams and keeps the
-                chunk that brings it from the caller, `None` is `OTELIER_OPENAI_STREAM_USAGE`.
+                chunk that brings it from the caller, `None` is `OTELIER_OPENAI_STREAM_USAGE`; `completion_hook` is a
+                `CompletionHook` of `opentelemetry-util-genai`, `None` is the one that
+                `OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK` names.
         """
         with _lock:
             if not patches_allowed():
@@ -67,6 +69,7 @@ class OpenAIInstrumentor(BaseInstrumentor):
             kwargs.get("meter_provider"),
             kwargs.get("logger_provider"),
             stream_usage=kwargs.get("stream_usage"),
+            hook=kwargs.get("completion_hook"),
         )
         apply_patches()
 

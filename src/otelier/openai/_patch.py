@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from otelier.openai._operations import (
+from otelier.openai._wrappers import reporting, reporting_async
+from otelier.openai.beside._rivals import package_in, when_covered
+from otelier.openai.operations._table import (
     CHAT,
     EMBEDDINGS,
     FETCH,
@@ -19,9 +21,7 @@ from otelier.openai._operations import (
     TRANSCRIPTS,
     Operation,
 )
-from otelier.openai._rivals import package_in, when_covered
-from otelier.openai._stream import leaving
-from otelier.openai._wrappers import reporting, reporting_async
+from otelier.openai.streams._follow import leaving
 from otelier.signals import Patches, PatchPoint, is_patch
 
 

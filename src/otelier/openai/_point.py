@@ -14,17 +14,9 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.signals import on_reset, warn_once
+from otelier.signals import may_tell
 
-MAX_AGENT_NAMES: Final = 200
-"""Agent names that metrics of one process carry: each is a time series more for every model and server."""
-MAX_TOLD: Final = 200
-"""Values that metrics of one process carry of each attribute that servers give: each may be a new one."""
-_MAX_TOLD_CHARS: Final = 256
 _OTHER: Final = "_OTHER"
-
-_agents: set[str] = set()
-_told: dict[str, set[object]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +64,9 @@ class CallPoint:
     def attributes(self) -> dict[str, AttributeValue]:
         """Return what all measurements of the call carry."""
         attributes = dict(self._request)
-        if self.model is not None and _may_tell(names.RESPONSE_MODEL, self.model):
+        if self.model is not None and may_tell(names.RESPONSE_MODEL, self.model):
             attributes[names.RESPONSE_MODEL] = self.model
-        if self.agent is not None and _may_carry(self.agent):
+        if self.agent is not None and may_tell(names.AGENT_NAME, self.agent):
             attributes[names.AGENT_NAME] = self.agent
         return attributes
 
@@ -82,9 +74,9 @@ class CallPoint:
         """Record duration and tokens with *context*; the queue calls it."""
         attributes = self.attributes()
         if self.extra is not None:
-            attributes.update((key, value) for key, value in self.extra.items() if _may_tell(key, value))
+            attributes.update((key, value) for key, value in self.extra.items() if may_tell(key, value))
         if self.error is not None:
-            attributes[names.ERROR_TYPE] = self.error if _may_tell(names.ERROR_TYPE, self.error) else _OTHER
+            attributes[names.ERROR_TYPE] = self.error if may_tell(names.ERROR_TYPE, self.error) else _OTHER
         instruments = self._instruments
         instruments.duration.record(self.seconds, attributes, context)
         if self.input_tokens is not None:
@@ -122,37 +114,3 @@ class _StreamPoint:
 
 
 Point = CallPoint | _StreamPoint
-
-
-def _may_carry(agent: str) -> bool:
-    if agent in _agents:
-        return True
-    if len(_agents) >= MAX_AGENT_NAMES:
-        warn_once(
-            "openai.agent_names",
-            "More than %d agents have names here: the metrics of further ones carry no name, spans do.",
-            MAX_AGENT_NAMES,
-        )
-        return False
-    _agents.add(agent)
-    return True
-
-
-def _may_tell(attribute: str, value: object) -> bool:
-    told = _told.setdefault(attribute, set())
-    if value in told:
-        return True
-    if len(told) >= MAX_TOLD or len(str(value)) > _MAX_TOLD_CHARS:
-        warn_once(
-            f"openai.told.{attribute}",
-            "Servers gave more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
-            MAX_TOLD,
-            attribute,
-        )
-        return False
-    told.add(value)
-    return True
-
-
-on_reset(_agents.clear)
-on_reset(_told.clear)

@@ -15,6 +15,7 @@ from opentelemetry.trace import Span, TracerProvider
 from otelier import names
 from otelier.errors import SettingError
 from otelier.openai._point import Instruments
+from otelier.openai.content._completion_hook import CompletionHook, completion_hook
 from otelier.settings import STREAM_USAGE
 from otelier.signals import (
     ContentGate,
@@ -39,7 +40,9 @@ class Telemetry:
     logger: Logger
     gate: ContentGate
     content: bool
-    """Whether content goes anywhere at all."""
+    """Whether content, or an event without it, goes anywhere at all."""
+    hook: CompletionHook | None
+    """What stores content elsewhere."""
     stream_usage: bool
     """Whether streams ask for usage when their callers do not."""
 
@@ -63,6 +66,7 @@ def make_telemetry(
     logger_provider: LoggerProvider | None,
     *,
     stream_usage: bool | None = None,
+    hook: object | None = None,
 ) -> Telemetry:
     """Return telemetry that goes to the given providers; `None` is the global one, also when it is set later.
 
@@ -71,6 +75,7 @@ def make_telemetry(
         meter_provider: For metrics.
         logger_provider: For events.
         stream_usage: Whether streams ask for usage; `None` is what the environment says.
+        hook: What stores content elsewhere; `None` is the one that the environment names.
     """
     try:
         release = version("otelier")
@@ -78,7 +83,7 @@ def make_telemetry(
         release = ""
     scope, schema = names.SCOPE_OPENAI, names.SCHEMA_URL
     meter = get_meter(scope, release, meter_provider, schema)
-    gate = content_gate()
+    gate, stored = content_gate(), completion_hook(hook)
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(
@@ -90,7 +95,8 @@ def make_telemetry(
         queue=point_queue(meter_provider),
         logger=get_logger(scope, release, logger_provider, schema),
         gate=gate,
-        content=gate.mode.any or gate.emits,
+        content=gate.mode.any or gate.emits or stored is not None,
+        hook=stored,
         stream_usage=_stream_usage(stream_usage),
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from otelier.openai._beginning import begin
-from otelier.openai._body import follow_body
-from otelier.openai._operations import Operation
-from otelier.openai._stream import follow
+from otelier.openai._call import Call
 from otelier.openai._telemetry import switch
+from otelier.openai.operations._table import Operation
+from otelier.openai.streams._body import follow_body
+from otelier.openai.streams._follow import follow
 from otelier.signals import Wrapper
 
 
@@ -36,6 +37,8 @@ def reporting(operation: Operation, first: str | None = None) -> Wrapper:
             call.fail(exc, asynchronous=False)
             raise
         call.leave(asynchronous=False)
+        if not isinstance(call, Call):
+            return answer
         if call.streamed:
             return follow(call, answer, asynchronous=False)
         if call.finish(answer):
@@ -62,6 +65,8 @@ def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
             call.fail(exc, asynchronous=True)
             raise
         call.leave(asynchronous=True)
+        if not isinstance(call, Call):
+            return answer
         if call.streamed:
             return follow(call, answer, asynchronous=True)
         if call.finish(answer):

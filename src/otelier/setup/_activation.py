@@ -17,7 +17,7 @@ from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers
 from otelier.setup._connections import renew_connections
-from otelier.signals import on_fork, on_reset, report_fault, trace_to
+from otelier.signals import measure_to, on_fork, on_reset, report_fault, trace_to
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -62,7 +62,7 @@ def _switch_on() -> None:
 
 
 def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
-    """Put the processors on the given providers, and let openai's spans and metrics go to them; `None` is skipped."""
+    """Put the processors on the given providers, and let our spans and metrics go to them; `None` is skipped."""
     given = {
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
@@ -75,6 +75,8 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
     if tracer_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
         trace_to(tracer_provider)
+    if meter_provider is not None:
+        measure_to(meter_provider)
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
     _instrument_openai(**given)

@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING
 from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
+    from otelier.signals._bounds import may_tell
     from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event
+    from otelier.signals._events import emit_event, event_record
     from otelier.signals._instruments import (
         chunk_histogram,
         duration_histogram,
         first_chunk_histogram,
+        inference_calls_histogram,
+        run_histogram,
         token_histogram,
+        tool_calls_histogram,
+        tool_histogram,
     )
+    from otelier.signals._meters import measure_to, measured_by, metering_of
     from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
@@ -61,13 +67,19 @@ __all__ = [
     "emit_event",
     "end_span",
     "error_type",
+    "event_record",
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
     "in_thread",
+    "inference_calls_histogram",
     "is_patch",
     "is_patched",
     "json_of",
+    "may_tell",
+    "measure_to",
+    "measured_by",
+    "metering_of",
     "on_fork",
     "on_reset",
     "point_queue",
@@ -75,11 +87,14 @@ __all__ = [
     "redact",
     "redact_value",
     "report_fault",
+    "run_histogram",
     "run_resets",
     "set_redactions",
     "start_client_span",
     "suppressed",
     "token_histogram",
+    "tool_calls_histogram",
+    "tool_histogram",
     "trace_to",
     "tracer",
     "unquoted",
@@ -87,9 +102,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "_bounds": ("may_tell",),
     "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_events": ("emit_event",),
-    "_instruments": ("chunk_histogram", "duration_histogram", "first_chunk_histogram", "token_histogram"),
+    "_events": ("emit_event", "event_record"),
+    "_instruments": (
+        "chunk_histogram",
+        "duration_histogram",
+        "first_chunk_histogram",
+        "inference_calls_histogram",
+        "run_histogram",
+        "token_histogram",
+        "tool_calls_histogram",
+        "tool_histogram",
+    ),
+    "_meters": ("measure_to", "measured_by", "metering_of"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),

@@ -23,7 +23,16 @@ def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], co
         >>> from opentelemetry import _logs, context
         >>> emit_event(_logs.get_logger("docs"), "docs.example", {"answer": 42}, context.get_current())
     """
+    logger.emit(event_record(name, attributes, context))
+
+
+def event_record(name: str, attributes: Mapping[str, AnyValue], context: Context) -> LogRecord:
+    """Return the log record that is an event, for a logger to emit; the arguments are those of `emit_event`.
+
+    Example:
+        >>> from opentelemetry import context
+        >>> event_record("docs.example", {"answer": 42}, context.get_current()).event_name
+        'docs.example'
+    """
     now = time.time_ns()
-    logger.emit(
-        LogRecord(timestamp=now, observed_timestamp=now, context=context, event_name=name, attributes=attributes)
-    )
+    return LogRecord(timestamp=now, observed_timestamp=now, context=context, event_name=name, attributes=attributes)

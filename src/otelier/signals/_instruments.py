@@ -15,6 +15,10 @@ DURATION_BOUNDARIES: Final = tuple(0.01 * 2**power for power in range(14))
 """Seconds: 0.01, doubling to 81.92."""
 TOKEN_BOUNDARIES: Final = tuple(4**power for power in range(14))
 """Tokens: 1, times four each, to 67,108,864."""
+RUN_BOUNDARIES: Final = tuple(0.1 * 2**power for power in range(13))
+"""Seconds: 0.1, doubling to 409.6."""
+CALL_BOUNDARIES: Final = tuple(2**power for power in range(8))
+"""Calls: 1, doubling to 128."""
 
 
 def duration_histogram(meter: Meter) -> Histogram:
@@ -62,7 +66,55 @@ def chunk_histogram(meter: Meter) -> Histogram:
     return _seconds(meter, names.TIME_PER_OUTPUT_CHUNK, "Time between the chunks of a stream.")
 
 
-def _seconds(meter: Meter, name: str, description: str) -> Histogram:
+def run_histogram(meter: Meter) -> Histogram:
+    """Return `gen_ai.invoke_agent.duration`, in s: how long one run of an agent took.
+
+    Example:
+        >>> from opentelemetry import metrics
+        >>> run_histogram(metrics.get_meter("docs")).record(2.5, {"gen_ai.agent.name": "triage"})
+    """
+    return _seconds(meter, names.AGENT_DURATION, "Duration of agents' runs.", RUN_BOUNDARIES)
+
+
+def tool_histogram(meter: Meter) -> Histogram:
+    """Return `gen_ai.execute_tool.duration`, in s: how long one call of a tool took.
+
+    Example:
+        >>> from opentelemetry import metrics
+        >>> tool_histogram(metrics.get_meter("docs")).record(0.2, {"gen_ai.tool.name": "search"})
+    """
+    return _seconds(meter, names.TOOL_DURATION, "Duration of calls of tools.")
+
+
+def inference_calls_histogram(meter: Meter) -> Histogram:
+    """Return `gen_ai.invoke_agent.inference_calls`: questions that one run asked its model.
+
+    Example:
+        >>> from opentelemetry import metrics
+        >>> inference_calls_histogram(metrics.get_meter("docs")).record(3, {"gen_ai.agent.name": "triage"})
+    """
+    return _calls(meter, names.AGENT_INFERENCE_CALLS, "{inference_call}", "Calls of models in one run of an agent.")
+
+
+def tool_calls_histogram(meter: Meter) -> Histogram:
+    """Return `gen_ai.invoke_agent.tool_calls`: calls of tools that one run made.
+
+    Example:
+        >>> from opentelemetry import metrics
+        >>> tool_calls_histogram(metrics.get_meter("docs")).record(2, {"gen_ai.agent.name": "triage"})
+    """
+    return _calls(meter, names.AGENT_TOOL_CALLS, "{tool_call}", "Calls of tools in one run of an agent.")
+
+
+def _seconds(
+    meter: Meter, name: str, description: str, boundaries: tuple[float, ...] = DURATION_BOUNDARIES
+) -> Histogram:  # fmt: skip
     return meter.create_histogram(
-        name, unit="s", description=description, explicit_bucket_boundaries_advisory=DURATION_BOUNDARIES
+        name, unit="s", description=description, explicit_bucket_boundaries_advisory=boundaries
+    )  # fmt: skip
+
+
+def _calls(meter: Meter, name: str, unit: str, description: str) -> Histogram:
+    return meter.create_histogram(
+        name, unit=unit, description=description, explicit_bucket_boundaries_advisory=CALL_BOUNDARIES
     )

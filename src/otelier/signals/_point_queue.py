@@ -6,7 +6,8 @@ what waits. Counts and exemplars stay exact with any number of readers; only an 
 collection. A kill loses what waits, as it loses a batch of spans.
 
 Nothing here takes a lock while points go in and out: appending to and popping from a deque are single steps, so
-each point is recorded once, whoever drains, and a finaliser that runs in the middle of anything may `put`.
+each point is recorded once, whoever drains, and a finaliser that runs in the middle of anything may `put`: inside the
+SDK, whose locks are not re-entrant, its point waits.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from otelier.signals._collecting import Collects, inside_sdk
 from otelier.signals._guard import report_fault
 from otelier.signals._points import Point, context_of
 from otelier.signals._stream_room import StreamRoom, budget
@@ -48,7 +50,7 @@ class PointQueue:
         True
     """
 
-    def __init__(self, collects: Callable[[], bool]) -> None:
+    def __init__(self, collects: Collects) -> None:
         self._collects = collects
         self._waiting: deque[Point] = deque()
         self._recording: set[int] = set()
@@ -63,18 +65,21 @@ class PointQueue:
         """
         waiting = self._waiting
         waiting.append(point)
-        if not self._collects():
+        collects = self._collects()
+        if not collects:
             # Two, so that what still waits from better times goes too, without making one caller record it all.
-            self._record_oldest(2)
+            if collects is False or not inside_sdk():
+                self._record_oldest(2)
             return
         size = len(waiting)
         if size % PID_CHECK == 1 or size > MAX_POINTS:
             self._look_around(point)
 
     def record_now(self, point: Point) -> None:
-        """Record *point* in this thread, before what waits; never raises."""
+        """Record *point* in this thread, before what waits, unless the SDK is interrupted here; never raises."""
         self._waiting.appendleft(point)
-        self._record_oldest(1)
+        if not inside_sdk():
+            self._record_oldest(1)
 
     def room_for_stream(self) -> StreamRoom | None:
         """Reserve room for a stream's chunk times; `None` where there is none: record each chunk as it comes."""
@@ -88,7 +93,7 @@ class PointQueue:
 
     def record_inline(self) -> None:
         """Let nothing wait from now on."""
-        self._collects = lambda: False
+        self._collects = lambda: None
 
     def drain(self, timeout_s: float = 10.0) -> bool:
         """Record what waits now, in this thread; return whether there was time for all of it."""
@@ -113,8 +118,9 @@ class PointQueue:
         if self._pid != os.getpid():  # forked by a host that runs none of Python's hooks, as uWSGI may
             self.forget()
             self._waiting.append(newest)
-        elif len(self._waiting) > MAX_POINTS:
-            self._record_oldest(1)
+        elif len(self._waiting) > MAX_POINTS and not inside_sdk():
+            # One as a rule, or two while finalisers inside the SDK have left more than one too many.
+            self._record_oldest(min(2, len(self._waiting) - MAX_POINTS))
 
     def _drain(self, until: float, *, breathe: bool) -> bool:
         if self._pid != os.getpid():

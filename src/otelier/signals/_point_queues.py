@@ -43,7 +43,7 @@ def point_queue(meter_provider: MeterProvider | None = None) -> PointQueue:
             return _global_queue
     collects = collecting(meter_provider)
     if collects is None:
-        return PointQueue(_nobody)
+        return PointQueue(_unknown)
     known = _queues.get(meter_provider)
     if known is not None:
         return known
@@ -105,6 +105,10 @@ class _GlobalQueue(PointQueue):
 
 def _nobody() -> bool:
     return False
+
+
+def _unknown() -> None:
+    """Whether that provider, whatever it is, hands on to an SDK that has readers."""
 
 
 def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:

@@ -26,7 +26,7 @@ def body(request: OpenAIRequest, turn: Turn) -> Json:
 
 
 def events(request: OpenAIRequest, turn: Turn) -> list[Json]:
-    """Return the partial images that were asked for and the whole one."""
+    """Return the partial images that were asked for and the whole one, of each image."""
     kind = "image_edit" if request.path.endswith("/edits") else "image_generation"
     image: Json = {"b64_json": PIXEL, "created_at": CREATED, **_settings(request)}
     found: list[Json] = [
@@ -34,7 +34,7 @@ def events(request: OpenAIRequest, turn: Turn) -> list[Json]:
         for index in range(int(request.asked.get("partial_images") or 0))
     ]
     found.append({"type": f"{kind}.completed", **image, "usage": _usage(turn, 1)})
-    return [{"event": one["type"], "data": one} for one in found]
+    return [{"event": one["type"], "data": one} for one in found] * int(request.asked.get("n") or 1)
 
 
 def _settings(request: OpenAIRequest) -> dict[str, Any]:

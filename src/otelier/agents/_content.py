@@ -1,0 +1,43 @@
+"""What a run and a call of a tool say, in the form of the conventions; it goes through the content gate only.
+
+See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-agent-spans/
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from otelier import names
+from otelier.agents._run import Run
+
+
+def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
+    """Return by attribute what the run was asked and told, and what it came to; `None` is nothing yet."""
+    found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _text(run.task)}]}
+    first = run.messages[0] if run.messages else {}
+    if first.get("role") == "system" and isinstance(first.get("content"), str):
+        found[names.SYSTEM_INSTRUCTIONS] = _text(first["content"])
+    if run.offers and run.questions:  # not of a run that ended before it offered any
+        found[names.TOOL_DEFINITIONS] = [
+            {"type": names.FUNCTION, **offer.to_param()["function"]} for offer in run.offers.values()
+        ]
+    if output is not None:
+        said = output.model_dump_json() if isinstance(output, BaseModel) else str(output)
+        found[names.OUTPUT_MESSAGES] = [{"role": "assistant", "parts": _text(said), "finish_reason": "stop"}]
+    return found
+
+
+def result_content(told: str) -> dict[str, Any]:
+    """Return a result as the object that the conventions ask for: itself if it is one, else as `result`."""
+    try:
+        result = json.loads(told)
+    except ValueError:
+        result = None
+    return cast("dict[str, Any]", result) if isinstance(result, dict) else {"result": told}
+
+
+def _text(content: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "content": content}]

@@ -1,0 +1,172 @@
+"""Parts of messages as the conventions' JSON schemas have them; every key is there, in the order of the schemas.
+
+Nothing here runs unless content is asked for, and nothing leaves but through the content gate.
+
+See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#capturing-instructions-inputs-and-outputs
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from base64 import b64decode
+from hashlib import sha256
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from otelier.openai.reading._fields import field_of, is_mapping, is_sequence, items_of, text_of
+
+Part: TypeAlias = dict[str, Any]
+Message: TypeAlias = dict[str, Any]
+
+_TEXTS = frozenset(("text", "input_text", "output_text"))
+_FILES = frozenset(("file", "input_file"))
+_IMAGES = frozenset(("image_url", "input_image"))
+_AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
+_MAX_DEPTH = 64
+
+
+def text_part(content: str) -> Part:
+    """Return a part of text."""
+    return {"content": content, "type": "text"}
+
+
+def reasoning_part(content: str) -> Part:
+    """Return a part of the model's reasoning."""
+    return {"content": content, "type": "reasoning"}
+
+
+def tool_call_part(call_id: Any, name: str, arguments: Any) -> Part:
+    """Return a tool call that the model asks for."""
+    return {"arguments": arguments, "name": name, "id": call_id, "type": "tool_call"}
+
+
+def tool_response_part(call_id: Any, response: Any) -> Part:
+    """Return what a tool answered."""
+    return {"response": plain(response), "id": call_id, "type": "tool_call_response"}
+
+
+def input_message(role: str, parts: list[Part], name: Any = None) -> Message:
+    """Return a message that was sent."""
+    return {"role": role, "parts": parts, "name": None if name is None else str(name)}
+
+
+def output_message(role: str, parts: list[Part], finish_reason: str) -> Message:
+    """Return a message that was received."""
+    return {"role": role, "parts": parts, "finish_reason": finish_reason, "name": None}
+
+
+def function_definition(function: Any) -> Part:
+    """Return a function that is offered to the model."""
+    return {
+        "name": text_of(field_of(function, "name")),
+        "description": field_of(function, "description"),
+        "parameters": plain(field_of(function, "parameters")),
+        "type": "function",
+    }
+
+
+def parsed(arguments: str) -> Any:
+    """Return JSON *arguments* as data, or as they are when they are no JSON."""
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):  # the model may write `[[[[…`
+        return arguments
+
+
+def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Return what JSON can hold of *value*: models become mappings, other objects nothing."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    dump = getattr(value, "model_dump", None)
+    if depth == 0:
+        return None
+    if callable(dump):
+        return plain(dump(), depth - 1)
+    if is_mapping(value):
+        return {str(key): plain(item, depth - 1) for key, item in value.items()}
+    return [plain(item, depth - 1) for item in value] if is_sequence(value) else None
+
+
+def content_parts(content: Any) -> list[Part]:
+    """Return the parts of a message's content, which is text or a list of parts."""
+    if isinstance(content, str):
+        return [text_part(content)]
+    parts = [text_part(item) if isinstance(item, str) else _part(item) for item in items_of(content)]
+    return [part for part in parts if part is not None]
+
+
+def refusal_parts(message: Any) -> list[Part]:
+    """Return the text of a refusal, which stands beside the content."""
+    refusal = field_of(message, "refusal")
+    return [text_part(refusal)] if isinstance(refusal, str) else []
+
+
+def _part(item: Any) -> Part | None:
+    kind, text = field_of(item, "type"), field_of(item, "text")
+    if kind in _TEXTS or (kind is None and isinstance(text, str)):
+        return text_part(text) if isinstance(text, str) else None
+    if kind == "input_audio":
+        return _audio(field_of(item, "input_audio"))
+    if kind in _FILES:
+        return _document(field_of(item, "file") or item)
+    if kind == "refusal":
+        return next(iter(refusal_parts(item)), None)
+    return _image(item, kind) if kind in _IMAGES else None
+
+
+def _image(item: Any, kind: str) -> Part | None:
+    url = field_of(item, "image_url")
+    if not isinstance(url, str):
+        url = field_of(url, "url")
+    if isinstance(url, str) and url:
+        return _media(url, "image")
+    file_id = field_of(item, "file_id")
+    return _file(None, "image", file_id) if kind == "input_image" and isinstance(file_id, str) and file_id else None
+
+
+def _audio(audio: Any) -> Part | None:
+    data, form = field_of(audio, "data"), field_of(audio, "format")
+    content = _decoded(data) if isinstance(data, str) else None
+    if content is None:
+        return None
+    return _blob(_AUDIO_TYPES.get(form) if isinstance(form, str) else None, "audio", content)
+
+
+def _document(file: Any) -> Part | None:
+    name, file_id, data = field_of(file, "filename"), field_of(file, "file_id"), field_of(file, "file_data")
+    mime_type = mimetypes.guess_type(name)[0] if isinstance(name, str) and name else None
+    if isinstance(file_id, str) and file_id:
+        return _file(mime_type, "document", file_id)
+    if not isinstance(data, str) or not data:
+        return None
+    if data.startswith("data:"):
+        return _media(data, "document")
+    content = _decoded(data)
+    return None if content is None else _blob(mime_type, "document", content)
+
+
+def _media(url: str, modality: str) -> Part | None:
+    if not url.startswith("data:"):
+        return {"mime_type": None, "modality": modality, "uri": url, "type": "uri"}
+    header, _, payload = url.removeprefix("data:").partition(",")
+    content = _decoded(payload) if ";base64" in header.lower() else unquote_to_bytes(payload)
+    return None if content is None else _blob(header.split(";", 1)[0] or None, modality, content)
+
+
+def _blob(mime_type: str | None, modality: str, content: bytes) -> Part:
+    """Return a reference in the place of bytes: signals are no store of files, and the hash tells one from another."""
+    uri = f"sha256:{sha256(content).hexdigest()}"
+    return {"mime_type": mime_type, "modality": modality, "uri": uri, "size": len(content), "type": "uri"}
+
+
+def _file(mime_type: str | None, modality: str, file_id: str) -> Part:
+    return {"mime_type": mime_type, "modality": modality, "file_id": file_id, "type": "file"}
+
+
+def _decoded(data: str) -> bytes | None:
+    """Return the bytes of base64 *data*; `None` when it is none."""
+    try:
+        return b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        return None

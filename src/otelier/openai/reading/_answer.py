@@ -1,0 +1,217 @@
+"""What an answer says about a call, as span attributes and for its metric point; content is not among it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from otelier import names
+from otelier.openai._point import CallPoint
+from otelier.openai.reading._fields import Attributes, Facts, facts_of
+from otelier.openai.reading._request import has_compaction
+from otelier.signals import Failure
+
+ERROR_REASON: Final = "error"
+"""Finish reason of a choice that has none."""
+OTHER_ERROR: Final = "_OTHER"
+"""What stands for a code that is none: it is an attribute of metrics, and the provider may write anything there."""
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_BYTES_PER_NUMBER = 4
+_SERVED_MODEL = "x-ms-served-model"
+
+# What a client-side tool call is in a Responses answer, and the states in which it is one.
+TOOL_CALLS: Final = frozenset(("function_call", "custom_tool_call", "computer_call"))
+_ENDED = frozenset((None, "completed", "incomplete"))
+_UNFINISHED = frozenset(("queued", "in_progress"))
+_BROKEN = frozenset(("failed", "cancelled", "incomplete"))
+_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
+    """Add what a chat completion says."""
+    get = facts.get
+    _add_identity(get("model"), get("id"), attributes, point)
+    choices = get("choices")
+    if choices:
+        attributes[names.FINISH_REASONS] = tuple(
+            [facts_of(choice).get("finish_reason") or ERROR_REASON for choice in choices]
+        )
+    extra: Attributes = {}
+    tier, fingerprint = get("service_tier"), get("system_fingerprint")
+    if tier and type(tier) is str:
+        extra[names.OPENAI_RESPONSE_SERVICE_TIER] = attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    if fingerprint and type(fingerprint) is str:
+        extra[names.OPENAI_SYSTEM_FINGERPRINT] = attributes[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
+    if extra:
+        point.extra = extra
+    usage = get("usage")
+    if usage is not None:
+        chat_usage(usage, attributes, point)
+
+
+def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add the tokens of a chat completion."""
+    get = facts_of(usage).get
+    add_tokens(get("prompt_tokens"), get("completion_tokens"), attributes, point)
+    # Zero is not worth saying, as the official instrumentation has it.
+    details = get("prompt_tokens_details")
+    if details is not None:
+        found = facts_of(details)
+        if found.get("cached_tokens"):
+            add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
+        if found.get("audio_tokens"):
+            add_count(names.AUDIO_INPUT_TOKENS, found["audio_tokens"], attributes)
+        if found.get("cache_write_tokens", True):
+            add_count(names.CACHE_WRITE_TOKENS, _newer_field(details, found, "cache_write_tokens"), attributes)
+    details = get("completion_tokens_details")
+    if details is not None:
+        found = facts_of(details)
+        if found.get("reasoning_tokens"):
+            add_count(names.REASONING_TOKENS, found["reasoning_tokens"], attributes)
+        if found.get("audio_tokens"):
+            add_count(names.AUDIO_OUTPUT_TOKENS, found["audio_tokens"], attributes)
+
+
+def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Add what a response says; return what made it fail, if something did."""
+    get = facts.get
+    _add_identity(get("model"), get("id"), attributes, point)
+    tier = get("service_tier")
+    if type(tier) is str:
+        attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    usage = get("usage")
+    if usage is not None:
+        _responses_usage(usage, attributes, point)
+    reasons = finish_reasons(facts)
+    if reasons:
+        attributes[names.FINISH_REASONS] = reasons
+    if has_compaction(get("output")):
+        attributes[names.CONVERSATION_COMPACTED] = True
+    error = get("error")
+    if error is None:
+        return None
+    problem = facts_of(error)
+    return failure_told(problem.get("code"), problem.get("message"))
+
+
+def failure_told(code: Any, message: Any) -> Failure:
+    """Return the failure that a provider tells of; what is no code counts as `_OTHER`, and what is no text as none."""
+    known = isinstance(code, (str, int)) and _CODE.fullmatch(str(code)) is not None
+    kind = str(code) if known else OTHER_ERROR if code else ERROR_REASON
+    return Failure(type=kind, message=message if isinstance(message, str) else None)
+
+
+def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
+    """Add what an embeddings answer says."""
+    get = facts.get
+    model = get("model")
+    if model and type(model) is str:
+        point.model = attributes[names.RESPONSE_MODEL] = model
+    data = get("data")
+    if data:
+        size = _dimensions(facts_of(data[0]).get("embedding"))
+        if size:
+            attributes[names.EMBEDDING_DIMENSIONS] = size
+    usage = get("usage")
+    if usage is not None:
+        add_tokens(facts_of(usage).get("prompt_tokens"), None, attributes, point)
+
+
+def add_served_model(headers: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add the model that really answered, where Azure says so in a header."""
+    model = headers.get(_SERVED_MODEL)
+    if isinstance(model, str) and model.strip():
+        point.model = attributes[names.RESPONSE_MODEL] = model
+
+
+def finish_reasons(facts: Facts) -> tuple[str, ...]:
+    """Return why a response ended: one reason for what broke it off, else each kind of its items once."""
+    status = facts.get("status")
+    details = facts.get("incomplete_details")
+    whole = reason_of_status(status, facts_of(details).get("reason"))
+    if status in _UNFINISHED:
+        return ()
+    reasons: dict[str, None] = {}
+    if status not in _BROKEN:
+        for item in facts.get("output") or ():
+            found = facts_of(item)
+            reason = _item_reason(found.get("type"), found.get("status"))
+            if reason is not None:
+                reasons[reason] = None
+    return tuple(reasons) or ((whole,) if whole else ())
+
+
+def reason_of_status(status: Any, why: Any = None) -> str | None:
+    """Return the finish reason that a status stands for; `None` while there is none."""
+    if status == "completed":
+        return "stop"
+    if status in ("failed", "cancelled"):
+        return ERROR_REASON
+    if status == "incomplete":
+        return "incomplete" if why is None else _INCOMPLETE.get(why, why)
+    return None
+
+
+def is_ended_call(kind: Any, status: Any) -> bool:
+    """Tell whether an item of a response is a tool call that the model finished."""
+    return kind in TOOL_CALLS and status in _ENDED
+
+
+def _item_reason(kind: Any, status: Any) -> str | None:
+    if is_ended_call(kind, status):
+        return "tool_calls"
+    return reason_of_status(status) if kind == "message" else None
+
+
+def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
+    if model and type(model) is str:
+        point.model = attributes[names.RESPONSE_MODEL] = model
+    if answer_id and type(answer_id) is str:
+        attributes[names.RESPONSE_ID] = answer_id
+
+
+def add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add how many tokens were read and written, each where the answer says so."""
+    if type(read) is int:
+        point.input_tokens = attributes[names.INPUT_TOKENS] = read
+    if type(written) is int:
+        point.output_tokens = attributes[names.OUTPUT_TOKENS] = written
+
+
+def add_count(attribute: str, count: Any, attributes: Attributes) -> None:
+    """Add a count of something, unless there was none; what is below zero counts nothing."""
+    if count and type(count) is int and count > 0:
+        attributes[attribute] = count
+
+
+def _newer_field(model: Any, found: Facts, name: str) -> Any:
+    """Return a field that old clients do not know: they keep it with the extras."""
+    if name in found:
+        return found[name]
+    extras: Any = getattr(model, "__pydantic_extra__", None)
+    return extras.get(name) if extras else None
+
+
+def _responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+    get = facts_of(usage).get
+    add_tokens(get("input_tokens"), get("output_tokens"), attributes, point)
+    details = get("input_tokens_details")
+    if details is not None:
+        found = facts_of(details)
+        if found.get("cached_tokens"):
+            add_count(names.CACHE_READ_TOKENS, found["cached_tokens"], attributes)
+        written = _newer_field(details, found, "cache_write_tokens")
+        if written is None:
+            written = _newer_field(details, found, "cache_creation_input_tokens")
+        if written:
+            add_count(names.CACHE_WRITE_TOKENS, written, attributes)
+    details = get("output_tokens_details")
+    if details is not None and facts_of(details).get("reasoning_tokens"):
+        add_count(names.REASONING_TOKENS, facts_of(details)["reasoning_tokens"], attributes)
+
+
+def _dimensions(embedding: Any) -> int:
+    """Return how many numbers an embedding has; as base64 it is text of four bytes each."""
+    if isinstance(embedding, str):
+        return (len(embedding) * 3 // 4 - embedding.count("=", -2)) // _BYTES_PER_NUMBER
+    return len(embedding) if embedding else 0

@@ -1,0 +1,161 @@
+"""What a request's arguments say about it, as span attributes; content is not among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from otelier import names
+from otelier.openai.reading._fields import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
+
+_Taker: TypeAlias = Callable[[Any, Attributes], None]
+
+API_RESPONSES: Final = "responses"
+JSON: Final = "json"
+_JSON_FORMATS = frozenset(("json_object", "json_schema"))
+_NUMBERS = frozenset((int, float))
+
+
+def chat_request(arguments: Arguments, attributes: Attributes) -> None:
+    """Add what the arguments of a chat completion say."""
+    # One walk and one look-up each. The exact type drops `NOT_GIVEN`, `omit` and nonsense without naming them.
+    for name, value in arguments.items():
+        attribute = _CHAT_NUMBERS.get(name)
+        if attribute is not None:
+            if type(value) in _NUMBERS:
+                attributes[attribute] = value
+            else:
+                _take_number(value, attribute, attributes)
+        elif name in _CHAT_OTHERS:
+            _CHAT_OTHERS[name](value, attributes)
+    if "max_completion_tokens" in arguments:  # the newer name of `max_tokens` stands before it, whichever came first
+        _take_number(arguments["max_completion_tokens"], names.REQUEST_MAX_TOKENS, attributes)
+    if "extra_body" in arguments:
+        _take_extra_body(arguments, attributes)
+
+
+def responses_request(arguments: Arguments, attributes: Attributes) -> None:
+    """Add what the arguments of a Responses call say."""
+    attributes[names.OPENAI_API_TYPE] = API_RESPONSES
+    for name, value in arguments.items():
+        taker = _RESPONSES.get(name)
+        if taker is not None:
+            taker(value, attributes)
+
+
+def embeddings_request(arguments: Arguments, attributes: Attributes) -> None:
+    """Add what the arguments of an embeddings call say."""
+    dimensions, encoding = arguments.get("dimensions"), arguments.get("encoding_format")
+    if type(dimensions) is int:
+        attributes[names.EMBEDDING_DIMENSIONS] = dimensions
+    if isinstance(encoding, str):
+        attributes[names.REQUEST_ENCODING_FORMATS] = (str.__str__(encoding),)
+
+
+def has_compaction(items: Any) -> bool:
+    """Tell whether a conversation's *items* hold one that the provider compacted."""
+    return any(field_of(item, "type") == "compaction" for item in items_of(items))
+
+
+def _take_number(value: Any, attribute: str, attributes: Attributes) -> None:
+    """Take a number, also of a subclass, such as numpy's floats; a flag is none."""
+    if isinstance(value, float):
+        attributes[attribute] = float(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        attributes[attribute] = int(value)
+
+
+def _take_stop(value: Any, attributes: Attributes) -> None:
+    if isinstance(value, str):
+        attributes[names.REQUEST_STOP_SEQUENCES] = (value,)
+    elif is_sequence(value) and all(isinstance(text, str) for text in value):
+        attributes[names.REQUEST_STOP_SEQUENCES] = tuple(value)
+
+
+def _take_choice_count(value: Any, attributes: Attributes) -> None:
+    if type(value) is int and value != 1:
+        attributes[names.REQUEST_CHOICE_COUNT] = value
+
+
+def _take_response_format(value: Any, attributes: Attributes) -> None:
+    kind = value.get("type") if is_mapping(value) else value
+    if isinstance(kind, type):  # a pydantic model, given to `parse`
+        attributes[names.OUTPUT_TYPE] = JSON
+    elif isinstance(kind, str):
+        attributes[names.OUTPUT_TYPE] = JSON if kind in _JSON_FORMATS else kind
+
+
+def _take_service_tier(value: Any, attributes: Attributes) -> None:
+    if isinstance(value, str) and value != "auto":
+        attributes[names.OPENAI_REQUEST_SERVICE_TIER] = value
+
+
+def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
+    """Take what an old client sends only this way; the arguments proper stand before it."""
+    extra = arguments["extra_body"]
+    if is_mapping(extra):
+        if names.REQUEST_MAX_TOKENS not in attributes:
+            _take_number(extra.get("max_completion_tokens"), names.REQUEST_MAX_TOKENS, attributes)
+        if not isinstance(arguments.get("service_tier"), str):
+            _take_service_tier(extra.get("service_tier"), attributes)
+
+
+def _real(attribute: str) -> _Taker:
+    def take(value: Any, attributes: Attributes) -> None:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            attributes[attribute] = float(value)
+
+    return take
+
+
+def _take_max_output_tokens(value: Any, attributes: Attributes) -> None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        attributes[names.REQUEST_MAX_TOKENS] = int(value)
+
+
+def _take_text(value: Any, attributes: Attributes) -> None:
+    kind = field_of(field_of(value, "format"), "type")
+    if isinstance(kind, str):
+        attributes[names.OUTPUT_TYPE] = JSON if kind in _JSON_FORMATS else kind
+
+
+def _take_text_format(value: Any, attributes: Attributes) -> None:
+    if isinstance(value, type):
+        attributes.setdefault(names.OUTPUT_TYPE, JSON)
+
+
+def _take_conversation(value: Any, attributes: Attributes) -> None:
+    conversation = value if isinstance(value, str) else field_of(value, "id")
+    if isinstance(conversation, str) and conversation:
+        attributes[names.CONVERSATION_ID] = conversation
+
+
+def _take_input(value: Any, attributes: Attributes) -> None:
+    if type(value) is not str and has_compaction(value):
+        attributes[names.CONVERSATION_COMPACTED] = True
+
+
+_CHAT_NUMBERS = {
+    "temperature": names.REQUEST_TEMPERATURE,
+    "top_p": names.REQUEST_TOP_P,
+    "max_tokens": names.REQUEST_MAX_TOKENS,
+    "presence_penalty": names.REQUEST_PRESENCE_PENALTY,
+    "frequency_penalty": names.REQUEST_FREQUENCY_PENALTY,
+    "seed": names.REQUEST_SEED,
+}
+_CHAT_OTHERS: dict[str, _Taker] = {
+    "stop": _take_stop,
+    "n": _take_choice_count,
+    "response_format": _take_response_format,
+    "service_tier": _take_service_tier,
+}
+_RESPONSES: dict[str, _Taker] = {
+    "temperature": _real(names.REQUEST_TEMPERATURE),
+    "top_p": _real(names.REQUEST_TOP_P),
+    "max_output_tokens": _take_max_output_tokens,
+    "service_tier": _take_service_tier,
+    "text": _take_text,
+    "text_format": _take_text_format,
+    "conversation": _take_conversation,
+    "input": _take_input,
+}

@@ -1,0 +1,96 @@
+"""Streams: the caller gets the client's own stream, and the call ends when that does, however it does."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from otelier.openai._call import RAW_RESPONSE, Call
+from otelier.openai.reading._fields import facts_of
+from otelier.openai.streams._hooks import FOLLOWER, Follower, hook_close, hook_parse
+from otelier.openai.streams._proxies import AsyncStreamProxy, StreamProxy
+from otelier.openai.streams._steps import shown_steps, shown_steps_async
+from otelier.openai.streams._streamed import StreamedCall
+from otelier.signals import report_fault
+
+_HELD = ("__response", "__stream")
+
+
+def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
+    """Return what the caller gets for *stream*: its like, with *call* ending when it ends."""
+    chunks = call.operation.chunks
+    if chunks is None:
+        call.finish(stream)
+        return stream
+    try:
+        streamed = StreamedCall(call, chunks(content=call.telemetry.content))
+    except Exception as exc:
+        report_fault("openai.follow", exc)
+        call.finish(stream)
+        return stream
+    is_raw = RAW_RESPONSE in facts_of(stream)
+    try:
+        response = facts_of(stream).get(RAW_RESPONSE if is_raw else "response")
+        if is_raw or call.operation.names_served_model:
+            streamed.served_by = getattr(response, "headers", None)
+        hook_close(response, streamed, asynchronous=asynchronous)
+    except Exception as exc:  # closed early, it then ends when it is dropped
+        report_fault("openai.hook", exc)
+    if not is_raw:
+        return _followed(stream, streamed, asynchronous=asynchronous)
+    try:
+        hook_parse(stream, lambda parsed: _followed(parsed, streamed, asynchronous=asynchronous))
+        setattr(stream, FOLLOWER, streamed)
+    except Exception as exc:
+        report_fault("openai.follow", exc)
+        streamed.end()
+    return stream
+
+
+def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run `__exit__` or `__aexit__` of what is read; an exception in the block ends the call first."""
+    try:
+        error = args[1] if len(args) > 1 else None
+        streamed = None if error is None else _follower_of(stream)
+        if streamed is not None:
+            streamed.end(error)
+    except Exception as exc:
+        report_fault("openai.leave", exc)
+    return wrapped(*args, **kwargs)
+
+
+def _follower_of(thing: Any) -> Follower | None:
+    facts = facts_of(thing)
+    if FOLLOWER in facts:
+        return facts[FOLLOWER]
+    # A streaming response's block holds that under a private name; so does that of `.stream()` a helper, and that the
+    # stream.
+    held = facts_of(next((held for name, held in facts.items() if name.endswith(_HELD)), None))
+    return held.get(FOLLOWER) or facts_of(held.get("_raw_stream")).get(FOLLOWER)
+
+
+def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any:
+    try:
+        inner = facts_of(stream).get("_iterator")
+        if inner is None:
+            return _proxied(stream, streamed, asynchronous=asynchronous)
+        # A copy, because the client's own iterator holds the original: swapping it there would close a circle, and a
+        # stream that is broken off and dropped would end at the next cyclic collection, which may never come.
+        like = copy.copy(stream)
+        like._iterator = shown_steps_async(inner, streamed) if asynchronous else shown_steps(inner, streamed)
+        setattr(like, FOLLOWER, streamed)
+        streamed.inner = inner
+    except Exception as exc:
+        report_fault("openai.follow", exc)
+        streamed.end()
+        return stream
+    return like
+
+
+def _proxied(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any:
+    if asynchronous and hasattr(stream, "__aiter__"):
+        return AsyncStreamProxy(stream, streamed)
+    if not asynchronous and hasattr(stream, "__iter__"):
+        return StreamProxy(stream, streamed)
+    streamed.end()  # no stream at all: it says nothing that could be followed
+    return stream

@@ -1,0 +1,108 @@
+"""Hooks on single objects of the client: what tells that a response was closed, or that a raw one gave its stream."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from otelier.openai.reading._fields import facts_of
+
+FOLLOWER: Final = "_otelier"
+"""Attribute of what the caller reads that holds what ends its call."""
+
+
+class Follower(Protocol):
+    """What ends a call when its answer was read."""
+
+    @property
+    def inner(self) -> Any:
+        """The client's own iterator, if one is followed."""
+        ...
+
+    def end(self, failure: BaseException | None = None) -> None:
+        """End the call; only the first of many ends it."""
+        ...
+
+    def at_end(self, undo: Callable[[], object]) -> None:
+        """Let *undo* run when the call ends."""
+        ...
+
+
+def hook_close(response: Any, streamed: Follower, *, asynchronous: bool) -> None:
+    """Let *streamed* end when the HTTP *response* is closed, which every way of closing a stream comes down to.
+
+    The client closes it itself when its own iterator ends: that is told there, and with its exception.
+    """
+    name = "aclose" if asynchronous else "close"
+    # Weak: the response outlives a stream that is dropped, and must not keep its call open.
+    reference = weakref.ref(streamed)
+
+    def tell(error: BaseException | None = None) -> None:
+        here = reference()
+        if here is not None and not _is_running(here.inner):
+            here.end(error)
+
+    try:
+        close = getattr(response, name)
+        hooked = (_told_async if asynchronous else _told)(close, tell)
+        setattr(response, name, hooked)
+    except (AttributeError, TypeError):  # not an HTTP client's response: the call then ends with the stream
+        return
+    streamed.at_end(lambda: _unhook(response, name, hooked))
+
+
+def hook_parse(raw: Any, follow: Callable[[Any], Any]) -> None:
+    """Let the stream that *raw* is parsed into be followed, the same one each time it is asked for."""
+    parse = raw.parse
+    known: list[tuple[Any, Any]] = []
+
+    def followed(stream: Any) -> Any:
+        if not known or known[0][0] is not stream:
+            known[:] = [(stream, follow(stream))]
+        return known[0][1]
+
+    async def followed_async(stream: Any) -> Any:
+        return followed(await stream)
+
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        stream = parse(*args, **kwargs)
+        return followed_async(stream) if inspect.isawaitable(stream) else followed(stream)
+
+    raw.parse = hooked
+
+
+def _told(close: Callable[..., Any], tell: Callable[..., None]) -> Callable[..., Any]:
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = close(*args, **kwargs)
+        except BaseException as exc:
+            tell(exc)
+            raise
+        tell()
+        return result
+
+    return hooked
+
+
+def _told_async(aclose: Callable[..., Any], tell: Callable[..., None]) -> Callable[..., Any]:
+    async def hooked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = await aclose(*args, **kwargs)
+        except BaseException as exc:
+            tell(exc)
+            raise
+        tell()
+        return result
+
+    return hooked
+
+
+def _unhook(response: Any, name: str, hooked: object) -> None:
+    if facts_of(response).get(name) is hooked:
+        delattr(response, name)
+
+
+def _is_running(inner: Any) -> bool:
+    return getattr(inner, "gi_running", False) or getattr(inner, "ag_running", False)
