@@ -54,7 +54,8 @@ async def awaited(run):
 
 async def drain(stream):
     """The events of a stream, all of them."""
-    return [event async for event in stream]
+    async with stream:
+        return [event async for event in stream]
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -316,7 +317,7 @@ def test_cancelled_while_the_model_is_asked(model, otelier_spans, streamed):
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        await asyncio.to_thread(until, lambda: not otelier_spans.open_spans)
+            assert otelier_spans.open_spans == ()
 
     asyncio.run(main())
     assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "asyncio.exceptions.CancelledError"
