@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -97,7 +98,7 @@ async def _step(run: Run) -> _Read:
     await run.ask(Phase.PRE_THINK)
     answer, fault = await _think(run)
     run.steps += 1
-    message = answer.message
+    message = _sendable(answer.message)
     run.messages.append(message)
     await run.ask(Phase.POST_THINK, model_response=message)
     last = run.messages[-1] if run.messages else message
@@ -107,6 +108,16 @@ async def _step(run: Run) -> _Read:
         return llm.read_message(last, schema=run.output_type), None
     except AnswerError as exc:
         return exc.answer, exc
+
+
+def _sendable(message: dict[str, Any]) -> dict[str, Any]:
+    """Return *message* without halves of UTF-16 pairs: a model may write one, and no later question could be sent."""
+    text = json.dumps(message, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.loads(text.encode("utf-8", "replace"))
+    return message
 
 
 async def _think(run: Run) -> _Read:
