@@ -165,6 +165,8 @@ def test_interceptors_see_and_change_the_object(model):
         id=8, city="Delft"
     )
     assert seen == [Parcel(id=8, city="Delft")]
+    model.says("It is lost.")
+    assert model.agent(output_type=Parcel, interceptors=[Move()]).run("Where is it?").wait().finish_reason == "stop"
 
 
 def test_a_stopped_run_has_the_stops_response(model):

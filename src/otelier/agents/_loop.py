@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from otelier import llm
@@ -98,7 +99,6 @@ async def _step(run: Run) -> _Read:
     await run.ask(Phase.PRE_THINK)
     answer, fault = await _think(run)
     run.steps += 1
-    run.finish_reason = answer.finish_reason
     message = _sendable(answer.message)
     run.messages.append(message)
     await run.ask(Phase.POST_THINK, model_response=message)
@@ -106,7 +106,8 @@ async def _step(run: Run) -> _Read:
     if last is message or last.get("role") != "assistant":
         return answer, fault
     try:
-        return llm.read_message(last, schema=run.output_type), None
+        changed = llm.read_message(last, schema=run.output_type)
+        return replace(changed, finish_reason=answer.finish_reason), None
     except AnswerError as exc:
         return exc.answer, exc
 

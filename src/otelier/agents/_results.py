@@ -83,7 +83,7 @@ class AgentResult(Generic[T]):
     tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
     """Calls of this agent's own tools, in the order in which the model made them."""
     finish_reason: str | None = None
-    """Why the model's last answer ended, such as `stop`; `length` and `content_filter` say that it is not whole. `None`
-    when the provider did not say, or the run was stopped before there was one."""
+    """Why the model ended the answer that is the output, such as `stop`; `length` and `content_filter` say that it is
+    not whole. `None` when the provider did not say, or the run was stopped."""
     context: RunContext = field(default_factory=RunContext)
     """The run's own context: a child of the one that was passed."""

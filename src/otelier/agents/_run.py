@@ -143,8 +143,6 @@ class Run:
     """Runs that tools of this one started from their threads."""
     heard: deque[str] = field(default_factory=lambda: deque[str](maxlen=1_000))
     """What was said in runs below that failed: an error that comes from there may quote it."""
-    finish_reason: str | None = None
-    """Why the model's last answer ended."""
     is_told: bool = False
     """Whether the model was told that its output does not fit."""
     is_giving_up: bool = False
