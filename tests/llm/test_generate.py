@@ -166,3 +166,38 @@ def test_a_hundred_calls_at_once(model):
     answers = model.run(everyone)
     assert all(f"number {number}." in answer.text for number, answer in enumerate(answers))
     assert {span.attributes["user.id"] for span in model.spans.spans} == {f"u-{number}" for number in range(100)}
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "refusal"),
+    [
+        ({"content": None, "refusal": "I will not."}, "", "I will not."),
+        ({"content": ""}, "", None),
+        ({"content": None}, "", None),
+        ({}, "", None),
+        ({"content": "One.", "tool_calls": None, "usage": None}, "One.", None),
+    ],
+)
+def test_refused_and_empty_answers(model, ask, said, text, refusal):
+    """Where text was asked for they are answers like others; usage that is `None` is none."""
+    facts = {"id": "c-1", "model": "m", "usage": None}
+    choice = {"index": 0, "finish_reason": "stop"}
+    if ask.__name__ == "generate":
+        model.server.reply(body={**facts, "choices": [{**choice, "message": {"role": "assistant", **said}}]})
+    else:
+        model.server.reply(
+            events=[{**facts, "choices": [{**choice, "delta": {"role": "assistant", **said}}]}, "[DONE]"]
+        )
+    answer = ask()
+    assert (answer.text, answer.refusal, answer.usage, answer.tool_calls) == (text, refusal, None, ())
+    assert answer.message["content"] == (None if refusal else text)  # providers refuse `null` that stands for nothing
+
+
+def test_messages_are_read():
+    """A message that was stored says what it said; with a schema it is data again."""
+    call = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    answer = llm.read_message({"role": "assistant", "content": None, "tool_calls": [call]})
+    assert (answer.text, answer.tool_calls[0].name, answer.message["tool_calls"]) == ("", "search", [call])
+    assert llm.read_message({"role": "assistant", "content": "[1]"}, schema={"type": "array"}).object == [1]
+    with pytest.raises(AnswerError, match="does not fit the schema"):
+        llm.read_message({"role": "assistant", "content": "{}"}, schema={"type": "array"})

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime as dt
+import json
 import traceback
 
 import pytest
 from pydantic import BaseModel
 
+import otelier
 from otelier import llm
 from otelier.errors import OtelierError, ToolArgumentsError, UnknownToolError
 
@@ -186,3 +189,88 @@ def test_calls_with_missing_parts(model, call):
     (found,) = model.generate().tool_calls
     assert dataclasses.asdict(found) == {"id": "", "name": "", "arguments_json": ""}
     assert found.arguments == {}
+
+
+def asked(name, arguments):
+    """A call as a model asks for it."""
+    return llm.ToolCall(id="call_1", name=name, arguments_json=json.dumps(arguments))
+
+
+def test_arguments_are_converted_by_the_signature():
+    """Where the schema was made of the signature, the handler gets the types that it names."""
+    tools = llm.Tools()
+
+    def book(day: dt.date, seats: int = 1) -> str:
+        """Book seats."""
+        return f"{seats} on {day:%A}"
+
+    tools.register("book", book)
+    given = tools.arguments(asked("book", {"day": "2026-01-02"}))
+    assert given == {"day": dt.date(2026, 1, 2)}
+    assert tools.handler("book")(**given) == "1 on Friday"
+
+
+def test_arguments_are_converted_by_a_model_class():
+    """A model class gives its fields, with their defaults."""
+
+    class Booking(BaseModel):
+        day: dt.date
+        seats: int = 1
+
+    tools = llm.Tools()
+    tools.register("book", search, schema=Booking)
+    assert tools.arguments(asked("book", {"day": "2026-01-02"})) == {"day": dt.date(2026, 1, 2), "seats": 1}
+
+
+def test_arguments_are_held_against_a_json_schema():
+    """They are checked, and left as they are."""
+    tools = llm.Tools()
+    tools.register("search", search, schema={**SCHEMA, "required": ["query"]})
+    given = {"query": "parcels", "max_results": 2}
+    assert tools.arguments(asked("search", given)) == given
+    assert tools.arguments(asked("search", {"query": "parcels", "more": 1})) == {"query": "parcels", "more": 1}
+
+
+class Query(BaseModel):
+    query: str
+
+
+@pytest.mark.parametrize("schema", [None, Query, {**SCHEMA, "required": ["query"]}], ids=["signature", "class", "json"])
+@pytest.mark.parametrize("arguments", [{}, {"query": 4711}, {"query": ["4711"]}, [4711]])
+def test_arguments_that_do_not_fit(schema, arguments):
+    """The error names tool, call and what is wrong, in words for the model, and quotes no value."""
+    tools = llm.Tools()
+    tools.register("search", search, schema=schema)
+    with pytest.raises(ToolArgumentsError, match="tool 'search'") as caught:
+        tools.arguments(asked("search", arguments))
+    assert (caught.value.tool, caught.value.call_id) == ("search", "call_1")
+    assert len(caught.value.problems) == 1
+    assert "4711" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_arguments_of_an_unknown_tool():
+    """As for its handler."""
+    with pytest.raises(UnknownToolError, match="There is no tool 'find'"):
+        llm.Tools().arguments(asked("find", {}))
+
+
+def test_functions_made_tools_are_offered(model, ask):
+    """What `otelier.tool` makes can be offered here too; its context is nothing that the model knows of."""
+
+    @otelier.tool
+    def find(number: int, ctx: otelier.RunContext) -> str:
+        """Find a parcel."""
+        return ""
+
+    ask(tools=[find])
+    assert model.sent["tools"] == [find.to_param()]
+    assert model.sent["tools"][0]["function"] == {
+        "name": "find",
+        "description": "Find a parcel.",
+        "parameters": {
+            "type": "object",
+            "properties": {"number": {"type": "integer"}},
+            "required": ["number"],
+            "additionalProperties": False,
+        },
+    }

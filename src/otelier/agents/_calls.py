@@ -204,6 +204,8 @@ def _told(result: object, max_chars: int) -> str:
 
 
 def _cut(text: str, max_chars: int) -> str:
+    """Return *text* at most so long, and without halves of characters, which no request can carry."""
+    text = text.encode(errors="replace").decode()
     over = len(text) - max_chars
     text = text[: max(max_chars, 0)].encode("utf-8", "replace").decode()  # half a pair of UTF-16 cannot be sent
     return f"{text} [cut: {over} characters]" if over > 0 else text

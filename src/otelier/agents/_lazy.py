@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextvars import copy_context
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 from otelier.agents._context import RunContext
 from otelier.agents._results import AgentResult, T, ToolCall, Usage
-from otelier.agents._run import PERMIT, Run, current_run
+from otelier.agents._run import PERMIT, Permit, Run, current_run
 from otelier.errors import AgentUseError
+
+_GIVEN_UP: Final = "The call of the tool that delegates this run was given up: nobody waits for it any more."
 
 
 class AgentRun(Generic[T]):
@@ -85,16 +87,15 @@ class AgentRun(Generic[T]):
                 f"Cannot wait for the run of agent {self._name!r} on the thread of its event loop: the loop would "
                 f"stand still, and the run with it. Write `await agent.run(...)`."
             )
-        permit = PERMIT.get()
+        permit, run = PERMIT.get(), current_run()
         if permit is not None and permit.is_over:
-            raise AgentUseError(
-                f"Cannot start the run of agent {self._name!r}: the call of the tool that asks for it was given up, "
-                f"and nobody waits for its result."
-            )
-        run = current_run()
+            return self._given_up().result()
         if run is None:
             return asyncio.run(self._once())
-        return _on_loop_of(run, self._once)
+        try:
+            return _on_loop_of(run, permit, self._once)
+        finally:
+            self._given_up()  # if it was before it began
 
     async def _once(self) -> AgentResult[T]:
         with self._lock:
@@ -111,6 +112,14 @@ class AgentRun(Generic[T]):
             raise
         done.set_result(result)
         return result
+
+    def _given_up(self) -> Future[AgentResult[T]]:
+        """Let a run that has not begun be over, and return how it ended."""
+        with self._lock:
+            if self._done is None:
+                self._done = Future()
+                self._done.set_exception(AgentUseError(_GIVEN_UP))
+            return self._done
 
     def __del__(self) -> None:
         if getattr(self, "_done", self) is None:
@@ -132,9 +141,10 @@ def _on_a_loop() -> bool:
     return True
 
 
-def _on_loop_of(run: Run, start: Callable[[], Coroutine[Any, Any, AgentResult[T]]]) -> AgentResult[T]:
+def _on_loop_of(
+    run: Run, permit: Permit | None, start: Callable[[], Coroutine[Any, Any, AgentResult[T]]]
+) -> AgentResult[T]:
     """Do the work on the loop of *run*, in this thread's context, while this thread waits without its place."""
-    permit = PERMIT.get()
     waiting: Future[AgentResult[T]] = Future()
 
     async def delegated() -> AgentResult[T]:
@@ -148,9 +158,12 @@ def _on_loop_of(run: Run, start: Callable[[], Coroutine[Any, Any, AgentResult[T]
 
     def begin() -> None:
         task = asyncio.ensure_future(delegated())
-        run.delegated.add(task)
-        task.add_done_callback(run.delegated.discard)
+        for under_way in (run.delegated, set[Any]() if permit is None else permit.runs):
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
         task.add_done_callback(lambda done: _settle(waiting, done))
+        if permit is not None and permit.is_over:
+            task.cancel()
 
     run.loop.call_soon_threadsafe(begin, context=copy_context())
     return waiting.result()
@@ -158,7 +171,7 @@ def _on_loop_of(run: Run, start: Callable[[], Coroutine[Any, Any, AgentResult[T]
 
 def _settle(waiting: Future[AgentResult[T]], done: asyncio.Future[AgentResult[T]]) -> None:
     if done.cancelled():
-        waiting.set_exception(AgentUseError("The run around this one was cancelled, and this one with it."))
+        waiting.set_exception(AgentUseError(_GIVEN_UP))
     elif (error := done.exception()) is not None:
         waiting.set_exception(error)
     else:

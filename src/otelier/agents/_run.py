@@ -48,7 +48,7 @@ class Permit:
     Used on the run's loop only. A holder may wait for several runs at once, in threads of its own.
     """
 
-    __slots__ = ("_held", "_limiter", "_waits", "is_over")
+    __slots__ = ("_held", "_limiter", "_waits", "is_over", "runs")
 
     def __init__(self, limiter: asyncio.Semaphore) -> None:
         self._limiter = limiter
@@ -56,6 +56,8 @@ class Permit:
         self._waits = 0
         self.is_over = False
         """Whether the call is over, though a thread of it may go on."""
+        self.runs: set[asyncio.Future[Any]] = set()
+        """Runs that the call waits for in threads."""
 
     async def take(self) -> None:
         """Wait for a place, unless the call is over or waits for another run again."""
@@ -79,9 +81,11 @@ class Permit:
             await self.take()
 
     def end(self) -> None:
-        """Give the place back for good: the call is over, even if a run that it waits for is not."""
+        """Give the place back for good: the call is over, and nobody waits for the runs that it delegated."""
         self.is_over = True
         self._leave()
+        for run in self.runs:
+            run.cancel()
 
     def _leave(self) -> None:
         if self._held:

@@ -57,6 +57,11 @@ class Tool(Generic[P, R]):
                 f"Cannot name a tool {self.name!r}: models take 1 to 64 letters, digits, `_` and `-`. "
                 f"Pass `name=` to `tool`."
             )
+        if inspect.isasyncgenfunction(function):
+            raise ToolError(
+                f"Cannot offer {self.name!r} as a tool: it gives its result in pieces, and a model is told one. Return "
+                f"it, or make a list of what it yields."
+            )
         self.timeout_s = timeout_s
         """Seconds that a call may take; `None` waits as long as it takes."""
         self.max_result_chars = max_result_chars
@@ -195,8 +200,8 @@ def tool(
         max_result_chars: Longest result that the model is told.
 
     Raises:
-        ToolError: if the name is none that models take; when the agent first runs, if the function takes what no
-            model can give.
+        ToolError: if the name is none that models take, or the function is an asynchronous generator; when the agent
+            first runs, if the function takes what no model can give.
 
     Example:
         >>> import otelier

@@ -61,6 +61,7 @@ def _messages(prompt: Any) -> list[Any]:
 def _tool(tool: Any) -> Any:
     if isinstance(tool, Mapping):
         return cast("Mapping[str, Any]", tool)
-    if isinstance(tool, Offerable):
-        return tool.to_param()
+    to_param = getattr(tool, "to_param", None)  # asking whether it is an `Offerable` takes 6 us
+    if to_param is not None:
+        return to_param()
     raise TypeError(f"Cannot offer {tool!r} as a tool: register it with `Tools.register`, and give what that returns.")

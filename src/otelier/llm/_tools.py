@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
 from otelier.llm._calls import ToolCall, misfit
@@ -22,7 +22,6 @@ Handler = Callable[..., Any]
 Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
-@runtime_checkable
 class Offerable(Protocol):
     """What a model can be told of: a registered tool, or a function that `otelier.tool` made one."""
 

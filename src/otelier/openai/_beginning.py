@@ -6,12 +6,13 @@ from typing import Any, Protocol, cast
 
 from opentelemetry.context import get_current
 
-from otelier.openai._call import Call, is_left_to_caller
+from otelier.openai._call import Call
 from otelier.openai._telemetry import Telemetry
 from otelier.openai.beside._guest import Guest
 from otelier.openai.beside._rivals import is_plain, is_silenced, reporter
 from otelier.openai.operations._table import Operation
 from otelier.openai.reading._fields import Arguments
+from otelier.openai.reading._raw import is_left_to_caller
 from otelier.openai.streams._usage import ask_for_usage
 from otelier.signals import report_fault
 

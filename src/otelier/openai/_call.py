@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,14 +18,12 @@ from otelier.openai._point import CallPoint
 from otelier.openai._telemetry import Telemetry
 from otelier.openai.operations._table import Operation
 from otelier.openai.reading._answer import add_served_model
-from otelier.openai.reading._fields import Arguments, Attributes, answer_of, facts_of, is_mapping
+from otelier.openai.reading._fields import Arguments, Attributes, answer_of
 from otelier.openai.reading._quoted import without_quotes
+from otelier.openai.reading._raw import RAW_RESPONSE, answer_in, is_left_to_caller
 from otelier.signals import Failure, end_span, error_type, event_record, fail_span, json_of, report_fault
 
 clock: Final = time.perf_counter
-RAW_RESPONSE: Final = "http_response"
-"""Field that tells a raw response, which holds the answer unread, from an answer."""
-_RAW_HEADER = "x-stainless-raw-response"
 
 
 class Call:
@@ -130,7 +127,7 @@ class Call:
                 if RAW_RESPONSE in facts:
                     if is_left_to_caller(self.arguments):
                         return True
-                    answer, served_by = _parsed(answer), facts[RAW_RESPONSE].headers
+                    answer, served_by = answer_in(answer), facts[RAW_RESPONSE].headers
                     facts = answer_of(answer)
                 failure = self.operation.read_answer(facts, attributes, point)
                 if served_by is not None and self.operation.names_served_model:
@@ -244,21 +241,3 @@ class Call:
         if failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         return event_record(names.INFERENCE_DETAILS, event, self.inside)
-
-
-def is_left_to_caller(arguments: Arguments) -> bool:
-    """Tell whether the caller reads the body of the answer, as `with_streaming_response` lets them."""
-    headers = arguments.get("extra_headers")
-    named = headers.items() if is_mapping(headers) else ()
-    return any(str(name).lower() == _RAW_HEADER and value == "stream" for name, value in named)
-
-
-def _parsed(raw: Any) -> Any:
-    """Return the answer in a raw response; as plain data where the caller's own model of it does not fit."""
-    try:
-        return raw.parse()  # parsed once, and kept by the response for the caller
-    except Exception:  # the caller will see
-        try:
-            return json.loads(facts_of(raw)[RAW_RESPONSE].content)
-        except Exception:  # no answer but, say, a proxy's HTML
-            return None

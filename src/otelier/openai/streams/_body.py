@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from otelier.openai._call import RAW_RESPONSE, Call
+from otelier.openai._call import Call
 from otelier.openai.reading._fields import facts_of
+from otelier.openai.reading._raw import RAW_RESPONSE
 from otelier.openai.streams._hooks import FOLLOWER, hook_close
 from otelier.signals import report_fault
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from otelier.openai._call import RAW_RESPONSE, Call
+from otelier.openai._call import Call
 from otelier.openai.reading._fields import facts_of
+from otelier.openai.reading._raw import RAW_RESPONSE
 from otelier.openai.streams._hooks import FOLLOWER, Follower, hook_close, hook_parse
 from otelier.openai.streams._proxies import AsyncStreamProxy, StreamProxy
 from otelier.openai.streams._steps import shown_steps, shown_steps_async

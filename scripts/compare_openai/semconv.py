@@ -13,7 +13,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-OURS = "otelier."
+OURS = ("otelier.", "compared.")
+"""What no convention has to know: our own, and the mark of the hook that the comparison puts in."""
 NEWER = {
     "gen_ai.usage.cache_write.input_tokens": "int",
     "gen_ai.usage.text.input_tokens": "int",

@@ -1,0 +1,105 @@
+"""What two lists of signals differ in, and which differences are meant."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import collections
+import difflib
+import hashlib
+import json
+import sys
+from typing import Any
+
+from exchanges import LAZY
+
+CHUNK_METRICS = ("gen_ai.client.operation.time_to_first_chunk", "gen_ai.client.operation.time_per_output_chunk")
+
+KNOWN: dict[str, str] = {
+    "embedding dimensions": "of a base64 embedding we count the numbers, not the characters",
+    "raw embeddings": "what `with_raw_response` holds of an embeddings answer is read, as for the other endpoints",
+    "left to the caller": "an answer that the caller reads itself ends its call, and tells what it says, once it is",
+    "bytes": "images, sounds and files in content are told by the hash and size of their bytes, not by the bytes",
+    "chunks": "their times carry the model that answered also when only a later chunk names it",
+}
+
+
+def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str | None]:
+    """Return the keys in `KNOWN` of what two lists of signals differ in, `None` among them for anything else."""
+    if "embedding" in label and label.endswith(("raw", "raw async")):
+        return {"raw embeddings"}
+    if kind != "points":
+        theirs = _hashed(theirs, sized=False) if kind == "contents" else _with_hashes(theirs)
+        if theirs == ours:
+            return {"bytes"}
+    if label.endswith(f" {LAZY}") and not label.endswith(f" stream {LAZY}") and _tells_more(kind, theirs, ours):
+        return {LAZY}
+    if kind == "points" and _without_model_of_chunks(theirs) == _without_model_of_chunks(ours):
+        return {"chunks"}
+    if len(theirs) != len(ours):
+        return {None}
+    return {_known(kind, one, other) for one, other in zip(theirs, ours) if one != other}
+
+
+def _known(kind: str, theirs: Any, ours: Any) -> str | None:
+    if kind == "spans":
+        dimensions = "gen_ai.embeddings.dimension.count"
+        one, other = dict(theirs["attributes"]), dict(ours["attributes"])
+        if one.pop(dimensions, None) != other.pop(dimensions, None) and one == other:
+            return "embedding dimensions"
+    return None
+
+
+def _with_hashes(signals: list[Any]) -> list[Any]:
+    """Return what they tell with a hash in the place of each blob."""
+
+    def replaced(kind: str, value: Any) -> list[Any]:
+        is_json = isinstance(value, str) and '"type":"blob"' in value
+        return [kind, json.dumps(_hashed(json.loads(value)), separators=(",", ":")) if is_json else _hashed(value)]
+
+    return [
+        {**one, "attributes": {key: replaced(*given) for key, given in one["attributes"].items()}} for one in signals
+    ]
+
+
+def _hashed(value: Any, *, sized: bool = True) -> Any:
+    """Return nested data with a hash in the place of each blob, and its size where that is told."""
+    if isinstance(value, dict) and value.get("type") == "blob":
+        said = value["content"]  # base64 in JSON, and else the bytes, which have been made text
+        content = ast.literal_eval(said) if said.startswith(("b'", 'b"')) else base64.b64decode(said)
+        kept = {key: value[key] for key in ("mime_type", "modality")}
+        size = {"size": len(content)} if sized else {}
+        return {**kept, "uri": f"sha256:{hashlib.sha256(content).hexdigest()}", **size, "type": "uri"}
+    if isinstance(value, dict):
+        return {key: _hashed(each, sized=sized) for key, each in value.items()}
+    return [_hashed(each, sized=sized) for each in value] if isinstance(value, list) else value
+
+
+def _tells_more(kind: str, theirs: list[Any], ours: list[Any]) -> bool:
+    """Whether all that they tell is told by us too, and more."""
+
+    def attributes(one: Any) -> Any:
+        if kind == "contents":
+            return {name: json.dumps(content) for name, content in one.items() if content}.items()
+        return (one[-1] if kind == "points" else one["attributes"]).items()
+
+    return all(any(attributes(one) <= attributes(other) for other in ours) for one in theirs)
+
+
+def _without_model_of_chunks(points: list[Any]) -> dict[str, int]:
+    """Return how often each point came, with the points of chunks in one, whether or not they name a model."""
+    counts: collections.Counter[str] = collections.Counter()
+    for name, *shape, count, tokens, exemplars, attributes in points:
+        unsaid = "gen_ai.response.model" if name in CHUNK_METRICS else None
+        said = {key: value for key, value in attributes.items() if key != unsaid}
+        counts[json.dumps([name, shape, tokens, exemplars, said])] += count
+    return counts
+
+
+def print_difference(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> None:
+    """Print what only one side has."""
+    print(f"\n{label}: {kind}")
+    lines = difflib.ndiff(json.dumps(theirs, indent=1).splitlines(), json.dumps(ours, indent=1).splitlines())
+    for line in [line for line in lines if line[0] in "+-"][:12]:
+        print(f"  {line[:400]}")
+    sys.stdout.flush()
