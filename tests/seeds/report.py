@@ -1,12 +1,22 @@
-"""`python -m tests.seeds.report`: every example of the two egisai pages with the attributes each span got."""
+"""`python -m tests.seeds.report`: what the pages of the seeds show, run.
+
+First every example of the two egisai pages, with the attributes that each span got, then every code block of cogent's
+page about `RunContext`, with the tests that ran it and the names it was given.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
+from subprocess import PIPE
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree as ET
 
 from opentelemetry import _logs, metrics, trace
 
 from otelier.testing import OpenAIServer, SpanRecord, SpanRecorder, reset
+from tests.seeds.cogent import BLOCKS, CONTRADICTIONS, SUPPLIED
 from tests.seeds.running import ALL, point_client_at
 
 SHOWN = (
@@ -35,8 +45,32 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def blocks() -> int:
+    """Run and print the blocks of cogent's page; returns how many passed."""
+    ran: dict[str, list[tuple[str, bool]]] = {title: [] for title in BLOCKS}
+    with TemporaryDirectory() as folder:
+        told = Path(folder) / "tests.xml"
+        tests = Path(__file__).with_name("test_cogent.py")
+        command = [sys.executable, "-m", "pytest", tests, "-q", "-o", "junit_family=xunit1", f"--junitxml={told}"]
+        subprocess.run(command, check=False, stdout=PIPE)
+        for test in ET.parse(told).iter("testcase"):
+            passed = not {"failure", "error", "skipped"} & {part.tag for part in test}
+            for block in test.iterfind("./properties/property[@name='block']"):
+                ran[block.attrib["value"]].append((test.attrib["name"], passed))
+    for title, tests_of_it in ran.items():
+        say(f"\nRunContext: {title}")
+        for test, passed in tests_of_it:
+            say(f"    {'passed' if passed else 'FAILED'} in {test}")
+        for name, what in SUPPLIED.get(title, {}).items():
+            say(f"    given {name}: {what}")
+        if title in CONTRADICTIONS:
+            say(f"    contradicts others: {CONTRADICTIONS[title]}")
+    return sum(bool(of_it) and all(passed for _, passed in of_it) for of_it in ran.values())
+
+
 def main() -> None:
-    """Run every example and print it."""
+    """Run everything and print it."""
+    passed = blocks()
     recorder = SpanRecorder()
     trace.set_tracer_provider(recorder.tracer_provider)
     metrics.set_meter_provider(recorder.meter_provider)
@@ -50,7 +84,7 @@ def main() -> None:
             say(f"\n{example.page}: {example.file}")
             spans = [span for span in recorder.records if not span.name.endswith((" http send", " http receive"))]
             say("\n".join(line for span in spans for line in lines(span)))
-    say(f"\n{len(ALL)} examples")
+    say(f"\n{len(ALL)} examples, {passed} of {len(BLOCKS)} blocks")
 
 
 if __name__ == "__main__":

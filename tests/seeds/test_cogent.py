@@ -1,9 +1,7 @@
 """Every code block of cogent's `RunContext` page, with only imports changed, against a local model.
 
-What a block uses and does not define is given to it by name, as a program around it would. Where blocks contradict
-each other, the names do: `testing` awaits `get_user_orders.__wrapped__`, which is a plain function in `accessing
-context`, and builds a `MyContext` of other fields than `basic context` has, so it is given an async tool and a class
-with its own fields.
+What a block uses and does not define is given to it by name, as a program around it would; `cogent.py` lists these
+names, and says which blocks contradict others and why.
 """
 
 from __future__ import annotations
@@ -14,23 +12,24 @@ import dataclasses
 import inspect
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import fakeredis
+import httpx
 import openai
 import pytest
+from fastapi import Request
 
 import otelier
 from otelier.interceptors import Phase
 from otelier.testing import OpenAIServer
+from tests.seeds.cogent import BLOCKS, CONTRADICTIONS, DIGEST, EARLIER, SUPPLIED, digest
+from tests.seeds.services import AsyncDatabase, Database, User, opened
 
-PAGE = (Path(__file__).parent / "run_context.md").read_text(encoding="utf-8")
-BLOCKS = dict(re.findall(r"^## (.+?)\n\n```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 MODEL = "gpt-4.1"
 
 
@@ -44,17 +43,15 @@ def server(otelier_spans, monkeypatch):
 
 
 @pytest.fixture
-def block(server):
+def block(server, request):
     """Run a block and what a test adds to it, in one module and on one event loop; gives its names."""
-    ran: list[str] = []
 
     def run(title: str, *, then: str = "", **given: Any) -> dict[str, Any]:
-        names: dict[str, Any] = {"__name__": "page", "dataclass": dataclass, "field": field, "model": MODEL}
-        names.update(
-            {name: getattr(otelier, name) for name in ("Agent", "RunContext", "tool", "generate_id", "now_utc")}
-        )
-        names.update(given)
-        ran.append(title)
+        assert sorted(given) == sorted(SUPPLIED.get(title, ()))
+        request.node.user_properties.append(("block", title))  # for the report
+        known = {"dataclass": dataclass, "field": field, "model": MODEL}
+        names: dict[str, Any] = {name: known.get(name) or getattr(otelier, name) for name in EARLIER}
+        names.update(given, __name__="page")
         code = compile(BLOCKS[title] + "\n" + then, title, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         result = eval(code, names)
         if inspect.iscoroutine(result):
@@ -62,6 +59,13 @@ def block(server):
         return names
 
     return run
+
+
+@pytest.fixture
+def db():
+    """Users and orders in SQLite."""
+    with opened() as database:
+        yield database
 
 
 def calls(server: OpenAIServer, *turns: tuple[str, dict[str, Any]] | str) -> None:
@@ -90,14 +94,19 @@ def test_every_block_of_the_page_has_its_test():
     assert [title for title in BLOCKS if not re.search(rf'block\(\s*"{title}"', here)] == []
 
 
-def test_overview(block, server, otelier_spans, capsys):
+def test_no_block_was_edited():
+    """With the page's imports put back, the blocks are the page's own, letter by letter."""
+    assert digest() == DIGEST
+    assert SUPPLIED.keys() | CONTRADICTIONS.keys() <= BLOCKS.keys()
+
+
+def test_overview(block, server, db, otelier_spans, capsys):
     """A tool gets the subclass with its required fields; the query is filled in; nothing of it but the user is told."""
     calls(server, ("get_user_data", {}), "You are Ada.")
-    db = SimpleNamespace(get_user=lambda user_id: SimpleNamespace(name=f"Ada {user_id}"))
-    names = block("overview", Database=SimpleNamespace, db=db, key="sk-canary-000000000000")
+    names = block("overview", Database=Database, db=db, key="sk-canary-000000000000")
     assert capsys.readouterr().out == "Original query: Get my profile data\n"
     assert names["result"].output == "You are Ada."
-    assert sent(server.requests[1]) == "User: Ada 123"
+    assert sent(server.requests[1]) == "User: Ada"
     assert otelier_spans.tree("user.id", "gen_ai.agent.name") == (
         "invoke_agent assistant INTERNAL user.id='123' gen_ai.agent.name='assistant'\n"
         "  chat gpt-4.1 CLIENT user.id='123' gen_ai.agent.name='assistant'\n"
@@ -134,29 +143,31 @@ def test_basic_context(block):
 
 
 def test_context_with_services(block):
-    """Async methods on a context reach the services that it holds."""
-    user = SimpleNamespace(to_json=lambda: "{}")
-    stored: dict[str, Any] = {}
+    """Async methods on a context reach the services that it holds: Redis first, then the database, which fills it."""
+    kind = block(
+        "with services", Database=AsyncDatabase, Redis=fakeredis.FakeAsyncRedis, APIClient=object,
+        Logger=logging.Logger, User=User,
+    )["ServiceContext"]  # fmt: skip
 
-    class Cache:
-        async def get(self, key: str) -> Any:
-            return stored.get(key)
+    @otelier.tool
+    async def greet(ctx: kind) -> str:
+        return f"Hello, {(await ctx.get_user('123')).name}"
 
-        async def set(self, key: str, value: Any) -> None:
-            stored[key] = value
+    async def twice(db: Any) -> tuple[list[Any], str]:
+        async with fakeredis.FakeAsyncRedis() as cache:
+            context = kind(db=db, cache=cache, api_client=object(), logger=logging.getLogger("page"))
+            users = [await context.get_user("123"), await context.get_user("123")]
+            result = await agent_with(greet).run("Greet", context=context)
+            return [*users, await cache.get("user:123")], result.tool_calls[0].result
 
-    class Database:
-        async def get_user(self, user_id: str) -> Any:
-            return user
-
-    named = {"Database": Database, "Redis": Cache, "APIClient": object, "Logger": logging.Logger, "User": Mock()}
-    kind = block("with services", **named)["ServiceContext"]
-    context = kind(db=Database(), cache=Cache(), api_client=object(), logger=logging.getLogger("page"))
-    assert asyncio.run(context.get_user("7")) is user
-    assert stored == {"user:7": "{}"}
+    with opened(AsyncDatabase) as db:
+        (first, second, cached), greeted = asyncio.run(twice(db))
+        assert db.asked == 1
+    assert first == second == User("123", "Ada") == User.from_json(cached)
+    assert greeted == "Hello, Ada"
 
 
-def test_accessing_the_context(block, server):
+def test_accessing_the_context(block, server, db):
     """Tools read the context's fields and methods, and the model is not asked for it."""
     names = block("accessing context")
 
@@ -164,18 +175,19 @@ def test_accessing_the_context(block, server):
     class Shop(otelier.RunContext):
         user_id: str
         db: Any
+        permissions: tuple[str, ...] = ()
 
         def has_permission(self, permission: str) -> bool:
-            return permission == "admin"
+            return permission in self.permissions
 
     assert list(names["admin_action"].parameters["properties"]) == ["action"]
-    server.reply(tool_calls=[("get_user_orders", {}), ("admin_action", {"action": "restart"})])
-    server.reply("Done.")
-    db = SimpleNamespace(get_orders=lambda user_id: [user_id, user_id])
-    result = (
-        agent_with(names["get_user_orders"], names["admin_action"]).run("Go", context=Shop(user_id="u", db=db)).wait()
-    )
-    assert [call.result for call in result.tool_calls] == ["Found 2 orders", "Performed: restart"]
+    assert names["get_user_orders"].parameters["properties"] == {}
+    agent = agent_with(names["get_user_orders"], names["admin_action"])
+    for permissions, said in (((), "Permission denied"), (("admin",), "Performed: restart")):
+        server.reply(tool_calls=[("get_user_orders", {}), ("admin_action", {"action": "restart"})])
+        server.reply("Done.")
+        result = agent.run("Go", context=Shop("123", db, permissions)).wait()
+        assert [call.result for call in result.tool_calls] == ["Found 2 orders", said]
 
 
 def test_an_optional_context(block, server):
@@ -218,16 +230,24 @@ def test_an_interceptor_reads_the_context(block, server, otelier_spans):
 def test_metadata(block):
     """Read by key, and extended in a new context."""
     names = block("metadata", datetime=datetime)
-    assert names["request_id"] == "req-123"
-    assert (names["new_ctx"].get("version"), names["ctx"].get("version")) == ("1.0", None)
+    context, extended = names["ctx"], names["new_ctx"]
+    assert names["request_id"] == "req-123" == context.get("request_id") == context.metadata["request_id"]
+    assert context.get("nothing", "else") == "else"
+    assert extended.metadata == {**context.metadata, "timestamp": extended.get("timestamp"), "version": "1.0"}
+    assert isinstance(extended.get("timestamp"), datetime)
+    assert context.get("version") is None
 
 
 def test_subagents_get_the_context(block, server, otelier_spans, capsys):
     """The chain of delegation: the query is kept, lineage stands on the spans, the caller's object is unchanged."""
     calls(server, ("permission_checker", {"task": "check permissions"}), ("check_permissions", {}), "Denied.", "No.")
-    names = block("subagents", RunContext=otelier.RunContext)
+    names = block("subagents")
     assert names["result"].output == "No."
     assert capsys.readouterr().out == "Original query: Can I delete files?\n"
+    assert server.requests[1].prompt == "check permissions"
+    assert sent(server.requests[2]) == "Permission denied"
+    allowed = names["UserContext"](user_id="1", permissions={"admin"})
+    assert names["check_permissions"].__wrapped__(allowed) == "Permission granted"
     shown = ("gen_ai.agent.name", "otelier.agent.depth", "otelier.agent.parent.name", "user.id")
     top = "gen_ai.agent.name='orchestrator' otelier.agent.depth=0 user.id='123'"
     below = (
@@ -246,17 +266,19 @@ def test_subagents_get_the_context(block, server, otelier_spans, capsys):
     )
 
 
-def test_passing_a_context(block, server):
+def test_passing_a_context(block, server, otelier_spans):
     """The context of this one run."""
     kind = block("basic context")["MyContext"]
-    names = block("passing context", MyContext=kind)
-    assert type(names["result"].context) is kind
-    assert names["result"].context.query == "Perform action"
+    context = block("passing context", MyContext=kind)["result"].context
+    assert type(context) is kind
+    assert (context.query, context.user_id, context.session_id) == ("Perform action", "user-123", "sess-456")
+    assert context.has_permission("write")
+    attributes = otelier_spans.find("invoke_agent assistant").attributes
+    assert (attributes["user.id"], attributes["session.id"]) == ("user-123", "sess-456")
 
 
 def test_immutability(block):
     """A frozen context under the same base, "modified" by a new instance."""
-    names = block("basic context", then="class Both(MyContext): pass")
 
     @dataclass(frozen=True)
     class Frozen(otelier.RunContext):
@@ -269,49 +291,72 @@ def test_immutability(block):
         immutable.user_id = "v"
     assert names["new_ctx"] == Frozen(user_id="u", metadata={"a": 1, "extra": "value"})
     assert context.metadata == {"a": 1}
+    extended = immutable.with_metadata(extra="value")
+    assert (type(extended), extended.get("extra"), immutable.get("extra")) == (type(immutable), "value", None)
 
 
 def test_request_scoped(block, server, otelier_spans):
-    """FastAPI builds the context of each request, and the run's spans are that user's."""
-    from fastapi import Request
+    """FastAPI builds the context of each request, and the run's spans and data are that user's."""
+    open_sessions = []
 
-    class AsyncSession:
+    class AsyncSession(AsyncDatabase):
         pass
 
-    async def get_db() -> AsyncSession:
-        return AsyncSession()
+    async def get_db():
+        with opened(AsyncSession) as session:
+            open_sessions.append(session)
+            yield session
+            open_sessions.remove(session)
 
+    @otelier.tool
+    async def who(ctx: otelier.RunContext) -> str:
+        """Look the user up."""
+        return f"{(await ctx.db.get_user(ctx.user_id)).name} {ctx.trace_id} {len(open_sessions)}"
+
+    server.reply(tool_calls=[("who", {})], when=lambda request: not request.answers_tool, times=None)
     names = block(
-        "request-scoped", Request=Request, AsyncSession=AsyncSession, get_db=get_db, get_agent=agent_with
+        "request-scoped", Request=Request, AsyncSession=AsyncSession, get_db=get_db,
+        get_agent=lambda: agent_with(who),
     )  # fmt: skip
 
     @names["app"].middleware("http")
-    async def authenticate(request: Request, call_next: Callable[..., Any]) -> Any:
-        request.state.user_id, request.state.tenant_id = "u-1", "acme"
+    async def authenticate(request: Request, call_next: Any) -> Any:
+        user = request.headers["X-User"]
+        request.state.user_id, request.state.tenant_id = user, f"tenant of {user}"
         return await call_next(request)
 
-    async def post() -> Any:
-        import httpx
-
+    async def post() -> list[Any]:
         over = httpx.ASGITransport(app=names["app"])
         async with httpx.AsyncClient(transport=over, base_url="http://localhost") as client:
-            return (await client.post("/chat", params={"message": "Hello"}, headers={"X-Trace-ID": "t-1"})).json()
 
-    assert asyncio.run(post()) == {"response": "Hello! How can I help you today?"}
-    run = otelier_spans.find("invoke_agent assistant")
-    assert (run.attributes["user.id"], run.attributes["otelier.tenant.id"]) == ("u-1", "acme")
+            async def one(user: str) -> Any:
+                headers = {"X-Trace-ID": f"t-{user}", "X-User": user}
+                return (await client.post("/chat", params={"message": "Who am I?"}, headers=headers)).json()
+
+            return [await one("u-1"), await one("u-2")]
+
+    assert asyncio.run(post()) == [
+        {"response": "According to the tool: Grace t-u-1 1"}, {"response": "According to the tool: Edsger t-u-2 1"}
+    ]  # fmt: skip
+    assert open_sessions == []
+    runs = [span.attributes for span in otelier_spans.records if span.name == "invoke_agent assistant"]
+    assert [(run["user.id"], run["otelier.tenant.id"]) for run in runs] == [
+        ("u-1", "tenant of u-1"), ("u-2", "tenant of u-2")
+    ]  # fmt: skip
 
 
 def test_multi_tenant(block, server, otelier_spans):
     """The tenant stands on the run's spans; its configuration does not."""
     names = block("multi-tenant", agent=agent_with())
-    assert names["result"].context.can_use_tool("search")
+    context = names["result"].context
+    assert [context.can_use_tool(name) for name in ("search", "calculate", "delete")] == [True, True, False]
+    assert (context.query, context.rate_limit, context.tenant_config) == ("Query", 100, {"max_tokens": 4000})
     attributes = otelier_spans.find("invoke_agent assistant").attributes
     assert attributes["otelier.tenant.id"] == "acme-corp"
     assert "max_tokens" not in repr(dict(attributes))
 
 
-def test_testing_with_a_context(block):
+def test_testing_with_a_context(block, monkeypatch):
     """The plain function behind a tool is called with a context that a test makes."""
 
     @dataclass
@@ -324,9 +369,11 @@ def test_testing_with_a_context(block):
     async def get_user_orders(ctx: otelier.RunContext) -> str:
         return f"no orders of {ctx.user_id}"
 
+    monkeypatch.setattr(pytest, "fixture", lambda function: function)  # what it marks is called by hand here
     names = block("testing", MyContext=MyContext, get_user_orders=get_user_orders)
-    made = MyContext(user_id="test-user", db=Mock(), cache=Mock())
-    asyncio.run(names["test_tool_with_context"](made))
+    context = names["test_context"]()
+    assert (context.user_id, isinstance(context.db, Mock)) == ("test-user", True)
+    asyncio.run(names["test_tool_with_context"](context))
 
 
 def test_delegation_depth(block, server, otelier_spans):
@@ -340,10 +387,17 @@ def test_delegation_depth(block, server, otelier_spans):
     assert sent(server.requests[3]) == "Sorted."
     assert "\n    invoke_agent specialist INTERNAL otelier.agent.depth=1" in otelier_spans.tree("otelier.agent.depth")
     assert context.depth == 0
+    told = [
+        names["process_task"].__wrapped__(names["DelegationContext"](depth=depth, max_depth=2)) for depth in range(3)
+    ]
+    assert told == [
+        "Top-level processing", "Sub-task processing at depth 1",
+        "Maximum delegation depth reached - handling directly",
+    ]  # fmt: skip
 
 
-def test_retry(block, server):
-    """A second attempt knows that it is one."""
+def test_retry(block, server, capsys):
+    """A second attempt knows that it is one, and has more time."""
     given = {"failed": True, "retry_count": 1, "max_retries": 3, "ctx": otelier.RunContext(query="first")}
     names = block("retry", agent=agent_with(), task="again", **given, then="assert result.output")
     retried = names["result"].context
@@ -352,6 +406,9 @@ def test_retry(block, server):
     calls(server, ("fetch_data", {"url": "http://localhost/"}), "Fetched.")
     agent_with(names["fetch_data"]).run("Fetch", context=retried).wait()
     assert sent(server.requests[1]) == "Data from http://localhost/"
+    assert capsys.readouterr().out == "Retry #2 with timeout=20s\n"
+    assert names["fetch_data"].__wrapped__("here", names["RetryContext"]()) == "Data from here"
+    assert capsys.readouterr().out == ""
 
 
 def test_lineage(block, server):
@@ -362,7 +419,11 @@ def test_lineage(block, server):
     calls(server, ("analyze_lineage", {}), "Two deep.")
     root = names["TaskContext"](query="start")
     assert names["delegate_with_lineage"]("look", root) == "Two deep."
-    assert sent(server.requests[1]).startswith(f"Task chain (1 deep): {root.task_id} → ")
+    found = re.fullmatch(rf"Task chain \(1 deep\): {root.task_id} → (\w+)", sent(server.requests[1]))
+    assert found
+    assert found[1] != root.task_id
+    assert (root.is_root_task, root.depth) == (True, 0)
+    assert names["analyze_lineage"].__wrapped__(root) == f"Root task: {root.task_id}"
 
 
 def test_timing(block, server):
@@ -370,8 +431,16 @@ def test_timing(block, server):
     names = block("timing", agent=agent_with(), then="assert result.output")
     calls(server, ("long_running_task", {}), "Ran.")
     agent = agent_with(names["long_running_task"])
-    agent.run("Go", context=names["TimedContext"](deadline=otelier.now_utc())).wait()
+    kind, tool = names["TimedContext"], names["long_running_task"].__wrapped__
+    agent.run("Go", context=kind(deadline=otelier.now_utc())).wait()
     assert sent(server.requests[-1]) == "Task deadline exceeded - aborting"
+    assert (
+        tool(kind(deadline=otelier.now_utc() + timedelta(seconds=4))) == "Running in fast mode - deadline approaching"
+    )
+    assert tool(kind()).startswith("Normal execution (elapsed: ")
+    assert tool(names["ctx"]).startswith("Normal execution (elapsed: ")
+    assert (kind().remaining_seconds, kind().is_overdue) == (None, False)
+    assert names["ctx"].remaining_seconds + names["ctx"].elapsed_seconds <= 30
 
 
 def test_combining(block, server):
@@ -382,7 +451,13 @@ def test_combining(block, server):
     assert (child.query, child.depth, child.parent_task_id) == ("q", 1, context.task_id)
     calls(server, ("smart_task", {}), "Ran.")
     agent_with(names["smart_task"]).run("Go", context=child).wait()
-    assert sent(server.requests[1]).startswith(f"Task {child.task_id} at depth 1 (elapsed: 0.")
+    assert sent(server.requests[1]).startswith(f"Task {child.task_id} at depth 1 (elapsed: ")
+    kind, tool = names["ExecutionContext"], names["smart_task"].__wrapped__
+    assert tool(kind(depth=5)) == "Max delegation depth reached"
+    assert tool(kind(is_retry=True, retry_count=2)) == "Retry attempt #2"
+    deadline = otelier.now_utc()
+    assert kind(deadline=deadline).create_child_context().deadline is deadline
+    assert (kind().can_delegate, kind(depth=5).can_delegate) == (True, False)
 
 
 def test_api_reference(block):

@@ -11,6 +11,7 @@ import pytest
 import otelier
 from otelier.identity import agent_id_for
 from otelier.testing import OpenAIServer
+from tests.seeds.cogent import BLOCKS
 from tests.seeds.running import ALL, BY_FILE, EXAMPLES
 
 PROCESS = {"gen_ai.main_agent.name": "orchestrator", "deployment.environment.name": "production"}
@@ -158,11 +159,11 @@ def test_explicit_calls_always_win(run):
 
 @pytest.mark.slow
 def test_the_report_shows_every_example():
-    """`python -m tests.seeds.report` runs all examples in one process and prints what each span got."""
+    """`python -m tests.seeds.report` runs all examples and blocks in one process and prints what came of each."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.seeds.report"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "tests.seeds.report"], capture_output=True, text=True, timeout=180, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"{len(ALL)} examples\n")
+    assert done.stdout.endswith(f"{len(ALL)} examples, {len(BLOCKS)} of {len(BLOCKS)} blocks\n")
     for example in ALL:
         assert f"{example.page}: {example.file}" in done.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -81,15 +81,8 @@ async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
         return list(islice(cast("Iterator[Any]", result), most)) if isinstance(result, Iterator) else result
 
     result: Any = bound() if tool.is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
-    if inspect.isawaitable(result):  # a plain function may hand on what an async one returned, or a run
+    while inspect.isawaitable(result):  # a plain function may hand on what an async one returned, and both a run
         result = await result
-    if isinstance(result, AsyncIterator):
-        items: list[Any] = []
-        async for item in cast("AsyncIterator[Any]", result):
-            items.append(item)
-            if len(items) >= most:
-                break
-        return items
     if isinstance(result, Iterator):
         return list(islice(cast("Iterator[Any]", result), most))
     # The rest of it is the delegated run's own affair, with a whole context in it.

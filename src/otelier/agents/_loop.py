@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ async def _until_stopped(run: Run) -> Any:
             if answer.tool_calls:
                 await _act(run, answer.tool_calls)
             elif fault is None:
+                run.finish_reason = answer.finish_reason
                 return answer.text or answer.refusal or "" if run.output_type is None else answer.object
             elif run.is_told or not fault.problems:
                 raise fault
@@ -96,7 +98,7 @@ async def _step(run: Run) -> _Read:
     await run.ask(Phase.PRE_THINK)
     answer, fault = await _think(run)
     run.steps += 1
-    message = answer.message
+    message = _sendable(answer.message)
     run.messages.append(message)
     await run.ask(Phase.POST_THINK, model_response=message)
     last = run.messages[-1] if run.messages else message
@@ -106,6 +108,16 @@ async def _step(run: Run) -> _Read:
         return llm.read_message(last, schema=run.output_type), None
     except AnswerError as exc:
         return exc.answer, exc
+
+
+def _sendable(message: dict[str, Any]) -> dict[str, Any]:
+    """Return *message* without halves of UTF-16 pairs: a model may write one, and no later question could be sent."""
+    text = json.dumps(message, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.loads(text.encode("utf-8", "replace"))
+    return message
 
 
 async def _think(run: Run) -> _Read:

@@ -62,8 +62,11 @@ def _held(context: RunContext) -> Iterator[str]:
 
 
 def _said(run: Run) -> Iterator[str]:
+    # What the model was told of an error is no content by itself: the same one may come again.
+    errors = {call.result for call in run.tool_calls if call.error is not None}
+    messages = [message for message in run.messages if message.get("content") not in errors]
     yield from run.heard
-    yield from _texts([run.task, run.context.query, run.instructions, run.messages])
+    yield from _texts([run.task, run.context.query, run.instructions, messages])
 
 
 def _untold(context: RunContext) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from otelier.agents._context import RunContext
 from otelier.agents._wanted import Wanted, wanted_by
@@ -48,6 +48,9 @@ class Tool(Generic[P, R]):
         timeout_s: float | None = None,
         max_result_chars: int = MAX_RESULT_CHARS,
     ) -> None:
+        if isinstance(function, Tool):
+            other = cast("Tool[P, R]", function)
+            name, description, function = name or other.name, description or other._description, other.__wrapped__
         functools.update_wrapper(self, function)
         written = unbound(function)
         self.name: str = name or getattr(written, "__name__", type(written).__name__)
