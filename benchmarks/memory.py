@@ -7,14 +7,14 @@ All are chat completions with six fields and a system prompt. User, session and 
 streams have 1,000 users. The client answers calls itself, the transport streams: nothing but the client and its
 telemetry can grow. Spans go to an exporter that drops them, metrics to a reader of each temporality.
 
-A run of an agent has two answers, a plain tool, an `async` one that fails, a subagent with a tool, and three
-interceptors, for a user that is new in each. Of eight runs four are awaited, eight at once; one is streamed to its end,
-one left at its first event, one left by an exception in its block, and one cancelled.
+An agent's run has two answers, a plain tool, an `async` one that fails, a subagent with a tool, and three interceptors,
+for a user that is new in each. Eight are under way at once: four are awaited, one is streamed to its end, one left at
+its first event, one left by an exception in its block, and one cancelled.
 
-A row is one stage: memory of the process after it, and the most objects there were at any of its looks; with `--trace`,
-which takes five times as long, also the bytes that Python had after it and at most. In the first half caches fill, all
-of which are bounded and some emptied when they are full. So the highest of the last half is compared with that of the
-first, and it fails where there is an object more for ten calls or streams between.
+A row is one stage, the first of each part its start: memory of the process, and the most objects there were at any
+look; with `--trace`, which takes five times as long, also the bytes that Python had after it and at most. In the first
+half caches fill, all of which are bounded and some emptied when they are full. So the highest of the last half is
+compared with that of the first, and it fails where there is an object more for ten calls, streams or runs between.
 """
 
 from __future__ import annotations
@@ -300,6 +300,7 @@ def measure(label: str, count: int, run: Callable[[range], None], look_after: in
     """Run *count* repetitions in stages; print what each left, and return whether the last half left nothing."""
     most: list[int] = []
     began = time.perf_counter()
+    print(f"{label:14}{0:9}{resident_mb():10.1f}{sys.getallocatedblocks():12,}", flush=True)
     for stage in range(STAGES):
         traced = ""
         if TRACE:

@@ -15,6 +15,7 @@ import otelier
 from otelier import tool
 from otelier.interceptors import Interceptor, InterceptResult, Phase
 from otelier.testing import SpanRecorder
+from tests.programs import run as run_program
 from tests.scripted import Model
 
 CONVENTIONS = json.loads((Path(__file__).parent / "conventions.json").read_text(encoding="utf-8"))
@@ -168,6 +169,16 @@ def test_content_has_the_forms_of_the_conventions(model, otelier_spans, monkeypa
     assert json.loads(call["gen_ai.tool.call.result"]) == {"sum": 3}
 
 
+def test_why_the_output_ended(model, otelier_spans) -> None:
+    """The reason of the answer that is the output; a run that was stopped has none."""
+    model.server.reply("So", finish_reason="length")
+    model.agent().run("Go").wait()
+    assert otelier_spans.find("invoke_agent triage").attributes["gen_ai.response.finish_reasons"] == ("length",)
+    otelier_spans.clear()
+    stopped(model)
+    assert "gen_ai.response.finish_reasons" not in otelier_spans.find("invoke_agent triage").attributes
+
+
 def test_instructions_on_a_span_are_those_that_held(model, otelier_spans, monkeypatch) -> None:
     """Also when an interceptor put others in their place."""
     monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
@@ -300,12 +311,54 @@ def test_metrics_go_where_otelier_was_told(model, otelier_spans) -> None:
     assert points(otelier_spans) == {}
 
 
+LATE = """
+import json
+import otelier
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from otelier.interceptors import RequireRole
+
+agent = otelier.Agent("triage", "gpt-4.1", interceptors=[RequireRole("nobody")])
+agent.run("Go").wait()
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+agent.run("Go").wait()
+agent.run("Go").wait()
+data = json.loads(reader.get_metrics_data().to_json())
+found = [one for group in data["resource_metrics"] for scope in group["scope_metrics"] for one in scope["metrics"]]
+print(json.dumps({one["name"]: [point["count"] for point in one["data"]["data_points"]] for one in found}))
+"""
+
+
+def test_a_provider_may_be_set_late() -> None:
+    """Runs from then on are measured, each once."""
+    counted = run_program(LATE).answer
+    ours = {name: count for name, count in counted.items() if name.startswith("gen_ai.invoke_agent")}
+    assert ours == {
+        "gen_ai.invoke_agent.duration": [2],
+        "gen_ai.invoke_agent.inference_calls": [2],
+        "gen_ai.invoke_agent.tool_calls": [2],
+    }
+
+
 def test_names_on_metrics_are_bounded(model, otelier_spans, caplog) -> None:
-    """After 200 names of agents metrics carry no further one, with one warning; spans do."""
+    """After 200 names of agents metrics carry no further one, with one warning; spans do. So it is with tools."""
     for number in range(202):
         model.agent(name=f"agent-{number}", interceptors=[Stops()]).run("Go").wait()
+    tools = [otelier.tool(name=f"tool-{number}")(fail.__wrapped__) for number in range(202)]
+    model.says([(one.name, {}) for one in tools], "Done.")
+    model.agent(*tools, name="agent-0").run("Go").wait()
+    named = {
+        point.attributes["gen_ai.tool.name"]
+        for point in otelier_spans.metric_points
+        if point.name == "gen_ai.execute_tool.duration"
+    }
+    assert len(named) == 201
+    assert "_OTHER" in named
     counted = points(otelier_spans)["invoke_agent.duration"]
     assert len(counted) == 201
+    assert counted[("agent-0",)] == 2
     assert counted[()] == 2
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len([one for one in warnings if "gen_ai.agent.name" in one]) == 1

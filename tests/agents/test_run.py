@@ -65,6 +65,7 @@ def test_attributes_of_the_spans(model, otelier_spans):
         **identity,
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.request.model": "gpt-4.1",
+        "gen_ai.response.finish_reasons": ("stop",),
         "otelier.agent.version": "2",
     }
     call = {key: value for key, value in otelier_spans.find("execute_tool add").attributes.items() if key not in main}

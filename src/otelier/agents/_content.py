@@ -26,7 +26,9 @@ def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
         ]
     if output is not None:
         said = output.model_dump_json() if isinstance(output, BaseModel) else str(output)
-        found[names.OUTPUT_MESSAGES] = [{"role": "assistant", "parts": _text(said), "finish_reason": "stop"}]
+        found[names.OUTPUT_MESSAGES] = [
+            {"role": "assistant", "parts": _text(said), "finish_reason": run.finish_reason or "stop"}
+        ]
     return found
 
 

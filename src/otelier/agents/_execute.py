@@ -151,6 +151,8 @@ def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
         opened.attributes[names.AGENT_STOP_PHASE] = phase
         if reason is not None:
             opened.attributes[names.AGENT_STOP_REASON] = redact(reason)
+    if run.finish_reason is not None:
+        opened.attributes[names.FINISH_REASONS] = (run.finish_reason,)
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
             opened.attributes.update((name, run.gate.json(value)) for name, value in run_content(run, output).items())

@@ -49,6 +49,7 @@ async def _until_stopped(run: Run) -> Any:
             if answer.tool_calls:
                 await _act(run, answer.tool_calls)
             elif fault is None:
+                run.finish_reason = answer.finish_reason
                 return answer.text or answer.refusal or "" if run.output_type is None else answer.object
             elif run.is_told or not fault.problems:
                 raise fault

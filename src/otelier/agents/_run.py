@@ -135,6 +135,8 @@ class Run:
     """Tools of this one question; `None` are the run's."""
     stopped: tuple[str, str | None] | None = None
     """Phase and reason of a stop."""
+    finish_reason: str | None = None
+    """Why the model ended the answer that is the output; `None` when none is, or nobody said."""
     told: BaseException | None = None
     """The error that interceptors were asked about last."""
     delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])

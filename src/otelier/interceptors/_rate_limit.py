@@ -21,7 +21,7 @@ MAX_KEYS: Final = 10_000
 
 _clock = time.monotonic
 _sleep = asyncio.sleep
-_lock = threading.Lock()  # of all limits: it is held for some 2 us, and a fork must renew it
+_lock = threading.Lock()  # of all limits: it is held for less than 1 us, and a fork must renew it
 
 
 class RateLimit(Interceptor):
