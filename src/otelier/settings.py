@@ -171,7 +171,7 @@ CONTENT_MAX_CHARS: Setting[int] = Setting(
     parse=_positive,
     default=1_000_000,
     kind="characters",
-    meaning="Longest text in recorded content; what is beyond is cut off, with a note of how much.",
+    meaning="Longest text in recorded content, at most 1000000; the rest is cut off, with a note of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(
     variable="OTELIER_REDACT_PERSONAL_DATA",
@@ -239,6 +239,22 @@ def patches_allowed() -> bool:
         True
     """
     return not switched_off() and DISABLED_INSTRUMENTATIONS.value().isdisjoint(("otelier", "*"))
+
+
+def check_ours() -> None:
+    """Read every variable of ours once, so that one that cannot be read is an error before anything is switched on.
+
+    OpenTelemetry's own are left out: one that cannot be read counts as unset, with a warning, as its packages have it.
+
+    Raises:
+        SettingError: if the text of a variable of ours cannot be read.
+
+    Example:
+        >>> check_ours()
+    """
+    for setting in all_settings():
+        if setting.variable.startswith("OTELIER_"):
+            setting.value()
 
 
 def all_settings() -> Iterator[Setting[object]]:

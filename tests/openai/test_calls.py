@@ -355,6 +355,30 @@ def test_model_as_enum_and_numbers_of_other_types(api, recorder):
     assert "gen_ai.request.seed" not in span.attributes
 
 
+def test_numbers_have_the_types_of_the_conventions(api, recorder):
+    """An attribute has one type, whichever the caller gives: 1 is 1.0 where others are 0.7, and half a seed is none."""
+    reals = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 2}
+    api.call("chat", **reals, max_tokens=7, seed=1.5)
+    api.call("completions", **reals, max_tokens=7, seed=3)
+    chat, completion = recorder.spans
+    for name, value in reals.items():
+        for span in (chat, completion):
+            told = span.attributes[f"gen_ai.request.{name}"]
+            assert (told, type(told)) == (value, float)
+    assert type(chat.attributes["gen_ai.request.max_tokens"]) is int
+    assert "gen_ai.request.seed" not in chat.attributes
+    assert completion.attributes["gen_ai.request.seed"] == 3
+
+
+def test_a_number_that_no_float_holds(api, recorder, caplog):
+    """It is left out, and the rest is told."""
+    api.call("chat", temperature=10**400, seed=3)
+    (span,) = recorder.spans
+    assert "gen_ai.request.temperature" not in span.attributes
+    assert span.attributes["gen_ai.request.seed"] == 3
+    assert not caplog.records
+
+
 def test_not_given(api, recorder):
     """The client's marks for what is not given leave no trace."""
     nothing = openai.NOT_GIVEN

@@ -209,6 +209,30 @@ def test_answers_of_strange_shape(recorder, monkeypatch, endpoint, shape, conten
     assert recorder.open_spans == ()
 
 
+@pytest.mark.parametrize("reason", [3, {"why": "length"}, ["stop"], True, 0.5])
+@pytest.mark.parametrize("content", ["no_content", "span_and_event"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_finish_reasons_that_are_no_text(recorder, monkeypatch, caplog, reason, content, streamed):
+    """The attribute is an array of texts whatever a server writes, and the rest of the answer is told."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", content)
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": reason}
+    event = {"id": "c-1", "model": "gpt-4.1", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+    with serving() as api, instrumenting(recorder):
+        if streamed:
+            api.server.reply(events=[event])
+            list(api.call("chat", stream=True))
+        else:
+            api.server.reply(body={"id": "c-1", "model": "gpt-4.1", "choices": [choice]})
+            api.call("chat")
+            details = {"status": "incomplete", "incomplete_details": {"reason": reason}}
+            api.server.reply(body={"id": "r-1", "model": "gpt-4.1", **details})
+            api.call("responses")
+            assert recorder.spans[1].attributes["gen_ai.response.finish_reasons"] == ("incomplete",)
+    assert recorder.spans[0].attributes["gen_ai.response.finish_reasons"] == ("error",)
+    assert recorder.spans[0].attributes["gen_ai.response.id"] == "c-1"
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("content", ["no_content", "span_and_event"])
 @pytest.mark.parametrize("endpoint", ["chat", "responses"])
 def test_events_of_strange_shape(recorder, monkeypatch, endpoint, content):

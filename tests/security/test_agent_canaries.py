@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 
@@ -30,6 +31,10 @@ def let_happen(monkeypatch):
                 happens(stage)
             assert stage.server.requests or "pre_" in happens.__name__
             headers = [dict(request.headers) for request in stage.server.requests]
+            # A stream that was left: its client is not asynchronous, and goes on in its thread for a moment.
+            deadline = time.monotonic() + 30
+            while recorder.open_spans and time.monotonic() < deadline:
+                time.sleep(0.01)
         assert recorder.open_spans == ()
         otelier.shutdown()
         return recorder, lines.text, headers

@@ -260,6 +260,32 @@ def test_a_variable_that_cannot_be_read(monkeypatch):
         otelier.init()
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("OTELIER_TRUST_INBOUND", "perhaps"),
+        ("OTELIER_CONTENT_MAX_CHARS", "many"),
+        ("OTELIER_REDACT_PERSONAL_DATA", "perhaps"),
+        ("OTELIER_OPENAI_STREAM_USAGE", "perhaps"),
+    ],
+)
+def test_every_variable_of_ours_is_read_first(monkeypatch, variable, text):
+    """One that cannot be read is an error whatever it is about, and nothing is switched on then."""
+    monkeypatch.setenv(variable, text)
+    provider, _ = provider_with_exporter()
+    with pytest.raises(SettingError, match=variable):
+        otelier.init(app="orchestrator", tracer_provider=provider)
+    assert otelier.get_agent().name != "orchestrator"
+    assert our_processors(provider) == 0
+
+
+def test_a_mode_of_content_that_is_none_is_no_error(monkeypatch):
+    """A variable of OpenTelemetry's is read as its own packages read it: a warning, and the default holds."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    otelier.init(app="orchestrator")
+    assert otelier.get_agent().name == "orchestrator"
+
+
 def test_arguments_are_by_name_but_for_app_and_env():
     """`app` and `env` may be given by position; everything else by name."""
     provider, _ = provider_with_exporter()

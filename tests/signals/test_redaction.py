@@ -246,6 +246,20 @@ def test_a_failing_redactor_never_lets_the_value_through(broken, caplog):
     assert "zebra" not in record.getMessage()
 
 
+@pytest.mark.parametrize("extra", [lambda text: 1 / 0, lambda text: "***", "[a-z_]+"])
+def test_a_message_keeps_its_form(extra):
+    """Whatever a user's redactor does, roles, kinds and the names of fields stay: without them nobody can read on."""
+    set_redactions([extra])
+    message = {"role": "user", "parts": [{"type": "tool_call_response", "response": "zebra"}], "finish_reason": "stop"}
+    redacted = redact_value([message, {"role": "zebra", "type": "zebra", "name": "user"}])
+    assert "zebra" not in str(redacted)
+    expected = redact("zebra")
+    assert redacted == [
+        {**message, "parts": [{"type": "tool_call_response", "response": expected}]},
+        {"role": expected, "type": expected, "name": redact("user")},
+    ]
+
+
 @pytest.mark.parametrize("extra", ["zebra", re.compile("zebra"), str.upper, b"zebra"])
 def test_a_lone_redactor_is_refused(extra):
     """A text is not taken for a list of characters."""

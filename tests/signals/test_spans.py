@@ -7,6 +7,7 @@ import json
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -93,6 +94,13 @@ def test_a_failed_span_has_the_message_and_no_event(open_span):
     fail_span(open_span, ValueError("model not found"))
     assert (open_span.status.status_code, open_span.status.description) == (StatusCode.ERROR, "model not found")
     assert open_span.events == ()
+
+
+def test_half_a_pair_in_the_message_costs_no_batch(open_span):
+    """Half a pair of UTF-16, which no exporter can write, is replaced."""
+    fail_span(open_span, ValueError("what \ud83d was said"))
+    assert open_span.status.description == "what ? was said"
+    assert encode_spans([open_span]).SerializeToString()
 
 
 def test_secrets_in_the_message_are_redacted(open_span):

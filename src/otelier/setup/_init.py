@@ -14,7 +14,7 @@ from opentelemetry.trace import TracerProvider
 from otelier import baggage
 from otelier.errors import SettingError
 from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
-from otelier.settings import DISABLED
+from otelier.settings import DISABLED, check_ours
 from otelier.setup import _activation, _sdk
 from otelier.signals import on_reset, report_fault, set_redactions
 
@@ -79,6 +79,7 @@ def init(
     if DISABLED.value():
         _activation.activate()  # says that it is switched off
         return
+    check_ours()
     baggage.configure(propagate_to=propagate_to, trust_inbound=trust_inbound)
     if redact is not None:
         set_redactions(redact)

@@ -12,6 +12,7 @@ from otelier.errors import SettingError
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL, is_card
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
+from otelier.signals._words import KEYS, is_form
 
 MAX_CHARS = 1_000_000
 """Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
@@ -82,7 +83,8 @@ def redact_value(value: object, *, personal: bool = False, max_chars: int = MAX_
     """Return nested data with the secrets in it replaced; never raises.
 
     Mappings become dicts and other collections lists. Texts are redacted one by one, and what stands under a telling
-    key is replaced whole. Numbers, flags, `None` and bytes pass; any other object becomes its redacted `str`.
+    key is replaced whole. Numbers, flags, `None`, bytes and the words that the conventions' messages are built of,
+    such as `"role": "user"`, pass; any other object becomes its redacted `str`.
 
     Args:
         value: What is going to leave.
@@ -162,9 +164,13 @@ class _Walk:
 
     def _key(self, key: object) -> str:
         text = str(key)
+        if text in KEYS:
+            return text
         return redact(text, personal=self._personal) if self._personal or len(text) >= SHORTEST_KEY else text
 
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
+        if is_form(key, item):
+            return cast("str", item)
         if isinstance(key, str) and is_telling(key):
             kind = type(item)
             if depth > 0 and issubclass(kind, (list, tuple)):

@@ -253,6 +253,7 @@ def test_media(capture):
         {"type": "file", "file": {"file_id": "file-1", "filename": "a.pdf"}},
         {"type": "file", "file": {"file_data": data, "filename": "a.pdf"}},
         {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{data}"}},
+        {"type": "input_file", "file_url": "https://example.com/a.pdf"},
         {"type": "file", "file": {}},
         {"type": "video", "video": {}},
     ]
@@ -271,6 +272,7 @@ def test_media(capture):
         {"mime_type": "application/pdf", "modality": "document", "file_id": "file-1", "type": "file"},
         blob("application/pdf", "document"),
         blob("application/pdf", "document"),
+        {"mime_type": None, "modality": "document", "uri": "https://example.com/a.pdf", "type": "uri"},
     ]
 
 

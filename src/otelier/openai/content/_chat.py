@@ -52,7 +52,8 @@ def chat_answer_content(answer: Any) -> dict[str, list[Any]]:
 
 def message_reason(reason: Any) -> str:
     """Return a finish reason under the name that messages use for it."""
-    return "tool_call" if reason in _TOOL_REASONS else text_of(reason) or ERROR_REASON
+    told = text_of(reason)
+    return "tool_call" if told in _TOOL_REASONS else told or ERROR_REASON
 
 
 class StreamedChoice:

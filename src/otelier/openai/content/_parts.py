@@ -22,6 +22,7 @@ Message: TypeAlias = dict[str, Any]
 _TEXTS = frozenset(("text", "input_text", "output_text"))
 _FILES = frozenset(("file", "input_file"))
 _IMAGES = frozenset(("image_url", "input_image"))
+_ADDRESSES = ("data:", "http://", "https://")
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 _MAX_DEPTH = 64
 
@@ -134,13 +135,14 @@ def _audio(audio: Any) -> Part | None:
 
 
 def _document(file: Any) -> Part | None:
-    name, file_id, data = field_of(file, "filename"), field_of(file, "file_id"), field_of(file, "file_data")
+    name, file_id = field_of(file, "filename"), field_of(file, "file_id")
+    data = field_of(file, "file_data") or field_of(file, "file_url")
     mime_type = mimetypes.guess_type(name)[0] if isinstance(name, str) and name else None
     if isinstance(file_id, str) and file_id:
         return _file(mime_type, "document", file_id)
     if not isinstance(data, str) or not data:
         return None
-    if data.startswith("data:"):
+    if data.startswith(_ADDRESSES):
         return _media(data, "document")
     content = _decoded(data)
     return None if content is None else _blob(mime_type, "document", content)

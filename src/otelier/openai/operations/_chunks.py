@@ -12,7 +12,7 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.content._chat import StreamedChoice
 from otelier.openai.content._responses import responses_answer_content
-from otelier.openai.reading._answer import chat_usage, failure_told, responses_answer
+from otelier.openai.reading._answer import chat_usage, failure_told, reason_told, responses_answer
 from otelier.openai.reading._fields import Attributes, answer_of, facts_of, field_of
 from otelier.signals import Failure
 
@@ -101,7 +101,8 @@ class ChatChunks:
         if type(self._tier) is str:
             attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = self._tier
         if self._reasons:
-            attributes[names.FINISH_REASONS] = tuple(self._reasons[index] for index in sorted(self._reasons))
+            reasons = [self._reasons[index] for index in sorted(self._reasons)]
+            attributes[names.FINISH_REASONS] = tuple(map(reason_told, reasons))
         if self._usage is not None:
             chat_usage(self._usage, attributes, point)
         return None

@@ -34,7 +34,7 @@ def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     choices = get("choices")
     if choices:
         attributes[names.FINISH_REASONS] = tuple(
-            [facts_of(choice).get("finish_reason") or ERROR_REASON for choice in choices]
+            [reason_told(facts_of(choice).get("finish_reason")) for choice in choices]
         )
     extra: Attributes = {}
     tier, fingerprint = get("service_tier"), get("system_fingerprint")
@@ -47,6 +47,11 @@ def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     usage = get("usage")
     if usage is not None:
         chat_usage(usage, attributes, point)
+
+
+def reason_told(reason: Any) -> str:
+    """Return a choice's finish reason; what is no text counts as none."""
+    return reason if reason and isinstance(reason, str) else ERROR_REASON
 
 
 def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
@@ -148,7 +153,7 @@ def reason_of_status(status: Any, why: Any = None) -> str | None:
     if status in ("failed", "cancelled"):
         return ERROR_REASON
     if status == "incomplete":
-        return "incomplete" if why is None else _INCOMPLETE.get(why, why)
+        return _INCOMPLETE.get(why, why) if isinstance(why, str) else "incomplete"
     return None
 
 

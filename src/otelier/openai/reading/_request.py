@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from otelier import names
 from otelier.openai.reading._fields import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
+_Kind: TypeAlias = "type[int] | type[float]"
 
 API_RESPONSES: Final = "responses"
 JSON: Final = "json"
 _JSON_FORMATS = frozenset(("json_object", "json_schema"))
-_NUMBERS = frozenset((int, float))
 
 
 def chat_request(arguments: Arguments, attributes: Attributes) -> None:
     """Add what the arguments of a chat completion say."""
     # One walk and one look-up each. The exact type drops `NOT_GIVEN`, `omit` and nonsense without naming them.
     for name, value in arguments.items():
-        attribute = _CHAT_NUMBERS.get(name)
-        if attribute is not None:
-            if type(value) in _NUMBERS:
+        number = _CHAT_NUMBERS.get(name)
+        if number is not None:
+            attribute, kind = number
+            if type(value) is kind:
                 attributes[attribute] = value
             else:
-                _take_number(value, attribute, attributes)
+                _take_number(value, attribute, kind, attributes)
         elif name in _CHAT_OTHERS:
             _CHAT_OTHERS[name](value, attributes)
     if "max_completion_tokens" in arguments:  # the newer name of `max_tokens` stands before it, whichever came first
-        _take_number(arguments["max_completion_tokens"], names.REQUEST_MAX_TOKENS, attributes)
+        _take_number(arguments["max_completion_tokens"], names.REQUEST_MAX_TOKENS, int, attributes)
     if "extra_body" in arguments:
         _take_extra_body(arguments, attributes)
 
@@ -57,12 +59,15 @@ def has_compaction(items: Any) -> bool:
     return any(field_of(item, "type") == "compaction" for item in items_of(items))
 
 
-def _take_number(value: Any, attribute: str, attributes: Attributes) -> None:
-    """Take a number, also of a subclass, such as numpy's floats; a flag is none."""
-    if isinstance(value, float):
-        attributes[attribute] = float(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        attributes[attribute] = int(value)
+def _take_number(value: Any, attribute: str, kind: _Kind, attributes: Attributes) -> None:
+    """Take a number as the *kind* that the conventions have, also of a subclass, such as numpy's; a flag is none.
+
+    A backend may give an attribute the type of the first value it sees and refuse the others: 1 is 1.0 where
+    others are 0.7.
+    """
+    if isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool):
+        with suppress(OverflowError):  # a whole number that no float can hold
+            attributes[attribute] = kind(value)
 
 
 def _take_stop(value: Any, attributes: Attributes) -> None:
@@ -95,22 +100,13 @@ def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
     extra = arguments["extra_body"]
     if is_mapping(extra):
         if names.REQUEST_MAX_TOKENS not in attributes:
-            _take_number(extra.get("max_completion_tokens"), names.REQUEST_MAX_TOKENS, attributes)
+            _take_number(extra.get("max_completion_tokens"), names.REQUEST_MAX_TOKENS, int, attributes)
         if not isinstance(arguments.get("service_tier"), str):
             _take_service_tier(extra.get("service_tier"), attributes)
 
 
-def _real(attribute: str) -> _Taker:
-    def take(value: Any, attributes: Attributes) -> None:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            attributes[attribute] = float(value)
-
-    return take
-
-
-def _take_max_output_tokens(value: Any, attributes: Attributes) -> None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        attributes[names.REQUEST_MAX_TOKENS] = int(value)
+def _number(attribute: str, kind: _Kind) -> _Taker:
+    return lambda value, attributes: _take_number(value, attribute, kind, attributes)
 
 
 def _take_text(value: Any, attributes: Attributes) -> None:
@@ -135,13 +131,13 @@ def _take_input(value: Any, attributes: Attributes) -> None:
         attributes[names.CONVERSATION_COMPACTED] = True
 
 
-_CHAT_NUMBERS = {
-    "temperature": names.REQUEST_TEMPERATURE,
-    "top_p": names.REQUEST_TOP_P,
-    "max_tokens": names.REQUEST_MAX_TOKENS,
-    "presence_penalty": names.REQUEST_PRESENCE_PENALTY,
-    "frequency_penalty": names.REQUEST_FREQUENCY_PENALTY,
-    "seed": names.REQUEST_SEED,
+_CHAT_NUMBERS: dict[str, tuple[str, _Kind]] = {
+    "temperature": (names.REQUEST_TEMPERATURE, float),
+    "top_p": (names.REQUEST_TOP_P, float),
+    "max_tokens": (names.REQUEST_MAX_TOKENS, int),
+    "presence_penalty": (names.REQUEST_PRESENCE_PENALTY, float),
+    "frequency_penalty": (names.REQUEST_FREQUENCY_PENALTY, float),
+    "seed": (names.REQUEST_SEED, int),
 }
 _CHAT_OTHERS: dict[str, _Taker] = {
     "stop": _take_stop,
@@ -150,9 +146,9 @@ _CHAT_OTHERS: dict[str, _Taker] = {
     "service_tier": _take_service_tier,
 }
 _RESPONSES: dict[str, _Taker] = {
-    "temperature": _real(names.REQUEST_TEMPERATURE),
-    "top_p": _real(names.REQUEST_TOP_P),
-    "max_output_tokens": _take_max_output_tokens,
+    "temperature": _number(names.REQUEST_TEMPERATURE, float),
+    "top_p": _number(names.REQUEST_TOP_P, float),
+    "max_output_tokens": _number(names.REQUEST_MAX_TOKENS, int),
     "service_tier": _take_service_tier,
     "text": _take_text,
     "text_format": _take_text_format,
