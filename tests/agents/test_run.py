@@ -383,3 +383,35 @@ def test_bad_arguments_of_an_agent(model):
         model.agent().run("Hello", context=7)
     with pytest.raises(otelier.errors.AgentError, match="needs a name"):
         model.agent(name="")
+
+
+def test_a_run_is_a_coroutine(model, otelier_spans):
+    """`asyncio.run`, `create_task` and `gather` take it as it is; a second reader gets the same result."""
+
+    async def main():
+        task = asyncio.create_task(model.agent().run("Hello"))
+        first, (second, third) = await task, await asyncio.gather(*(model.agent().run("Hello") for _ in range(2)))
+        run = model.agent().run("Hello")
+        assert await asyncio.create_task(run) is await run
+        return [first.output, second.output, third.output]
+
+    model.says(*["Hi."] * 5)
+    assert asyncio.run(main()) == ["Hi."] * 3
+    assert asyncio.run(model.agent().run("Hello")).output == "Hi."
+    assert [span.name for span in otelier_spans.spans].count("invoke_agent triage") == 5
+
+
+def test_a_task_that_is_cancelled_before_it_begins(model, otelier_spans):
+    """It never ran, has no span, and warns of nothing: it was meant to end."""
+
+    async def main():
+        task = asyncio.create_task(model.agent().run("Hello"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+    assert otelier_spans.spans == ()

@@ -16,13 +16,13 @@ from otelier.agents._results import AgentResult, T, ToolCall, Usage
 from otelier.agents._run import PERMIT, Permit, Run, current_run
 from otelier.errors import AgentUseError
 
-_GIVEN_UP: Final = "The call of the tool that delegates this run was given up: nobody waits for it any more."
+_GIVEN_UP: Final = "This run was given up before it began: nobody waits for it any more."
 
 
-class AgentRun(Generic[T]):
+class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
     """One run of an agent, not started yet: await it, or read `output` from code without an event loop.
 
-    It runs once; after that it gives the same result, or raises the same exception, again. A run that is never
+    It is a coroutine, so that `asyncio.create_task`, task groups and `asyncio.run` take it. It runs once; after that it gives the same result, or raises the same exception, again. A run that is never
     awaited nor read never ran, and warns with the line that made it.
 
     Example:
@@ -37,11 +37,33 @@ class AgentRun(Generic[T]):
         self._start = start
         self._lock = threading.Lock()
         self._done: Future[AgentResult[T]] | None = None
+        self._steps: Coroutine[Any, Any, AgentResult[T]] | None = None
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] -- the caller of `Agent.run`
         self._line = (frame.f_code.co_filename, frame.f_lineno)
 
     def __await__(self) -> Generator[Any, None, AgentResult[T]]:
         return self._once().__await__()
+
+    def send(self, value: Any, /) -> Any:
+        """Go on to the next point where it waits; a task does this."""
+        return self._as_coroutine().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise *error* where it waits; a task does this when it is cancelled."""
+        try:
+            return self._as_coroutine().throw(*error)
+        finally:
+            self._given_up()  # if it was before it began
+
+    def close(self) -> None:
+        """End it where it waits; one that has not begun never will."""
+        self._as_coroutine().close()
+        self._given_up()
+
+    def _as_coroutine(self) -> Coroutine[Any, Any, AgentResult[T]]:
+        if self._steps is None:
+            self._steps = self._once()
+        return self._steps
 
     @property
     def output(self) -> T:
