@@ -214,12 +214,14 @@ class ByHand:
         before = begun[2]
         where = set_span_in_context(begun[0])
         texts: list[str] = []
+        about: dict[str, Any] = {}
         for last in answer:
             if self.content and last.choices:
                 texts.append(last.choices[0].delta.content)
             if self.each is not None:
                 now = time.perf_counter()
-                self.each.record(now - before, begun[3], where)
+                about = about or {**begun[3], "gen_ai.response.model": last.model}
+                self.each.record(now - before, about, where)
                 before = now
             yield last
         self.end(begun, last, "".join(texts))

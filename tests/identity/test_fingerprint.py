@@ -195,9 +195,9 @@ def filled(words, kinds, chance):
 MAYBE_DATES = ("may", "pro")
 LONG = {
     "English": (PROMPT.replace("{}", "") * 100, 2_300),
-    "German": ("Du prüfst für die Ärztekammer jede Überweisung und erklärst höflich, was fehlt. " * 100, 1_900),
+    "German": ("Du prüfst für die Ärztekammer jede Überweisung und erklärst höflich, was fehlt. " * 100, 1_750),
     "Russian": ("Вы проверяете каждый счёт и вежливо объясняете клиенту, чего в нём не хватает. " * 100, 1_000),
-    "Chinese": ("你是计费助手\uff0c请核对每一张发票\uff0c并礼貌地说明缺少什么。" * 300, 420),
+    "Chinese": ("你是计费助手\uff0c请核对每一张发票\uff0c并礼貌地说明缺少什么。" * 300, 370),
 }
 
 

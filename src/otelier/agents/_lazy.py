@@ -22,8 +22,9 @@ _GIVEN_UP: Final = "This run was given up before it began: nobody waits for it a
 class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
     """One run of an agent, not started yet: await it, or read `output` from code without an event loop.
 
-    It is a coroutine, so that `asyncio.create_task`, task groups and `asyncio.run` take it. It runs once; after that it gives the same result, or raises the same exception, again. A run that is never
-    awaited nor read never ran, and warns with the line that made it.
+    It is a coroutine, so that `asyncio.create_task`, task groups and `asyncio.run` take it. It runs once; after that
+    it gives the same result, or raises the same exception, again. A run that is never awaited nor read never ran, and
+    warns with the line that made it.
 
     Example:
         >>> import otelier

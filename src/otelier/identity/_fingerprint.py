@@ -14,14 +14,14 @@ MAX_CHARS: Final = 3_000
 
 With the end too, an agent would be another one at each call, since what is looked up for a call stands at the end.
 """
-_MAX_BYTES_NEAR: Final = 2_600
-_MAX_BYTES_FAR: Final = 1_800
-"""Bytes that are read of texts beyond ASCII, which take longer: some 600 signs of Chinese, which say as much."""
+_MAX_BYTES_NEAR: Final = 2_400
+_MAX_BYTES_FAR: Final = 1_500
+"""Bytes that are read of texts beyond ASCII, which take longer: 500 signs of Chinese, which say as much."""
 _MAX_WORDS: Final = 700
 """More than prose has in as many characters; what has more takes longer."""
 _MAX_MASKED: Final = 100
-_MAX_BORDERS: Final = 80
-_MAX_REWRITTEN: Final = 500
+_MAX_BORDERS: Final = 70
+_MAX_REWRITTEN: Final = 400
 _VERSION: Final = "fp1:"
 
 # Those without a digit: with one they are masked like any other word.
@@ -97,8 +97,8 @@ def prompt_fingerprint(text: str) -> str:
     Masked are dates, times, numbers, UUIDs and all words with digits, long hex, e-mail addresses, URLs, and names of
     models. Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
 
-    A long prompt is known by its beginning: 3,000 characters are read, or 2,600 bytes of UTF-8 of a text beyond ASCII,
-    1,800 where it has characters of three bytes, and no more than 700 words, about 500 characters that NFKC changes,
+    A long prompt is known by its beginning: 3,000 characters are read, or 2,400 bytes of UTF-8 of a text beyond ASCII,
+    1,500 where it has characters of three bytes, and no more than 700 words, about 400 characters that NFKC changes,
     and what stands before the hundredth masked place. Of what is left after masking four fifths as many bytes count.
     The text cannot be had back from a fingerprint, but who knows a prompt can tell that it is this one.
 
