@@ -88,29 +88,29 @@ class CallPoint:
         """Return this point with the chunks of a stream: *started* and *times* are seconds of one clock."""
         if not times:
             return self
-        gaps = array("d", [max(late - soon, 0.0) for soon, late in pairwise(times)])
-        return _StreamPoint(self, self._instruments, max(times[0] - started, 0.0), gaps)
+        return _StreamPoint(self, self._instruments, started, array("d", times))
 
 
 class _StreamPoint:
-    """A call's point and the chunk times of its stream, 8 bytes each."""
+    """A call's point and the times of its stream's chunks, 8 bytes each; what lies between is counted at collection."""
 
-    __slots__ = ("_call", "_first", "_gaps", "_instruments", "span_context")
+    __slots__ = ("_call", "_instruments", "_started", "_times", "span_context")
 
-    def __init__(self, call: CallPoint, instruments: Instruments, first: float, gaps: array[float]) -> None:
+    def __init__(self, call: CallPoint, instruments: Instruments, started: float, times: array[float]) -> None:
         self.span_context = call.span_context
         self._call = call
         self._instruments = instruments
-        self._first = first
-        self._gaps = gaps
+        self._started = started
+        self._times = times
 
     def record(self, context: Context) -> None:
         self._call.record(context)
         attributes = self._call.attributes()
-        self._instruments.first_chunk.record(self._first, attributes, context)
+        times = self._times
+        self._instruments.first_chunk.record(max(times[0] - self._started, 0.0), attributes, context)
         record = self._instruments.chunk.record
-        for gap in self._gaps:
-            record(gap, attributes, context)
+        for soon, late in pairwise(times):
+            record(max(late - soon, 0.0), attributes, context)
 
 
 Point = CallPoint | _StreamPoint
