@@ -62,19 +62,31 @@ def network_off() -> Iterator[None]:
 
 
 # --- the garbage collector -------------------------------------------------------------------------------------
+def _forget() -> None:
+    """Collect what is garbage, and take the rest, which lives to the end, out of the collector's sight.
+
+    To walk through half a million objects takes a quarter of a second, and many tests ask for a collection.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Take what collection made, which lives to the end, out of the sight of the garbage collector.
-
-    To walk through these half a million objects takes a quarter of a second, and many tests ask for a collection.
-    """
+    """Do not look for garbage among what pytest collects: there is none."""
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.collect()
-        gc.freeze()
+        _forget()
         gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected() -> Iterator[None]:
+    """What a module leaves behind is collected at its end: what was not closed fails it, and not another."""
+    yield
+    _forget()
 
 
 # --- a clean start ---------------------------------------------------------------------------------------------
