@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +16,22 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
+
+
+_ports = itertools.count(20_000 + os.getpid() * 41 % 10_000)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, for a server of another process to listen on later.
+
+    Nothing else gets it meanwhile: systems take the ports they choose themselves from above 32,768, and each process of
+    tests begins elsewhere.
+    """
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("There is always another port.")
 
 
 class _Quiet(WSGIRequestHandler):
