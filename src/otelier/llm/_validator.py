@@ -1,0 +1,86 @@
+"""The `jsonschema` library, set up for schemas that are meant for models; it is loaded by the first check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from functools import wraps
+from typing import Any, TypeAlias
+
+from jsonschema import Draft202012Validator, ValidationError, validators
+from referencing.jsonschema import EMPTY_REGISTRY
+
+Keyword: TypeAlias = Callable[[Any, Any, Any, Any], "Iterator[ValidationError] | None"]
+
+
+def validator_of(schema: Mapping[str, Any]) -> Any:
+    """Return what checks values against *schema*, as draft 2020-12 has it; nothing is ever fetched for it."""
+    plain = {name: wanted for name, wanted in schema.items() if name != "$schema"}  # which would pick another validator
+    try:
+        return _Validator(plain, registry=EMPTY_REGISTRY)
+    except Exception:  # such as an `$id` that is no text
+        return _Validator({})
+
+
+def _lenient(keyword: Keyword) -> Keyword:
+    """Let a keyword whose value the draft does not know refuse nothing.
+
+    That is a type that there is not, a pattern that JavaScript knows and Python does not, a reference to nowhere.
+    """
+
+    @wraps(keyword)
+    def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        try:
+            yield from keyword(validator, wanted, value, schema) or ()
+        except (RecursionError, MemoryError):
+            raise
+        except Exception:
+            return
+
+    return check
+
+
+def _multiple_of(validator: Any, step: Any, value: Any, _: Any) -> Iterator[ValidationError]:
+    """Take 0.3 as three times 0.1, and integers that no float can hold: the library does neither."""
+    if validator.is_type(value, "number") and not _divides(value, step):
+        yield ValidationError("")
+
+
+def _divides(value: float, step: float) -> bool:
+    if isinstance(value, int) and isinstance(step, int):
+        return value % step == 0
+    try:
+        return math.isclose(value / step, round(value / step), rel_tol=1e-9, abs_tol=1e-9)
+    except OverflowError:
+        return Fraction(value) % Fraction(step) == 0
+
+
+def _property_names(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    """Put each name that is not allowed in its own place: the library has the place of the object."""
+    for error in Draft202012Validator.VALIDATORS["propertyNames"](validator, wanted, value, schema):
+        yield ValidationError("", path=[error.instance])
+
+
+def _members(name: str) -> Keyword:
+    """Give what the schema `false` refuses its place, which the library loses."""
+    keyword = Draft202012Validator.VALIDATORS[name]
+
+    def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
+        written: dict[str, Any] = {one: {"not": {}} if form is False else form for one, form in wanted.items()}
+        return keyword(validator, written, value, schema)
+
+    return check
+
+
+_KEYWORDS: dict[str, Keyword] = {
+    **Draft202012Validator.VALIDATORS,
+    "multipleOf": _multiple_of,
+    "patternProperties": _members("patternProperties"),
+    "properties": _members("properties"),
+    "propertyNames": _property_names,
+}
+_library: Any = validators  # it has no types
+_Validator: Any = _library.extend(
+    Draft202012Validator, {name: _lenient(keyword) for name, keyword in _KEYWORDS.items()}
+)
