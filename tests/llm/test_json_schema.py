@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import jsonschema
 import pytest
 
@@ -183,10 +185,37 @@ def test_endless_schemas_end():
     assert problems_of(deep, {"items": {"$ref": "#"}}) == ["the answer: this is nested too deeply"]
 
 
-@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf"])
-def test_schemas_that_refer_to_themselves_twice_end(keyword):
-    """Each reference is followed once until it is too deep, and not twice at every step."""
-    assert problems_of(1, {keyword: [{"$ref": "#"}, {"$ref": "#"}]}) == ["the answer: this is nested too deeply"]
+ENDLESS = [
+    *({keyword: [{"$ref": "#"}, {"$ref": "#"}]} for keyword in ("allOf", "anyOf", "oneOf")),
+    *({keyword: {"$ref": "#"}} for keyword in ("not", "if", "propertyNames", "contains")),
+    {"unevaluatedProperties": False, "$ref": "#"},
+    {"unevaluatedItems": False, "$ref": "#"},
+    {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+]
+
+
+@pytest.mark.parametrize("schema", ENDLESS, ids=str)
+def test_schemas_that_refer_to_themselves_end(schema):
+    """References are followed until it is too deep, and not twice at every step."""
+    for value in (1, [1], {"a": 1}):
+        assert problems_of(value, schema) in ([], ["the answer: this is nested too deeply"])
+
+
+def test_wherever_it_is_called():
+    """A check far down the stack finds what it does elsewhere, or says that it is too deep: it never panics there."""
+    found = set()
+
+    def called(frames):
+        if frames:
+            called(frames - 1)
+            return
+        for schema in (*ENDLESS, {"type": "integer", "items": {"$ref": "#"}}):
+            found.add(tuple(problems_of("a", schema)))
+
+    for frames in range(0, 1000, 20):
+        with contextlib.suppress(RecursionError):
+            called(frames)
+    assert found == {(), ("the answer: this is nested too deeply",), ("the answer: this must be of type integer",)}
 
 
 def test_numbers_beyond_floats():

@@ -23,10 +23,10 @@ def problems_of(value: Any, schema: Mapping[str, Any], root: str = "the answer")
         >>> problems_of({"age": "old"}, {"properties": {"age": {"type": "integer"}}, "required": ["name"]})
         ["the answer: 'name' is missing", 'age: this must be of type integer']
     """
-    from otelier.llm._validator import validator_of  # loads jsonschema: `import otelier.llm` stays light
+    from otelier.llm._validator import errors_of  # loads jsonschema: `import otelier.llm` stays light
 
     try:
-        errors: list[Any] = sorted(validator_of(schema).iter_errors(value), key=lambda error: error.path)
+        errors = errors_of(value, schema)
     except RecursionError:  # a schema may refer to itself without end
         return [f"{root}: this is nested too deeply"]
     told = (f"{place_of(path) or root}: {problem}" for error in errors for path, problem in _told(error))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import wraps
 from typing import Any, TypeAlias
@@ -13,14 +14,36 @@ from referencing.jsonschema import EMPTY_REGISTRY
 
 Keyword: TypeAlias = Callable[[Any, Any, Any, Any], "Iterator[ValidationError] | None"]
 
+MOST_FRAMES = 2000
 
-def validator_of(schema: Mapping[str, Any]) -> Any:
-    """Return what checks values against *schema*, as draft 2020-12 has it; nothing is ever fetched for it."""
+
+def errors_of(value: Any, schema: Mapping[str, Any]) -> list[Any]:
+    """Return what the library finds of *value* against *schema*, as draft 2020-12 has it, in the order of places.
+
+    Nothing is ever fetched for a reference.
+
+    Raises:
+        RecursionError: if value or references are nested too deeply.
+    """
+    _mind_the_stack()
     plain = {name: wanted for name, wanted in schema.items() if name != "$schema"}  # which would pick another validator
     try:
-        return _Validator(plain, registry=EMPTY_REGISTRY)
+        validator = _Validator(plain, registry=EMPTY_REGISTRY)
     except Exception:  # such as an `$id` that is no text
-        return _Validator({})
+        return []
+    return sorted(validator.iter_errors(value), key=lambda error: error.path)
+
+
+def _mind_the_stack() -> None:
+    """End a check far from Python's own limit: the library's maps, which are written in Rust, panic where they meet it.
+
+    Not all that counts there has a frame, and where an application has set the limit high, the machine has its own.
+    """
+    try:
+        sys._getframe(min(sys.getrecursionlimit() * 2 // 3, MOST_FRAMES))  # pyright: ignore[reportPrivateUsage]
+    except ValueError:  # the stack is less deep
+        return
+    raise RecursionError
 
 
 def _lenient(keyword: Keyword) -> Keyword:
@@ -31,6 +54,7 @@ def _lenient(keyword: Keyword) -> Keyword:
 
     @wraps(keyword)
     def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        _mind_the_stack()
         try:
             yield from keyword(validator, wanted, value, schema) or ()
         except (RecursionError, MemoryError):
@@ -73,6 +97,11 @@ def _members(name: str) -> Keyword:
     return check
 
 
+def _in_order(schema: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Put last what looks through all others: of references without end they are to tell."""
+    return sorted(schema.items(), key=lambda item: item[0].startswith("unevaluated"))
+
+
 _KEYWORDS: dict[str, Keyword] = {
     **Draft202012Validator.VALIDATORS,
     "multipleOf": _multiple_of,
@@ -81,6 +110,8 @@ _KEYWORDS: dict[str, Keyword] = {
     "propertyNames": _property_names,
 }
 _library: Any = validators  # it has no types
-_Validator: Any = _library.extend(
-    Draft202012Validator, {name: _lenient(keyword) for name, keyword in _KEYWORDS.items()}
+_Validator: Any = _library.create(
+    Draft202012Validator.META_SCHEMA,
+    {name: _lenient(keyword) for name, keyword in _KEYWORDS.items()},
+    applicable_validators=_in_order,
 )
