@@ -75,6 +75,21 @@ def test_nested_models_and_fields_of_pydantic():
         made.bind({"lines": [], "note": "abcd"})
 
 
+def test_fields_as_defaults():
+    """A `Field` in place of a default describes the parameter, several of them too, and its default is given."""
+    count = pydantic.Field(3, ge=1, description="How many.", validation_alias="n")
+    empty = pydantic.Field(default_factory=list)
+
+    @tool
+    def order(pens: int = count, pads: Annotated[int, pydantic.Field(le=5)] = count, notes=empty):
+        return pens, pads, notes
+
+    described = {"type": "integer", "minimum": 1, "default": 3, "description": "How many."}
+    assert properties(order) == {"pens": described, "pads": {**described, "maximum": 5}, "notes": {}}
+    assert order.bind({})() == (3, 3, [])
+    assert order.bind({"pads": 5, "notes": ["a"]})() == (3, 5, ["a"])
+
+
 def test_names_that_pydantic_keeps_for_itself():
     """A parameter may have any name that Python allows."""
 

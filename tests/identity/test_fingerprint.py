@@ -125,6 +125,7 @@ def test_every_word_counts_beside_what_is_masked():
         ("Agent: \U0001f600", "Agent: \U0001f680"),
         ("naive", "na\u00efve"),
         ("Be brief.", "Be brief!"),
+        ("Add a.mx 5 times.", "Add a.my 5 times."),
     ],
 )
 def test_what_makes_another_prompt(one, other):

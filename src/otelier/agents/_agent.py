@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, cast
 
@@ -11,16 +9,16 @@ from pydantic import BaseModel
 
 from otelier.agents._calls import FunctionOffer
 from otelier.agents._context import RunContext
+from otelier.agents._delegate import Delegate
 from otelier.agents._execute import Plan, execute
 from otelier.agents._lazy import AgentRun
 from otelier.agents._results import AgentResult, T
-from otelier.agents._run import Offer, Run
+from otelier.agents._run import Offer
 from otelier.agents._stream import AgentStream, Emit
-from otelier.agents._tool import MAX_RESULT_CHARS, Tool
-from otelier.errors import AgentError, ToolArgumentsError, ToolError
+from otelier.agents._tool import Tool
+from otelier.errors import AgentError, ToolError
 from otelier.fields import checked
 from otelier.interceptors import Interceptor
-from otelier.llm.functions import param_of
 
 MAX_STEPS: Final = 16
 """Answers that a model may give in one run."""
@@ -106,7 +104,11 @@ class Agent(Generic[T]):
             instructions=instructions,
             # `tools=[...]` is how pages show an agent whose tools do not matter: there is nothing to offer then.
             offers=_by_name(
-                name, [*(_offer(one) for one in tools if one is not ...), *(_Delegate(one) for one in subagents)]
+                name,
+                [
+                    *(_offer(one) for one in tools if one is not ...),
+                    *(Delegate(_subagent(one)._plan) for one in subagents),
+                ],
             ),
             interceptors=tuple(map(_interceptor, interceptors)),
             max_steps=max_steps,
@@ -186,46 +188,6 @@ class Agent(Generic[T]):
         return AgentStream(start)
 
 
-class _Delegate:
-    """An agent as another one's run offers it: a tool that takes a task."""
-
-    max_result_chars = MAX_RESULT_CHARS
-
-    def __init__(self, agent: Agent[Any]) -> None:
-        if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ToolError(f"Cannot delegate to a {type(agent).__name__}: `subagents` takes agents. Use `Agent(...)`.")
-        self._agent = agent
-        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name)[:64]
-        # A name without any Latin letter still needs one of its own.
-        self.name = safe if safe.strip("_-") else f"agent_{zlib.crc32(agent.name.encode()):08x}"
-
-    @property
-    def description(self) -> str:
-        """What the call's span tells of it: its instructions are content."""
-        return self._agent.description or f"Delegate a task to {self._agent.name}."
-
-    def to_param(self) -> dict[str, Any]:
-        """Return the tool as chat completions take it."""
-        parameters = {
-            "type": "object",
-            "properties": {"task": {"type": "string", "description": "What the agent is to do."}},
-            "required": ["task"],
-            "additionalProperties": False,
-        }
-        told = self._agent.description or self._agent.instructions or self.description
-        return param_of(self.name, told, parameters)
-
-    async def call(self, arguments: Mapping[str, Any], run: Run) -> object:
-        """Run the agent on the task, with a child of the run's context."""
-        task = arguments.get("task")
-        if not isinstance(task, str):
-            raise ToolArgumentsError(
-                f"The arguments of tool {self.name!r} do not fit: task: a text is needed.", tool=self.name
-            )
-        context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
-        return (await execute(self._agent._plan, task, context, None)).output  # pyright: ignore[reportPrivateUsage]
-
-
 def _interceptor(one: Interceptor) -> Interceptor:
     if isinstance(one, type) or not callable(getattr(one, "intercept", None)):
         what = one.__name__ if isinstance(one, type) else f"a {type(one).__name__}"
@@ -244,6 +206,12 @@ def _offer(function: Tool[..., Any] | Callable[..., Any]) -> Offer:
     raise ToolError(
         f"Cannot offer a {type(function).__name__} as a tool: it cannot be called. Pass functions, or what `tool` made."
     )
+
+
+def _subagent(one: Agent[Any]) -> Agent[Any]:
+    if isinstance(one, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return one
+    raise ToolError(f"Cannot delegate to a {type(one).__name__}: `subagents` takes agents. Use `Agent(...)`.")
 
 
 def _by_name(agent: str, offers: list[Offer]) -> dict[str, Offer]:

@@ -15,9 +15,10 @@ from pydantic_core import to_json
 from otelier import llm, names
 from otelier.agents._content import result_content
 from otelier.agents._events import ToolFinished, ToolStarted
+from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._points import ToolPoint
 from otelier.agents._results import AgentResult, ToolCall
-from otelier.agents._run import PERMIT, Offer, Permit, Run
+from otelier.agents._run import Offer, Run
 from otelier.agents._spans import span_of
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
@@ -200,5 +201,5 @@ def _cut(text: str, max_chars: int) -> str:
     """Return *text* at most so long, and without halves of characters, which no request can carry."""
     text = text.encode(errors="replace").decode()
     over = len(text) - max_chars
-    text = text[: max(max_chars, 0)].encode("utf-8", "replace").decode()  # half a pair of UTF-16 cannot be sent
+    text = text[: max(max_chars, 0)]
     return f"{text} [cut: {over} characters]" if over > 0 else text

@@ -12,8 +12,9 @@ from contextvars import copy_context
 from typing import Any, Final, Generic
 
 from otelier.agents._context import RunContext
+from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._results import AgentResult, T, ToolCall, Usage
-from otelier.agents._run import PERMIT, Permit, Run, current_run
+from otelier.agents._run import Run, current_run
 from otelier.errors import AgentUseError
 
 _GIVEN_UP: Final = "This run was given up before it began: nobody waits for it any more."

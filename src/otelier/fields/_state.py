@@ -112,7 +112,7 @@ class State:
 
     def __reduce__(self) -> tuple[Callable[..., State], tuple[Any, ...]]:
         """Be pickled as what it was made from: in the process that it goes to, states of equal values are one, too."""
-        return _restored, (self.values, self.named_with_id, self.caller, self.fingerprint, self.notes)
+        return _restored, tuple(self._made_of().values())
 
     def _attributes(self) -> Attributes:
         user, role, _, agent_id, session, workflow = self.values
@@ -170,39 +170,36 @@ class State:
         """Return the state of a call made in this one whose prompt has *fingerprint*."""
         known = self.calls.get(fingerprint)
         if known is None:
-            known = self.calls[fingerprint] = _known(
-                self.values, self.notes, named_with_id=self.named_with_id, caller=self.caller, fingerprint=fingerprint
-            )
+            known = self.calls[fingerprint] = self.varied(fingerprint=fingerprint)
         return known
+
+    def varied(self, **changed: Any) -> State:
+        """Return the state of the same values but for those of its making that are *changed*, checked already."""
+        return _known(**self._made_of(**changed))
+
+    def _made_of(self, **changed: Any) -> dict[str, Any]:
+        return {
+            "values": self.values,
+            "named_with_id": self.named_with_id,
+            "caller": self.caller,
+            "fingerprint": self.fingerprint,
+            "notes": self.notes,
+            **changed,
+        }
 
     def twin(self) -> State:
         """Return another state of the same values, for those set again: states are told apart by what they are."""
         if self._twin is None:
-            self._twin = State(
-                self.values,
-                named_with_id=self.named_with_id,
-                sent=not switched_off(),
-                fingerprint=self.fingerprint,
-                caller=self.caller,
-                notes=self.notes,
-            )
+            self._twin = State(**self._made_of(), sent=not switched_off())
         return self._twin
 
     def called_by(self, caller: Caller) -> State:
         """Return the state of the same values in a request that *caller*, checked already, sent."""
-        return _known(
-            self.values, self.notes, named_with_id=self.named_with_id, caller=caller, fingerprint=self.fingerprint
-        )
+        return self.varied(caller=caller)
 
     def with_notes(self, notes: Mapping[str, AttributeValue]) -> State:
         """Return the state of the same values with *notes* added, which replace those of the same names."""
-        return _known(
-            self.values,
-            tuple({**dict(self.notes), **notes}.items()),
-            named_with_id=self.named_with_id,
-            caller=self.caller,
-            fingerprint=self.fingerprint,
-        )
+        return self.varied(notes=tuple({**dict(self.notes), **notes}.items()))
 
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""
@@ -250,28 +247,22 @@ def _build(base: State, changes: Changes) -> State:
         state = base
         _states.setdefault((values, named_with_id, base.caller, base.fingerprint, _told(base.notes)), base)
     else:
-        state = _known(
-            values, base.notes, named_with_id=named_with_id, caller=base.caller, fingerprint=base.fingerprint
-        )
+        state = base.varied(values=values, named_with_id=named_with_id)
     if len(base.children) >= _MAX_CHILDREN:
         base.children.clear()
     base.children[given] = state
     return state
 
 
-def _restored(
-    values: Changes, named_with_id: bool, caller: Caller, fingerprint: str | None, notes: Notes = ()
-) -> State:
+def _restored(values: Changes, named_with_id: bool, caller: Caller, fingerprint: str | None, notes: Notes) -> State:
     # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
     values, caller = checked(values), checked((None, None, *caller, None, None))[2:4]
     if patches_allowed():
         carry_into_executors()
-    return _known(values, notes, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint)
+    return _known(values=values, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint, notes=notes)
 
 
-def _known(
-    values: Values, notes: Notes, *, named_with_id: bool, caller: Caller, fingerprint: str | None
-) -> State:  # fmt: skip
+def _known(*, values: Values, named_with_id: bool, caller: Caller, fingerprint: str | None, notes: Notes) -> State:
     """Return the one state of these values, in a call whose prompt has *fingerprint*."""
     key = (values, named_with_id, caller, fingerprint, _told(notes))
     state = _states.get(key)

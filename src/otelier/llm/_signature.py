@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
 import pydantic
 from pydantic.errors import PydanticUserError
@@ -36,7 +37,7 @@ class Signature:
         ToolError: if the function takes what no model can give.
     """
 
-    __slots__ = ("_model", "_names", "by_place", "description", "name", "schema")
+    __slots__ = ("_in_field", "_model", "_names", "by_place", "description", "name", "schema")
 
     def __init__(self, function: Callable[..., Any], name: str, hides: Hides | None = None) -> None:
         self.name = name
@@ -46,6 +47,8 @@ class Signature:
         self.by_place: list[str] = []
         """Names of the parameters that have to be given by their place."""
         self._names: dict[str, str] = {}
+        self._in_field: set[str] = set()
+        """Those whose default stands in a `Field`, so that the function itself has none."""
         fields: dict[str, Any] = {}
         extra: typing.Literal["allow", "forbid"] = "forbid"
         for parameter in _parameters(function, name):
@@ -63,6 +66,8 @@ class Signature:
                 place = f"p{len(fields)}"
                 fields[place] = _field(parameter, annotation, said.get(parameter.name), name)
                 self._names[place] = parameter.name
+                if isinstance(parameter.default, FieldInfo):
+                    self._in_field.add(place)
             if parameter.kind is _KIND.POSITIONAL_ONLY:
                 self.by_place.append(parameter.name)
         try:
@@ -97,7 +102,7 @@ class Signature:
             given = {
                 name: getattr(checked, place)
                 for place, name in self._names.items()
-                if place in checked.model_fields_set
+                if place in checked.model_fields_set or place in self._in_field
             }
             given = {**given, **(checked.model_extra or {}), **(hidden or {})}
             return [given.pop(name) for name in self.by_place if name in given], given
@@ -133,9 +138,8 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
             f"{parameter.name!r} names nothing that its module knows. Define it there, not inside a function."
         )
     default: Any = ... if parameter.default is _KIND.empty else parameter.default
-    if isinstance(default, FieldInfo):
-        default.alias, default.validation_alias = parameter.name, parameter.name
-        return annotation, default
+    if isinstance(default, FieldInfo):  # of a copy: pydantic writes into it, and two parameters may share one
+        return Annotated[annotation, copy.copy(default)], pydantic.Field(alias=parameter.name)
     info: Any = pydantic.Field(default, alias=parameter.name, description=description)
     return annotation, info
 

@@ -80,8 +80,8 @@ def instrument(recorder):
     OpenAIInstrumentor().uninstrument()
 
 
-def ask(api: Api, *, stream: bool = False) -> None:
-    answer = api.call("chat", messages=MESSAGES, tools=[SEARCH], stream=stream)
+def ask(api: Api, *, stream: bool = False, messages: list[Any] = MESSAGES) -> None:
+    answer = api.call("chat", messages=messages, tools=[SEARCH], stream=stream)
     if stream:
         list(answer)
 
@@ -207,6 +207,22 @@ def test_a_hook_that_raises(types, recorder, instrument, caplog):
     assert len(recorder.spans) == 2
     (line,) = [record.getMessage() for record in caplog.records if record.name == "otelier"]
     assert line == "The completion hook raised ValueError; calls go on."
+
+
+def test_more_content_than_is_redacted(types, recorder, instrument, monkeypatch, caplog):
+    """A conversation beyond the limit of redaction has no form to tell a hook; the event of the call leaves still."""
+    monkeypatch.setenv(MODE, "EVENT_ONLY")
+    hook = Hook()
+    instrument(completion_hook=hook)
+    with serving() as api:
+        ask(api, messages=[{"role": "user", "content": "x" * 26_000_000}, {"role": "user", "content": "Hello"}])
+        ask(api)
+    assert [given["inputs"][0].parts[0].content for given in hook.given] == ["Be brief."]
+    first, _ = recorder.logs
+    assert first.attributes["gen_ai.input.messages"][1] == "[REDACTED:limit]"
+    assert len(recorder.spans) == 2
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "otelier"]
+    assert line.startswith("A completion hook was not told of a call")
 
 
 @pytest.mark.parametrize("asked", ["hook", "event"])

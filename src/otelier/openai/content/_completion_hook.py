@@ -46,23 +46,25 @@ class CompletionHook:
         self._function, self._other_tool = types.FunctionToolDefinition, types.GenericToolDefinition
 
     def tell(self, shown: Mapping[str, Any], span: Span, event: LogRecord | None) -> None:
-        """Give the hook what of a call's content may be *shown*, by attribute; never raises for what the hook does.
+        """Give the hook what of a call's content may be *shown*, by attribute; never raises.
 
         The hook may write references to what it stored onto *span* and *event*, which then leave.
         """
-        inputs = [self._message(self._input, one) for one in shown.get(names.INPUT_MESSAGES, ())]
-        outputs = [self._message(self._output, one) for one in shown.get(names.OUTPUT_MESSAGES, ())]
-        instructions = [self._part(one) for one in shown.get(names.SYSTEM_INSTRUCTIONS, ())]
-        tools = [self._tool(one) for one in shown.get(names.TOOL_DEFINITIONS, ())]
         try:
-            self._call(
-                inputs=inputs,
-                outputs=outputs,
-                system_instruction=instructions,
-                tool_definitions=tools or None,
-                span=span,
-                log_record=event,
+            told: dict[str, Any] = {
+                "inputs": [self._message(self._input, one) for one in shown.get(names.INPUT_MESSAGES, ())],
+                "outputs": [self._message(self._output, one) for one in shown.get(names.OUTPUT_MESSAGES, ())],
+                "system_instruction": [self._part(one) for one in shown.get(names.SYSTEM_INSTRUCTIONS, ())],
+                "tool_definitions": [self._tool(one) for one in shown.get(names.TOOL_DEFINITIONS, ())] or None,
+            }
+        except (KeyError, TypeError):
+            warn_once(
+                "openai.completion_hook.limit",
+                "A completion hook was not told of a call: its content is larger than what redaction looks at.",
             )
+            return
+        try:
+            self._call(**told, span=span, log_record=event)
         except Exception as exc:  # the hook's own, which may quote content
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 
