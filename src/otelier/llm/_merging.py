@@ -63,7 +63,7 @@ def _joined(before: Any, value: Any) -> Any:
     """
     if value is None:
         return before
-    kinds = {type(before), type(value)}
+    kinds: set[type[Any]] = {type(before), type(value)}
     if kinds == {str, list}:
         return _parts(before) + _parts(value)
     grows = kinds == {str} or kinds == {list}
