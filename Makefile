@@ -9,6 +9,9 @@ RUNNING := .envs/running
 
 # uv must neither look for another interpreter nor work in an environment that happens to be active.
 unexport VIRTUAL_ENV
+# Some images ask Python to keep no bytecode. Then every process that a test starts would compile openai anew, which
+# takes half of its time.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 # The certificates that pip trusts.

@@ -39,7 +39,7 @@ def wsgi_server(app: Any, *, pooled: bool = False) -> Iterator[int]:
     server = make_server("127.0.0.1", 0, app, _Pooled if pooled else WSGIServer, _Quiet)
     with ThreadPoolExecutor(1) as pool:
         server.pool = pool  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002})
         thread.start()
         try:
             yield server.server_port
