@@ -86,7 +86,7 @@ def test_agrees_with_the_reference(schema):
         ("c", {"anyOf": [{"type": "null"}]}, "the answer: this fits none of the forms that are allowed"),
         (7, {"maximum": 5}, "the answer: this must be at most 5"),
         ("", {"minLength": 2}, "the answer: this needs 2 characters or more"),
-        ({"a": {"b": 1}}, {"properties": {"a": {"properties": {"b": False}}}}, "a.b: nothing is allowed here"),
+        ({"a": {"b": 1}}, {"properties": {"a": {"properties": {"b": False}}}}, "a: something here is not allowed"),
         ([1, 2], {"prefixItems": [{}], "items": False}, "the answer: this must have at most 1 items"),
         (
             {"a": {"bc": 1}},

@@ -58,6 +58,8 @@ def _told(error: Any) -> Iterator[tuple[Sequence[int | str], str]]:
     """Say in our own words what the library found, with its place: its words quote values."""
     path, wanted, given = list(error.path), error.validator_value, error.instance
     match error.validator:
+        case _ if "propertyNames" in error.relative_schema_path:  # all of which are about the name
+            yield [*path, given], _NOT_ALLOWED
         case "required":  # an error for each name, without that name
             yield from ((path, f"{name!r} is missing") for name in wanted if name not in given)
         case "dependentRequired":
@@ -71,8 +73,6 @@ def _told(error: Any) -> Iterator[tuple[Sequence[int | str], str]]:
             yield path, f"this must be one of {', '.join(map(repr, wanted))}"
         case "items":  # itself only where it is `false`
             yield path, f"this must have at most {len(error.schema.get('prefixItems', ()))} items"
-        case "not" if not wanted:
-            yield path, _NOTHING
         case keyword:
             yield path, _WORDS.get(keyword, "this does not fit the schema").format(wanted)
 
@@ -82,10 +82,9 @@ def _unknown(given: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[st
     return (name for name in given if name not in known and not (patterns and re.search(patterns, name)))
 
 
-_NOTHING: Final = "nothing is allowed here"
 _NOT_ALLOWED: Final = "this name is not allowed"
 _WORDS: Final[Mapping[str | None, str]] = {
-    None: _NOTHING,  # the schema `false`
+    None: "something here is not allowed",  # by the schema `false`, whose own place the library does not tell
     "anyOf": "this fits none of the forms that are allowed",
     "oneOf": "this must fit exactly one of the forms that are allowed",
     "not": "this is of a form that is not allowed",
@@ -107,7 +106,6 @@ _WORDS: Final[Mapping[str | None, str]] = {
     "unevaluatedItems": "this has items that are not allowed",
     "minProperties": "this needs {} members or more",
     "maxProperties": "this must have at most {} members",
-    "propertyNames": _NOT_ALLOWED,
     "unevaluatedProperties": "this has names that are not allowed",
 }
 """Of each keyword that says the same of every value: what it says, with what the schema has there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import wraps
 from typing import Any, TypeAlias
@@ -80,38 +80,9 @@ def _divides(value: float, step: float) -> bool:
         return Fraction(value) % Fraction(step) == 0
 
 
-def _property_names(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-    """Put each name that is not allowed in its own place: the library has the place of the object."""
-    for error in Draft202012Validator.VALIDATORS["propertyNames"](validator, wanted, value, schema):
-        yield ValidationError("", path=[error.instance])
-
-
-def _members(name: str) -> Keyword:
-    """Give what the schema `false` refuses its place, which the library loses."""
-    keyword = Draft202012Validator.VALIDATORS[name]
-
-    def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
-        written: dict[str, Any] = {one: {"not": {}} if form is False else form for one, form in wanted.items()}
-        return keyword(validator, written, value, schema)
-
-    return check
-
-
-def _in_order(schema: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Put last what looks through all others: of references without end they are to tell."""
-    return sorted(schema.items(), key=lambda item: item[0].startswith("unevaluated"))
-
-
-_KEYWORDS: dict[str, Keyword] = {
-    **Draft202012Validator.VALIDATORS,
-    "multipleOf": _multiple_of,
-    "patternProperties": _members("patternProperties"),
-    "properties": _members("properties"),
-    "propertyNames": _property_names,
-}
 _library: Any = validators  # it has no types
+_LATEST: Any = Draft202012Validator
 _Validator: Any = _library.create(
-    Draft202012Validator.META_SCHEMA,
-    {name: _lenient(keyword) for name, keyword in _KEYWORDS.items()},
-    applicable_validators=_in_order,
+    _LATEST.META_SCHEMA,
+    {name: _lenient(keyword) for name, keyword in {**_LATEST.VALIDATORS, "multipleOf": _multiple_of}.items()},
 )
