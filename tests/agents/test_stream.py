@@ -160,6 +160,57 @@ def test_an_error_is_raised_where_events_are_read(model, otelier_spans):
     assert not otelier_spans.find("invoke_agent triage").status.is_ok
 
 
+@pytest.mark.parametrize("phase", [Phase.PRE_RUN, Phase.POST_THINK, Phase.POST_ACT, Phase.POST_RUN])
+def test_an_error_right_behind_an_event_is_not_lost(model, otelier_spans, phase):
+    """A run that fails in the same step as its last event fails its stream too, once, for whoever reads."""
+
+    class Fails(Interceptor):
+        async def intercept(self, at, context):
+            if at is phase:
+                raise ConnectionError("gone")
+
+    async def main():
+        model.says([("add", {"a": 1, "b": 2})], "Three.")
+        stream = model.agent(add, interceptors=[Fails()]).stream("1+2?")
+        with pytest.raises(ConnectionError, match="gone"):
+            await _drain(stream)
+        assert await _drain(stream) == []
+        model.server.clear()
+        model.says([("add", {"a": 1, "b": 2})], "Three.")
+        readers = model.agent(add, interceptors=[Fails()]).stream("1+2?")
+        ends = await asyncio.gather(_drain(readers), _drain(readers), return_exceptions=True)
+        assert [type(end) for end in ends].count(ConnectionError) == 1
+
+    asyncio.run(main())
+    assert otelier_spans.open_spans == ()
+
+
+def test_an_error_in_a_stream_that_was_left(model, otelier_spans):
+    """What nobody asked for any more stands on the span, and does not reach the loop's handler of lost exceptions."""
+
+    class Fails(Interceptor):
+        async def intercept(self, phase, context):
+            if phase is Phase.POST_RUN:
+                raise ConnectionError("gone")
+
+    lost = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, told: lost.append(told))
+        async with model.agent(interceptors=[Fails()]).stream("Hello") as events:
+            await anext(events)
+            for _ in range(3000):
+                if not otelier_spans.open_spans:
+                    break
+                await asyncio.sleep(0.01)
+        del events
+        gc.collect()
+
+    asyncio.run(main())
+    assert lost == []
+    assert not otelier_spans.find("invoke_agent triage").status.is_ok
+
+
 def test_an_async_client_streams(model):
     """The usual client, with tool calls that come in pieces."""
     model.says([("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})], "Three and seven.")

@@ -149,6 +149,13 @@ def test_an_async_client_on_two_loops(model):
     assert len(model.server.requests) == 2
 
 
+@pytest.mark.parametrize("client", [7, "https://api.openai.com/v1", openai.AsyncOpenAI, {"base_url": "none"}])
+def test_what_is_no_client(client):
+    """A clear error that says what to give."""
+    with pytest.raises(TypeError, match="give a client of the openai package"):
+        asyncio.run(llm.generate("Hello", "gpt-4.1", client=client))
+
+
 def test_azure(model):
     """The clients of Azure are clients like others."""
 

@@ -36,6 +36,8 @@ class AgentStream(Generic[T]):
         self._start = start
         self._events: asyncio.Queue[AgentEvent | None] | None = None
         self._task: asyncio.Task[AgentResult[T]] | None = None
+        self._told = False
+        """Whether what ended the run was raised; it is raised once."""
 
     def __aiter__(self) -> Self:
         return self
@@ -45,14 +47,14 @@ class AgentStream(Generic[T]):
             self._begin()
         assert self._task is not None
         assert self._events is not None
-        if self._task.done() and self._events.empty():
-            raise StopAsyncIteration
+        # A task is done a moment before its callback puts the end: only the end says that there is nothing more.
         event = await self._events.get()
         if event is not None:
             return event
-        if self._task.cancelled():
-            raise StopAsyncIteration
-        self._task.result()  # raises what ended it
+        self._events.put_nowait(None)  # for whoever asks again, or waits beside
+        told, self._told = self._told, True
+        if not told and not self._task.cancelled():
+            self._task.result()  # raises what ended it
         raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
@@ -85,7 +87,13 @@ class AgentStream(Generic[T]):
         self._events = events
         self._task = asyncio.ensure_future(self._start(events.put_nowait))  # type: ignore[assignment]
         assert self._task is not None
-        self._task.add_done_callback(lambda task: events.put_nowait(None))
+
+        def end(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled():
+                task.exception()  # a stream that was left has nobody who looks at it
+            events.put_nowait(None)
+
+        self._task.add_done_callback(end)
 
     def __del__(self) -> None:
         task = getattr(self, "_task", None)
