@@ -52,7 +52,7 @@ test: $(STAMP) ## run the tests, and every example in docs and docstrings
 
 .PHONY: slow
 slow: $(STAMP) $(RUNNING)/.otelier-synced ## run the tests that start servers and workers
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -q -m slow -n auto --dist worksteal
 
 .PHONY: backends
 backends: ## build Collector, Jaeger and Prometheus for test-backends: needs Go, a quarter of an hour
