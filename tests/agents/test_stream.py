@@ -160,6 +160,50 @@ def test_an_error_is_raised_where_events_are_read(model, otelier_spans):
     assert not otelier_spans.find("invoke_agent triage").status.is_ok
 
 
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.ON_ERROR], ids=str)
+def test_an_error_right_after_an_event_is_raised(model, phase):
+    """Also where the run ends in the very step of its last event; then the stream is over."""
+
+    class Breaks(Interceptor):
+        async def intercept(self, at, context):
+            if at is phase:
+                raise LookupError("broken")
+
+    async def main():
+        plain = openai.DefaultAsyncHttpxClient(verify=False)
+        async with openai.AsyncOpenAI(
+            base_url=model.server.base_url, api_key="sk-none", http_client=plain
+        ) as client:  # fmt: skip
+            stream = model.agent(add, client=client, interceptors=[Breaks()]).stream("Go")
+            with pytest.raises(LookupError, match="broken"):
+                await _drain(stream)
+            assert await _drain(stream) == []
+
+    model.says([("add", {"a": 1, "b": 2})], "Three.")
+    asyncio.run(main())
+
+
+def test_a_stream_that_is_left_says_nothing_of_an_error_behind(model, caplog):
+    """Who closes a stream does not want the rest of it: asyncio does not log what was never asked for."""
+
+    class Breaks(Interceptor):
+        async def intercept(self, at, context):
+            if at is Phase.POST_THINK:
+                raise LookupError("broken")
+
+    async def main():
+        stream = model.agent(interceptors=[Breaks()]).stream("Go")
+        await anext(stream)
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0)
+        await stream.aclose()
+
+    model.says("Hello, you.")
+    asyncio.run(main())
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_an_async_client_streams(model):
     """The usual client, with tool calls that come in pieces."""
     model.says([("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})], "Three and seven.")

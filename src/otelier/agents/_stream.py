@@ -36,6 +36,8 @@ class AgentStream(Generic[T]):
         self._start = start
         self._events: asyncio.Queue[AgentEvent | None] | None = None
         self._task: asyncio.Task[AgentResult[T]] | None = None
+        self._is_told = False
+        """Whether what ended the run was raised to who reads the events."""
 
     def __aiter__(self) -> Self:
         return self
@@ -45,14 +47,13 @@ class AgentStream(Generic[T]):
             self._begin()
         assert self._task is not None
         assert self._events is not None
-        if self._task.done() and self._events.empty():
-            raise StopAsyncIteration
         event = await self._events.get()
         if event is not None:
             return event
-        if self._task.cancelled():
-            raise StopAsyncIteration
-        self._task.result()  # raises what ended it
+        self._events.put_nowait(None)  # for who asks again
+        if not self._is_told and not self._task.cancelled():
+            self._is_told = True
+            self._task.result()  # raises what ended it
         raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
@@ -85,7 +86,13 @@ class AgentStream(Generic[T]):
         self._events = events
         self._task = asyncio.ensure_future(self._start(events.put_nowait))  # type: ignore[assignment]
         assert self._task is not None
-        self._task.add_done_callback(lambda task: events.put_nowait(None))
+
+        def over(task: asyncio.Task[AgentResult[T]]) -> None:
+            if not task.cancelled():
+                task.exception()  # or asyncio logs it where a stream was left before its end
+            events.put_nowait(None)
+
+        self._task.add_done_callback(over)
 
     def __del__(self) -> None:
         task = getattr(self, "_task", None)
