@@ -217,6 +217,22 @@ def test_what_no_model_can_give_is_refused():
         tool(name="find parcel")(two)
 
 
+@pytest.mark.parametrize(
+    "limit", [{"timeout_s": 0}, {"timeout_s": -1}, {"timeout_s": float("nan")}, {"max_result_chars": -1}], ids=str
+)
+def test_limits_that_let_nothing_through(limit):
+    """Refused where they are written, and not at a call."""
+    with pytest.raises(ToolError, match=f"'sum' could do nothing with `{next(iter(limit))}="):
+        tool(name="sum", **limit)(sum)
+
+
+@pytest.mark.parametrize("mistake", ["search", 1, object()], ids=["a name", "a number", "an object"])
+def test_what_cannot_be_called_is_refused(mistake):
+    """Such as a name where other packages take one: the message says how it is given here."""
+    with pytest.raises(ToolError, match=r"cannot be called.*`@tool\(name=...\)`"):
+        tool(mistake)
+
+
 class Shopkeeper:
     """No type that JSON can hold."""
 
