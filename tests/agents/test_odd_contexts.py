@@ -234,7 +234,7 @@ def test_what_a_cached_property_computed_is_not_handed_on(model):
 
 
 def test_metadata_may_have_any_key_and_is_never_shared():
-    """Also the names of the methods' own parameters; the dict that was given stays the caller's."""
+    """Also names of `get`'s own parameters; the dict that was given stays the caller's."""
     given = {"key": 2, "default": 3, "metadata": 4}
     assert RunContext().with_metadata(**given).metadata == given
     child = RunContext().child(metadata=given)
