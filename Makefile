@@ -9,6 +9,9 @@ RUNNING := .envs/running
 
 # uv must neither look for another interpreter nor work in an environment that happens to be active.
 unexport VIRTUAL_ENV
+# Some images ask Python to keep no bytecode. Then every process that a test starts would compile openai anew, which
+# takes half of its time.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 # The certificates that pip trusts.
@@ -49,7 +52,7 @@ test: $(STAMP) ## run the tests, and every example in docs and docstrings
 
 .PHONY: slow
 slow: $(STAMP) $(RUNNING)/.otelier-synced ## run the tests that start servers and workers
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -q -m slow -n auto --dist worksteal
 
 .PHONY: backends
 backends: ## build Collector, Jaeger and Prometheus for test-backends: needs Go, a quarter of an hour

@@ -31,4 +31,4 @@ apart official-agents opentelemetry_instrumentation_genai_openai_agents
 apart traceloop-agents opentelemetry_instrumentation_openai_agents
 apart otelier otelier
 
-OTELIER_BESIDE=$work "$bin/python" -m pytest -q -m beside tests/beside
+OTELIER_BESIDE=$work "$bin/python" -m pytest -q -m beside -n auto --dist worksteal tests/beside

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 EXTRAS = ("typer", "rich", "fastapi", "uvicorn")
-HEAVY = ("openai", "wrapt", "pydantic", "opentelemetry.sdk", "opentelemetry.instrumentation")
+HEAVY = ("openai", "wrapt", "pydantic", "jsonschema", "opentelemetry.sdk", "opentelemetry.instrumentation")
 MAX_EXCHANGES = 12
 MAX_EXCHANGES_BYTES = 100_000
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +16,21 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
+
+_ports = itertools.count(20_000 + os.getpid() * 41 % 10_000)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, for a server of another process to listen on later.
+
+    Nothing else gets it meanwhile: systems take the ports they choose themselves from above 32,768, and each process of
+    tests begins elsewhere.
+    """
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("There is always another port.")
 
 
 class _Quiet(WSGIRequestHandler):
@@ -39,7 +57,7 @@ def wsgi_server(app: Any, *, pooled: bool = False) -> Iterator[int]:
     server = make_server("127.0.0.1", 0, app, _Pooled if pooled else WSGIServer, _Quiet)
     with ThreadPoolExecutor(1) as pool:
         server.pool = pool  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002})
         thread.start()
         try:
             yield server.server_port
@@ -55,21 +73,21 @@ def asgi_server(app: Any) -> Iterator[int]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
 
 class Client:
     """One connection, kept open between requests."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def __enter__(self) -> Client:
         return self

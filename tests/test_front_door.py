@@ -87,7 +87,15 @@ before = set(sys.modules)
 {statement}
 print(json.dumps({{"modules": sorted(set(sys.modules) - before), "threads": threading.active_count()}}))
 """
-HEAVY = ("openai", "wrapt", "pydantic", "opentelemetry.sdk", "opentelemetry.instrumentation", "opentelemetry.exporter")
+HEAVY = (
+    "openai",
+    "wrapt",
+    "pydantic",
+    "jsonschema",
+    "opentelemetry.sdk",
+    "opentelemetry.instrumentation",
+    "opentelemetry.exporter",
+)
 
 
 def loaded_by(statement):

@@ -45,7 +45,9 @@ async def whole() -> None:
     assert_type(await llm.generate("Hello", "gpt-4o", tools=[tool, find, {"type": "function"}]), llm.Answer[Any])
     assert_type(llm.read_message({"role": "assistant", "content": "Hello"}), llm.Answer[Any])
     await llm.generate([{"role": "user", "content": "Hello"}], "gpt-4o", client=OpenAI(), temperature=0.5)
+    assert_type(await llm.generate(messages=[{"role": "user"}], model="gpt-4o", tools=None), llm.Answer[Any])
     await llm.generate("Hello")  # type: ignore[call-overload]
+    await llm.generate(messages=[{"role": "user"}])  # type: ignore[call-overload]
     await llm.generate("Hello", "gpt-4o", schema=int)  # type: ignore[type-var]
 
     answer = await llm.generate("Hello", "gpt-4o")

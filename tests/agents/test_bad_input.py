@@ -133,13 +133,13 @@ def test_functions_that_give_an_awaitable(model):
     def gives():
         return later()
 
-    @tool(timeout_s=0.05)
+    @tool(timeout_s=0.5)  # time enough for its thread to give what would never be awaited otherwise
     def hangs():
         return asyncio.sleep(30)
 
     model.says([("gives", {}), ("hangs", {})], "I see.")
     model.agent(gives, hangs).run("Go").wait()
-    assert model.told() == ["later", "Error: TimeoutError: It took more than 0.05 s."]
+    assert model.told() == ["later", "Error: TimeoutError: It took more than 0.5 s."]
 
 
 def test_a_function_that_yields_without_end_is_refused():

@@ -157,7 +157,7 @@ def world(address: str = "127.0.0.1") -> Iterator[World]:
         daemon_threads = True
 
     server = Server((address, 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002})
     thread.start()
     here.port = server.server_address[1]
     with contextlib.ExitStack() as stack:

@@ -152,7 +152,17 @@ def test_threads_share_a_limit():
     assert (len(got), sum(got)) == (400, 100)
 
 
-@pytest.mark.parametrize("wrong", [{"calls": 0}, {"per_s": 0}, {"max_wait_s": -1}, {"phase": Phase.POST_RUN}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"calls": 0},
+        {"per_s": 0},
+        {"per_s": float("nan")},
+        {"max_wait_s": -1},
+        {"max_wait_s": float("nan")},
+        {"phase": Phase.POST_RUN},
+    ],
+)
 def test_bad_arguments(wrong):
     """A clear error when it is made."""
     with pytest.raises(ValueError, match="Cannot limit to"):

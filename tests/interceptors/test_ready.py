@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import openai
 import pytest
 
+import otelier
 from otelier import RunContext, tool
 from otelier.interceptors import AllowTools, Budget, Failover, RequireRole
 
@@ -33,6 +34,46 @@ def test_a_role_is_required(model, otelier_spans, context):
     assert agent.run("Go", context=context).output == "Permission denied."
     assert model.server.requests == ()
     assert agent.run("Hello", context=Visitor("owner")).output == "Hello! How can I help you today?"
+
+
+@dataclass
+class Member(RunContext):
+    user_role: object = None
+
+
+def test_the_role_of_the_call_context(model):
+    """Where the run's context has no role, it is that of `otelier.context`; one that it has counts alone."""
+    agent = model.agent(interceptors=[RequireRole("admin")])
+    with otelier.context(user_role="admin"):
+        contexts = [None, {"user_role": "guest"}, RunContext(), Member(), Member("guest"), Member("")]
+        outputs = [agent.run("Hello", context=context).output for context in contexts]
+    assert outputs == ["Hello! How can I help you today?"] * 4 + ["Permission denied."] * 2
+
+
+@pytest.mark.parametrize(
+    ("held", "let_in"),
+    [
+        (["guest", "admin"], True),
+        (("admin",), True),
+        ({"admin"}, True),
+        (["guest", ["admin"]], False),
+        ([], False),
+        (7, False),
+        ("administrator", False),
+        ("", False),
+    ],
+)
+def test_several_roles(model, held, let_in):
+    """A user may have several; what is no role lets nobody in, and neither does a requirement that is empty."""
+    agent = model.agent(interceptors=[RequireRole("admin", "")])
+    assert (agent.run("Hello", context=Member(held)).output != "Permission denied.") is let_in
+
+
+@pytest.mark.parametrize("limits", [{"max_tokens": -1}, {"max_tool_calls": -1}])
+def test_budgets_that_cannot_be(limits):
+    """A clear error when one is made."""
+    with pytest.raises(ValueError, match="give 0 or more"):
+        Budget(**limits)
 
 
 def test_tokens_are_limited(model, otelier_spans):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 
 import openai
 import pytest
@@ -72,7 +73,8 @@ def synchronous(model):
 
 def test_a_client_that_is_not_asynchronous(model, synchronous):
     """It works in a thread, with the context of the call, and the loop goes on meanwhile."""
-    model.server.reply("One two three", delay_s=0.1, times=None)
+    go_on = threading.Event()
+    model.server.reply("One two three", when=lambda request: go_on.wait(60), times=None)
 
     async def main():
         ticks = 0
@@ -81,12 +83,14 @@ def test_a_client_that_is_not_asynchronous(model, synchronous):
             while not call.done():
                 await asyncio.sleep(0.001)
                 ticks += 1
+                if ticks == 5:
+                    go_on.set()
             streamed = [chunk.text async for chunk in await llm.stream("Count.", "gpt-4.1", client=synchronous)]
         return (await call).text, "".join(streamed), ticks
 
     whole, streamed, ticks = asyncio.run(main())
     assert whole == streamed == "One two three"
-    assert ticks > 1
+    assert ticks >= 5
     assert model.spans.tree("user.id") == ("chat gpt-4.1 CLIENT user.id='alice'\nchat gpt-4.1 CLIENT user.id='alice'")
 
 
@@ -143,6 +147,13 @@ def test_an_async_client_on_two_loops(model):
         with pytest.raises(ClientUseError, match="second event loop"):
             asyncio.run(ask(client, use))
     assert len(model.server.requests) == 2
+
+
+@pytest.mark.parametrize("client", [7, "https://api.openai.com/v1", openai.AsyncOpenAI, {"base_url": "none"}])
+def test_what_is_no_client(client):
+    """A clear error that says what to give."""
+    with pytest.raises(TypeError, match="give a client of the openai package"):
+        asyncio.run(llm.generate("Hello", "gpt-4.1", client=client))
 
 
 def test_azure(model):

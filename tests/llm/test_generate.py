@@ -36,6 +36,17 @@ def test_messages_and_options_are_sent_as_they_are(model, ask):
     assert "response_format" not in model.sent
 
 
+def test_messages_by_their_name(model):
+    """Messages may be given as `messages`, the name that chat completions have for them."""
+    messages = [{"role": "user", "content": "Hello"}]
+    model.run(lambda client: llm.generate(messages=messages, model="gpt-4.1", client=client))
+    assert model.sent["messages"] == messages
+    model.run(lambda client: llm.stream(messages=iter(messages), model="gpt-4.1", client=client).collect())
+    assert model.sent["messages"] == messages
+    with pytest.raises(TypeError, match="give a text, or a list of messages"):
+        model.run(lambda client: llm.generate(messages=[], model="gpt-4.1", client=client))
+
+
 def test_one_span_per_call(model, ask):
     """However often the client tries, a call is one span, the instrumentor's, with the fields of its context."""
     model.server.fail(500, times=2)
@@ -114,7 +125,9 @@ def test_a_prompt_of_the_wrong_type(model, ask, prompt):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"messages": []}, "give them as `prompt`"),
+        ({"messages": [{"role": "user", "content": "Hello"}]}, "both a prompt and messages"),
+        ({"model": None}, "give its name"),
+        ({"model": 7}, "give its name"),
         ({"stream": True}, "otelier.llm.stream"),
         ({"schema": int}, "pydantic model class"),
         ({"schema": "a parcel"}, "pydantic model class"),

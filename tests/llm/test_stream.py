@@ -207,6 +207,24 @@ def test_a_stream_that_just_ends(model):
     assert caught.value.answer.finish_reason is None
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["One ", [{"type": "text", "text": "two"}], " three."],
+        [[{"type": "thinking", "thinking": []}], "One ", "two", [{"type": "text", "text": " three."}]],
+        ["", [{"type": "text", "text": "One two"}], "", " three."],
+    ],
+)
+def test_text_that_changes_to_parts(model, pieces):
+    """Where a provider sends texts and parts by turns, the answer has the words of all of them."""
+    chunks = [{"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    end = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    model.server.reply(events=[*chunks, end, "[DONE]"])
+    answer = model.collect()
+    assert answer.text == "One two three."
+    assert [part["type"] for part in answer.message["content"]][-1] == "text"
+
+
 CALLS = [
     [{"index": 0, "id": "a", "function": {"name": "search", "arguments": '{"q": '}}],
     [{"index": 1, "id": "b", "function": {"name": "stop", "arguments": ""}}],

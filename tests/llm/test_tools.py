@@ -134,10 +134,18 @@ def test_a_name_again():
     assert "search" in tools
 
 
-def test_a_registry_may_be_empty(model, ask):
+@pytest.mark.parametrize("nothing", [llm.Tools(), [], iter(()), None])
+def test_no_tools(model, ask, nothing):
     """No tools are no argument at all: providers refuse an empty list."""
-    ask(tools=llm.Tools())
+    ask(tools=nothing)
     assert "tools" not in model.sent
+
+
+def test_the_registry_of_the_process():
+    """`llm.tools` is there for programs that need no other."""
+    tool = llm.tools.register("search_for_a_test", search)
+    assert llm.tools.handler("search_for_a_test") is search
+    assert tool in list(llm.tools)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import pytest
 from tests.programs import Ran, environment, exporting_to
 from tests.receiving import ReceiverProcess
 from tests.running.page import ROOT
-from tests.serving import get_all
+from tests.serving import free_port, get_all
 
 BIN = ROOT / ".envs" / "running" / "bin"
 INSTRUMENTATIONS = frozenset({"aws-lambda", "celery", "django", "fastapi", "flask"})
@@ -146,14 +145,6 @@ class Running:
         with contextlib.suppress(OSError, http.client.HTTPException):
             self._pids |= set(map(str, get_all(port, ["/who"] * 8, at_once=4)))
         return len(self._pids)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def calls_counted(receiver: ReceiverProcess) -> int:

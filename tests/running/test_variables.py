@@ -97,7 +97,7 @@ def host():
     """A host inside, which keeps the headers of what it is asked."""
     with HTTPServer(("127.0.0.1", 0), Listening) as server:
         server.seen = []
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002})
         thread.start()
         yield server
         server.shutdown()

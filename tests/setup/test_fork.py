@@ -167,7 +167,7 @@ class _Taking(BaseHTTPRequestHandler):
 def test_a_child_has_connections_of_its_own():
     """A child of a parent that has exported before does not send over its parent's open connections."""
     with Connections() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002})
         thread.start()
         variables = {
             **exporting_to(f"http://127.0.0.1:{server.server_port}"),

@@ -42,8 +42,8 @@ def names():
 
 
 def child():
-    faulthandler.dump_traceback_later(8)
-    signal.alarm(10)  # a child that hangs is ended by this
+    faulthandler.dump_traceback_later(25)
+    signal.alarm(30)  # a child that hangs is ended by this
     otelier.init(app="child", tracer_provider=TracerProvider())
     own = tracer.start_span("child")  # the SDK's own lock of a parent's span may be held for ever
     with trace.use_span(own), otelier.context(user_id="u-1"):
@@ -81,7 +81,7 @@ print(json.dumps(ended))
 
 def test_children_do_not_hang():
     """40 forks beside threads that set fields and call `init`: every child sets, reads, calls `init` and ends."""
-    ran = run(PROGRAM, timeout_s=60)
+    ran = run(PROGRAM, timeout_s=110)
     assert ran.answer == [0] * 40, ran.err
 
 
@@ -105,9 +105,9 @@ def handler(number, frame):
 request = tracer.start_span("request", kind=trace.SpanKind.SERVER)
 other = tracer.start_span("other", kind=trace.SpanKind.SERVER)
 signal.signal(signal.SIGALRM, handler)
-until = time.monotonic() + 0.5
+until = time.monotonic() + 40
 with trace.use_span(request):
-    while time.monotonic() < until:
+    while handled < 1000 and time.monotonic() < until:
         before = handled
         signal.setitimer(signal.ITIMER_REAL, 0.0001)  # once: a handler must not interrupt itself
         while handled == before:
@@ -118,4 +118,4 @@ print(json.dumps(handled))
 
 def test_a_signal_handler_may_set_fields_in_the_middle_of_setting_them():
     """`set_context` may be called anywhere, also by a handler or finaliser that interrupts another call of it."""
-    assert run(HANDLER, timeout_s=20).answer > 100
+    assert run(HANDLER).answer > 100

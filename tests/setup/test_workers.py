@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from otelier.testing import OpenAIServer
 from tests.programs import INSTRUMENT, environment, exporting_to
 from tests.receiving import receiver_process
 from tests.running.stage import calls_counted, eventually
-from tests.serving import get_all
+from tests.serving import free_port, get_all
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,12 +73,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": answer.encode()})
 """
 INIT = 'otelier.init(app="orchestrator", env="production")'
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -158,7 +151,7 @@ def test_every_worker_sends_everything_once(tmp_path, name):
         }
         with served([INSTRUMENT, *command] if instrumented else command, tmp_path, port, variables):
             pids = drive(port)
-            receiver.wait_for(spans=3 * REQUESTS, logs=REQUESTS, timeout_s=30)
+            receiver.wait_for(spans=3 * REQUESTS, logs=REQUESTS, timeout_s=90)
             # uvicorn runs no exit handlers at SIGTERM: what is not sent by then is not sent at all.
             eventually(lambda: counted_by(receiver) == dict(pids), "the application's metrics")
             eventually(lambda: calls_counted(receiver) == REQUESTS, "the metrics of calls")

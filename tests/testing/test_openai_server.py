@@ -485,7 +485,7 @@ def test_delays(server):
             with pytest.raises(openai.APITimeoutError):
                 client.with_options(timeout=0.1, max_retries=0).chat.completions.create(model="m", messages=TEST)
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_several_delays_are_shared_out_the_same_way_each_time():
@@ -570,7 +570,7 @@ def test_requests_are_bounded(server):
 
 def test_many_clients_at_once(server):
     """Fifty calls at once, each with its own answer: none is answered before all have come."""
-    all_here = threading.Barrier(50, timeout=30)
+    all_here = threading.Barrier(50, timeout=60)
     server.reply(when=lambda request: all_here.wait() >= 0, times=None)
 
     async def ask(client, number):
@@ -625,6 +625,6 @@ def test_runs_as_a_process():
         with openai.OpenAI(base_url=base_url, api_key="test") as client:
             answer = client.chat.completions.create(model="gpt-4o-mini", messages=TEST)
         process.terminate()
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert answer.choices[0].message.content == "This is a test."
     assert (process.returncode, out, err) == (0, "", "")

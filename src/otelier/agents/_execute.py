@@ -155,7 +155,7 @@ def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase
         if reason is not None:
-            opened.attributes[names.AGENT_STOP_REASON] = redact(reason)
+            opened.attributes[names.AGENT_STOP_REASON] = redact(str(reason))  # such as a member of an enum
     if run.finish_reason is not None:
         opened.attributes[names.FINISH_REASONS] = (run.finish_reason,)
     if run.gate.mode.on_span and opened.span.is_recording():

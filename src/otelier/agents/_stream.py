@@ -36,8 +36,8 @@ class AgentStream(Generic[T]):
         self._start = start
         self._events: asyncio.Queue[AgentEvent | None] | None = None
         self._task: asyncio.Task[AgentResult[T]] | None = None
-        self._is_told = False
-        """Whether what ended the run was raised to who reads the events."""
+        self._told = False
+        """Whether what ended the run was raised; it is raised once."""
 
     def __aiter__(self) -> Self:
         return self
@@ -47,12 +47,13 @@ class AgentStream(Generic[T]):
             self._begin()
         assert self._task is not None
         assert self._events is not None
+        # A task is done a moment before its callback puts the end: only the end says that there is nothing more.
         event = await self._events.get()
         if event is not None:
             return event
-        self._events.put_nowait(None)  # for who asks again
-        if not self._is_told and not self._task.cancelled():
-            self._is_told = True
+        self._events.put_nowait(None)  # for whoever asks again, or waits beside
+        told, self._told = self._told, True
+        if not told and not self._task.cancelled():
             self._task.result()  # raises what ended it
         raise StopAsyncIteration
 
@@ -87,12 +88,12 @@ class AgentStream(Generic[T]):
         self._task = asyncio.ensure_future(self._start(events.put_nowait))  # type: ignore[assignment]
         assert self._task is not None
 
-        def over(task: asyncio.Task[AgentResult[T]]) -> None:
+        def end(task: asyncio.Task[Any]) -> None:
             if not task.cancelled():
-                task.exception()  # or asyncio logs it where a stream was left before its end
+                task.exception()  # a stream that was left has nobody who looks at it
             events.put_nowait(None)
 
-        self._task.add_done_callback(over)
+        self._task.add_done_callback(end)
 
     def __del__(self) -> None:
         task = getattr(self, "_task", None)

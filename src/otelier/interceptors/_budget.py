@@ -19,6 +19,9 @@ class Budget(Interceptor):
             run stops before its next question. `None` is no limit.
         response: Output of a run that is stopped.
 
+    Raises:
+        ValueError: if a limit is below 0.
+
     Example:
         >>> import otelier
         >>> agent = otelier.Agent("triage", "gpt-4.1-nano", interceptors=[Budget(max_tokens=0)])
@@ -33,6 +36,9 @@ class Budget(Interceptor):
         max_tool_calls: int | None = None,
         response: str = "The budget of this run is used up.",
     ) -> None:
+        for limit in (max_tokens, max_tool_calls):
+            if limit is not None and limit < 0:
+                raise ValueError(f"Cannot limit a run to {limit!r}: give 0 or more, or `None` for no limit.")
         self.max_tokens = max_tokens
         self.max_tool_calls = max_tool_calls
         self.response = response

@@ -61,7 +61,7 @@ class RateLimit(Interceptor):
         phase: Phase = Phase.PRE_RUN,
         response: str = "Too many requests. Try again later.",
     ) -> None:
-        if calls < 1 or per_s <= 0 or max_wait_s < 0 or phase not in (Phase.PRE_RUN, Phase.PRE_THINK):
+        if calls < 1 or not per_s > 0 or not max_wait_s >= 0 or phase not in (Phase.PRE_RUN, Phase.PRE_THINK):
             raise ValueError(
                 f"Cannot limit to {calls!r} calls per {per_s!r} s with a wait of {max_wait_s!r} s at {phase!r}: give "
                 "at least 1 call, a period above 0, a wait of 0 or more, and `Phase.PRE_RUN` or `Phase.PRE_THINK`."

@@ -11,7 +11,7 @@ from otelier.llm._calls import ToolCall
 from otelier.llm._generate import generate, stream
 from otelier.llm._reading import read_message
 from otelier.llm._stream import AnswerStream
-from otelier.llm._tools import RegisteredTool, Tools
+from otelier.llm._tools import RegisteredTool, Tools, tools
 
 __all__ = [
     "Answer",
@@ -24,4 +24,5 @@ __all__ = [
     "generate",
     "read_message",
     "stream",
+    "tools",
 ]

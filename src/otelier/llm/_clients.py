@@ -33,6 +33,7 @@ async def create(client: Client | None, request: dict[str, Any]) -> Any:
 
     Raises:
         ClientUseError: if *client* is asynchronous, and was used on another loop.
+        TypeError: if it is no client.
         Exception: what the client raises, unchanged.
     """
     import openai  # not before a call is made
@@ -43,8 +44,10 @@ async def create(client: Client | None, request: dict[str, Any]) -> Any:
         client = await _default_client()
     elif isinstance(client, openai.AsyncOpenAI):  # pyright: ignore[reportUnnecessaryIsInstance] -- or a mock of one
         _keep_home(client)
-    chat: Any = client.chat
-    made = chat.completions.create(**request)
+    make: Any = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
+    if make is None:
+        raise TypeError(f"Cannot ask a model by {type(client).__name__!r}: give a client of the openai package.")
+    made = make(**request)
     return await made if inspect.isawaitable(made) else made
 
 

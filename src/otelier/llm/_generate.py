@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from otelier.llm._answers import Answer
 from otelier.llm._clients import Client, create
 from otelier.llm._reading import plain, read_answer
-from otelier.llm._request import OfferedTools, Prompt, read_request
+from otelier.llm._request import Messages, OfferedTools, Prompt, read_request
 from otelier.llm._stream import AnswerStream
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def generate(
     *,
     schema: type[M],
     response_format: Mapping[str, Any] | None = None,
-    tools: tuple[()] = (),
+    tools: tuple[()] | None = None,
     client: Client | None = None,
     **options: Any,
 ) -> Answer[M]: ...
@@ -50,19 +50,33 @@ async def generate(
     *,
     schema: Mapping[str, Any] | None = None,
     response_format: Mapping[str, Any] | None = None,
-    tools: OfferedTools = (),
+    tools: OfferedTools | None = None,
+    client: Client | None = None,
+    **options: Any,
+) -> Answer[Any]: ...
+
+
+@overload
+async def generate(
+    *,
+    messages: Messages,
+    model: str,
+    schema: type[BaseModel] | Mapping[str, Any] | None = None,
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools | None = None,
     client: Client | None = None,
     **options: Any,
 ) -> Answer[Any]: ...
 
 
 async def generate(
-    prompt: Prompt,
-    model: str,
+    prompt: Prompt | None = None,
+    model: str | None = None,
     *,
+    messages: Messages | None = None,
     schema: type[BaseModel] | Mapping[str, Any] | None = None,
     response_format: Mapping[str, Any] | None = None,
-    tools: OfferedTools = (),
+    tools: OfferedTools | None = None,
     client: Client | None = None,
     **options: Any,
 ) -> Answer[Any]:
@@ -74,12 +88,13 @@ async def generate(
     Args:
         prompt: A question, or messages as chat completions have them.
         model: The model that is to answer.
+        messages: Messages in place of *prompt*, by the name that chat completions have for them.
         schema: What `object` of the answer is to be: a pydantic model class, or a JSON schema. The provider is asked
             for it, and the answer is checked whatever the provider did. `None` asks for text.
         response_format: As chat completions have it, in place of what *schema* would ask for; `object` is what its
             JSON says. With both, this one is sent and *schema* reads the answer.
         tools: Tools that `Tools.register` returned, a registry, functions that `otelier.tool` made tools, or tools as
-            chat completions have them.
+            chat completions have them. `None` offers none.
         client: A client of the openai package, asynchronous or not, with any `base_url`; one that is not asynchronous
             is used in a thread. `None` is one for each event loop, made as `AsyncOpenAI()` and closed with the loop.
         options: Whatever else `chat.completions.create` takes, such as `temperature`, `tool_choice` or `timeout`.
@@ -99,7 +114,7 @@ async def generate(
         >>> answer.text, answer.usage.output_tokens
         ('This is a test.', 5)
     """
-    request, reader = read_request(prompt, model, schema, response_format, tools, options)
+    request, reader = read_request(prompt, messages, model, schema, response_format, tools, options)
     return read_answer(plain(await create(client, request)), reader)
 
 
@@ -110,7 +125,7 @@ def stream(
     *,
     schema: type[M],
     response_format: Mapping[str, Any] | None = None,
-    tools: tuple[()] = (),
+    tools: tuple[()] | None = None,
     client: Client | None = None,
     **options: Any,
 ) -> AnswerStream[M]: ...
@@ -136,19 +151,33 @@ def stream(
     *,
     schema: Mapping[str, Any] | None = None,
     response_format: Mapping[str, Any] | None = None,
-    tools: OfferedTools = (),
+    tools: OfferedTools | None = None,
+    client: Client | None = None,
+    **options: Any,
+) -> AnswerStream[Any]: ...
+
+
+@overload
+def stream(
+    *,
+    messages: Messages,
+    model: str,
+    schema: type[BaseModel] | Mapping[str, Any] | None = None,
+    response_format: Mapping[str, Any] | None = None,
+    tools: OfferedTools | None = None,
     client: Client | None = None,
     **options: Any,
 ) -> AnswerStream[Any]: ...
 
 
 def stream(
-    prompt: Prompt,
-    model: str,
+    prompt: Prompt | None = None,
+    model: str | None = None,
     *,
+    messages: Messages | None = None,
     schema: type[BaseModel] | Mapping[str, Any] | None = None,
     response_format: Mapping[str, Any] | None = None,
-    tools: OfferedTools = (),
+    tools: OfferedTools | None = None,
     client: Client | None = None,
     **options: Any,
 ) -> AnswerStream[Any]:
@@ -160,6 +189,7 @@ def stream(
     Args:
         prompt: As for `generate`, like all other arguments.
         model: The model that is to answer.
+        messages: In place of *prompt*.
         schema: What `object` of the collected answer is to be.
         response_format: As chat completions have it.
         tools: Tools that the model may call.
@@ -178,6 +208,6 @@ def stream(
         >>> asyncio.run(tell())
         Here is a short answer to: Say this is a test
     """
-    request, reader = read_request(prompt, model, schema, response_format, tools, options)
+    request, reader = read_request(prompt, messages, model, schema, response_format, tools, options)
     request = {"stream_options": {"include_usage": True}, **request, "stream": True}
     return AnswerStream(client, request, reader)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from otelier.llm._json import items_of, members_of
 
@@ -57,8 +57,20 @@ class Merger:
 
 
 def _joined(before: Any, value: Any) -> Any:
-    """Put a piece behind what came before; texts and lists grow, and anything else is replaced."""
+    """Put a piece behind what came before; texts and lists grow, and anything else is replaced.
+
+    Some providers send parts for one piece and a text for the next: then the texts become parts.
+    """
     if value is None:
         return before
-    grows = type(before) is type(value) and isinstance(value, (str, list))
-    return before + value if grows else cast("Any", value)
+    kinds: set[type[Any]] = {type(before), type(value)}
+    if kinds == {str, list}:
+        return _parts(before) + _parts(value)
+    grows = kinds == {str} or kinds == {list}
+    return before + value if grows else value
+
+
+def _parts(content: Any) -> list[Any]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content

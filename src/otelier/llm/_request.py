@@ -8,26 +8,32 @@ from typing import Any, TypeAlias, cast
 from otelier.llm._schemas import Reader, Schema, format_of, is_model_class, reader_of, reader_of_format
 from otelier.llm._tools import Offerable
 
-Prompt: TypeAlias = "str | Iterable[Mapping[str, Any]]"
+Messages: TypeAlias = "Iterable[Mapping[str, Any]]"
+"""Messages as chat completions have them."""
+Prompt: TypeAlias = "str | Messages"
 """A question, or messages as chat completions have them."""
 OfferedTools: TypeAlias = "Iterable[Offerable | Mapping[str, Any]]"
 """Tools that were registered, the registry itself, functions made tools, or tools as chat completions have them."""
 
 
 def read_request(
-    prompt: Prompt,
-    model: str,
+    prompt: Prompt | None,
+    messages: Messages | None,
+    model: str | None,
     schema: Schema | None,
     response_format: Mapping[str, Any] | None,
-    tools: OfferedTools,
+    tools: OfferedTools | None,
     options: Mapping[str, Any],
 ) -> tuple[dict[str, Any], Reader | None]:
     """Return the arguments of `chat.completions.create`, and what reads its answer; `None` for plain text."""
-    for name, instead in (("messages", "give them as `prompt`"), ("stream", "call `otelier.llm.stream`")):
-        if name in options:
-            raise TypeError(f"Cannot take {name!r} as an option of the call: {instead}.")
-    request = {"model": model, "messages": _messages(prompt), **options}
-    if offered := [_tool(tool) for tool in tools]:
+    if "stream" in options:
+        raise TypeError("Cannot take 'stream' as an option of the call: call `otelier.llm.stream`.")
+    if prompt is not None and messages is not None:
+        raise TypeError("Cannot ask with both a prompt and messages: put the question behind the messages.")
+    if not isinstance(model, str):
+        raise TypeError(f"Cannot ask model {model!r}: give its name as `model`.")
+    request = {"model": model, "messages": _messages(prompt if messages is None else messages), **options}
+    if offered := [_tool(tool) for tool in tools or ()]:
         request["tools"] = offered
     reader: Reader | None = None
     if response_format is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
 from otelier.errors import AnswerError
 from otelier.llm._json import NotJsonError, members_of, parsed
-from otelier.llm._json_schema import listed, problems_of
+from otelier.llm._json_schema import listed, place_of, problems_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -104,7 +104,7 @@ def _value(answer: Any) -> Any:
 def problems_found(exc: ValidationError, root: str = "the answer") -> list[str]:
     """Return what pydantic found, each problem with the place it is at; values are not quoted."""
     return [
-        f"{_place(one['loc']) or root}: {_words(one)}" for one in exc.errors(include_url=False, include_input=False)
+        f"{place_of(one['loc']) or root}: {_words(one)}" for one in exc.errors(include_url=False, include_input=False)
     ]
 
 
@@ -112,11 +112,6 @@ def _words(problem: Any) -> str:
     if problem["type"] == "union_tag_invalid":  # the one whose words quote the input
         return f"Input should have one of the tags {problem['ctx']['expected_tags']}"
     return problem["msg"]
-
-
-def _place(path: tuple[int | str, ...]) -> str:
-    """Write a place as a JSON schema's problems do: `items[0].city`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
 def _misfit(answer: Any, problems: list[str]) -> AnswerError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
 from otelier.llm._calls import ToolCall, misfit
@@ -168,6 +168,10 @@ class Tools:
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
+
+
+tools: Final = Tools()
+"""The registry of the process, for programs that need no other: `register`, `handler` and `arguments` as of any."""
 
 
 def unknown_tool(name: str, known: Iterable[str]) -> UnknownToolError:

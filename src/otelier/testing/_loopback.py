@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import selectors
 import signal
 import socket
 import socketserver
@@ -152,9 +153,7 @@ class LoopbackServer:
         """Start listening; requests are served by threads of their own until `stop`."""
         self._stopping.clear()
         self._server = _Server(self._port, self)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name=type(self).__name__, daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve, name=type(self).__name__, daemon=True)
         self._thread.start()
         return self
 
@@ -164,7 +163,7 @@ class LoopbackServer:
         if server is None or self._thread is None:
             return
         self._stopping.set()
-        server.shutdown()
+        server.wake()
         self._thread.join()
         server.server_close()
         with self._lock:
@@ -213,10 +212,29 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     # A server that nobody stopped must not keep the interpreter from ending; `stop` joins the threads itself.
     daemon_threads = True
+    timeout = 0
 
     def __init__(self, port: int, owner: LoopbackServer) -> None:
         self.owner = owner
+        self._woken, self._waker = socket.socketpair()  # first: a port that is taken ends in `server_close`
         super().__init__(("127.0.0.1", port), Exchange)
+
+    def serve(self) -> None:
+        """Take connections until `wake`. `serve_forever` would look every so often whether it is to end."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.register(self, selectors.EVENT_READ)
+            while all(key.fileobj is not self._woken for key, _ in selector.select()):
+                self.handle_request()
+
+    def wake(self) -> None:
+        """End `serve`."""
+        self._waker.send(b"\0")
+
+    def server_close(self) -> None:
+        super().server_close()
+        self._woken.close()
+        self._waker.close()
 
     def server_bind(self) -> None:
         # Not HTTPServer's: it asks the resolver for the host's full name, which can take seconds.

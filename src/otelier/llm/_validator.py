@@ -1,0 +1,88 @@
+"""The `jsonschema` library, set up for schemas that are meant for models; it is loaded by the first check."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from functools import wraps
+from typing import Any, TypeAlias
+
+from jsonschema import Draft202012Validator, ValidationError, validators
+from referencing.jsonschema import EMPTY_REGISTRY
+
+Keyword: TypeAlias = Callable[[Any, Any, Any, Any], "Iterator[ValidationError] | None"]
+
+MOST_FRAMES = 2000
+
+
+def errors_of(value: Any, schema: Mapping[str, Any]) -> list[Any]:
+    """Return what the library finds of *value* against *schema*, as draft 2020-12 has it, in the order of places.
+
+    Nothing is ever fetched for a reference.
+
+    Raises:
+        RecursionError: if value or references are nested too deeply.
+    """
+    _mind_the_stack()
+    plain = {name: wanted for name, wanted in schema.items() if name != "$schema"}  # which would pick another validator
+    try:
+        validator = _Validator(plain, registry=EMPTY_REGISTRY)
+    except Exception:  # such as an `$id` that is no text
+        return []
+    return sorted(validator.iter_errors(value), key=lambda error: error.path)
+
+
+def _mind_the_stack() -> None:
+    """End a check far from Python's own limit: the library's maps, which are written in Rust, panic where they meet it.
+
+    Not all that counts there has a frame, and where an application has set the limit high, the machine has its own.
+    """
+    try:
+        sys._getframe(min(sys.getrecursionlimit() * 2 // 3, MOST_FRAMES))  # pyright: ignore[reportPrivateUsage]
+    except ValueError:  # the stack is less deep
+        return
+    raise RecursionError
+
+
+def _lenient(keyword: Keyword) -> Keyword:
+    """Let a keyword whose value the draft does not know refuse nothing.
+
+    That is a type that there is not, a pattern that JavaScript knows and Python does not, a reference to nowhere.
+    """
+
+    @wraps(keyword)
+    def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        _mind_the_stack()
+        try:
+            yield from keyword(validator, wanted, value, schema) or ()
+        except (RecursionError, MemoryError):
+            raise
+        except Exception:
+            return
+
+    return check
+
+
+def _multiple_of(validator: Any, step: Any, value: Any, _: Any) -> Iterator[ValidationError]:
+    """Take 0.3 as three times 0.1, and integers that no float can hold: the library does neither."""
+    if validator.is_type(value, "number") and not _divides(value, step):
+        yield ValidationError("")
+
+
+def _divides(value: float, step: float) -> bool:
+    if isinstance(value, int) and isinstance(step, int):
+        return value % step == 0
+    try:
+        return math.isclose(value / step, round(value / step), rel_tol=1e-9, abs_tol=1e-9)
+    except OverflowError:
+        return Fraction(value) % Fraction(step) == 0
+
+
+_library: Any = validators  # it has no types
+_LATEST: Any = Draft202012Validator
+_Validator: Any = _library.create(
+    _LATEST.META_SCHEMA,
+    {name: _lenient(keyword) for name, keyword in {**_LATEST.VALIDATORS, "multipleOf": _multiple_of}.items()},
+)
