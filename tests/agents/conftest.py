@@ -1,5 +1,54 @@
-"""A scripted model for every test of this folder."""
+"""A scripted model for every test of this folder, and tools that wait."""
 
 from __future__ import annotations
 
-from tests.scripted import model  # noqa: F401 -- a fixture
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from otelier import tool
+from tests.scripted import Model, model
+
+__all__ = ["model"]
+
+
+@dataclass
+class Waiting:
+    """Tools that wait until they are given up; the delegating one asks an agent whose tool waits."""
+
+    plain: Any
+    waits: Any
+    delegates: Any
+    started: threading.Semaphore
+    """Has a place for each that waits."""
+
+
+@pytest.fixture
+def waiting(model: Model) -> Iterator[Waiting]:
+    """A plain, an async and a delegating tool that do not end by themselves."""
+    started, release = threading.Semaphore(0), threading.Event()
+
+    @tool
+    def plain() -> str:
+        started.release()
+        release.wait(60)
+        return ""
+
+    @tool
+    async def waits() -> str:
+        started.release()
+        await asyncio.Event().wait()
+        return ""
+
+    specialist = model.agent(waits, name="specialist")
+
+    @tool
+    def delegates() -> str:
+        return specialist.run("wait").output
+
+    yield Waiting(plain, waits, delegates, started)
+    release.set()

@@ -256,35 +256,17 @@ def test_a_tool_that_was_given_up_delegates_no_more(model, otelier_spans):
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["run", "stream"])
-def test_a_stop_ends_all_siblings(model, otelier_spans, streamed):
+def test_a_stop_ends_all_siblings(model, waiting, otelier_spans, streamed):
     """Plain, async and delegating tools that run beside one that stops: their spans end, and the run is no error."""
-    started, release = threading.Semaphore(0), threading.Event()
-
-    @tool
-    def plain() -> str:
-        started.release()
-        release.wait(30)
-        return ""
-
-    @tool
-    async def waits() -> str:
-        started.release()
-        await asyncio.Event().wait()
-        return ""
-
-    specialist = model.agent(waits, name="specialist")
-
-    @tool
-    def delegates() -> str:
-        return specialist.run("wait").output
 
     @tool
     async def stops() -> str:
         for _ in range(4):
-            await asyncio.to_thread(started.acquire)
+            await asyncio.to_thread(waiting.started.acquire)
         raise StopExecution("That is all.")
 
-    agent = model.agent(plain, waits, delegates, stops, subagents=[model.agent(waits, name="other")])
+    others = [model.agent(waiting.waits, name="other")]
+    agent = model.agent(waiting.plain, waiting.waits, waiting.delegates, stops, subagents=others)
     calls = [("plain", {}), ("waits", {}), ("delegates", {}), ("other", {"task": "wait"}), ("stops", {})]
     model.server.reply(tool_calls=calls)
     model.server.reply(tool_calls=[("waits", {})], times=2)
@@ -298,7 +280,6 @@ def test_a_stop_ends_all_siblings(model, otelier_spans, streamed):
         return result
 
     assert asyncio.run(main()).output == "That is all."
-    release.set()
     assert otelier_spans.find("invoke_agent triage").status.is_ok
     assert otelier_spans.find("execute_tool stops").status.is_ok
 

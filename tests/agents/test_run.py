@@ -312,33 +312,13 @@ def test_an_async_client_on_two_loops_is_a_clear_error(model):
         asyncio.run(ask(agent, False))
 
 
-def test_cancelling_a_run_leaves_no_span_open(model, otelier_spans):
+def test_cancelling_a_run_leaves_no_span_open(model, waiting, otelier_spans):
     """A run cancelled in the middle of plain, async and delegated tools ends every span."""
-    started = threading.Semaphore(0)
-    release = threading.Event()
-
-    @tool
-    def plain() -> str:
-        started.release()
-        release.wait(30)
-        return ""
-
-    @tool
-    async def waits() -> str:
-        started.release()
-        await asyncio.Event().wait()
-        return ""
-
-    specialist = model.agent(waits, name="specialist")
-
-    @tool
-    def delegates() -> str:
-        return specialist.run("wait").output
 
     async def main():
-        run = asyncio.ensure_future(model.agent(plain, waits, delegates).run("Go"))
+        run = asyncio.ensure_future(model.agent(waiting.plain, waiting.waits, waiting.delegates).run("Go"))
         for _ in range(3):
-            await asyncio.to_thread(started.acquire)
+            await asyncio.to_thread(waiting.started.acquire)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
@@ -346,7 +326,6 @@ def test_cancelling_a_run_leaves_no_span_open(model, otelier_spans):
 
     model.says([("plain", {}), ("waits", {}), ("delegates", {})], [("waits", {})])
     asyncio.run(main())
-    release.set()
     assert otelier_spans.find("invoke_agent specialist").attributes["error.type"] == "asyncio.exceptions.CancelledError"
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import openai
 import pytest
 
@@ -322,6 +323,37 @@ def test_a_stop_out_of_a_tool_that_delegates_ends_the_run_around_it(model, finis
     assert finish(model.agent(ask), "Go").output == "Inner."
     assert otelier_spans.find("invoke_agent triage").attributes["otelier.agent.stop.phase"] == "act"
     assert otelier_spans.find("execute_tool ask").status.is_ok
+
+
+@pytest.mark.parametrize("way", ["tool", "interceptor"])
+def test_a_stop_in_a_task_group_is_a_stop(model, finish, otelier_spans, way):
+    """A task group raises what its tasks raised in a group; the stop in it ends the run all the same."""
+
+    async def stop():
+        raise StopExecution("No more.", reason="quota")
+
+    async def fail():
+        raise ConnectionError("gone")
+
+    @tool
+    async def searches() -> str:
+        async with anyio.create_task_group() as outer, anyio.create_task_group() as inner:
+            outer.start_soon(fail)
+            inner.start_soon(stop)
+        return "found"
+
+    class Searches(Interceptor):
+        async def intercept(self, phase, context):
+            if phase is Phase.PRE_ACT and way == "interceptor":
+                await searches()
+
+    model.says([("searches", {})])
+    agent = model.agent(searches, interceptors=[Searches()])
+    assert finish(agent, "Go").output == "No more."
+    span = otelier_spans.find("invoke_agent triage")
+    assert span.attributes["otelier.agent.stop.reason"] == "quota"
+    assert span.attributes["otelier.agent.stop.phase"] == ("act" if way == "tool" else "pre_act")
+    assert all(span.status.is_ok for span in otelier_spans.spans)
 
 
 def test_a_stop_below_the_client_is_a_stop(model, finish, otelier_spans):

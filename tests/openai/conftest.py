@@ -18,6 +18,18 @@ CHAT: dict[str, Any] = {"model": "gpt-4.1", "messages": [{"role": "user", "conte
 RESPONSES: dict[str, Any] = {"model": "gpt-4.1", "input": "Hello"}
 COMPLETIONS: dict[str, Any] = {"model": "gpt-4.1", "prompt": "Hello"}
 EMBEDDINGS: dict[str, Any] = {"model": "text-embedding-3-small", "input": "Hello"}
+FAILED_RESPONSE: dict[str, Any] = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "model": "gpt-4.1",
+    "status": "failed",
+    "error": {"code": "server_error", "message": "It broke."},
+    "output": [],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
 
 
 class Api:

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otelier.testing import SpanRecorder
-from tests.openai.conftest import Api, instrumenting, known, serving
+from tests.openai.conftest import FAILED_RESPONSE, Api, instrumenting, known, serving
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))
@@ -221,19 +221,7 @@ def test_retries_are_one_call(api, recorder):
 
 def test_failed_response(api, recorder):
     """A response that failed, in an answer that did not, gives the span its code and message."""
-    body = {
-        "id": "resp_1",
-        "object": "response",
-        "created_at": 1,
-        "model": "gpt-4.1",
-        "status": "failed",
-        "error": {"code": "server_error", "message": "It broke."},
-        "output": [],
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-    }
-    api.server.reply(body=body)
+    api.server.reply(body=FAILED_RESPONSE)
     assert api.call("responses").status == "failed"
     span = recorder.find("chat gpt-4.1")
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "It broke.")

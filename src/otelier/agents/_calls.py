@@ -20,6 +20,7 @@ from otelier.agents._points import ToolPoint
 from otelier.agents._results import AgentResult, ToolCall
 from otelier.agents._run import Offer, Run
 from otelier.agents._spans import span_of
+from otelier.agents._stops import stop_in
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase, StopExecution
@@ -176,6 +177,8 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
         except (Exception, asyncio.CancelledError) as exc:
             if isinstance(exc, asyncio.CancelledError) and run.is_giving_up:
                 raise
+            if (stop := stop_in(exc)) is not None:
+                raise stop from None
             if isinstance(exc, AgentLimitError) and exc.limit == "max_steps":
                 raise  # or each run around it could ask for the same again, and all of them without end
             # A cancellation of something that only the tool waited for is an error like others.

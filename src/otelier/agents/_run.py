@@ -17,6 +17,7 @@ from otelier import llm
 from otelier.agents._context import RunContext
 from otelier.agents._events import AgentEvent
 from otelier.agents._results import ToolCall, Usage
+from otelier.agents._stops import stop_in
 from otelier.identity import AgentIdentity
 from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
 from otelier.signals import ContentGate
@@ -129,9 +130,11 @@ class Run:
                 self.state.update(result.metadata)
                 if not result.proceed:
                     raise StopExecution("" if result.final_response is None else result.final_response, result.reason)
-            except StopExecution as stop:
+            except Exception as exc:
+                if (stop := stop_in(exc)) is None:
+                    raise
                 self.stopped = self.stopped or (phase.value, stop.reason)
-                raise
+                raise stop from None
             self._apply(phase, result, facts)
             if result.skip_action and phase is Phase.PRE_ACT:
                 facts["skip"] = result

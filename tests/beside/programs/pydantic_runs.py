@@ -10,9 +10,7 @@ import sys
 
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.models.openai import OpenAIChatModel
-from shop import CONTEXTS, DESK, MODEL, PARCELS, QUESTION, TRIAGE, USERS, Customer, find, request
-
-import otelier
+from shop import CONTEXTS, DESK, MODEL, PARCELS, QUESTION, TRIAGE, USERS, Customer, find, front, request
 
 Deps = RunContext[Customer]
 
@@ -47,15 +45,9 @@ async def ask_parcels(ctx: Deps, question: str) -> str:
     return (await parcels.run(question, deps=ctx.deps, usage=ctx.usage)).output
 
 
-@otelier.tool
-async def ask_desk(question: str, ctx: Customer) -> str:
-    """Delegate from an agent of otelier to one of the framework."""
-    assert ctx.agent is not None
-    assert ctx.agent.name == "front"
-    return (await desk.run(question, deps=ctx)).output
-
-
-front = otelier.Agent("front", MODEL, instructions="You are the front.", tools=[ask_desk])
+async def by_desk(given: Customer, question: str) -> str:
+    """Run the desk and return its answer."""
+    return (await desk.run(question, deps=given)).output
 
 
 async def streamed(agent: Agent[Customer, str], given: Customer) -> str:
@@ -74,7 +66,7 @@ async def broken_off(given: Customer) -> None:
 async def at_once(own: str, user: str) -> None:
     """Run for one of many users."""
     with request(f"{own} at-once", user) as given:
-        assert user in (await desk.run(QUESTION, deps=given)).output
+        assert user in await by_desk(given, QUESTION)
         assert user in await streamed(desk, given)
 
 
@@ -88,13 +80,13 @@ async def main() -> None:
         with request(f"{own} instructed", "u-b") as given:
             assert (await triage.run(QUESTION, deps=given)).output
         with request(f"{own} delegated", "u-c", "frozen") as given:
-            assert "u-c" in (await desk.run(QUESTION, deps=given)).output
+            assert "u-c" in await by_desk(given, QUESTION)
         with request(f"{own} streamed", "u-d") as given:
             assert "u-d" in await streamed(desk, given)
         with request(f"{own} broken-off", "u-e") as given:
             await broken_off(given)
         with request(f"{own} inside-ours", "u-f") as given:
-            assert "u-f" in (await front.run(QUESTION, context=given)).output
+            assert "u-f" in (await front(by_desk).run(QUESTION, context=given)).output
         await asyncio.gather(*(at_once(own, user) for user in USERS))
     sys.stdout.write('"done"\n')
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from functools import partial
 
 from agents import Agent, RunContextWrapper, Runner, function_tool, set_default_openai_api, set_trace_processors
-from shop import CONTEXTS, DESK, MODEL, PARCELS, QUESTION, TRIAGE, USERS, Customer, find, request
-
-import otelier
+from shop import CONTEXTS, DESK, MODEL, PARCELS, QUESTION, TRIAGE, USERS, Customer, find, front, request
 
 Wrapper = RunContextWrapper[Customer]
 
@@ -43,17 +42,6 @@ desk = Agent[Customer](
     name="desk", instructions=DESK, tools=[parcels.as_tool("ask_parcels", "Ask about parcels.")], model=MODEL
 )
 triage = Agent[Customer](name="triage", instructions=told, handoffs=[parcels], model=MODEL)
-
-
-@otelier.tool
-async def ask_desk(question: str, ctx: Customer) -> str:
-    """Delegate from an agent of otelier to one of the framework."""
-    assert ctx.agent is not None
-    assert ctx.agent.name == "front"
-    return await whole(desk, ctx, question)
-
-
-front = otelier.Agent("front", MODEL, instructions="You are the front.", tools=[ask_desk])
 
 
 async def whole(agent: Agent[Customer], given: Customer, question: str = QUESTION) -> str:
@@ -99,7 +87,7 @@ async def main() -> None:
         with request(f"{api} broken-off", "u-e") as given:
             await cancelled(given)
         with request(f"{api} inside-ours", "u-f") as given:
-            assert "u-f" in (await front.run(QUESTION, context=given)).output
+            assert "u-f" in (await front(partial(whole, desk)).run(QUESTION, context=given)).output
         await asyncio.gather(*(at_once(api, user) for user in USERS))
     sys.stdout.write('"done"\n')
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -68,3 +68,16 @@ def find(context: Customer | FrozenCustomer, number: int) -> str:
     assert otelier.get_context().user_id == context.user_id, threading.current_thread().name
     with trace.get_tracer("app").start_as_current_span("lookup"):
         return context.parcels[number]
+
+
+def front(desk: Callable[[Customer, str], Awaitable[str]]) -> otelier.Agent:
+    """Make an agent of otelier that delegates to the framework's *desk*."""
+
+    @otelier.tool
+    async def ask_desk(question: str, ctx: Customer) -> str:
+        """Delegate from an agent of otelier to one of the framework."""
+        assert ctx.agent is not None
+        assert ctx.agent.name == "front"
+        return await desk(ctx, question)
+
+    return otelier.Agent("front", MODEL, instructions="You are the front.", tools=[ask_desk])

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otelier.testing import SpanRecorder
-from tests.openai.conftest import Api, instrumenting, known, serving
+from tests.openai.conftest import FAILED_RESPONSE, Api, instrumenting, known, serving
 
 # openai 3 says that some of these are going away.
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
@@ -428,19 +428,7 @@ def test_fetched_stream(api, recorder, mode):
 
 def test_fetching_a_response_that_failed(api, recorder):
     """That a response failed when it was made is its state, and no failure of fetching it."""
-    body = {
-        "id": "resp_1",
-        "object": "response",
-        "created_at": 1,
-        "model": "gpt-4.1",
-        "status": "failed",
-        "error": {"code": "server_error", "message": "It broke."},
-        "output": [],
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-    }
-    api.server.reply(body=body)
+    api.server.reply(body=FAILED_RESPONSE)
     api.client.responses.retrieve("resp_1")
     span = recorder.find("fetch_response")
     assert span.status.status_code is StatusCode.UNSET

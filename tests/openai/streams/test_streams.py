@@ -561,24 +561,26 @@ def test_streaming_response_streams(streams, recorder, endpoint):
     assert recorder.spans[0].attributes["gen_ai.usage.output_tokens"] == 6
 
 
+def helper(client: Any, endpoint: str) -> Any:
+    """The `.stream()` of *endpoint*, which chat completions once had under `beta` only."""
+    if endpoint == "responses":
+        return client.responses.stream
+    return getattr(client.chat.completions, "stream", None) or client.beta.chat.completions.stream
+
+
 @each_endpoint
 @each_mode
 def test_stream_helpers(streams, recorder, endpoint, mode):
     """The client's `.stream()` helpers work as they do, one span for each use."""
 
-    def helper(client: Any) -> Any:
-        if endpoint == "responses":
-            return client.responses.stream
-        return getattr(client.chat.completions, "stream", None) or client.beta.chat.completions.stream
-
     async def main() -> None:
-        async with streams.async_client() as client, helper(client)(**streams.arguments[endpoint]) as stream:
+        async with streams.async_client() as client, helper(client, endpoint)(**streams.arguments[endpoint]) as stream:
             assert [event async for event in stream]
 
     if mode == "async":
         asyncio.run(main())
     else:
-        with helper(streams.client)(**streams.arguments[endpoint]) as stream:
+        with helper(streams.client, endpoint)(**streams.arguments[endpoint]) as stream:
             list(stream)
             final = stream.get_final_completion() if endpoint == "chat" else stream.get_final_response()
             assert TEXT in final.to_json()
@@ -597,20 +599,15 @@ def test_stream_helper_closed_early(streams, recorder):
 def test_stream_helper_failed(streams, recorder, endpoint, mode):
     """An exception in the block of a helper ends the span as failed by it."""
 
-    def helper(client: Any) -> Any:
-        if endpoint == "responses":
-            return client.responses.stream
-        return getattr(client.chat.completions, "stream", None) or client.beta.chat.completions.stream
-
     async def main() -> None:
-        async with streams.async_client() as client, helper(client)(**streams.arguments[endpoint]) as stream:
+        async with streams.async_client() as client, helper(client, endpoint)(**streams.arguments[endpoint]) as stream:
             await anext(stream)
             raise ConsumerError("not ours")
 
     with contextlib.suppress(ConsumerError):
         if mode == "async":
             asyncio.run(main())
-        with helper(streams.client)(**streams.arguments[endpoint]) as stream:
+        with helper(streams.client, endpoint)(**streams.arguments[endpoint]) as stream:
             next(stream)
             raise ConsumerError("not ours")
     assert outcome(recorder.find(SPAN)) == FAILED
