@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import pickle
 import threading
 from abc import ABC, abstractmethod
@@ -205,6 +206,40 @@ def test_what_init_made_is_not_made_again():
     """A child is no new object to the class: values that `__post_init__` counted or filled in stay."""
     made = Initial(raw="u-1")
     assert (made.child(query="q").made, made.with_metadata(a=1).user_id) == (1, "u-1")
+
+
+@dataclass
+class Counted(RunContext):
+    user_role: str = "guest"
+
+    @functools.cached_property
+    def rights(self) -> str:
+        return f"{self.user_role} asks {self.query!r}"
+
+
+def test_what_a_cached_property_computed_is_not_handed_on(model):
+    """It belongs to the fields that it was computed from: a run's child has another query, or another role."""
+
+    @tool
+    def see(ctx: Counted) -> str:
+        """Say what it may."""
+        return ctx.rights
+
+    context = Counted()
+    assert context.rights == "guest asks ''"
+    assert context.child(user_role="admin").rights == "admin asks ''"
+    model.says([("see", {})], "Done.")
+    assert model.agent(see).run("Go", context=context).tool_calls[0].result == "guest asks 'Go'"
+    assert context.rights == "guest asks ''"
+
+
+def test_metadata_may_have_any_key_and_is_never_shared():
+    """Also names of `get`'s own parameters; the dict that was given stays the caller's."""
+    given = {"key": 2, "default": 3, "metadata": 4}
+    assert RunContext().with_metadata(**given).metadata == given
+    child = RunContext().child(metadata=given)
+    child.metadata["more"] = 5
+    assert "more" not in given
 
 
 def test_a_default_factory_makes_one_for_each():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Optional
 
@@ -11,7 +12,7 @@ import pytest
 
 import otelier
 from otelier import RunContext, tool
-from otelier.errors import ToolError
+from otelier.errors import ToolArgumentsError, ToolError
 
 
 @dataclass
@@ -88,6 +89,49 @@ def test_fields_as_defaults():
     assert properties(order) == {"pens": described, "pads": {**described, "maximum": 5}, "notes": {}}
     assert order.bind({})() == (3, 3, [])
     assert order.bind({"pads": 5, "notes": ["a"]})() == (3, 5, ["a"])
+
+
+def test_a_field_says_more_than_the_docstring():
+    """A `Field` that describes its parameter is believed; one that does not leaves that to the docstring."""
+
+    def order(
+        amount: Annotated[int, pydantic.Field(description="of the field")],
+        limit: int = pydantic.Field(5, ge=1, description="of the field"),
+        note: str = pydantic.Field("", max_length=3),
+        kind: Annotated[str, pydantic.Field(max_length=3)] = "",
+    ) -> str:
+        """Order.
+
+        Args:
+            amount: of the docstring
+            limit: of the docstring
+            note: of the docstring
+            kind: of the docstring
+        """
+        return f"{amount} {limit} {note} {kind}"
+
+    made = tool(order)
+    assert [properties(made)[name]["description"] for name in ("amount", "limit", "note", "kind")] == [
+        "of the field", "of the field", "of the docstring", "of the docstring",
+    ]  # fmt: skip
+    assert (properties(made)["limit"]["minimum"], properties(made)["kind"]["maxLength"]) == (1, 3)
+    assert made.bind({"amount": 2})() == "2 5  "
+
+
+def test_what_a_partial_gives_is_not_the_models():
+    """The model neither sees nor replaces arguments that a `functools.partial` gives by name: a database, a user."""
+
+    def orders(user: str, limit: int = 10, ctx: RunContext | None = None) -> str:
+        return f"{user} {limit} {ctx}"
+
+    made = tool(functools.partial(orders, user="alice"))
+    assert list(properties(made)) == ["limit"]
+    assert made.bind({"limit": 3}, "given")() == "alice 3 given"
+    with pytest.raises(ToolArgumentsError, match="user: Extra inputs are not permitted"):
+        made.bind({"user": "bob"})
+    bound = tool(functools.partial(orders, ctx="mine"))
+    assert list(properties(bound)) == ["user", "limit"]
+    assert bound.bind({"user": "bob"}, "given")() == "bob 10 mine"
 
 
 def test_names_that_pydantic_keeps_for_itself():
@@ -171,6 +215,22 @@ def test_what_no_model_can_give_is_refused():
             _ = tool(function).parameters
     with pytest.raises(ToolError, match="Cannot name a tool"):
         tool(name="find parcel")(two)
+
+
+@pytest.mark.parametrize(
+    "limit", [{"timeout_s": 0}, {"timeout_s": -1}, {"timeout_s": float("nan")}, {"max_result_chars": -1}], ids=str
+)
+def test_limits_that_let_nothing_through(limit):
+    """Refused where they are written, and not at a call."""
+    with pytest.raises(ToolError, match=f"'sum' could do nothing with `{next(iter(limit))}="):
+        tool(name="sum", **limit)(sum)
+
+
+@pytest.mark.parametrize("mistake", ["search", 1, object()], ids=["a name", "a number", "an object"])
+def test_what_cannot_be_called_is_refused(mistake):
+    """Such as a name where other packages take one: the message says how it is given here."""
+    with pytest.raises(ToolError, match=r"cannot be called.*`@tool\(name=...\)`"):
+        tool(mistake)
 
 
 class Shopkeeper:

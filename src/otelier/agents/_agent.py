@@ -199,13 +199,7 @@ def _interceptor(one: Interceptor) -> Interceptor:
 
 
 def _offer(function: Tool[..., Any] | Callable[..., Any]) -> Offer:
-    if isinstance(function, Tool):
-        return FunctionOffer(cast("Tool[..., Any]", function))
-    if callable(function):
-        return FunctionOffer(Tool(function))
-    raise ToolError(
-        f"Cannot offer a {type(function).__name__} as a tool: it cannot be called. Pass functions, or what `tool` made."
-    )
+    return FunctionOffer(cast("Tool[..., Any]", function) if isinstance(function, Tool) else Tool(function))
 
 
 def _subagent(one: Agent[Any]) -> Agent[Any]:

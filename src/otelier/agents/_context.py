@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
@@ -64,7 +65,8 @@ class RunContext:
     def child(self: C, **changes: Any) -> C:
         """Return a new context of the same class with the fields of *changes* replaced.
 
-        It has a metadata dict of its own. Other values are the same objects, and `__post_init__` does not run again.
+        It has a metadata dict of its own. Other values are the same objects, and `__post_init__` does not run again; a
+        `functools.cached_property` is computed anew, from the child's fields.
 
         Raises:
             TypeError: if a name is no field of the class.
@@ -85,7 +87,11 @@ def derived(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None)
             f"of its class. Use `with_metadata` for anything else."
         )
     made = copy.copy(context)
-    metadata: Any = getattr(context, "metadata", None) or {}  # a class may have an `__init__` that sets none
+    for name in list(vars(made)):
+        if isinstance(getattr(type(made), name, None), functools.cached_property):
+            del made.__dict__[name]  # of other fields: roles of another user, words of another query
+    # A class may have an `__init__` that sets none.
+    metadata: Any = changes.get("metadata", getattr(context, "metadata", None)) or {}
     if not isinstance(metadata, Mapping):
         raise TypeError(
             f"The metadata of a {type(context).__name__} must be a dict, not a {type(metadata).__name__}: it is read "
@@ -93,7 +99,7 @@ def derived(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None)
         )
     # Past the class's own `__setattr__`: it may be frozen.
     own = dict(cast("Mapping[str, Any]", metadata))
-    for name, value in {"metadata": own, **changes}.items():
+    for name, value in {**changes, "metadata": own}.items():
         object.__setattr__(made, name, value)
     made.__dict__[_AGENT] = agent
     return made

@@ -51,6 +51,11 @@ class Tool(Generic[P, R]):
         if isinstance(function, Tool):
             other = cast("Tool[P, R]", function)
             name, description, function = name or other.name, description or other._description, other.__wrapped__
+        if not callable(function) and not hasattr(function, "__get__"):
+            raise ToolError(
+                f"Cannot offer a {type(function).__name__} as a tool: it cannot be called. Pass functions, or what "
+                f"`tool` made; a name is given as `@tool(name=...)`."
+            )
         functools.update_wrapper(self, function)
         written = unbound(function)
         self.name: str = name or getattr(written, "__name__", type(written).__name__)
@@ -65,6 +70,12 @@ class Tool(Generic[P, R]):
                 f"Cannot offer {self.name!r} as a tool: it gives its result in pieces, and a model is told one. Return "
                 f"it, or make a list of what it yields."
             )
+        for limit, value, fits in (
+            ("timeout_s", timeout_s, timeout_s is None or timeout_s > 0),
+            ("max_result_chars", max_result_chars, max_result_chars >= 0),
+        ):
+            if not fits:
+                raise ToolError(f"Tool {self.name!r} could do nothing with `{limit}={value}`: give more.")
         self.timeout_s = timeout_s
         """Seconds that a call may take; `None` waits as long as it takes."""
         self.max_result_chars = max_result_chars
@@ -203,8 +214,8 @@ def tool(
         max_result_chars: Longest result that the model is told.
 
     Raises:
-        ToolError: if the name is none that models take, or the function is an asynchronous generator; when the agent
-            first runs, if the function takes what no model can give.
+        ToolError: if the name is none that models take, a limit is too low, or *function* cannot be called or is an
+            asynchronous generator; when the agent first runs, if the function takes what no model can give.
 
     Example:
         >>> import otelier

@@ -29,6 +29,15 @@ __all__ = ["DelegationContext", "ExecutionContext", "RetryContext", "TaskContext
 C = TypeVar("C", bound="_Delegable")
 
 
+class _ChainLength:
+    """How many tasks are around one. No property, so that a field `depth` of another context here takes its place."""
+
+    def __get__(self, context: TaskContext | None, kind: type[TaskContext] | None = None) -> int:
+        if context is None:
+            raise AttributeError("depth")
+        return len(context.task_chain)
+
+
 @dataclass(kw_only=True)
 class _Delegable(RunContext):
     def delegated(self: C) -> C:
@@ -102,8 +111,8 @@ class TaskContext(_Delegable):
 
     Example:
         >>> child = TaskContext(task_id="a").delegated()
-        >>> child.parent_task_id, child.task_chain, child.is_root_task
-        ('a', ['a'], False)
+        >>> child.parent_task_id, child.task_chain, child.is_root_task, child.depth
+        ('a', ['a'], False, 1)
     """
 
     task_id: str = field(default_factory=generate_id)
@@ -112,6 +121,9 @@ class TaskContext(_Delegable):
     """Id of the task that delegated it; `None` for the first."""
     task_chain: list[str] = field(default_factory=list[str])
     """Ids of all tasks around it, the first one first."""
+
+    depth = _ChainLength()
+    """How many tasks are around it."""
 
     @property
     def is_root_task(self) -> bool:

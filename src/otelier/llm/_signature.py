@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import sys
 import typing
@@ -52,6 +53,8 @@ class Signature:
         fields: dict[str, Any] = {}
         extra: typing.Literal["allow", "forbid"] = "forbid"
         for parameter in _parameters(function, name):
+            if isinstance(function, functools.partial) and parameter.name in function.keywords:
+                continue  # given already, and not to be replaced by a model
             annotation = Any if parameter.annotation is _KIND.empty else resolved(parameter.annotation, spaces)
             if hides is not None and hides(parameter, annotation):
                 pass
@@ -138,9 +141,14 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
             f"{parameter.name!r} names nothing that its module knows. Define it there, not inside a function."
         )
     default: Any = ... if parameter.default is _KIND.empty else parameter.default
+    given: dict[str, Any] = {"alias": parameter.name}
+    # What a `Field` says is nearer to the parameter than the docstring.
+    written = (*getattr(annotation, "__metadata__", ()), default)
+    if description and not any(isinstance(one, FieldInfo) and one.description for one in written):
+        given["description"] = description
     if isinstance(default, FieldInfo):  # of a copy: pydantic writes into it, and two parameters may share one
-        return Annotated[annotation, copy.copy(default)], pydantic.Field(alias=parameter.name)
-    info: Any = pydantic.Field(default, alias=parameter.name, description=description)
+        return Annotated[annotation, copy.copy(default)], pydantic.Field(**given)
+    info: Any = pydantic.Field(default, **given)
     return annotation, info
 
 
