@@ -311,6 +311,13 @@ def _aiohttp(url: str, *, proxy: str | None = None, headers: Any = None) -> None
             session.get(url, proxy=proxy, headers=headers, ssl=False) as answer,
         ):
             await answer.read()
+        # Before aiohttp 3.12 a session does not wait until its TLS connections have said goodbye.
+        loop: Any = asyncio.get_running_loop()
+        for _ in range(6000):
+            if all(transport._sock is None for transport in list(loop._transports.values())):
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("aiohttp left a connection open")
 
     asyncio.run(get())
 
