@@ -41,7 +41,7 @@ def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
         (list[int], <class 'str'>)
     """
     try:
-        return typing.get_type_hints(_Annotated(annotation), dict(spaces), include_extras=True)["it"]
+        return typing.get_type_hints(_Annotated(annotation), dict(spaces), spaces, include_extras=True)["it"]
     except Exception:  # the user's own annotation: it may raise anything
         if isinstance(annotation, (str, typing.ForwardRef)):
             return Unresolved(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
