@@ -132,7 +132,8 @@ def test_two_hundred_users_of_one_agent(model, otelier_spans, threads, ask):
     asked = Counter(request.messages[0]["content"] for request in model.server.requests)
     assert asked == {question(user): 2 for user in users}
     for request in model.server.requests:
-        (name,) = {user.user_id for user in users if user.user_id in repr(request.messages)}
+        told = repr(request.messages)
+        (name,) = {user.user_id for user in users if user.user_id in told}
         assert question(User(name)) == request.messages[0]["content"]
     traces: dict[str, list[str]] = {}
     for span in otelier_spans.records:

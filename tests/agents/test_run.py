@@ -282,6 +282,21 @@ def test_output_on_a_loop_names_await(model):
     assert len(model.server.requests) == 1
 
 
+def test_a_run_whose_output_was_refused_does_not_warn(model):
+    """Who asked for its output where it cannot be had was told so, and needs no warning besides."""
+
+    async def main():
+        with pytest.raises(AgentUseError):
+            _ = model.agent().run("Hello").output
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+        gc.collect()
+    assert [one for one in seen if "never awaited" in str(one.message)] == []
+    assert model.server.requests == ()
+
+
 def test_a_run_that_never_ran_warns_with_its_line(model):
     """Neither awaited nor read: the warning points at the line that made it."""
     agent = model.agent()

@@ -160,6 +160,18 @@ def test_an_error_is_raised_where_events_are_read(model, otelier_spans):
     assert not otelier_spans.find("invoke_agent triage").status.is_ok
 
 
+def test_a_stream_that_was_closed_first_does_not_begin(model):
+    """It gives no event, and asks no model."""
+
+    async def main():
+        async with model.agent().stream("Hello") as events:
+            pass
+        return await _drain(events)
+
+    assert asyncio.run(main()) == []
+    assert model.server.requests == ()
+
+
 @pytest.mark.parametrize("phase", [Phase.PRE_RUN, Phase.POST_THINK, Phase.POST_ACT, Phase.POST_RUN])
 def test_an_error_right_behind_an_event_is_not_lost(model, otelier_spans, phase):
     """A run that fails in the same step as its last event fails its stream too, once, for whoever reads."""

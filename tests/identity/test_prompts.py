@@ -21,6 +21,7 @@ from otelier.identity import (
     resolve_fingerprint,
 )
 from otelier.signals import report_fault
+from tests.programs import run
 
 
 def warnings(caplog):
@@ -114,29 +115,39 @@ def test_several_threads(caplog):
     assert len(warnings(caplog)) == 1
 
 
+FORKING = """
+import json, os, sys, threading, warnings
+from otelier.identity import fingerprint_of, prompt_fingerprint
+
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what this is about
+number = 0
+
+
+def ask():
+    global number
+    while True:
+        number += 1
+        fingerprint_of(f"You serve {str(number).translate(str.maketrans('0123456789', 'abcdefghij'))}.")
+
+
+sys.setswitchinterval(1e-5)
+threading.Thread(target=ask, daemon=True).start()
+while not number:
+    pass
+ended = []
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if fingerprint_of("You bill.") in (prompt_fingerprint("You bill."), None) else 1)
+    ended.append(os.waitpid(child, 0)[1])
+print(json.dumps(ended))
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_a_child_of_a_busy_parent():
     """A process that forks while another thread brings prompts does not leave its child waiting for that thread."""
-    stop = threading.Event()
-
-    def ask():
-        number = 0
-        while not stop.is_set():
-            number += 1
-            fingerprint_of(f"You serve {letters(number)}.")
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        for _ in range(20):
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if fingerprint_of("You bill.") in (prompt_fingerprint("You bill."), None) else 1)
-            assert os.waitpid(child, 0)[1] == 0
-    finally:
-        stop.set()
-        thread.join()
+    assert run(FORKING, timeout_s=100).answer == [0] * 20
 
 
 def test_a_prompt_is_asked_about_once():

@@ -10,7 +10,7 @@ import pytest
 
 import otelier
 from otelier import RunContext, tool
-from otelier.interceptors import AllowTools, Budget, Failover, RequireRole
+from otelier.interceptors import AllowTools, Budget, Failover, Interceptor, InterceptResult, Phase, RequireRole
 
 
 @dataclass
@@ -123,3 +123,24 @@ def test_failing_models_are_followed_by_others(model):
     model.server.fail(400, when=lambda request: not request.model.startswith("error"), times=2)
     with pytest.raises(openai.BadRequestError):
         agent.run("Hello").wait()
+
+
+def test_a_long_list_of_models_is_followed_to_its_end(model):
+    """However many fail, the last one is asked; only an interceptor that never gives up is left alone at some point."""
+    over = Failover(*["error-401"] * 20, "gpt-4.1-mini")
+    model.server.fail(400)
+    assert model.agent(interceptors=[over]).run("Hello").output == "Hello! How can I help you today?"
+    assert len(model.server.requests) == 22
+
+
+def test_another_model_is_not_asked_without_end(model):
+    """A question that fails with every model that an interceptor names fails in the end."""
+
+    class Stubborn(Interceptor):
+        async def intercept(self, phase, context):
+            return InterceptResult.use_model("error-401") if phase is Phase.ON_ERROR else None
+
+    model.server.fail(400)
+    with pytest.raises(openai.AuthenticationError):
+        model.agent(interceptors=[Stubborn()]).run("Hello").wait()
+    assert len(model.server.requests) == 65

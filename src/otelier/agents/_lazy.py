@@ -42,6 +42,8 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
         self._steps: Coroutine[Any, Any, AgentResult[T]] | None = None
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] -- the caller of `Agent.run`
         self._line = (frame.f_code.co_filename, frame.f_lineno)
+        self._is_refused = False
+        """Whether its output was asked for where it cannot be had: who was told so needs no warning besides."""
 
     def __await__(self) -> Generator[Any, None, AgentResult[T]]:
         return self._once().__await__()
@@ -107,6 +109,7 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
         if self._done is not None and self._done.done():
             return self._done.result()
         if _on_a_loop():
+            self._is_refused = True
             raise AgentUseError(
                 f"Cannot wait for the run of agent {self._name!r} on the thread of its event loop: the loop would "
                 f"stand still, and the run with it. Write `await agent.run(...)`."
@@ -146,7 +149,7 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
             return self._done
 
     def __del__(self) -> None:
-        if getattr(self, "_done", self) is None:
+        if getattr(self, "_done", self) is None and not self._is_refused:
             path, line = self._line
             warnings.warn_explicit(
                 f"The run of agent {self._name!r} was never awaited, nor its `output` read: it never ran.",

@@ -16,8 +16,8 @@ from otelier.agents._run import Run
 from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.interceptors import Phase, StopExecution
 
-_MAX_RETRIES: Final = 8
-"""How often one question may be asked again of another model."""
+_MAX_RETRIES: Final = 64
+"""How often one question may be asked again of another model: more than anybody lists, and not without end."""
 _MEND: Final = "This does not fit the form that your answer must have: {}. Answer again, in that form and nothing else."
 
 

@@ -36,6 +36,7 @@ class AgentStream(Generic[T]):
         self._start = start
         self._events: asyncio.Queue[AgentEvent | None] | None = None
         self._task: asyncio.Task[AgentResult[T]] | None = None
+        self._closed = False
         self._told = False
         """Whether what ended the run was raised; it is raised once."""
 
@@ -44,6 +45,8 @@ class AgentStream(Generic[T]):
 
     async def __anext__(self) -> AgentEvent:
         if self._task is None or self._events is None:
+            if self._closed:
+                raise StopAsyncIteration
             self._begin()
         assert self._task is not None
         assert self._events is not None
@@ -66,7 +69,11 @@ class AgentStream(Generic[T]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cancel the run, if it is still under way, and wait until its spans have ended."""
+        """Cancel the run, if it is still under way, and wait until its spans have ended.
+
+        A run that has not begun never will.
+        """
+        self._closed = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])
