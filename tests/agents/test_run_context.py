@@ -200,6 +200,24 @@ class Told(RunContext):
     db: object = "canary"
 
 
+def test_a_mark_beside_a_type_that_nobody_finds(model, otelier_spans):
+    """A class for type checkers only, or one of the function around: the mark is seen, and the value is sent."""
+
+    class Kind(enum.Enum):
+        GIFT = "gift"
+
+    @dataclass
+    class Parcel(RunContext):
+        kind: Annotated[Kind, exported("shop.kind")] = Kind.GIFT
+        weight: Annotated[list[Grams], exported] = field(default_factory=lambda: [2])  # type: ignore[name-defined]  # noqa: F821
+        depot: Depot = "canary"  # type: ignore[name-defined]  # noqa: F821
+
+    model.agent().run("Go", context=Parcel()).wait()
+    attributes = otelier_spans.find("invoke_agent triage").attributes
+    assert (attributes["shop.kind"], attributes["otelier.context.weight"]) == ("gift", (2,))
+    assert "canary" not in str(attributes)
+
+
 def test_what_reaches_telemetry(model, otelier_spans, caplog):
     """The fields of the six, the tenant and what is marked, on every span and log record of the run; nothing else."""
 

@@ -172,6 +172,35 @@ def test_the_context_is_found_and_hidden(annotation, name):
     assert made.bind({"a": 1}, "given")() == (1, "given")
 
 
+def test_classes_of_the_function_around():
+    """Annotations that are text also name what stands in the function that the tool is made in, and is gone later."""
+
+    def make():
+        class Line(pydantic.BaseModel):
+            title: str
+
+        @dataclass
+        class Basket(RunContext):
+            size: int = 2
+
+        class Shelf:
+            @tool
+            def put(self, line: Line, basket: Basket) -> str:
+                return f"{line.title} {basket.size}"
+
+        @tool(name="order")
+        async def order(lines: list[Line], basket: Optional[Basket] = None) -> str:  # noqa: UP045
+            return f"{lines[0].title} {basket and basket.size}"
+
+        return order, Shelf(), Basket()
+
+    order, shelf, basket = make()
+    put = shelf.put
+    assert (list(properties(order)), list(properties(put))) == (["lines"], ["line"])
+    assert asyncio.run(order.bind({"lines": [{"title": "pen"}]}, basket)()) == "pen 2"
+    assert put.bind({"line": {"title": "pen"}}, basket)() == "pen 2"
+
+
 def test_the_plain_function_is_kept():
     """`__wrapped__` is what was decorated, and calling the tool is calling that."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import datetime as dt
 import decimal
@@ -21,7 +22,7 @@ from otelier.agents._context import RunContext
 from otelier.errors import ContextValueError
 from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, checked
 from otelier.fields import FIELD_NAMES as SIX
-from otelier.llm.functions import resolved
+from otelier.llm.functions import Unresolved, resolved
 from otelier.signals import redact_value, warn_once
 
 MAX_CHARS: Final = 1024
@@ -126,7 +127,17 @@ def _annotation_of(kind: type, name: str, annotation: Any) -> Any:
     """Return the annotation of a field of a class, resolved in the module of the class that declares it."""
     declaring = next((one for one in kind.__mro__ if name in vars(one).get("__annotations__", ())), kind)
     module = sys.modules.get(declaring.__module__)
-    return resolved(annotation, {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring})
+    known = {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring}
+    found = resolved(annotation, known)
+    # The mark counts, and not the type beside it: that may be known to type checkers only, or inside a function.
+    return resolved(annotation, _Forgiving(known)) if isinstance(found, Unresolved) else found
+
+
+class _Forgiving(dict[str, Any]):
+    """Names of which those that are not there mean anything."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
 
 
 def _mark(annotation: Any) -> exported | None:

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 from otelier.agents._context import RunContext
 from otelier.agents._wanted import Wanted, wanted_by
 from otelier.errors import ToolError
-from otelier.llm.functions import Signature, param_of, unbound
+from otelier.llm.functions import Signature, names_around, param_of, unbound
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,8 +48,10 @@ class Tool(Generic[P, R]):
         timeout_s: float | None = None,
         max_result_chars: int = MAX_RESULT_CHARS,
     ) -> None:
+        self._around = names_around(function)
         if isinstance(function, Tool):
             other = cast("Tool[P, R]", function)
+            self._around = other._around
             name, description, function = name or other.name, description or other._description, other.__wrapped__
         if not callable(function) and not hasattr(function, "__get__"):
             raise ToolError(
@@ -95,13 +97,15 @@ class Tool(Generic[P, R]):
         bound = self.__wrapped__ if bind is None else bind(instance, owner)
         if bound is self.__wrapped__:
             return self
-        return Tool(
+        made: Tool[..., R] = Tool(
             bound,
             name=self.name,
             description=self._description,
             timeout_s=self.timeout_s,
             max_result_chars=self.max_result_chars,
         )
+        made._around = self._around
+        return made
 
     def __repr__(self) -> str:
         return f"Tool({self.name!r})"
@@ -121,7 +125,7 @@ class Tool(Generic[P, R]):
                 found.append(wanted)
             return wanted is not None
 
-        signature = Signature(self.__wrapped__, self.name, hides)
+        signature = Signature(self.__wrapped__, self.name, hides, self._around)
         if len(found) > 1:
             raise ToolError(
                 f"Cannot offer {self.name!r} as a tool: both {found[0].name!r} and {found[1].name!r} would be given "

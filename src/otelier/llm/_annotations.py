@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -40,7 +41,7 @@ def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
         (list[int], <class 'str'>)
     """
     try:
-        return typing.get_type_hints(_Annotated(annotation), dict(spaces), include_extras=True)["it"]
+        return typing.get_type_hints(_Annotated(annotation), dict(spaces), spaces, include_extras=True)["it"]
     except Exception:  # the user's own annotation: it may raise anything
         if isinstance(annotation, (str, typing.ForwardRef)):
             return Unresolved(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
@@ -60,8 +61,28 @@ def _written(function: Callable[..., Any]) -> Any:
     return function if hasattr(function, "__globals__") or isinstance(function, type) else type(function).__call__
 
 
-def spaces_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the names that the annotations of *function* may use: its module's, and what it closes over."""
+def names_around(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return what annotations that are text mean in the function around *function*, while that is still running.
+
+    It holds classes of its own, say, which later nobody would find.
+    """
+    written = _written(function)
+    outer = getattr(written, "__qualname__", "").rpartition(".<locals>.")[0].rpartition(".")[2]
+    try:
+        texts = [one for one in written.__annotations__.values() if isinstance(one, str)] if outer else []
+    except Exception:  # evaluated when they are read, from Python 3.14 on
+        texts = []
+    frame = inspect.currentframe() if texts else None
+    while frame is not None:
+        if frame.f_code.co_name == outer and frame.f_globals is written.__globals__:
+            mentioned = set(re.findall(r"[^\W\d]\w*", " ".join(texts)))
+            return {name: value for name, value in frame.f_locals.items() if name in mentioned}
+        frame = frame.f_back
+    return {}
+
+
+def spaces_of(function: Callable[..., Any], around: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the names that annotations of *function* may use: its module's, those *around*, what it closes over."""
     written = _written(function)
     closed = getattr(written, "__closure__", None) or ()
     code = getattr(written, "__code__", None)
@@ -71,4 +92,4 @@ def spaces_of(function: Callable[..., Any]) -> dict[str, Any]:
             enclosed[name] = cell.cell_contents
         except ValueError:  # not bound yet
             continue
-    return {**getattr(written, "__globals__", {}), **enclosed}
+    return {**getattr(written, "__globals__", {}), **(around or {}), **enclosed}

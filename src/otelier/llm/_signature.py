@@ -33,6 +33,7 @@ class Signature:
         function: The function.
         name: Name of the tool that it is.
         hides: Says of which parameters the model is not told; who calls the function gives them. `None` hides none.
+        around: Names that annotations may use beside those of the function's module. `None` adds none.
 
     Raises:
         ToolError: if the function takes what no model can give.
@@ -40,11 +41,17 @@ class Signature:
 
     __slots__ = ("_in_field", "_model", "_names", "by_place", "description", "name", "schema")
 
-    def __init__(self, function: Callable[..., Any], name: str, hides: Hides | None = None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        hides: Hides | None = None,
+        around: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
         self.description, said = read_docstring(unbound(function))
         """What the function does, as its docstring has it."""
-        spaces = spaces_of(function)
+        spaces = spaces_of(function, around)
         self.by_place: list[str] = []
         """Names of the parameters that have to be given by their place."""
         self._names: dict[str, str] = {}
@@ -138,7 +145,7 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
     if isinstance(annotation, Unresolved):
         raise ToolError(
             f"Cannot offer {tool!r} as a tool: the annotation {annotation.text!r} of its parameter "
-            f"{parameter.name!r} names nothing that its module knows. Define it there, not inside a function."
+            f"{parameter.name!r} names nothing that is known where it stands. Define it first."
         )
     default: Any = ... if parameter.default is _KIND.empty else parameter.default
     given: dict[str, Any] = {"alias": parameter.name}

@@ -9,8 +9,8 @@ Example:
 
 from __future__ import annotations
 
-from otelier.llm._annotations import resolved, unbound
+from otelier.llm._annotations import Unresolved, names_around, resolved, unbound
 from otelier.llm._signature import Signature
 from otelier.llm._tools import param_of, unknown_tool
 
-__all__ = ["Signature", "param_of", "resolved", "unbound", "unknown_tool"]
+__all__ = ["Signature", "Unresolved", "names_around", "param_of", "resolved", "unbound", "unknown_tool"]
