@@ -193,6 +193,7 @@ class Told(RunContext):
     plan: Annotated[Plan, exported()] = Plan.PRO
     parts: Annotated[list[int], exported] = field(default_factory=lambda: [1, 2])
     is_new: Annotated[bool, exported] = True
+    coupon: Annotated[str, exported("shop.coupon")] | None = "spring"
     note: Annotated[str, exported] = "key sk-proj-abcdef0123456789"
     secret: Annotated[SecretStr, exported] = field(default_factory=lambda: SecretStr("canary"))
     password: Annotated[str, exported] = "canary"
@@ -239,6 +240,7 @@ def test_what_reaches_telemetry(model, otelier_spans, caplog):
         "otelier.context.plan": "pro",
         "otelier.context.parts": (1, 2),
         "otelier.context.is_new": True,
+        "shop.coupon": "spring",
         "otelier.context.note": "key [REDACTED:api-key]",
         "otelier.context.password": "[REDACTED:secret]",
     }

@@ -9,6 +9,7 @@ import decimal
 import enum
 import functools
 import sys
+import types
 import typing
 import uuid
 from collections.abc import Collection
@@ -141,13 +142,13 @@ class _Forgiving(dict[str, Any]):
 
 
 def _mark(annotation: Any) -> exported | None:
-    if typing.get_origin(annotation) is not typing.Annotated:
-        return None
-    for one in annotation.__metadata__:
+    for one in getattr(annotation, "__metadata__", ()):
         if one is exported:
             return exported()
         if isinstance(one, exported):
             return one
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):  # `Annotated[str, exported] | None`
+        return next(filter(None, map(_mark, typing.get_args(annotation))), None)
     return None
 
 
