@@ -6,7 +6,9 @@ import asyncio
 import dataclasses
 import datetime as dt
 import decimal
+import inspect
 import json
+import threading
 
 import openai
 import pydantic
@@ -140,6 +142,31 @@ def test_functions_that_give_an_awaitable(model):
     model.says([("gives", {}), ("hangs", {})], "I see.")
     model.agent(gives, hangs).run("Go").wait()
     assert model.told() == ["later", "Error: TimeoutError: It took more than 0.5 s."]
+
+
+def test_an_awaitable_that_comes_too_late(model):
+    """What a thread gives when nobody waits for it any more is closed, so that Python does not warn of it."""
+    release = threading.Event()
+
+    async def later():
+        return "later"
+
+    made = later()
+
+    @tool(timeout_s=0.05)
+    def gives():
+        release.wait(60)
+        return made
+
+    async def main():
+        await model.agent(gives).run("Go")
+        (thread,) = (one for one in threading.enumerate() if one.name == "otelier-tool-gives")
+        release.set()
+        await asyncio.to_thread(thread.join)
+        assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED
+
+    model.says([("gives", {})], "I see.")
+    asyncio.run(main())
 
 
 def test_a_function_that_yields_without_end_is_refused():

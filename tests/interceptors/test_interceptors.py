@@ -117,6 +117,13 @@ def test_an_answer_is_modified(model, finish):
     assert finish(model.agent(interceptors=[At(Phase.POST_THINK, mask)]), "Key?").output == "Masked."
 
 
+def test_a_reason_that_is_no_text(model, finish, otelier_spans):
+    """Such as a number or the member of an enum: it is told as text."""
+    stop = At(Phase.PRE_RUN, always(InterceptResult.stop("No.", reason=404)))
+    assert finish(model.agent(interceptors=[stop]), "Go").output == "No."
+    assert otelier_spans.find("invoke_agent triage").attributes["otelier.agent.stop.reason"] == "404"
+
+
 @pytest.mark.parametrize("arguments", [{"a": 5, "b": 5}, {}])
 def test_arguments_are_modified(model, finish, arguments):
     """Also to none at all."""

@@ -156,6 +156,7 @@ def test_threads_share_a_limit():
     "wrong",
     [
         {"calls": 0},
+        {"calls": 1.5},
         {"per_s": 0},
         {"per_s": float("nan")},
         {"max_wait_s": -1},

@@ -19,6 +19,7 @@ from otelier.signals import on_fork
 MAX_KEYS: Final = 10_000
 """Keys that one limit remembers; beyond, the one that had its last turn longest ago is forgotten."""
 
+_PHASES: Final = (Phase.PRE_RUN, Phase.PRE_THINK)
 _clock = time.monotonic
 _sleep = asyncio.sleep
 _lock = threading.Lock()  # of all limits: it is held for less than 1 us, and a fork must renew it
@@ -61,10 +62,10 @@ class RateLimit(Interceptor):
         phase: Phase = Phase.PRE_RUN,
         response: str = "Too many requests. Try again later.",
     ) -> None:
-        if calls < 1 or not per_s > 0 or not max_wait_s >= 0 or phase not in (Phase.PRE_RUN, Phase.PRE_THINK):
+        if calls < 1 or calls % 1 or not per_s > 0 or not max_wait_s >= 0 or phase not in _PHASES:
             raise ValueError(
                 f"Cannot limit to {calls!r} calls per {per_s!r} s with a wait of {max_wait_s!r} s at {phase!r}: give "
-                "at least 1 call, a period above 0, a wait of 0 or more, and `Phase.PRE_RUN` or `Phase.PRE_THINK`."
+                "1 call or more, a period above 0, a wait of 0 or more, and `Phase.PRE_RUN` or `Phase.PRE_THINK`."
             )
         self.calls = calls
         self.per_s = per_s

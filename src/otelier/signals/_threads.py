@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
 
     def settle(result: Any, error: BaseException | None) -> None:
         if done.done():
+            if isinstance(result, Coroutine):
+                result.close()  # or Python warns that it was never awaited
             return
         if error is None:
             done.set_result(result)
