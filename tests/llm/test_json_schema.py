@@ -98,6 +98,11 @@ def test_agrees_with_the_reference(schema):
             {"patternProperties": {"x": {}}, "additionalProperties": False},
             "b: this name is not allowed",
         ),
+        (
+            {"propertyNames": 7},
+            {"properties": {"propertyNames": {"type": "string"}}},
+            "propertyNames: this must be of type string",
+        ),
         ({"a": 1}, {"dependentRequired": {"a": ["b"]}}, "the answer: 'b' is missing"),
         ([[{}]], {"items": {"contains": {"type": "null"}}}, "[0]: one item must be of a certain form, and none is"),
     ],

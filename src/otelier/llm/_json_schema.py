@@ -58,8 +58,6 @@ def _told(error: Any) -> Iterator[tuple[Sequence[int | str], str]]:
     """Say in our own words what the library found, with its place: its words quote values."""
     path, wanted, given = list(error.path), error.validator_value, error.instance
     match error.validator:
-        case _ if "propertyNames" in error.relative_schema_path:  # all of which are about the name
-            yield [*path, given], _NOT_ALLOWED
         case "required":  # an error for each name, without that name
             yield from ((path, f"{name!r} is missing") for name in wanted if name not in given)
         case "dependentRequired":
@@ -106,6 +104,7 @@ _WORDS: Final[Mapping[str | None, str]] = {
     "unevaluatedItems": "this has items that are not allowed",
     "minProperties": "this needs {} members or more",
     "maxProperties": "this must have at most {} members",
+    "propertyNames": _NOT_ALLOWED,
     "unevaluatedProperties": "this has names that are not allowed",
 }
 """Of each keyword that says the same of every value: what it says, with what the schema has there."""

@@ -80,9 +80,20 @@ def _divides(value: float, step: float) -> bool:
         return Fraction(value) % Fraction(step) == 0
 
 
+def _property_names(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    """Put each name that is not allowed in its own place: the library has the place of the object."""
+    for error in _LATEST.VALIDATORS["propertyNames"](validator, wanted, value, schema):
+        yield ValidationError("", path=[error.instance])
+
+
 _library: Any = validators  # it has no types
 _LATEST: Any = Draft202012Validator
+_KEYWORDS: dict[str, Keyword] = {
+    **_LATEST.VALIDATORS,
+    "multipleOf": _multiple_of,
+    "propertyNames": _property_names,
+}
 _Validator: Any = _library.create(
     _LATEST.META_SCHEMA,
-    {name: _lenient(keyword) for name, keyword in {**_LATEST.VALIDATORS, "multipleOf": _multiple_of}.items()},
+    {name: _lenient(keyword) for name, keyword in _KEYWORDS.items()},
 )
