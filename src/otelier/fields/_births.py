@@ -6,25 +6,21 @@ A span born here carries its state as one attribute of the span object (under 0.
 
 from __future__ import annotations
 
-import sys
 import threading
-import weakref
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
 from otelier import names
 from otelier.fields._blocks import inside_block
+from otelier.fields._leases import Lease, current_task
 from otelier.fields._limits import cut, length_limit
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
 from otelier.signals import on_fork
-
-if TYPE_CHECKING:
-    import asyncio
 
 MARK: Final = "_otelier_born"
 """Attribute of the span object that holds its `State` or `Record`."""
@@ -50,7 +46,7 @@ class Record:
         """Whether the span is a request, whose late values reach later children."""
         self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
-        self._home = _current_task() if passes_on else None
+        self._home = current_task() if passes_on else None
         self._late: dict[int, str] = {}
         self._from_tasks: dict[int, str] = {}
         self._mixed = False
@@ -60,7 +56,7 @@ class Record:
         """Remember late values; a second, different one for a field shows that the span serves several callers."""
         # What a task of its own sets must not reach its siblings, which may be other callers' tasks: it is kept
         # apart and handed only to what the span's own task starts. A worker thread has no task and stands for it.
-        task = _current_task()
+        task = current_task()
         values = self._late if task is None or task == self._home else self._from_tasks
         for index in _PASSED_ON:
             new = changes[index]
@@ -76,7 +72,7 @@ class Record:
         """Return the state that a child gets whose context has none of its own."""
         if self._mixed or not (self._late or self._from_tasks):
             return self.born
-        at_home = not self._from_tasks or _current_task() == self._home
+        at_home = not self._from_tasks or current_task() == self._home
         ready = self._ready.get(at_home)
         if ready is None:
             late = {**self._late, **self._from_tasks} if at_home else self._late
@@ -90,17 +86,30 @@ def born_state(context: Context) -> State | None:
 
     `None` means that nothing was ever set and no parent of ours is there.
     """
-    state: Any = context.get(FIELDS)
-    return _inherited(state, getattr(context.get(SPAN), MARK, None))
+    return _inherited(context.get(FIELDS), context.get(SPAN))
 
 
-def _inherited(state: State | None, mark: Any) -> State | None:
-    if mark is None or mark is state:
+# `AgentSpanProcessor.on_start` is the same rule, written out.
+def _inherited(state: Any, span: object) -> State | None:
+    mark: Any = getattr(span, MARK, None)
+    if mark is state:
         return state
-    if type(mark) is Record:
-        # The state from before the span means that nothing was set here since, so its late values are newer.
-        return mark.hands_down() if state is None or state is mark.seen else state
-    return mark if state is None else state
+    # The state from before the span means that nothing was set here since, so its late values are newer.
+    if type(mark) is Record and (state is None or state is mark.seen):
+        return mark.hands_down()
+    if state is None:
+        return mark
+    return leased_state(state, span) if type(state) is Lease else state
+
+
+def leased_state(lease: Lease, span: object) -> State | None:
+    """Return what a child of *span* gets in a thread that has a *lease*.
+
+    What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
+    """
+    if span is lease.span and lease.is_over():
+        return None
+    return _inherited(lease.now(), span)
 
 
 def changed_state(state: State | None, span: object, changes: Changes) -> State:
@@ -111,7 +120,7 @@ def changed_state(state: State | None, span: object, changes: Changes) -> State:
         ContextValueError: if a value cannot be carried.
     """
     mark: Any = getattr(span, MARK, None)
-    changed = (_inherited(state, mark) or UNSET).change(changes)
+    changed = (_inherited(state, span) or UNSET).change(changes)
     if type(mark) is Record and changed is mark.seen and changes != UNCHANGED:
         # Said again since the span began, the old values are newer than what came late to the span.
         return changed.twin()
@@ -207,16 +216,6 @@ def _names_agent(changes: Changes, state: State) -> bool:
     if state.identity is None or (name is None and agent_id is None):
         return False
     return agent_id is not None or state.identity.source == "agent" or state.identity.name == name
-
-
-def _current_task() -> weakref.ref[asyncio.Task[Any]] | None:
-    """Return the running asyncio task; `None` in a thread without one."""
-    loaded = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
-    try:
-        task = loaded.current_task() if loaded is not None else None
-    except RuntimeError:
-        return None
-    return None if task is None else weakref.ref(task)
 
 
 @on_fork

@@ -67,11 +67,11 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
         workflow_id: str | None = None,
     ) -> None:
         self._changes = (user_id, user_role, agent, agent_id, session_id, workflow_id)
-        self.mine = None
+        self._mine = None
 
     # Entering and leaving is the hot path of this room: no helper calls, one new Context, the token not kept.
     def __enter__(self) -> None:
-        if self.mine is not None:
+        if self._mine is not None:
             raise ContextUseError(
                 "Cannot enter one context() object twice at once: its first block would not be restored. "
                 "Call `otelier.context(...)` for each block."
@@ -83,28 +83,28 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
             state = (UNSET if state is None else state).change(self._changes)
         else:
             state = changed_state(state, span, self._changes)
-        self.base = current
-        self.under = span
+        self._base = current
+        self._under = span
         bag: Any = current.get(BAGGAGE)
-        self.mine = Context(
+        self._mine = Context(
             {**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, BLOCK: self}
         )
-        attach(self.mine)
+        attach(self._mine)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        mine = self.mine
-        self.mine = None
+        mine = self._mine
+        self._mine = None
         current = get_current()
         if mine is None:
             return
-        former: Any = self.base
+        former: Any = self._base
         if current is mine:
             attach(former)
-        elif self.is_open_in(current):
+        elif self._is_open_in(current):
             attach(restore(current, mine, former))
-        self.end()
+        self._end()
 
     def __call__(self, function: F) -> F:
         """Return *function* with the fields set for each of its calls."""
@@ -113,6 +113,6 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
 
         def open_frame() -> Frame:
             current = get_current()
-            return Frame(changed(current, changes), under=current.get(SPAN))
+            return Frame(changed(current, changes), around=current, under=current.get(SPAN))
 
         return run_in(function, open_frame)

@@ -13,7 +13,6 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.fields._call_context import CallContext
-from otelier.fields._executors import carry_into_executors
 from otelier.fields._slots import FieldText
 from otelier.fields._values import (
     AGENT,
@@ -36,7 +35,7 @@ from otelier.identity import (
     resolve_fingerprint,
     resolve_process,
 )
-from otelier.settings import patches_allowed, switched_off
+from otelier.settings import switched_off
 from otelier.signals import on_reset, warn_once
 
 Attributes: TypeAlias = dict[str, AttributeValue]
@@ -239,8 +238,6 @@ _states: dict[tuple[Values, bool, Caller, str | None, str], State] = {}
 
 def _build(base: State, changes: Changes) -> State:
     given = checked(changes)
-    if patches_allowed():
-        carry_into_executors()
     values = applied(base.values, given)
     named_with_id = _named_with_id(base, given, values)
     if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
@@ -257,8 +254,6 @@ def _build(base: State, changes: Changes) -> State:
 def _restored(values: Changes, named_with_id: bool, caller: Caller, fingerprint: str | None, notes: Notes) -> State:
     # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
     values, caller = checked(values), checked((None, None, *caller, None, None))[2:4]
-    if patches_allowed():
-        carry_into_executors()
     return _known(values=values, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint, notes=notes)
 
 

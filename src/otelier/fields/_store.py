@@ -8,8 +8,9 @@ from opentelemetry.context import Context, attach, get_current
 
 from otelier.fields._births import born_state, changed_state, stamp_late
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import with_state, without_state
-from otelier.fields._slots import FIELDS, SPAN
+from otelier.fields._contexts import with_setting, without_state
+from otelier.fields._leases import Setting, owner_of
+from otelier.fields._slots import BLOCK, FIELDS, SETTING, SPAN
 from otelier.fields._state import UNSET, State
 from otelier.fields._values import UNCHANGED
 from otelier.identity import AgentIdentity
@@ -60,7 +61,11 @@ def set_context(
     span: Any = current.get(SPAN)
     known: Any = current.get(FIELDS)
     state = changed_state(known, span, changes)
-    attach(with_state(current, state))
+    owner, block = owner_of(span), current.get(BLOCK)
+    setting: Any = current.get(SETTING)
+    if setting is None or setting.owner != owner or setting.block is not block:
+        setting = Setting(owner, block, known, setting)
+    attach(with_setting(current, state, setting))
     if span is None:
         return
     try:
