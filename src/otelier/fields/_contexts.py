@@ -24,9 +24,7 @@ def with_state(current: Context, state: State) -> Context:
 def with_setting(current: Context, state: State, setting: Setting) -> Context:
     """Return *current* with *state* in force, set where *setting* says."""
     bag: Any = current.get(BAGGAGE)
-    return Context(
-        {**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting}
-    )
+    return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting})
 
 
 def without_state(current: Context) -> Context:

@@ -104,9 +104,7 @@ def known_providers() -> list[Any]:
     return list(unique.values())
 
 
-def _watch(
-    module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]
-) -> PatchPoint:
+def _watch(module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]) -> PatchPoint:
     """Return the patch that calls *attach* whenever a global provider is set through *module*."""
 
     def set_and_attach(wrapped: Callable[..., Any], _: None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
