@@ -54,16 +54,16 @@ class Block:
             self._base, self._outer = None, outer
 
 
-def _outer(block: Block) -> Any:
+def _outer(block: Any) -> Any:
     return block._outer if block._base is None else block._base.get(BLOCK)
 
 
-def outside(block: Block) -> Context | None:
+def outside(block: Any) -> Context | None:
     """Return the context around *block*; `None` when the block is over."""
     return block._base
 
 
-def is_block_open(block: Block) -> bool:
+def is_block_open(block: Any) -> bool:
     """Tell whether *block* is open, or at least the span that it was opened in."""
     under: Any = block._under
     return block._base is not None or (under is not None and under.is_recording())

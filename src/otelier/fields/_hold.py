@@ -1,7 +1,7 @@
 """The propagator never writes our entries: only the last hop of a client knows which host a request goes to.
 
-This is the one patch that goes in with the import and stays: the entries stand in the baggage as soon as a field is set,
-whether or not otelier is switched on, and also after it was switched off.
+This is the one patch that goes in with the import and stays: the entries stand in the baggage as soon as a field is
+set, whether or not otelier is switched on, and also after it was switched off.
 """
 
 from __future__ import annotations

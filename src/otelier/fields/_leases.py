@@ -1,7 +1,7 @@
 """Leases: what a raw thread has of the place that started it, which may be over long before the thread is.
 
-A value that was set belongs to what was open around it then: its span, else the block, the task. A worker that the first
-request starts may serve all others, so it holds the values of that request only as long as these are open.
+A value that was set belongs to what was open around it then: its span, else the block, the task. A worker that the
+first request starts may serve all others, so it holds the values of that request only as long as these are open.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from opentelemetry.context import Context
 
@@ -122,17 +123,10 @@ class Lease:
                 state, setting = setting.before, setting.outer
                 continue
             around = None if block is None else outside(block)
-            if around is not None:
-                yield _opened_by(block), state
-                state, block, setting = around.get(FIELDS), around.get(BLOCK), around.get(SETTING)
-            else:
-                owner = owner_of(current.get(SPAN)) if block is None else block
-                yield (lambda: _is_open(owner)), state
+            yield partial(_is_open, owner_of(current.get(SPAN)) if block is None else block), state
+            if around is None:
                 return
-
-
-def _opened_by(block: Any) -> Callable[[], bool]:
-    return lambda: is_block_open(block)
+            state, block, setting = around.get(FIELDS), around.get(BLOCK), around.get(SETTING)
 
 
 def _is_open(owner: Any) -> bool:
@@ -141,6 +135,6 @@ def _is_open(owner: Any) -> bool:
     if isinstance(owner, Block):
         return is_block_open(owner)
     if isinstance(owner, weakref.ref):
-        task: Any = owner()
+        task: Any = cast("weakref.ref[Any]", owner)()
         return task is not None and not task.done()
     return owner.is_recording()

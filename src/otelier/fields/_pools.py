@@ -1,7 +1,7 @@
 """Pools: a thread's job runs in the context of the code that submitted it, and what any job sets ends with it.
 
-The patches of `concurrent.futures` stand at the item that a pool makes of a job, not at `submit`: that one is patched by
-many, who put back what they had found there and not what came since.
+The patches of `concurrent.futures` stand at the item that a pool makes of a job, not at `submit`: that one is patched
+by many, who put back what they had found there and not what came since.
 """
 
 from __future__ import annotations

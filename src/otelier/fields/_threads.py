@@ -7,7 +7,7 @@ context where a thread is started. Where neither is on nothing is taken, and thi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.context import Context, attach, get_current
 
@@ -28,7 +28,8 @@ def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwar
         inside = _for_thread(current, thread)
         if inside is not current:
             # Whoever patched `start` before us, or above us, has taken the context already and keeps it there.
-            for name, value in tuple(vars(thread).items()):
+            members = cast("dict[str, Any]", vars(thread))
+            for name, value in tuple(members.items()):
                 if value is current:
                     setattr(thread, name, inside)
     except Exception as exc:

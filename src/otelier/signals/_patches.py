@@ -2,9 +2,9 @@
 
 Others patch the same functions, before and after us, and take theirs out in any order. So each patch keeps for itself
 what it stands around and never asks the class again; all of them let calls through while they are switched off; and
-they are taken out where they can be reached, else left to sleep. A patch goes below wrapt's wrappers, because these are
-taken out by a look at the top alone; what a plain function stands around cannot be changed, so that is patched above it.
-A function can then have two patches of ours: what a wrapper does, it must be able to do twice.
+they are taken out where they can be reached, else left to sleep. A patch goes below wrapt's wrappers, because these
+are taken out by a look at the top alone; what a plain function stands around cannot be changed, so that is patched
+above it. A function can then have two patches of ours: what a wrapper does, it must be able to do twice.
 
 What a release of the library does not have is left out.
 """
@@ -14,11 +14,11 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from otelier.signals._guard import report_fault
 from otelier.signals._imports import off_import, on_import
@@ -46,7 +46,7 @@ class PatchPoint:
     def found(self) -> Any:
         """Return the function as it is now; `None` where the loaded module has none, or is not loaded."""
         home = self.home()
-        return None if home is None else vars(home).get(self.method)
+        return None if home is None else _members(home).get(self.method)
 
 
 class Patches:
@@ -142,7 +142,8 @@ def is_patch(layer: Any) -> bool:
 
 
 def _take_out(home: Any, name: str, patch: Any, function: Any) -> None:
-    holder, layer = None, None if home is None else vars(home).get(name)
+    holder: Any = None
+    layer: Any = None if home is None else _members(home).get(name)
     while layer is not patch and _is_wrapper(layer):
         holder, layer = layer, layer.__wrapped__
     if layer is not patch:
@@ -151,6 +152,10 @@ def _take_out(home: Any, name: str, patch: Any, function: Any) -> None:
         holder.__wrapped__ = function
     else:
         setattr(home, name, function)
+
+
+def _members(home: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", vars(home))  # a class's method as it stands there, not as it would be bound
 
 
 def _lowest_wrapper(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Thread pools with logfire, which patches `submit` by a plain function; the order of the arguments is that of the acts."""
+"""Thread pools with logfire, which patches `submit` by a plain function; the arguments are the acts, in their order."""
 
 import asyncio
 import importlib
@@ -69,4 +69,4 @@ for act in sys.argv[1:]:
     check(on)
 if on and "logfire" in sys.argv:
     check_spans()
-print('"done"')
+sys.stdout.write('"done"\n')
