@@ -124,6 +124,13 @@ TRUST_INBOUND: Setting[bool] = Setting(
     kind="flag",
     meaning="Takes the fields that come with a request for true; without it they are dropped.",
 )
+STRICT: Setting[bool] = Setting(
+    variable="OTELIER_STRICT",
+    parse=_flag,
+    default=False,
+    kind="flag",
+    meaning="Raises where a field is given what cannot be carried; without it the field is cleared, with a warning.",
+)
 SERVICE_NAME: Setting[str | None] = Setting(
     variable="OTEL_SERVICE_NAME",
     parse=_text,

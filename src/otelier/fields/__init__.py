@@ -16,7 +16,7 @@ from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, SPAN,
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
 from otelier.fields._threads import lease_to_threads, stop_leasing
-from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, checked
+from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, be_strict, checked, taken_value
 
 __all__ = [
     "BAGGAGE",
@@ -37,6 +37,7 @@ __all__ = [
     "Record",
     "State",
     "arrived",
+    "be_strict",
     "born_state",
     "carry_into_pools",
     "checked",
@@ -59,6 +60,7 @@ __all__ = [
     "state_of",
     "stop_carrying",
     "stop_leasing",
+    "taken_value",
 ]
 
 # What is in the baggage must never leave by the propagator, whether or not otelier is switched on.

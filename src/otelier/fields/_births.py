@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
@@ -98,7 +98,7 @@ def _inherited(state: Any, span: object) -> State | None:
     if type(mark) is Record and (state is None or state is mark.seen):
         return mark.hands_down()
     if state is None:
-        return mark
+        return cast("State | None", mark)
     return leased_state(state, span) if type(state) is Lease else state
 
 
@@ -113,15 +113,10 @@ def leased_state(lease: Lease, span: object) -> State | None:
 
 
 def changed_state(state: State | None, span: object, changes: Changes) -> State:
-    """Return what *changes* make of *state*, a context's own, below that context's *span*.
-
-    Raises:
-        TypeError: if a value is not text.
-        ContextValueError: if a value cannot be carried.
-    """
+    """Return what *changes* make of *state*, a context's own, below that context's *span*; see `State.change`."""
     mark: Any = getattr(span, MARK, None)
     changed = (_inherited(state, span) or UNSET).change(changes)
-    if type(mark) is Record and changed is mark.seen and changes != UNCHANGED:
+    if type(mark) is Record and changed is mark.seen and any(new is not None for new in changes):
         # Said again since the span began, the old values are newer than what came late to the span.
         return changed.twin()
     return changed
@@ -135,12 +130,13 @@ def mark_birth(span: Span, state: State) -> None:
 
 def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
     """Write what *changes* set to the open *span*, and remember what its later children shall get."""
+    given = state.given_by(changes)
     with _lock:
         record = _record_of(span)
-        updates = _updates(_OpenSpan(span, record), changes, state)
+        updates = _updates(_OpenSpan(span, record), given, state)
         record.stamped.update(updates)
         if record.passes_on and not inside_block(context.get(BLOCK), span):
-            record.add_late(changes)
+            record.add_late(given)
     if updates:
         span.set_attributes(updates)
 

@@ -17,41 +17,31 @@ from otelier.fields._slots import BLOCK, SPAN
 _NOWHERE: Final = Context()
 
 
-class Block:
-    """What every kind of block knows; each kind fills it in when it is entered.
+# A block is a `context()` or a `Frame`, which have no base in common: `help(otelier.context)` would show it, and how a
+# block works inside. Both have these slots:
+#   _base: the context that this block's own was made from; `None` when the block is over.
+#   _outer: the open block around this one when it ended, for tasks that outlive it; `None` without one.
+#   _under: the span that was current where a `context()` block was opened; `None` for the other kinds.
 
-    The names are private, so that `help(otelier.context)` shows what a user can do with one.
+
+def is_open_in(block: Any, current: Context) -> bool:
+    """Tell whether code running in *current* runs inside *block*."""
+    innermost: Any = current.get(BLOCK)
+    while innermost is not None and innermost is not block:
+        innermost = _outer(innermost)
+    return innermost is block
+
+
+def end(block: Any) -> None:
+    """Forget the context around *block*, and blocks around it that are over.
+
+    A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
     """
-
-    __slots__ = ("_base", "_mine", "_outer", "_under")
-
-    def __init__(self) -> None:
-        self._base: Context | None = None
-        """The context that this block's own was made from; `None` when the block is over."""
-        self._outer: Any = None
-        """The open block around this one when it ended, for tasks that outlive it; `None` without one."""
-        self._mine: Context | None = None
-        """The context that this block put in place; `None` when it is not open."""
-        self._under: object = None
-        """The span that was current where a `context()` block was opened; `None` for the other kinds."""
-
-    def _is_open_in(self, current: Context) -> bool:
-        """Tell whether code running in *current* runs inside this block."""
-        block: Any = current.get(BLOCK)
-        while block is not None and block is not self:
-            block = _outer(block)
-        return block is self
-
-    def _end(self) -> None:
-        """Forget the context around the block, and blocks around it that are over.
-
-        A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
-        """
-        if self._base is not None:
-            outer: Any = self._base.get(BLOCK)
-            while outer is not None and outer._base is None:
-                outer = outer._outer
-            self._base, self._outer = None, outer
+    if block._base is not None:
+        outer: Any = block._base.get(BLOCK)
+        while outer is not None and outer._base is None:
+            outer = outer._outer
+        block._base, block._outer = None, outer
 
 
 def _outer(block: Any) -> Any:
@@ -85,17 +75,17 @@ def restore(current: Context, mine: Context, former: Context) -> Context:
     return Context({**former, SPAN: current.get(SPAN)})
 
 
-class Frame(Block):
+class Frame:
     """Runs code in *inside*, once or step by step; between the steps its context is kept, not left in place.
 
     This is how generators and coroutines carry a context: entered for each step, left at each `yield`.
     """
 
-    __slots__ = ("_former", "_resume")
+    __slots__ = ("_base", "_former", "_outer", "_resume", "_under")
 
     def __init__(self, inside: Context, *, around: Context | None = None, under: object = None) -> None:
-        super().__init__()
-        self._base = inside if around is None else around
+        self._base: Context | None = inside if around is None else around
+        self._outer: Any = None
         self._under = under
         self._resume = Context({**inside, BLOCK: self})
         self._former = _NOWHERE
@@ -108,12 +98,12 @@ class Frame(Block):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         current = get_current()
-        if current is self._resume or self._is_open_in(current):
+        if current is self._resume or is_open_in(self, current):
             self._resume = current
             attach(self._former)
         self._former = _NOWHERE
 
     def end(self) -> None:
         """Forget every context; the frame is not entered again."""
-        super()._end()
+        end(self)
         self._resume = _NOWHERE

@@ -71,7 +71,7 @@ def not_ours(bag: Mapping[str, object]) -> dict[str, object]:
 
 
 def changed(current: Context, changes: Changes) -> Context:
-    """Return *current* with *changes* made; see `State.change` for the errors."""
+    """Return *current* with *changes* made; see `State.change`."""
     state: Any = current.get(FIELDS)
     return with_state(current, changed_state(state, current.get(SPAN), changes))
 
@@ -102,9 +102,7 @@ def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue
         changes: The six fields in their order; `None` keeps one, `""` clears it.
         notes: Attributes with values that can be sent; notes that hold already and are not named again stay.
 
-    Raises:
-        TypeError: if a field's value is not text.
-        ContextValueError: if a field's value cannot be carried.
+    Values that cannot be carried are treated as `State.change` does.
     """
     state: Any = current.get(FIELDS)
     changed = changed_state(state, current.get(SPAN), changes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from opentelemetry.context import Context
 
-from otelier.fields._blocks import Block, is_block_open, outside
+from otelier.fields._blocks import is_block_open, outside
 from otelier.fields._call_context import CallContext
 from otelier.fields._slots import BLOCK, FIELDS, SETTING, SPAN
 from otelier.fields._state import UNSET, State
@@ -123,7 +123,8 @@ class Lease:
                 state, setting = setting.before, setting.outer
                 continue
             around = None if block is None else outside(block)
-            yield partial(_is_open, owner_of(current.get(SPAN)) if block is None else block), state
+            holds = partial(_is_open, owner_of(current.get(SPAN))) if block is None else partial(is_block_open, block)
+            yield holds, state
             if around is None:
                 return
             state, block, setting = around.get(FIELDS), around.get(BLOCK), around.get(SETTING)
@@ -132,8 +133,6 @@ class Lease:
 def _is_open(owner: Any) -> bool:
     if owner is None:
         return True
-    if isinstance(owner, Block):
-        return is_block_open(owner)
     if isinstance(owner, weakref.ref):
         task: Any = cast("weakref.ref[Any]", owner)()
         return task is not None and not task.done()

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
-from otelier.fields import carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
+from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
 from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
@@ -50,6 +50,7 @@ def activate() -> None:
 def _switch_on() -> None:
     global _active
     _active = True
+    _attempt("setup.strict", be_strict)
     _attempt("setup.name", name_process)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
+from otelier.signals._guard import count_fault, on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
     from otelier.signals._bounds import may_tell
@@ -62,6 +62,7 @@ __all__ = [
     "Wrapper",
     "chunk_histogram",
     "content_gate",
+    "count_fault",
     "drain_all",
     "duration_histogram",
     "emit_event",
