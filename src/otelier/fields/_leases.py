@@ -39,15 +39,32 @@ class Setting:
         """The innermost block around it; `None` without one."""
         self.before = before
         """State, or lease, of the context before the first call of that owner."""
-        # Those that are over hold nothing any more: a chain of tasks would keep all that came before it.
-        while outer is not None and not outer.holds():
-            outer = outer.outer
         self.outer = outer
         """The setting around it; `None` without one."""
+        # Those that are over hold nothing any more: a chain of tasks would keep all that came before it.
+        self._let_go()
+        if self.outer is not None:
+            self.outer._let_go()
+
+    def _let_go(self) -> None:
+        while self.outer is not None and not self.outer.holds():
+            self.outer = self.outer.outer
 
     def holds(self) -> bool:
         """Tell whether its values hold in threads."""
         return _is_open(self.owner) and (self.block is None or is_block_open(self.block))
+
+
+def setting_in(current: Context, span: Any) -> Setting:
+    """Return the setting of a call of `set_context` in *current*, below its *span*: a new one, or that of the last."""
+    block: Any = current.get(BLOCK)
+    last = cast("Setting | None", current.get(SETTING))
+    if last is not None and last.block is not block:
+        return Setting(owner_of(span), block, current.get(FIELDS), last)
+    if last is not None and last.owner is span is not None:
+        return last
+    owner = owner_of(span)
+    return last if last is not None and last.owner == owner else Setting(owner, block, current.get(FIELDS), last)
 
 
 def owner_of(span: Any) -> Any:
@@ -63,11 +80,10 @@ def owner_of(span: Any) -> Any:
 
 def current_task() -> weakref.ref[asyncio.Task[Any]] | None:
     """Return the running asyncio task; `None` in a thread without one."""
-    loaded = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
-    try:
-        task = loaded.current_task() if loaded is not None else None
-    except RuntimeError:
+    loaded: Any = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
+    if loaded is None or loaded._get_running_loop() is None:  # `current_task` raises without a loop, which takes 0.5 us
         return None
+    task = loaded.current_task()
     return None if task is None else weakref.ref(task)
 
 

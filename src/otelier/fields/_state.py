@@ -202,7 +202,7 @@ class State:
 
     def given_by(self, changes: Changes) -> Changes:
         """Return *changes*, which made this state, as they were taken."""
-        return tuple(None if new is None else value or "" for new, value in zip(changes, self.values))  # pyright: ignore[reportReturnType]
+        return tuple([None if new is None else value or "" for new, value in zip(changes, self.values)])  # pyright: ignore[reportReturnType]
 
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""

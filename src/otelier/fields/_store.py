@@ -10,8 +10,8 @@ from opentelemetry.context import Context, attach, get_current
 from otelier.fields._births import born_state, changed_state, stamp_late
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import with_setting, without_state
-from otelier.fields._leases import Setting, owner_of
-from otelier.fields._slots import BLOCK, FIELDS, SETTING, SPAN
+from otelier.fields._leases import setting_in
+from otelier.fields._slots import FIELDS, SPAN
 from otelier.fields._state import UNSET, State
 from otelier.identity import AgentIdentity
 from otelier.signals import on_reset, report_fault
@@ -58,18 +58,14 @@ def set_context(
         ('u-1', 'billing')
         >>> otelier.clear_context()
     """
-    changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
-    if all(value is None for value in changes):  # `==` would ask the values, which may be of any type
+    if user_id is user_role is agent is agent_id is session_id is workflow_id is None:
         return
+    changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
     current = get_current()
     span: Any = current.get(SPAN)
     known: Any = current.get(FIELDS)
     state = changed_state(known, span, changes)
-    owner, block = owner_of(span), current.get(BLOCK)
-    setting: Any = current.get(SETTING)
-    if setting is None or setting.owner != owner or setting.block is not block:
-        setting = Setting(owner, block, known, setting)
-    attach(with_setting(current, state, setting))
+    attach(with_setting(current, state, setting_in(current, span)))
     if span is None:
         return
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, cast
@@ -38,8 +37,11 @@ def off_import(name: str, callback: Callback) -> None:
         sys.meta_path.remove(_finder)
 
 
-class _Finder(MetaPathFinder):
-    """Lets the other finders find a module, and its loader tell us."""
+class _Finder:
+    """Lets the other finders find a module, and its loader tell us.
+
+    No `importlib.abc.MetaPathFinder`, which is not asked for: importing that takes as long as all of otelier.
+    """
 
     def __init__(self) -> None:
         self._asking = threading.local()
