@@ -185,7 +185,7 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             outcome.error = exc
             limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
             outcome.result = _cut(f"Error: {type(exc).__name__}: {failure_of(exc).message or ''}", limit)
-            opened.failure = Failure(type="unknown_tool") if offer is None else exc
+            opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(exc)
         if shows_content:
             opened.attributes[names.TOOL_RESULT] = run.gate.json(result_content(outcome.result))
 

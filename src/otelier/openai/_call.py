@@ -28,7 +28,6 @@ from otelier.signals import (
     fail_span,
     foreign_fault,
     is_leaving,
-    json_of,
     report_fault,
 )
 
@@ -193,12 +192,12 @@ class Call:
         telemetry = self.telemetry
         if telemetry.content:
             try:
-                content = {**(sent or {}), **(received or {})}
+                content = {**(received or {}), **(sent or {})}
                 messages = content.get(names.OUTPUT_MESSAGES)
                 if messages and names.FINISH_REASONS not in attributes:
                     attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
                 # Redacted once for all: that is what most of the time goes for.
-                shown = {name: telemetry.gate.value(value) for name, value in content.items() if value}
+                shown = telemetry.gate.values(content)
                 event = self._event(attributes, shown, failure)
                 self._add_content(attributes, shown)
                 if telemetry.hook is not None and self.operation.content is not None:
@@ -238,7 +237,8 @@ class Call:
 
     def _add_content(self, attributes: Attributes, shown: Mapping[str, AnyValue]) -> None:
         if self.recording and self.telemetry.gate.mode.on_span:
-            attributes.update((name, json_of(value)) for name, value in shown.items())
+            written = self.telemetry.gate.written
+            attributes.update((name, written(value)) for name, value in shown.items())
 
     def _event(
         self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None

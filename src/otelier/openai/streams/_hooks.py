@@ -48,7 +48,7 @@ def hook_close(response: Any, streamed: Follower, *, asynchronous: bool) -> None
 
     def tell(error: BaseException | None = None) -> None:
         here = reference()
-        if here is None or _is_running(here.inner):
+        if here is None or _is_ending_itself(here.inner):
             return
         if error is None:
             here.leave()
@@ -121,5 +121,10 @@ def _unhook(response: Any, name: str, hooked: object) -> None:
         delattr(response, name)
 
 
-def _is_running(inner: Any) -> bool:
-    return getattr(inner, "gi_running", False) or getattr(inner, "ag_running", False)
+def _is_ending_itself(inner: Any) -> bool:
+    """Tell whether the client's iterator runs, or has just run out: what it ends with is told where it is read."""
+    if inner is None:
+        return False
+    if getattr(inner, "gi_running", False) or getattr(inner, "ag_running", False):
+        return True
+    return getattr(inner, "gi_frame", inner) is None or getattr(inner, "ag_frame", inner) is None
