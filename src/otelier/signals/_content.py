@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from opentelemetry.util.types import AnyValue
 
@@ -17,6 +17,8 @@ from otelier.signals._redaction import FAILED, LIMIT, redact, redact_start, reda
 
 T = TypeVar("T")
 
+MOST_ON_A_LOOP: Final = 32_768
+"""Characters of content that are redacted on the thread of an event loop, in 1 to 5 ms; more is done aside."""
 _TRIES = 4
 _NOTES = 64
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from json.encoder import encode_basestring
 from math import isfinite
 from typing import TypeAlias, cast
@@ -165,6 +166,32 @@ def redact_values(
             shown[name] = FAILED
         left -= room - walk.room
     return shown
+
+
+def copied(value: object, max_items: int) -> object:
+    """Return nested *value* as it is now, for redaction later: its texts are shared, what holds them is not.
+
+    Example:
+        >>> given = {"a": ["b"]}
+        >>> kept = copied(given, 100)
+        >>> given["a"].append("c")
+        >>> kept
+        {'a': ['b']}
+    """
+    left = max_items
+
+    def of(value: object, depth: int) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth == 0:
+            return LIMIT
+        if isinstance(value, Mapping):
+            return {key: of(item, depth - 1) for key, item in cast("Mapping[object, object]", value).items()}
+        if isinstance(value, (list, tuple)):
+            return [of(item, depth - 1) for item in islice(cast("Collection[object]", value), max(left, 0) + 1)]
+        return value
+
+    return of(value, MAX_DEPTH)
 
 
 def redact_start(text: str, max_chars: int, *, personal: bool = False) -> str:
