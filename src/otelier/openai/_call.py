@@ -198,7 +198,7 @@ class Call:
         if failure is not None and not is_leaving(failure):
             self.point.error = error_type(failure) if isinstance(failure, BaseException) else failure.type
         if telemetry.content:
-            content = {**(received or {}), **(sent or {})}
+            content = {name: value for name, value in {**(received or {}), **(sent or {})}.items() if value}
             try:
                 messages = content.get(names.OUTPUT_MESSAGES)
                 if messages and names.FINISH_REASONS not in attributes:

@@ -30,6 +30,8 @@ _SHORT = 64
 """Characters of a text that no note of its length would be shorter than."""
 _NOTE = 32
 """Characters of such a note."""
+_NOTE_AT_END = re.compile(r" \[cut: (\d+) characters\]\Z")
+_ITEMS = re.compile(r"\[cut: (\d+) items\]")
 _PRIVATE = "PRIVATE KEY"
 _LARGEST = 2**63
 _HUGE = 10**100
@@ -120,7 +122,7 @@ def redact_value(
         {'user': 'bob', 'Password': '[REDACTED:secret]', 'retries': 3}
         >>> redact_value(["write to bob@example.com"], personal=True)
         ['write to [REDACTED:email]']
-        >>> redact_value(["a long story"] * 3, max_chars=20)
+        >>> redact_value(["a long story"] * 3, max_chars=15)
         ['a long story', '[cut: 2 items]']
     """
     try:
@@ -135,7 +137,7 @@ def redact_value(
 def redact_values(
     content: Mapping[str, object], *, personal: bool, max_chars: int, most: int | None = None
 ) -> dict[str, AnyValue]:
-    """Return each value of *content* that is not empty as `redact_value` does it, all of them within one budget.
+    """Return each value of *content* as `redact_value` does it, all of them within one budget.
 
     Args:
         content: Values by attribute; the first ones come first.
@@ -148,14 +150,12 @@ def redact_values(
 
     Example:
         >>> redact_values({"a": "password=hunter2", "b": []}, personal=False, max_chars=100)
-        {'a': 'password=[REDACTED:secret]'}
+        {'a': 'password=[REDACTED:secret]', 'b': []}
     """
     shown: dict[str, AnyValue] = {}
     walk = _Walk(personal=personal, max_chars=0, most=most)
     left = 2 * max_chars
     for name, value in content.items():
-        if not value:
-            continue
         walk.room = room = min(max_chars, max(left, 0))
         try:
             shown[name] = walk.value(value, MAX_DEPTH)
@@ -201,6 +201,7 @@ def redact_start(text: str, max_chars: int, *, personal: bool = False) -> str:
         >>> redact_start("my password=hunter2 and more", 17)
         'my password=[REDA [cut: 21 characters]'
     """
+    text, before = _without_note(text)
     over = len(text) - max_chars - MARGIN
     if over > 0:
         # Redacted, the text may be shorter: a secret that was cut in two stands at its very end all the same.
@@ -208,8 +209,14 @@ def redact_start(text: str, max_chars: int, *, personal: bool = False) -> str:
         over += MARGIN
     else:
         over, clean = 0, redact(text, personal=personal)
-    over += max(len(clean) - max_chars, 0)
+    over += max(len(clean) - max_chars, 0) + before
     return f"{clean[:max_chars]} [cut: {over} characters]" if over else clean
+
+
+def _without_note(text: str) -> tuple[str, int]:
+    """Return *text* without the note of an earlier cut, and how much that was of."""
+    note = _NOTE_AT_END.search(text, max(len(text) - _NOTE, 0))
+    return (text[: note.start()], int(note[1])) if note is not None else (text, 0)
 
 
 def whole_text(text: str) -> str:
@@ -298,7 +305,7 @@ class _Walk:
         found: list[AnyValue] = []
         for item in items:
             if self.room <= 0:
-                found.append(f"[cut: {len(items) - len(found)} items]")
+                found.append(_left_out(items, len(found)))
                 break
             found.append(self.value(item, depth))
         return found
@@ -378,6 +385,12 @@ class _Walk:
             self._look_at(len(item))
             return self._told(told)
         return self.value(item, depth)
+
+
+def _left_out(items: Collection[object], shown: int) -> str:
+    last = items[-1] if isinstance(items, (list, tuple)) else None
+    before = _ITEMS.fullmatch(last) if isinstance(last, str) else None  # of an earlier cut
+    return f"[cut: {len(items) - shown + (int(before[1]) - 1 if before is not None else 0)} items]"
 
 
 def _as_function(redactor: object) -> Callable[[str], object]:
