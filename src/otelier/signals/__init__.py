@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
-    from otelier.signals._bounds import may_tell
+    from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
     from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record
     from otelier.signals._instruments import (
@@ -71,6 +71,10 @@ __all__ = [
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
+    "fit_count",
+    "fit_number",
+    "fit_text",
+    "fit_texts",
     "in_thread",
     "inference_calls_histogram",
     "is_patch",
@@ -102,7 +106,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_bounds": ("may_tell",),
+    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
     "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record"),
     "_instruments": (

@@ -12,9 +12,9 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.content._chat import StreamedChoice
 from otelier.openai.content._responses import responses_answer_content
-from otelier.openai.reading._answer import chat_usage, failure_told, reason_told, responses_answer
+from otelier.openai.reading._answer import add_model, add_text, chat_usage, failure_told, reason_told, responses_answer
 from otelier.openai.reading._fields import Attributes, answer_of, facts_of, field_of
-from otelier.signals import Failure
+from otelier.signals import Failure, fit_text, fit_texts
 
 
 class Chunks(Protocol):
@@ -89,20 +89,17 @@ class ChatChunks:
         """Take what stands in every chunk, from the first that has it: Azure's first one has no model."""
         facts = facts_of(chunk)
         self._id = self._id or facts.get("id")
-        self.model = self.model or facts.get("model")
+        self.model = self.model or fit_text(facts.get("model"))
         self._tier = self._tier or facts.get("service_tier")
         self._head = not (self._id and self.model)
 
     def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        if type(self._id) is str:
-            attributes[names.RESPONSE_ID] = self._id
-        if type(self.model) is str:
-            point.model = attributes[names.RESPONSE_MODEL] = self.model
-        if type(self._tier) is str:
-            attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = self._tier
+        add_text(names.RESPONSE_ID, self._id, attributes)
+        add_model(self.model, attributes, point)
+        add_text(names.OPENAI_RESPONSE_SERVICE_TIER, self._tier, attributes)
         if self._reasons:
             reasons = [self._reasons[index] for index in sorted(self._reasons)]
-            attributes[names.FINISH_REASONS] = tuple(map(reason_told, reasons))
+            attributes[names.FINISH_REASONS] = fit_texts(map(reason_told, reasons))
         if self._usage is not None:
             chat_usage(self._usage, attributes, point)
         return None
@@ -157,7 +154,7 @@ class ResponsesChunks:
         # `field_of`: old clients parse an event they know in part as one of another kind, with the rest as extras.
         response = field_of(event, "response")
         if response is not None and not self.model:
-            self.model = field_of(response, "model")
+            self.model = fit_text(field_of(response, "model"))
         if kind == "error":
             self._failure = failure_told(field_of(event, "code"), field_of(event, "message"))
         elif kind in _LAST:
@@ -169,8 +166,7 @@ class ResponsesChunks:
         return kind in _LAST
 
     def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        if type(self.model) is str:
-            point.model = attributes[names.RESPONSE_MODEL] = self.model
+        add_model(self.model, attributes, point)
         if self._compacted:
             attributes[names.CONVERSATION_COMPACTED] = True
         if self._final is None:

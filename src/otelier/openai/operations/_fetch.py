@@ -9,34 +9,29 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.content._responses import fetched_content
 from otelier.openai.operations._chunks import ResponsesChunks
-from otelier.openai.reading._answer import finish_reasons
+from otelier.openai.reading._answer import add_model, add_text, finish_reasons
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, answer_of
 from otelier.openai.reading._request import API_RESPONSES
-from otelier.signals import Failure
+from otelier.signals import Failure, fit_texts
 
 
 def fetch_request(arguments: Arguments, attributes: Attributes) -> None:
     """Add what the arguments say."""
     attributes[names.OPENAI_API_TYPE] = API_RESPONSES
     response_id, cursor = arguments.get("response_id"), arguments.get("starting_after")
-    if isinstance(response_id, str):
-        attributes[names.RESPONSE_ID] = response_id
+    add_text(names.RESPONSE_ID, response_id, attributes)
     if isinstance(cursor, (int, str)):
-        attributes[names.REQUEST_STREAM_CURSOR] = str(cursor)
+        add_text(names.REQUEST_STREAM_CURSOR, str(cursor), attributes)
 
 
 def fetch_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     """Add what the response says; that it failed once is no failure to fetch it."""
-    model, status, tier = facts.get("model"), facts.get("status"), facts.get("service_tier")
-    if model and type(model) is str:
-        point.model = attributes[names.RESPONSE_MODEL] = model
-    if type(status) is str:
-        attributes[names.RESPONSE_STATUS] = status
-    if type(tier) is str:
-        attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    add_model(facts.get("model"), attributes, point)
+    add_text(names.RESPONSE_STATUS, facts.get("status"), attributes)
+    add_text(names.OPENAI_RESPONSE_SERVICE_TIER, facts.get("service_tier"), attributes)
     reasons = finish_reasons(facts)
     if reasons:
-        attributes[names.FINISH_REASONS] = reasons
+        attributes[names.FINISH_REASONS] = fit_texts(reasons)
 
 
 class FetchChunks(ResponsesChunks):
@@ -51,8 +46,7 @@ class FetchChunks(ResponsesChunks):
         return last
 
     def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        if type(self.model) is str:
-            point.model = attributes[names.RESPONSE_MODEL] = self.model
+        add_model(self.model, attributes, point)
         if self._final is not None:
             fetch_answer(answer_of(self._final), attributes, point)
         return self._failure

@@ -1,0 +1,266 @@
+"""An answer costs its own call only: whatever a provider puts into it, all that is exported can be read by anyone."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+
+from otelier.openai import OpenAIInstrumentor
+from tests.openai.conftest import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES
+
+MODE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+DURATION = "gen_ai.client.operation.duration"
+TOKENS = "gen_ai.client.token.usage"
+MAX_BYTES = 300_000
+"""Far below what receivers take in one request, and far above what a call of these tests has to say."""
+
+_HEAD = {"id": "chatcmpl-1", "created": 1, "model": "gpt-4.1", "service_tier": "default", "system_fingerprint": "fp_1"}
+_USAGE = {
+    "prompt_tokens": 9,
+    "completion_tokens": 2,
+    "total_tokens": 11,
+    "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 1, "cache_write_tokens": 1},
+    "completion_tokens_details": {"reasoning_tokens": 1, "audio_tokens": 1},
+}
+_CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"id": 1}'}}
+_MESSAGE = {"role": "assistant", "content": "Hello", "refusal": None, "tool_calls": [_CALL]}
+_STORED = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "model": "gpt-4.1",
+    "status": "completed",
+    "error": None,
+    "incomplete_details": None,
+    "instructions": "Be terse.",
+    "service_tier": "default",
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [{"type": "function", "name": "look_up", "parameters": {"type": "object"}, "strict": True}],
+    "output": [
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], "status": "completed"},
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "Hello", "annotations": []}],
+        },
+        {
+            "type": "function_call",
+            "id": "fc_1",
+            "call_id": "call_1",
+            "name": "look_up",
+            "arguments": '{"id": 1}',
+            "status": "completed",
+        },
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}},
+    ],
+    "usage": {
+        "input_tokens": 9,
+        "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 1},
+        "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 1},
+        "total_tokens": 11,
+    },
+}
+_CHUNK = {"index": 0, "delta": {"content": "Hello", "tool_calls": [{"index": 0, **_CALL}]}, "finish_reason": "stop"}
+WHOLE: dict[str, Any] = {
+    "chat": {**_HEAD, "choices": [{"index": 0, "finish_reason": "stop", "message": _MESSAGE}], "usage": _USAGE},
+    "completions": {**_HEAD, "choices": [{"index": 0, "finish_reason": "stop", "text": "Hello"}], "usage": _USAGE},
+    "responses": _STORED,
+    "fetch": _STORED,
+    "embeddings": {
+        "model": "embed",
+        "data": [{"index": 0, "embedding": [0.1, 0.2]}],
+        "usage": {"prompt_tokens": 2, "total_tokens": 2},
+    },
+    "images": {
+        "created": 1,
+        "output_format": "png",
+        "data": [{"b64_json": "aGVsbG8="}],
+        "usage": {
+            "input_tokens": 9,
+            "input_tokens_details": {"text_tokens": 3, "image_tokens": 6},
+            "output_tokens": 2,
+            "output_tokens_details": {"text_tokens": 1, "image_tokens": 1},
+            "total_tokens": 11,
+        },
+    },
+}
+STREAMED: dict[str, list[Any]] = {
+    "chat": [{**_HEAD, "choices": [_CHUNK]}, {**_HEAD, "choices": [], "usage": _USAGE}],
+    "responses": [
+        {"type": "response.created", "sequence_number": 0, "response": {**_STORED, "status": "in_progress"}},
+        {"type": "response.completed", "sequence_number": 1, "response": _STORED},
+    ],
+}
+ODD: dict[str, Any] = {
+    "half a pair": "x\ud800",
+    "control characters": "a\x00b\nc",
+    "long": "m" * 400_000,
+    "nothing": None,
+    "empty": "",
+    "a giant": 10**25,
+    "below zero": -1,
+    "a fraction": 1.5,
+    "no number": float("nan"),
+    "endless": float("inf"),
+    "a flag": True,
+    "an object": {"a": {"b": ["c"]}},
+    "a list": ["\ud800", 10**25, None],
+}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where *value* holds something that is no collection, and where it holds a collection."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*path, key)
+        yield from places(child, (*path, key))
+
+
+def with_odd(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    """Return a copy of *value* with *odd* at *path*."""
+    changed = copy.deepcopy(value)
+    holder = changed
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = odd
+    return changed
+
+
+class Exported(SpanExporter):
+    """What would leave the process, as bytes of OTLP: one request for each signal."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.records: list[Any] = []
+        self.reader = InMemoryMetricReader()
+        self.meter_provider = MeterProvider([self.reader])
+        self.tracer_provider = TracerProvider()
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self))
+        self.logger_provider = LoggerProvider()
+        self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self))
+
+    def export(self, batch: Any) -> Any:
+        """Keep what is exported."""
+        for one in batch:
+            (self.spans if hasattr(one, "kind") else self.records).append(one)
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Do nothing: it is memory."""
+
+    def as_bytes(self) -> list[bytes]:
+        """Encode everything, as the exporters do; raises where those would lose the batch."""
+        encoded = [encode_spans(self.spans)]
+        if self.records:
+            encoded.append(encode_logs(self.records))
+        metrics = self.reader.get_metrics_data()
+        if metrics is not None:
+            encoded.append(encode_metrics(metrics))
+        self.spans, self.records = [], []
+        return [one.SerializeToString() for one in encoded]
+
+
+class World:
+    """A client whose provider answers what a test puts there, and what left."""
+
+    def __init__(self) -> None:
+        self.exported = Exported()
+        self.answer: Any = None
+        transport = httpx.MockTransport(self._respond)
+        self.client = openai.OpenAI(
+            api_key="sk-none", base_url="http://127.0.0.1:9/v1", max_retries=0, http_client=httpx.Client(transport=transport)
+        )
+
+    def _respond(self, _: httpx.Request) -> httpx.Response:
+        if isinstance(self.answer, list):
+            body = "".join(f"data: {json.dumps(event)}\n\n" for event in self.answer) + "data: [DONE]\n\n"
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+        return httpx.Response(200, json=None, content=json.dumps(self.answer), headers={"content-type": "application/json"})
+
+    def call(self, endpoint: str, *, stream: bool = False) -> None:
+        """Make a call; whether the client can do anything with the answer is not the point."""
+        client, more = self.client, {"stream": True} if stream else {}
+        calls: dict[str, Any] = {
+            "chat": lambda: client.chat.completions.create(**CHAT, **more),
+            "completions": lambda: client.completions.create(**COMPLETIONS, **more),
+            "responses": lambda: client.responses.create(**RESPONSES, **more),
+            "fetch": lambda: client.responses.retrieve("resp_1"),
+            "embeddings": lambda: client.embeddings.create(**EMBEDDINGS),
+            "images": lambda: client.images.generate(prompt="A cat", model="gpt-image-1"),
+        }
+        try:
+            answer = calls[endpoint]()
+            if stream:
+                for _ in answer:
+                    pass
+        except Exception:  # the client's, over an answer that is none
+            pass
+
+
+@pytest.fixture(params=["no_content", "span_and_event"])
+def world(request, monkeypatch) -> Iterator[World]:
+    """A provider that answers oddly, with content off and on."""
+    monkeypatch.setenv(MODE, request.param)
+    world = World()
+    OpenAIInstrumentor().instrument(
+        tracer_provider=world.exported.tracer_provider,
+        meter_provider=world.exported.meter_provider,
+        logger_provider=world.exported.logger_provider,
+    )
+    with world.client:
+        yield world
+    OpenAIInstrumentor().uninstrument()
+
+
+def check(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Look at what left: valid, of a bounded size, and with strict JSON where there is JSON."""
+    spans = list(world.exported.spans)
+    assert spans
+    for span in spans:
+        for name in ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"):
+            if name in span.attributes:
+                json.loads(span.attributes[name], parse_constant=pytest.fail)
+    for encoded in world.exported.as_bytes():
+        assert len(encoded) < MAX_BYTES * len(spans)
+    lost = [record.getMessage() for record in caplog.records if "encode" in record.getMessage().lower()]
+    assert not lost
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("endpoint", WHOLE)
+def test_answers(world, caplog, endpoint, odd):
+    """Whatever stands at whatever place of an answer, the batch that tells of the call is whole."""
+    for path in places(WHOLE[endpoint]):
+        world.answer = with_odd(WHOLE[endpoint], path, odd)
+        world.call(endpoint)
+        check(world, caplog)
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("endpoint", STREAMED)
+def test_streams(world, caplog, endpoint, odd):
+    """The same for what comes in a stream."""
+    for path in places(STREAMED[endpoint]):
+        if len(path) > 1:
+            world.answer = with_odd(STREAMED[endpoint], path, odd)
+            world.call(endpoint, stream=True)
+            check(world, caplog)
