@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from otelier.openai import OpenAIInstrumentor
+from otelier.testing import OpenAIServer
 from tests.openai.conftest import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES
 
 MODE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -53,7 +55,12 @@ _STORED = {
     "tool_choice": "auto",
     "tools": [{"type": "function", "name": "look_up", "parameters": {"type": "object"}, "strict": True}],
     "output": [
-        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], "status": "completed"},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "Hm."}],
+            "status": "completed",
+        },
         {
             "type": "message",
             "id": "msg_1",
@@ -187,14 +194,19 @@ class World:
         self.answer: Any = None
         transport = httpx.MockTransport(self._respond)
         self.client = openai.OpenAI(
-            api_key="sk-none", base_url="http://127.0.0.1:9/v1", max_retries=0, http_client=httpx.Client(transport=transport)
+            api_key="sk-none",
+            base_url="http://127.0.0.1:9/v1",
+            max_retries=0,
+            http_client=httpx.Client(transport=transport),
         )
 
     def _respond(self, _: httpx.Request) -> httpx.Response:
         if isinstance(self.answer, list):
             body = "".join(f"data: {json.dumps(event)}\n\n" for event in self.answer) + "data: [DONE]\n\n"
             return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
-        return httpx.Response(200, json=None, content=json.dumps(self.answer), headers={"content-type": "application/json"})
+        return httpx.Response(
+            200, json=None, content=json.dumps(self.answer), headers={"content-type": "application/json"}
+        )
 
     def call(self, endpoint: str, *, stream: bool = False) -> None:
         """Make a call; whether the client can do anything with the answer is not the point."""
@@ -220,6 +232,7 @@ class World:
 def world(request, monkeypatch) -> Iterator[World]:
     """A provider that answers oddly, with content off and on."""
     monkeypatch.setenv(MODE, request.param)
+    monkeypatch.setenv("OTELIER_CONTENT_MAX_CHARS", "10000")
     world = World()
     OpenAIInstrumentor().instrument(
         tracer_provider=world.exported.tracer_provider,
@@ -264,3 +277,94 @@ def test_streams(world, caplog, endpoint, odd):
             world.answer = with_odd(STREAMED[endpoint], path, odd)
             world.call(endpoint, stream=True)
             check(world, caplog)
+
+
+def test_names_of_models(world, caplog):
+    """A model's name that is none costs neither the batch nor memory, also where the caller asks for it."""
+    for name in ("m\ud800", "m\x00", "m" * 400_000):
+        world.answer = WHOLE["chat"]
+        with contextlib.suppress(Exception):  # no HTTP client writes half a pair
+            world.client.chat.completions.create(**{**CHAT, "model": name})
+    assert [span.name for span in world.exported.spans][0] == "chat m\ufffd"
+    check(world, caplog)
+
+
+def test_what_is_told_of_odd_names(world):
+    """A name is told as far as it is one: without halves of pairs and control characters, and cut where it is long."""
+    world.answer = {**WHOLE["chat"], "model": "m\ud800", "id": "i\x00\n", "service_tier": "t" * 5_000}
+    world.call("chat")
+    told = world.exported.spans[0].attributes
+    assert told["gen_ai.response.model"] == "m\ufffd"
+    assert told["gen_ai.response.id"] == "i\ufffd\ufffd"
+    assert told["openai.response.service_tier"] == "t" * 1_024 + " [cut: 3976 characters]"
+
+
+def test_counts_that_are_none(world):
+    """A count beyond what a sum can hold is none, as one below zero is; the call is counted all the same."""
+    for count in (10**25, 2**53, -1, 12.0, True, "12"):
+        world.answer = with_odd(WHOLE["chat"], ("usage", "prompt_tokens"), count)
+        world.call("chat")
+    assert not [span for span in world.exported.spans if "gen_ai.usage.input_tokens" in span.attributes]
+    metrics = world.exported.reader.get_metrics_data()
+    found = {
+        metric.name: metric.data.data_points
+        for scope in metrics.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+    }
+    assert sum(point.count for point in found[DURATION]) == 6
+    assert {point.attributes["gen_ai.token.type"] for point in found[TOKENS]} == {"output"}
+
+
+def test_lists_are_bounded(world):
+    """An answer of a thousand choices has 128 reasons for its end."""
+    choice = WHOLE["chat"]["choices"][0]
+    world.answer = {**WHOLE["chat"], "choices": [choice] * 1_000}
+    world.call("chat")
+    assert world.exported.spans[0].attributes["gen_ai.response.finish_reasons"] == ("stop",) * 128
+
+
+def test_the_page_of_prometheus(world, request):
+    """Prometheus' page can be read whatever models there were."""
+    prometheus = pytest.importorskip("opentelemetry.exporter.prometheus")
+    client = pytest.importorskip("prometheus_client")
+    parser = pytest.importorskip("prometheus_client.parser")
+    OpenAIInstrumentor().uninstrument()
+    provider = MeterProvider([prometheus.PrometheusMetricReader()])
+    request.addfinalizer(provider.shutdown)  # it leaves Prometheus' registry
+    OpenAIInstrumentor().instrument(meter_provider=provider)
+    for odd in ODD.values():
+        world.answer = {**WHOLE["chat"], "model": odd, "service_tier": odd, "system_fingerprint": odd}
+        world.call("chat")
+    page = client.generate_latest(client.REGISTRY).decode()
+    samples = [sample for family in parser.text_string_to_metric_families(page) for sample in family.samples]
+    counted = [one.value for one in samples if one.name == "gen_ai_client_operation_duration_seconds_count"]
+    assert sum(counted) == len(ODD)
+
+
+def test_what_agents_read(otelier_spans, caplog):
+    """Reasons and ids that an agent's span takes from an answer go the same way."""
+    from otelier import Agent, tool
+
+    @tool
+    def look_up(number: int) -> str:
+        """Look something up."""
+        return str(number)
+
+    def call(call_id: str) -> dict[str, object]:
+        function = {"name": "look_up", "arguments": '{"number": 1}'}
+        message = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": call_id, "type": "function", "function": function}],
+        }
+        return {**_HEAD, "choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
+
+    with OpenAIServer() as server:
+        server.reply(body=call("c\x00" + "c" * 100_000))
+        server.reply("Done", finish_reason="f" * 100_000)
+        with openai.OpenAI(base_url=server.base_url, api_key="sk-none") as client:
+            Agent("helper", "gpt-4.1", client=client, tools=[look_up]).run("Go").output
+    spans = {span.name: span.attributes for span in otelier_spans.spans}
+    assert spans["execute_tool look_up"]["gen_ai.tool.call.id"].startswith("c\ufffdcc")
+    assert len(spans["execute_tool look_up"]["gen_ai.tool.call.id"]) < 1_100
+    assert len(spans["invoke_agent helper"]["gen_ai.response.finish_reasons"][0]) < 1_100

@@ -9,6 +9,7 @@ from typing import TypeAlias, cast
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
+from otelier.signals._bounds import plain_number, without_surrogates
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL, is_card
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
@@ -21,8 +22,8 @@ MAX_DEPTH = 64
 MAX_ITEMS = 100_000
 """Items of nested data that are looked at, 256 characters of text counting as one more; what follows is replaced.
 Depth alone is no bound: data that holds itself twice doubles with each level."""
-_LARGE = 10**12
-"""Numbers from here on may be those of cards."""
+_LARGE, _LARGEST = 10**12, 10**19
+"""Numbers between these may be those of cards."""
 FAILED = redacted("error")
 """What stands for a value whose redaction failed."""
 LIMIT = redacted("limit")
@@ -143,8 +144,11 @@ class _Walk:
     def value(self, value: object, depth: int) -> AnyValue:
         self._left -= 1
         if value is None or isinstance(value, (bool, int, float, bytes)):
-            is_number = self._personal and isinstance(value, int) and value > _LARGE
-            return redacted("card") if is_number and is_card(str(value)) else value
+            is_number = self._personal and isinstance(value, int) and _LARGE < value < _LARGEST
+            if is_number and is_card(str(value)):
+                return redacted("card")
+            is_plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+            return plain_number(value) if is_plain else value
         if self._left < 0 or depth == 0:
             return LIMIT
         if isinstance(value, str):
@@ -158,12 +162,12 @@ class _Walk:
         return self._text(str(value))
 
     def _text(self, text: str) -> str:
-        text = redact(text, personal=self._personal)
+        text = without_surrogates(redact(text, personal=self._personal))
         cut = len(text) - self._max_chars
         return f"{text[: self._max_chars]} [cut: {cut} characters]" if cut > 0 else text
 
     def _key(self, key: object) -> str:
-        text = str(key)
+        text = without_surrogates(str(key))
         if text in KEYS:
             return text
         return redact(text, personal=self._personal) if self._personal or len(text) >= SHORTEST_KEY else text

@@ -69,10 +69,11 @@ class CompletionHook:
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 
     def _message(self, kind: Any, message: Any) -> Any:
-        return kind(**{**message, "parts": [self._part(part) for part in message["parts"]]})
+        return kind(**{"name": None, **message, "parts": [self._part(part) for part in message["parts"]]})
 
     def _part(self, part: Any) -> Any:
-        return _made(self._parts[part["type"]], part)
+        kind = self._parts.get(part["type"])
+        return part if kind is None else _made(kind, part)  # as its provider has it
 
     def _tool(self, tool: Any) -> Any:
         return _made(self._function if tool["type"] == "function" else self._other_tool, tool)

@@ -10,10 +10,10 @@ from typing import Any, Final, Protocol
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.content._chat import StreamedChoice
 from otelier.openai.content._responses import responses_answer_content
+from otelier.openai.content._streamed_choice import StreamedChoice
 from otelier.openai.reading._answer import add_model, add_text, chat_usage, failure_told, reason_told, responses_answer
-from otelier.openai.reading._fields import Attributes, answer_of, facts_of, field_of
+from otelier.openai.reading._fields import Attributes, Facts, answer_of, facts_of, field_of, items_of
 from otelier.signals import Failure, fit_text, fit_texts
 
 
@@ -61,7 +61,7 @@ class ChatChunks:
                 self._usage = chunk.usage
             for choice in chunk.choices:
                 if choice.finish_reason:
-                    self._reasons[choice.index] = choice.finish_reason
+                    self._reasons[index_of(facts_of(choice))] = choice.finish_reason
                     self._head = True
             if self._head:
                 self._see_head(chunk)
@@ -76,9 +76,9 @@ class ChatChunks:
 
     def _see_content(self, chunk: Any) -> bool:
         self._see(chunk)
-        for choice in facts_of(chunk).get("choices") or ():
+        for choice in items_of(facts_of(chunk).get("choices")):
             found = facts_of(choice)
-            index = found.get("index") or 0
+            index = index_of(found)
             streamed = self._choices.get(index)
             if streamed is None:
                 streamed = self._choices[index] = StreamedChoice()
@@ -107,6 +107,12 @@ class ChatChunks:
     def content(self) -> Mapping[str, list[Any]]:
         messages = [self._choices[index].message(self._reasons.get(index)) for index in sorted(self._choices)]
         return {names.OUTPUT_MESSAGES: messages}
+
+
+def index_of(choice: Facts) -> int:
+    """Return which of the choices one is; the first, where its provider does not say."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 _WATCHED: Final = frozenset(

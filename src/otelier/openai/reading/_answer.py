@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.reading._fields import Attributes, Facts, facts_of, items_of, text_of
+from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.openai.reading._request import has_compaction
 from otelier.signals import Failure, fit_count, fit_text, fit_texts
 
@@ -19,8 +19,10 @@ _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_NUMBER = 4
 _SERVED_MODEL = "x-ms-served-model"
 
-# What a client-side tool call is in a Responses answer, and the states in which it is one.
-TOOL_CALLS: Final = frozenset(("function_call", "custom_tool_call", "computer_call"))
+# What a call of a tool that the client runs is in a Responses answer, and the states in which the model finished it.
+_CLIENT_CALLS: Final = frozenset(
+    ("apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call")
+)
 _ENDED = ("completed", "incomplete")
 _UNFINISHED = frozenset(("queued", "in_progress"))
 _BROKEN = frozenset(("failed", "cancelled", "incomplete"))
@@ -134,8 +136,7 @@ def finish_reasons(facts: Facts) -> tuple[str, ...]:
     reasons: dict[str, None] = {}
     if status not in _BROKEN:
         for item in items_of(facts.get("output")):
-            found = facts_of(item)
-            reason = _item_reason(found.get("type"), found.get("status"))
+            reason = _item_reason(item)
             if reason is not None:
                 reasons[reason] = None
     return tuple(reasons) or ((whole,) if whole else ())
@@ -152,15 +153,28 @@ def reason_of_status(status: Any, why: Any = None) -> str | None:
     return None
 
 
-def is_ended_call(kind: Any, status: Any) -> bool:
-    """Tell whether an item of a response is a tool call that the model finished."""
-    return isinstance(kind, str) and kind in TOOL_CALLS and (status is None or status in _ENDED)
+def is_client_call(item: Any, kind: Any) -> bool:
+    """Tell whether an *item* of that *kind* calls a tool that the client runs."""
+    if kind == "shell_call":
+        return field_of(field_of(item, "environment"), "type") != "container_reference"
+    if kind == "tool_search_call":
+        return field_of(item, "execution") == "client"
+    return isinstance(kind, str) and kind in _CLIENT_CALLS
 
 
-def _item_reason(kind: Any, status: Any) -> str | None:
-    if is_ended_call(kind, status):
+def is_ended_call(item: Any, kind: Any) -> bool:
+    """Tell whether an *item* of that *kind* is such a call, and the model finished it."""
+    if not is_client_call(item, kind):
+        return False
+    status = field_of(item, "status")
+    return status is None or status in _ENDED
+
+
+def _item_reason(item: Any) -> str | None:
+    kind = field_of(item, "type")
+    if is_ended_call(item, kind):
         return "tool_calls"
-    return reason_of_status(status) if kind == "message" else None
+    return reason_of_status(field_of(item, "status")) if kind == "message" else None
 
 
 def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
