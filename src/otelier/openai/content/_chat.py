@@ -63,7 +63,7 @@ def message_reason(reason: Any) -> str:
 
 def _input_message(message: Any) -> Message | None:
     role, content = field_of(message, "role"), field_of(message, "content")
-    if role == _TOOL or role == _FUNCTION:
+    if role in (_TOOL, _FUNCTION):
         role, parts = _TOOL, [tool_response_part(field_of(message, "tool_call_id"), content)]
     elif role == ASSISTANT:
         parts = said(message)
@@ -73,7 +73,7 @@ def _input_message(message: Any) -> Message | None:
 
 
 def said(message: Any, *, calls_first: bool = True) -> list[Part]:
-    """Return all that a message of the model says; the calls of a stream come last, as the conventions' users know it."""
+    """Return all that a message of the model says; in a stream its calls come last."""
     calls = _calls(message)
     return [
         *_reasoning(message),

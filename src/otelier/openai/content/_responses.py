@@ -41,7 +41,7 @@ def fetched_content(response: Any) -> dict[str, list[Any]]:
 
 
 def output_messages(items: Any) -> list[Message]:
-    """Return the *items* of an output as messages; a tool call joins the message before it when both are of one turn."""
+    """Return an output's *items* as messages; a tool call joins the message before it when both are of one turn."""
     messages: list[Message] = []
     for item in items:
         kind, status = kind_of(item), field_of(item, "status")

@@ -65,9 +65,9 @@ def _take_number(value: Any, attribute: str, kind: _Kind, attributes: Attributes
     A backend may give an attribute the type of the first value it sees and refuse the others: 1 is 1.0 where
     others are 0.7.
     """
-    if isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool):
-        if fit_number(value):
-            attributes[attribute] = kind(value)
+    is_number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    if is_number and fit_number(value):
+        attributes[attribute] = kind(value)
 
 
 def _take_stop(value: Any, attributes: Attributes) -> None:
