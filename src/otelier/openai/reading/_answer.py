@@ -29,8 +29,8 @@ _BROKEN = frozenset(("failed", "cancelled", "incomplete"))
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
-def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    """Add what a chat completion says."""
+def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Add what a chat completion says; return what made it fail: some servers say that with status 200."""
     get = facts.get
     _add_identity(get("model"), get("id"), attributes, point)
     choices = items_of(get("choices"))
@@ -49,6 +49,7 @@ def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     usage = get("usage")
     if usage is not None:
         chat_usage(usage, attributes, point)
+    return failure_in(facts)
 
 
 def reason_told(reason: Any) -> str:
@@ -92,11 +93,16 @@ def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> 
         attributes[names.FINISH_REASONS] = fit_texts(reasons)
     if has_compaction(get("output")):
         attributes[names.CONVERSATION_COMPACTED] = True
-    error = get("error")
-    if error is None:
+    return failure_in(facts)
+
+
+def failure_in(facts: Facts) -> Failure | None:
+    """Return the failure that an answer tells of, if it does."""
+    error = facts.get("error")
+    if not error:
         return None
     problem = facts_of(error)
-    return failure_told(problem.get("code"), problem.get("message"))
+    return failure_told(problem.get("code") or problem.get("type"), problem.get("message"))
 
 
 def failure_told(code: Any, message: Any) -> Failure:
