@@ -209,7 +209,7 @@ class Call:
 
     def _raised_over(self, error: BaseException, attributes: Attributes) -> Mapping[str, list[Any]]:
         """Add what the answer says that the client raised *error* over, if one came; return its content."""
-        if self.streamed:
+        if self.streamed and self.operation.inference:
             attributes[names.REQUEST_STREAM] = True
         try:
             answer, headers = answer_behind(error)

@@ -6,14 +6,13 @@ What `looker` returns runs for every chunk inside the consumer's loop: it looks 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.content._responses import responses_answer_content
 from otelier.openai.content._streamed_choice import StreamedChoice
-from otelier.openai.reading._answer import add_model, add_text, chat_usage, failure_told, reason_told, responses_answer
-from otelier.openai.reading._fields import Attributes, Facts, answer_of, facts_of, field_of, items_of
+from otelier.openai.reading._answer import add_model, add_text, chat_usage, reason_told
+from otelier.openai.reading._fields import Attributes, Facts, facts_of, items_of
 from otelier.signals import Failure, fit_text, fit_texts
 
 
@@ -113,73 +112,3 @@ def index_of(choice: Facts) -> int:
     """Return which of the choices one is; the first, where its provider does not say."""
     index = choice.get("index")
     return index if isinstance(index, int) else 0
-
-
-_WATCHED: Final = frozenset(
-    (
-        "error",
-        "response.completed",
-        "response.created",
-        "response.failed",
-        "response.in_progress",
-        "response.incomplete",
-        "response.output_item.added",
-        "response.output_item.done",
-        "response.queued",
-    )
-)
-_LAST: Final = frozenset(("error", "response.completed", "response.failed", "response.incomplete"))
-
-
-class ResponsesChunks:
-    """The events of a Responses stream; the last one holds the whole content."""
-
-    __slots__ = ("_compacted", "_failure", "_final", "model")
-
-    def __init__(self, *, content: bool) -> None:
-        self.model: str | None = None
-        self._final: Any = None
-        self._failure: Failure | None = None
-        self._compacted = False
-
-    def looker(self) -> Callable[[Any], bool]:
-        return self._see
-
-    def _see(self, event: Any) -> bool:
-        try:
-            facts = event.__dict__
-        except AttributeError:  # a type of the caller's own
-            return False
-        kind = facts.get("type")
-        if kind is None:  # before 1.100 the event that says what failed comes as the data of another
-            event = field_of(event, "data")
-            kind = field_of(event, "type")
-        return type(kind) is str and kind in _WATCHED and self._watch(event, kind)
-
-    def _watch(self, event: Any, kind: str) -> bool:
-        # `field_of`: old clients parse an event they know in part as one of another kind, with the rest as extras.
-        response = field_of(event, "response")
-        if response is not None and not self.model:
-            self.model = fit_text(field_of(response, "model"))
-        if kind == "error":
-            self._failure = failure_told(field_of(event, "code"), field_of(event, "message"))
-        elif kind in _LAST:
-            self._final = response
-            if kind == "response.failed":
-                self._failure = Failure(type=kind)
-        elif field_of(field_of(event, "item"), "type") == "compaction":
-            self._compacted = True
-        return kind in _LAST
-
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        add_model(self.model, attributes, point)
-        if self._compacted:
-            attributes[names.CONVERSATION_COMPACTED] = True
-        if self._final is None:
-            return self._failure
-        failure = responses_answer(answer_of(self._final), attributes, point)
-        # Only the event says that it failed: a completed response may carry the error of an attempt.
-        return self._failure and (failure or self._failure)
-
-    def content(self) -> Mapping[str, list[Any]]:
-        return responses_answer_content(self._final)

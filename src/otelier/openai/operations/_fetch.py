@@ -1,4 +1,7 @@
-"""Stored responses that are fetched: nothing is generated, so what they cost belongs to the call that made them."""
+"""Stored responses that are fetched: nothing is generated, so what they cost belongs to the call that made them.
+
+Where that did not live to see it, as in the background, the first fetch that finds them ended tells it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any
 from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.content._responses import fetched_content
-from otelier.openai.operations._chunks import ResponsesChunks
+from otelier.openai.operations._responses_chunks import ResponsesChunks
+from otelier.openai.operations._started import usage_once
 from otelier.openai.reading._answer import add_model, add_text, finish_reasons
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, answer_of
 from otelier.openai.reading._request import API_RESPONSES
@@ -32,6 +36,7 @@ def fetch_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None
     reasons = finish_reasons(facts)
     if reasons:
         attributes[names.FINISH_REASONS] = fit_texts(reasons)
+    usage_once(facts, attributes, point)
 
 
 class FetchChunks(ResponsesChunks):
@@ -52,4 +57,4 @@ class FetchChunks(ResponsesChunks):
         return self._failure
 
     def content(self) -> Mapping[str, list[Any]]:
-        return fetched_content(self._final)
+        return {**fetched_content(self._latest), **super().content()}

@@ -87,7 +87,7 @@ def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> 
     add_text(names.OPENAI_RESPONSE_SERVICE_TIER, get("service_tier"), attributes)
     usage = get("usage")
     if usage is not None:
-        _responses_usage(usage, attributes, point)
+        responses_usage(usage, attributes, point)
     reasons = finish_reasons(facts)
     if reasons:
         attributes[names.FINISH_REASONS] = fit_texts(reasons)
@@ -227,7 +227,8 @@ def _newer_field(model: Any, found: Facts, name: str) -> Any:
     return extras.get(name) if extras else None
 
 
-def _responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+def responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add the tokens of a response."""
     get = facts_of(usage).get
     add_tokens(get("input_tokens"), get("output_tokens"), attributes, point)
     details = get("input_tokens_details")
