@@ -186,7 +186,10 @@ def _record_of(span: Any) -> Record:
     if type(mark) is Record:
         return mark
     record = Record(mark, passes_on=False, seen=mark)
-    setattr(span, MARK, record)
+    try:
+        setattr(span, MARK, record)
+    except AttributeError:  # another SDK's span may take none: what stands there is then nobody's to change
+        pass
     return record
 
 

@@ -29,8 +29,9 @@ def activate() -> None:
 
     Called by `opentelemetry-instrument` through three entry points, and by `init`. Puts the processors on the
     global providers, now or when they are set, lets thread pools carry the context, and instruments openai.
-    Nothing that fails here reaches the program; one INFO line says what is active. A later call only brings the
-    patches of openai around those of instrumentations that were switched on since.
+    Nothing that fails here reaches the program; one INFO line says what is active. A later call only puts the
+    processors on what took a provider's place since, as `logfire.configure()` does, and brings the patches of openai
+    around those of instrumentations that were switched on since.
 
     Example:
         >>> import otelier
@@ -38,6 +39,7 @@ def activate() -> None:
     """
     with lock:
         if _active:
+            _attempt("setup.providers", _providers.attach_to_global)
             if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
                 _instrument_openai()  # around what others have put around ours since
             return

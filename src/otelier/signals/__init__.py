@@ -14,6 +14,7 @@ from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault
 
 if TYPE_CHECKING:
     from otelier.signals._bounds import may_tell
+    from otelier.signals._by_identity import ByIdentity
     from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record
     from otelier.signals._instruments import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EMBEDDING_SUPPRESSORS",
     "FETCH_SUPPRESSORS",
+    "ByIdentity",
     "INFERENCE_SUPPRESSORS",
     "SUPPRESSORS",
     "ContentGate",
@@ -103,6 +105,7 @@ __all__ = [
 
 _HOMES = {
     "_bounds": ("may_tell",),
+    "_by_identity": ("ByIdentity",),
     "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record"),
     "_instruments": (

@@ -10,19 +10,19 @@ import atexit
 import os
 import threading
 import time
-import weakref
 
 from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider, NoOpMeter
 
 from otelier import names
+from otelier.signals._by_identity import ByIdentity
 from otelier.signals._collecting import collecting, enabled, in_collection
 from otelier.signals._guard import on_reset
 from otelier.signals._point_queue import PointQueue
 from otelier.signals._points import Point
 from otelier.signals._stream_room import StreamRoom
 
-_queues: weakref.WeakKeyDictionary[MeterProvider, PointQueue] = weakref.WeakKeyDictionary()
+_queues: ByIdentity[PointQueue] = ByIdentity()
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
@@ -65,7 +65,7 @@ def drain_all(timeout_s: float = 10.0) -> bool:
     """
     until = time.monotonic() + timeout_s
     with _lock:
-        queues = list(_queues.values())
+        queues = _queues.values()
     in_time = [queue.drain(max(0.0, until - time.monotonic())) for queue in queues]  # each gets its try
     return all(in_time)
 
@@ -136,7 +136,7 @@ def _after_fork() -> None:
 @on_reset
 def _forget_points() -> None:
     _global_queue.forget()
-    for queue in list(_queues.values()):
+    for queue in _queues.values():
         queue.forget()
 
 
