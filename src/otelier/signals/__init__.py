@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
     from otelier.signals._quotes import unquoted
+    from otelier.signals._reading import read_setting, warn_of_setting
     from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
     from otelier.signals._spans import Failure, end_span, error_type, fail_span, failure_of, start_client_span
     from otelier.signals._stream_room import StreamRoom
@@ -124,6 +125,7 @@ _HOMES = {
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
     "_quotes": ("unquoted",),
+    "_reading": ("read_setting", "warn_of_setting"),
     "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
     "_spans": ("Failure", "end_span", "error_type", "fail_span", "failure_of", "start_client_span"),
     "_stream_room": ("StreamRoom",),

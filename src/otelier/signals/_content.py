@@ -6,16 +6,14 @@ import json
 from base64 import b64encode
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
 
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL, Setting
+from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
 from otelier.signals._guard import report_fault, warn_once
+from otelier.signals._reading import read_setting
 from otelier.signals._redaction import FAILED, redact, redact_value
-
-T = TypeVar("T")
 
 
 class ContentMode(Enum):
@@ -104,21 +102,13 @@ def content_gate() -> ContentGate:
     except SettingError as exc:
         warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
-    said = _read(EMIT_EVENT, None)
+    said = read_setting(EMIT_EVENT)
     return ContentGate(
         mode,
         emits=mode.on_event if said is None else said,
-        personal=_read(REDACT_PERSONAL, True),
-        max_chars=_read(CONTENT_MAX_CHARS, CONTENT_MAX_CHARS.default),
+        personal=read_setting(REDACT_PERSONAL, unreadable=True),
+        max_chars=read_setting(CONTENT_MAX_CHARS),
     )
-
-
-def _read(setting: Setting[T], otherwise: T) -> T:
-    try:
-        return setting.value()
-    except SettingError as exc:
-        warn_once(f"content.{setting.variable}", "%s", exc)
-        return otherwise
 
 
 def _base64(value: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import TypeAlias, cast
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
+from otelier.settings import quoted
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL, is_card
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
@@ -186,7 +187,7 @@ def _as_function(redactor: object) -> Callable[[str], object]:
             redactor = re.compile(redactor)
         except re.error as exc:
             raise SettingError(
-                f"Cannot use {redactor!r} in `redact`: it is no regular expression ({exc}). "
+                f"Cannot use {quoted(redactor)} in `redact`: it is no regular expression ({exc}). "
                 "Escape it with `re.escape` to find it as it stands.",
                 setting="redact",
             ) from exc

@@ -11,7 +11,6 @@ from opentelemetry import _logs, metrics, trace
 
 from otelier.cli.doctor._findings import Finding
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.setup import innermost_provider
 
 _AREA = "providers"
 _UNSET_HERE = "Nothing sets it in this process; your program or opentelemetry-instrument does."
@@ -152,6 +151,9 @@ def _exporter(processor: Any) -> Any:
 
 def _parts(provider: object, *paths: str) -> list[Any] | None:
     """Return what stands on *provider*, wherever this SDK's release keeps it; `None` when it is not the SDK's."""
+    # Imported here: like `opentelemetry.propagate` it raises where OTEL_PROPAGATORS names what is not installed.
+    from otelier.setup import innermost_provider
+
     provider = innermost_provider(provider)
     for path in paths:
         try:
