@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 
 import otelier
+from otelier.signals import point_queue
 from otelier.testing import OpenAIServer
 from tests.programs import run
 
@@ -137,6 +138,12 @@ def test_every_signal_carries_the_fields(kinds, signals):
     assert signals.metric_names() >= {"gen_ai.client.operation.duration", "otelier.agent.registrations"}
     processors = signals.tracer_provider._active_span_processor._span_processors
     assert sum(isinstance(one, otelier.AgentSpanProcessor) for one in processors) == 1
+
+
+def test_one_queue_for_a_provider_and_what_stands_for_it(signals):
+    """Points given through a stand-in are collected with those of the provider itself: there is one queue for both."""
+    assert point_queue(wrapt.ObjectProxy(signals.meter_provider)) is point_queue(signals.meter_provider)
+    assert point_queue(Equal(signals.meter_provider)) is point_queue(signals.meter_provider)
 
 
 def test_what_takes_a_providers_place(signals):

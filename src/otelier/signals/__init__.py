@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 __all__ = [
     "EMBEDDING_SUPPRESSORS",
     "FETCH_SUPPRESSORS",
-    "ByIdentity",
     "INFERENCE_SUPPRESSORS",
     "SUPPRESSORS",
+    "ByIdentity",
     "ContentGate",
     "ContentMode",
     "Failure",

@@ -16,13 +16,14 @@ from opentelemetry.metrics import MeterProvider, NoOpMeter
 
 from otelier import names
 from otelier.signals._by_identity import ByIdentity
-from otelier.signals._collecting import collecting, enabled, in_collection
+from otelier.signals._collecting import collecting, collector_of, enabled, in_collection
 from otelier.signals._guard import on_reset
 from otelier.signals._point_queue import PointQueue
 from otelier.signals._points import Point
 from otelier.signals._stream_room import StreamRoom
 
 _queues: ByIdentity[PointQueue] = ByIdentity()
+"""By what collects: of one provider, and of what stands for it."""
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
@@ -44,12 +45,13 @@ def point_queue(meter_provider: MeterProvider | None = None) -> PointQueue:
     collects = collecting(meter_provider)
     if collects is None:
         return PointQueue(_unknown)
-    known = _queues.get(meter_provider)
+    collector = collector_of(meter_provider)
+    known = _queues.get(collector)
     if known is not None:
         return known
     queue = PointQueue(collects)
     with _lock:
-        known = _queues.setdefault(meter_provider, queue)
+        known = _queues.setdefault(collector, queue)
     if known is queue:
         # Not under our lock: the SDK takes its own here, and holds it while it runs callbacks that may come to us.
         _watch_collections(meter_provider, queue)
