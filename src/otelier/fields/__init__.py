@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from otelier.fields._births import MARK, Record, born_state, mark_birth, stamp_call
+from otelier.fields._actors import NAMING, actor_in
+from otelier.fields._births import MARK, Record, actor_named_late, born_state, mark_birth, stamp_call
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import arrived, noted
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
@@ -25,6 +26,7 @@ __all__ = [
     "LLM_CALL",
     "LLM_REPORTER",
     "MARK",
+    "NAMING",
     "SPAN",
     "UNSET",
     "CallContext",
@@ -32,6 +34,8 @@ __all__ = [
     "FieldText",
     "Record",
     "State",
+    "actor_in",
+    "actor_named_late",
     "arrived",
     "born_state",
     "carry_into_executors",
