@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from otelier.fields._births import MARK, Record, born_state, leased_state, mark_birth, stamp_call
+from otelier.fields._actors import NAMING, actor_in
+from otelier.fields._births import (
+    MARK,
+    Record,
+    actor_named_late,
+    born_state,
+    leased_state,
+    mark_birth,
+    stamp_call,
+)
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import arrived, entries_of, noted
 from otelier.fields._hold import PROPAGATORS, hold_back, is_held_back
@@ -27,6 +36,7 @@ __all__ = [
     "LLM_CALL",
     "LLM_REPORTER",
     "MARK",
+    "NAMING",
     "PROPAGATORS",
     "SPAN",
     "UNSET",
@@ -36,6 +46,8 @@ __all__ = [
     "Lease",
     "Record",
     "State",
+    "actor_in",
+    "actor_named_late",
     "arrived",
     "be_strict",
     "born_state",

@@ -14,11 +14,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
 from otelier import names
+from otelier.fields._actors import NAMING, actor_in
 from otelier.fields._blocks import inside_block
 from otelier.fields._leases import Lease, current_task
 from otelier.fields._limits import cut, length_limit
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
-from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
+from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
 from otelier.signals import on_fork
 
@@ -162,6 +163,15 @@ def stamp_call(span: Any, context: Context) -> None:
         span.set_attributes(updates)
 
 
+def actor_named_late(span: Any) -> Actor:
+    """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
+    there: Any = getattr(span, "_attributes", None)
+    if not there or NAMING.isdisjoint(there):
+        return NO_ACTOR
+    stamped = _record_of(span).stamped
+    return actor_in({name: said for name, said in there.items() if stamped.get(name) != said})
+
+
 class _OpenSpan:
     """What stands on an open span, and what of it is ours."""
 
@@ -191,7 +201,10 @@ def _record_of(span: Any) -> Record:
     if type(mark) is Record:
         return mark
     record = Record(mark, passes_on=False, seen=mark)
-    setattr(span, MARK, record)
+    try:
+        setattr(span, MARK, record)
+    except AttributeError:  # another SDK's span may take none: what stands there is then nobody's to change
+        pass
     return record
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from otelier import names
 from otelier.errors import ContextValueError
 from otelier.settings import STRICT
-from otelier.signals import count_fault, on_reset, warn_once
+from otelier.signals import count_fault, on_reset, read_setting, warn_once
 
 Values: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
 """One value for each of `FIELD_NAMES`, in that order; `None` when unset."""
@@ -65,7 +65,6 @@ def be_strict(given: bool | None = None) -> None:
 
     Raises:
         TypeError: if *given* is neither a `bool` nor `None`.
-        SettingError: if the variable cannot be read.
 
     Example:
         >>> be_strict(True)
@@ -75,7 +74,7 @@ def be_strict(given: bool | None = None) -> None:
     if given is not None and type(given) is not bool:
         raise TypeError(f"init(strict=) must be a `bool` or `None`, not a {type(given).__name__}.")
     given = _strictness.given if given is None else given
-    _strictness.on = STRICT.value(given)
+    _strictness.on = read_setting(STRICT, given)
     _strictness.given = given
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -13,12 +12,13 @@ from opentelemetry.metrics import _internal as metrics_internal
 
 from otelier.identity import report_waiting
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.signals import Patches, PatchPoint, on_reset, report_fault, warn_once
+from otelier.signals import ByIdentity, Patches, PatchPoint, on_reset, report_fault, warn_once
 
-_attached: weakref.WeakSet[Any] = weakref.WeakSet()
+_attached: ByIdentity[None] = ByIdentity()
 """Providers that have our processor."""
-_known: list[weakref.ref[Any]] = []
+_known: ByIdentity[None] = ByIdentity()
 """Providers that `init` was given, besides the global ones; for `flush`."""
+_MAX_STAND_INS = 8
 
 
 def is_set(provider: object) -> bool:
@@ -26,10 +26,21 @@ def is_set(provider: object) -> bool:
     return not isinstance(provider, (trace.ProxyTracerProvider, logs_internal.ProxyLoggerProvider))
 
 
+def innermost_provider(provider: Any) -> Any:
+    """Return the provider that *provider* stands for: logfire's stand for one each, and get another in its place."""
+    for _ in range(_MAX_STAND_INS):
+        inner = getattr(provider, "provider", None)
+        if not isinstance(inner, (trace.TracerProvider, _logs.LoggerProvider)):
+            break
+        provider = inner
+    return provider
+
+
 def attach_spans(provider: Any) -> bool:
     """Put an `AgentSpanProcessor` on *provider*, once; `False` when it takes none."""
     if not is_set(provider):
         return False
+    provider = innermost_provider(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_span_processor", None)
@@ -44,7 +55,7 @@ def attach_spans(provider: Any) -> bool:
         return False
     if not _has(getattr(provider, "_active_span_processor", None), AgentSpanProcessor):
         add(AgentSpanProcessor())
-    _attached.add(provider)
+    _attached.setdefault(provider, None)
     return True
 
 
@@ -52,6 +63,7 @@ def attach_logs(provider: Any) -> bool:
     """Put a `ContextLogProcessor` before the processors of *provider*, once; `False` when it takes none."""
     if not is_set(provider):
         return False
+    provider = innermost_provider(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_log_record_processor", None)
@@ -66,7 +78,7 @@ def attach_logs(provider: Any) -> bool:
                 chain._log_record_processors = (processor, *chain._log_record_processors)  # type: ignore[union-attr]
         except AttributeError:
             add(processor)
-    _attached.add(provider)
+    _attached.setdefault(provider, None)
     return True
 
 
@@ -88,8 +100,8 @@ def _has(chain: Any, kind: type) -> bool:
 def remember(*providers: object) -> None:
     """Keep *providers* in mind for `flush`; `None` is skipped."""
     for provider in providers:
-        if provider is not None and all(known() is not provider for known in _known):
-            _known.append(weakref.ref(provider))
+        if provider is not None:
+            _known.setdefault(provider, None)
 
 
 def known_providers() -> list[Any]:
@@ -98,10 +110,9 @@ def known_providers() -> list[Any]:
         trace.get_tracer_provider(),
         metrics.get_meter_provider(),
         _logs.get_logger_provider(),
-        *(known() for known in _known),
+        *_known.owners(),
     ]
-    unique = {id(provider): provider for provider in candidates if provider is not None}
-    return list(unique.values())
+    return list({id(provider): provider for provider in candidates}.values())
 
 
 def _watch(module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]) -> PatchPoint:
