@@ -278,8 +278,9 @@ class _Walk:
         if isinstance(value, (int, float)):
             return self._number(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            self._look_at(len(value))
-            return self._told(bytes_told(value))
+            content = bytes(cast("bytes", value))
+            self._look_at(len(content))
+            return self._told(bytes_told(content))
         if depth == 0:
             return self._told(LIMIT)
         if isinstance(value, Mapping):

@@ -7,7 +7,7 @@ See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#uploading-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -98,9 +98,9 @@ def completion_hook(given: object | None) -> CompletionHook | None:
         return None
 
 
-def _whole(items: Any) -> Iterator[Any]:
-    """Yield what of *items* was not cut off, and replaced by a note that says so."""
-    return (item for item in items or () if isinstance(item, Mapping))
+def _whole(items: Any) -> list[Any]:
+    """Return what of *items* was not cut off, and replaced by a note that says so."""
+    return [item for item in items or () if not isinstance(item, str)]
 
 
 def _named(name: str) -> object:
