@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 MOST_ON_A_LOOP: Final = 32_768
 """Characters of content that are redacted on the thread of an event loop, in 1 to 5 ms; more is done aside."""
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _TRIES = 4
 _NOTES = 64
 
@@ -114,7 +115,7 @@ def json_of(value: AnyValue) -> str:
         '{"role":"user"}'
     """
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _encode(value)
     except Exception as exc:
         report_fault("signals.content", exc)
         return json.dumps(FAILED)
