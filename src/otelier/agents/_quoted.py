@@ -66,7 +66,7 @@ def _said(run: Run) -> Iterator[str]:
     errors = {call.result for call in run.tool_calls if call.error is not None}
     messages = [message for message in run.messages if message.get("content") not in errors]
     yield from run.heard
-    yield from _texts([run.task, run.context.query, run.instructions, messages])
+    yield from _texts([run.task.content, run.context.query, run.instructions, messages])
 
 
 def _untold(context: RunContext) -> Iterator[tuple[str, Any]]:

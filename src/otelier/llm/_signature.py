@@ -18,6 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from otelier.errors import ToolError
 from otelier.llm._annotations import Unresolved, resolved, spaces_of, unbound
 from otelier.llm._calls import misfit
+from otelier.llm._carried import carried
 from otelier.llm._docstring import read_docstring
 from otelier.llm._schemas import problems_found
 
@@ -91,7 +92,7 @@ class Signature:
                 f"Cannot offer {name!r} as a tool: there is no JSON schema for its parameters ({_first_line(exc)}). "
                 f"Annotate them with types that JSON can hold."
             ) from exc
-        self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(schema)}
+        self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(carried(schema))}
         """JSON schema of the parameters."""
         self.schema.pop("description", None)
 
