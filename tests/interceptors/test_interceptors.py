@@ -232,14 +232,11 @@ def test_the_context_it_is_shown_is_its_own(model, finish):
     """Messages refuse to be changed in place, and say what to do instead; changed arguments change nothing."""
 
     def spoil(context):
-        for change in (
-            lambda: context.messages[0].update(content="x"),
-            lambda: context.messages[-1].pop("role"),
-            lambda: context.messages[0].setdefault("name", "x"),
-            lambda: [call.clear() for call in context.messages[-1].get("tool_calls", [{}])] and {}["none"],
-        ):
-            with pytest.raises((TypeError, KeyError), match="Return `InterceptResult.modify_messages|none"):
-                change()
+        with pytest.raises(TypeError, match="modify_messages"):
+            context.messages[0].update(content="x")
+        for call in context.messages[-1].get("tool_calls", ()):
+            with pytest.raises(TypeError, match="modify_messages"):
+                call["function"]["arguments"] = "{}"
         if context.tool_args:
             context.tool_args.clear()
 
