@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -113,8 +112,6 @@ class Run:
     """The error that interceptors were asked about last."""
     delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])
     """Runs that tools of this one started from their threads."""
-    heard: deque[str] = field(default_factory=lambda: deque[str](maxlen=1_000))
-    """What was said in runs below that failed: an error that comes from there may quote it."""
     is_told: bool = False
     """Whether the model was told that its output does not fit."""
     is_giving_up: bool = False

@@ -15,7 +15,6 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.agents._points import SpanPoint
-from otelier.agents._quoted import without_quotes
 from otelier.agents._run import RUN, Run
 from otelier.interceptors import StopExecution
 from otelier.signals import Failure, end_span, fail_span, report_fault, tracer
@@ -36,19 +35,21 @@ class OpenSpan:
     started: float = field(default_factory=perf_counter)
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the span and queue its point; *error* is what ended its block, and a stop is none."""
+        """End the span and queue its point; *error* is what ended its block, and a stop is none. Never raises."""
         point = self.point
-        point.seconds = perf_counter() - self.started
-        where = self.span.get_span_context()
-        if where.trace_flags & TraceFlags.SAMPLED:
-            point.span_context = where
-        failure = self.failure if error is None or isinstance(error, StopExecution) else error
-        if failure is None:
-            end_span(self.span, self.attributes)
-        else:
-            if self.run is not None:
-                failure = without_quotes(failure, self.run)
-            point.error = fail_span(self.span, failure, self.attributes)
+        try:
+            point.seconds = perf_counter() - self.started
+            where = self.span.get_span_context()
+            if where.trace_flags & TraceFlags.SAMPLED:
+                point.span_context = where
+            failure = self.failure if error is None or isinstance(error, StopExecution) else error
+            if failure is None:
+                end_span(self.span, self.attributes)
+            else:
+                gate = None if self.run is None else self.run.gate
+                point.error = fail_span(self.span, failure, self.attributes, gate=gate)
+        except Exception as exc:
+            report_fault("agents.span", exc)
         point.put()
 
 

@@ -19,9 +19,18 @@ from otelier.openai._telemetry import Telemetry
 from otelier.openai.operations._table import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import Arguments, Attributes, answer_of
-from otelier.openai.reading._quoted import without_quotes
 from otelier.openai.reading._raw import RAW_RESPONSE, answer_in, is_left_to_caller
-from otelier.signals import Failure, end_span, error_type, event_record, fail_span, json_of, report_fault
+from otelier.signals import (
+    Failure,
+    end_span,
+    error_type,
+    event_record,
+    fail_span,
+    foreign_fault,
+    is_leaving,
+    json_of,
+    report_fault,
+)
 
 clock: Final = time.perf_counter
 
@@ -91,7 +100,7 @@ class Call:
             attach(self._former)
 
     def fail(self, error: BaseException, *, asynchronous: bool) -> None:
-        """Leave and end the call as failed by *error*, which the caller goes on to see."""
+        """Leave and end the call as *error* has it, which the caller goes on to see."""
         try:
             self.leave(asynchronous=asynchronous)
         except Exception as exc:
@@ -99,7 +108,7 @@ class Call:
         self.break_off(error)
 
     def break_off(self, error: BaseException) -> None:
-        """End the call as failed by *error*."""
+        """End the call as *error* has it: as failed, or as one that nobody waits for any more."""
         try:
             self.point.seconds = clock() - self.started
             self.end(self.request(), failure=error, sent=self.sent())
@@ -141,7 +150,10 @@ class Call:
             else:
                 span = self.span
                 span.set_attributes(attributes)
-                span.end()
+                try:
+                    span.end()
+                except Exception as exc:
+                    foreign_fault(exc)
         except Exception as exc:
             report_fault("openai.finish", exc)
         telemetry.queue.put(point)
@@ -179,8 +191,6 @@ class Call:
     ) -> None:
         """Write what is known of the call and end its span; the metric point is the caller's to queue."""
         telemetry = self.telemetry
-        if failure is not None and not telemetry.gate.mode.any:
-            failure = without_quotes(failure, self.arguments)
         if telemetry.content:
             try:
                 content = {**(sent or {}), **(received or {})}
@@ -202,7 +212,9 @@ class Call:
         if failure is None:
             end_span(self.span, attributes, end_time_ns=end_time_ns)
         else:
-            self.point.error = fail_span(self.span, failure, attributes, end_time_ns=end_time_ns)
+            self.point.error = fail_span(
+                self.span, failure, attributes, gate=telemetry.gate, end_time_ns=end_time_ns
+            )  # fmt: skip
 
     def _unstamped_fields(self) -> Attributes:
         """Return the fields for a span that no processor stamps, with those that were set while it was open."""
@@ -238,6 +250,8 @@ class Call:
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
         if gate.mode.on_event:
             event.update(shown)
-        if failure is not None:
+        if is_leaving(failure):
+            event[names.CANCELLED] = True
+        elif failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         return event_record(names.INFERENCE_DETAILS, event, self.inside)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from otelier.signals._bounds import may_tell
     from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record
+    from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
     from otelier.signals._instruments import (
         chunk_histogram,
         duration_histogram,
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
-    from otelier.signals._quotes import unquoted
     from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
-    from otelier.signals._spans import Failure, end_span, error_type, fail_span, failure_of, start_client_span
+    from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
         EMBEDDING_SUPPRESSORS,
@@ -71,8 +71,10 @@ __all__ = [
     "fail_span",
     "failure_of",
     "first_chunk_histogram",
+    "foreign_fault",
     "in_thread",
     "inference_calls_histogram",
+    "is_leaving",
     "is_patch",
     "is_patched",
     "json_of",
@@ -90,6 +92,7 @@ __all__ = [
     "run_histogram",
     "run_resets",
     "set_redactions",
+    "stack_of",
     "start_client_span",
     "suppressed",
     "token_histogram",
@@ -97,7 +100,6 @@ __all__ = [
     "tool_histogram",
     "trace_to",
     "tracer",
-    "unquoted",
     "warn_once",
 ]
 
@@ -105,6 +107,7 @@ _HOMES = {
     "_bounds": ("may_tell",),
     "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record"),
+    "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
@@ -120,9 +123,8 @@ _HOMES = {
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
-    "_quotes": ("unquoted",),
     "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
-    "_spans": ("Failure", "end_span", "error_type", "fail_span", "failure_of", "start_client_span"),
+    "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (
         "EMBEDDING_SUPPRESSORS",

@@ -66,6 +66,10 @@ class ContentGate:
     max_chars: int = CONTENT_MAX_CHARS.default
     """Longest text that is kept."""
 
+    def text(self, text: str) -> str:
+        """Return *text* with the secrets in it redacted, such as the message of an error."""
+        return redact(text, personal=self.personal)
+
     def value(self, value: object) -> AnyValue:
         """Return nested data with the secrets in it redacted, for the structured attributes of an event."""
         return redact_value(value, personal=self.personal, max_chars=self.max_chars)

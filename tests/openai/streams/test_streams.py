@@ -266,31 +266,32 @@ def only(recorder: Any) -> Any:
     return span
 
 
-QUIET = (StatusCode.UNSET, None, None)
-ABANDONED = (StatusCode.ERROR, "abandoned stream", "_OTHER")
-FAILED = (StatusCode.ERROR, "not ours", f"{__name__}.ConsumerError")
+QUIET = (StatusCode.UNSET, None, None, None)
+LEFT = (StatusCode.UNSET, None, None, True)
+
 SYNC_ENDINGS = {
-    closed: QUIET,
-    closed_by_response: QUIET,
-    left: QUIET,
-    failed: FAILED,
-    broken_off: ABANDONED,
-    unread: ABANDONED,
-    raised_in_loop: ABANDONED,
+    closed: LEFT,
+    closed_by_response: LEFT,
+    left: LEFT,
+    failed: LEFT,
+    broken_off: LEFT,
+    unread: LEFT,
+    raised_in_loop: LEFT,
 }
 ASYNC_ENDINGS = {
-    closed_async: QUIET,
-    left_async: QUIET,
-    failed_async: FAILED,
-    broken_off_async: ABANDONED,
-    read_a_bit_async: ABANDONED,
-    unread_async: ABANDONED,
+    closed_async: LEFT,
+    left_async: LEFT,
+    failed_async: LEFT,
+    broken_off_async: LEFT,
+    read_a_bit_async: LEFT,
+    unread_async: LEFT,
 }
 
 
 def outcome(span: Any) -> tuple[Any, ...]:
-    """Status, its message, and the error's type."""
-    return span.status.status_code, span.status.description, span.attributes.get("error.type")
+    """Status, its message, the error's type, and whether nobody waited any more."""
+    found = [span.attributes.get(name) for name in ("error.type", "otelier.cancelled")]
+    return span.status.status_code, span.status.description, *found
 
 
 @each_stream

@@ -77,12 +77,12 @@ class AsyncStreamProxy(_Proxy):
 
 @contextmanager
 def _ending(streamed: StreamedCall, error: BaseException | None = None) -> Generator[None]:
-    """Let the call end with what closes its stream: as failed by *error*, by what the closing raises, or not at all."""
+    """Let the call end with what closes its stream, left by *error* or just so; as failed by what the closing raises."""
     if error is not None:
-        streamed.end(error)
+        streamed.leave(error)
     try:
         yield
     except BaseException as exc:
         streamed.end(exc)
         raise
-    streamed.end()
+    streamed.leave()
