@@ -15,7 +15,7 @@ from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault
 if TYPE_CHECKING:
     from otelier.signals._bounds import may_tell
     from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event, event_record
+    from otelier.signals._events import emit_event, event_record, log_to, logger_of
     from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
     from otelier.signals._instruments import (
         chunk_histogram,
@@ -78,6 +78,8 @@ __all__ = [
     "is_patch",
     "is_patched",
     "json_of",
+    "log_to",
+    "logger_of",
     "may_tell",
     "measure_to",
     "measured_by",
@@ -106,7 +108,7 @@ __all__ = [
 _HOMES = {
     "_bounds": ("may_tell",),
     "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_events": ("emit_event", "event_record"),
+    "_events": ("emit_event", "event_record", "log_to", "logger_of"),
     "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
     "_instruments": (
         "chunk_histogram",
