@@ -74,7 +74,7 @@ def _parts(query: object) -> list[dict[str, Any]]:
     parts: list[Any] = list(cast("Any", query)) if isinstance(query, (list, tuple)) else []
     if not parts or not all(isinstance(part, Mapping) for part in parts):
         raise TypeError(
-            f"Cannot ask an agent with a {type(query).__name__}{'' if parts else ' that says nothing'}: a query is the "
+            f"Cannot ask an agent with {'an empty' if query == [] else 'a'} {type(query).__name__}: a query is the "
             "user's next turn. Give a text, or a list of parts such as `{'type': 'text', 'text': 'Hello'}`."
         )
     if any("role" in part or not isinstance(part.get("type"), str) for part in parts):

@@ -27,18 +27,19 @@ def _schema(schema: Any, *, names: bool) -> Any:
         return {
             _text(key): _schema(value, names=key in ("properties", "$defs") and not names)
             for key, value in items
-            if names or not (_is_endless(value) if key in _OF_DATA else isinstance(value, float) and _is_endless(value))
+            if names or not (is_endless(value) if key in _OF_DATA else isinstance(value, float) and is_endless(value))
         }
     if isinstance(schema, list):
         return [_schema(one, names=False) for one in cast("list[Any]", schema)]
     return _text(schema) if isinstance(schema, str) else schema
 
 
-def _is_endless(value: Any) -> bool:
+def is_endless(value: Any) -> bool:
+    """Tell whether *value* holds a number that JSON does not have."""
     if isinstance(value, dict):
-        return any(map(_is_endless, cast("dict[Any, Any]", value).values()))
+        return any(map(is_endless, cast("dict[Any, Any]", value).values()))
     if isinstance(value, list):
-        return any(map(_is_endless, cast("list[Any]", value)))
+        return any(map(is_endless, cast("list[Any]", value)))
     return isinstance(value, float) and not math.isfinite(value)
 
 

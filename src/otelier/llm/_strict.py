@@ -24,38 +24,17 @@ MAX_NAME_CHARS: Final = 120_000
 """Characters of all names and values together."""
 
 _KEPT: Final = frozenset(
-    [
-        "type",
-        "title",
-        "description",
-        "multipleOf",
-        "maximum",
-        "exclusiveMaximum",
-        "minimum",
-        "exclusiveMinimum",
-        "minItems",
-        "maxItems",
-        "const",
-    ]
+    (
+        *("type", "title", "description", "const", "multipleOf", "maximum", "exclusiveMaximum", "minimum"),
+        *("exclusiveMinimum", "minItems", "maxItems"),
+    )
 )
 _DROPPED: Final = frozenset(
-    [
-        "default",
-        "examples",
-        "discriminator",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-        "$comment",
-        "contentEncoding",
-        "contentMediaType",
-        "minLength",
-        "maxLength",
-        "uniqueItems",
-        "propertyNames",
-        "minProperties",
-        "maxProperties",
-    ]
+    (
+        *("default", "examples", "discriminator", "deprecated", "readOnly", "writeOnly", "$comment"),
+        *("contentEncoding", "contentMediaType", "minLength", "maxLength", "uniqueItems", "propertyNames"),
+        *("minProperties", "maxProperties"),
+    )
 )
 """Of these some say nothing of an answer; the others are checked when it is read."""
 _FORMATS: Final = frozenset(["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
