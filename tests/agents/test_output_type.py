@@ -348,7 +348,7 @@ def test_constraints_that_a_provider_does_not_know_are_checked_here(model):
     ],
     ids=["json", "plain", "among words", "with a fence inside"],
 )
-def test_an_answer_in_a_block_of_code(model, outcome, text):
+def test_an_answer_in_a_block_of_code(model, text):
     """Is read as what stands in it."""
     model.says(text)
     assert outcome(model.agent(output_type=Parcel), streamed=False).output.id == 8

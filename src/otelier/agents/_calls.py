@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from opentelemetry.context import get_current
@@ -79,9 +79,9 @@ class FunctionOffer:
 
 @dataclass(slots=True)
 class _Outcome:
-    arguments: dict[str, Any]
-    result: str = ""
-    error: BaseException | None = None
+    arguments: dict[str, Any] = field(repr=False)
+    result: str = field(default="", repr=False)
+    error: BaseException | None = field(default=None, repr=False)
 
 
 async def make_call(run: Run, asked: llm.ToolCall) -> ToolCall:
@@ -139,9 +139,7 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
     if offer is not None and offer.description:
         attributes[names.TOOL_DESCRIPTION] = offer.description
     with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), ToolPoint(agent, name)) as opened:
-        shows_content = run.gate.mode.on_span and opened.span.is_recording()
-        if shows_content:
-            opened.attributes[names.TOOL_ARGUMENTS] = run.gate.json(outcome.arguments)
+        opened.show({names.TOOL_ARGUMENTS: outcome.arguments})
         try:
             if outcome.error is not None or offer is None:
                 raise outcome.error or unknown_tool(name, ())
@@ -159,8 +157,8 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             await _fail(run, offer, call_id, outcome, exc)
             assert outcome.error is not None
             opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(outcome.error)
-        if shows_content:
-            opened.attributes[names.TOOL_RESULT] = run.gate.json(result_content(outcome.result))
+        if run.gate.mode.on_span:
+            opened.show({names.TOOL_RESULT: result_content(outcome.result)})
 
 
 async def _fail(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome, error: BaseException) -> None:

@@ -39,9 +39,9 @@ class Plan:
     model: str
     version: str | None
     description: str | None
-    client: Any
+    client: Any = field(repr=False)
     output_type: type[BaseModel] | None
-    instructions: str | None
+    instructions: str | None = field(repr=False)
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
     limits: Limits
@@ -163,6 +163,6 @@ def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
         opened.attributes[names.FINISH_REASONS] = (run.finish_reason,)
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
-            opened.attributes.update((name, run.gate.json(value)) for name, value in run_content(run, output).items())
+            opened.show(run_content(run, output))
         except Exception as exc:
             report_fault("agents.content", exc)

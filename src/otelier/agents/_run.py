@@ -67,7 +67,7 @@ class Offer(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Run:
     """One run, from its first phase to its last. Lives on one event loop."""
 
@@ -120,6 +120,11 @@ class Run:
     is_giving_up: bool = False
     """Whether calls of tools that are under way are being cancelled."""
     is_over: bool = False
+
+    def __repr__(self) -> str:
+        return (
+            f"Run({self.identity.name!r}, depth={self.depth})"  # it stands in the context: nothing of it is to be shown
+        )
 
     def offered(self) -> dict[str, Offer]:
         """Return what the model is offered now."""

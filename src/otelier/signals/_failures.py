@@ -9,7 +9,7 @@ import asyncio
 import re
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 _MAX_FRAMES: Final = 64
@@ -34,7 +34,7 @@ class Failure:
 
     type: str
     """Value of `error.type`: a class, or a short code from a bounded set."""
-    message: str | None = None
+    message: str | None = field(default=None, repr=False)
     """What was said of it: content, not redacted yet."""
     facts: tuple[str, ...] = ()
     """What is known besides and is no content, such as `status 429`."""
@@ -107,14 +107,13 @@ def stack_of(exc: BaseException) -> str:
         >>> try:
         ...     {}["alice"]
         ... except KeyError as exc:
-        ...     print(stack_of(exc).replace(__file__, "app.py"))  # doctest: +ELLIPSIS
-        KeyError
-          File "...", line 2, in <module>
+        ...     stack_of(exc).startswith("KeyError"), "alice" in stack_of(exc)
+        (True, False)
     """
-    return "\n".join(_stack(exc, "", _MAX_LEVELS))
+    return "\n".join(_lines_of(exc, "", _MAX_LEVELS))
 
 
-def _stack(exc: BaseException, before: str, levels: int) -> Iterator[str]:
+def _lines_of(exc: BaseException, before: str, levels: int) -> Iterator[str]:
     yield before + error_type(exc)
     frames = list(traceback.walk_tb(exc.__traceback__))
     if len(frames) > _MAX_FRAMES:
@@ -124,9 +123,9 @@ def _stack(exc: BaseException, before: str, levels: int) -> Iterator[str]:
     if not levels:
         return
     for member in _members(exc)[:_MAX_MEMBERS]:
-        yield from _stack(member, "holds ", levels - 1)
+        yield from _lines_of(member, "holds ", levels - 1)
     if exc.__cause__ is not None:
-        yield from _stack(exc.__cause__, "caused by ", levels - 1)
+        yield from _lines_of(exc.__cause__, "caused by ", levels - 1)
 
 
 def _facts(exc: BaseException) -> Iterator[str]:

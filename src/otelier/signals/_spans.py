@@ -120,7 +120,7 @@ def _description(failure: Failure, gate: ContentGate | None) -> str:
     """Return what the status tells, cut: a whole page of HTML in it could cost its exporter the batch."""
     told = failure.told
     if failure.message and gate is not None and gate.mode.on_span:
-        told = f"{told}: {gate.text(failure.message)}"
+        told = f"{told}: {gate.text(failure.message, MAX_DESCRIPTION_CHARS)}"
     told = told.encode("utf-8", "replace").decode()  # half a pair of UTF-16 would cost it, too
     if len(told) <= MAX_DESCRIPTION_CHARS:
         return told

@@ -94,7 +94,8 @@ class StreamedCall:
 
     def leave(self, error: BaseException | None = None) -> None:
         """End the call, because its consumer closed the stream or left its block, by *error* if that is what it was."""
-        self.end(error, left=error is None or not is_of_client(error))
+        # A response that was never made a stream may have been read to its end, in pieces that say nothing.
+        self.end(error, left=self.inner is not None if error is None else not is_of_client(error))
 
     def abandon(self) -> None:
         """End the call as of its last chunk: nobody will read on, since when is unknown."""
