@@ -74,7 +74,7 @@ def test_a_hostile_answer_ends_no_run(model, otelier_spans, monkeypatch, answer,
     model.says("Done.")
     result = model.agent(take, interceptors=[Sees()]).run("Go").wait()
     assert result.output == "Done."
-    asked_for = [one for one in result.messages if one.get("tool_calls")][0]["tool_calls"]
+    asked_for = next(one for one in result.messages if one.get("tool_calls"))["tool_calls"]
     assert [one["id"] for one in asked_for] == [one.id for one in result.tool_calls]
     assert len({one.id for one in result.tool_calls}) == len(asked_for)
     for span in otelier_spans.spans:

@@ -47,11 +47,9 @@ def delegates_for_ever(model):
     def next_one(request):
         return [one["function"]["name"] for one in request.body.get("tools", ())]
 
-    for depth in range(3):
-        calls = [(f"agent{depth}", {"task": f"{number}"}) for number in range(4)]
-        model.server.reply(
-            tool_calls=calls, times=None, when=lambda request, d=depth: next_one(request) == [f"agent{d}"]
-        )
+    for name in ("agent0", "agent1", "agent2"):
+        calls = [(name, {"task": f"{number}"}) for number in range(4)]
+        model.server.reply(tool_calls=calls, times=None, when=lambda request, name=name: next_one(request) == [name])
     model.server.reply("Nothing found.", times=None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import enum
 import json
@@ -312,6 +313,8 @@ LOOSE = {
 def test_no_schema_is_sent_to_be_refused(model, kind):
     """Strictly where that form can say it, else without, and checked here; the server refuses what the API refuses."""
     said = {**STRICT, **LOOSE}[kind]
+    with contextlib.suppress(AnswerError):  # of what the server makes up
+        model.agent(output_type=kind).run("Go").wait()
     model.says(json.dumps(said))
     output = model.agent(output_type=kind).run("Go").output
     assert type(output) is kind

@@ -11,8 +11,10 @@ from opentelemetry.context import get_current
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.signals import ContentGate, error_type, failure_of, logger_of, redact, report_fault, stack_of
+from otelier.signals import ContentGate, error_type, failure_of, logger_of, redact_start, report_fault, stack_of
 
+MAX_CHARS: Final = 8_192
+"""Longest message of an error that is told, to a model or in a log record."""
 _MAX_MEMBERS: Final = 8
 """Errors of a group that are named."""
 
@@ -29,7 +31,7 @@ def told_of(error: BaseException) -> str:
     if members:
         more = len(members) - _MAX_MEMBERS
         text += f" [{'; '.join(members[:_MAX_MEMBERS])}{f'; and {more} more' if more > 0 else ''}]"
-    return f"Error: {redact(text)}"
+    return _whole(redact_start(f"Error: {text}", MAX_CHARS))
 
 
 def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate) -> None:
@@ -45,7 +47,7 @@ def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGat
             attributes[names.TOOL_CALL_ID] = call_id
         message = failure_of(error).message
         if message and gate.mode.any:
-            attributes[names.EXCEPTION_MESSAGE] = gate.text(message.encode("utf-8", "replace").decode())
+            attributes[names.EXCEPTION_MESSAGE] = _whole(gate.text(message, MAX_CHARS))
         now = time.time_ns()
         logger_of(names.SCOPE_AGENTS).emit(
             LogRecord(
@@ -61,6 +63,11 @@ def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGat
         )
     except Exception as exc:
         report_fault("agents.failures", exc)
+
+
+def _whole(text: str) -> str:
+    """Return *text* without halves of UTF-16 pairs, which no request and no exporter can carry."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _words(error: BaseException) -> str:

@@ -25,6 +25,18 @@ def refusal(request: OpenAIRequest) -> Reply | None:
     return None if problem is None else failure(400, message=problem)
 
 
+def schema_refusal(request: OpenAIRequest) -> Reply | None:
+    """Return the error that the schemas of *request* deserve; `None` when they are as they must be."""
+    problem = next(_schema_problems(request.asked), None)
+    return None if problem is None else failure(400, message=problem)
+
+
+def _schema_problems(body: Json) -> Iterator[str]:
+    for number, tool in enumerate(_list(body.get("tools"))):
+        yield from _of_tool(tool, f"tools[{number}]")
+    yield from _of_format(part(body, "response_format"))
+
+
 def _problems(body: Json) -> Iterator[str]:
     messages = body.get("messages")
     if not isinstance(messages, list):
@@ -38,9 +50,6 @@ def _problems(body: Json) -> Iterator[str]:
     for name, needed in _NEEDS:
         if body.get(name) is not None and not body.get(needed):
             yield f"'{name}' is only allowed when '{needed}' is specified."
-    for number, tool in enumerate(_list(body.get("tools"))):
-        yield from _of_tool(tool, f"tools[{number}]")
-    yield from _of_format(part(body, "response_format"))
 
 
 def _of_message(message: Any, place: str) -> Iterator[str]:
