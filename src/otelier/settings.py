@@ -171,7 +171,7 @@ CONTENT_MAX_CHARS: Setting[int] = Setting(
     parse=_positive,
     default=250_000,
     kind="characters",
-    meaning="Most characters of one attribute of recorded content, at most 1000000; all of one call or run have at most twice "
+    meaning="Most characters of one attribute of recorded content, at most 1000000; all of one call have at most twice "
     "as many. The rest is cut off, with notes of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(

@@ -191,7 +191,7 @@ def test_metrics(api, recorder, endpoint):
 @each_endpoint
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_errors(api, recorder, endpoint, mode):
-    """The provider's error reaches the caller as it is; span and duration say its class and facts, and no word of it."""
+    """The provider's error reaches the caller as it is; span and duration say class and facts, and no word of it."""
     api.server.fail(401, message="Incorrect API key provided: sk-proj-abcdef0123456789.")
 
     async def call() -> None:

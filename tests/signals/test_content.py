@@ -134,5 +134,3 @@ def test_what_cannot_be_read_never_passes_raw(quiet_faults, caplog):
 
     assert ContentGate(ContentMode.SPAN_ONLY).json({"a": Broken()}) == '"[REDACTED:error]"'
     assert len(caplog.records) == 1
-
-

@@ -31,7 +31,6 @@ from otelier.signals import (
 )
 from tests.signals.metering import Metering, collect, span
 
-
 OPEN = ContentGate(ContentMode.SPAN_ONLY)
 
 

@@ -122,9 +122,8 @@ class Run:
     is_over: bool = False
 
     def __repr__(self) -> str:
-        return (
-            f"Run({self.identity.name!r}, depth={self.depth})"  # it stands in the context: nothing of it is to be shown
-        )
+        # It stands in OpenTelemetry's context, which error reporters and debuggers print.
+        return f"Run({self.identity.name!r}, depth={self.depth})"
 
     def offered(self) -> dict[str, Offer]:
         """Return what the model is offered now."""

@@ -21,7 +21,7 @@ from otelier.signals import (
     MOST_ON_A_LOOP,
     ContentGate,
     Failure,
-    TooLong,
+    TooLongError,
     copied,
     do_aside,
     end_span,
@@ -56,7 +56,7 @@ class OpenSpan:
             return
         try:
             self.attributes.update(_written(run.gate, content, MOST_ON_A_LOOP))
-        except TooLong:
+        except TooLongError:
             self._late.update((name, copied(value, run.gate.max_chars)) for name, value in content.items())
         except Exception as exc:
             report_fault("agents.content", exc)

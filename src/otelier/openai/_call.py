@@ -23,7 +23,7 @@ from otelier.openai.reading._raw import RAW_RESPONSE, answer_in, is_left_to_call
 from otelier.signals import (
     MOST_ON_A_LOOP,
     Failure,
-    TooLong,
+    TooLongError,
     do_aside,
     end_span,
     error_type,
@@ -205,7 +205,7 @@ class Call:
                     attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
                 # Redacted once for all: that is what most of the time goes for.
                 shown = telemetry.gate.values(content, most=MOST_ON_A_LOOP if on_a_loop() else None)
-            except TooLong:
+            except TooLongError:
                 self._end_aside(attributes, content, failure, end_time_ns)
                 return
             except Exception as exc:
@@ -237,9 +237,7 @@ class Call:
             warn_once("openai.aside", "Too many calls with long contents ended at once: some are told without them.")
             self._end(self._show(attributes, {}, failure), failure, now)
 
-    def _end(
-        self, attributes: Attributes, failure: BaseException | Failure | None, end_time_ns: int | None
-    ) -> None:
+    def _end(self, attributes: Attributes, failure: BaseException | Failure | None, end_time_ns: int | None) -> None:
         if failure is None:
             end_span(self.span, attributes, end_time_ns=end_time_ns)
         else:

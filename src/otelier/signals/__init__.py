@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
-    from otelier.signals._redaction import Redactor, TooLong, copied, redact, redact_start, redact_value, set_redactions
+    from otelier.signals._redaction import (
+        Redactor,
+        TooLongError,
+        copied,
+        redact,
+        redact_start,
+        redact_value,
+        set_redactions,
+    )
     from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
@@ -61,7 +69,7 @@ __all__ = [
     "PointQueue",
     "Redactor",
     "StreamRoom",
-    "TooLong",
+    "TooLongError",
     "Wrapper",
     "chunk_histogram",
     "content_gate",
@@ -134,7 +142,7 @@ _HOMES = {
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
-    "_redaction": ("Redactor", "TooLong", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
+    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
     "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (

@@ -52,12 +52,12 @@ _UNKNOWN: Final = "application/octet-stream"
 _ONE: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _WRAPPED: Final = r"(?:\\r)?(?:\\n|\r?\n)"
 _HEAD: Final = r"[dD][aA][tT][aA]:(?P<type>[\w.+-]{1,64}/[\w.+-]{1,64})?(?:;[\w.=+-]{1,64}){0,4}?;[bB]ase64,"
-# A run begins where nothing of its kind stands before it, so that a text is read once. A line of its own that is
-# shorter belongs to it if it is padded.
+# A run begins where nothing of its kind stands before it, so that a text is read once. A line that is shorter
+# belongs to it if nothing stands behind it there.
 _FOUND: Final = re.compile(
     rf"{_HEAD}(?P<url>[A-Za-z0-9+/_=%-]*)"
     rf"|(?<![A-Za-z0-9+/_-])(?P<run>[A-Za-z0-9+/_-]{{60,}}(?:{_WRAPPED}[A-Za-z0-9+/_-]{{60,}})*"
-    rf"(?:{_WRAPPED}[A-Za-z0-9+/]{{1,59}}(?===?))?={{0,2}})"
+    rf"(?:{_WRAPPED}[A-Za-z0-9+/]{{1,59}}(?=[=\r\n\"')\]}}\\]|\Z))?={{0,2}})"
 )
 _SEPARATORS: Final = re.compile(r"[-_/+]")
 _HEX: Final = re.compile(r"[0-9a-f]+|[0-9A-F]+")
@@ -93,7 +93,7 @@ def may_hold_bytes(text: str) -> bool:
     size = len(text)
     if size < SHORTEST_RUN:
         # A short text is bytes only where it says so itself.
-        return text.startswith(_MAGIC_TEXTS) or ";base64," in text or text.startswith("data:")
+        return text.startswith(("data:", *_MAGIC_TEXTS)) or ";base64," in text
     # Whatever is so long without a blank holds one of these places, and the 64 characters before or behind it.
     for place in range(SHORTEST_RUN - 1, size, SHORTEST_RUN):
         if " " not in text[place : place + _STEP] or " " not in text[place - _STEP + 1 : place + 1]:

@@ -85,7 +85,7 @@ class ContentGate:
         Together they have at most twice the characters that one may have; the first ones come first.
 
         Raises:
-            TooLong: if they have more than *most* characters, which is how many may be looked at here.
+            TooLongError: if they have more than *most* characters, which is how many may be looked at here.
         """
         return redact_values(content, personal=self.personal, max_chars=self.max_chars, most=most)
 

@@ -93,7 +93,7 @@ def redact(text: str, *, personal: bool = False) -> str:
         return FAILED
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """There is more to redact than was to be looked at here."""
 
 
@@ -115,7 +115,7 @@ def redact_value(
         most: Characters of input that are looked at; `None` takes all.
 
     Raises:
-        TooLong: if there are more than *most*.
+        TooLongError: if there are more than *most*.
 
     Example:
         >>> redact_value({"user": "bob", "Password": "hunter2", "retries": 3})
@@ -127,7 +127,7 @@ def redact_value(
     """
     try:
         return _Walk(personal=personal, max_chars=max_chars, most=most).value(value, MAX_DEPTH)
-    except TooLong:
+    except TooLongError:
         raise
     except Exception as exc:
         report_fault("signals.redact", exc)
@@ -146,7 +146,7 @@ def redact_values(
         most: Characters of input that are looked at, of all together; `None` takes all.
 
     Raises:
-        TooLong: if there are more than *most*.
+        TooLongError: if there are more than *most*.
 
     Example:
         >>> redact_values({"a": "password=hunter2", "b": []}, personal=False, max_chars=100)
@@ -159,7 +159,7 @@ def redact_values(
         walk.room = room = min(max_chars, max(left, 0))
         try:
             shown[name] = walk.value(value, MAX_DEPTH)
-        except TooLong:
+        except TooLongError:
             raise
         except Exception as exc:
             report_fault("signals.redact", exc)
@@ -360,7 +360,7 @@ class _Walk:
         if self._left is not None:
             self._left -= size + 4
             if self._left < 0:
-                raise TooLong
+                raise TooLongError
 
     def _key(self, key: object) -> str:
         text = str(key)

@@ -547,7 +547,9 @@ def test_raw_streams(streams, recorder, mode, ending):
             raw.http_response.close()
         raw = stream = None
     gc.collect()
-    assert outcome(recorder.find(SPAN)) == (LEFT if ending == "dropped" or (ending, mode) == ("closed", "async") else QUIET)
+    assert outcome(recorder.find(SPAN)) == (
+        LEFT if ending == "dropped" or (ending, mode) == ("closed", "async") else QUIET
+    )
 
 
 @each_endpoint

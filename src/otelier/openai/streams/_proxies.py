@@ -79,7 +79,7 @@ class AsyncStreamProxy(_Proxy):
 
 @contextmanager
 def _ending(streamed: StreamedCall, error: BaseException | None = None) -> Generator[None]:
-    """Let the call end with what closes its stream, left by *error* or just so; as failed by what the closing raises."""
+    """Let the call end with what closes its stream: left, by *error* or not, or failed by what the closing raises."""
     if error is not None:
         streamed.leave(error)
     try:
