@@ -178,7 +178,7 @@ async def _fail(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome, 
             tell_failure(offer.name, call_id, error, run.gate)
     limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
     outcome.error = error
-    outcome.result = _cut(told_of(error), limit) if told is None else _told(told, limit)
+    outcome.result = told_of(error, limit) if told is None else _told(told, limit)
 
 
 def _told(result: object, max_chars: int) -> str:
