@@ -11,7 +11,7 @@ from opentelemetry.context import get_current
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.signals import ContentGate, error_type, failure_of, logger_of, redact_start, report_fault, stack_of
+from otelier.signals import ContentGate, error_type, failure_of, fit_text, logger_of, redact_start, report_fault, stack_of
 
 MAX_CHARS: Final = 8_192
 """Longest message of an error that a log record tells."""
@@ -43,8 +43,9 @@ def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGat
             names.EXCEPTION_TYPE: kind,
             names.EXCEPTION_STACK: stack_of(error),
         }
-        if call_id:
-            attributes[names.TOOL_CALL_ID] = call_id
+        told_id = fit_text(call_id)
+        if told_id:
+            attributes[names.TOOL_CALL_ID] = told_id
         message = failure_of(error).message
         if message and gate.mode.on_event:
             attributes[names.EXCEPTION_MESSAGE] = _whole(gate.text(message, MAX_CHARS))
