@@ -25,7 +25,7 @@ from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, SPAN,
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
 from otelier.fields._threads import lease_to_threads, stop_leasing
-from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, be_strict, checked, taken_value
+from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, be_strict, checked, roles_in, taken_value
 
 __all__ = [
     "BAGGAGE",
@@ -67,6 +67,7 @@ __all__ = [
     "mark_birth",
     "noted",
     "propagate",
+    "roles_in",
     "set_context",
     "stamp_call",
     "state_of",

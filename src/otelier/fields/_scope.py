@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
@@ -34,7 +34,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
 
     Args:
         user_id: End user the calls are made for.
-        user_role: Role of that user, free text.
+        user_role: Role of that user, free text without a comma, or several.
         agent: Name of the agent that makes the calls.
         agent_id: Id of that agent, for callers that have one. It stands before the name.
         session_id: Session of the end user.
@@ -67,7 +67,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         self,
         *,
         user_id: str | int | UUID | None = None,
-        user_role: str | int | UUID | None = None,
+        user_role: str | int | UUID | Collection[str] | None = None,
         agent: str | int | UUID | None = None,
         agent_id: str | int | UUID | None = None,
         session_id: str | int | UUID | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from otelier.signals import on_reset, report_fault
 def set_context(
     *,
     user_id: str | int | UUID | None = None,
-    user_role: str | int | UUID | None = None,
+    user_role: str | int | UUID | Collection[str] | None = None,
     agent: str | int | UUID | None = None,
     agent_id: str | int | UUID | None = None,
     session_id: str | int | UUID | None = None,
@@ -35,7 +36,7 @@ def set_context(
 
     Args:
         user_id: End user the calls are made for.
-        user_role: Role of that user, free text.
+        user_role: Role of that user, free text without a comma, or several.
         agent: Name of the agent that makes the calls; an id is derived from it.
         agent_id: Id of that agent, for callers that have one. It stands before the name, and a name goes with it
             only when both are set in one call.
