@@ -61,7 +61,7 @@ def test_delegation_does_not_multiply(model, limit):
     with pytest.raises(AgentLimitError, match=rf"'agent3' and those .* `max_model_calls={limit or 150}`") as caught:
         family(model, 3, **options).run("Go").wait()
     assert caught.value.limit == "max_model_calls"
-    assert len(model.server.requests) == (limit or 150)
+    assert len(model.server.requests) <= (limit or 150)  # some were given up before they were sent
     assert caught.value.usage.model_calls <= (limit or 150)
 
 

@@ -49,9 +49,9 @@ class Conversation:
             self._view = tuple(self._shown)
         return self._view
 
-    def last(self) -> Mapping[str, Any] | None:
-        """Return the last message, to be read; `None` when there is none."""
-        return self.view()[-1] if self.messages else None
+    def shown(self, message: Message) -> Mapping[str, Any]:
+        """Return *message*, to be read, which mostly is the last one."""
+        return self.view()[-1] if self.messages and self.messages[-1] is message else read_only(message)
 
 
 def _taken(message: Mapping[str, Any]) -> tuple[Message, ReadOnlyDict]:

@@ -102,7 +102,7 @@ async def _step(run: Run) -> _Read:
     run.steps += 1
     message = answer.message
     run.conversation.add(message)
-    await run.ask(Phase.POST_THINK, model_response=run.conversation.last())
+    await run.ask(Phase.POST_THINK, model_response=message)
     last = run.messages[-1] if run.messages else message
     if last is message or last.get("role") != "assistant":
         return answer, fault

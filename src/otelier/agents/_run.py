@@ -203,6 +203,8 @@ class Run:
         shown = {key: facts[key] for key in _SHOWN if key in facts}
         if "tool_args" in shown:
             shown["tool_args"] = plain_copy(shown["tool_args"])
+        if "model_response" in shown:
+            shown["model_response"] = self.conversation.shown(shown["model_response"])
         return InterceptContext(
             phase=phase,
             agent=self.identity,
