@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from otelier.fields._births import MARK, Record, born_state, mark_birth, stamp_call
+from otelier.fields._births import Record, born_state, stamp_call
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import arrived, noted
+from otelier.fields._contexts import arrived, begin_phase, noted
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
 from otelier.fields._hold import hold_back, is_held_back
 from otelier.fields._limits import fitting
 from otelier.fields._middleware import ContextMiddleware
+from otelier.fields._phases import MARK, PHASES, Phase
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
-from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, SPAN, FieldText
+from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, REQUEST, SPAN, FieldText
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
 from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, checked
@@ -25,14 +26,18 @@ __all__ = [
     "LLM_CALL",
     "LLM_REPORTER",
     "MARK",
+    "PHASES",
+    "REQUEST",
     "SPAN",
     "UNSET",
     "CallContext",
     "ContextMiddleware",
     "FieldText",
+    "Phase",
     "Record",
     "State",
     "arrived",
+    "begin_phase",
     "born_state",
     "carry_into_executors",
     "checked",
@@ -44,7 +49,6 @@ __all__ = [
     "hold_back",
     "is_carried",
     "is_held_back",
-    "mark_birth",
     "noted",
     "propagate",
     "set_context",

@@ -1,35 +1,26 @@
 """What a span was born with, what was set on it later, and which of that its children get.
 
 A span born here carries its state as one attribute of the span object (under 0.05 µs; a weak dictionary costs
-0.2). A request span, and a span that `set_context` stamped later, carries a `Record` in its place.
+0.2). A request span, and a span that `set_context` stamped later, carries a `Record` in its place, and a phase of a
+request a `Phase`. A request that has no span has a `Record` in its context.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
-import weakref
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
 
 from otelier import names
-from otelier.fields._blocks import inside_block
 from otelier.fields._limits import cut, length_limit
-from otelier.fields._slots import BLOCK, FIELDS, SPAN
+from otelier.fields._phases import MARK, Phase, current_task, opened_inside
+from otelier.fields._slots import BLOCK, FIELDS, REQUEST, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
 from otelier.signals import on_fork
 
-if TYPE_CHECKING:
-    import asyncio
-
-MARK: Final = "_otelier_born"
-"""Attribute of the span object that holds its `State` or `Record`."""
-
-_REQUEST_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 _PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
 _FINGERPRINT = (names.AGENT_FINGERPRINT,)
@@ -37,20 +28,22 @@ _lock = threading.RLock()  # a finaliser or signal handler may come here again, 
 
 
 class Record:
-    """One span: its state at birth, what was stamped on it since, and what it hands down."""
+    """One span, or a request without one: its state at birth, what was set late, and what it hands down."""
 
-    __slots__ = ("_from_tasks", "_home", "_late", "_mixed", "_ready", "born", "passes_on", "seen", "stamped")
+    __slots__ = ("_from_tasks", "_home", "_late", "_mixed", "_ready", "block", "born", "passes_on", "seen", "stamped")
 
-    def __init__(self, born: State | None, *, passes_on: bool, seen: State | None) -> None:
+    def __init__(self, born: State | None, *, passes_on: bool, seen: State | None, block: object = None) -> None:
         self.born = born
         """State at birth; `None` when no processor of ours saw the span start."""
         self.seen = seen
         """State of the context the span was born in: where it still holds, nothing was set since."""
         self.passes_on = passes_on
-        """Whether the span is a request, whose late values reach later children."""
+        """Whether this is a request, whose late values reach later children."""
+        self.block = block
+        """The middleware's block around a request without a span; `None` for spans."""
         self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
-        self._home = _current_task() if passes_on else None
+        self._home = current_task() if passes_on else None
         self._late: dict[int, str] = {}
         self._from_tasks: dict[int, str] = {}
         self._mixed = False
@@ -60,7 +53,7 @@ class Record:
         """Remember late values; a second, different one for a field shows that the span serves several callers."""
         # What a task of its own sets must not reach its siblings, which may be other callers' tasks: it is kept
         # apart and handed only to what the span's own task starts. A worker thread has no task and stands for it.
-        task = _current_task()
+        task = current_task()
         values = self._late if task is None or task == self._home else self._from_tasks
         for index in _PASSED_ON:
             new = changes[index]
@@ -76,7 +69,7 @@ class Record:
         """Return the state that a child gets whose context has none of its own."""
         if self._mixed or not (self._late or self._from_tasks):
             return self.born
-        at_home = not self._from_tasks or _current_task() == self._home
+        at_home = not self._from_tasks or current_task() == self._home
         ready = self._ready.get(at_home)
         if ready is None:
             late = {**self._late, **self._from_tasks} if at_home else self._late
@@ -85,13 +78,21 @@ class Record:
         return ready
 
 
+def mark_in(context: Context) -> Any:
+    """Return what *context* inherits from: the mark of its span, phases apart, else the request without a span."""
+    mark: Any = getattr(context.get(SPAN), MARK, None)
+    if type(mark) is Phase:
+        mark = getattr(mark.whole, MARK, None)
+    return context.get(REQUEST) if mark is None else mark
+
+
 def born_state(context: Context) -> State | None:
     """Return the state of a span born in *context*: the context's own, else what its local parent hands down.
 
     `None` means that nothing was ever set and no parent of ours is there.
     """
     state: Any = context.get(FIELDS)
-    return _inherited(state, getattr(context.get(SPAN), MARK, None))
+    return _inherited(state, mark_in(context))
 
 
 def _inherited(state: State | None, mark: Any) -> State | None:
@@ -103,14 +104,15 @@ def _inherited(state: State | None, mark: Any) -> State | None:
     return mark if state is None else state
 
 
-def changed_state(state: State | None, span: object, changes: Changes) -> State:
-    """Return what *changes* make of *state*, a context's own, below that context's *span*.
+def changed_state(context: Context, changes: Changes) -> State:
+    """Return what *changes* make of the state in force in *context*.
 
     Raises:
         TypeError: if a value is not text.
         ContextValueError: if a value cannot be carried.
     """
-    mark: Any = getattr(span, MARK, None)
+    state: Any = context.get(FIELDS)
+    mark = mark_in(context)
     changed = (_inherited(state, mark) or UNSET).change(changes)
     if type(mark) is Record and changed is mark.seen and changes != UNCHANGED:
         # Said again since the span began, the old values are newer than what came late to the span.
@@ -118,19 +120,36 @@ def changed_state(state: State | None, span: object, changes: Changes) -> State:
     return changed
 
 
-def mark_birth(span: Span, state: State) -> None:
-    """Remember on *span* the state it was born with."""
-    request = getattr(span, "kind", None) in _REQUEST_KINDS
-    setattr(span, MARK, Record(state, passes_on=True, seen=state) if request else state)
+def set_late(context: Context, changes: Changes, state: State) -> None:
+    """Tell the open span and the request of *context* what *changes* set there, which made *state* of it."""
+    span: Any = context.get(SPAN)
+    mark: Any = getattr(span, MARK, None)
+    if type(mark) is Phase:
+        _stamp(mark.whole, context, changes, state)
+        _stamp(span, context, changes, state)
+    elif span is not None:
+        _stamp(span, context, changes, state)
+    request: Any = context.get(REQUEST)
+    # Values set in a block below the middleware's end with it, and so do those set in a span of the program's own.
+    if request is not None and context.get(BLOCK) is request.block and is_request(mark_in(context)):
+        with _lock:
+            request.add_late(changes)
 
 
-def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
-    """Write what *changes* set to the open *span*, and remember what its later children shall get."""
+def is_request(mark: Any) -> bool:
+    """Tell whether *mark* is that of a request, which hands down what is set late."""
+    return type(mark) is Record and mark.passes_on
+
+
+def _stamp(span: Any, context: Context, changes: Changes, state: State) -> None:
+    """Write what *changes* set to *span*, if it is open, and remember what its later children shall get."""
+    if not span.is_recording():
+        return
     with _lock:
         record = _record_of(span)
         updates = _updates(_OpenSpan(span, record), changes, state)
         record.stamped.update(updates)
-        if record.passes_on and not inside_block(context.get(BLOCK), span):
+        if record.passes_on and not opened_inside(context.get(BLOCK), span):
             record.add_late(changes)
     if updates:
         span.set_attributes(updates)
@@ -183,10 +202,15 @@ class _OpenSpan:
 def _record_of(span: Any) -> Record:
     """Return the record of *span*, which it gets now where it has none."""
     mark: Any = getattr(span, MARK, None)
-    if type(mark) is Record:
-        return mark
-    record = Record(mark, passes_on=False, seen=mark)
-    setattr(span, MARK, record)
+    phase = mark if type(mark) is Phase else None
+    born: Any = mark if phase is None else phase.born
+    if type(born) is Record:
+        return born
+    record = Record(born, passes_on=False, seen=born)
+    if phase is None:
+        setattr(span, MARK, record)
+    else:
+        phase.born = record
     return record
 
 
@@ -207,16 +231,6 @@ def _names_agent(changes: Changes, state: State) -> bool:
     if state.identity is None or (name is None and agent_id is None):
         return False
     return agent_id is not None or state.identity.source == "agent" or state.identity.name == name
-
-
-def _current_task() -> weakref.ref[asyncio.Task[Any]] | None:
-    """Return the running asyncio task; `None` in a thread without one."""
-    loaded = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
-    try:
-        task = loaded.current_task() if loaded is not None else None
-    except RuntimeError:
-        return None
-    return None if task is None else weakref.ref(task)
 
 
 @on_fork

@@ -36,7 +36,7 @@ class Block:
         """Tell whether code running in *current* runs inside this block."""
         block: Any = current.get(BLOCK)
         while block is not None and block is not self:
-            block = _outer(block)
+            block = around(block)
         return block is self
 
     def end(self) -> None:
@@ -51,17 +51,9 @@ class Block:
             self.base, self.outer = None, outer
 
 
-def _outer(block: Block) -> Any:
+def around(block: Block) -> Any:
+    """Return the block around *block*; `None` without one."""
     return block.outer if block.base is None else block.base.get(BLOCK)
-
-
-def inside_block(block: Any, span: object) -> bool:
-    """Tell whether *block*, or one around it, was opened by `context()` below *span*."""
-    while block is not None:
-        if block.under is span:
-            return True
-        block = _outer(block)
-    return False
 
 
 def restore(current: Context, mine: Context, former: Context) -> Context:

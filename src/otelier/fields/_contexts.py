@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, attach, get_current
 from opentelemetry.util.types import AttributeValue
 
 from otelier.fields._births import born_state, changed_state
+from otelier.fields._phases import MARK, Phase, whole_of
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
 from otelier.fields._state import NO_CALLER, UNSET, Caller, State
 from otelier.fields._values import Changes
+from otelier.signals import report_fault
 
 
 def with_state(current: Context, state: State) -> Context:
@@ -40,10 +42,39 @@ def not_ours(bag: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in bag.items() if type(value) is not FieldText}
 
 
+def begin_phase(span: Any, born: object, context: Context) -> None:
+    """Make *span*, born in *context* with the mark *born*, a phase of the span that is current there.
+
+    It has its own `end` from now on, so that no other span pays for it: only there does the context in which a phase
+    began hold again, and no processor is told of it there with the span itself.
+    """
+    phase = Phase(whole_of(context.get(SPAN)), born, context)
+    setattr(span, MARK, phase)
+
+    def end(*args: Any, **kwargs: Any) -> None:
+        del span.end  # the class's own holds again; this one would keep the span alive
+        span.end(*args, **kwargs)
+        try:
+            _hand_over(phase)
+        except Exception as exc:
+            report_fault("fields.end_phase", exc)
+
+    span.end = end
+
+
+def _hand_over(phase: Phase) -> None:
+    """Let what was set in *phase*, which is over, hold in the context around it."""
+    current = get_current()
+    left = phase.leaves(current)
+    if left is None:
+        return
+    state: Any = left[FIELDS]
+    attach(Context({**with_state(current, state), BLOCK: left.get(BLOCK)}))
+
+
 def changed(current: Context, changes: Changes) -> Context:
     """Return *current* with *changes* made; see `State.change` for the errors."""
-    state: Any = current.get(FIELDS)
-    return with_state(current, changed_state(state, current.get(SPAN), changes))
+    return with_state(current, changed_state(current, changes))
 
 
 def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
@@ -76,6 +107,5 @@ def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue
         TypeError: if a field's value is not text.
         ContextValueError: if a field's value cannot be carried.
     """
-    state: Any = current.get(FIELDS)
-    changed = changed_state(state, current.get(SPAN), changes)
+    changed = changed_state(current, changes)
     return with_state(current, changed.with_notes(notes) if notes else changed)

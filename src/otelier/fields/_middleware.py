@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 
+from otelier.fields._births import Record, born_state, is_request, mark_in
 from otelier.fields._blocks import Frame
-from otelier.fields._scope import context
-from otelier.fields._slots import SPAN
+from otelier.fields._contexts import with_state
+from otelier.fields._slots import REQUEST, SPAN
+from otelier.fields._state import UNSET
 
 
 class ContextMiddleware:
@@ -59,16 +61,40 @@ class _Wsgi(ContextMiddleware):
     def __call__(self, environ: Any, start_response: Any, *send: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if send:  # ASGI after all: a plain function that hands on the coroutine of another, as small middleware does
             return _serve(self.app, environ, start_response, *send)
-        current = get_current()
-        frame = Frame(current, under=current.get(SPAN))
+        if _is_served():
+            return self.app(environ, start_response)
+        frame = _Request()
         with frame:
             body: Iterable[bytes] = self.app(environ, start_response)
         return body if isinstance(body, (list, tuple)) else _Body(body, frame)
 
 
 async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
-    with context():
+    if _is_served():
         await app(scope, receive, send)
+        return
+    frame = _Request()
+    try:
+        with frame:
+            await app(scope, receive, send)
+    finally:
+        frame.end()
+
+
+def _is_served() -> bool:
+    """Tell whether the span of a request is current, which ends what the request sets."""
+    current = get_current()
+    return current.get(SPAN) is not None and is_request(mark_in(current))
+
+
+class _Request(Frame):
+    """The block of one request that has no span: what is set late in it reaches the spans that it starts later."""
+
+    def __init__(self) -> None:
+        current = get_current()
+        state = born_state(current) or UNSET
+        record = Record(state, passes_on=True, seen=state, block=self)
+        super().__init__(Context({**with_state(current, state), REQUEST: record}), under=current.get(SPAN))
 
 
 class _Body:

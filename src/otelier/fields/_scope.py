@@ -13,7 +13,8 @@ from otelier.fields._births import changed_state
 from otelier.fields._blocks import Block, Frame, restore
 from otelier.fields._contexts import changed, merged
 from otelier.fields._driving import run_in
-from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN
+from otelier.fields._phases import note_in_phase
+from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SPAN
 from otelier.fields._state import UNSET
 from otelier.fields._values import checked
 
@@ -77,12 +78,12 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
                 "Call `otelier.context(...)` for each block."
             )
         current = get_current()
-        state: Any = current.get(FIELDS)
         span = current.get(SPAN)
-        if span is None:
+        if span is None and REQUEST not in current:
+            state: Any = current.get(FIELDS)
             state = (UNSET if state is None else state).change(self._changes)
         else:
-            state = changed_state(state, span, self._changes)
+            state = changed_state(current, self._changes)
         self.base = current
         self.under = span
         bag: Any = current.get(BAGGAGE)
@@ -90,6 +91,8 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
             {**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, BLOCK: self}
         )
         attach(self.mine)
+        if span is not None:
+            note_in_phase(self.mine)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

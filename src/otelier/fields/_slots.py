@@ -11,6 +11,8 @@ FIELDS: Final = create_key("otelier-fields")
 """Slot of the ready `State`."""
 BLOCK: Final = create_key("otelier-block")
 """Slot of the innermost `Block` that is open here."""
+REQUEST: Final = create_key("otelier-request")
+"""Slot of the `Record` of a request that `ContextMiddleware` serves and no span of the server stands for."""
 LLM_CALL: Final = create_key("otelier-llm-call")
 """Slot of the client's object whose call to a model is open: nothing of ours leaves with its requests."""
 LLM_REPORTER: Final = create_key("otelier-llm-reporter")

@@ -6,10 +6,11 @@ from typing import Any
 
 from opentelemetry.context import Context, attach, get_current
 
-from otelier.fields._births import born_state, changed_state, stamp_late
+from otelier.fields._births import born_state, changed_state, set_late
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import with_state, without_state
-from otelier.fields._slots import FIELDS, SPAN
+from otelier.fields._phases import note_in_phase
+from otelier.fields._slots import FIELDS
 from otelier.fields._state import UNSET, State
 from otelier.fields._values import UNCHANGED
 from otelier.identity import AgentIdentity
@@ -57,15 +58,12 @@ def set_context(
     if changes == UNCHANGED:
         return
     current = get_current()
-    span: Any = current.get(SPAN)
-    known: Any = current.get(FIELDS)
-    state = changed_state(known, span, changes)
-    attach(with_state(current, state))
-    if span is None:
-        return
+    state = changed_state(current, changes)
+    new = with_state(current, state)
+    attach(new)
     try:
-        if span.is_recording():
-            stamp_late(span, current, changes, state)
+        set_late(current, changes, state)
+        note_in_phase(new)
     except Exception as exc:
         report_fault("fields.stamp_late", exc)
 
