@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.fields._births import Record, born_state, stamp_call
+from otelier.fields._births import Record, born_state, claim_request, stamp_call
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import arrived, begin_phase, noted
 from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
@@ -41,6 +41,7 @@ __all__ = [
     "born_state",
     "carry_into_executors",
     "checked",
+    "claim_request",
     "clear_context",
     "context",
     "fitting",

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 from opentelemetry.context import Context
 
 from otelier import names
 from otelier.fields._limits import cut, length_limit
-from otelier.fields._phases import MARK, Phase, current_task, opened_inside
+from otelier.fields._phases import MARK, Phase, current_task, flow, opened_inside
 from otelier.fields._slots import BLOCK, FIELDS, REQUEST, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
@@ -30,7 +31,20 @@ _lock = threading.RLock()  # a finaliser or signal handler may come here again, 
 class Record:
     """One span, or a request without one: its state at birth, what was set late, and what it hands down."""
 
-    __slots__ = ("_from_tasks", "_home", "_late", "_mixed", "_ready", "block", "born", "passes_on", "seen", "stamped")
+    __slots__ = (
+        "_from_tasks",
+        "_home",
+        "_late",
+        "_mixed",
+        "_newest",
+        "_ready",
+        "block",
+        "born",
+        "inner",
+        "passes_on",
+        "seen",
+        "stamped",
+    )
 
     def __init__(self, born: State | None, *, passes_on: bool, seen: State | None, block: object = None) -> None:
         self.born = born
@@ -41,15 +55,18 @@ class Record:
         """Whether this is a request, whose late values reach later children."""
         self.block = block
         """The middleware's block around a request without a span; `None` for spans."""
+        self.inner: Record | None = None
+        """The server's span of the same request; `None` for spans, and where there is none."""
         self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
         self._home = current_task() if passes_on else None
         self._late: dict[int, str] = {}
         self._from_tasks: dict[int, str] = {}
         self._mixed = False
+        self._newest: tuple[tuple[int, object], State] | None = None
         self._ready: dict[bool, State] = {}
 
-    def add_late(self, changes: Changes) -> None:
+    def add_late(self, changes: Changes, state: State) -> None:
         """Remember late values; a second, different one for a field shows that the span serves several callers."""
         # What a task of its own sets must not reach its siblings, which may be other callers' tasks: it is kept
         # apart and handed only to what the span's own task starts. A worker thread has no task and stands for it.
@@ -63,19 +80,42 @@ class Record:
             if known is not None and known != new:
                 self._mixed = True
             values[index] = new
+        self._newest = flow(), state
         self._ready.clear()
 
     def hands_down(self) -> State | None:
         """Return the state that a child gets whose context has none of its own."""
         if self._mixed or not (self._late or self._from_tasks):
-            return self.born
-        at_home = not self._from_tasks or current_task() == self._home
-        ready = self._ready.get(at_home)
+            return self.born if self.inner is None else self.inner.left_behind()
+        return self._with_late(all_tasks=not self._from_tasks or current_task() == self._home)
+
+    def _with_late(self, *, all_tasks: bool) -> State:
+        ready = self._ready.get(all_tasks)
         if ready is None:
-            late = {**self._late, **self._from_tasks} if at_home else self._late
+            late = {**self._late, **self._from_tasks} if all_tasks else self._late
             changes = tuple(late.get(index) for index in range(len(UNCHANGED)))
-            ready = self._ready[at_home] = (self.born or UNSET).change(changes)  # pyright: ignore[reportArgumentType]
+            ready = self._ready[all_tasks] = (self.born or UNSET).change(changes)  # pyright: ignore[reportArgumentType]
         return ready
+
+    def left_behind(self) -> State | None:
+        """Return the state for what comes after this span in the same request, such as a body that is made then."""
+        newest = self._newest
+        if newest is None or self._mixed:
+            return self.born
+        # The code that set it goes on as if the span's context were still there; elsewhere the values come late.
+        return newest[1] if newest[0] == flow() else self._with_late(all_tasks=True)
+
+
+serving: Final[ContextVar[Record | None]] = ContextVar("otelier-serving", default=None)
+"""The request that `ContextMiddleware` serves here. The server's span inside starts in an OpenTelemetry Context that it
+makes of the request's headers, so nothing in that leads back."""
+
+
+def claim_request(record: Record) -> None:
+    """Let *record*, of a server's span without a local parent, be that of the request which is served here."""
+    request = serving.get()
+    if request is not None and request.inner is None:
+        request.inner = record
 
 
 def mark_in(context: Context) -> Any:
@@ -130,10 +170,10 @@ def set_late(context: Context, changes: Changes, state: State) -> None:
     elif span is not None:
         _stamp(span, context, changes, state)
     request: Any = context.get(REQUEST)
-    # Values set in a block below the middleware's end with it, and so do those set in a span of the program's own.
-    if request is not None and context.get(BLOCK) is request.block and is_request(mark_in(context)):
+    # Values set in a block below the middleware's end with it, and so do those set in a span.
+    if request is not None and context.get(BLOCK) is request.block and mark_in(context) is request:
         with _lock:
-            request.add_late(changes)
+            request.add_late(changes, state)
 
 
 def is_request(mark: Any) -> bool:
@@ -150,7 +190,7 @@ def _stamp(span: Any, context: Context, changes: Changes, state: State) -> None:
         updates = _updates(_OpenSpan(span, record), changes, state)
         record.stamped.update(updates)
         if record.passes_on and not opened_inside(context.get(BLOCK), span):
-            record.add_late(changes)
+            record.add_late(changes, state)
     if updates:
         span.set_attributes(updates)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.context import Context, get_current
 
-from otelier.fields._births import Record, born_state, is_request, mark_in
+from otelier.fields._births import Record, born_state, is_request, mark_in, serving
 from otelier.fields._blocks import Frame
 from otelier.fields._contexts import with_state
 from otelier.fields._slots import REQUEST, SPAN
@@ -88,13 +88,26 @@ def _is_served() -> bool:
 
 
 class _Request(Frame):
-    """The block of one request that has no span: what is set late in it reaches the spans that it starts later."""
+    """The block of one request: what is set late in it, or in the server's span inside, reaches what starts later."""
+
+    __slots__ = ("_around", "_record")
 
     def __init__(self) -> None:
         current = get_current()
         state = born_state(current) or UNSET
-        record = Record(state, passes_on=True, seen=state, block=self)
-        super().__init__(Context({**with_state(current, state), REQUEST: record}), under=current.get(SPAN))
+        self._record = Record(state, passes_on=True, seen=state, block=self)
+        self._around: Record | None = None
+        super().__init__(Context({**with_state(current, state), REQUEST: self._record}), under=current.get(SPAN))
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._around = serving.get()
+        serving.set(self._record)
+
+    def __exit__(self, *error: Any) -> None:
+        # No token: a body may be closed by another thread than made it.
+        serving.set(self._around)
+        super().__exit__(*error)
 
 
 class _Body:

@@ -44,7 +44,7 @@ class Phase:
         self.born = born
         """The `State` or `Record` that the span would be marked with otherwise."""
         self._over = over
-        self._flow = _flow()
+        self._flow = flow()
         self._left: list[Context] = []
 
     def note(self, context: Context) -> None:
@@ -52,7 +52,7 @@ class Phase:
 
         What another task or thread sets there stays in its own context, as it would without the phase.
         """
-        if _flow() != self._flow or not self._outlives(context):
+        if flow() != self._flow or not self._outlives(context):
             return
         block = context.get(BLOCK)
         left = self._left
@@ -109,5 +109,6 @@ def current_task() -> weakref.ref[asyncio.Task[Any]] | None:
     return None if task is None else weakref.ref(task)
 
 
-def _flow() -> tuple[int, object]:
+def flow() -> tuple[int, object]:
+    """Return what tells this thread and task from others."""
     return threading.get_ident(), current_task()

@@ -10,7 +10,20 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.fields import FIELDS, LLM_REPORTER, MARK, PHASES, REQUEST, SPAN, UNSET, Phase, Record, State, begin_phase
+from otelier.fields import (
+    FIELDS,
+    LLM_REPORTER,
+    MARK,
+    PHASES,
+    REQUEST,
+    SPAN,
+    UNSET,
+    Phase,
+    Record,
+    State,
+    begin_phase,
+    claim_request,
+)
 from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
 from otelier.signals import report_fault
@@ -95,10 +108,13 @@ def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str
     # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
     alone = not request and (state is seen or seen is None)
     born = state if alone else Record(state, passes_on=request, seen=seen)
-    if kind is SpanKind.INTERNAL and span.name.endswith(PHASES.get(scope, ())) and hasattr(context.get(SPAN), MARK):
+    has_parent = hasattr(context.get(SPAN), MARK)
+    if kind is SpanKind.INTERNAL and span.name.endswith(PHASES.get(scope, ())) and has_parent:
         begin_phase(span, born, context)
-    else:
-        setattr(span, MARK, born)
+        return
+    setattr(span, MARK, born)
+    if kind is SpanKind.SERVER and type(born) is Record and not has_parent:
+        claim_request(born)
 
 
 def _is_reporters(span: Span, context: Context) -> bool:
