@@ -9,7 +9,7 @@ from opentelemetry.context import Context, attach, get_current
 from opentelemetry.util.types import AttributeValue
 
 from otelier.fields._births import born_state, changed_state
-from otelier.fields._phases import MARK, Phase, whole_of
+from otelier.fields._phases import MARK, Phase, note_in_phase, whole_of
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
 from otelier.fields._state import NO_CALLER, UNSET, Caller, State
 from otelier.fields._values import Changes
@@ -69,7 +69,9 @@ def _hand_over(phase: Phase) -> None:
     if left is None:
         return
     state: Any = left[FIELDS]
-    attach(Context({**with_state(current, state), BLOCK: left.get(BLOCK)}))
+    new = Context({**with_state(current, state), BLOCK: left.get(BLOCK)})
+    attach(new)
+    note_in_phase(new)
 
 
 def changed(current: Context, changes: Changes) -> Context:

@@ -62,9 +62,8 @@ class Phase:
 
     def leaves(self, current: Context) -> Context | None:
         """Return what was last put in force and still is, now that the phase is over and *current* holds again."""
-        if current is not self._over:
-            return None
-        return next(filter(self._outlives, reversed(self._left)), None)
+        left, self._left = self._left, []  # they hold the span, which holds this
+        return next(filter(self._outlives, reversed(left)), None) if current is self._over else None
 
     def _outlives(self, context: Context) -> bool:
         """Tell whether all blocks that were opened between the phase's start and *context* are open still."""
