@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.running.conftest import stage
+from tests.running.conftest import model, stage
 
-__all__ = ["stage"]
+__all__ = ["model", "stage"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

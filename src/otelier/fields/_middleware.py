@@ -1,4 +1,4 @@
-"""A `context()` block per request, for servers that open no span of their own."""
+"""A block per request, for servers that open no span of their own, or end it too early."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ class ContextMiddleware:
     """Give each request of an ASGI or WSGI application an empty `context()` block of its own.
 
     What a request sets then ends with the request, also where its thread or task is used again and no span
-    surrounds it. Under a server instrumentation (`opentelemetry-instrument` with FastAPI, Flask, Django, …) the
-    request's span does this already.
+    surrounds it, and reaches what the request starts later, also when it was set in a thread. Inside a request's span,
+    which does this already, it stands aside; around one that ends before the body is made, as those of Flask and
+    Django do, it gives the body what was set below the span.
 
     Args:
         app: The application to wrap. One that is called with `async def` is taken as ASGI, others as WSGI.

@@ -29,8 +29,9 @@ def set_context(
     """Set fields from here on: on the open span and on every span, metric and log that follows.
 
     `None` leaves a field alone, `""` clears it. A value lives until the span that is open now ends; without one,
-    until the task, executor job, `context()` block or `ContextMiddleware` request ends. A helper that sets a value
-    inside a span of its own loses it when that span ends: set it outside, or use `context`. Tasks started later
+    until the task, executor job, `context()` block or `ContextMiddleware` request ends. A span that only divides a
+    request, such as FastAPI's own `fastapi.dependencies`, counts as the request's. A helper that sets a value inside a
+    span of its own loses it when that span ends: set it outside, or use `context`. Tasks started later
     and work handed to thread pools inherit the values; a raw thread does not, see `propagate`.
 
     Args:
