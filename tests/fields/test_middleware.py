@@ -358,8 +358,11 @@ def ending_early(spans, app):
     return served
 
 
-def test_a_body_made_after_the_servers_span_has_the_requests_user(spans):
+@pytest.mark.parametrize("processors", [1, 2])
+def test_a_body_made_after_the_servers_span_has_the_requests_user(spans, processors):
     """Around such an instrumentation the middleware hands on what was set below the span, and to no other request."""
+    for _ in range(processors - 1):
+        spans.tracer_provider.add_span_processor(otelier.AgentSpanProcessor())
 
     def app(environ, start_response):
         name = environ["PATH_INFO"].strip("/")

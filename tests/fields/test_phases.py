@@ -225,6 +225,16 @@ def test_values_outlive_the_phase(spans, fastapi_spans):
     assert spans.born_here("after") == {}
 
 
+def test_two_processors_do_no_harm(spans, fastapi_spans):
+    """A provider that was given the processor twice treats phases the same."""
+    spans.tracer_provider.add_span_processor(otelier.AgentSpanProcessor())
+    with spans.open("GET /", kind=SpanKind.SERVER):
+        with fastapi_spans("fastapi.dependencies"):
+            otelier.set_context(user_id="alice", agent="support")
+        assert otelier.get_context().agent == "support"
+    assert spans["GET /"]["user.id"] == spans["fastapi.dependencies"]["user.id"] == "alice"
+
+
 def test_a_cleared_field_stays_cleared_after_the_phase(spans, fastapi_spans):
     """`clear_context` in a phase holds after it, too."""
     with spans.open("GET /", kind=SpanKind.SERVER):

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry.context import Context
+from opentelemetry.trace import Span
 
 from otelier import names
 from otelier.fields._limits import cut, length_limit
@@ -55,8 +56,8 @@ class Record:
         """Whether this is a request, whose late values reach later children."""
         self.block = block
         """The middleware's block around a request without a span; `None` for spans."""
-        self.inner: Record | None = None
-        """The server's span of the same request; `None` for spans, and where there is none."""
+        self.inner: Any = None
+        """The server's span of the same request, below a middleware; `None` for spans, and where there is none."""
         self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
         self._home = current_task() if passes_on else None
@@ -86,7 +87,8 @@ class Record:
     def hands_down(self) -> State | None:
         """Return the state that a child gets whose context has none of its own."""
         if self._mixed or not (self._late or self._from_tasks):
-            return self.born if self.inner is None else self.inner.left_behind()
+            served: Any = getattr(self.inner, MARK, None)
+            return self.born if served is None else served.left_behind()
         return self._with_late(all_tasks=not self._from_tasks or current_task() == self._home)
 
     def _with_late(self, *, all_tasks: bool) -> State:
@@ -111,11 +113,11 @@ serving: Final[ContextVar[Record | None]] = ContextVar("otelier-serving", defaul
 makes of the request's headers, so nothing in that leads back."""
 
 
-def claim_request(record: Record) -> None:
-    """Let *record*, of a server's span without a local parent, be that of the request which is served here."""
+def claim_request(span: Span) -> None:
+    """Let *span*, a server's without a local parent, be that of the request which is served here."""
     request = serving.get()
     if request is not None and request.inner is None:
-        request.inner = record
+        request.inner = span
 
 
 def mark_in(context: Context) -> Any:

@@ -113,8 +113,8 @@ def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str
         begin_phase(span, born, context)
         return
     setattr(span, MARK, born)
-    if kind is SpanKind.SERVER and type(born) is Record and not has_parent:
-        claim_request(born)
+    if kind is SpanKind.SERVER and not has_parent:
+        claim_request(span)
 
 
 def _is_reporters(span: Span, context: Context) -> bool:
