@@ -28,7 +28,9 @@ from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
 from otelier.signals import report_fault
 
-_REQUESTS = (SpanKind.SERVER, SpanKind.CONSUMER)
+# A member that is looked up on its class costs 0.2 µs before Python 3.12.
+_INTERNAL, _SERVER = SpanKind.INTERNAL, SpanKind.SERVER
+_REQUESTS = (_SERVER, SpanKind.CONSUMER)
 
 
 class AgentSpanProcessor(SpanProcessor):
@@ -108,12 +110,12 @@ def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str
     # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
     alone = not request and (state is seen or seen is None)
     born = state if alone else Record(state, passes_on=request, seen=seen)
-    has_parent = hasattr(context.get(SPAN), MARK)
-    if kind is SpanKind.INTERNAL and span.name.endswith(PHASES.get(scope, ())) and has_parent:
+    parent = context.get(SPAN)
+    if kind is _INTERNAL and hasattr(parent, MARK) and span.name.endswith(PHASES.get(scope, ())):
         begin_phase(span, born, context)
         return
     setattr(span, MARK, born)
-    if kind is SpanKind.SERVER and not has_parent:
+    if kind is _SERVER and (parent is None or not hasattr(parent, MARK)):
         claim_request(span)
 
 
