@@ -162,14 +162,14 @@ def changed_state(context: Context, changes: Changes) -> State:
     return changed
 
 
-def set_late(context: Context, changes: Changes, state: State) -> None:
-    """Tell the open span and the request of *context* what *changes* set there, which made *state* of it."""
+def set_late(context: Context, new: Context, changes: Changes, state: State) -> None:
+    """Tell the open span and the request of *context* what *changes* set there, which made *state* and *new* of it."""
     span: Any = context.get(SPAN)
     mark: Any = getattr(span, MARK, None)
     if type(mark) is Phase:
         _stamp(mark.whole, context, changes, state)
-        _stamp(span, context, changes, state)
-    elif span is not None:
+        mark.note(new)
+    if span is not None:
         _stamp(span, context, changes, state)
     request: Any = context.get(REQUEST)
     # Values set in a block below the middleware's end with it, and so do those set in a span.

@@ -9,8 +9,7 @@ from opentelemetry.context import Context, attach, get_current
 from otelier.fields._births import born_state, changed_state, set_late
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import with_state, without_state
-from otelier.fields._phases import note_in_phase
-from otelier.fields._slots import FIELDS
+from otelier.fields._slots import FIELDS, REQUEST, SPAN
 from otelier.fields._state import UNSET, State
 from otelier.fields._values import UNCHANGED
 from otelier.identity import AgentIdentity
@@ -62,9 +61,10 @@ def set_context(
     state = changed_state(current, changes)
     new = with_state(current, state)
     attach(new)
+    if SPAN not in current and REQUEST not in current:
+        return
     try:
-        set_late(current, changes, state)
-        note_in_phase(new)
+        set_late(current, new, changes, state)
     except Exception as exc:
         report_fault("fields.stamp_late", exc)
 
