@@ -49,6 +49,8 @@ class Setup:
 def _setups(framework: str, command: str, styles: tuple[str, ...], contrib: str, *, own: bool = False) -> list[Setup]:
     """Return all that *framework* has; `contrib` is the name of its instrumentation, empty where code applies it."""
     telemetries = ["own", "contrib", "alone"] if own else ["contrib", "both", "alone"]
+    if framework == "aiohttp":
+        telemetries.remove("both")  # its block is a middleware of its own kind, which stands inside
     return [
         Setup(framework, each, styles, command, "" if each in ("own", "alone") else contrib) for each in telemetries
     ]
