@@ -2,7 +2,7 @@
 
 A span born here carries its state as one attribute of the span object (under 0.05 µs; a weak dictionary costs
 0.2). A request span, and a span that `set_context` stamped later, carries a `Record` in its place, and a phase of a
-request a `Phase`. A request that has no span has a `Record` in its context.
+request a `Phase`. A request that has no span has a `Record` as well.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from otelier import names
+from otelier.fields._actors import NAMING, actor_in
+from otelier.fields._blocks import inside_block
+from otelier.fields._leases import Lease
 from otelier.fields._limits import cut, length_limit
-from otelier.fields._phases import MARK, Phase, current_task, flow, opened_inside
-from otelier.fields._slots import BLOCK, FIELDS, REQUEST, SPAN
-from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
+from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
+from otelier.fields._slots import BLOCK, FIELDS, SPAN
+from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
 from otelier.signals import on_fork
 
@@ -39,7 +42,6 @@ class Record:
         "_mixed",
         "_newest",
         "_ready",
-        "block",
         "born",
         "inner",
         "passes_on",
@@ -47,17 +49,15 @@ class Record:
         "stamped",
     )
 
-    def __init__(self, born: State | None, *, passes_on: bool, seen: State | None, block: object = None) -> None:
+    def __init__(self, born: State | None, *, passes_on: bool, seen: State | None) -> None:
         self.born = born
         """State at birth; `None` when no processor of ours saw the span start."""
         self.seen = seen
         """State of the context the span was born in: where it still holds, nothing was set since."""
         self.passes_on = passes_on
         """Whether this is a request, whose late values reach later children."""
-        self.block = block
-        """The middleware's block around a request without a span; `None` for spans."""
         self.inner: Any = None
-        """The server's span of the same request, below a middleware; `None` for spans, and where there is none."""
+        """The server's span of the same request, below the middleware; `None` for spans, and where there is none."""
         self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
         self._home = current_task() if passes_on else None
@@ -108,24 +108,16 @@ class Record:
         return newest[1] if newest[0] == flow() else self._with_late(all_tasks=True)
 
 
-serving: Final[ContextVar[Record | None]] = ContextVar("otelier-serving", default=None)
+serving: Final[ContextVar[Request | None]] = ContextVar("otelier-serving", default=None)
 """The request that `ContextMiddleware` serves here. The server's span inside starts in an OpenTelemetry Context that it
 makes of the request's headers, so nothing in that leads back."""
 
 
 def claim_request(span: Span) -> None:
     """Let *span*, a server's without a local parent, be that of the request which is served here."""
-    request = serving.get()
+    request: Any = getattr(serving.get(), MARK, None)
     if request is not None and request.inner is None:
         request.inner = span
-
-
-def mark_in(context: Context) -> Any:
-    """Return what *context* inherits from: the mark of its span, phases apart, else the request without a span."""
-    mark: Any = getattr(context.get(SPAN), MARK, None)
-    if type(mark) is Phase:
-        mark = getattr(mark.whole, MARK, None)
-    return context.get(REQUEST) if mark is None else mark
 
 
 def born_state(context: Context) -> State | None:
@@ -133,30 +125,37 @@ def born_state(context: Context) -> State | None:
 
     `None` means that nothing was ever set and no parent of ours is there.
     """
-    state: Any = context.get(FIELDS)
-    return _inherited(state, mark_in(context))
+    return _inherited(context.get(FIELDS), holder_in(context))
 
 
-def _inherited(state: State | None, mark: Any) -> State | None:
-    if mark is None or mark is state:
+# `AgentSpanProcessor.on_start` is the same rule, written out.
+def _inherited(state: Any, span: object) -> State | None:
+    mark: Any = getattr(span, MARK, None)
+    if mark is state:
         return state
-    if type(mark) is Record:
-        # The state from before the span means that nothing was set here since, so its late values are newer.
-        return mark.hands_down() if state is None or state is mark.seen else state
-    return mark if state is None else state
+    # The state from before the span means that nothing was set here since, so its late values are newer.
+    if type(mark) is Record and (state is None or state is mark.seen):
+        return mark.hands_down()
+    if state is None:
+        return cast("State | None", mark)
+    return leased_state(state, span) if type(state) is Lease else state
 
 
-def changed_state(context: Context, changes: Changes) -> State:
-    """Return what *changes* make of the state in force in *context*.
+def leased_state(lease: Lease, span: object) -> State | None:
+    """Return what a child of *span* gets in a thread that has a *lease*.
 
-    Raises:
-        TypeError: if a value is not text.
-        ContextValueError: if a value cannot be carried.
+    What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
     """
-    state: Any = context.get(FIELDS)
-    mark = mark_in(context)
-    changed = (_inherited(state, mark) or UNSET).change(changes)
-    if type(mark) is Record and changed is mark.seen and changes != UNCHANGED:
+    if span is lease.span and lease.is_over():
+        return None
+    return _inherited(lease.now(), span)
+
+
+def changed_state(state: State | None, span: object, changes: Changes) -> State:
+    """Return what *changes* make of *state*, a context's own, below that context's *span*; see `State.change`."""
+    mark: Any = getattr(span, MARK, None)
+    changed = (_inherited(state, span) or UNSET).change(changes)
+    if type(mark) is Record and changed is mark.seen and any(new is not None for new in changes):
         # Said again since the span began, the old values are newer than what came late to the span.
         return changed.twin()
     return changed
@@ -165,34 +164,33 @@ def changed_state(context: Context, changes: Changes) -> State:
 def set_late(context: Context, new: Context, changes: Changes, state: State) -> None:
     """Tell the open span and the request of *context* what *changes* set there, which made *state* and *new* of it."""
     span: Any = context.get(SPAN)
-    mark: Any = getattr(span, MARK, None)
-    if type(mark) is Phase:
-        _stamp(mark.whole, context, changes, state)
-        mark.note(new)
+    holder = holder_in(context)
     if span is not None:
-        _stamp(span, context, changes, state)
-    request: Any = context.get(REQUEST)
-    # Values set in a block below the middleware's end with it, and so do those set in a span.
-    if request is not None and context.get(BLOCK) is request.block and mark_in(context) is request:
-        with _lock:
-            request.add_late(changes, state)
+        mark: Any = getattr(span, MARK, None)
+        if type(mark) is Phase:
+            mark.note(new)
+        stamp_late(span, context, changes, state)
+    if holder is not span:
+        stamp_late(holder, context, changes, state)
 
 
-def is_request(mark: Any) -> bool:
-    """Tell whether *mark* is that of a request, which hands down what is set late."""
+def is_request(span: Any) -> bool:
+    """Tell whether *span* is that of a request, which hands down what is set late."""
+    mark: Any = getattr(span, MARK, None)
     return type(mark) is Record and mark.passes_on
 
 
-def _stamp(span: Any, context: Context, changes: Changes, state: State) -> None:
+def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
     """Write what *changes* set to *span*, if it is open, and remember what its later children shall get."""
     if not span.is_recording():
         return
+    given = state.given_by(changes)
     with _lock:
         record = _record_of(span)
-        updates = _updates(_OpenSpan(span, record), changes, state)
+        updates = _updates(_OpenSpan(span, record), given, state)
         record.stamped.update(updates)
-        if record.passes_on and not opened_inside(context.get(BLOCK), span):
-            record.add_late(changes, state)
+        if record.passes_on and not inside_block(context.get(BLOCK), span):
+            record.add_late(given, state)
     if updates:
         span.set_attributes(updates)
 
@@ -216,6 +214,15 @@ def stamp_call(span: Any, context: Context) -> None:
         record.stamped.update(updates)
     if updates:
         span.set_attributes(updates)
+
+
+def actor_named_late(span: Any) -> Actor:
+    """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
+    there: Any = getattr(span, "_attributes", None)
+    if not there or NAMING.isdisjoint(there):
+        return NO_ACTOR
+    stamped = _record_of(span).stamped
+    return actor_in({name: said for name, said in there.items() if stamped.get(name) != said})
 
 
 class _OpenSpan:
@@ -249,10 +256,10 @@ def _record_of(span: Any) -> Record:
     if type(born) is Record:
         return born
     record = Record(born, passes_on=False, seen=born)
-    if phase is None:
-        setattr(span, MARK, record)
-    else:
-        phase.born = record
+    try:
+        setattr(span, MARK, record) if phase is None else setattr(phase, "born", record)
+    except AttributeError:  # another SDK's span may take none: what stands there is then nobody's to change
+        pass
     return record
 
 

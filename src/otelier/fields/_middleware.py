@@ -8,9 +8,10 @@ from typing import Any
 
 from opentelemetry.context import Context, get_current
 
-from otelier.fields._births import Record, born_state, is_request, mark_in, serving
+from otelier.fields._births import Record, born_state, is_request, serving
 from otelier.fields._blocks import Frame
 from otelier.fields._contexts import with_state
+from otelier.fields._phases import Request, holder_in
 from otelier.fields._slots import REQUEST, SPAN
 from otelier.fields._state import UNSET
 
@@ -64,17 +65,23 @@ class _Wsgi(ContextMiddleware):
             return _serve(self.app, environ, start_response, *send)
         if _is_served():
             return self.app(environ, start_response)
-        frame = _Request()
-        with frame:
-            body: Iterable[bytes] = self.app(environ, start_response)
-        return body if isinstance(body, (list, tuple)) else _Body(body, frame)
+        frame = _Served()
+        goes_on = False
+        try:
+            with frame:
+                body: Iterable[bytes] = self.app(environ, start_response)
+            goes_on = not isinstance(body, (list, tuple))
+        finally:
+            if not goes_on:
+                frame.end()
+        return _Body(body, frame) if goes_on else body
 
 
 async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
     if _is_served():
         await app(scope, receive, send)
         return
-    frame = _Request()
+    frame = _Served()
     try:
         with frame:
             await app(scope, receive, send)
@@ -85,29 +92,31 @@ async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -
 def _is_served() -> bool:
     """Tell whether the span of a request is current, which ends what the request sets."""
     current = get_current()
-    return current.get(SPAN) is not None and is_request(mark_in(current))
+    return current.get(SPAN) is not None and is_request(holder_in(current))
 
 
-class _Request(Frame):
+class _Served(Frame):
     """The block of one request: what is set late in it, or in the server's span inside, reaches what starts later."""
 
-    __slots__ = ("_around", "_record")
+    __slots__ = ("_outside", "_request")
 
     def __init__(self) -> None:
         current = get_current()
         state = born_state(current) or UNSET
-        self._record = Record(state, passes_on=True, seen=state, block=self)
-        self._around: Record | None = None
-        super().__init__(Context({**with_state(current, state), REQUEST: self._record}), under=current.get(SPAN))
+        self._request = Request(self, Record(state, passes_on=True, seen=state))
+        self._outside: Request | None = None
+        super().__init__(
+            Context({**with_state(current, state), REQUEST: self._request}), around=current, under=holder_in(current)
+        )
 
     def __enter__(self) -> None:
         super().__enter__()
-        self._around = serving.get()
-        serving.set(self._record)
+        self._outside = serving.get()
+        serving.set(self._request)
 
     def __exit__(self, *error: Any) -> None:
         # No token: a body may be closed by another thread than made it.
-        serving.set(self._around)
+        serving.set(self._outside)
         super().__exit__(*error)
 
 
@@ -130,6 +139,9 @@ class _Body:
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)
-        if close is not None:
-            with self._frame:
-                close()
+        try:
+            if close is not None:
+                with self._frame:
+                    close()
+        finally:
+            self._frame.end()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 
-from otelier.fields._blocks import around
-from otelier.fields._slots import BLOCK, SPAN
+from otelier.fields._blocks import around, outside
+from otelier.fields._slots import BLOCK, REQUEST, SPAN
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,16 +70,10 @@ class Phase:
         outside = self._over.get(BLOCK)
         block: Any = context.get(BLOCK)
         while block is not outside:
-            if block is None or block.mine is None:
+            if block is None or getattr(block, "_mine", None) is None:  # a frame is open for a step only
                 return False
             block = around(block)
         return True
-
-
-def whole_of(span: Any) -> Any:
-    """Return the span that *span* is a phase of; any other span is whole."""
-    mark = getattr(span, MARK, None)
-    return mark.whole if type(mark) is Phase else span
 
 
 def note_in_phase(context: Context) -> None:
@@ -89,22 +83,43 @@ def note_in_phase(context: Context) -> None:
         mark.note(context)
 
 
-def opened_inside(block: Any, whole: Any) -> bool:
-    """Tell whether *block*, or one around it, was opened by `context()` below the span *whole*."""
-    while block is not None:
-        if whole_of(block.under) is whole:
-            return True
-        block = around(block)
-    return False
+class Request:
+    """A request that `ContextMiddleware` serves: has what of a span is needed where none stands for the request."""
+
+    __slots__ = (MARK, "_block")
+    attributes = None
+
+    def __init__(self, block: object, mark: object) -> None:
+        self._block = block
+        setattr(self, MARK, mark)
+
+    def is_recording(self) -> bool:
+        """Tell whether the request is still being served."""
+        return outside(self._block) is not None
+
+    def set_attributes(self, attributes: object) -> None:
+        """Do nothing: there is no span to write on."""
+
+
+def holder_in(context: Context) -> Any:
+    """Return what the values that are set in *context* belong to.
+
+    That is its span, or the one that it is a phase of; where none of ours is there the request, if it is served by the
+    middleware.
+    """
+    span: Any = context.get(SPAN)
+    mark: Any = getattr(span, MARK, None)
+    if type(mark) is Phase:
+        return mark.whole
+    return context.get(REQUEST, span) if mark is None else span
 
 
 def current_task() -> weakref.ref[asyncio.Task[Any]] | None:
     """Return the running asyncio task; `None` in a thread without one."""
-    loaded = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
-    try:
-        task = loaded.current_task() if loaded is not None else None
-    except RuntimeError:
+    loaded: Any = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
+    if loaded is None or loaded._get_running_loop() is None:  # `current_task` raises without a loop, which takes 0.5 us
         return None
+    task = loaded.current_task()
     return None if task is None else weakref.ref(task)
 
 

@@ -14,15 +14,19 @@ from otelier.fields import (
     FIELDS,
     LLM_REPORTER,
     MARK,
+    NAMING,
     PHASES,
-    REQUEST,
     SPAN,
     UNSET,
+    Lease,
     Phase,
     Record,
     State,
+    actor_in,
     begin_phase,
     claim_request,
+    holder_in,
+    leased_state,
 )
 from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
@@ -64,17 +68,18 @@ class AgentSpanProcessor(SpanProcessor):
             context = get_current() if parent_context is None else parent_context
             state: Any = context.get(FIELDS)
             seen = state
-            parent: Any = getattr(context.get(SPAN), MARK, None)
-            mark: Any = parent if parent is not None else context.get(REQUEST)
-            if mark is not state and mark is not None:
-                if type(mark) is Phase:
-                    mark = getattr(mark.whole, MARK, None)
+            around: Any = context.get(SPAN)
+            parent: Any = getattr(around, MARK, None)
+            holder = holder_in(context) if parent is None or type(parent) is Phase else around
+            mark: Any = parent if holder is around else getattr(holder, MARK, None)
+            if mark is not state:
                 if type(mark) is Record and (state is None or state is mark.seen):
                     state = mark.hands_down()
                 elif state is None:
                     state = mark
-            if state is None:
-                state = UNSET
+                elif type(state) is Lease:
+                    state = leased_state(state, holder)
+            state = UNSET if state is None else state
             try:
                 # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each.
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
@@ -82,6 +87,8 @@ class AgentSpanProcessor(SpanProcessor):
             except AttributeError:
                 started = span.attributes or {}
                 kind, scope = span.kind, getattr(getattr(span, "instrumentation_scope", None), "name", "")
+            if started and not NAMING.isdisjoint(started):
+                state = state.below_span_of(actor_in(started))
             if kind in _REQUESTS or scope in PHASES or not (state is seen or seen is None):
                 _mark(span, context, state, kind, scope)
             else:

@@ -12,6 +12,7 @@ from typing import TypeAlias, cast
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
+from otelier.settings import quoted
 from otelier.signals._bytes import bytes_told, is_known_key, may_hold_bytes, pieces_of, told_of_base64
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL, is_card
@@ -397,7 +398,7 @@ def _as_function(redactor: object) -> Callable[[str], object]:
             redactor = re.compile(redactor)
         except re.error as exc:
             raise SettingError(
-                f"Cannot use {redactor!r} in `redact`: it is no regular expression ({exc}). "
+                f"Cannot use {quoted(redactor)} in `redact`: it is no regular expression ({exc}). "
                 "Escape it with `re.escape` to find it as it stands.",
                 setting="redact",
             ) from exc
