@@ -19,7 +19,7 @@ from tests.running.page import ROOT
 from tests.serving import free_port, get_all
 
 BIN = ROOT / ".envs" / "running" / "bin"
-INSTRUMENTATIONS = frozenset({"aws-lambda", "celery", "django", "fastapi", "flask"})
+INSTRUMENTATIONS = frozenset({"aiohttp-server", "aws-lambda", "celery", "django", "fastapi", "flask", "starlette"})
 """Those that take long to import; a test switches the others off."""
 NEVER_MS = "600000"
 
