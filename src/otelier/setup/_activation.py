@@ -15,7 +15,7 @@ from otelier.fields import carry_into_executors, stop_carrying
 from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
-from otelier.setup import _providers
+from otelier.setup import _losses, _providers
 from otelier.setup._connections import renew_connections
 from otelier.signals import measure_to, on_fork, on_reset, report_fault, trace_to
 
@@ -51,6 +51,8 @@ def _switch_on() -> None:
     global _active
     _active = True
     _attempt("setup.name", name_process)
+    if patches_allowed():
+        _attempt("setup.losses", _losses.start_watching)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
     if patches_allowed():
@@ -76,6 +78,7 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
         _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
         trace_to(tracer_provider)
     if meter_provider is not None:
+        _attempt("setup.providers", lambda: _providers.attach_metrics(meter_provider))
         measure_to(meter_provider)
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
@@ -98,6 +101,7 @@ def switch_off() -> None:
     with lock:
         _active = False
         _attempt("setup.providers", _providers.stop_watching)
+        _attempt("setup.losses", _losses.stop_watching)
         _attempt("setup.executors", stop_carrying)
         _attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:

@@ -14,7 +14,8 @@ from opentelemetry.metrics import _internal as metrics_internal
 
 from otelier.identity import report_waiting
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.signals import on_reset, report_fault, warn_once
+from otelier.setup import _losses
+from otelier.signals import observe_losses, on_reset, report_fault, warn_once
 
 _attached: weakref.WeakSet[Any] = weakref.WeakSet()
 """Providers that have our processor."""
@@ -24,13 +25,19 @@ _known: list[weakref.ref[Any]] = []
 
 def is_set(provider: object) -> bool:
     """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
-    return not isinstance(provider, (trace.ProxyTracerProvider, logs_internal.ProxyLoggerProvider))
+    stand_ins = (
+        trace.ProxyTracerProvider,
+        logs_internal.ProxyLoggerProvider,
+        metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
+    )
+    return not isinstance(provider, stand_ins)
 
 
 def attach_spans(provider: Any) -> bool:
     """Put an `AgentSpanProcessor` on *provider*, once; `False` when it takes none."""
     if not is_set(provider):
         return False
+    _losses.watch(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_span_processor", None)
@@ -53,6 +60,7 @@ def attach_logs(provider: Any) -> bool:
     """Put a `ContextLogProcessor` before the processors of *provider*, once; `False` when it takes none."""
     if not is_set(provider):
         return False
+    _losses.watch(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_log_record_processor", None)
@@ -71,13 +79,21 @@ def attach_logs(provider: Any) -> bool:
     return True
 
 
+def attach_metrics(provider: Any) -> None:
+    """Let *provider* report what telemetry is lost."""
+    if is_set(provider):
+        _losses.watch(provider)
+        observe_losses(provider)
+
+
 def _attach_late_logs(provider: Any) -> None:
     attach_logs(provider)
     report_waiting()  # agents that were named while nobody could be told
 
 
-def _count_late(_provider: Any) -> None:
+def _attach_late_metrics(provider: Any) -> None:
     report_waiting()
+    attach_metrics(provider)
 
 
 def _has(chain: Any, kind: type) -> bool:
@@ -142,10 +158,11 @@ def attach_to_global() -> None:
     """Put our processors on the global providers that are set, and on those that are set later."""
     attach_spans(trace.get_tracer_provider())
     attach_logs(_logs.get_logger_provider())
+    attach_metrics(metrics.get_meter_provider())
     if not _watches:
         _watches.append(_Watch(trace, "tracer", attach_spans, trace.get_tracer_provider))
         _watches.append(_Watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider))
-        _watches.append(_Watch(metrics_internal, "meter", _count_late, metrics.get_meter_provider))
+        _watches.append(_Watch(metrics_internal, "meter", _attach_late_metrics, metrics.get_meter_provider))
 
 
 @on_reset

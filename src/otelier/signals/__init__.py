@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         tool_calls_histogram,
         tool_histogram,
     )
+    from otelier.signals._losses import count_lost, lost, observe_losses, say_late, say_sum
     from otelier.signals._meters import measure_to, measured_by, metering_of
     from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
@@ -62,6 +63,7 @@ __all__ = [
     "Wrapper",
     "chunk_histogram",
     "content_gate",
+    "count_lost",
     "drain_all",
     "duration_histogram",
     "emit_event",
@@ -76,10 +78,12 @@ __all__ = [
     "is_patch",
     "is_patched",
     "json_of",
+    "lost",
     "may_tell",
     "measure_to",
     "measured_by",
     "metering_of",
+    "observe_losses",
     "on_fork",
     "on_reset",
     "point_queue",
@@ -89,6 +93,8 @@ __all__ = [
     "report_fault",
     "run_histogram",
     "run_resets",
+    "say_late",
+    "say_sum",
     "set_redactions",
     "start_client_span",
     "suppressed",
@@ -115,6 +121,7 @@ _HOMES = {
         "tool_calls_histogram",
         "tool_histogram",
     ),
+    "_losses": ("count_lost", "lost", "observe_losses", "say_late", "say_sum"),
     "_meters": ("measure_to", "measured_by", "metering_of"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
