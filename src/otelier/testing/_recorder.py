@@ -98,7 +98,7 @@ class SpanRecorder:
 
     @property
     def logs(self) -> tuple[LogEntry, ...]:
-        """Log records in the order they were emitted, as plain data."""
+        """Log records in the order they were emitted, as plain data; those of `logging` with the fixture only."""
         return tuple(self._seen.logs)
 
     @property
