@@ -31,6 +31,10 @@ class OpenAIServer(_loopback.LoopbackServer):
     background is done when it is fetched; images have one pixel, and speech is silent. The same requests get the same
     answers in every run.
 
+    What the API refuses is refused in its words, with status 400, also where a reply waits: requests that do not fit
+    the types of the openai client, tool messages that answer no call, values out of range, schemas that strict mode
+    does not take.
+
     Faults are asked for by `fail` and `break_stream`, or by the name of the model:
 
     | model | answer |
@@ -191,7 +195,7 @@ class OpenAIServer(_loopback.LoopbackServer):
         key, turn_number = self._count(received)
         delay_s = self._delays_s[(key + turn_number) % len(self._delays_s)]
         try:
-            reply = fault or self._queue.take(request) or for_model(request.model)
+            reply = fault or _answers.refused(request) or self._queue.take(request) or for_model(request.model)
             answer = _answers.answer(request, reply, Ids(f"{key}/{turn_number}"), self._stored(request.path))
         except Exception as exc:  # of the test's own `when`, or of a body no client would send
             _loopback.log.exception("%s cannot answer %s %s", type(self).__name__, request.method, request.path)
