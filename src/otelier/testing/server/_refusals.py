@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from otelier.testing.server._replies import Reply
 from otelier.testing.server._requests import Json, part
 from otelier.testing.server._strict import root_fault
-from otelier.testing.server._types import bad_request, misfit
+from otelier.testing.server._types import bad_request, misfit, validator
 
 CHAT: Final = "chat"
 RESPONSES: Final = "responses"
@@ -34,6 +34,12 @@ def refusal(endpoint: str, body: Json) -> Reply | None:
         return found
     rules = {CHAT: _of_chat, RESPONSES: _of_responses, EMBEDDINGS: _of_embeddings}[endpoint]
     return next(_both(_of_ranges(body), rules(body)), None)
+
+
+def warm_up() -> None:
+    """Load now what the first request would wait for."""
+    for endpoint in (CHAT, RESPONSES, EMBEDDINGS):
+        validator(endpoint)
 
 
 def _both(*rules: Iterable[Reply]) -> Iterator[Reply]:

@@ -13,11 +13,13 @@ from otelier.testing.server import _answers
 from otelier.testing.server._answers import Answer
 from otelier.testing.server._replies import BreakMode, Reply, ReplyQueue, failure, for_model
 from otelier.testing.server._requests import OpenAIRequest
+from otelier.testing.server._script import script_lines
 from otelier.testing.server._turns import Ids
 
 When = Callable[[OpenAIRequest], bool]
 
 REMEMBERED = 1000
+_SCRIPT = "/script"
 
 
 class OpenAIServer(_loopback.LoopbackServer):
@@ -179,6 +181,27 @@ class OpenAIServer(_loopback.LoopbackServer):
 
         self._queue.add(Reply(text=text, break_mode=mode, break_after=after), fits, times)
 
+    def script(self, text: str, *, name: str = "the script") -> None:
+        """Put the replies of *text* in the queue; a process of its own takes them by `POST /script` and `--script`.
+
+        Each line is a JSON object with what `reply`, `fail` (it has `status`) or `break_stream` (`break` is the mode)
+        take, and `times`. `when` is an object: `model`, `path`, `prompt` and `instructions` are patterns to search for,
+        whatever the case; `answers` is the tool whose result comes last, `null` for none.
+
+        Args:
+            text: The lines; empty ones are skipped.
+            name: What an error calls the script.
+
+        Raises:
+            ValueError: if a line cannot be used; then none of them is.
+
+        Example:
+            >>> from otelier.testing import OpenAIServer
+            >>> OpenAIServer().script('{"text": "It is in Rome.", "when": {"answers": "find_parcel"}, "times": null}')
+        """
+        for reply, when, times in script_lines(text, name):
+            self._queue.add(reply, when, times)
+
     def clear(self) -> None:
         """Forget the requests and the replies that were not used."""
         self._queue.clear()
@@ -189,6 +212,9 @@ class OpenAIServer(_loopback.LoopbackServer):
 
     def answer(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
         """Answer one request; runs in the connection's thread."""
+        if received.path == _SCRIPT and received.method == "POST":
+            self._take_script(received, exchange)
+            return
         request, fault = _answers.read(received)
         with self._guard:
             self._requests.append(request)
@@ -208,6 +234,18 @@ class OpenAIServer(_loopback.LoopbackServer):
         self._stopping.wait(delay_s)
         took = {"openai-processing-ms": f"{delay_s * 1000:.0f}"} if delay_s else {}
         self._send(exchange, answer, took, chunk_delay_s)
+
+    def _take_script(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
+        """Let a script from outside take the place of what still waits."""
+        try:
+            lines = script_lines(received.body.decode(), "the script")
+        except ValueError as exc:
+            exchange.send(400, {"content-type": "text/plain; charset=utf-8"}, f"{exc}\n".encode())
+            return
+        self._queue.clear()
+        for reply, when, times in lines:
+            self._queue.add(reply, when, times)
+        exchange.send(204, {}, b"")
 
     def _send(
         self, exchange: _loopback.Exchange, answer: Answer, took: Mapping[str, str], chunk_delay_s: float
