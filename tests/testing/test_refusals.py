@@ -294,3 +294,9 @@ def test_the_error_is_the_apis_own_body(server, client):
         client.chat.completions.create(model="gpt-4.1", messages=[])
     assert json.loads(caught.value.response.text)["error"].keys() == {"message", "type", "param", "code"}
     assert server.requests[-1].messages == []
+
+
+def test_a_server_that_refuses_nothing():
+    """`refuses=False` answers what only some compatible servers take."""
+    with OpenAIServer(refuses=False) as server, openai.OpenAI(base_url=server.base_url, api_key="test") as client:
+        assert chat(client, {"role": "robot"}, temperature="hot") is None

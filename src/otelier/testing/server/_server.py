@@ -53,6 +53,7 @@ class OpenAIServer(_loopback.LoopbackServer):
         delay_s: Seconds before each answer, or several that requests share out among themselves: which one a request
             waits depends on its body and on how often it came, so percentiles are the same in each run.
         chunk_delay_s: Seconds before each event of a stream.
+        refuses: Whether it refuses what the API refuses. `False` answers everything, as many compatible servers do.
 
     Example:
         >>> import openai
@@ -65,9 +66,10 @@ class OpenAIServer(_loopback.LoopbackServer):
     """
 
     def __init__(
-        self, *, port: int = 0, delay_s: float | Sequence[float] = 0.0, chunk_delay_s: float = 0.0
+        self, *, port: int = 0, delay_s: float | Sequence[float] = 0.0, chunk_delay_s: float = 0.0, refuses: bool = True
     ) -> None:  # fmt: skip
         super().__init__(port=port)
+        self._refuses = refuses
         self._delays_s = (float(delay_s),) if isinstance(delay_s, (int, float)) else tuple(delay_s)
         self._chunk_delay_s = chunk_delay_s
         self._queue = ReplyQueue()
@@ -221,7 +223,8 @@ class OpenAIServer(_loopback.LoopbackServer):
         key, turn_number = self._count(received)
         delay_s = self._delays_s[(key + turn_number) % len(self._delays_s)]
         try:
-            reply = fault or _answers.refused(request) or self._queue.take(request) or for_model(request.model)
+            refusal = _answers.refused(request) if self._refuses else None
+            reply = fault or refusal or self._queue.take(request) or for_model(request.model)
             answer = _answers.answer(request, reply, Ids(f"{key}/{turn_number}"), self._stored(request.path))
         except Exception as exc:  # of the test's own `when`, or of a body no client would send
             _loopback.log.exception("%s cannot answer %s %s", type(self).__name__, request.method, request.path)
