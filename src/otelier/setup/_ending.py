@@ -9,7 +9,7 @@ from typing import Any, cast
 from otelier.setup._activation import switch_off
 from otelier.setup._losses import delivered, watch
 from otelier.setup._providers import known_providers
-from otelier.signals import drain_all, report_fault, say_sum
+from otelier.signals import drain_all, finish_aside, report_fault, say_sum
 
 _LONGEST_S = 86_400.0
 """Longest wait: a thread can be waited for no longer than the platform's clock counts."""
@@ -56,7 +56,8 @@ def flush(timeout_s: float = 10.0) -> bool:
 def _send(deadline_s: float) -> bool:
     done = True
     try:
-        done = drain_all(max(deadline_s - time.monotonic(), 0.0))
+        done = finish_aside(max(deadline_s - time.monotonic(), 0.0))
+        done = drain_all(max(deadline_s - time.monotonic(), 0.0)) and done
     except Exception as exc:
         report_fault("setup.flush", exc)
         done = False

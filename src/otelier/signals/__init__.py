@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
+    from otelier.signals._aside import do_aside, finish_aside, on_a_loop
     from otelier.signals._bounds import may_tell
-    from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event, event_record
+    from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
+    from otelier.signals._events import emit_event, event_record, log_to, logger_of
+    from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
     from otelier.signals._instruments import (
         chunk_histogram,
         duration_histogram,
@@ -32,9 +34,16 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
-    from otelier.signals._quotes import unquoted
-    from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
-    from otelier.signals._spans import Failure, end_span, error_type, fail_span, failure_of, start_client_span
+    from otelier.signals._redaction import (
+        Redactor,
+        TooLongError,
+        copied,
+        redact,
+        redact_start,
+        redact_value,
+        set_redactions,
+    )
+    from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
         EMBEDDING_SUPPRESSORS,
@@ -50,6 +59,7 @@ __all__ = [
     "EMBEDDING_SUPPRESSORS",
     "FETCH_SUPPRESSORS",
     "INFERENCE_SUPPRESSORS",
+    "MOST_ON_A_LOOP",
     "SUPPRESSORS",
     "ContentGate",
     "ContentMode",
@@ -60,10 +70,13 @@ __all__ = [
     "PointQueue",
     "Redactor",
     "StreamRoom",
+    "TooLongError",
     "Wrapper",
     "chunk_histogram",
     "content_gate",
+    "copied",
     "count_lost",
+    "do_aside",
     "drain_all",
     "duration_histogram",
     "emit_event",
@@ -72,23 +85,30 @@ __all__ = [
     "event_record",
     "fail_span",
     "failure_of",
+    "finish_aside",
     "first_chunk_histogram",
+    "foreign_fault",
     "in_thread",
     "inference_calls_histogram",
+    "is_leaving",
     "is_patch",
     "is_patched",
     "json_of",
+    "log_to",
+    "logger_of",
     "lost",
     "may_tell",
     "measure_to",
     "measured_by",
     "metering_of",
     "observe_losses",
+    "on_a_loop",
     "on_fork",
     "on_reset",
     "point_queue",
     "raise_faults",
     "redact",
+    "redact_start",
     "redact_value",
     "report_fault",
     "run_histogram",
@@ -96,6 +116,7 @@ __all__ = [
     "say_late",
     "say_sum",
     "set_redactions",
+    "stack_of",
     "start_client_span",
     "suppressed",
     "token_histogram",
@@ -103,14 +124,15 @@ __all__ = [
     "tool_histogram",
     "trace_to",
     "tracer",
-    "unquoted",
     "warn_once",
 ]
 
 _HOMES = {
+    "_aside": ("do_aside", "finish_aside", "on_a_loop"),
     "_bounds": ("may_tell",),
-    "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_events": ("emit_event", "event_record"),
+    "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
+    "_events": ("emit_event", "event_record", "log_to", "logger_of"),
+    "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
@@ -127,9 +149,8 @@ _HOMES = {
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
-    "_quotes": ("unquoted",),
-    "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
-    "_spans": ("Failure", "end_span", "error_type", "fail_span", "failure_of", "start_client_span"),
+    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
+    "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (
         "EMBEDDING_SUPPRESSORS",

@@ -14,7 +14,9 @@ _FORBIDDEN: Final = (
     "oneOf", "allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "default",
     "patternProperties", "propertyNames", "minProperties", "maxProperties", "unevaluatedProperties",
     "unevaluatedItems", "contains", "minContains", "maxContains", "uniqueItems", "prefixItems",
+    "minLength", "maxLength",
 )  # fmt: skip
+_FORMATS: Final = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 _AT_TOP: Final = ("oneOf", "anyOf", "allOf", "enum", "not")
 _DEFINITIONS: Final = ("$defs", "definitions")
 
@@ -49,6 +51,10 @@ def _faults(schema: Any, context: tuple[str, ...]) -> Iterator[str]:
     kinds: Any = found.get("type")
     if kinds == "object" or "properties" in found or (isinstance(kinds, list) and "object" in kinds):
         yield from _object_faults(found, where)
+    if "(?" in str(found.get("pattern", "")):
+        yield f"{where}'pattern' cannot look around."
+    if found.get("format", _FORMATS[0]) not in _FORMATS:
+        yield f"{where}'format' {found['format']!r} is not a valid format."
     if kinds == "array" and "items" not in found:
         yield f"{where}array schema missing items."
     for key in ("properties", *_DEFINITIONS):

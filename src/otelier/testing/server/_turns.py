@@ -14,7 +14,6 @@ from otelier.testing.server._requests import Json, OpenAIRequest, part, text_of
 
 # The dated names that the recorded answers have.
 DATED = {"gpt-4": "gpt-4-0613", "gpt-4o-mini": "gpt-4o-mini-2024-07-18"}
-_DEPTH = 8
 _ASKING = frozenset({"input", "message", "prompt", "query", "question", "request", "task", "text"})
 _SAYINGS = (
     (r"triag|rout(e|ing)", r"bill|charge|invoice|refund|pay", "This is a billing question. Handing over."),
@@ -28,6 +27,10 @@ _SAYINGS = (
     (r"", r"summar", "In short: nothing unusual happened, and no action is needed."),
 )
 """Patterns in the instructions and in the prompt, and what is said where both are found; the first one counts."""
+
+
+DEEPEST_SAMPLE = 16
+"""Levels of what is made up for a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +134,17 @@ def _arguments(value: Any) -> str:
 
 
 def _sample(schema: Json, root: Json, name: str, prompt: str, depth: int = 0) -> Any:
-    """Return a value that *schema* allows; a text that asks for something repeats the prompt."""
-    if depth > _DEPTH:  # a schema that holds itself ends where it may
-        kinds: list[Any] = schema.get("anyOf") or [schema]
-        if {"type": "null"} in kinds or schema.get("type") == "array":
-            return None if {"type": "null"} in kinds else []
+    """Return a value that *schema* allows; a text that asks for something repeats the prompt.
+
+    What refers to itself ends at a depth, if its schema lets it.
+    """
+    is_deep = depth > DEEPEST_SAMPLE
     if reference := schema.get("$ref"):
         found = root if reference == "#" else root.get("$defs", {}).get(reference.rpartition("/")[2], {})
         return _sample(found, root, name, prompt, depth + 1)
     for key in ("enum", "anyOf", "oneOf", "allOf"):
         if schema.get(key):
-            first = schema[key][0]
+            first = {"type": "null"} if is_deep and {"type": "null"} in schema[key] else schema[key][0]
             return first if key == "enum" else _sample(first, root, name, prompt, depth + 1)
     for key in ("const", "default"):
         if key in schema:
@@ -152,7 +155,7 @@ def _sample(schema: Json, root: Json, name: str, prompt: str, depth: int = 0) ->
         wanted = schema.get("required", list(fields))
         return {key: _sample(fields[key], root, key, prompt, depth + 1) for key in wanted if key in fields}
     if kind == "array":
-        return [_sample(schema.get("items", {}), root, name, prompt, depth + 1)]
+        return [] if is_deep else [_sample(schema.get("items", {}), root, name, prompt, depth + 1)]
     if kind == "string" or kind is None:
         return prompt if name in _ASKING else name or "text"
     return {"integer": 1, "number": 1.0, "boolean": True}.get(str(kind))
