@@ -653,7 +653,7 @@ def strictly(schema, *, strict=True):
 REFUSED = {
     "messages in a message": ({"messages": [{"role": "user", "content": QUESTION}]}, "content[0].type"),
     "no messages": ({"messages": []}, "empty array"),
-    "a text": ({"messages": "Hello"}, "Missing required parameter: 'messages'"),
+    "a text": ({"messages": "Hello"}, "Invalid type for 'messages'"),
     "a role": ({"messages": [{"role": "bot", "content": "Hello"}]}, "'bot'"),
     "no content": ({"messages": [{"role": "user", "content": None}]}, "got null"),
     "a number": ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
@@ -661,13 +661,17 @@ REFUSED = {
     "a call without an answer": ({"messages": [*QUESTION, CALLS, *QUESTION]}, "call-1"),
     "a call without an answer at the end": ({"messages": [*QUESTION, CALLS]}, "call-1"),
     "an answer without a call": ({"messages": [*QUESTION, TOLD]}, "role 'tool'"),
-    "a call without an id": ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "tool_calls[0].id"),
+    "a call without an id": (
+        {"messages": [{"role": "assistant", "tool_calls": [{"type": "function"}]}]}, "tool_calls[0]."
+    ),
     "options of a stream": ({"stream_options": {"include_usage": True}}, "'stream_options'"),
     "a choice of nothing": ({"tool_choice": "auto"}, "'tool_choice'"),
     "nothing at once": ({"parallel_tool_calls": False}, "'parallel_tool_calls'"),
     "a tool's name": ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
-    "a tool's schema": ({"tools": [{"type": "function", "function": {"name": "a", "parameters": {}}}]}, "type"),
-    "an array": ({"response_format": strictly({"type": "array"}, strict=False)}, "object"),
+    "a tool's schema": (
+        {"tools": [{"type": "function", "function": {"name": "a", "parameters": {"type": "array"}}}]}, "type"
+    ),
+    "an array": ({"response_format": strictly({"type": "array"})}, "object"),
     "an open object": ({"response_format": strictly({**OBJECT, "additionalProperties": True})}, "additionalProperties"),
     "an optional member": ({"response_format": strictly({**OBJECT, "required": []})}, "'required'"),
     "a keyword": ({"response_format": strictly({**OBJECT, "oneOf": []})}, "'oneOf'"),

@@ -51,12 +51,7 @@ def _faults(schema: Any, context: tuple[str, ...]) -> Iterator[str]:
     kinds: Any = found.get("type")
     if kinds == "object" or "properties" in found or (isinstance(kinds, list) and "object" in kinds):
         yield from _object_faults(found, where)
-    if "(?" in str(found.get("pattern", "")):
-        yield f"{where}'pattern' cannot look around."
-    if found.get("format", _FORMATS[0]) not in _FORMATS:
-        yield f"{where}'format' {found['format']!r} is not a valid format."
-    if kinds == "array" and "items" not in found:
-        yield f"{where}array schema missing items."
+    yield from _value_faults(found, where)
     for key in ("properties", *_DEFINITIONS):
         inner: Any = found.get(key)
         if isinstance(inner, dict):
@@ -67,6 +62,15 @@ def _faults(schema: Any, context: tuple[str, ...]) -> Iterator[str]:
     branches: Any = found.get("anyOf")
     for number, each in enumerate(cast("list[Any]", branches) if isinstance(branches, list) else ()):
         yield from _faults(each, (*context, "anyOf", str(number)))
+
+
+def _value_faults(schema: Json, where: str) -> Iterator[str]:
+    if "(?" in str(schema.get("pattern", "")):
+        yield f"{where}'pattern' cannot look around."
+    if schema.get("format", _FORMATS[0]) not in _FORMATS:
+        yield f"{where}'format' {schema['format']!r} is not a valid format."
+    if schema.get("type") == "array" and "items" not in schema:
+        yield f"{where}array schema missing items."
 
 
 def _object_faults(schema: Json, where: str) -> Iterator[str]:
