@@ -69,7 +69,7 @@ class Held(InMemorySpanExporter):
 
     def export(self, spans):
         self.entered.set()
-        assert self.go_on.wait(60)
+        assert self.go_on.wait(300)
         return super().export(spans)
 
 
@@ -173,7 +173,7 @@ def test_flush_is_false_where_nobody_listens(lost):
         url = gone.url
     provider = tracing(batched(OTLPSpanExporter(f"{url}/v1/traces", timeout=1)))
     end_spans(provider, 2)
-    assert otelier.flush(timeout_s=60) is False
+    assert otelier.flush(timeout_s=300) is False
     assert lost() == {("traces", "export_failed"): 2}
     provider.shutdown()
 
@@ -193,7 +193,7 @@ def test_flush_is_false_where_grpc_is_refused(lost, code):
         exporter = GrpcSpanExporter(f"http://127.0.0.1:{port}", insecure=True, timeout=5)
         provider = tracing(batched(exporter))
         end_spans(provider, 2)
-        assert otelier.flush(timeout_s=60) is False
+        assert otelier.flush(timeout_s=300) is False
         assert lost() == {("traces", "export_failed"): 2}
         provider.shutdown()
         server.stop(None).wait()
@@ -269,7 +269,7 @@ def test_what_finds_no_room_is_counted_exactly(lost):
     exporter = Held()
     provider = tracing(batched(exporter, max_queue_size=50, max_export_batch_size=10))
     end_spans(provider, 10)
-    assert exporter.entered.wait(60)
+    assert exporter.entered.wait(300)
     threads = [threading.Thread(target=end_spans, args=(provider, 100)) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -293,7 +293,7 @@ def test_what_waits_at_a_shutdown_without_time_is_counted(lost):
     exporter = Held()
     provider = tracing(Hurried(exporter, schedule_delay_millis=600_000, max_queue_size=50, max_export_batch_size=10))
     end_spans(provider, 10)
-    assert exporter.entered.wait(60)
+    assert exporter.entered.wait(300)
     end_spans(provider, 7)
     provider.shutdown()
     assert lost() == {("traces", "shutdown"): 7}

@@ -33,7 +33,7 @@ def client(server):
 
 def refused(client, path, body):
     """The error's message, parameter and code; `None` where the request is answered."""
-    answer = httpx.post(f"{client.base_url}".rstrip("/") + path, json={"model": "gpt-4.1", **body}, timeout=60)
+    answer = httpx.post(f"{client.base_url}".rstrip("/") + path, json={"model": "gpt-4.1", **body}, timeout=300)
     if answer.status_code == 200:
         return None
     error = answer.json()["error"]

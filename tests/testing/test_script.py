@@ -135,7 +135,7 @@ def test_a_line_that_cannot_be_used(server, client, line, told):
 
 def run(module, *arguments):
     command = [sys.executable, "-m", f"otelier.testing.{module}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("module", ["server", "receiver"])
@@ -182,4 +182,4 @@ def test_a_process_answers_by_its_script(tmp_path):
                 assert ask(client, "Hello").choices[0].message.content == "scripted"
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
