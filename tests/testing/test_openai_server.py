@@ -470,18 +470,23 @@ def test_broken_streams(server, client, api):
 
 def test_delays(server):
     """An answer and each of its chunks come as late as asked, and stopping the server does not wait for them."""
-    with OpenAIServer(delay_s=0.05, chunk_delay_s=0.02) as slow:
-        with openai.OpenAI(base_url=slow.base_url, api_key="test") as client:
-                client.chat.completions.create(model="gpt-4o-mini", messages=TEST)
-            assert time.monotonic() - began >= 0.05
-            slow.reply("one two three", delay_s=0.0, chunk_delay_s=0.03)
-                assert len(list(client.chat.completions.create(model="gpt-4", messages=TEST, stream=True))) == 5
-            assert time.monotonic() - began >= 0.15
-                client.chat.completions.create(model="slow-80", messages=TEST)
-            assert time.monotonic() - began >= 0.08
-            slow.reply("late", delay_s=60)
-            with pytest.raises(openai.APITimeoutError):
-                client.with_options(timeout=0.1, max_retries=0).chat.completions.create(model="m", messages=TEST)
+    with (
+        OpenAIServer(delay_s=0.05, chunk_delay_s=0.02) as slow,
+        openai.OpenAI(base_url=slow.base_url, api_key="test") as client,
+    ):
+        began = time.monotonic()
+        client.chat.completions.create(model="gpt-4o-mini", messages=TEST)
+        assert time.monotonic() - began >= 0.05
+        slow.reply("one two three", delay_s=0.0, chunk_delay_s=0.03)
+        began = time.monotonic()
+        assert len(list(client.chat.completions.create(model="gpt-4", messages=TEST, stream=True))) == 5
+        assert time.monotonic() - began >= 0.15
+        began = time.monotonic()
+        client.chat.completions.create(model="slow-80", messages=TEST)
+        assert time.monotonic() - began >= 0.08
+        slow.reply("late", delay_s=3600)  # a stop that waited for it would time out
+        with pytest.raises(openai.APITimeoutError):
+            client.with_options(timeout=0.1, max_retries=0).chat.completions.create(model="m", messages=TEST)
 
 
 def test_several_delays_are_shared_out_the_same_way_each_time():
