@@ -22,7 +22,7 @@ and counted, see `otelier.signals`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -77,12 +77,13 @@ class AgentLimitError(AgentError, RuntimeError):
         tool_calls: Calls of tools so far.
     """
 
+    messages: Sequence[Mapping[str, Any]] = ()
+    usage: Any = None
+    tool_calls: Sequence[Any] = ()
+
     def __init__(self, message: str, *, limit: str) -> None:
         super().__init__(message)
         self.limit = limit
-        self.messages: list[dict[str, Any]] = []
-        self.usage: Any = None
-        self.tool_calls: list[Any] = []
 
 
 class ToolError(AgentError, TypeError):

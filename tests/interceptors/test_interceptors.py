@@ -424,7 +424,7 @@ def test_an_interceptor_that_raises_about_one_call_ends_the_others(model, finish
         finish(model.agent(add, subagents=[specialist], interceptors=[breaks]), "Go")
     assert otelier_spans.open_spans == ()
     cancelled = otelier_spans.find("invoke_agent specialist")
-    assert cancelled.attributes["error.type"] == "asyncio.exceptions.CancelledError"
+    assert cancelled.attributes["otelier.cancelled"] is True
     assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "ZeroDivisionError"
 
 

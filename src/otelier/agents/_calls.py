@@ -25,7 +25,7 @@ from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase, StopExecution
 from otelier.llm.functions import unknown_tool
-from otelier.signals import Failure, failure_of
+from otelier.signals import Failure, failure_of, fit_text
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
@@ -134,8 +134,9 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
         names.TOOL_TYPE: names.FUNCTION,
         names.AGENT_NAME: agent,
     }
-    if call_id:
-        attributes[names.TOOL_CALL_ID] = call_id
+    told_id = fit_text(call_id)
+    if told_id is not None:
+        attributes[names.TOOL_CALL_ID] = told_id
     if offer is not None and offer.description:
         attributes[names.TOOL_DESCRIPTION] = offer.description
     with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), ToolPoint(agent, name)) as opened:
@@ -178,7 +179,7 @@ async def _fail(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome, 
             tell_failure(offer.name, call_id, error, run.gate)
     limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
     outcome.error = error
-    outcome.result = _cut(told_of(error), limit) if told is None else _told(told, limit)
+    outcome.result = told_of(error, limit) if told is None else _told(told, limit)
 
 
 def _told(result: object, max_chars: int) -> str:

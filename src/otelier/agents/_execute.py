@@ -28,7 +28,7 @@ from otelier.errors import AgentLimitError
 from otelier.fields import noted
 from otelier.identity import AgentIdentity, resolve
 from otelier.interceptors import Interceptor
-from otelier.signals import content_gate, redact, report_fault
+from otelier.signals import content_gate, fit_text, fit_texts, redact, report_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +157,12 @@ def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase
-        if reason is not None:
-            opened.attributes[names.AGENT_STOP_REASON] = redact(str(reason))  # such as a member of an enum
-    if run.finish_reason is not None:
-        opened.attributes[names.FINISH_REASONS] = (run.finish_reason,)
+        told = None if reason is None else fit_text(redact(str(reason)), lines=True)  # such as a member of an enum
+        if told is not None:
+            opened.attributes[names.AGENT_STOP_REASON] = told
+    reasons = fit_texts((run.finish_reason,))
+    if reasons:
+        opened.attributes[names.FINISH_REASONS] = reasons
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
             opened.show(run_content(run, output))

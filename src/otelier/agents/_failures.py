@@ -11,19 +11,19 @@ from opentelemetry.context import get_current
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.signals import ContentGate, error_type, failure_of, logger_of, redact_start, report_fault, stack_of
+from otelier.signals import ContentGate, error_type, failure_of, fit_text, logger_of, redact_start, report_fault, stack_of
 
 MAX_CHARS: Final = 8_192
-"""Longest message of an error that is told, to a model or in a log record."""
+"""Longest message of an error that a log record tells."""
 _MAX_MEMBERS: Final = 8
 """Errors of a group that are named."""
 
 
-def told_of(error: BaseException) -> str:
+def told_of(error: BaseException, max_chars: int) -> str:
     """Return what a model is told of *error*: its class and its message, redacted; of a group what failed inside.
 
     Example:
-        >>> told_of(KeyError("postgres://app:s3cret@db/orders"))
+        >>> told_of(KeyError("postgres://app:s3cret@db/orders"), 100)
         "Error: KeyError: 'postgres://app:[REDACTED:password]@db/orders'"
     """
     text = _words(error)
@@ -31,7 +31,7 @@ def told_of(error: BaseException) -> str:
     if members:
         more = len(members) - _MAX_MEMBERS
         text += f" [{'; '.join(members[:_MAX_MEMBERS])}{f'; and {more} more' if more > 0 else ''}]"
-    return _whole(redact_start(f"Error: {text}", MAX_CHARS))
+    return _whole(redact_start(f"Error: {text}", max_chars))
 
 
 def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate) -> None:
@@ -43,10 +43,11 @@ def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGat
             names.EXCEPTION_TYPE: kind,
             names.EXCEPTION_STACK: stack_of(error),
         }
-        if call_id:
-            attributes[names.TOOL_CALL_ID] = call_id
+        told_id = fit_text(call_id)
+        if told_id:
+            attributes[names.TOOL_CALL_ID] = told_id
         message = failure_of(error).message
-        if message and gate.mode.any:
+        if message and gate.mode.on_event:
             attributes[names.EXCEPTION_MESSAGE] = _whole(gate.text(message, MAX_CHARS))
         now = time.time_ns()
         logger_of(names.SCOPE_AGENTS).emit(

@@ -99,9 +99,10 @@ def several(name: str, given: object) -> list[Any]:
     Raises:
         TypeError: if it is no list, but for example its only member.
     """
+    kind = type(given).__name__
     if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
         return list(cast("Iterable[Any]", given))
-    raise TypeError(f"`{name}` is a {type(given).__name__}: an agent takes a list of them. Write `{name}=[...]`.")
+    raise TypeError(f"`{name}` is a {kind}: an agent takes a list of them. Write `{name}=[...]`.")
 
 
 def checked_interceptor(one: Interceptor) -> Interceptor:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
+_set: Any = vars(dict)["__setitem__"]
+_extend: Any = vars(list)["extend"]
+
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
     raise TypeError(
@@ -78,7 +81,7 @@ def _rebuilt(value: Any, as_dict: Callable[[], Any], as_list: Callable[[], Any])
         old, new = waiting.pop()
         if isinstance(old, dict):
             for key, item in cast("dict[Any, Any]", old).items():
-                dict.__setitem__(new, key, made(item))
+                _set(new, key, made(item))
         else:
-            list.extend(new, map(made, old))
+            _extend(new, map(made, old))
     return root

@@ -58,9 +58,10 @@ def checked_settings(settings: object) -> Mapping[str, Any]:
     """
     if settings is None:
         return {}
+    kind = type(settings).__name__
     if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in cast("Any", settings)):
         raise TypeError(
-            f"Settings must be a dict by name, not a {type(settings).__name__}: they are arguments of "
+            f"Settings must be a dict by name, not a {kind}: they are arguments of "
             "`chat.completions.create`. Write `settings={'temperature': 0}`."
         )
     given = dict(cast("Mapping[str, Any]", settings))
@@ -71,10 +72,11 @@ def checked_settings(settings: object) -> Mapping[str, Any]:
 
 
 def _parts(query: object) -> list[dict[str, Any]]:
+    kind = "an empty list" if query == [] else f"a {type(query).__name__}"
     parts: list[Any] = list(cast("Any", query)) if isinstance(query, (list, tuple)) else []
     if not parts or not all(isinstance(part, Mapping) for part in parts):
         raise TypeError(
-            f"Cannot ask an agent with {'an empty' if query == [] else 'a'} {type(query).__name__}: a query is the "
+            f"Cannot ask an agent with {kind}: a query is the "
             "user's next turn. Give a text, or a list of parts such as `{'type': 'text', 'text': 'Hello'}`."
         )
     if any("role" in part or not isinstance(part.get("type"), str) for part in parts):
@@ -91,12 +93,13 @@ def _text(part: Mapping[str, Any]) -> str:
 
 
 def _history(messages: object) -> tuple[dict[str, Any], ...]:
+    kind = type(messages).__name__
     given: list[Any] = list(cast("Iterable[Any]", messages)) if isinstance(messages, Sequence) else [None]
     if isinstance(messages, (str, bytes)) or not all(
         isinstance(one, Mapping) and isinstance(cast("Any", one).get("role"), str) for one in given
     ):
         raise TypeError(
-            f"`messages` must be those of an earlier run, each with its `role`, not a {type(messages).__name__} like "
+            f"`messages` must be those of an earlier run, each with its `role`, not a {kind} like "
             "this one. Write `agent.run('And then?', messages=earlier.messages)`."
         )
     return tuple(_answered([dict(one) for one in given]))
@@ -114,7 +117,11 @@ def _answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             waiting = [one for one in waiting if one != message.get("tool_call_id")]
         else:
             found += (_result(one) for one in waiting)
-            waiting = [str(call.get("id")) for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
+            waiting = [
+                str(cast("Any", call).get("id"))
+                for call in message.get("tool_calls") or ()
+                if isinstance(call, Mapping)
+            ]
         found.append(message)
     return found + [_result(one) for one in waiting]
 

@@ -38,7 +38,13 @@ _DROPPED: Final = frozenset(
 )
 """Of these some say nothing of an answer; the others are checked when it is read."""
 _FORMATS: Final = frozenset(["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
-_TYPE_OF: Final = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+_TYPE_OF: Final[Mapping[Any, str]] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
 
 
 class _NotStrictError(Exception):

@@ -14,7 +14,7 @@ from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault
 
 if TYPE_CHECKING:
     from otelier.signals._aside import do_aside, finish_aside, on_a_loop
-    from otelier.signals._bounds import may_tell
+    from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
     from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record, log_to, logger_of
     from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
@@ -87,6 +87,10 @@ __all__ = [
     "failure_of",
     "finish_aside",
     "first_chunk_histogram",
+    "fit_count",
+    "fit_number",
+    "fit_text",
+    "fit_texts",
     "foreign_fault",
     "in_thread",
     "inference_calls_histogram",
@@ -129,8 +133,8 @@ __all__ = [
 
 _HOMES = {
     "_aside": ("do_aside", "finish_aside", "on_a_loop"),
-    "_bounds": ("may_tell",),
     "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
+    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
     "_events": ("emit_event", "event_record", "log_to", "logger_of"),
     "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
     "_instruments": (

@@ -33,6 +33,7 @@ _NOTE = 32
 _NOTE_AT_END = re.compile(r" \[cut: (\d+) characters\]\Z")
 _ITEMS = re.compile(r"\[cut: (\d+) items\]")
 _PRIVATE = "PRIVATE KEY"
+_HALVES = re.compile("[\ud800-\udfff]")
 _LARGEST = 2**63
 _HUGE = 10**100
 _LARGE = 10**12
@@ -220,17 +221,13 @@ def _without_note(text: str) -> tuple[str, int]:
 
 
 def whole_text(text: str) -> str:
-    """Return *text* without halves of UTF-16 pairs, which nothing can send: each becomes `?`.
+    """Return *text* with U+FFFD for each half of a UTF-16 pair, which no exporter can write.
 
     Example:
         >>> whole_text("what \\ud83d was said")
-        'what ? was said'
+        'what \ufffd was said'
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def _redact(text: str, *, personal: bool = False) -> str:
@@ -278,8 +275,9 @@ class _Walk:
         if isinstance(value, (int, float)):
             return self._number(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            self._look_at(len(value))
-            return self._told(bytes_told(value))
+            content = bytes(cast("bytes", value))
+            self._look_at(len(content))
+            return self._told(bytes_told(content))
         if depth == 0:
             return self._told(LIMIT)
         if isinstance(value, Mapping):

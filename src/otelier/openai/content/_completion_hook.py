@@ -7,7 +7,7 @@ See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#uploading-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -69,10 +69,11 @@ class CompletionHook:
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 
     def _message(self, kind: Any, message: Any) -> Any:
-        return kind(**{**message, "parts": [self._part(part) for part in _whole(message["parts"])]})
+        return kind(**{"name": None, **message, "parts": [self._part(part) for part in _whole(message["parts"])]})
 
     def _part(self, part: Any) -> Any:
-        return _made(self._parts[part["type"]], part)
+        kind = self._parts.get(part["type"])
+        return part if kind is None else _made(kind, part)  # as its provider has it
 
     def _tool(self, tool: Any) -> Any:
         return _made(self._function if tool["type"] == "function" else self._other_tool, tool)
@@ -98,9 +99,9 @@ def completion_hook(given: object | None) -> CompletionHook | None:
         return None
 
 
-def _whole(items: Any) -> Iterator[Any]:
-    """Yield what of *items* was not cut off, and replaced by a note that says so."""
-    return (item for item in items or () if isinstance(item, Mapping))
+def _whole(items: Any) -> list[Any]:
+    """Return what of *items* was not cut off, and replaced by a note that says so."""
+    return [item for item in items or () if isinstance(item, Mapping)]
 
 
 def _named(name: str) -> object:
