@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
@@ -26,7 +26,7 @@ from otelier.agents._spans import OpenSpan, span_of
 from otelier.agents._task import Task
 from otelier.errors import AgentLimitError
 from otelier.fields import noted
-from otelier.identity import AgentIdentity, resolve
+from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.interceptors import Interceptor
 from otelier.signals import content_gate, fit_text, fit_texts, redact, report_fault
 
@@ -61,7 +61,8 @@ async def execute(
     """
     run = _begin(plan, task, context, emit)
     point = RunPoint(plan.name, plan.model)
-    with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run), point) as opened:
+    attributes = {**_at_start(plan), **_known_by(plan.instructions, run.identity)}
+    with span_of(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point) as opened:
         said = None
         try:
             if run.depth > plan.limits.max_depth:
@@ -151,6 +152,19 @@ def _at_start(plan: Plan) -> dict[str, AttributeValue]:
     if plan.description:
         attributes[names.AGENT_DESCRIPTION] = plan.description
     return attributes
+
+
+def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:
+    """Return the fingerprint of an agent's prompt as its span has it, and register the agent with it."""
+    try:
+        fingerprint = fingerprint_of(instructions) if instructions and process() is not None else None
+        if fingerprint is None:
+            return {}
+        register(replace(identity, fingerprint=fingerprint))
+    except Exception as exc:
+        report_fault("agents.fingerprint", exc)
+        return {}
+    return {names.AGENT_FINGERPRINT: fingerprint}
 
 
 def _at_end(run: Run, opened: OpenSpan, output: object) -> None:

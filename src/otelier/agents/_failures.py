@@ -11,7 +11,16 @@ from opentelemetry.context import get_current
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.signals import ContentGate, error_type, failure_of, fit_text, logger_of, redact_start, report_fault, stack_of
+from otelier.signals import (
+    ContentGate,
+    error_type,
+    failure_of,
+    fit_text,
+    logger_of,
+    redact_start,
+    report_fault,
+    stack_of,
+)
 
 MAX_CHARS: Final = 8_192
 """Longest message of an error that a log record tells."""

@@ -8,7 +8,7 @@ empty queues, but not new connections.
 from __future__ import annotations
 
 from otelier.setup._pipelines import exporter_of, parts_of, sessions_of
-from otelier.setup._providers import known_providers
+from otelier.setup._providers import innermost_provider, known_providers
 from otelier.signals import report_fault
 
 
@@ -16,7 +16,7 @@ def renew_connections() -> None:
     """Let every OTLP exporter of the known providers that sends over HTTP connect anew."""
     try:
         for provider in known_providers():
-            for part in parts_of(provider):
+            for part in parts_of(innermost_provider(provider)):
                 for session in sessions_of(exporter_of(part)):
                     for adapter in session.adapters.values():
                         # As if it had been pickled and sent here: the same settings, and pools that are empty. The

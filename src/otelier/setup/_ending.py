@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from otelier.setup._activation import switch_off
 from otelier.setup._losses import delivered, watch
-from otelier.setup._providers import known_providers
+from otelier.setup._providers import innermost_provider, known_providers
 from otelier.signals import drain_all, finish_aside, report_fault, say_sum
 
 _LONGEST_S = 86_400.0
@@ -62,7 +62,7 @@ def _send(deadline_s: float) -> bool:
         report_fault("setup.flush", exc)
         done = False
     for provider in known_providers():
-        watch(provider)  # what was made before otelier was switched on may have been added since
+        watch(innermost_provider(provider))  # what was made before otelier was switched on may have been added since
         left_ms = max(int((deadline_s - time.monotonic()) * 1000), 0)
         done = _flush_provider(provider, left_ms) and done
     return done

@@ -10,11 +10,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
+from otelier.signals._guard import count_fault, on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
     from otelier.signals._aside import do_aside, finish_aside, on_a_loop
     from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
+    from otelier.signals._by_identity import ByIdentity
     from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record, log_to, logger_of
     from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
+    from otelier.signals._reading import read_setting, warn_of_setting
     from otelier.signals._redaction import (
         Redactor,
         TooLongError,
@@ -61,6 +63,7 @@ __all__ = [
     "INFERENCE_SUPPRESSORS",
     "MOST_ON_A_LOOP",
     "SUPPRESSORS",
+    "ByIdentity",
     "ContentGate",
     "ContentMode",
     "Failure",
@@ -75,6 +78,7 @@ __all__ = [
     "chunk_histogram",
     "content_gate",
     "copied",
+    "count_fault",
     "count_lost",
     "do_aside",
     "drain_all",
@@ -111,6 +115,7 @@ __all__ = [
     "on_reset",
     "point_queue",
     "raise_faults",
+    "read_setting",
     "redact",
     "redact_start",
     "redact_value",
@@ -128,15 +133,44 @@ __all__ = [
     "tool_histogram",
     "trace_to",
     "tracer",
+    "warn_of_setting",
     "warn_once",
 ]
 
 _HOMES = {
-    "_aside": ("do_aside", "finish_aside", "on_a_loop"),
-    "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
-    "_events": ("emit_event", "event_record", "log_to", "logger_of"),
-    "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
+    "_aside": (
+        "do_aside",
+        "finish_aside",
+        "on_a_loop",
+    ),
+    "_bounds": (
+        "fit_count",
+        "fit_number",
+        "fit_text",
+        "fit_texts",
+        "may_tell",
+    ),
+    "_by_identity": ("ByIdentity",),
+    "_content": (
+        "MOST_ON_A_LOOP",
+        "ContentGate",
+        "ContentMode",
+        "content_gate",
+        "json_of",
+    ),
+    "_events": (
+        "emit_event",
+        "event_record",
+        "log_to",
+        "logger_of",
+    ),
+    "_failures": (
+        "Failure",
+        "error_type",
+        "failure_of",
+        "is_leaving",
+        "stack_of",
+    ),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
@@ -147,14 +181,50 @@ _HOMES = {
         "tool_calls_histogram",
         "tool_histogram",
     ),
-    "_losses": ("count_lost", "lost", "observe_losses", "say_late", "say_sum"),
-    "_meters": ("measure_to", "measured_by", "metering_of"),
-    "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
+    "_losses": (
+        "count_lost",
+        "lost",
+        "observe_losses",
+        "say_late",
+        "say_sum",
+    ),
+    "_meters": (
+        "measure_to",
+        "measured_by",
+        "metering_of",
+    ),
+    "_patches": (
+        "PatchPoint",
+        "Patches",
+        "Wrapper",
+        "is_patch",
+        "is_patched",
+    ),
     "_point_queue": ("PointQueue",),
-    "_point_queues": ("drain_all", "point_queue"),
+    "_point_queues": (
+        "drain_all",
+        "point_queue",
+    ),
     "_points": ("Point",),
-    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
-    "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
+    "_reading": (
+        "read_setting",
+        "warn_of_setting",
+    ),
+    "_redaction": (
+        "Redactor",
+        "TooLongError",
+        "copied",
+        "redact",
+        "redact_start",
+        "redact_value",
+        "set_redactions",
+    ),
+    "_spans": (
+        "end_span",
+        "fail_span",
+        "foreign_fault",
+        "start_client_span",
+    ),
     "_stream_room": ("StreamRoom",),
     "_suppression": (
         "EMBEDDING_SUPPRESSORS",
@@ -164,7 +234,10 @@ _HOMES = {
         "suppressed",
     ),
     "_threads": ("in_thread",),
-    "_tracers": ("trace_to", "tracer"),
+    "_tracers": (
+        "trace_to",
+        "tracer",
+    ),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
 

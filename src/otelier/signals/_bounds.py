@@ -26,24 +26,29 @@ _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNFIT_IN_LINES: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _STAND_IN: Final = "\ufffd"
 
-_told: dict[str, set[object]] = {}
+_told: dict[tuple[str, str], set[object]] = {}
 
 
-def may_tell(attribute: str, value: object) -> bool:
+def may_tell(attribute: str, value: object, kind: str = "") -> bool:
     """Tell whether metrics may carry *value* as *attribute*: one of the first 200 values, and no very long one.
 
     Others warn once for each attribute. Spans carry them all the same.
+
+    Args:
+        attribute: Name of the attribute.
+        value: What it would say.
+        kind: Which of the attribute's values it is one of: those of one kind take no place of another's.
 
     Example:
         >>> may_tell("gen_ai.agent.name", "triage")
         True
     """
-    told = _told.setdefault(attribute, set())
+    told = _told.setdefault((attribute, kind), set())
     if value in told:
         return True
     if len(told) >= MAX_VALUES or len(str(value)) > _MAX_CHARS:
         warn_once(
-            f"signals.told.{attribute}",
+            f"signals.told.{attribute}.{kind}",
             "There were more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
             MAX_VALUES,
             attribute,

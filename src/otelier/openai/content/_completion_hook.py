@@ -17,7 +17,7 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.trace import Span
 
 from otelier import names
-from otelier.settings import COMPLETION_HOOK
+from otelier.settings import COMPLETION_HOOK, quoted
 from otelier.signals import warn_once
 
 _GROUP: Final = "opentelemetry_genai_completion_hook"
@@ -92,7 +92,7 @@ def completion_hook(given: object | None) -> CompletionHook | None:
             "openai.completion_hook.missing",
             "There is no completion hook%s: %s. It takes an entry point in %s, or `completion_hook=`, whose object has "
             "`on_completion`, and a release of opentelemetry-util-genai with the types of 1.3b0.",
-            "" if name is None else f" {name!r}",
+            "" if name is None else f" {quoted(name)}",
             type(exc).__name__,
             _GROUP,
         )
@@ -101,7 +101,7 @@ def completion_hook(given: object | None) -> CompletionHook | None:
 
 def _whole(items: Any) -> list[Any]:
     """Return what of *items* was not cut off, and replaced by a note that says so."""
-    return [item for item in items or () if isinstance(item, Mapping)]
+    return [item for item in items or () if not isinstance(item, str)]
 
 
 def _named(name: str) -> object:
