@@ -157,7 +157,7 @@ class Users:
         self.calls, self.raised = 0, Counter[str]()
         self._name = name
         self._count = count
-        self._client = openai.AsyncOpenAI(base_url=base_url, api_key="sk-none", max_retries=0)
+        self._client = openai.AsyncOpenAI(base_url=base_url, api_key="sk-none", max_retries=0, timeout=120)
         self._log = logging.getLogger(LOGGER)
 
     async def work(self, seconds: float) -> None:
