@@ -226,6 +226,11 @@ POINT_QUEUE: Final = "otelier.internal.point_queue"
 FAULT_PLACE: Final = "otelier.internal.place"
 """Place that caught a fault of otelier, on `otelier.internal.errors`."""
 
+TELEMETRY_LOST: Final = "otelier.telemetry.lost"
+"""Counter, {item}: spans, log records and metric points that no exporter delivered, by signal and `error.type`."""
+TELEMETRY_SIGNAL: Final = "otelier.telemetry.signal"
+"""Signal of what was lost: `traces`, `logs` or `metrics`; on `otelier.telemetry.lost`."""
+
 # --- events ----------------------------------------------------------------------------------------------------
 AGENT_REGISTERED: Final = "otelier.agent.registered"
 """Log event: a process has seen an agent for the first time."""

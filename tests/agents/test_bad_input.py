@@ -155,7 +155,7 @@ def test_an_awaitable_that_comes_too_late(model):
 
     @tool(timeout_s=0.05)
     def gives():
-        release.wait(60)
+        release.wait(300)
         return made
 
     async def main():

@@ -69,7 +69,7 @@ class Stage:
             env=self.environment(using=using, **given),
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=300,
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
@@ -95,7 +95,7 @@ class Stage:
         finally:
             process.send_signal(stop)
             try:
-                process.wait(timeout=60)
+                process.wait(timeout=300)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -115,7 +115,7 @@ def _check_whole(answer: Answer[Any]) -> None:
 
 
 def _message(given: Json) -> Json:
-    """Return a provider's message as the next question can carry it; each call has an id of its own in it."""
+    """Return a provider's message as the next question can carry it; each call is whole, with an id of its own."""
     message = {key: value for key, value in given.items() if value not in (None, [])}
     try:
         message = sendable(message)
@@ -153,8 +153,16 @@ def _told_apart(calls: list[Any]) -> list[Json]:
         if not isinstance(call_id, str) or not call_id or call_id in seen:
             call_id = f"call_{uuid4().hex[:24]}"
         seen.add(call_id)
-        told.append({**({"type": "function"} if "function" in call else {}), **call, "id": call_id})
+        told.append({**call, **({} if "custom" in call else _function_of(call)), "id": call_id})
     return told
+
+
+def _function_of(call: Json) -> Json:
+    """Return what a call of a function has, with texts where a server left them out: the next question needs them."""
+    function = members_of(call.get("function"))
+    texts = {name: function.get(name) for name in ("name", "arguments")}
+    filled = {name: text if isinstance(text, str) else "" for name, text in texts.items()}
+    return {"type": "function", "function": {**function, **filled}}
 
 
 def _call(call: Json) -> ToolCall:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         tool_calls_histogram,
         tool_histogram,
     )
+    from otelier.signals._losses import count_lost, lost, observe_losses, say_late, say_sum
     from otelier.signals._meters import measure_to, measured_by, metering_of
     from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
@@ -78,6 +79,7 @@ __all__ = [
     "content_gate",
     "copied",
     "count_fault",
+    "count_lost",
     "do_aside",
     "drain_all",
     "duration_histogram",
@@ -102,10 +104,12 @@ __all__ = [
     "json_of",
     "log_to",
     "logger_of",
+    "lost",
     "may_tell",
     "measure_to",
     "measured_by",
     "metering_of",
+    "observe_losses",
     "on_a_loop",
     "on_fork",
     "on_reset",
@@ -118,6 +122,8 @@ __all__ = [
     "report_fault",
     "run_histogram",
     "run_resets",
+    "say_late",
+    "say_sum",
     "set_redactions",
     "stack_of",
     "start_client_span",
@@ -148,6 +154,7 @@ _HOMES = {
         "tool_calls_histogram",
         "tool_histogram",
     ),
+    "_losses": ("count_lost", "lost", "observe_losses", "say_late", "say_sum"),
     "_meters": ("measure_to", "measured_by", "metering_of"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),

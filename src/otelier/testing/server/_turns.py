@@ -140,7 +140,8 @@ def _sample(schema: Json, root: Json, name: str, prompt: str, depth: int = 0) ->
     """
     is_deep = depth > DEEPEST_SAMPLE
     if reference := schema.get("$ref"):
-        return _sample(root.get("$defs", {}).get(reference.rpartition("/")[2], {}), root, name, prompt, depth + 1)
+        found = root if reference == "#" else root.get("$defs", {}).get(reference.rpartition("/")[2], {})
+        return _sample(found, root, name, prompt, depth + 1)
     for key in ("enum", "anyOf", "oneOf", "allOf"):
         if schema.get(key):
             first = {"type": "null"} if is_deep and {"type": "null"} in schema[key] else schema[key][0]
