@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from otelier.signals._secrets import redacted
+from otelier.signals._rows import redacted
 
 SHORTEST_QUOTE: Final = 12
 """Letters and digits that a quote has at least; fewer may be any word."""

@@ -11,7 +11,9 @@ from opentelemetry.util.types import AnyValue
 from otelier.errors import SettingError
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL, is_card
-from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
+from otelier.signals._rows import apply_rows, redacted
+from otelier.signals._secrets import SECRETS, SHORTEST_KEY
+from otelier.signals._telling import is_harmless, is_telling
 from otelier.signals._words import KEYS, is_form
 
 MAX_CHARS = 1_000_000
@@ -110,23 +112,11 @@ def _redact(text: str, *, personal: bool = False) -> str:
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
         return f"{_redact(text[:end], personal=personal)} [cut: {len(text) - end} characters]"
     if len(text) >= SHORTEST_KEY or ":" in text or "=" in text:
-        text = _redact_rows(text, SECRETS)
+        text = apply_rows(text, SECRETS)
     if personal:
-        text = _redact_rows(text, PERSONAL)
+        text = apply_rows(text, PERSONAL)
     for function in _extra:
         text = _call(function, text)
-    return text
-
-
-def _redact_rows(text: str, rows: Iterable[Row]) -> str:
-    lowered = lower(text)
-    for row in rows:
-        for hint in row.hints:
-            if hint in lowered:
-                before, text = text, row.apply(text, lowered)
-                if text is not before:
-                    lowered = lower(text)
-                break
     return text
 
 

@@ -1,0 +1,137 @@
+"""What follows a telling name: the secret itself, or code, prose, a type, a place where the secret is.
+
+`password: str` declares one, `token = tokenizer.encode(text)` makes one of another kind, `password: hunter2` is one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from otelier.signals._rows import is_redacted
+from otelier.signals._telling import is_harmless, is_other
+
+QUOTE: Final = r"(?:\\{0,7}[\"'`]|%2[27]|&quot;)"
+"""Also escaped, as JSON within JSON, URLs and pages have it."""
+BARE: Final = r"(?:[^\s\"'`,;&<>\\]|\\(?![nrt\"'`\\]))"
+"""A character of a value without quotes."""
+# `{"name": "DB_PASSWORD", "value": …}` and the like, with little between.
+_PAIR: Final = (
+    rf"(?:{QUOTE})?[\s,;]{{1,40}}(?:(?:{QUOTE})?\w{{1,20}}(?:{QUOTE})?\s?[:=]\s?(?:{QUOTE})?\w{{0,20}}(?:{QUOTE})?[\s,;]{{1,40}}){{0,2}}"
+    rf"(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}"
+)
+_ARGUMENT: Final = rf"{QUOTE}\s{{0,8}},\s{{0,8}}(?={QUOTE})"  # os.environ.setdefault("API_KEY", "…")
+_SAID: Final = r"\s{1,4}(?:is|was)\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
+_ANNOTATED: Final = r":\s?[\w.\[\]| ]{1,40}=\s?(?=[\"'])"  # password: str = "…"
+_PART: Final = rf"{QUOTE}(?:\r?\n|(?:\\r)?\\n){{2}}"  # of a form
+JOIN: Final = (
+    rf"(?:{_ANNOTATED}|(?:{QUOTE})?\]?\s{{0,8}}(?::=|=>|={{1,3}}|[?|+!]=|::?|%3[ad])\s{{0,8}}|{_PAIR}|{_ARGUMENT}|{_PART}|{_SAID})"
+)
+"""What stands between a name and its value."""
+VALUE: Final = (
+    rf"(?:(?:\w{{1,24}}\(|[bfru]{{1,2}})?(?P<quote>{QUOTE}))?"
+    rf")(?P<value>(?(quote)(?:(?!(?P=quote))\\?.)+|{BARE}+(?:[,;&]+[^\s\"'`,;&<>\\=:(]+(?=\s|\Z))?))"
+)
+"""A value, in quotes or bare; what stands before it ends the group that is kept."""
+
+_VERBS: Final = frozenset(("is", "was", "ist", "es", "é", "est", "это", "是"))
+_PROSE_NAMES: Final = frozenset(
+    ("password", "passwords", "secret", "secrets", "token", "credential", "credentials", "authorization")
+)
+_NO_VALUE: Final = frozenset(("null", "none", "true", "false", "undefined", "nil", "nan", "empty"))
+_STATES: Final = frozenset(
+    (
+        *("required", "optional", "invalid", "missing", "incorrect", "wrong", "expired", "yes", "no", "hidden", "unknown"),
+        *("unset", "set", "ok", "valid", "disabled", "enabled", "denied", "redacted", "default", "needed", "protected"),
+    )
+)
+_TYPE: Final = re.compile(
+    r"(?:str|string|bytes|int|integer|bool|boolean|float|number|object|text|any|uuid|self|secretstr|secretbytes|varchar"
+    r"|char|nvarchar|optional|union|list|dict|array|sequence|iterable|literal|annotated|option|vec|byte)"
+    r"(?:[\[(<|?].*|[)\]}|?]*)\Z"
+)
+_CALL: Final = re.compile(r"[a-z_$][\w$]*(?:(?:\.|::|->|\?\.)[\w$]+)*[(\[][^!@#%^*~]*\Z")
+_HEADS: Final = re.compile(
+    r"(?:self|this|cls|os|sys|process|env|environ|config|settings|conf|cfg|args|opts|options|request|req|ctx|context|app"
+    r"|user|data|params|props|state|secrets?|vault|var|vars|local|module|input|event|form|body|kwargs|session|response|res"
+    r"|client|credentials|creds|import|document|window|account|auth|obj|item|row|record|payload|model|db|each|values?)"
+    r"(?:\.|->|::|\[)[a-z_]"
+)
+_CODE_WORDS: Final = frozenset(("await", "new", "not", "lambda", "async", "yield", "return", "func", "function", "if"))
+_NOT_SAID: Final = re.compile(
+    # "The token is 128-bit", "the password is SHA-256 hashed".
+    r"(?:\d+(?:st|nd|rd|th|[km]?b?|[- ]?(?:bit|byte|char|digit|day|hour|min|sec|word|step|token|time)s?\w*)\b|v\d|\d+[-x]\d"
+    r"|(?:sha|md|base|utf|aes|rsa|hs|rs|es|ed|gpt|oauth|pkcs|argon|bcrypt|p|h|w|o|llama|claude)-?\d)"
+)
+_NAME_LIKE: Final = re.compile(r"[A-Za-z_][A-Za-z_-]*\Z")
+
+
+def is_no_secret(match: re.Match[str], text: str) -> bool:
+    """Tell whether what `JOIN` and `VALUE` found behind a `name` is none."""
+    name, start = match["name"], match.start("name")
+    value = text[match.start("value") : match.end("value")]
+    join = match["join"]
+    left = match.string[max(start - 24, 0) : start]
+    if is_other(name, left) or is_harmless(name, value):
+        return True
+    if name == "pass" and (":" in join and match["quote"] is None or value.isdigit()):
+        return True  # "pass: 12, fail: 3"
+    if join.strip() in _VERBS:
+        return _is_not_said(value, match["quote"])
+    if match["quote"] is not None:
+        return _is_no_argument(join, left, value) or _is_logprob(match)
+    return _is_no_bare_value(match, name, left, join, value)
+
+
+def _is_not_said(value: str, quote: str | None) -> bool:
+    # Behind "my password is" stands a word of a sentence, unless it is in quotes or looks like no word.
+    if quote is not None:
+        return " " in value
+    word = value.rstrip(".,!?)")
+    has_both = any(map(str.isdigit, word)) and any(map(str.isalpha, word))
+    return len(word) < 6 or not has_both or _NOT_SAID.match(word.lower()) is not None
+
+
+def _is_no_argument(join: str, left: str, value: str) -> bool:
+    # A list of names, `["password", "email"]`, or a text for people.
+    if "," not in join or "value" in join:
+        return False
+    return _NAME_LIKE.match(value) is not None or value.startswith("-") or " " in value
+
+
+def _is_logprob(match: re.Match[str]) -> bool:
+    return match["name"] == "token" and "logprob" in match.string[match.end() : match.end() + 16]
+
+
+def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, value: str) -> bool:
+    lowered = value.lower()
+    word = lowered.rstrip(".!?)]},;:")
+    if word in _NO_VALUE or word in _CODE_WORDS or not word.strip("([{=|"):
+        return True
+    if name in ("token", "tokens") and word.isdigit():
+        return True
+    if ":" in join and (word in _STATES or _TYPE.match(lowered.rstrip(",;"))):
+        return True
+    if _HEADS.match(lowered) or _CALL.match(lowered):
+        return True
+    full = (re.search(r"[\w.-]*\Z", left) or [""])[0] + name
+    if word.replace("_", "").replace("-", "") == full.replace("_", "").replace("-", "") or word.endswith("_" + name):
+        return True  # password=password, password=db_password: an argument that is passed on
+    return _is_prose(match, name, join, word)
+
+
+def _is_prose(match: re.Match[str], name: str, join: str, word: str) -> bool:
+    # "The secret: never give up", "Forgot your password: click here": a plain word, and more words after it.
+    start = match.start("name")
+    if "=" in join or not (name in _PROSE_NAMES or (name == "key" and match.string[start - 1] == " ")):
+        return False
+    after = match.string[match.end() : match.end() + 2]
+    return word.isalpha() and after[:1] == " " and after[1:].isalpha()
+
+
+def is_no_authorization(match: re.Match[str], text: str) -> bool:
+    """Tell whether what stands behind `Authorization:` is prose, code or redacted already."""
+    value = match["value"]
+    if is_redacted(value) or is_harmless("authorization", text[match.start("value") : match.end("value")]):
+        return True
+    return match["scheme"] is None and _is_no_bare_value(match, "authorization", "", match["join"], value)
