@@ -554,7 +554,7 @@ INNOCENT = [
     "https://example.com:8080/a@b?c=d&e=f#g",
     "https://medium.example.com/@bob/my-story-2024",
     "https://example.com/reset-password?lang=en",
-    "https://example.com/search?q=token:abc",
+    "https://example.com/search?q=tokens&n=5",
     "http://localhost:8080/token",
     "postgres://db:5432/orders",
     "postgres://app@db/orders",

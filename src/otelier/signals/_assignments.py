@@ -11,21 +11,26 @@ from typing import Final
 from otelier.signals._rows import is_redacted
 from otelier.signals._telling import is_harmless, is_other
 
-QUOTE: Final = r"(?:\\{0,7}[\"'`]|%2[27]|&quot;)"
+QUOTE: Final = r"(?:[\"'`]|\\{1,7}[\"'`]|%2[27]|&quot;)"
 """Also escaped, as JSON within JSON, URLs and pages have it."""
 BARE: Final = r"(?:[^\s\"'`,;&<>\\]|\\(?![nrt\"'`\\]))"
 """A character of a value without quotes."""
+_SIGN: Final = r"(?::=|=>|={1,3}|[?|+!]=|::?|%3[ad])\s{0,8}"
 # `{"name": "DB_PASSWORD", "value": …}` and the like, with little between.
 _PAIR: Final = (
-    rf"(?:{QUOTE})?[\s,;]{{1,40}}(?:(?:{QUOTE})?\w{{1,20}}(?:{QUOTE})?\s?[:=]\s?(?:{QUOTE})?\w{{0,20}}(?:{QUOTE})?[\s,;]{{1,40}}){{0,2}}"
-    rf"(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}"
+    rf"(?:(?:{QUOTE})?(?:type|kind|in|format|enabled|secret|sensitive)(?:{QUOTE})?\s?[:=]\s?(?:{QUOTE})?\w{{0,20}}"
+    rf"(?:{QUOTE})?[\s,;]{{1,40}}){{0,2}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}"
 )
-_ARGUMENT: Final = rf"{QUOTE}\s{{0,8}},\s{{0,8}}(?={QUOTE})"  # os.environ.setdefault("API_KEY", "…")
 _SAID: Final = r"\s{1,4}(?:is|was)\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
+_ARGUMENT: Final = rf"\s{{0,8}},\s{{0,8}}(?={QUOTE})"  # os.environ.setdefault("API_KEY", "…")
 _ANNOTATED: Final = r":\s?[\w.\[\]| ]{1,40}=\s?(?=[\"'])"  # password: str = "…"
-_PART: Final = rf"{QUOTE}(?:\r?\n|(?:\\r)?\\n){{2}}"  # of a form
+_PART: Final = r"(?:\r?\n|(?:\\r)?\\n){2}"  # of a form
+ASSIGNED: Final = rf"(?:{QUOTE})?\]?\s{{0,8}}{_SIGN}"
+ARGUMENT: Final = QUOTE + _ARGUMENT
+# By the first character, so that the engine sees at once which of them it may be.
 JOIN: Final = (
-    rf"(?:{_ANNOTATED}|(?:{QUOTE})?\]?\s{{0,8}}(?::=|=>|={{1,3}}|[?|+!]=|::?|%3[ad])\s{{0,8}}|{_PAIR}|{_ARGUMENT}|{_PART}|{_SAID})"
+    rf"(?:{_ANNOTATED}|{_SIGN}|\s{{1,8}}{_SIGN}|{_SAID}|\s{{1,40}}{_PAIR}|[,;][\s,;]{{0,39}}{_PAIR}|\]\s{{0,8}}{_SIGN}"
+    rf"|{QUOTE}(?:\]?\s{{0,8}}{_SIGN}|[\s,;]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
 )
 """What stands between a name and its value."""
 VALUE: Final = (
@@ -63,6 +68,7 @@ _NOT_SAID: Final = re.compile(
     r"(?:\d+(?:st|nd|rd|th|[km]?b?|[- ]?(?:bit|byte|char|digit|day|hour|min|sec|word|step|token|time)s?\w*)\b|v\d|\d+[-x]\d"
     r"|(?:sha|md|base|utf|aes|rsa|hs|rs|es|ed|gpt|oauth|pkcs|argon|bcrypt|p|h|w|o|llama|claude)-?\d)"
 )
+_SPELLED: Final = re.compile(r"[\w-]*\Z")
 _NAME_LIKE: Final = re.compile(r"[A-Za-z_][A-Za-z_-]*\Z")
 
 
@@ -79,7 +85,7 @@ def is_no_secret(match: re.Match[str], text: str) -> bool:
     if join.strip() in _VERBS:
         return _is_not_said(value, match["quote"])
     if match["quote"] is not None:
-        return _is_no_argument(join, left, value) or _is_logprob(match)
+        return _is_no_argument(join, left, value) or _is_logprob(match) or _is_closing(match["quote"], left, value)
     return _is_no_bare_value(match, name, left, join, value)
 
 
@@ -99,6 +105,11 @@ def _is_no_argument(join: str, left: str, value: str) -> bool:
     return _NAME_LIKE.match(value) is not None or value.startswith("-") or " " in value
 
 
+def _is_closing(quote: str, left: str, value: str) -> bool:
+    # getpass("Password: "): of a name within quotes, and of a prompt behind a name.
+    return (value[0] in ")],;}+" and quote in left) or value.rstrip()[-1:] in (":", "?")
+
+
 def _is_logprob(match: re.Match[str]) -> bool:
     return match["name"] == "token" and "logprob" in match.string[match.end() : match.end() + 16]
 
@@ -114,10 +125,19 @@ def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, val
         return True
     if _HEADS.match(lowered) or _CALL.match(lowered):
         return True
-    full = (re.search(r"[\w.-]*\Z", left) or [""])[0] + name
-    if word.replace("_", "").replace("-", "") == full.replace("_", "").replace("-", "") or word.endswith("_" + name):
+    full = _spelled(left + name)
+    if _joined(word) == _joined(full) or word.endswith("_" + name):
         return True  # password=password, password=db_password: an argument that is passed on
     return _is_prose(match, name, join, word)
+
+
+def _spelled(text: str) -> str:
+    match = _SPELLED.search(text)
+    return match[0] if match else ""
+
+
+def _joined(name: str) -> str:
+    return name.replace("_", "").replace("-", "")
 
 
 def _is_prose(match: re.Match[str], name: str, join: str, word: str) -> bool:

@@ -71,12 +71,18 @@ class Row:
 
     def find(self, text: str, lowered: str) -> list[Find]:
         """Return what the pattern finds in *text*, but for what `unless` says."""
-        unless, group = self.unless, "keep" if "keep" in self.pattern.groupindex else None
-        return [
-            (match.start() - self.before if group is None else match.end(group), match.end(), self.kind)
-            for match in self.pattern.finditer(lowered if self.any_case else text)
-            if unless is None or not unless(match, text)
-        ]
+        groups = self.pattern.groupindex
+        looked_at, unless, keeps, quotes = lowered if self.any_case else text, self.unless, "keep" in groups, "quote" in groups
+        finds: list[Find] = []
+        match = self.pattern.search(looked_at)
+        while match is not None:
+            end = match.end()
+            if unless is None or not unless(match, text):
+                finds.append((match.end("keep") if keeps else match.start() - self.before, end, self.kind))
+            elif quotes and match["quote"] is not None:
+                end = match.end("keep")  # what stands in quotes may itself be a name: `"key": "api_key", "value": …`
+            match = self.pattern.search(looked_at, end)
+        return finds
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class Group:
     needs: tuple[str, ...]
     """Texts of which one occurs wherever a row of the group finds something; single characters are found fastest."""
     rows: tuple[Finder, ...]
+    gate: re.Pattern[str] | None = None
+    """What a text has in it where a row of the group finds something, if characters say too little."""
 
 
 def apply_rows(text: str, groups: Iterable[Group]) -> str:
@@ -98,6 +106,8 @@ def apply_rows(text: str, groups: Iterable[Group]) -> str:
             if need in lowered:
                 break
         else:
+            continue
+        if group.gate is not None and group.gate.search(lowered) is None:
             continue
         for row in group.rows:
             looked_at = lowered if row.any_case else plain

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from otelier.signals._assignments import BARE, JOIN, QUOTE, VALUE, is_no_authorization, is_no_secret
+from otelier.signals._assignments import ARGUMENT, ASSIGNED, BARE, JOIN, QUOTE, VALUE, is_no_authorization, is_no_secret
 from otelier.signals._makers import MAKERS
 from otelier.signals._rows import Group, Row
 from otelier.signals._telling import TELLING, is_harmless, is_other
@@ -70,11 +70,11 @@ _TOOLS: Final = ("curl", "wget", "http")
 _AFTER_FLAG: Final = frozenset(("and", "or", "is", "to", "for", "option", "flag", "was", "in", "on", "from", "must", "can"))
 _END: Final = r"(?![A-Za-z0-9])"
 _CAPITALS: Final = (
-    r"AIza[A-Za-z0-9_-]{30,}|ABSK[A-Za-z0-9+/]{60,}={0,2}"
-    rf"|{_at_start('EAA', 'A-Za-z0-9')}[A-Za-z0-9_-]{{58,}}"
-    r"|(?:ATATT3|ATCTT3|ATBB)[A-Za-z0-9+/=_-]{20,}|GR1348941[A-Za-z0-9_-]{16,}"
-    rf"|{_at_start('SK', 'A-Za-z0-9')}[0-9a-f]{{32}}{_END}"
-    rf"|(?:LTAI[A-Za-z0-9]{{12,24}}|EZ[AT]K[A-Za-z0-9]{{54}}|AKCp[A-Za-z0-9]{{40,}}){_END}"
+    # No group at the start of an alternative: the engine would try each character of a text then.
+    r"AIza[A-Za-z0-9_-]{30,}|ABSK[A-Za-z0-9+/]{60,}={0,2}|ATATT3[A-Za-z0-9+/=_-]{20,}|ATCTT3[A-Za-z0-9+/=_-]{20,}"
+    rf"|ATBB[A-Za-z0-9+/=_-]{{20,}}|AKCp[A-Za-z0-9]{{40,}}{_END}"
+    rf"|{_at_start('EAA', 'A-Za-z0-9')}[A-Za-z0-9_-]{{58,}}|EZ[AT]K[A-Za-z0-9]{{54}}{_END}|GR1348941[A-Za-z0-9_-]{{16,}}"
+    rf"|LTAI[A-Za-z0-9]{{12,24}}{_END}|{_at_start('SK', 'A-Za-z0-9')}[0-9a-f]{{32}}{_END}"
 )
 """Keys without a separator; each begins with one of five capitals, which texts have few of."""
 
@@ -174,7 +174,7 @@ SECRETS: Final = (
         (
             _row(
                 "signature",
-                "sig=|signature=|security-token=|code=|key=|auth=",
+                "sig=|signature=|token=|code=|key=|auth=",
                 r"(?P<keep>[?&][a-z-]{0,32}(?:sig|signature|security-token|code|key|auth)=)[^\s&\"'<>#\\]{16,}",
                 any_case=True,
             ),
@@ -188,7 +188,7 @@ SECRETS: Final = (
             _row(
                 "authorization",
                 "authorization",
-                rf"(?P<keep>(?P<name>authorization)(?P<join>{JOIN})(?:{QUOTE})?"
+                rf"(?P<keep>(?P<name>authorization)(?P<join>{ASSIGNED}|{ARGUMENT})(?:{QUOTE})?"
                 r"(?P<scheme>(?:bearer|basic|digest|token|apikey|negotiate|aws4-hmac-sha256|hmac|oauth|sso-key|key|bot)"
                 rf"\s{{1,4}})?)(?P<value>{BARE}{{2,}}(?:(?<==)[\"'][^\"'\\]{{0,256}}[\"'])?"
                 rf"(?:,? ?[a-z]{{2,16}}=(?:{QUOTE})?[^\s\"'`,\\]{{1,512}}(?:{QUOTE})?){{0,12}})",
@@ -212,7 +212,7 @@ SECRETS: Final = (
         ),
     ),
     Group(
-        ("--", "-u", "</", '"value', "login ", "auth"),
+        ("-",),
         (
             _row(
                 "secret",
@@ -224,12 +224,17 @@ SECRETS: Final = (
             ),
             _row(
                 "password",
-                "curl|wget|http",
+                "-u",
                 rf"(?P<keep>-(?<=[\s\"',\[]-)(?:u|-user|-proxy-user)(?:[\s=]|{QUOTE},?\s{{0,4}}){{0,4}}(?:{QUOTE})?"
                 r"[^\s:\"'`\\]{1,128}:)(?P<value>[^\s\"'`\\]{1,256})",
                 any_case=True,
                 unless=_not_of_tool,
             ),
+        ),
+    ),
+    Group(
+        ("<", "(", "{"),
+        (
             _row(
                 "secret",
                 "</",
@@ -247,7 +252,6 @@ SECRETS: Final = (
                 any_case=True,
                 unless=_not_element,
             ),
-            _row("password", "login ", r"(?P<keep>login\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S{1,256}", any_case=True),
             _row(
                 "password",
                 "auth=(|basicauth(",
@@ -257,8 +261,9 @@ SECRETS: Final = (
         ),
     ),
     Group(
-        (":", "=", " is ", " was ", '",', "',", " ist ", " es ", "是"),
+        (":", "=", " is ", " was ", '"', "'", "login ", "是"),
         (
+            _row("password", "login ", r"(?P<keep>login\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S{1,256}", any_case=True),
             _row(
                 "secret",
                 "phrase|mnemonic|seed",
@@ -268,7 +273,7 @@ SECRETS: Final = (
             ),
             _row(
                 "secret",
-                "kennwort|contraseña|senha|wachtwoord|mot de passe|пароль|密码|密碼|パスワード|비밀번호",
+                "kennwort|ñ|senha|wachtwoord|passe |п|密|パ|비",
                 r"(?P<keep>(?P<name>kennwort|contraseña|senha|wachtwoord|mot de passe|пароль|密码|密碼|パスワード|비밀번호)"
                 rf"(?P<join>(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}|\s(?:ist|es|é|est|is|это|是)\s)" + VALUE,
                 any_case=True,
