@@ -10,6 +10,7 @@ from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
 from otelier.signals._guard import on_reset, report_fault, warn_once
+from otelier.signals._neighbours import holds_secrets, personal_kind, plain_keys, secret_keys, secret_places
 from otelier.signals._personal import PERSONAL, is_card
 from otelier.signals._rows import apply_rows, redacted
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY
@@ -142,9 +143,21 @@ class _Walk:
             return self._text(value)
         if isinstance(value, Mapping):
             mapping = cast("Mapping[object, object]", value)
-            return {self._key(key): self._item(key, item, depth - 1) for key, item in mapping.items()}
+            secret, plain = secret_keys(mapping), plain_keys(mapping)
+            return {
+                self._key(key): redacted("secret")
+                if key in secret
+                else self.value(item, depth - 1)
+                if key in plain
+                else self._item(key, item, depth - 1)
+                for key, item in mapping.items()
+            }
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [self.value(item, depth - 1) for item in cast("Collection[object]", value)]
+            places = secret_places(value) if isinstance(value, (list, tuple)) else ()
+            return [
+                redacted("secret") if place in places else self.value(item, depth - 1)
+                for place, item in enumerate(cast("Collection[object]", value))
+            ]
         return self._text(str(value))
 
     def _text(self, text: str) -> str:
@@ -161,8 +174,18 @@ class _Walk:
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
         if is_form(key, item):
             return cast("str", item)
+        if isinstance(key, str) and self._personal and (of := personal_kind(key, item)) is not None:
+            return redacted(of)
         if isinstance(key, str) and is_telling(key):
             kind = type(item)
+            if issubclass(kind, Mapping) and depth > 0 and holds_secrets(key, cast("Mapping[object, object]", item)):
+                mapping = cast("Mapping[object, object]", item)
+                return {
+                    self._key(name): redacted("secret")
+                    if isinstance(each, str) and not is_harmless(key, each)
+                    else self._item(name, each, depth - 1)
+                    for name, each in mapping.items()
+                }
             if depth > 0 and issubclass(kind, (list, tuple)):
                 return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
             if not issubclass(kind, Mapping) and not is_harmless(key, item):

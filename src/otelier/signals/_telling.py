@@ -11,7 +11,7 @@ from typing import Final
 from otelier.signals._rows import is_redacted
 
 TELLING: Final = (
-    r"(?:pass(?:(?:word|wort|wd|code|phrase)s?|(?<![a-z]pass)(?![a-z]))|pwd|secret(?:s|[_-]key[_-]base)?"
+    r"(?:pass(?:(?:word|wort|wd|code|phrase)s?(?:[_-]hash)?|(?<![a-z]pass)(?![a-z]))|pwd|secret(?:s|[_-]key[_-]base)?"
     r"|tokens?|cred(?:ential)?s|credential|keys?)"
 )
 """The end of a name, in lower case, that may tell; `is_other` looks at what stands before it."""
@@ -48,6 +48,8 @@ def is_telling(name: str) -> bool:
         >>> is_telling("dbPassword"), is_telling("max_tokens"), is_telling("next_page_token")
         (True, False, False)
     """
+    if name.endswith("Pass"):
+        name = f"{name[:-4]}_pass"
     lowered = name[-64:].lower()
     match = _NAME.search(lowered)
     return match is not None and not is_other(match[0], lowered[: match.start()])
