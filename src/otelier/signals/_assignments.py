@@ -15,22 +15,28 @@ QUOTE: Final = r"(?:[\"'`]|\\{1,7}[\"'`]|%2[27]|&quot;)"
 """Also escaped, as JSON within JSON, URLs and pages have it."""
 BARE: Final = r"(?:[^\s\"'`,;&<>\\]|\\(?![nrt\"'`\\]))"
 """A character of a value without quotes."""
-_SIGN: Final = r"(?::=|=>|={1,3}|[?|+!]=|::?|%3[ad])\s{0,8}"
+_BEHIND: Final = r"(?:\*\*|__)?\s{0,32}(?:- )?"  # **Password:** …, and an item of a list in YAML
+_SIGN: Final = rf"[:=][=:>]{{0,2}}{_BEHIND}|[?|+!]={_BEHIND}|%3[ad]{_BEHIND}"
 # `{"name": "DB_PASSWORD", "value": …}` and the like, with little between.
 _PAIR: Final = (
-    rf"(?:(?:{QUOTE})?(?:type|kind|in|format|enabled|secret|sensitive)(?:{QUOTE})?\s?[:=]\s?(?:{QUOTE})?\w{{0,20}}"
-    rf"(?:{QUOTE})?[\s,;]{{1,40}}){{0,2}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}"
+    rf"(?=[\"'`\\%&cdefikstv])(?:(?:{QUOTE})?(?:type|kind|in|format|enabled|secret|sensitive)(?:{QUOTE})?\s?[:=]\s?(?:{QUOTE})?"
+    rf"\w{{0,20}}(?:{QUOTE})?[\s,;]{{1,40}}){{0,2}}(?:{QUOTE})?(?:v|val|value|default|content|example)(?:{QUOTE})?"
+    r"\s{0,8}[:=]\s{0,8}"
 )
-_SAID: Final = r"\s{1,4}(?:is|was)\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
-_ARGUMENT: Final = rf"\s{{0,8}},\s{{0,8}}(?={QUOTE})"  # os.environ.setdefault("API_KEY", "…")
+_SAID: Final = (
+    r"(?:is|was|to|-|–|\||->)\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
+    r"|(?:provided|given|used|found):\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
+    r"|(?=[a-z0-9+/_-]{16})(?=(?:[a-z+/_-]{0,16}[0-9]){3})(?=[0-9+/_-]{0,16}[a-z])"
+)
+_ARGUMENT: Final = rf"\s{{0,8}},\s{{0,8}}(?=[bfru]?{QUOTE})"  # os.environ.setdefault("API_KEY", "…")
 _ANNOTATED: Final = r":\s?[\w.\[\]| ]{1,40}=\s?(?=[\"'])"  # password: str = "…"
 _PART: Final = r"(?:\r?\n|(?:\\r)?\\n){2}"  # of a form
-ASSIGNED: Final = rf"(?:{QUOTE})?\]?\s{{0,8}}{_SIGN}"
+ASSIGNED: Final = rf"(?:{QUOTE}|\*\*)?\]?\s{{0,8}}(?:{_SIGN})"
 ARGUMENT: Final = QUOTE + _ARGUMENT
 # By the first character, so that the engine sees at once which of them it may be.
 JOIN: Final = (
-    rf"(?:{_ANNOTATED}|{_SIGN}|\s{{1,8}}{_SIGN}|{_SAID}|\s{{1,40}}{_PAIR}|[,;][\s,;]{{0,39}}{_PAIR}|\]\s{{0,8}}{_SIGN}"
-    rf"|{QUOTE}(?:\]?\s{{0,8}}{_SIGN}|[\s,;]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
+    rf"(?:{_ANNOTATED}|{_SIGN}|\s{{1,32}}(?:{_SIGN}|{_SAID}|{_PAIR})|\*\*(?:{_SIGN})|[,;][\s,;]{{0,39}}{_PAIR}"
+    rf"|\]\s{{0,8}}(?:{_SIGN})|{QUOTE}(?:\]?\s{{0,32}}(?:{_SIGN})|[\s,;{{]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
 )
 """What stands between a name and its value."""
 VALUE: Final = (
@@ -39,7 +45,7 @@ VALUE: Final = (
 )
 """A value, in quotes or bare; what stands before it ends the group that is kept."""
 
-_VERBS: Final = frozenset(("is", "was", "ist", "es", "é", "est", "это", "是"))
+_ASSIGNS: Final = re.compile(r"[:=,]|%3[ad]")
 _PROSE_NAMES: Final = frozenset(
     ("password", "passwords", "secret", "secrets", "token", "credential", "credentials", "authorization")
 )
@@ -48,6 +54,7 @@ _STATES: Final = frozenset(
     (
         *("required", "optional", "invalid", "missing", "incorrect", "wrong", "expired", "yes", "no", "hidden", "unknown"),
         *("unset", "set", "ok", "valid", "disabled", "enabled", "denied", "redacted", "default", "needed", "protected"),
+        *("include", "omit", "same-origin", "closed", "open", "expires", "weak", "strong", "failed", "accepted"),
     )
 )
 _TYPE: Final = re.compile(
@@ -68,6 +75,8 @@ _NOT_SAID: Final = re.compile(
     r"(?:\d+(?:st|nd|rd|th|[km]?b?|[- ]?(?:bit|byte|char|digit|day|hour|min|sec|word|step|token|time)s?\w*)\b|v\d|\d+[-x]\d"
     r"|(?:sha|md|base|utf|aes|rsa|hs|rs|es|ed|gpt|oauth|pkcs|argon|bcrypt|p|h|w|o|llama|claude)-?\d)"
 )
+_SENTENCE: Final = re.compile(r"[A-Za-z]+[A-Za-z ,.'!?:-]* [A-Za-z ,.'!?:-]+\Z")
+_JOINED: Final = re.compile(r"\s*[+.&]\s*[A-Za-z_][\w.]*")  # "token=" + token
 _SPELLED: Final = re.compile(r"[\w-]*\Z")
 _NAME_LIKE: Final = re.compile(r"[A-Za-z_][A-Za-z_-]*\Z")
 
@@ -80,11 +89,13 @@ def is_no_secret(match: re.Match[str], text: str) -> bool:
     left = match.string[max(start - 24, 0) : start]
     if is_other(name, left) or is_harmless(name, value):
         return True
-    if name == "pass" and (":" in join and match["quote"] is None or value.isdigit()):
-        return True  # "pass: 12, fail: 3"
-    if join.strip() in _VERBS:
-        return _is_not_said(value, match["quote"])
+    if name == "pass" and (value.isdigit() or (match["quote"] is None and value.isalpha() and left[-1:] not in ("_", "-"))):
+        return True  # "pass: 12, fail: 3", "the pass: closed"
+    if _ASSIGNS.search(join) is None or join.endswith(("d: ", "n: ")):
+        return "\n" not in join and _is_not_said(value, match["quote"])
     if match["quote"] is not None:
+        if value.lower() in _STATES and name == "credentials":
+            return True
         return _is_no_argument(join, left, value) or _is_logprob(match) or _is_closing(match["quote"], left, value)
     return _is_no_bare_value(match, name, left, join, value)
 
@@ -100,14 +111,18 @@ def _is_not_said(value: str, quote: str | None) -> bool:
 
 def _is_no_argument(join: str, left: str, value: str) -> bool:
     # A list of names, `["password", "email"]`, or a text for people.
-    if "," not in join or "value" in join:
+    if "," not in join or ":" in join or "=" in join:
         return False
-    return _NAME_LIKE.match(value) is not None or value.startswith("-") or " " in value
+    return _NAME_LIKE.match(value) is not None or value.startswith("-") or _SENTENCE.match(value) is not None
 
 
 def _is_closing(quote: str, left: str, value: str) -> bool:
     # getpass("Password: "): of a name within quotes, and of a prompt behind a name.
-    return (value[0] in ")],;}+" and quote in left) or value.rstrip()[-1:] in (":", "?")
+    return (
+        (value[0] in ")],;}+" and quote in left)
+        or value.rstrip()[-1:] in (":", "?")
+        or _JOINED.match(value) is not None
+    )
 
 
 def _is_logprob(match: re.Match[str]) -> bool:
@@ -116,7 +131,7 @@ def _is_logprob(match: re.Match[str]) -> bool:
 
 def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, value: str) -> bool:
     lowered = value.lower()
-    word = lowered.rstrip(".!?)]},;:")
+    word = lowered.rstrip(".!?)]},;:").lstrip("$@&*:")
     if word in _NO_VALUE or word in _CODE_WORDS or not word.strip("([{=|"):
         return True
     if name in ("token", "tokens") and word.isdigit():
@@ -126,8 +141,8 @@ def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, val
     if _HEADS.match(lowered) or _CALL.match(lowered):
         return True
     full = _spelled(left + name)
-    if _joined(word) == _joined(full) or word.endswith("_" + name):
-        return True  # password=password, password=db_password: an argument that is passed on
+    if _joined(word) == _joined(full) or word.endswith("_" + name) or (word.startswith(name) and word.isalpha()):
+        return True  # password=password, password=db_password, password: passwordRef: what is passed on
     return _is_prose(match, name, join, word)
 
 

@@ -6,6 +6,7 @@ Left boundaries allow for `\n` and `%20` written out, as JSON and URLs do.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Final
 
@@ -45,6 +46,14 @@ def _not_bearer(match: re.Match[str], text: str) -> bool:
     return match["value"].isalpha() and len(match["value"]) < 24  # "a bearer's responsibilities"
 
 
+def _not_basic(match: re.Match[str], text: str) -> bool:
+    value = match["value"]
+    try:
+        return ":" not in b64decode(value + "=" * (-len(value) % 4)).decode()
+    except ValueError:
+        return True  # "basic understanding"
+
+
 def _not_userinfo(match: re.Match[str], text: str) -> bool:
     # A port and a path with an `@`, as in `https://host:8080/a@b`.
     return _PORT.match(match["value"]) is not None or is_harmless("password", match["value"])
@@ -55,9 +64,20 @@ def _not_of_tool(match: re.Match[str], text: str) -> bool:
     return not any(tool in before for tool in _TOOLS) or is_harmless("password", match["value"])
 
 
+def _not_of_client(match: re.Match[str], text: str) -> bool:
+    line = match.string[max(match.start() - 200, 0) : match.start() + 1].rpartition("\n")[2]
+    known = _CLIENTS_P if match["keep"].lstrip()[1] == "p" else _CLIENTS_A
+    return not any(client in line for client in known) or is_harmless("password", match["value"])
+
+
 def _not_flag(match: re.Match[str], text: str) -> bool:
     value = text[match.start("value") : match.end("value")]
     return value.startswith("-") or value.lower() in _AFTER_FLAG or is_no_secret(match, text)
+
+
+def _not_a_list(match: re.Match[str], text: str) -> bool:
+    left = match.string[max(match.start() - 24, 0) : match.start()]
+    return is_other(match["name"], left) or any(word in match["value"] for word in ('type"', 'description"', '$ref"'))
 
 
 def _not_element(match: re.Match[str], text: str) -> bool:
@@ -67,6 +87,8 @@ def _not_element(match: re.Match[str], text: str) -> bool:
 
 _PORT: Final = re.compile(r"\d{1,5}(?:[/?#]|\Z)")
 _TOOLS: Final = ("curl", "wget", "http")
+_CLIENTS_P: Final = ("sshpass", "mongo", " login ", "mysql", "mariadb", "sqlcmd", "smbclient", "ldapsearch")
+_CLIENTS_A: Final = ("redis-cli", "http ", "https ", "valkey-cli")
 _AFTER_FLAG: Final = frozenset(("and", "or", "is", "to", "for", "option", "flag", "was", "in", "on", "from", "must", "can"))
 _END: Final = r"(?![A-Za-z0-9])"
 _CAPITALS: Final = (
@@ -182,7 +204,7 @@ SECRETS: Final = (
         ),
     ),
     Group(
-        (":", "=", "bearer"),
+        (":", "=", "bearer", "asic "),
         (
             _row("token", ":A", r":A(?<=[0-9]{8}:A)[A-Za-z0-9_-]{34}(?![A-Za-z0-9_-])"),
             _row(
@@ -203,6 +225,13 @@ SECRETS: Final = (
                 unless=_not_bearer,
             ),
             _row(
+                "authorization",
+                "asic ",
+                r"(?P<keep>asic )(?P<value>[A-Za-z0-9+/]{8,}={0,2})",
+                unless=_not_basic,
+            ),
+            _row("cookie", "sessi", r"(?P<keep>(?:phpsessid|jsessionid)=)[\w%.-]{16,}", any_case=True),
+            _row(
                 "cookie",
                 "cookie",
                 rf"(?P<keep>cookie(?:(?:{QUOTE})\s{{0,4}})?[:=]\s{{0,4}}(?P<quote>{QUOTE})?)"
@@ -216,11 +245,18 @@ SECRETS: Final = (
         (
             _row(
                 "secret",
-                "--",
-                rf"(?P<keep>--(?<![\w-]--)[a-z0-9_.-]{{0,48}}?(?P<name>{TELLING})"
+                "-",
+                rf"(?P<keep>-(?<![\w-]-)-?[a-z0-9_.-]{{0,48}}?(?P<name>(?:store|key)pass|{TELLING})"
                 rf"(?P<join>=|[ \t]{{1,8}}|{QUOTE}\s{{0,8}},\s{{0,8}}(?={QUOTE}))" + VALUE,
                 any_case=True,
                 unless=_not_flag,
+            ),
+            _row(
+                "password",
+                " -p| -a",
+                rf"(?P<keep>[\t ]-[pa][ =]?(?:{QUOTE})?(?:[\w.-]{{1,64}}(?<!:):(?=[^\s:]))?)(?P<value>[^\s\"'`\\]{{3,256}})",
+                any_case=True,
+                unless=_not_of_client,
             ),
             _row(
                 "password",
@@ -254,8 +290,8 @@ SECRETS: Final = (
             ),
             _row(
                 "password",
-                "auth=(|basicauth(",
-                rf"(?P<keep>auth(?:=\(|\()\s{{0,4}}{QUOTE}[^\"'`\n]{{0,128}}{QUOTE},\s{{0,4}}{QUOTE})[^\"'`\n]{{1,256}}",
+                "auth|credential",
+                rf"(?P<keep>(?:auth|credentials?)(?:=\(|\()\s{{0,4}}{QUOTE}[^\"'`\n]{{0,128}}{QUOTE},\s{{0,4}}{QUOTE})[^\"'`\n]{{1,256}}",
                 any_case=True,
             ),
         ),
@@ -279,9 +315,23 @@ SECRETS: Final = (
                 any_case=True,
                 unless=is_no_secret,
             ),
+        ),
+    ),
+    Group(
+        ("key", "pass", "token", "secret", "pw", "cred"),
+        (
             _row(
                 "secret",
-                "pass|pwd|secret|token|cred|key",
+                "s:|s=|s\"",
+                # Lists and mappings under a name in the plural.
+                rf"(?P<keep>(?P<name>passwords|secrets|tokens|keys)(?:{QUOTE})?\s?[:=]\s?[\[{{]\s?)"
+                rf"(?P<value>(?:{QUOTE})[^\[\]{{}}]{{1,2000}})(?=[\]}}])",
+                any_case=True,
+                unless=_not_a_list,
+            ),
+            _row(
+                "secret",
+                "",
                 rf"(?P<keep>(?P<name>{TELLING})(?P<join>{JOIN})" + VALUE,
                 any_case=True,
                 unless=is_no_secret,

@@ -11,12 +11,12 @@ from typing import Final
 from otelier.signals._rows import is_redacted
 
 TELLING: Final = (
-    r"(?:pass(?:(?:word|wort|wd|code|phrase)s?(?:[_-]hash)?|(?<![a-z]pass)(?![a-z]))|pwd|secret(?:s|[_-]key[_-]base)?"
+    r"(?:pass(?:(?:word|wort|wd|code|phrase)s?(?:[_-]hash)?|(?<![a-z]pass)(?![a-z]))|pw(?:d|(?![a-z]))|secret(?:s|[_-]key[_-]base)?"
     r"|tokens?|cred(?:ential)?s|credential|keys?)"
 )
 """The end of a name, in lower case, that may tell; `is_other` looks at what stands before it."""
 _NAME: Final = re.compile(
-    rf"(?:{TELLING}|authorization|cookies?|^auth|^bearer|(?<![a-z])p(?:sw|w)|kennwort|contraseña|senha|mot_?de_?passe"
+    rf"(?:{TELLING}|authorization|cookies?|^auth|^bearer|(?<![a-z])(?:psw|otp|cvv2?|cvc)|(?:php|j)sessi(?:on)?d|kennwort|contraseña|senha|mot_?de_?passe"
     r"|wachtwoord|пароль|密码|密碼|パスワード|비밀번호)\Z"
 )
 _BEFORE_KEY: Final = re.compile(
@@ -28,16 +28,17 @@ _BEFORE_TOKENS: Final = re.compile(r"(?:access|api|auth|bearer|refresh|security|
 _OTHER_TOKENS: Final = re.compile(
     r"(?:page|next|prev|previous|continuation|pagination|cursor|sync|resume|skip|pad|eos|bos|unk|sep|cls|mask|special|stop"
     r"|start|end|first|last|per|each|max|min|num|new|image|audio|text|input|output|prompt|completion|cached|reasoning|total"
-    r"|used|remaining|begin|continue|word|a|the|every|one|of|no|to)[ _-]?\Z"
+    r"|used|remaining|begin|continue)[ _-]?\Z"
+    r"|(?<![a-z])(?:a|an|the|every|one|of|no|to|word|what|which|this|that)[ _-]\Z"
 )
 _OTHER_PASS: Final = re.compile(
-    r"(?:low|high|band|all|first|second|third|last|next|one|two|single|multi|render|shadow|forward|backward|is|did)[ _-]?\Z"
+    r"(?<![a-z])(?:low|high|band|all|first|second|third|last|next|one|two|single|multi|render|shadow|forward|backward|is|did)[ _-]?\Z"
 )
 
 _REFERENCE: Final = re.compile(
     # Where the value is, and not the value: in a shell, in a template, in a form that is to be filled in.
     r"(?:\$[A-Z_][A-Z0-9_]{2,}|\$env:\w+|%[A-Z_]{3,}%|\$\([^()]*\)?|\$?\{\{?[^{}]*\}\}?|\$?\{+|<[^<>]{0,64}>|\[[\w .:-]{0,40}\]"
-    r"|\*{3,}|[xX]{4,}|\.{3,}|…|(?i:your|insert|enter)[-_ ][A-Za-z_ -]{0,40})\Z"
+    r"|!(?:Ref|Sub|GetAtt|vault|secret|env|ref|sub)|%[sdr]|%\(\w+\)[sdr]|%\{\w+\}|(?i:alt|ctrl|cmd|shift|option)\+\S+|\*{3,}|[xX]{4,}|\.{3,}|…|(?i:your|insert|enter)[-_ ][A-Za-z_ -]{0,40})\Z"
 )
 
 
