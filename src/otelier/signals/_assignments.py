@@ -130,6 +130,8 @@ def _is_logprob(match: re.Match[str]) -> bool:
 
 
 def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, value: str) -> bool:
+    if value.isalnum() and not value.isalpha() and not value.isdigit():
+        return False  # letters and digits are no code
     lowered = value.lower()
     word = lowered.rstrip(".!?)]},;:").lstrip("$@&*:")
     if word in _NO_VALUE or word in _CODE_WORDS or not word.strip("([{=|"):

@@ -6,14 +6,19 @@ People copy them from pages and documents, so a card's number has no-break space
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_ZERO_WIDTH = "\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff"
-_LOOKALIKES = "\u00a0\u2000-\u200a\u2010-\u2013\u202f\u205f\u2212\u3000\uff01-\uff5e\u0660-\u0669\u06f0-\u06f9"
-_ANY = re.compile(f"[{_ZERO_WIDTH}{_LOOKALIKES}]")
-_NONE = re.compile(f"[{_ZERO_WIDTH}]+")
-_FULL_WIDTH = 0xFF01 - 0x21
-_DIGITS = (0x0660, 0x06F0)
-_DASHES = "\u2010\u2011\u2012\u2013\u2212"
+_ZERO_WIDTH: Final = "\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff"
+_LOOKALIKES: Final = "\u00a0\u2000-\u200a\u2010-\u2013\u202f\u205f\u2212\u3000\uff01-\uff5e\u0660-\u0669\u06f0-\u06f9"
+_ANY: Final = re.compile(f"[{_LOOKALIKES}]+")
+_NONE: Final = re.compile(f"[{_ZERO_WIDTH}]+")
+_EITHER: Final = re.compile(f"[{_ZERO_WIDTH}{_LOOKALIKES}]")
+_PLAIN: Final = {
+    **dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
+    **dict.fromkeys((*range(0x2010, 0x2014), 0x2212), "-"),
+    **{code: chr(code - 0xFF01 + ord("!")) for code in range(0xFF01, 0xFF5F)},
+    **{zero + digit: str(digit) for zero in (0x0660, 0x06F0) for digit in range(10)},
+}
 
 
 def undisguised(text: str) -> tuple[str, list[int] | None]:
@@ -27,7 +32,7 @@ def undisguised(text: str) -> tuple[str, list[int] | None]:
         >>> undisguised("s\u200bk")
         ('sk', [0, 2])
     """
-    if text.isascii() or _ANY.search(text) is None:
+    if text.isascii() or _EITHER.search(text) is None:
         return text, None
     places: list[int] | None = None
     if _NONE.search(text) is not None:
@@ -37,17 +42,4 @@ def undisguised(text: str) -> tuple[str, list[int] | None]:
             done = match.end()
         places.extend(range(done, len(text)))
         text = _NONE.sub("", text)
-    return _ANY.sub(_plain, text), places
-
-
-def _plain(match: re.Match[str]) -> str:
-    char = match[0]
-    if char >= "\uff01":
-        return chr(ord(char) - _FULL_WIDTH)
-    if char in _DASHES:
-        return "-"
-    code = ord(char)
-    for zero in _DIGITS:
-        if zero <= code <= zero + 9:
-            return chr(code - zero + ord("0"))
-    return " "
+    return _ANY.sub(lambda match: match[0].translate(_PLAIN), text), places

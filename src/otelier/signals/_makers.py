@@ -47,7 +47,7 @@ _SEPARATORS: Final = "_-."
 _STARTS: Final = {
     # A key goes on for long and has a digit or a capital soon; the groups of a UUID are no beginnings.
     separator: re.compile(
-        rf"{re.escape(separator)}(?=[A-Za-z0-9_-]{{10}})(?<![0-9a-f]{{4}}-)(?=[a-z_-]{{0,30}}[A-Z0-9])"
+        rf"{re.escape(separator)}(?=[_-]{{0,2}}[A-Za-z0-9][A-Za-z0-9_-]{{9}})(?<![0-9a-f]{{4}}-)(?=[a-z_-]{{0,30}}[A-Z0-9])"
     )
     for separator in _SEPARATORS
 }

@@ -9,7 +9,7 @@ from typing import Final
 from otelier.signals._telling import is_harmless, is_telling
 
 _NAMES: Final = ("name", "key", "Name", "Key", "NAME", "field", "variable", "header", "k")
-_VALUES: Final = ("value", "Value", "VALUE", "val", "v", "default", "content", "stringValue")
+_VALUES: Final = frozenset(("value", "Value", "VALUE", "val", "v", "stringValue"))
 _OF_USERS: Final = ("-u", "--user", "--proxy-user")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_]*\Z")
 _SCHEMA: Final = frozenset(("type", "$ref", "description", "format", "properties", "anyOf", "oneOf", "allOf", "enum"))
@@ -28,10 +28,7 @@ def secret_keys(mapping: Mapping[object, object]) -> tuple[str, ...]:
         >>> secret_keys({"name": "DB_PASSWORD", "value": "hunter2"}), secret_keys({"name": "PORT", "value": "80"})
         (('value',), ())
     """
-    for value in _VALUES:
-        if value in mapping:
-            break
-    else:
+    if _VALUES.isdisjoint(mapping):
         return ()
     for key in _NAMES:
         name = mapping.get(key)

@@ -112,7 +112,7 @@ def _redact(text: str, *, personal: bool = False) -> str:
         # Cut at a space, so that no secret is cut in two and missed.
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
         return f"{_redact(text[:end], personal=personal)} [cut: {len(text) - end} characters]"
-    if len(text) >= SHORTEST_KEY or ":" in text or "=" in text:
+    if len(text) >= SHORTEST_KEY or ":" in text or "=" in text or not text.isascii():
         text = apply_rows(text, SECRETS)
     if personal:
         text = apply_rows(text, PERSONAL)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from otelier.signals._disguises import undisguised
 
@@ -85,8 +85,7 @@ class Row:
         return finds
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Rows that need the same characters."""
 
     needs: tuple[str, ...]
@@ -101,15 +100,15 @@ def apply_rows(text: str, groups: Iterable[Group]) -> str:
     plain, places = undisguised(text)
     lowered = lower(plain)
     finds: list[Find] = []
-    for group in groups:
-        for need in group.needs:
+    for needs, rows, gate in groups:
+        for need in needs:
             if need in lowered:
                 break
         else:
             continue
-        if group.gate is not None and group.gate.search(lowered) is None:
+        if gate is not None and gate.search(lowered) is None:
             continue
-        for row in group.rows:
+        for row in rows:
             looked_at = lowered if row.any_case else plain
             for hint in row.hints:
                 if hint in looked_at:

@@ -65,8 +65,8 @@ def _not_of_tool(match: re.Match[str], text: str) -> bool:
 
 
 def _not_of_client(match: re.Match[str], text: str) -> bool:
-    line = match.string[max(match.start() - 200, 0) : match.start() + 1].rpartition("\n")[2]
-    known = _CLIENTS_P if match["keep"].lstrip()[1] == "p" else _CLIENTS_A
+    line = match.string[max(match.start() - 200, 0) : match.start()].rpartition("\n")[2]
+    known = _CLIENTS_P if match["keep"][1] == "p" else _CLIENTS_A
     return not any(client in line for client in known) or is_harmless("password", match["value"])
 
 
@@ -100,7 +100,7 @@ _CAPITALS: Final = (
 )
 """Keys without a separator; each begins with one of five capitals, which texts have few of."""
 
-SHORTEST_KEY: Final = 9
+SHORTEST_KEY: Final = 12
 """Characters of the shortest secret that is known by its own form; any other stands behind a `:` or a `=`."""
 
 SECRETS: Final = (
@@ -109,7 +109,7 @@ SECRETS: Final = (
         (
             _row(
                 "private-key",
-                "private key-----|private key block-----",
+                "private key",
                 # A key cut off before its end is redacted to the end of the text.
                 r"-----begin [a-z0-9 ]{0,40}private key(?: block)?-----"
                 r"[\s\S]*?(?:-----end [a-z0-9 ]{0,40}private key(?: block)?-----|\Z)",
@@ -150,7 +150,6 @@ SECRETS: Final = (
             _row("aws-key", "A", _at_start("A(?:KI|SI|BI|CC)A", "A-Za-z0-9") + rf"[A-Z0-9]{{16}}{_END}"),
             _row("api-key", "A|E|G|L|S", _CAPITALS),
             _row("api-key", "dapi", rf"dapi[0-9a-f]{{32}}(?:-[0-9])?{_END}"),
-            _row("token", "cmVmd", rf"cmVmd[A-Za-z0-9]{{59}}{_END}"),
         ),
     ),
     Group(
@@ -166,8 +165,7 @@ SECRETS: Final = (
         (
             _row(
                 "token",
-                "hooks.slack.com/|discord.com/api/webhooks/|discordapp.com/api/webhooks/|hooks.zapier.com/"
-                "|.webhook.office.com/",
+                "hook",
                 r"(?P<keep>(?:hooks\.slack\.com/[a-z]{1,20}/|discord(?:app)?\.com/api/webhooks/[0-9]{1,24}/"
                 r"|hooks\.zapier\.com/hooks/[a-z]{1,12}/|\.webhook\.office\.com/webhookb2/))[a-z0-9/@_-]{12,}",
                 any_case=True,
@@ -192,14 +190,19 @@ SECRETS: Final = (
         ),
     ),
     Group(
-        ("=",),
+        ("?", "&"),
         (
             _row(
                 "signature",
-                "sig=|signature=|token=|code=|key=|auth=",
+                "=",
                 r"(?P<keep>[?&][a-z-]{0,32}(?:sig|signature|security-token|code|key|auth)=)[^\s&\"'<>#\\]{16,}",
                 any_case=True,
             ),
+        ),
+    ),
+    Group(
+        ("=",),
+        (
             _row("signature", "signature=", rf"(?P<keep>signature=(?:{QUOTE})?)[a-z0-9+/=%]{{32,}}", any_case=True),
         ),
     ),
@@ -253,14 +256,14 @@ SECRETS: Final = (
             ),
             _row(
                 "password",
-                " -p| -a",
-                rf"(?P<keep>[\t ]-[pa][ =]?(?:{QUOTE})?(?:[\w.-]{{1,64}}(?<!:):(?=[^\s:]))?)(?P<value>[^\s\"'`\\]{{3,256}})",
+                "-",
+                rf"(?P<keep>-[pa](?<=[\t ]..)[ =]?(?:{QUOTE})?(?:[\w.-]{{1,64}}(?<!:):(?=[^\s:]))?)(?P<value>[^\s\"'`\\]{{3,256}})",
                 any_case=True,
                 unless=_not_of_client,
             ),
             _row(
                 "password",
-                "-u",
+                "-",
                 rf"(?P<keep>-(?<=[\s\"',\[]-)(?:u|-user|-proxy-user)(?:[\s=]|{QUOTE},?\s{{0,4}}){{0,4}}(?:{QUOTE})?"
                 r"[^\s:\"'`\\]{1,128}:)(?P<value>[^\s\"'`\\]{1,256})",
                 any_case=True,
@@ -302,8 +305,8 @@ SECRETS: Final = (
             _row("password", "login ", r"(?P<keep>login\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S{1,256}", any_case=True),
             _row(
                 "secret",
-                "phrase|mnemonic|seed",
-                rf"(?P<keep>(?:phrase|mnemonic|seed)(?:{QUOTE})?(?:\s{{0,4}}[:=]|\sis)\s{{0,4}}(?:{QUOTE})?)"
+                "phrase|mnemonic",
+                rf"(?P<keep>(?:phrase|mnemonic)(?:{QUOTE})?(?:\s{{0,4}}[:=]|\sis)\s{{0,4}}(?:{QUOTE})?)"
                 r"[a-z]{3,8}(?: [a-z]{3,8}){11,23}",
                 any_case=True,
             ),
@@ -318,17 +321,22 @@ SECRETS: Final = (
         ),
     ),
     Group(
-        ("key", "pass", "token", "secret", "pw", "cred"),
+        ("[", "{"),
         (
             _row(
                 "secret",
-                "s:|s=|s\"",
+                "s\":|s: |s=|s':",
                 # Lists and mappings under a name in the plural.
                 rf"(?P<keep>(?P<name>passwords|secrets|tokens|keys)(?:{QUOTE})?\s?[:=]\s?[\[{{]\s?)"
                 rf"(?P<value>(?:{QUOTE})[^\[\]{{}}]{{1,2000}})(?=[\]}}])",
                 any_case=True,
                 unless=_not_a_list,
             ),
+        ),
+    ),
+    Group(
+        ("key", "pass", "token", "secret", "pw", "cred"),
+        (
             _row(
                 "secret",
                 "",

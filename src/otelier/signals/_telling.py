@@ -6,6 +6,7 @@ The end of a name is enough.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from otelier.signals._rows import is_redacted
@@ -49,9 +50,14 @@ def is_telling(name: str) -> bool:
         >>> is_telling("dbPassword"), is_telling("max_tokens"), is_telling("next_page_token")
         (True, False, False)
     """
+    return _is_telling(name[-64:])
+
+
+@lru_cache(maxsize=2_048)  # the names of fields come again and again
+def _is_telling(name: str) -> bool:
     if name.endswith("Pass"):
         name = f"{name[:-4]}_pass"
-    lowered = name[-64:].lower()
+    lowered = name.lower()
     match = _NAME.search(lowered)
     return match is not None and not is_other(match[0], lowered[: match.start()])
 
