@@ -169,9 +169,10 @@ COMPLETION_HOOK: Setting[str | None] = Setting(
 CONTENT_MAX_CHARS: Setting[int] = Setting(
     variable="OTELIER_CONTENT_MAX_CHARS",
     parse=_positive,
-    default=1_000_000,
+    default=250_000,
     kind="characters",
-    meaning="Longest text in recorded content, at most 1000000; the rest is cut off, with a note of how much.",
+    meaning="Most characters of one attribute of recorded content, at most 1000000; all of one call have at most twice "
+    "as many. The rest is cut off, with notes of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(
     variable="OTELIER_REDACT_PERSONAL_DATA",

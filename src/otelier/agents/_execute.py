@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
@@ -36,9 +36,9 @@ class Plan:
     model: str
     version: str | None
     description: str | None
-    client: Any
+    client: Any = field(repr=False)
     output_type: type[BaseModel] | None
-    instructions: str | None
+    instructions: str | None = field(repr=False)
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
     max_steps: int
@@ -160,6 +160,6 @@ def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
         opened.attributes[names.FINISH_REASONS] = (run.finish_reason,)
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
-            opened.attributes.update((name, run.gate.json(value)) for name, value in run_content(run, output).items())
+            opened.show(run_content(run, output))
         except Exception as exc:
             report_fault("agents.content", exc)

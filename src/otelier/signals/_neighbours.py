@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from otelier.signals._telling import is_harmless, is_telling
@@ -47,27 +47,21 @@ def plain_keys(mapping: Mapping[object, object]) -> tuple[str, ...]:
     return ("token",) if "logprob" in mapping else ()
 
 
-def secret_places(items: Sequence[object]) -> tuple[int, ...]:
-    """Return where in *items* stands what the one before it names: behind a flag, or as the second of a pair.
+def names_next(before: str, item: object, size: int) -> bool:
+    """Tell whether *item* is a secret by what stands *before* it in a list of *size*: a flag, or the name in a pair.
 
     Example:
-        >>> secret_places(["deploy", "--password", "hunter2"]), secret_places(["x-api-key", "abc"])
-        ((2,), (1,))
-        >>> secret_places(["password", "email"])
-        ()
+        >>> names_next("--password", "hunter2", 3), names_next("x-api-key", "abc", 2), names_next("password", "email", 2)
+        (True, True, False)
     """
-    found: list[int] = []
-    for place, (name, value) in enumerate(zip(items, items[1:]), 1):
-        if not isinstance(name, str) or not isinstance(value, str):
-            continue
-        if name[:1] == "-":
-            is_secret = value[:1] != "-" and (is_telling(name) or (name in _OF_USERS and ":" in value))
-        else:
-            # Names of headers have hyphens; any other may stand in a list of names.
-            is_secret = len(items) == 2 and is_telling(name) and ("-" in name or _WORD.match(value) is None)
-        if is_secret and not is_harmless(name, value):
-            found.append(place)
-    return tuple(found)
+    if not isinstance(item, str):
+        return False
+    if before[:1] == "-":
+        is_secret = item[:1] != "-" and (is_telling(before) or (before in _OF_USERS and ":" in item))
+    else:
+        # Names of headers have hyphens; any other may stand in a list of names.
+        is_secret = size == 2 and is_telling(before) and ("-" in before or _WORD.match(item) is None)
+    return is_secret and not is_harmless(before, item)
 
 
 def holds_secrets(name: str, value: Mapping[object, object]) -> bool:
