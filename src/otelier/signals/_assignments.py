@@ -140,10 +140,9 @@ def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, val
         return True
     if ":" in join and (word in _STATES or _TYPE.match(lowered.rstrip(",;"))):
         return True
-    if _HEADS.match(lowered) or _CALL.match(lowered):
+    if not lowered.isalnum() and (_HEADS.match(lowered) or _CALL.match(lowered)):
         return True
-    full = _spelled(left + name)
-    if _joined(word) == _joined(full) or word.endswith("_" + name) or (word.startswith(name) and word.isalpha()):
+    if name in word and (_joined(word) == _joined(_spelled(left + name)) or word.endswith("_" + name) or (word.startswith(name) and word.isalpha())):
         return True  # password=password, password=db_password, password: passwordRef: what is passed on
     return _is_prose(match, name, join, word)
 

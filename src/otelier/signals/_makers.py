@@ -93,9 +93,12 @@ class Keys:
     """A beginning is as its maker writes it."""
     ends: tuple[str, ...] = field(init=False)
     """The beginnings, as `str.endswith` takes them."""
+    sizes: tuple[int, ...] = field(init=False)
+    """How long they are."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends", tuple(self.beginnings))
+        object.__setattr__(self, "sizes", tuple(sorted({len(name) for name in self.beginnings}, reverse=True)))
 
     def find(self, text: str, lowered: str) -> list[Find]:
         """Return the keys in *text*, with what they begin with."""
@@ -114,7 +117,7 @@ class Keys:
         return finds
 
     def _key(self, text: str, before: str, end: int) -> Find | None:
-        for size in range(len(before), 1, -1):  # the longest beginning is the right one
+        for size in self.sizes:  # the longest beginning is the right one
             name = before[-size:]
             known = self.beginnings.get(name)
             if known is None:

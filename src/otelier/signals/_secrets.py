@@ -126,6 +126,7 @@ SECRETS: Final = (
             _row("api-key", "-us", r"-us(?<=[0-9a-f]{32}-us)[0-9]{1,2}(?!\w)", before=32),
             _row("token", "v1.0-", r"v1\.0-[0-9a-f]{24}-[0-9a-f]{146}"),
         ),
+        re.compile(r"-(?:[a-z0-9_-]{5}|us[0-9])"),
     ),
     Group(
         (".",),
@@ -136,6 +137,7 @@ SECRETS: Final = (
             _row("token", ".", r"\.[A-Za-z0-9_-]{6}\.(?<=[MNO][A-Za-z0-9_-]{23}.{8})[A-Za-z0-9_-]{27,38}", before=24),
             _row("token", "pat", r"pat(?<![A-Za-z0-9]pat)[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
         ),
+        re.compile(r"\.[a-z0-9_-]{6}"),
     ),
     Group(
         ("_",),
@@ -270,6 +272,7 @@ SECRETS: Final = (
                 unless=_not_of_tool,
             ),
         ),
+        re.compile(r"-(?<![\w-]-)-?[a-z]"),
     ),
     Group(
         ("<", "(", "{"),
@@ -300,13 +303,12 @@ SECRETS: Final = (
         ),
     ),
     Group(
-        (":", "=", " is ", " was ", '"', "'", "login ", "是"),
+        (":", "="),
         (
-            _row("password", "login ", r"(?P<keep>login\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S{1,256}", any_case=True),
             _row(
                 "secret",
                 "phrase|mnemonic",
-                rf"(?P<keep>(?:phrase|mnemonic)(?:{QUOTE})?(?:\s{{0,4}}[:=]|\sis)\s{{0,4}}(?:{QUOTE})?)"
+                rf"(?P<keep>(?:phrase|mnemonic)(?:{QUOTE})?\s{{0,4}}[:=]\s{{0,4}}(?:{QUOTE})?)"
                 r"[a-z]{3,8}(?: [a-z]{3,8}){11,23}",
                 any_case=True,
             ),
@@ -314,7 +316,7 @@ SECRETS: Final = (
                 "secret",
                 "kennwort|ñ|senha|wachtwoord|passe |п|密|パ|비",
                 r"(?P<keep>(?P<name>kennwort|contraseña|senha|wachtwoord|mot de passe|пароль|密码|密碼|パスワード|비밀번호)"
-                rf"(?P<join>(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}|\s(?:ist|es|é|est|is|это|是)\s)" + VALUE,
+                rf"(?P<join>(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}})" + VALUE,
                 any_case=True,
                 unless=is_no_secret,
             ),
@@ -337,6 +339,7 @@ SECRETS: Final = (
     Group(
         ("key", "pass", "token", "secret", "pw", "cred"),
         (
+            _row("password", "login ", r"(?P<keep>login\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S{1,256}", any_case=True),
             _row(
                 "secret",
                 "",
