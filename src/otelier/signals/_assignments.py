@@ -36,7 +36,7 @@ ARGUMENT: Final = QUOTE + _ARGUMENT
 # By the first character, so that the engine sees at once which of them it may be.
 JOIN: Final = (
     rf"(?:{_ANNOTATED}|{_SIGN}|\s{{1,32}}(?:{_SIGN}|{_SAID}|{_PAIR})|\*\*(?:{_SIGN})|[,;][\s,;]{{0,39}}{_PAIR}"
-    rf"|\]\s{{0,8}}(?:{_SIGN})|{QUOTE}(?:\]?\s{{0,32}}(?:{_SIGN})|[\s,;{{]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
+    rf"|{QUOTE}(?:\]?\s{{0,32}}(?:{_SIGN})|[\s,;{{]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
 )
 """What stands between a name and its value."""
 VALUE: Final = (

@@ -120,7 +120,7 @@ class Keys:
         for size in self.sizes:  # the longest beginning is the right one
             name = before[-size:]
             known = self.beginnings.get(name)
-            if known is None:
+            if known is None or len(name) < size:
                 continue
             start = end - size
             if size < _SHARP and not _LEFT.search(text[max(start - 6, 0) : start]):
