@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from detect_secrets.core.scan import scan_line
+from detect_secrets.core.scan import scan_file
 from detect_secrets.settings import default_settings
 from presidio_analyzer.predefined_recognizers import (
     CreditCardRecognizer,
@@ -31,13 +32,15 @@ from corpus import INNOCENT, PERSONAL, SECRETS, Found
 
 logging.disable(logging.CRITICAL)  # presidio asks the network for the list of domains, and takes its own without one
 LEAST_SCORE = 0.4
+FILE = Path(tempfile.mkdtemp()) / "text.txt"
 RECOGNIZERS = [CreditCardRecognizer(), EmailRecognizer(), IbanRecognizer(), PhoneRecognizer(), UsSsnRecognizer()]
 
 
 def by_detect_secrets(text: str) -> bool:
-    """Tell whether one of its plugins, with its default filters, finds something in a line."""
+    """Tell whether one of its plugins, with its default filters, finds something in a file that has the text."""
+    FILE.write_text(text, encoding="utf-8")
     with default_settings():
-        return any(list(scan_line(line)) for line in text.splitlines())
+        return any(True for _ in scan_file(str(FILE)))
 
 
 def by_presidio(text: str) -> bool:

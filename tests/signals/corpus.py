@@ -337,12 +337,12 @@ _MORE = [
     ("mistral in header",f"x-api-key: {alnum(32)}",alnum(32)),
     ("azure openai hdr",f"api-key: {hexes(32)}",hexes(32)),
     ("env with spaces",f"STRIPE_SECRET = {alnum(20)}",alnum(20)),
-    ("docker",f"docker run -e POSTGRES_PASSWORD=s3cretpw postgres","s3cretpw"),
-    ("docker login",f"docker login -u bob -p s3cretpw registry.io","s3cretpw"),
+    ("docker","docker run -e POSTGRES_PASSWORD=s3cretpw postgres","s3cretpw"),
+    ("docker login","docker login -u bob -p s3cretpw registry.io","s3cretpw"),
     ("mysql -p","mysql -u root -ps3cretpw shop","s3cretpw"),
     ("sshpass","sshpass -p s3cretpw ssh host","s3cretpw"),
     ("redis-cli","redis-cli -a s3cretpw ping","s3cretpw"),
-    ("k8s secret",f"apiVersion: v1\nkind: Secret\ndata:\n  password: aHVudGVyMg==","aHVudGVyMg=="),
+    ("k8s secret","apiVersion: v1\nkind: Secret\ndata:\n  password: aHVudGVyMg==","aHVudGVyMg=="),
     ("tf var",'variable "db_password" {\n  default = "s3cretpw"\n}',"s3cretpw"),
     ("tf attr",'  password          = "s3cretpw"',"s3cretpw"),
     ("ansible","ansible_ssh_pass: s3cretpw","s3cretpw"),
@@ -452,8 +452,18 @@ _CARDS = (
     *("3566 0020 2036 0505", "30569309025904", "6200 0000 0000 0005", "2223 0031 2200 3222", "4222222222222"),
 )
 _IBANS = (
-    *("DE89370400440532013000", "DE89 3704 0044 0532 0130 00", "GB29 NWBK 6016 1331 9268 19", "FR1420041010050500013M02606"),
-    *("NL91 ABNA 0417 1643 00", "ES91 2100 0418 4502 0005 1332", "IT60X0542811101000000123456", "CH93 0076 2011 6238 5295 7"),
+    *(
+        "DE89370400440532013000",
+        "DE89 3704 0044 0532 0130 00",
+        "GB29 NWBK 6016 1331 9268 19",
+        "FR1420041010050500013M02606",
+    ),
+    *(
+        "NL91 ABNA 0417 1643 00",
+        "ES91 2100 0418 4502 0005 1332",
+        "IT60X0542811101000000123456",
+        "CH93 0076 2011 6238 5295 7",
+    ),
     *("PL61109010140000071219812874", "NO93 8601 1117 947", "AT61 1904 3002 3457 3201", "BE68-5390-0754-7034"),
 )
 _PHONES = (

@@ -24,7 +24,7 @@ _PAIR: Final = (
     r"\s{0,8}[:=]\s{0,8}"
 )
 _SAID: Final = (
-    r"(?:is|was|to|-|–|\||->)\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
+    r"(?:is|was|to|-|\||->)\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
     r"|(?:provided|given|used|found):\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
     r"|(?=[a-z0-9+/_-]{16})(?=(?:[a-z+/_-]{0,16}[0-9]){3})(?=[0-9+/_-]{0,16}[a-z])"
 )
@@ -52,8 +52,21 @@ _PROSE_NAMES: Final = frozenset(
 _NO_VALUE: Final = frozenset(("null", "none", "true", "false", "undefined", "nil", "nan", "empty"))
 _STATES: Final = frozenset(
     (
-        *("required", "optional", "invalid", "missing", "incorrect", "wrong", "expired", "yes", "no", "hidden", "unknown"),
-        *("unset", "set", "ok", "valid", "disabled", "enabled", "denied", "redacted", "default", "needed", "protected"),
+        *("required", "optional", "invalid", "missing", "incorrect", "wrong", "expired", "yes", "no", "hidden"),
+        *(
+            "unknown",
+            "unset",
+            "set",
+            "ok",
+            "valid",
+            "disabled",
+            "enabled",
+            "denied",
+            "redacted",
+            "default",
+            "needed",
+            "protected",
+        ),
         *("include", "omit", "same-origin", "closed", "open", "expires", "weak", "strong", "failed", "accepted"),
     )
 )
@@ -72,7 +85,8 @@ _HEADS: Final = re.compile(
 _CODE_WORDS: Final = frozenset(("await", "new", "not", "lambda", "async", "yield", "return", "func", "function", "if"))
 _NOT_SAID: Final = re.compile(
     # "The token is 128-bit", "the password is SHA-256 hashed".
-    r"(?:\d+(?:st|nd|rd|th|[km]?b?|[- ]?(?:bit|byte|char|digit|day|hour|min|sec|word|step|token|time)s?\w*)\b|v\d|\d+[-x]\d"
+    r"(?:\d+(?:st|nd|rd|th|[km]?b?|[- ]?(?:bit|byte|char|digit|day|hour|min|sec|word|step|token|time)s?\w*)\b"
+    r"|v\d|\d+[-x]\d"
     r"|(?:sha|md|base|utf|aes|rsa|hs|rs|es|ed|gpt|oauth|pkcs|argon|bcrypt|p|h|w|o|llama|claude)-?\d)"
 )
 _SENTENCE: Final = re.compile(r"[A-Za-z]+[A-Za-z ,.'!?:-]* [A-Za-z ,.'!?:-]+\Z")
@@ -89,14 +103,14 @@ def is_no_secret(match: re.Match[str], text: str) -> bool:
     left = match.string[max(start - 24, 0) : start]
     if is_other(name, left) or is_harmless(name, value):
         return True
-    if name == "pass" and (value.isdigit() or (match["quote"] is None and value.isalpha() and left[-1:] not in ("_", "-"))):
+    if name == "pass" and (value.isdigit() or (value.isalpha() and match["quote"] is None and left[-1:] not in "_-")):
         return True  # "pass: 12, fail: 3", "the pass: closed"
     if _ASSIGNS.search(join) is None or join.endswith(("d: ", "n: ")):
         return "\n" not in join and _is_not_said(value, match["quote"])
     if match["quote"] is not None:
         if value.lower() in _STATES and name == "credentials":
             return True
-        return _is_no_argument(join, left, value) or _is_logprob(match) or _is_closing(match["quote"], left, value)
+        return _is_no_argument(join, value) or _is_logprob(match) or _is_closing(match["quote"], left, value)
     return _is_no_bare_value(match, name, left, join, value)
 
 
@@ -109,7 +123,7 @@ def _is_not_said(value: str, quote: str | None) -> bool:
     return len(word) < 6 or not has_both or _NOT_SAID.match(word.lower()) is not None
 
 
-def _is_no_argument(join: str, left: str, value: str) -> bool:
+def _is_no_argument(join: str, value: str) -> bool:
     # A list of names, `["password", "email"]`, or a text for people.
     if "," not in join or ":" in join or "=" in join:
         return False
@@ -142,9 +156,16 @@ def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, val
         return True
     if not lowered.isalnum() and (_HEADS.match(lowered) or _CALL.match(lowered)):
         return True
-    if name in word and (_joined(word) == _joined(_spelled(left + name)) or word.endswith("_" + name) or (word.startswith(name) and word.isalpha())):
-        return True  # password=password, password=db_password, password: passwordRef: what is passed on
+    if name in word and _is_passed_on(word, name, left):
+        return True
     return _is_prose(match, name, join, word)
+
+
+def _is_passed_on(word: str, name: str, left: str) -> bool:
+    # password=password, password=db_password, password: passwordRef
+    if word.endswith(f"_{name}") or (word.startswith(name) and word.isalpha()):
+        return True
+    return _joined(word) == _joined(_spelled(left + name))
 
 
 def _spelled(text: str) -> str:

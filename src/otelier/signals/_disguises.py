@@ -27,7 +27,7 @@ def undisguised(text: str) -> tuple[str, list[int] | None]:
     The places are `None` where all are as before.
 
     Example:
-        >>> undisguised("４\u00a0a")
+        >>> undisguised("\uff14\u00a0a")
         ('4 a', None)
         >>> undisguised("s\u200bk")
         ('sk', [0, 2])

@@ -21,17 +21,18 @@ from otelier.signals._rows import Find
 _API_KEYS: Final = (
     "gsk_!20 hf_!20 api_org_!20 r8_!20 fw_!20 jina_!30 e2b_!30 rpa_!30 esecret_!20 pcsk_ lsv2_pt_ lsv2_sk_ pylf_v1_ "
     "sb_secret_ vck_ glhf_ lmnr_ salad_cloud_ wandb_v1_ alcht_ bb_live_ sk_!32 sk_live_:10 sk_test_:10 sk_prod_:10 "
-    "rk_live_:10 rk_test_:10 rk_prod_:10 pk_live_:10 pk_test_:10 whsec_* ak_live_ duffel_live_ duffel_test_ rzp_live_:14 "
-    "rzp_test_:14 sm_aat_ sm_pat_ sm_sat_ nvapi- xai- pplx- csk-!30 tvly- fc-!32 ctx7sk- GOCSPX- key-!32 pa-:40 NRAK- "
-    "NRII- NRIQ- NRBR- NRSP- NRJS- xkeysib- xsmtpsib- FLWSECK- FLWSECK_TEST-:12 bedrock-api-key-* ya29.* AQ.:30 SG.*"
+    "rk_live_:10 rk_test_:10 rk_prod_:10 pk_live_:10 pk_test_:10 whsec_* ak_live_ duffel_live_ duffel_test_ "
+    "rzp_live_:14 rzp_test_:14 sm_aat_ sm_pat_ sm_sat_ nvapi- xai- pplx- csk-!30 tvly- fc-!32 ctx7sk- GOCSPX- key-!32 "
+    "pa-:40 NRAK- NRII- NRIQ- NRBR- NRSP- NRJS- xkeysib- xsmtpsib- FLWSECK- FLWSECK_TEST-:12 bedrock-api-key-* "
+    "ya29.* AQ.:30 SG.*"
 )
 # Tokens of services.
 _TOKENS: Final = (
-    "ghp_ gho_ ghu_ ghs_* ghr_ github_pat_ dop_v1_ doo_v1_ dor_v1_ dckr_pat_ dckr_oat_ sbp_ nfp_ vcp_!20 npm_!30 ntn_!30 "
-    "secret_!40 figd_ figu_ figo_ lin_api_ lin_oauth_ phx_:30 pnu_!30 rdme_!40 rubygems_!40 CLOJARS_ bkua_ CCIPAT_ "
-    "CCIPRJ_ glc_* glsa_ sgp_ squ_!30 sqp_!30 sqa_!30 shpat_ shpca_ shppa_ shpss_ shippo_live_ shippo_test_ tfp_:40 "
-    "pscale_tkn_* pscale_pw_* pscale_oauth_* sntryu_ sntrya_ sntryi_ sntrys_* cfut_ cfat_ cfk_ ddp_!30 ddw_!30 fo1_:40 "
-    "fm1r_* fm1a_* fm2_* ops_*100 ramp_tok_ rootly_:40 slk_!40 figp_ aio_!28 syt_:30 "
+    "ghp_ gho_ ghu_ ghs_* ghr_ github_pat_ dop_v1_ doo_v1_ dor_v1_ dckr_pat_ dckr_oat_ sbp_ nfp_ vcp_!20 npm_!30 "
+    "ntn_!30 secret_!40 figd_ figu_ figo_ lin_api_ lin_oauth_ phx_:30 pnu_!30 rdme_!40 rubygems_!40 CLOJARS_ bkua_ "
+    "CCIPAT_ CCIPRJ_ glc_* glsa_ sgp_ squ_!30 sqp_!30 sqa_!30 shpat_ shpca_ shppa_ shpss_ shippo_live_ shippo_test_ "
+    "tfp_:40 pscale_tkn_* pscale_pw_* pscale_oauth_* sntryu_ sntrya_ sntryi_ sntrys_* cfut_ cfat_ cfk_ ddp_!30 ddw_!30 "
+    "fo1_:40 fm1r_* fm1a_* fm2_* ops_*100 ramp_tok_ rootly_:40 slk_!40 figp_ aio_!28 syt_:30 "
     "glpat-* gldt- glft- glffct- glimt- glptt- glagent- glcbt- gloas- glrt-* glrtr-* glsoat- glwt- "
     "xoxb-:10 xoxp-:10 xoxa-:10 xoxr-:10 xoxs-:10 xoxo-:10 xoxe-:10 xoxc-:10 xoxd-* xoxe.xoxp- xoxe.xoxb- xapp-:10 "
     "pypi-:32 dnkey- PMAK- PMAT- p8e-!30 pul-!40 fio-u- tskey-api- tskey-auth- tskey-client- tskey-oauth- tskey-scim- "

@@ -51,8 +51,10 @@ def names_next(before: str, item: object, size: int) -> bool:
     """Tell whether *item* is a secret by what stands *before* it in a list of *size*: a flag, or the name in a pair.
 
     Example:
-        >>> names_next("--password", "hunter2", 3), names_next("x-api-key", "abc", 2), names_next("password", "email", 2)
-        (True, True, False)
+        >>> names_next("--password", "hunter2", 3), names_next("x-api-key", "abc", 2)
+        (True, True)
+        >>> names_next("password", "email", 2)
+        False
     """
     if not isinstance(item, str):
         return False

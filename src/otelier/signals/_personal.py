@@ -100,7 +100,7 @@ class _Ibans:
         return finds
 
 
-def _not_a_card(match: re.Match[str], text: str) -> bool:
+def _not_a_card(match: re.Match[str], _: str) -> bool:
     return not is_card(match[0])
 
 
@@ -134,11 +134,15 @@ def _not_a_phone(match: re.Match[str], text: str) -> bool:
 
 
 _VERSION: Final = re.compile(r"\d+\.\d+(?:\.|\Z)|\d+\.\d+\.\d")
-_FILE: Final = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|css|js|mjs|ts|tsx|py|md|json|ya?ml|txt|so|dll|service|local|t)\Z", re.IGNORECASE)
+_FILE: Final = re.compile(
+    r"\.(?:png|jpe?g|gif|svg|webp|css|js|mjs|ts|tsx|py|md|json|ya?ml|txt|so|dll|service|local|t)\Z", re.IGNORECASE
+)
 _SSN_WORDS: Final = re.compile(r"ssn|social security|social-security|tax(?:payer)? id|itin")
 _COORDINATE: Final = re.compile(r"\+\d{1,3}\.\d{4,7}")
 _AMOUNT: Final = re.compile(r"\+\d{1,3}(?:[ .]\d{3})+")
-_UNIT: Final = re.compile(r"\s?(?:[A-Z]{3}\b|[€$£¥%‰]|(?:dollars|euros|users|people|requests|tokens|views|points|units|rows)\b)")
+_UNIT: Final = re.compile(
+    r"\s?(?:[A-Z]{3}\b|[€$£¥%‰]|(?:dollars|euros|users|people|requests|tokens|views|points|units|rows)\b)"
+)
 _DATE: Final = re.compile(r"\(?\d{4}\)?[ /-]\d{4}|0?\d[ /-]\d{4}.*")
 _DATE_LIKE: Final = re.compile(r"(?:19|20)\d\d-[01]\d-[0-3]\d|\d{1,3}(?:\.\d{1,3}){3}")
 _PHONE_WORDS: Final = r"(?:phone|mobile|cell|whatsapp|tel|fax|telefon|handy|móvil|portable|电话|手机|電話|携帯)"
@@ -193,7 +197,8 @@ PERSONAL: Final = (
                 kind="ssn",
                 hints=_DIGITS,
                 pattern=re.compile(
-                    rf"{_EDGE}(?<=(?P<area>[0-9]))(?P<rest>[0-9]{{2}})(?P<by>[ .-]?)(?P<group>[0-9]{{2}})(?P=by)(?P<serial>[0-9]{{4}})"
+                    rf"{_EDGE}(?<=(?P<area>[0-9]))(?P<rest>[0-9]{{2}})(?P<by>[ .-]?)(?P<group>[0-9]{{2}})(?P=by)"
+                    r"(?P<serial>[0-9]{4})"
                     r"(?![A-Za-z0-9_]|[.-][0-9])"
                 ),
                 unless=_not_an_ssn,
@@ -207,16 +212,21 @@ PERSONAL: Final = (
                     r"|(?<=0)0[1-9](?:[ ()./-]{0,2}[0-9]){8,13}"
                     r"|(?:(?<=1)[ .-]\(?[2-9]|(?<=\()[2-9]|(?<=[2-9]))[0-9]{2}\)?[ .-]{1,2}[2-9][0-9]{2}[ .-][0-9]{4}"
                     r"|(?<=0)[1-9](?:[ .-][0-9]{2}){4}"
-                    r"|(?:(?<=\()0|(?<=0))[0-9]{1,4}\)?[ /-]{1,3}[0-9]{3,4}(?:[ -]?[0-9]{2,4}){1,3})(?![A-Za-z0-9_]|[.-][0-9])"
+                    r"|(?:(?<=\()0|(?<=0))[0-9]{1,4}\)?[ /-]{1,3}[0-9]{3,4}(?:[ -]?[0-9]{2,4}){1,3})"
+                    r"(?![A-Za-z0-9_]|[.-][0-9])"
                 ),
                 unless=_not_a_phone,
             ),
             Row(
                 kind="phone",
-                hints=("phone", "mobile", "cell", "whatsapp", "tel", "fax", "handy", "móvil", "电话", "手机", "電話", "携帯"),
+                hints=(
+                    *("phone", "mobile", "cell", "whatsapp", "tel", "fax", "handy", "móvil"),
+                    *("电话", "手机", "電話", "携帯"),
+                ),
                 # After a word that says so, any number of as many digits.
                 pattern=re.compile(
-                    rf"(?P<keep>{_PHONE_WORDS}[^\d\n@+\[\]]{{0,16}})\(?[0-9](?:[ ()./-]{{0,2}}[0-9]){{6,14}}(?![A-Za-z0-9_]|[.-][0-9])"
+                    rf"(?P<keep>{_PHONE_WORDS}[^\d\n@+\[\]]{{0,16}})\(?[0-9](?:[ ()./-]{{0,2}}[0-9]){{6,14}}"
+                    r"(?![A-Za-z0-9_]|[.-][0-9])"
                 ),
                 any_case=True,
                 unless=lambda match, _: _DATE_LIKE.search(match[0]) is not None,

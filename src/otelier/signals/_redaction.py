@@ -387,7 +387,6 @@ class _Walk:
             return self._told(told)
         return self.value(item, depth)
 
-
     def _told_by(self, key: str, mapping: Mapping[object, object], depth: int) -> AnyValue:
         """Return what stands under a telling *key*: in the plural it tells of all the texts in it, too."""
         if depth == 0 or not holds_secrets(key, mapping):

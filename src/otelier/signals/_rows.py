@@ -72,7 +72,8 @@ class Row:
     def find(self, text: str, lowered: str) -> list[Find]:
         """Return what the pattern finds in *text*, but for what `unless` says."""
         groups = self.pattern.groupindex
-        looked_at, unless, keeps, quotes = lowered if self.any_case else text, self.unless, "keep" in groups, "quote" in groups
+        looked_at, unless = lowered if self.any_case else text, self.unless
+        keeps, quotes = "keep" in groups, "quote" in groups
         finds: list[Find] = []
         match = self.pattern.search(looked_at)
         while match is not None:
@@ -132,9 +133,9 @@ def _blanked(text: str, finds: list[Find]) -> str:
 def _replaced(text: str, finds: list[Find], places: list[int] | None) -> str:
     pieces: list[str] = []
     done = 0
+    if places is not None:
+        finds = [(places[start], places[end - 1] + 1, kind) for start, end, kind in finds]
     for start, end, kind in sorted(finds, key=lambda find: (find[0], -find[1])):
-        if places is not None:
-            start, end = places[start], places[end - 1] + 1
         if end <= done:  # within one that stands already
             continue
         pieces += text[done:start], redacted(kind)

@@ -42,11 +42,11 @@ def _at_start(literal: str, of: str = "A-Za-z0-9_-") -> str:
     )
 
 
-def _not_bearer(match: re.Match[str], text: str) -> bool:
+def _not_bearer(match: re.Match[str], _: str) -> bool:
     return match["value"].isalpha() and len(match["value"]) < 24  # "a bearer's responsibilities"
 
 
-def _not_basic(match: re.Match[str], text: str) -> bool:
+def _not_basic(match: re.Match[str], _: str) -> bool:
     value = match["value"]
     try:
         return ":" not in b64decode(value + "=" * (-len(value) % 4)).decode()
@@ -54,17 +54,17 @@ def _not_basic(match: re.Match[str], text: str) -> bool:
         return True  # "basic understanding"
 
 
-def _not_userinfo(match: re.Match[str], text: str) -> bool:
+def _not_userinfo(match: re.Match[str], _: str) -> bool:
     # A port and a path with an `@`, as in `https://host:8080/a@b`.
     return _PORT.match(match["value"]) is not None or is_harmless("password", match["value"])
 
 
-def _not_of_tool(match: re.Match[str], text: str) -> bool:
+def _not_of_tool(match: re.Match[str], _: str) -> bool:
     before = match.string[max(match.start() - 1_000, 0) : match.start()]
     return not any(tool in before for tool in _TOOLS) or is_harmless("password", match["value"])
 
 
-def _not_of_client(match: re.Match[str], text: str) -> bool:
+def _not_of_client(match: re.Match[str], _: str) -> bool:
     line = match.string[max(match.start() - 200, 0) : match.start()].rpartition("\n")[2]
     known = _CLIENTS_P if match["keep"][1] == "p" else _CLIENTS_A
     return not any(client in line for client in known) or is_harmless("password", match["value"])
@@ -75,12 +75,12 @@ def _not_flag(match: re.Match[str], text: str) -> bool:
     return value.startswith("-") or value.lower() in _AFTER_FLAG or is_no_secret(match, text)
 
 
-def _not_a_list(match: re.Match[str], text: str) -> bool:
+def _not_a_list(match: re.Match[str], _: str) -> bool:
     left = match.string[max(match.start() - 24, 0) : match.start()]
     return is_other(match["name"], left) or any(word in match["value"] for word in ('type"', 'description"', '$ref"'))
 
 
-def _not_element(match: re.Match[str], text: str) -> bool:
+def _not_element(match: re.Match[str], _: str) -> bool:
     name, value = match["name"], match["value"].strip()
     return " " in value or is_harmless(name, value) or is_other(name, match["left"])
 
@@ -89,13 +89,14 @@ _PORT: Final = re.compile(r"\d{1,5}(?:[/?#]|\Z)")
 _TOOLS: Final = ("curl", "wget", "http")
 _CLIENTS_P: Final = ("sshpass", "mongo", " login ", "mysql", "mariadb", "sqlcmd", "smbclient", "ldapsearch")
 _CLIENTS_A: Final = ("redis-cli", "http ", "https ", "valkey-cli")
-_AFTER_FLAG: Final = frozenset(("and", "or", "is", "to", "for", "option", "flag", "was", "in", "on", "from", "must", "can"))
+_AFTER_FLAG: Final = frozenset(("and", "or", "is", "to", "for", "option", "flag", "was", "in", "on", "from"))
 _END: Final = r"(?![A-Za-z0-9])"
 _CAPITALS: Final = (
     # No group at the start of an alternative: the engine would try each character of a text then.
     r"AIza[A-Za-z0-9_-]{30,}|ABSK[A-Za-z0-9+/]{60,}={0,2}|ATATT3[A-Za-z0-9+/=_-]{20,}|ATCTT3[A-Za-z0-9+/=_-]{20,}"
     rf"|ATBB[A-Za-z0-9+/=_-]{{20,}}|AKCp[A-Za-z0-9]{{40,}}{_END}"
-    rf"|{_at_start('EAA', 'A-Za-z0-9')}[A-Za-z0-9_-]{{58,}}|EZ[AT]K[A-Za-z0-9]{{54}}{_END}|GR1348941[A-Za-z0-9_-]{{16,}}"
+    rf"|{_at_start('EAA', 'A-Za-z0-9')}[A-Za-z0-9_-]{{58,}}|EZ[AT]K[A-Za-z0-9]{{54}}{_END}"
+    r"|GR1348941[A-Za-z0-9_-]{16,}"
     rf"|LTAI[A-Za-z0-9]{{12,24}}{_END}|{_at_start('SK', 'A-Za-z0-9')}[0-9a-f]{{32}}{_END}"
 )
 """Keys without a separator; each begins with one of five capitals, which texts have few of."""
@@ -204,9 +205,7 @@ SECRETS: Final = (
     ),
     Group(
         ("=",),
-        (
-            _row("signature", "signature=", rf"(?P<keep>signature=(?:{QUOTE})?)[a-z0-9+/=%]{{32,}}", any_case=True),
-        ),
+        (_row("signature", "signature=", rf"(?P<keep>signature=(?:{QUOTE})?)[a-z0-9+/=%]{{32,}}", any_case=True),),
     ),
     Group(
         (":", "=", "bearer", "asic "),
@@ -259,7 +258,8 @@ SECRETS: Final = (
             _row(
                 "password",
                 "-",
-                rf"(?P<keep>-[pa](?<=[\t ]..)[ =]?(?:{QUOTE})?(?:[\w.-]{{1,64}}(?<!:):(?=[^\s:]))?)(?P<value>[^\s\"'`\\]{{3,256}})",
+                rf"(?P<keep>-[pa](?<=[\t ]..)[ =]?(?:{QUOTE})?(?:[\w.-]{{1,64}}:(?=[^\s:]))?)"
+                r"(?P<value>[^\s\"'`\\]{3,256})",
                 any_case=True,
                 unless=_not_of_client,
             ),
@@ -315,7 +315,8 @@ SECRETS: Final = (
             _row(
                 "secret",
                 "kennwort|ñ|senha|wachtwoord|passe |п|密|パ|비",
-                r"(?P<keep>(?P<name>kennwort|contraseña|senha|wachtwoord|mot de passe|пароль|密码|密碼|パスワード|비밀번호)"
+                r"(?P<keep>(?P<name>kennwort|contraseña|senha|wachtwoord|mot de passe|пароль|密码|密碼"
+                r"|パスワード|비밀번호)"
                 rf"(?P<join>(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}})" + VALUE,
                 any_case=True,
                 unless=is_no_secret,

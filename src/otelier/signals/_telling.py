@@ -33,13 +33,15 @@ _OTHER_TOKENS: Final = re.compile(
     r"|(?<![a-z])(?:a|an|the|every|one|of|no|to|word|what|which|this|that)[ _-]\Z"
 )
 _OTHER_PASS: Final = re.compile(
-    r"(?<![a-z])(?:low|high|band|all|first|second|third|last|next|one|two|single|multi|render|shadow|forward|backward|is|did)[ _-]?\Z"
+    r"(?<![a-z])(?:low|high|band|all|first|second|third|last|next|one|two|single|multi|render|shadow|forward"
+    r"|backward|is|did)[ _-]?\Z"
 )
 
 _REFERENCE: Final = re.compile(
     # Where the value is, and not the value: in a shell, in a template, in a form that is to be filled in.
-    r"(?:\$[A-Z_][A-Z0-9_]{2,}|\$env:\w+|%[A-Z_]{3,}%|\$\([^()]*\)?|\$?\{\{?[^{}]*\}\}?|\$?\{+|<[^<>]{0,64}>|\[[\w .:-]{0,40}\]"
-    r"|!(?:Ref|Sub|GetAtt|vault|secret|env|ref|sub)|%[sdr]|%\(\w+\)[sdr]|%\{\w+\}|(?i:alt|ctrl|cmd|shift|option)\+\S+|\*{3,}|[xX]{4,}|\.{3,}|…|(?i:your|insert|enter)[-_ ][A-Za-z_ -]{0,40})\Z"
+    r"(?:\$[A-Z_][A-Z0-9_]{2,}|\$env:\w+|%[A-Z_]{3,}%|\$\([^()]*\)?|\$?\{\{?[^{}]*\}\}?|\$?\{+|<[^<>]{0,64}>"
+    r"|\[[\w .:-]{0,40}\]|!(?:Ref|Sub|GetAtt|vault|secret|env|ref|sub)|%[sdr]|%\(\w+\)[sdr]|%\{\w+\}"
+    r"|(?i:alt|ctrl|cmd|shift|option)\+\S+|\*{3,}|[xX]{4,}|\.{3,}|…|(?i:your|insert|enter)[-_ ][A-Za-z_ -]{0,40})\Z"
 )
 
 
