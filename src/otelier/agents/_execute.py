@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
@@ -14,18 +14,21 @@ from pydantic import BaseModel
 from otelier import names
 from otelier.agents._content import run_content
 from otelier.agents._context import RunContext, derived
+from otelier.agents._conversation import Conversation
 from otelier.agents._events import AgentEvent, RunFinished
 from otelier.agents._exported import fields_of, notes_of
+from otelier.agents._facts import carry_facts
 from otelier.agents._loop import work
 from otelier.agents._points import RunPoint
 from otelier.agents._results import AgentResult
-from otelier.agents._run import RUN, Offer, Run, current_run
+from otelier.agents._run import RUN, Limits, Offer, Run, current_run
 from otelier.agents._spans import OpenSpan, span_of
+from otelier.agents._task import Task
 from otelier.errors import AgentLimitError
 from otelier.fields import noted
-from otelier.identity import AgentIdentity, resolve
+from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.interceptors import Interceptor
-from otelier.signals import content_gate, redact, report_fault
+from otelier.signals import content_gate, fit_text, fit_texts, redact, report_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +44,12 @@ class Plan:
     instructions: str | None = field(repr=False)
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
-    max_steps: int
-    max_depth: int
-    max_parallel_tools: int
+    limits: Limits
+    settings: Mapping[str, Any] = field(repr=False)
 
 
 async def execute(
-    plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
+    plan: Plan, task: Task, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
 ) -> AgentResult[Any]:  # fmt: skip
     """Run *plan* on *task* in the current context and return its result.
 
@@ -59,16 +61,20 @@ async def execute(
     """
     run = _begin(plan, task, context, emit)
     point = RunPoint(plan.name, plan.model)
-    with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run), point) as opened:
-        if run.depth > plan.max_depth:
-            raise AgentLimitError(
-                f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, or "
-                f"`max_depth={plan.max_depth}` is too low.",
-                limit="max_depth",
-            )
+    attributes = {**_at_start(plan), **_known_by(plan.instructions, run.identity)}
+    with span_of(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point) as opened:
         said = None
         try:
+            if run.depth > plan.limits.max_depth:
+                raise AgentLimitError(
+                    f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, "
+                    f"or `max_depth={plan.limits.max_depth}` is too low.",
+                    limit="max_depth",
+                )
             said = output = await work(run)
+        except Exception as exc:
+            carry_facts(exc, run)
+            raise
         finally:
             run.is_over = True
             point.inference_calls, point.tool_calls = run.questions, run.calls
@@ -85,31 +91,29 @@ async def execute(
     return result
 
 
-def _begin(plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None) -> Run:
+def _begin(plan: Plan, task: Task, context: RunContext | None, emit: Callable[[AgentEvent], None] | None) -> Run:
     loop = asyncio.get_running_loop()
     parent = current_run()
     identity = cast("AgentIdentity", resolve(plan.name, None, named_with_id=False))
     given = context is not None
     context = RunContext() if context is None else context
-    messages: list[dict[str, Any]] = [{"role": "user", "content": task}]
-    if plan.instructions:
-        messages.insert(0, {"role": "system", "content": plan.instructions})
     return Run(
         identity=identity,
         model=plan.model,
         client=plan.client,
         offers=dict(plan.offers),
         interceptors=plan.interceptors,
-        max_steps=plan.max_steps,
+        limits=plan.limits,
         task=task,
-        context=derived(context, {"query": context.query or task}, identity),
+        settings={**plan.settings, **task.settings},
+        context=derived(context, {"query": context.query or task.text}, identity),
         given=given,
         parent=parent,
         depth=0 if parent is None else parent.depth + 1,
-        limiter=asyncio.Semaphore(plan.max_parallel_tools),
+        limiter=asyncio.Semaphore(plan.limits.max_parallel_tools),
         gate=content_gate(),
         emit=emit or (parent.emit if parent is not None and parent.loop is loop else None),
-        messages=messages,
+        conversation=Conversation(task.messages(plan.instructions)),
         loop=loop,
         instructions=plan.instructions,
         output_type=plan.output_type,
@@ -150,14 +154,29 @@ def _at_start(plan: Plan) -> dict[str, AttributeValue]:
     return attributes
 
 
+def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:
+    """Return the fingerprint of an agent's prompt as its span has it, and register the agent with it."""
+    try:
+        fingerprint = fingerprint_of(instructions) if instructions and process() is not None else None
+        if fingerprint is None:
+            return {}
+        register(replace(identity, fingerprint=fingerprint))
+    except Exception as exc:
+        report_fault("agents.fingerprint", exc)
+        return {}
+    return {names.AGENT_FINGERPRINT: fingerprint}
+
+
 def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase
-        if reason is not None:
-            opened.attributes[names.AGENT_STOP_REASON] = redact(str(reason))  # such as a member of an enum
-    if run.finish_reason is not None:
-        opened.attributes[names.FINISH_REASONS] = (run.finish_reason,)
+        told = None if reason is None else fit_text(redact(str(reason)), lines=True)  # such as a member of an enum
+        if told is not None:
+            opened.attributes[names.AGENT_STOP_REASON] = told
+    reasons = fit_texts((run.finish_reason,))
+    if reasons:
+        opened.attributes[names.FINISH_REASONS] = reasons
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
             opened.show(run_content(run, output))

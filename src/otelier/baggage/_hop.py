@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.context import get_current
 
 from otelier.baggage._gates import HEADER, carries_trace, is_open
 from otelier.baggage._header import Entries, with_ours, without_ours
 from otelier.baggage._switch import switch
-from otelier.fields import BAGGAGE, FieldText
+from otelier.fields import FieldText, entries_of
 from otelier.signals import report_fault
 
 _MODEL_CLIENT: Final = "x-stainless-"
@@ -21,9 +21,9 @@ Headers = Sequence[tuple[str, str]]
 
 def ours_here() -> Entries:
     """Return our entries of the current context, nothing where otelier sends none."""
-    bag: Any = get_current().get(BAGGAGE)
-    if not bag or not switch.on:
+    if not switch.on:
         return ()
+    bag = entries_of(get_current())
     return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
 
 

@@ -19,6 +19,7 @@ from otelier.openai._telemetry import Telemetry
 from otelier.openai.operations._table import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import Arguments, Attributes, answer_of
+from otelier.openai.reading._raised import answer_behind
 from otelier.openai.reading._raw import RAW_RESPONSE, answer_in, is_left_to_caller
 from otelier.signals import (
     MOST_ON_A_LOOP,
@@ -115,7 +116,9 @@ class Call:
         """End the call as *error* has it: as failed, or as one that nobody waits for any more."""
         try:
             self.point.seconds = clock() - self.started
-            self.end(self.request(), failure=error, sent=self.sent())
+            attributes = self.request()
+            received = self._raised_over(error, attributes)
+            self.end(attributes, failure=error, sent=self.sent(), received=received)
         except Exception as exc:
             report_fault("openai.fail", exc)
         self.telemetry.queue.put(self.point)
@@ -260,6 +263,22 @@ class Call:
         except Exception as exc:
             report_fault("openai.content", exc)
         return attributes
+
+    def _raised_over(self, error: BaseException, attributes: Attributes) -> Mapping[str, list[Any]]:
+        """Add what the answer says that the client raised *error* over, if one came; return its content."""
+        if self.streamed and self.operation.inference:
+            attributes[names.REQUEST_STREAM] = True
+        try:
+            answer, headers = answer_behind(error)
+            if answer is None:
+                return {}
+            self.operation.read_answer(answer_of(answer), attributes, self.point)
+            if headers is not None and self.operation.names_served_model:
+                add_served_model(headers, attributes, self.point)
+        except Exception as exc:
+            report_fault("openai.raised", exc)
+            return {}
+        return self._received(answer)
 
     def _unstamped_fields(self) -> Attributes:
         """Return the fields for a span that no processor stamps, with those that were set while it was open."""

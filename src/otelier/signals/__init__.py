@@ -10,13 +10,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
+from otelier.signals._guard import count_fault, on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
     from otelier.signals._aside import do_aside, finish_aside, on_a_loop
-    from otelier.signals._bounds import may_tell
+    from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
+    from otelier.signals._by_identity import ByIdentity
     from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event, event_record
+    from otelier.signals._events import emit_event, event_record, log_to, logger_of
     from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
     from otelier.signals._instruments import (
         chunk_histogram,
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
-    from otelier.signals._redaction import Redactor, TooLongError, copied, redact, redact_value, set_redactions
+    from otelier.signals._reading import read_setting, warn_of_setting
+    from otelier.signals._redaction import (
+        Redactor,
+        TooLongError,
+        copied,
+        redact,
+        redact_start,
+        redact_value,
+        set_redactions,
+    )
     from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
@@ -52,6 +62,7 @@ __all__ = [
     "INFERENCE_SUPPRESSORS",
     "MOST_ON_A_LOOP",
     "SUPPRESSORS",
+    "ByIdentity",
     "ContentGate",
     "ContentMode",
     "Failure",
@@ -66,6 +77,7 @@ __all__ = [
     "chunk_histogram",
     "content_gate",
     "copied",
+    "count_fault",
     "do_aside",
     "drain_all",
     "duration_histogram",
@@ -77,6 +89,10 @@ __all__ = [
     "failure_of",
     "finish_aside",
     "first_chunk_histogram",
+    "fit_count",
+    "fit_number",
+    "fit_text",
+    "fit_texts",
     "foreign_fault",
     "in_thread",
     "inference_calls_histogram",
@@ -84,6 +100,8 @@ __all__ = [
     "is_patch",
     "is_patched",
     "json_of",
+    "log_to",
+    "logger_of",
     "may_tell",
     "measure_to",
     "measured_by",
@@ -93,7 +111,9 @@ __all__ = [
     "on_reset",
     "point_queue",
     "raise_faults",
+    "read_setting",
     "redact",
+    "redact_start",
     "redact_value",
     "report_fault",
     "run_histogram",
@@ -107,14 +127,16 @@ __all__ = [
     "tool_histogram",
     "trace_to",
     "tracer",
+    "warn_of_setting",
     "warn_once",
 ]
 
 _HOMES = {
     "_aside": ("do_aside", "finish_aside", "on_a_loop"),
-    "_bounds": ("may_tell",),
+    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
+    "_by_identity": ("ByIdentity",),
     "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_events": ("emit_event", "event_record"),
+    "_events": ("emit_event", "event_record", "log_to", "logger_of"),
     "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
     "_instruments": (
         "chunk_histogram",
@@ -131,7 +153,8 @@ _HOMES = {
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
-    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_value", "set_redactions"),
+    "_reading": ("read_setting", "warn_of_setting"),
+    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
     "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (

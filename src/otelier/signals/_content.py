@@ -6,19 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeVar
+from typing import Final
 
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL, Setting
+from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
 from otelier.signals._guard import report_fault, warn_once
+from otelier.signals._reading import read_setting
 from otelier.signals._redaction import FAILED, LIMIT, redact, redact_start, redact_value, redact_values
-
-T = TypeVar("T")
 
 MOST_ON_A_LOOP: Final = 32_768
 """Characters of content that are redacted on the thread of an event loop, in 1 to 5 ms; more is done aside."""
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _TRIES = 4
 _NOTES = 64
 
@@ -114,7 +114,7 @@ def json_of(value: AnyValue) -> str:
         '{"role":"user"}'
     """
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _encode(value)
     except Exception as exc:
         report_fault("signals.content", exc)
         return json.dumps(FAILED)
@@ -135,18 +135,10 @@ def content_gate() -> ContentGate:
     except SettingError as exc:
         warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
-    said = _read(EMIT_EVENT, None)
+    said = read_setting(EMIT_EVENT)
     return ContentGate(
         mode,
         emits=mode.on_event if said is None else said,
-        personal=_read(REDACT_PERSONAL, True),
-        max_chars=_read(CONTENT_MAX_CHARS, CONTENT_MAX_CHARS.default),
+        personal=read_setting(REDACT_PERSONAL, unreadable=True),
+        max_chars=read_setting(CONTENT_MAX_CHARS),
     )
-
-
-def _read(setting: Setting[T], otherwise: T) -> T:
-    try:
-        return setting.value()
-    except SettingError as exc:
-        warn_once(f"content.{setting.variable}", "%s", exc)
-        return otherwise

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
-from json.encoder import encode_basestring
 from math import isfinite
 from typing import TypeAlias, cast
 
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.signals._bytes import bytes_told, is_known_key, may_hold_bytes, pieces_of, told_of_base64
+from otelier.settings import quoted
+from otelier.signals._bytes import KNOWN_KEYS, SHORTEST_KNOWN, bytes_told, may_hold_bytes, pieces_of, told_of_base64
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._neighbours import holds_secrets, names_next, personal_kind, plain_keys, secret_keys
 from otelier.signals._personal import PERSONAL, is_card
@@ -36,6 +36,7 @@ _NOTE = 32
 _NOTE_AT_END = re.compile(r" \[cut: (\d+) characters\]\Z")
 _ITEMS = re.compile(r"\[cut: (\d+) items\]")
 _PRIVATE = "PRIVATE KEY"
+_HALVES = re.compile("[\ud800-\udfff]")
 _LARGEST = 2**63
 _HUGE = 10**100
 _LARGE = 10**12
@@ -223,17 +224,13 @@ def _without_note(text: str) -> tuple[str, int]:
 
 
 def whole_text(text: str) -> str:
-    """Return *text* without halves of UTF-16 pairs, which nothing can send: each becomes `?`.
+    """Return *text* with U+FFFD for each half of a UTF-16 pair, which no exporter can write.
 
     Example:
         >>> whole_text("what \\ud83d was said")
-        'what ? was said'
+        'what \ufffd was said'
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def _redact(text: str, *, personal: bool = False) -> str:
@@ -264,13 +261,21 @@ class _Walk:
         if isinstance(value, str):
             return self._text(value)
         self.room -= 4  # a number, or what is around it
+        if depth > 0:
+            # What there is most of comes first: to ask whether something is a `Mapping` takes as long as all the rest.
+            kind = type(value)
+            if kind is dict:
+                return self._mapping(cast("dict[object, object]", value), depth - 1)
+            if kind is list:
+                return self._items(cast("list[object]", value), depth - 1)
         if value is None or value is True or value is False:
             return value
         if isinstance(value, (int, float)):
             return self._number(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            self._look_at(len(value))
-            return self._told(bytes_told(value))
+            content = bytes(cast("bytes", value))
+            self._look_at(len(content))
+            return self._told(bytes_told(content))
         if depth == 0:
             return self._told(LIMIT)
         if isinstance(value, Mapping):
@@ -289,7 +294,11 @@ class _Walk:
             if self.room <= 0 and key not in KEYS:
                 found[_CUT] = f"{len(mapping) - len(found)} items"
                 break
-            name = self._key(key)
+            if key in KEYS:
+                name = cast("str", key)
+                self.room -= len(name) + 4
+            else:
+                name = self._key(key)
             if key in secret:
                 found[name] = self._told(redacted("secret"))
             else:
@@ -324,10 +333,13 @@ class _Walk:
         if not text.isascii():
             text = whole_text(text)
         if may_hold_bytes(text):
-            return self._told(self._without_bytes(text))
-        if len(text) <= self.room:
-            return self._told(redact(text, personal=self._personal))
-        return self._told(self._start(text))
+            text = self._without_bytes(text)
+        elif len(text) <= self.room:
+            text = redact(text, personal=self._personal)
+        else:
+            text = self._start(text)
+        self.room -= len(text) + 3
+        return text
 
     def _without_bytes(self, text: str) -> str:
         if _PRIVATE in text:  # its base64 is no file, and what is left of it would be no secret's form
@@ -349,9 +361,8 @@ class _Walk:
         return redact_start(text, max(room - _NOTE, 0), personal=self._personal)
 
     def _told(self, text: str) -> str:
-        """Return *text*, which takes its room as JSON."""
-        size = len(text)
-        self.room -= size + 3 if size < _SHORT else len(encode_basestring(text)) + 1
+        """Return *text*, which takes its room; what has to be escaped takes more, which is seen when it is written."""
+        self.room -= len(text) + 3
         return text
 
     def _look_at(self, size: int) -> None:
@@ -362,9 +373,6 @@ class _Walk:
 
     def _key(self, key: object) -> str:
         text = str(key)
-        if text in KEYS:
-            self.room -= len(text) + 4
-            return text
         if len(text) >= _SHORT or not text.isascii():
             return self._text(text)
         self.room -= len(text) + 4
@@ -382,9 +390,11 @@ class _Walk:
                 return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
             if not is_harmless(key, item):
                 return self._told(redacted("secret"))
-        if type(item) is str and is_known_key(key) and (told := told_of_base64(item)) is not None:
-            self._look_at(len(item))
-            return self._told(told)
+        if isinstance(item, str):
+            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS and (told := told_of_base64(item)) is not None:
+                self._look_at(len(item))
+                return self._told(told)
+            return self._text(item)
         return self.value(item, depth)
 
     def _told_by(self, key: str, mapping: Mapping[object, object], depth: int) -> AnyValue:
@@ -409,7 +419,7 @@ def _as_function(redactor: object) -> Callable[[str], object]:
             redactor = re.compile(redactor)
         except re.error as exc:
             raise SettingError(
-                f"Cannot use {redactor!r} in `redact`: it is no regular expression ({exc}). "
+                f"Cannot use {quoted(redactor)} in `redact`: it is no regular expression ({exc}). "
                 "Escape it with `re.escape` to find it as it stands.",
                 setting="redact",
             ) from exc

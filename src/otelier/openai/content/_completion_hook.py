@@ -7,7 +7,7 @@ See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#uploading-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,7 +17,7 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.trace import Span
 
 from otelier import names
-from otelier.settings import COMPLETION_HOOK
+from otelier.settings import COMPLETION_HOOK, quoted
 from otelier.signals import warn_once
 
 _GROUP: Final = "opentelemetry_genai_completion_hook"
@@ -69,10 +69,11 @@ class CompletionHook:
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 
     def _message(self, kind: Any, message: Any) -> Any:
-        return kind(**{**message, "parts": [self._part(part) for part in _whole(message["parts"])]})
+        return kind(**{"name": None, **message, "parts": [self._part(part) for part in _whole(message["parts"])]})
 
     def _part(self, part: Any) -> Any:
-        return _made(self._parts[part["type"]], part)
+        kind = self._parts.get(part["type"])
+        return part if kind is None else _made(kind, part)  # as its provider has it
 
     def _tool(self, tool: Any) -> Any:
         return _made(self._function if tool["type"] == "function" else self._other_tool, tool)
@@ -91,16 +92,16 @@ def completion_hook(given: object | None) -> CompletionHook | None:
             "openai.completion_hook.missing",
             "There is no completion hook%s: %s. It takes an entry point in %s, or `completion_hook=`, whose object has "
             "`on_completion`, and a release of opentelemetry-util-genai with the types of 1.3b0.",
-            "" if name is None else f" {name!r}",
+            "" if name is None else f" {quoted(name)}",
             type(exc).__name__,
             _GROUP,
         )
         return None
 
 
-def _whole(items: Any) -> Iterator[Any]:
-    """Yield what of *items* was not cut off, and replaced by a note that says so."""
-    return (item for item in items or () if isinstance(item, Mapping))
+def _whole(items: Any) -> list[Any]:
+    """Return what of *items* was not cut off, and replaced by a note that says so."""
+    return [item for item in items or () if not isinstance(item, str)]
 
 
 def _named(name: str) -> object:
