@@ -14,8 +14,11 @@ from otelier.errors import SettingError
 from otelier.settings import quoted
 from otelier.signals._bytes import KNOWN_KEYS, SHORTEST_KNOWN, bytes_told, may_hold_bytes, pieces_of, told_of_base64
 from otelier.signals._guard import on_reset, report_fault, warn_once
+from otelier.signals._neighbours import holds_secrets, names_next, personal_kind, plain_keys, secret_keys
 from otelier.signals._personal import PERSONAL, is_card
-from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
+from otelier.signals._rows import apply_rows, redacted
+from otelier.signals._secrets import SECRETS, SHORTEST_KEY
+from otelier.signals._telling import is_harmless, is_telling
 from otelier.signals._words import KEYS, is_form
 
 MAX_CHARS = 1_000_000
@@ -235,24 +238,12 @@ def _redact(text: str, *, personal: bool = False) -> str:
         # Cut at a space, so that no secret is cut in two and missed.
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
         return f"{_redact(text[:end], personal=personal)} [cut: {len(text) - end} characters]"
-    if len(text) >= SHORTEST_KEY or ":" in text or "=" in text:
-        text = _redact_rows(text, SECRETS)
+    if len(text) >= SHORTEST_KEY or ":" in text or "=" in text or not text.isascii():
+        text = apply_rows(text, SECRETS)
     if personal:
-        text = _redact_rows(text, PERSONAL)
+        text = apply_rows(text, PERSONAL)
     for function in _extra:
         text = _call(function, text)
-    return text
-
-
-def _redact_rows(text: str, rows: Iterable[Row]) -> str:
-    lowered = lower(text)
-    for row in rows:
-        for hint in row.hints:
-            if hint in lowered:
-                before, text = text, row.apply(text, lowered)
-                if text is not before:
-                    lowered = lower(text)
-                break
     return text
 
 
@@ -297,6 +288,7 @@ class _Walk:
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> AnyValue:
         found: dict[str, AnyValue] = {}
+        secret, plain = secret_keys(mapping), plain_keys(mapping)
         for key, item in mapping.items():
             # What a message is built of is there in any case, or nothing could read it: its texts are short then.
             if self.room <= 0 and key not in KEYS:
@@ -307,16 +299,22 @@ class _Walk:
                 self.room -= len(name) + 4
             else:
                 name = self._key(key)
-            found[name] = self._item(key, item, depth)
+            if key in secret:
+                found[name] = self._told(redacted("secret"))
+            else:
+                found[name] = self.value(item, depth) if key in plain else self._item(key, item, depth)
         return found
 
     def _items(self, items: Collection[object], depth: int) -> AnyValue:
         found: list[AnyValue] = []
+        before: object = None
         for item in items:
             if self.room <= 0:
                 found.append(_left_out(items, len(found)))
                 break
-            found.append(self.value(item, depth))
+            is_secret = type(before) is str and names_next(before, item, len(items))
+            found.append(self._told(redacted("secret")) if is_secret else self.value(item, depth))
+            before = item
         return found
 
     def _number(self, number: float) -> AnyValue:
@@ -383,18 +381,30 @@ class _Walk:
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
         if is_form(key, item):
             return cast("str", item)
+        if isinstance(key, str) and self._personal and (kind := personal_kind(key, item)) is not None:
+            return self._told(redacted(kind))
         if isinstance(key, str) and is_telling(key):
-            kind = type(item)
-            if depth > 0 and issubclass(kind, (list, tuple)):
+            if isinstance(item, Mapping):
+                return self._told_by(key, cast("Mapping[object, object]", item), depth)
+            if depth > 0 and isinstance(item, (list, tuple)):
                 return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
-            if not issubclass(kind, Mapping) and not is_harmless(key, item):
-                return redacted("secret")
+            if not is_harmless(key, item):
+                return self._told(redacted("secret"))
         if isinstance(item, str):
             if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS and (told := told_of_base64(item)) is not None:
                 self._look_at(len(item))
                 return self._told(told)
             return self._text(item)
         return self.value(item, depth)
+
+    def _told_by(self, key: str, mapping: Mapping[object, object], depth: int) -> AnyValue:
+        """Return what stands under a telling *key*: in the plural it tells of all the texts in it, too."""
+        if depth == 0 or not holds_secrets(key, mapping):
+            return self.value(mapping, depth)
+        return {
+            self._key(name): self._item(key if isinstance(each, str) else name, each, depth - 1)
+            for name, each in mapping.items()
+        }
 
 
 def _left_out(items: Collection[object], shown: int) -> str:
