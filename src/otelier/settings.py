@@ -37,7 +37,6 @@ def quoted(text: str) -> str:
     return f"({len(text)} characters, not shown)"
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting(Generic[T]):
     """One environment variable: how its text becomes a value, and what holds without it.

@@ -248,7 +248,8 @@ def test_a_name_of_the_module_means_what_it_means_there():
     """A class that a module calls `RunContext` itself is that class."""
     space = {}
     exec(
-        "import pydantic\nclass RunContext(pydantic.BaseModel): ...\ndef tool(query: str, context: 'RunContext'): ...", space
+        "import pydantic\nclass RunContext(pydantic.BaseModel): ...\ndef tool(query: str, context: 'RunContext'): ...",
+        space,
     )
     assert list(otelier.tool(space["tool"]).parameters["properties"]) == ["query", "context"]
 

@@ -25,6 +25,7 @@ from otelier.signals import point_queue
 from otelier.testing import OpenAIServer
 from tests.programs import run
 
+
 @dataclass
 class Equal:
     """One that equals its like, and so has no hash: what it stands for may change, as behind logfire's."""

@@ -12,7 +12,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
 from otelier.fields import carry_into_executors, stop_carrying
-from otelier.identity import name_process, report_waiting
+from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers, _sdk
@@ -65,6 +65,7 @@ def _switch_on() -> None:
     _attempt("setup.name", name_process)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
+    _attempt("setup.fingerprints", prepare_fingerprints)
     if patches_allowed():
         _attempt("setup.executors", carry_into_executors)
         _attempt("setup.baggage", baggage.follow_environment)

@@ -17,7 +17,6 @@ from otelier.setup import _activation, _sdk
 from otelier.signals import report_fault, set_redactions
 
 
-
 def init(
     app: str | None = None,
     env: str | None = None,

@@ -90,7 +90,9 @@ def _fault(exporter: _Exporter, signals: Sequence[str]) -> Finding | None:
     nothing = "opentelemetry-instrument then sets up nothing at all."
     if exporter.protocol is not None and exporter.protocol not in _BY_PROTOCOL:
         do = "Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc."
-        return _finding("error", f"{_and(signals)}: the OTLP protocol {quoted(exporter.protocol)} is not known", nothing, do)
+        return _finding(
+            "error", f"{_and(signals)}: the OTLP protocol {quoted(exporter.protocol)} is not known", nothing, do
+        )
     for signal in signals:
         why = _import_fault(signal, exporter.name)
         if why is not None:
