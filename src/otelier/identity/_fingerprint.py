@@ -97,7 +97,8 @@ def prompt_fingerprint(text: str) -> str:
     """Return the fingerprint of a system prompt: `fp1:` and the SHA-256 of what is left of it after masking.
 
     Masked are dates, times, numbers, UUIDs and all words with digits, long hex, e-mail addresses, URLs, and names of
-    models. Names of months and days of the week are those of all languages in Unicode's CLDR, beside numbers. Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
+    models. Names of months and days of the week are those of all languages in Unicode's CLDR, beside numbers. Case,
+    white space, brackets, quotes and compatibility forms (NFKC) do not count.
 
     A long prompt is known by its beginning: 3,000 characters are read, or 2,400 bytes of UTF-8 of a text beyond ASCII,
     1,500 where it has characters of three bytes, and no more than 700 words, about 400 characters that NFKC changes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+
 from opentelemetry.context import Context
 
 from otelier.fields import FIELDS, SPAN, actor_named_late, state_of

@@ -24,8 +24,8 @@ from otelier.signals import (
     duration_histogram,
     first_chunk_histogram,
     point_queue,
-    token_histogram,
     read_setting,
+    token_histogram,
 )
 
 

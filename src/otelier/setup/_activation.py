@@ -44,6 +44,31 @@ def activate() -> None:
             _attempt("setup.providers", _warn_where_nothing_records)
 
 
+def settle() -> None:
+    """Call `activate` when every instrumentor was called, and say what they have left out.
+
+    Example:
+        >>> settle()
+    """
+    activate()
+    warn_of_logging()
+
+
+def warn_of_logging() -> None:
+    """Say once that records of the standard `logging` are not exported, where log records are."""
+    _attempt("setup.logging", _warn_of_logging)
+
+
+def _warn_of_logging() -> None:
+    off = DISABLED_INSTRUMENTATIONS.value()
+    if _active and off.isdisjoint(("logging", "*")) and _sdk.leaves_logging_alone():
+        warn_once(
+            "setup.logging",
+            "Records of the standard `logging` are not exported: what your program logs cannot be found by user or "
+            "agent. Run `pip install opentelemetry-instrumentation-logging`, or set OTEL_LOGS_EXPORTER=none.",
+        )
+
+
 def switch_on() -> None:
     """Do what `activate` does, for a program that gives providers of its own."""
     with lock:

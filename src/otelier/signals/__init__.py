@@ -87,6 +87,7 @@ __all__ = [
     "on_reset",
     "point_queue",
     "raise_faults",
+    "read_setting",
     "redact",
     "redact_value",
     "report_fault",
@@ -101,6 +102,7 @@ __all__ = [
     "trace_to",
     "tracer",
     "unquoted",
+    "warn_of_setting",
     "warn_once",
 ]
 
