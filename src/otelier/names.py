@@ -191,6 +191,8 @@ SERVER_PORT: Final = "server.port"
 """Port of the model's API, when not 443."""
 ERROR_TYPE: Final = "error.type"
 """Class of the exception, or a code, that ended an operation."""
+CANCELLED: Final = "otelier.cancelled"
+"""`True` on a span whose operation nobody waited for any more: a task that was cancelled, a stream that was left."""
 
 # --- metrics ---------------------------------------------------------------------------------------------------
 OPERATION_DURATION: Final = "gen_ai.client.operation.duration"

@@ -151,6 +151,13 @@ TRUST_INBOUND: Setting[bool] = Setting(
     kind="flag",
     meaning="Takes the fields that come with a request for true; without it they are dropped.",
 )
+STRICT: Setting[bool] = Setting(
+    variable="OTELIER_STRICT",
+    parse=_flag,
+    default=False,
+    kind="flag",
+    meaning="Raises where a field is given what cannot be carried; without it the field is cleared, with a warning.",
+)
 SERVICE_NAME: Setting[str | None] = Setting(
     variable="OTEL_SERVICE_NAME",
     parse=_text,
@@ -196,9 +203,10 @@ COMPLETION_HOOK: Setting[str | None] = Setting(
 CONTENT_MAX_CHARS: Setting[int] = Setting(
     variable="OTELIER_CONTENT_MAX_CHARS",
     parse=_positive,
-    default=1_000_000,
+    default=250_000,
     kind="characters",
-    meaning="Longest text in recorded content, at most 1000000; the rest is cut off, with a note of how much.",
+    meaning="Most characters of one attribute of recorded content, at most 1000000; all of one call have at most twice "
+    "as many. The rest is cut off, with notes of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(
     variable="OTELIER_REDACT_PERSONAL_DATA",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase, StopExecution
 from otelier.llm.functions import unknown_tool
-from otelier.signals import Failure, failure_of, in_thread
+from otelier.signals import Failure, failure_of, fit_text, in_thread
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
@@ -105,9 +105,9 @@ async def _in_time(task: asyncio.Future[Any], timeout_s: float) -> object:
 
 @dataclass(slots=True)
 class _Outcome:
-    arguments: dict[str, Any]
-    result: str = ""
-    error: BaseException | None = None
+    arguments: dict[str, Any] = field(repr=False)
+    result: str = field(default="", repr=False)
+    error: BaseException | None = field(default=None, repr=False)
 
 
 async def make_call(run: Run, asked: llm.ToolCall) -> ToolCall:
@@ -160,14 +160,13 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
         names.TOOL_TYPE: names.FUNCTION,
         names.AGENT_NAME: agent,
     }
-    if call_id:
-        attributes[names.TOOL_CALL_ID] = call_id
+    told_id = fit_text(call_id)
+    if told_id is not None:
+        attributes[names.TOOL_CALL_ID] = told_id
     if offer is not None and offer.description:
         attributes[names.TOOL_DESCRIPTION] = offer.description
     with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), ToolPoint(agent, name)) as opened:
-        shows_content = run.gate.mode.on_span and opened.span.is_recording()
-        if shows_content:
-            opened.attributes[names.TOOL_ARGUMENTS] = run.gate.json(outcome.arguments)
+        opened.show({names.TOOL_ARGUMENTS: outcome.arguments})
         try:
             if outcome.error is not None or offer is None:
                 raise outcome.error or unknown_tool(name, ())
@@ -185,9 +184,9 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             outcome.error = exc
             limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
             outcome.result = _cut(f"Error: {type(exc).__name__}: {failure_of(exc).message or ''}", limit)
-            opened.failure = Failure(type="unknown_tool") if offer is None else exc
-        if shows_content:
-            opened.attributes[names.TOOL_RESULT] = run.gate.json(result_content(outcome.result))
+            opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(exc)
+        if run.gate.mode.on_span:
+            opened.show({names.TOOL_RESULT: result_content(outcome.result)})
 
 
 def _told(result: object, max_chars: int) -> str:

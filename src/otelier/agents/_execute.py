@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
@@ -25,7 +25,7 @@ from otelier.errors import AgentLimitError
 from otelier.fields import noted
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.interceptors import Interceptor
-from otelier.signals import content_gate, redact, report_fault
+from otelier.signals import content_gate, fit_text, fit_texts, redact, report_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class Plan:
     model: str
     version: str | None
     description: str | None
-    client: Any
+    client: Any = field(repr=False)
     output_type: type[BaseModel] | None
-    instructions: str | None
+    instructions: str | None = field(repr=False)
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
     max_steps: int
@@ -168,12 +168,14 @@ def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase
-        if reason is not None:
-            opened.attributes[names.AGENT_STOP_REASON] = redact(str(reason))  # such as a member of an enum
-    if run.finish_reason is not None:
-        opened.attributes[names.FINISH_REASONS] = (run.finish_reason,)
+        told = None if reason is None else fit_text(redact(str(reason)), lines=True)  # such as a member of an enum
+        if told is not None:
+            opened.attributes[names.AGENT_STOP_REASON] = told
+    reasons = fit_texts((run.finish_reason,))
+    if reasons:
+        opened.attributes[names.FINISH_REASONS] = reasons
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
-            opened.attributes.update((name, run.gate.json(value)) for name, value in run_content(run, output).items())
+            opened.show(run_content(run, output))
         except Exception as exc:
             report_fault("agents.content", exc)

@@ -14,7 +14,6 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.fields._call_context import CallContext
-from otelier.fields._executors import carry_into_executors
 from otelier.fields._slots import FieldText
 from otelier.fields._values import (
     AGENT,
@@ -25,7 +24,7 @@ from otelier.fields._values import (
     Changes,
     Values,
     applied,
-    checked,
+    taken,
 )
 from otelier.identity import (
     NOBODY,
@@ -37,7 +36,7 @@ from otelier.identity import (
     resolve_fingerprint,
     resolve_process,
 )
-from otelier.settings import patches_allowed, switched_off
+from otelier.settings import switched_off
 from otelier.signals import on_reset, warn_once
 
 Attributes: TypeAlias = dict[str, AttributeValue]
@@ -226,6 +225,10 @@ class State:
         """Return the state of the same values with *notes* added, which replace those of the same names."""
         return self.varied(notes=tuple({**dict(self.notes), **notes}.items()))
 
+    def given_by(self, changes: Changes) -> Changes:
+        """Return *changes*, which made this state, as they were taken."""
+        return tuple([None if new is None else value or "" for new, value in zip(changes, self.values)])  # pyright: ignore[reportReturnType]
+
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""
         return self.identity or resolve_process() or NOBODY
@@ -235,15 +238,10 @@ class State:
         return CallContext(**dict(zip(FIELD_NAMES, self.values)))
 
     def change(self, changes: Changes) -> State:
-        """Return the state with *changes* made: the known one, or a new one after checking the values.
-
-        Raises:
-            TypeError: if a value is not text.
-            ContextValueError: if a value cannot be carried.
-        """
+        """Return the state with *changes* made: the known one, or a new one after checking the values; see `taken`."""
         try:
             return self.children[changes]
-        except (KeyError, TypeError):  # TypeError: an unhashable value, which the check below names
+        except Exception:  # not known, or a value that cannot be hashed or compared, which the check below names
             return _build(self, changes)
 
 
@@ -263,9 +261,10 @@ _states: dict[tuple[Values, bool, Caller, Actor, str | None, str], State] = {}
 
 
 def _build(base: State, changes: Changes) -> State:
-    given = checked(changes)
-    if patches_allowed():
-        carry_into_executors()
+    given = taken(changes)
+    known = base.children.get(given)  # what was given as a number is known by its text
+    if known is not None:
+        return known
     values = applied(base.values, given)
     named_with_id = _named_with_id(base, given, values)
     if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
@@ -284,10 +283,11 @@ def _restored(
     values: Changes, named_with_id: bool, caller: Caller, actor: Actor, fingerprint: str | None, notes: Notes
 ) -> State:
     # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
-    values, caller = checked(values), checked((None, None, *caller, None, None))[2:4]
-    actor = checked((None, None, *actor, None, None))[2:4]
-    if patches_allowed():
-        carry_into_executors()
+    _, _, name, agent_id, _, _ = taken((None, None, *caller, None, None))
+    caller = (name or None, agent_id or None)
+    _, _, name, agent_id, _, _ = taken((None, None, *actor, None, None))
+    actor = (name or None, agent_id or None)
+    values = applied(UNSET.values, taken(values))
     return _known(
         values=values, named_with_id=named_with_id, caller=caller, actor=actor, fingerprint=fingerprint, notes=notes
     )

@@ -10,7 +10,18 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.fields import FIELDS, LLM_REPORTER, MARK, NAMING, SPAN, UNSET, Record, actor_in
+from otelier.fields import (
+    FIELDS,
+    LLM_REPORTER,
+    MARK,
+    NAMING,
+    SPAN,
+    UNSET,
+    Lease,
+    Record,
+    actor_in,
+    leased_state,
+)
 from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
 from otelier.signals import report_fault
@@ -50,12 +61,13 @@ class AgentSpanProcessor(SpanProcessor):
             state: Any = context.get(FIELDS)
             seen = state
             mark: Any = getattr(context.get(SPAN), MARK, None)
-            if mark is not state and mark is not None:
-                if type(mark) is Record:
-                    if state is None or state is mark.seen:
-                        state = mark.hands_down()
+            if mark is not state:
+                if type(mark) is Record and (state is None or state is mark.seen):
+                    state = mark.hands_down()
                 elif state is None:
                     state = mark
+                elif type(state) is Lease:
+                    state = leased_state(state, context.get(SPAN))
             if state is None:
                 state = UNSET
             try:

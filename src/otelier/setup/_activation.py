@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
-from otelier.fields import carry_into_executors, stop_carrying
+from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
@@ -87,12 +87,14 @@ def _switch_on() -> None:
     global _active
     _active = True
     read_setting(DISABLED)  # says what is wrong with it, if it cannot be read
+    _attempt("setup.strict", be_strict)
     _attempt("setup.name", name_process)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
     _attempt("setup.fingerprints", prepare_fingerprints)
     if patches_allowed():
-        _attempt("setup.executors", carry_into_executors)
+        _attempt("setup.pools", carry_into_pools)
+        _attempt("setup.threads", lease_to_threads)
         _attempt("setup.baggage", baggage.follow_environment)
         _attempt("setup.baggage", baggage.install)
         _instrument_openai()
@@ -150,7 +152,8 @@ def switch_off() -> None:
     with lock:
         _active = False
         _attempt("setup.providers", _providers.stop_watching)
-        _attempt("setup.executors", stop_carrying)
+        _attempt("setup.pools", stop_carrying)
+        _attempt("setup.threads", stop_leasing)
         _attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
             _attempt("setup.openai", OpenAIInstrumentor().uninstrument)

@@ -11,6 +11,7 @@ from opentelemetry.trace import TracerProvider
 
 from otelier import baggage
 from otelier.errors import SettingError
+from otelier.fields import be_strict
 from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
 from otelier.settings import DISABLED, MAX_NAME_CHARS, check_ours
 from otelier.setup import _activation, _sdk
@@ -25,6 +26,7 @@ def init(
     trust_inbound: bool | None = None,
     fingerprint: Fingerprint | None = prompt_fingerprint,
     redact: Iterable[str | Pattern[str] | Callable[[str], str]] | None = None,
+    strict: bool | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
@@ -49,13 +51,15 @@ def init(
         fingerprint: Recipe that knows agents by their system prompt: text in (its first 10,000 characters), a
             fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
         redact: What to redact besides secrets: patterns, or callables from text to text. `None` is nothing more.
+        strict: Whether a field that is given what cannot be carried raises where it is given, which is for tests and
+            development; otherwise it is cleared, with a warning. `None` takes `OTELIER_STRICT`, else `False`.
         tracer_provider: Provider for spans; `None` is the global one.
         meter_provider: Provider for metrics; `None` is the global one.
         logger_provider: Provider for logs; `None` is the global one.
 
     Raises:
-        TypeError: if *app* or *env* is not text, *trust_inbound* neither a `bool` nor `None`, *fingerprint* no
-            function, or *propagate_to* or *redact* no collection of what they hold.
+        TypeError: if *app* or *env* is not text, *trust_inbound* or *strict* neither a `bool` nor `None`,
+            *fingerprint* no function, or *propagate_to* or *redact* no collection of what they hold.
         SettingError: if *app* or *env* cannot be used as a name, *propagate_to* has what is no host, a pattern of
             *redact* cannot be read, or an environment variable of ours says something that cannot be read.
 
@@ -75,6 +79,7 @@ def init(
         _activation.activate()  # says that it is switched off
         return
     check_ours()
+    be_strict(strict)
     baggage.configure(propagate_to=propagate_to, trust_inbound=trust_inbound)
     if redact is not None:
         set_redactions(redact)

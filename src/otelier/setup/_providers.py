@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -13,7 +12,7 @@ from opentelemetry.metrics import _internal as metrics_internal
 
 from otelier.identity import report_waiting
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.signals import ByIdentity, on_reset, report_fault, warn_once
+from otelier.signals import ByIdentity, Patches, PatchPoint, on_reset, report_fault, warn_once
 
 _attached: ByIdentity[None] = ByIdentity()
 """Providers that have our processor."""
@@ -116,52 +115,42 @@ def known_providers() -> list[Any]:
     return list({id(provider): provider for provider in candidates}.values())
 
 
-class _Watch:
-    """A patch that calls *attach* whenever a global provider is set through *module*."""
+def _watch(module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]) -> PatchPoint:
+    """Return the patch that calls *attach* whenever a global provider is set through *module*."""
 
-    def __init__(
-        self, module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]
-    ) -> None:
-        self._module = module
-        # The private function serves callers who imported the public one before us.
-        private = f"_set_{kind}_provider"
-        self._name = private if hasattr(module, private) else private.removeprefix("_")
-        self._original = original = getattr(module, self._name)
+    def set_and_attach(wrapped: Callable[..., Any], _: None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = wrapped(*args, **kwargs)
+        try:
+            attach(current())
+        except Exception as exc:
+            report_fault("setup.late_provider", exc)
+        return result
 
-        @functools.wraps(original)
-        def set_and_attach(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            try:
-                attach(current())
-            except Exception as exc:
-                report_fault("setup.late_provider", exc)
-            return result
-
-        self._patched = set_and_attach
-        setattr(module, self._name, set_and_attach)
-
-    def remove(self) -> None:
-        """Take the patch out again, unless somebody has patched above it."""
-        if getattr(self._module, self._name) is self._patched:
-            setattr(self._module, self._name, self._original)
+    # The private function serves callers who imported the public one before us.
+    private = f"_set_{kind}_provider"
+    name = private if hasattr(module, private) else private.removeprefix("_")
+    return PatchPoint(module.__name__, "", name, set_and_attach)
 
 
-_watches: list[_Watch] = []
+_WATCHES = Patches(
+    (
+        _watch(trace, "tracer", attach_spans, trace.get_tracer_provider),
+        _watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider),
+        _watch(metrics_internal, "meter", _count_late, metrics.get_meter_provider),
+    ),
+    place="setup.late_provider",
+)
 
 
 def attach_to_global() -> None:
     """Put our processors on the global providers that are set, and on those that are set later."""
     attach_spans(trace.get_tracer_provider())
     attach_logs(_logs.get_logger_provider())
-    if not _watches:
-        _watches.append(_Watch(trace, "tracer", attach_spans, trace.get_tracer_provider))
-        _watches.append(_Watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider))
-        _watches.append(_Watch(metrics_internal, "meter", _count_late, metrics.get_meter_provider))
+    _WATCHES.apply()
 
 
 @on_reset
 def stop_watching() -> None:
     """Leave providers that are set later alone, and forget those that `init` was given."""
-    while _watches:
-        _watches.pop().remove()
+    _WATCHES.remove()
     _known.clear()

@@ -64,6 +64,20 @@ def report_fault(place: str, exc: BaseException) -> None:
         _log_fault(place, exc)
     except Exception:  # there is nowhere left to report to
         pass
+    finally:
+        _busy.here = False
+    count_fault(place)
+
+
+def count_fault(place: str) -> None:
+    """Count in `otelier.internal.errors` what went wrong at *place*, and was told in another way; never raises.
+
+    Example:
+        >>> count_fault("docs.example")
+    """
+    if getattr(_busy, "here", False):
+        return
+    _busy.here = True
     try:
         _count_fault(place)
     except Exception:

@@ -1,4 +1,4 @@
-"""A program that logfire sets up, before or after otelier is switched on, with spans and records in and out of a user."""
+"""A program that logfire sets up, before or after otelier is switched on."""
 
 from __future__ import annotations
 

@@ -28,12 +28,12 @@ def text(content: str) -> dict[str, Any]:
 
 def sent(role: str, *parts: Any, name: str | None = None) -> dict[str, Any]:
     """A message that was sent."""
-    return {"role": role, "parts": list(parts), "name": name}
+    return {"role": role, "parts": list(parts), **({} if name is None else {"name": name})}
 
 
 def received(*parts: Any, reason: str = "stop") -> dict[str, Any]:
     """A message that was received."""
-    return {"role": "assistant", "parts": list(parts), "finish_reason": reason, "name": None}
+    return {"role": "assistant", "parts": list(parts), "finish_reason": reason}
 
 
 def call_part(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
@@ -195,6 +195,7 @@ def test_responses_tools(capture, stream):
         sent("assistant", {"content": "Hm.", "type": "reasoning"}),
         sent("assistant", call_part("c-0", "search", {"query": "w"}), call_part("c-1", "run", "free text")),
         sent("tool", {"response": "nothing", "id": "c-0", "type": "tool_call_response"}),
+        sent("user", {"type": "item_reference", "id": "i-1"}),
     ]
     assert found[TOOLS] == [{**SEARCH, "type": "function"}, {"name": "web_search", "type": "web_search"}]
     (message,) = found[OUTPUT]
@@ -273,6 +274,7 @@ def test_media(capture):
         blob("application/pdf", "document"),
         blob("application/pdf", "document"),
         {"mime_type": None, "modality": "document", "uri": "https://example.com/a.pdf", "type": "uri"},
+        {"type": "video", "video": {}},
     ]
 
 
@@ -348,17 +350,19 @@ def test_bytes_stay_out(capture):
 
 
 def test_long_texts_are_cut(recorder, monkeypatch):
-    """Texts are as long as the setting says, in the JSON of a span as in the data of an event."""
+    """Content is as long as the setting says, in the JSON of a span as in the data of an event."""
     monkeypatch.setenv(MODE, "span_and_event")
-    monkeypatch.setenv("OTELIER_CONTENT_MAX_CHARS", "100")
+    monkeypatch.setenv("OTELIER_CONTENT_MAX_CHARS", "200")
     prompt = "word " * 200_000
     with instrumenting(recorder), serving() as api:
         api.call("chat", messages=[{"role": "user", "content": prompt}])
         assert api.server.requests[-1].body["messages"][0]["content"] == prompt
     (span,), (event,) = recorder.spans, recorder.logs
-    expected = f"{prompt[:100]} [cut: "
-    assert json.loads(span.attributes[INPUT])[0]["parts"][0]["content"].startswith(expected)
-    assert event.attributes[INPUT][0]["parts"][0]["content"].startswith(expected)
+    assert len(span.attributes[INPUT]) <= 200
+    for (message,) in (json.loads(span.attributes[INPUT]), event.attributes[INPUT]):
+        assert message["role"] == "user"
+        assert message["parts"][0]["content"].startswith(f"{prompt[:40]}")
+        assert "[cut: 999" in message["parts"][0]["content"]
     assert len(span.to_json()) < 10_000
 
 

@@ -5,36 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 from otelier import names
+from otelier.openai.content._definitions import function_definitions, tool_definitions
 from otelier.openai.content._parts import (
     Message,
     Part,
+    blob_part,
     content_parts,
-    function_definition,
+    decoded,
+    file_part,
     input_message,
     output_message,
     parsed,
+    plain,
+    reasoning_part,
     refusal_parts,
     text_part,
     tool_call_part,
     tool_response_part,
 )
 from otelier.openai.reading._answer import ERROR_REASON
-from otelier.openai.reading._fields import Arguments, Facts, facts_of, field_of, items_of, text_of
+from otelier.openai.reading._fields import Arguments, field_of, items_of, text_of
 
 ASSISTANT = "assistant"
+_REASONING = ("reasoning_content", "reasoning")
 _TOOL = "tool"
+_FUNCTION = "function"  # the role that answers had before `tool_calls`
 _TOOL_REASONS = frozenset(("tool_calls", "function_call"))
 
 
 def chat_request_content(arguments: Arguments) -> dict[str, list[Any]]:
     """Return what was sent, by attribute."""
     messages = (_input_message(message) for message in items_of(arguments.get("messages")))
-    functions = (
-        field_of(tool, "function") for tool in items_of(arguments.get("tools")) if field_of(tool, "type") == "function"
-    )
+    tools = tool_definitions(arguments.get("tools")) + function_definitions(arguments.get("functions"))
     return {
         names.INPUT_MESSAGES: [message for message in messages if message is not None],
-        names.TOOL_DEFINITIONS: [function_definition(function) for function in functions if function],
+        names.TOOL_DEFINITIONS: tools,
     }
 
 
@@ -44,7 +49,7 @@ def chat_answer_content(answer: Any) -> dict[str, list[Any]]:
     for choice in items_of(field_of(answer, "choices")):
         message = field_of(choice, "message")
         if message:
-            parts = _calls(message) + content_parts(field_of(message, "content")) + refusal_parts(message)
+            parts = said(message)
             role = text_of(field_of(message, "role"))
             found.append(output_message(role, parts, message_reason(field_of(choice, "finish_reason"))))
     return {names.OUTPUT_MESSAGES: found}
@@ -56,71 +61,61 @@ def message_reason(reason: Any) -> str:
     return "tool_call" if told in _TOOL_REASONS else told or ERROR_REASON
 
 
-class StreamedChoice:
-    """One choice of a stream, put together from its deltas."""
-
-    __slots__ = ("_calls", "_refusal", "_text")
-
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._refusal: list[str] = []
-        self._calls: dict[int, _StreamedCall] = {}
-
-    def add(self, choice: Facts) -> None:
-        """Add the delta of one chunk."""
-        delta = facts_of(choice.get("delta"))
-        content = delta.get("content")
-        if isinstance(content, str):
-            self._text.append(content)
-        refusal = delta.get("refusal")
-        if refusal is not None:
-            self._refusal.append(text_of(refusal))
-        for call in items_of(delta.get("tool_calls") or ()):
-            index = field_of(call, "index")
-            known = self._calls.get(index)
-            if known is None:
-                known = self._calls[index] = _StreamedCall(call)
-            known.arguments.append(text_of(field_of(field_of(call, "function"), "arguments")))
-
-    def message(self, finish_reason: str | None) -> Message:
-        """Return the message as far as it came."""
-        parts = [text_part("".join(self._text))] if self._text else []
-        refusal = "".join(self._refusal)
-        if refusal:
-            parts.append(text_part(refusal))
-        parts += [self._calls[index].part() for index in sorted(self._calls)]
-        return output_message(ASSISTANT, parts, message_reason(finish_reason))
-
-
-class _StreamedCall:
-    __slots__ = ("_id", "_name", "arguments")
-
-    def __init__(self, call: Any) -> None:
-        self._id = field_of(call, "id")
-        self._name = field_of(field_of(call, "function"), "name")
-        self.arguments: list[str] = []
-
-    def part(self) -> Part:
-        arguments = "".join(self.arguments)
-        return tool_call_part(self._id, self._name, parsed(arguments) if arguments else None)
-
-
 def _input_message(message: Any) -> Message | None:
     role, content = field_of(message, "role"), field_of(message, "content")
-    if role == _TOOL:
-        parts = [tool_response_part(field_of(message, "tool_call_id"), content)]
+    if role in (_TOOL, _FUNCTION):
+        role, parts = _TOOL, [tool_response_part(field_of(message, "tool_call_id"), content)]
     elif role == ASSISTANT:
-        parts = _calls(message) + content_parts(content) + refusal_parts(message)
+        parts = said(message)
     else:
         parts = content_parts(content)
     return input_message(str(role), parts, field_of(message, "name")) if parts else None
 
 
+def said(message: Any, *, calls_first: bool = True) -> list[Part]:
+    """Return all that a message of the model says; in a stream its calls come last."""
+    calls = _calls(message)
+    return [
+        *_reasoning(message),
+        *(calls if calls_first else ()),
+        *content_parts(field_of(message, "content")),
+        *refusal_parts(message),
+        *_audio(field_of(message, "audio")),
+        *(() if calls_first else calls),
+    ]
+
+
+def _reasoning(message: Any) -> list[Part]:
+    """Return what the model thought, under either of the names that providers have for it."""
+    texts = (field_of(message, name) for name in _REASONING)
+    return [reasoning_part(text) for text in texts if isinstance(text, str) and text][:1]
+
+
+def _audio(audio: Any) -> list[Part]:
+    """Return what was spoken: its words, and the sound by its hash, or by its id where that was told before."""
+    transcript, data, audio_id = (field_of(audio, name) for name in ("transcript", "data", "id"))
+    parts = [text_part(transcript)] if isinstance(transcript, str) and transcript else []
+    content = decoded(data) if isinstance(data, str) and data else None
+    if content is not None:
+        parts.append(blob_part(None, "audio", content))
+    elif isinstance(audio_id, str) and audio_id:
+        parts.append(file_part(None, "audio", audio_id))
+    return parts
+
+
 def _calls(message: Any) -> list[Part]:
     calls: list[Part] = []
     for call in items_of(field_of(message, "tool_calls")):
-        function = field_of(call, "function")
-        arguments = field_of(function, "arguments")
-        name = text_of(field_of(function, "name"))
-        calls.append(tool_call_part(field_of(call, "id"), name, parsed(arguments) if arguments else None))
-    return calls
+        call_id, function, custom = (field_of(call, name) for name in ("id", "function", "custom"))
+        calls.append(_custom_call(call_id, custom) if custom and not function else _call(call_id, function))
+    function = field_of(message, "function_call")  # what there was before `tool_calls`
+    return [*calls, _call(None, function)] if function else calls
+
+
+def _call(call_id: Any, function: Any) -> Part:
+    arguments = field_of(function, "arguments")
+    return tool_call_part(call_id, text_of(field_of(function, "name")), parsed(arguments) if arguments else None)
+
+
+def _custom_call(call_id: Any, custom: Any) -> Part:
+    return tool_call_part(call_id, text_of(field_of(custom, "name")), plain(field_of(custom, "input")))

@@ -52,10 +52,10 @@ class CompletionHook:
         """
         try:
             told: dict[str, Any] = {
-                "inputs": [self._message(self._input, one) for one in shown.get(names.INPUT_MESSAGES, ())],
-                "outputs": [self._message(self._output, one) for one in shown.get(names.OUTPUT_MESSAGES, ())],
-                "system_instruction": [self._part(one) for one in shown.get(names.SYSTEM_INSTRUCTIONS, ())],
-                "tool_definitions": [self._tool(one) for one in shown.get(names.TOOL_DEFINITIONS, ())] or None,
+                "inputs": [self._message(self._input, one) for one in _whole(shown.get(names.INPUT_MESSAGES))],
+                "outputs": [self._message(self._output, one) for one in _whole(shown.get(names.OUTPUT_MESSAGES))],
+                "system_instruction": [self._part(one) for one in _whole(shown.get(names.SYSTEM_INSTRUCTIONS))],
+                "tool_definitions": [self._tool(one) for one in _whole(shown.get(names.TOOL_DEFINITIONS))] or None,
             }
         except (KeyError, TypeError):
             warn_once(
@@ -69,10 +69,11 @@ class CompletionHook:
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 
     def _message(self, kind: Any, message: Any) -> Any:
-        return kind(**{**message, "parts": [self._part(part) for part in message["parts"]]})
+        return kind(**{"name": None, **message, "parts": [self._part(part) for part in _whole(message["parts"])]})
 
     def _part(self, part: Any) -> Any:
-        return _made(self._parts[part["type"]], part)
+        kind = self._parts.get(part["type"])
+        return part if kind is None else _made(kind, part)  # as its provider has it
 
     def _tool(self, tool: Any) -> Any:
         return _made(self._function if tool["type"] == "function" else self._other_tool, tool)
@@ -96,6 +97,11 @@ def completion_hook(given: object | None) -> CompletionHook | None:
             _GROUP,
         )
         return None
+
+
+def _whole(items: Any) -> list[Any]:
+    """Return what of *items* was not cut off, and replaced by a note that says so."""
+    return [item for item in items or () if isinstance(item, Mapping)]
 
 
 def _named(name: str) -> object:

@@ -14,17 +14,19 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from otelier.openai.reading._fields import field_of, is_mapping, is_sequence, items_of, text_of
+from otelier.openai.reading._fields import field_of, fields_set, is_mapping, is_sequence, items_of
 
 Part: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
 
 _TEXTS = frozenset(("text", "input_text", "output_text"))
 _FILES = frozenset(("file", "input_file"))
-_IMAGES = frozenset(("image_url", "input_image"))
+_IMAGES = frozenset(("computer_screenshot", "image_url", "input_image"))
+_REASONING = frozenset(("reasoning_text", "summary_text"))
 _ADDRESSES = ("data:", "http://", "https://")
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 _MAX_DEPTH = 64
+_LONGEST_INDENT = 64
 
 
 def text_part(content: str) -> Part:
@@ -44,31 +46,37 @@ def tool_call_part(call_id: Any, name: str, arguments: Any) -> Part:
 
 def tool_response_part(call_id: Any, response: Any) -> Part:
     """Return what a tool answered."""
-    return {"response": plain(response), "id": call_id, "type": "tool_call_response"}
+    return {"response": result(response), "id": call_id, "type": "tool_call_response"}
+
+
+def other_part(item: Any) -> Part:
+    """Return a part of a kind that the conventions do not know, as its provider has it."""
+    return plain(fields_set(item))
 
 
 def input_message(role: str, parts: list[Part], name: Any = None) -> Message:
     """Return a message that was sent."""
-    return {"role": role, "parts": parts, "name": None if name is None else str(name)}
+    message: Message = {"role": role, "parts": parts}
+    if name is not None:
+        message["name"] = str(name)
+    return message
 
 
 def output_message(role: str, parts: list[Part], finish_reason: str) -> Message:
     """Return a message that was received."""
-    return {"role": role, "parts": parts, "finish_reason": finish_reason, "name": None}
+    return {"role": role, "parts": parts, "finish_reason": finish_reason}
 
 
-def function_definition(function: Any) -> Part:
-    """Return a function that is offered to the model."""
-    return {
-        "name": text_of(field_of(function, "name")),
-        "description": field_of(function, "description"),
-        "parameters": plain(field_of(function, "parameters")),
-        "type": "function",
-    }
+def result(value: Any) -> Any:
+    """Return what a tool gave; text that is JSON of an object or a list as data, not quoted once more."""
+    is_json = isinstance(value, str) and value[:_LONGEST_INDENT].lstrip().startswith(("{", "["))
+    return parsed(value) if is_json else plain(value)
 
 
-def parsed(arguments: str) -> Any:
+def parsed(arguments: Any) -> Any:
     """Return JSON *arguments* as data, or as they are when they are no JSON."""
+    if not isinstance(arguments, str):
+        return plain(arguments)
     try:
         return json.loads(arguments)
     except (ValueError, RecursionError):  # the model may write `[[[[…`
@@ -76,14 +84,14 @@ def parsed(arguments: str) -> Any:
 
 
 def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
-    """Return what JSON can hold of *value*: models become mappings, other objects nothing."""
+    """Return what JSON can hold of *value*: models become what is set of them, other objects nothing."""
     if value is None or isinstance(value, (str, int, float)):
         return value
-    dump = getattr(value, "model_dump", None)
     if depth == 0:
         return None
-    if callable(dump):
-        return plain(dump(), depth - 1)
+    # Not dumped: pydantic would warn of each value that its client did not expect, and quote it.
+    if hasattr(value, "model_dump"):
+        return plain(fields_set(value), depth - 1)
     if is_mapping(value):
         return {str(key): plain(item, depth - 1) for key, item in value.items()}
     return [plain(item, depth - 1) for item in value] if is_sequence(value) else None
@@ -105,7 +113,9 @@ def refusal_parts(message: Any) -> list[Part]:
 
 def _part(item: Any) -> Part | None:
     kind, text = field_of(item, "type"), field_of(item, "text")
-    if kind in _TEXTS or (kind is None and isinstance(text, str)):
+    if not isinstance(kind, str):
+        return text_part(text) if kind is None and isinstance(text, str) else None
+    if kind in _TEXTS:
         return text_part(text) if isinstance(text, str) else None
     if kind == "input_audio":
         return _audio(field_of(item, "input_audio"))
@@ -113,25 +123,29 @@ def _part(item: Any) -> Part | None:
         return _document(field_of(item, "file") or item)
     if kind == "refusal":
         return next(iter(refusal_parts(item)), None)
-    return _image(item, kind) if kind in _IMAGES else None
+    if kind in _IMAGES:
+        return _image(item)
+    if kind in _REASONING:
+        return reasoning_part(text) if isinstance(text, str) else None
+    return other_part(item)
 
 
-def _image(item: Any, kind: str) -> Part | None:
+def _image(item: Any) -> Part | None:
     url = field_of(item, "image_url")
     if not isinstance(url, str):
         url = field_of(url, "url")
     if isinstance(url, str) and url:
         return _media(url, "image")
     file_id = field_of(item, "file_id")
-    return _file(None, "image", file_id) if kind == "input_image" and isinstance(file_id, str) and file_id else None
+    return file_part(None, "image", file_id) if isinstance(file_id, str) and file_id else None
 
 
 def _audio(audio: Any) -> Part | None:
     data, form = field_of(audio, "data"), field_of(audio, "format")
-    content = _decoded(data) if isinstance(data, str) else None
+    content = decoded(data) if isinstance(data, str) else None
     if content is None:
         return None
-    return _blob(_AUDIO_TYPES.get(form) if isinstance(form, str) else None, "audio", content)
+    return blob_part(_AUDIO_TYPES.get(form) if isinstance(form, str) else None, "audio", content)
 
 
 def _document(file: Any) -> Part | None:
@@ -139,34 +153,35 @@ def _document(file: Any) -> Part | None:
     data = field_of(file, "file_data") or field_of(file, "file_url")
     mime_type = mimetypes.guess_type(name)[0] if isinstance(name, str) and name else None
     if isinstance(file_id, str) and file_id:
-        return _file(mime_type, "document", file_id)
+        return file_part(mime_type, "document", file_id)
     if not isinstance(data, str) or not data:
         return None
     if data.startswith(_ADDRESSES):
         return _media(data, "document")
-    content = _decoded(data)
-    return None if content is None else _blob(mime_type, "document", content)
+    content = decoded(data)
+    return None if content is None else blob_part(mime_type, "document", content)
 
 
 def _media(url: str, modality: str) -> Part | None:
     if not url.startswith("data:"):
         return {"mime_type": None, "modality": modality, "uri": url, "type": "uri"}
     header, _, payload = url.removeprefix("data:").partition(",")
-    content = _decoded(payload) if ";base64" in header.lower() else unquote_to_bytes(payload)
-    return None if content is None else _blob(header.split(";", 1)[0] or None, modality, content)
+    content = decoded(payload) if ";base64" in header.lower() else unquote_to_bytes(payload)
+    return None if content is None else blob_part(header.split(";", 1)[0] or None, modality, content)
 
 
-def _blob(mime_type: str | None, modality: str, content: bytes) -> Part:
+def blob_part(mime_type: str | None, modality: str, content: bytes) -> Part:
     """Return a reference in the place of bytes: signals are no store of files, and the hash tells one from another."""
     uri = f"sha256:{sha256(content).hexdigest()}"
     return {"mime_type": mime_type, "modality": modality, "uri": uri, "size": len(content), "type": "uri"}
 
 
-def _file(mime_type: str | None, modality: str, file_id: str) -> Part:
+def file_part(mime_type: str | None, modality: str, file_id: str) -> Part:
+    """Return a file that the provider has, by its id."""
     return {"mime_type": mime_type, "modality": modality, "file_id": file_id, "type": "file"}
 
 
-def _decoded(data: str) -> bytes | None:
+def decoded(data: str) -> bytes | None:
     """Return the bytes of base64 *data*; `None` when it is none."""
     try:
         return b64decode("".join(data.split()), validate=True)

@@ -6,15 +6,14 @@ What `looker` returns runs for every chunk inside the consumer's loop: it looks 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.content._chat import StreamedChoice
-from otelier.openai.content._responses import responses_answer_content
-from otelier.openai.reading._answer import chat_usage, failure_told, reason_told, responses_answer
-from otelier.openai.reading._fields import Attributes, answer_of, facts_of, field_of
-from otelier.signals import Failure
+from otelier.openai.content._streamed_choice import StreamedChoice
+from otelier.openai.reading._answer import add_model, add_text, chat_usage, reason_told
+from otelier.openai.reading._fields import Attributes, Facts, facts_of, items_of
+from otelier.signals import Failure, fit_text, fit_texts
 
 
 class Chunks(Protocol):
@@ -61,7 +60,7 @@ class ChatChunks:
                 self._usage = chunk.usage
             for choice in chunk.choices:
                 if choice.finish_reason:
-                    self._reasons[choice.index] = choice.finish_reason
+                    self._reasons[index_of(facts_of(choice))] = choice.finish_reason
                     self._head = True
             if self._head:
                 self._see_head(chunk)
@@ -76,9 +75,9 @@ class ChatChunks:
 
     def _see_content(self, chunk: Any) -> bool:
         self._see(chunk)
-        for choice in facts_of(chunk).get("choices") or ():
+        for choice in items_of(facts_of(chunk).get("choices")):
             found = facts_of(choice)
-            index = found.get("index") or 0
+            index = index_of(found)
             streamed = self._choices.get(index)
             if streamed is None:
                 streamed = self._choices[index] = StreamedChoice()
@@ -89,20 +88,17 @@ class ChatChunks:
         """Take what stands in every chunk, from the first that has it: Azure's first one has no model."""
         facts = facts_of(chunk)
         self._id = self._id or facts.get("id")
-        self.model = self.model or facts.get("model")
+        self.model = self.model or fit_text(facts.get("model"))
         self._tier = self._tier or facts.get("service_tier")
         self._head = not (self._id and self.model)
 
     def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        if type(self._id) is str:
-            attributes[names.RESPONSE_ID] = self._id
-        if type(self.model) is str:
-            point.model = attributes[names.RESPONSE_MODEL] = self.model
-        if type(self._tier) is str:
-            attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = self._tier
+        add_text(names.RESPONSE_ID, self._id, attributes)
+        add_model(self.model, attributes, point)
+        add_text(names.OPENAI_RESPONSE_SERVICE_TIER, self._tier, attributes)
         if self._reasons:
             reasons = [self._reasons[index] for index in sorted(self._reasons)]
-            attributes[names.FINISH_REASONS] = tuple(map(reason_told, reasons))
+            attributes[names.FINISH_REASONS] = fit_texts(map(reason_told, reasons))
         if self._usage is not None:
             chat_usage(self._usage, attributes, point)
         return None
@@ -112,72 +108,7 @@ class ChatChunks:
         return {names.OUTPUT_MESSAGES: messages}
 
 
-_WATCHED: Final = frozenset(
-    (
-        "error",
-        "response.completed",
-        "response.created",
-        "response.failed",
-        "response.in_progress",
-        "response.incomplete",
-        "response.output_item.added",
-        "response.output_item.done",
-        "response.queued",
-    )
-)
-_LAST: Final = frozenset(("error", "response.completed", "response.failed", "response.incomplete"))
-
-
-class ResponsesChunks:
-    """The events of a Responses stream; the last one holds the whole content."""
-
-    __slots__ = ("_compacted", "_failure", "_final", "model")
-
-    def __init__(self, *, content: bool) -> None:
-        self.model: str | None = None
-        self._final: Any = None
-        self._failure: Failure | None = None
-        self._compacted = False
-
-    def looker(self) -> Callable[[Any], bool]:
-        return self._see
-
-    def _see(self, event: Any) -> bool:
-        try:
-            facts = event.__dict__
-        except AttributeError:  # a type of the caller's own
-            return False
-        kind = facts.get("type")
-        if kind is None:  # before 1.100 the event that says what failed comes as the data of another
-            event = field_of(event, "data")
-            kind = field_of(event, "type")
-        return type(kind) is str and kind in _WATCHED and self._watch(event, kind)
-
-    def _watch(self, event: Any, kind: str) -> bool:
-        # `field_of`: old clients parse an event they know in part as one of another kind, with the rest as extras.
-        response = field_of(event, "response")
-        if response is not None and not self.model:
-            self.model = field_of(response, "model")
-        if kind == "error":
-            self._failure = failure_told(field_of(event, "code"), field_of(event, "message"))
-        elif kind in _LAST:
-            self._final = response
-            if kind == "response.failed":
-                self._failure = Failure(type=kind)
-        elif field_of(field_of(event, "item"), "type") == "compaction":
-            self._compacted = True
-        return kind in _LAST
-
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        if type(self.model) is str:
-            point.model = attributes[names.RESPONSE_MODEL] = self.model
-        if self._compacted:
-            attributes[names.CONVERSATION_COMPACTED] = True
-        if self._final is None:
-            return self._failure
-        failure = responses_answer(answer_of(self._final), attributes, point)
-        # Only the event says that it failed: a completed response may carry the error of an attempt.
-        return self._failure and (failure or self._failure)
-
-    def content(self) -> Mapping[str, list[Any]]:
-        return responses_answer_content(self._final)
+def index_of(choice: Facts) -> int:
+    """Return which of the choices one is; the first, where its provider does not say."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0

@@ -10,7 +10,7 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.content._chat import chat_answer_content, chat_request_content
 from otelier.openai.content._responses import fetched_content, responses_answer_content, responses_request_content
-from otelier.openai.operations._chunks import ChatChunks, Chunks, ResponsesChunks
+from otelier.openai.operations._chunks import ChatChunks, Chunks
 from otelier.openai.operations._fetch import FetchChunks, fetch_answer, fetch_request
 from otelier.openai.operations._kinds import EMBEDDING, FETCHING, INFERENCE, Kind
 from otelier.openai.operations._media import (
@@ -23,9 +23,11 @@ from otelier.openai.operations._media import (
     media_request,
     media_request_content,
 )
+from otelier.openai.operations._responses_chunks import ResponsesChunks
+from otelier.openai.operations._started import created_answer
 from otelier.openai.operations._templates import Templates
 from otelier.openai.operations._text_completion import TextChunks, text_answer_content, text_request_content
-from otelier.openai.reading._answer import chat_answer, embeddings_answer, responses_answer
+from otelier.openai.reading._answer import chat_answer, embeddings_answer
 from otelier.openai.reading._fields import Arguments, Attributes, Facts
 from otelier.openai.reading._prompt import chat_fingerprint, responses_fingerprint
 from otelier.openai.reading._request import chat_request, embeddings_request, responses_request
@@ -83,7 +85,7 @@ RESPONSES: Final = Operation(
     templates=Templates(names.CHAT),
     kind=INFERENCE,
     read_request=responses_request,
-    read_answer=responses_answer,
+    read_answer=created_answer,
     fingerprint=responses_fingerprint,
     chunks=ResponsesChunks,
     content=Content(sent=responses_request_content, received=responses_answer_content),

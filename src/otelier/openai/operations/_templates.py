@@ -8,6 +8,7 @@ from typing import Any, Final
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
+from otelier.signals import fit_text
 
 OPENAI: Final = "openai"
 AZURE: Final = "azure.ai.openai"
@@ -19,6 +20,7 @@ _AZURE_HOSTS = ".openai.azure.com"
 # Models and clients are the application's; both are few in any sane process, and rebuilding a template costs 2 us.
 _MAX_SERVERS = 64
 _MAX_MODELS = 256
+_LONGEST_MODEL = 256  # a longer one is none, and is not kept: 256 texts of a megabyte would be
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,15 @@ class Templates:
         return server
 
     def _make(self, server: _Server, model: str | None) -> Template:
-        start = dict(server.start)
+        start, told = dict(server.start), ""
         if model is not None:
-            start[names.REQUEST_MODEL] = model
+            start[names.REQUEST_MODEL] = told = fit_text(model) or ""
         start.update(server.address)
-        if len(server.templates) >= _MAX_MODELS:
-            server.templates.clear()
-        name = f"{self._operation} {model}" if model else self._operation
-        template = server.templates[model] = Template(name, start)
+        template = Template(f"{self._operation} {told}" if told else self._operation, start)
+        if model is None or len(model) <= _LONGEST_MODEL:
+            if len(server.templates) >= _MAX_MODELS:
+                server.templates.clear()
+            server.templates[model] = template
         return template
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from otelier import names
 from otelier.openai.content._chat import ASSISTANT, message_reason
 from otelier.openai.content._parts import input_message, output_message, text_part
-from otelier.openai.operations._chunks import ChatChunks
+from otelier.openai.operations._chunks import ChatChunks, index_of
 from otelier.openai.reading._fields import Arguments, facts_of, field_of, items_of, text_of
 
 
@@ -37,7 +37,7 @@ class TextChunks(ChatChunks):
     def _see_content(self, chunk: Any) -> bool:
         self._see(chunk)
         for choice in items_of(facts_of(chunk).get("choices")):
-            self._texts.setdefault(field_of(choice, "index") or 0, []).append(text_of(field_of(choice, "text")))
+            self._texts.setdefault(index_of(facts_of(choice)), []).append(text_of(field_of(choice, "text")))
         return False
 
     def content(self) -> Mapping[str, list[Any]]:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.reading._fields import Attributes, Facts, facts_of
+from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.openai.reading._request import has_compaction
-from otelier.signals import Failure
+from otelier.signals import Failure, fit_count, fit_text, fit_texts
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
@@ -19,34 +19,37 @@ _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_NUMBER = 4
 _SERVED_MODEL = "x-ms-served-model"
 
-# What a client-side tool call is in a Responses answer, and the states in which it is one.
-TOOL_CALLS: Final = frozenset(("function_call", "custom_tool_call", "computer_call"))
-_ENDED = frozenset((None, "completed", "incomplete"))
+# What a call of a tool that the client runs is in a Responses answer, and the states in which the model finished it.
+_CLIENT_CALLS: Final = frozenset(
+    ("apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call")
+)
+_ENDED = ("completed", "incomplete")
 _UNFINISHED = frozenset(("queued", "in_progress"))
 _BROKEN = frozenset(("failed", "cancelled", "incomplete"))
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
-def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    """Add what a chat completion says."""
+def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Add what a chat completion says; return what made it fail: some servers say that with status 200."""
     get = facts.get
     _add_identity(get("model"), get("id"), attributes, point)
-    choices = get("choices")
+    choices = items_of(get("choices"))
     if choices:
-        attributes[names.FINISH_REASONS] = tuple(
+        attributes[names.FINISH_REASONS] = fit_texts(
             [reason_told(facts_of(choice).get("finish_reason")) for choice in choices]
         )
     extra: Attributes = {}
-    tier, fingerprint = get("service_tier"), get("system_fingerprint")
-    if tier and type(tier) is str:
+    tier, fingerprint = fit_text(get("service_tier")), fit_text(get("system_fingerprint"))
+    if tier is not None:
         extra[names.OPENAI_RESPONSE_SERVICE_TIER] = attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
-    if fingerprint and type(fingerprint) is str:
+    if fingerprint is not None:
         extra[names.OPENAI_SYSTEM_FINGERPRINT] = attributes[names.OPENAI_SYSTEM_FINGERPRINT] = fingerprint
     if extra:
         point.extra = extra
     usage = get("usage")
     if usage is not None:
         chat_usage(usage, attributes, point)
+    return failure_in(facts)
 
 
 def reason_told(reason: Any) -> str:
@@ -81,22 +84,25 @@ def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> 
     """Add what a response says; return what made it fail, if something did."""
     get = facts.get
     _add_identity(get("model"), get("id"), attributes, point)
-    tier = get("service_tier")
-    if type(tier) is str:
-        attributes[names.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    add_text(names.OPENAI_RESPONSE_SERVICE_TIER, get("service_tier"), attributes)
     usage = get("usage")
     if usage is not None:
-        _responses_usage(usage, attributes, point)
+        responses_usage(usage, attributes, point)
     reasons = finish_reasons(facts)
     if reasons:
-        attributes[names.FINISH_REASONS] = reasons
+        attributes[names.FINISH_REASONS] = fit_texts(reasons)
     if has_compaction(get("output")):
         attributes[names.CONVERSATION_COMPACTED] = True
-    error = get("error")
-    if error is None:
+    return failure_in(facts)
+
+
+def failure_in(facts: Facts) -> Failure | None:
+    """Return the failure that an answer tells of, if it does."""
+    error = facts.get("error")
+    if not error:
         return None
     problem = facts_of(error)
-    return failure_told(problem.get("code"), problem.get("message"))
+    return failure_told(problem.get("code") or problem.get("type"), problem.get("message"))
 
 
 def failure_told(code: Any, message: Any) -> Failure:
@@ -109,10 +115,8 @@ def failure_told(code: Any, message: Any) -> Failure:
 def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
     """Add what an embeddings answer says."""
     get = facts.get
-    model = get("model")
-    if model and type(model) is str:
-        point.model = attributes[names.RESPONSE_MODEL] = model
-    data = get("data")
+    add_model(get("model"), attributes, point)
+    data = items_of(get("data"))
     if data:
         size = _dimensions(facts_of(data[0]).get("embedding"))
         if size:
@@ -126,21 +130,19 @@ def add_served_model(headers: Any, attributes: Attributes, point: CallPoint) -> 
     """Add the model that really answered, where Azure says so in a header."""
     model = headers.get(_SERVED_MODEL)
     if isinstance(model, str) and model.strip():
-        point.model = attributes[names.RESPONSE_MODEL] = model
+        add_model(model, attributes, point)
 
 
 def finish_reasons(facts: Facts) -> tuple[str, ...]:
     """Return why a response ended: one reason for what broke it off, else each kind of its items once."""
-    status = facts.get("status")
-    details = facts.get("incomplete_details")
-    whole = reason_of_status(status, facts_of(details).get("reason"))
+    status = text_of(facts.get("status"))
+    whole = reason_of_status(status, facts_of(facts.get("incomplete_details")).get("reason"))
     if status in _UNFINISHED:
         return ()
     reasons: dict[str, None] = {}
     if status not in _BROKEN:
-        for item in facts.get("output") or ():
-            found = facts_of(item)
-            reason = _item_reason(found.get("type"), found.get("status"))
+        for item in items_of(facts.get("output")):
+            reason = _item_reason(item)
             if reason is not None:
                 reasons[reason] = None
     return tuple(reasons) or ((whole,) if whole else ())
@@ -157,36 +159,64 @@ def reason_of_status(status: Any, why: Any = None) -> str | None:
     return None
 
 
-def is_ended_call(kind: Any, status: Any) -> bool:
-    """Tell whether an item of a response is a tool call that the model finished."""
-    return kind in TOOL_CALLS and status in _ENDED
+def is_client_call(item: Any, kind: Any) -> bool:
+    """Tell whether an *item* of that *kind* calls a tool that the client runs."""
+    if kind == "shell_call":
+        return field_of(field_of(item, "environment"), "type") != "container_reference"
+    if kind == "tool_search_call":
+        return field_of(item, "execution") == "client"
+    return isinstance(kind, str) and kind in _CLIENT_CALLS
 
 
-def _item_reason(kind: Any, status: Any) -> str | None:
-    if is_ended_call(kind, status):
+def is_ended_call(item: Any, kind: Any) -> bool:
+    """Tell whether an *item* of that *kind* is such a call, and the model finished it."""
+    if not is_client_call(item, kind):
+        return False
+    status = field_of(item, "status")
+    return status is None or status in _ENDED
+
+
+def _item_reason(item: Any) -> str | None:
+    kind = field_of(item, "type")
+    if is_ended_call(item, kind):
         return "tool_calls"
-    return reason_of_status(status) if kind == "message" else None
+    return reason_of_status(field_of(item, "status")) if kind == "message" else None
 
 
 def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
-    if model and type(model) is str:
-        point.model = attributes[names.RESPONSE_MODEL] = model
-    if answer_id and type(answer_id) is str:
-        attributes[names.RESPONSE_ID] = answer_id
+    add_model(model, attributes, point)
+    add_text(names.RESPONSE_ID, answer_id, attributes)
+
+
+def add_model(model: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add the model that answered, where the answer says so."""
+    told = fit_text(model)
+    if told is not None:
+        point.model = attributes[names.RESPONSE_MODEL] = told
+
+
+def add_text(attribute: str, value: Any, attributes: Attributes) -> None:
+    """Add a name or an id that the provider chose, if it is one."""
+    told = fit_text(value)
+    if told is not None:
+        attributes[attribute] = told
 
 
 def add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoint) -> None:
     """Add how many tokens were read and written, each where the answer says so."""
-    if type(read) is int:
-        point.input_tokens = attributes[names.INPUT_TOKENS] = read
-    if type(written) is int:
-        point.output_tokens = attributes[names.OUTPUT_TOKENS] = written
+    known = fit_count(read)
+    if known is not None:
+        point.input_tokens = attributes[names.INPUT_TOKENS] = known
+    known = fit_count(written)
+    if known is not None:
+        point.output_tokens = attributes[names.OUTPUT_TOKENS] = known
 
 
 def add_count(attribute: str, count: Any, attributes: Attributes) -> None:
-    """Add a count of something, unless there was none; what is below zero counts nothing."""
-    if count and type(count) is int and count > 0:
-        attributes[attribute] = count
+    """Add a count of something, unless there was none."""
+    known = fit_count(count)
+    if known:
+        attributes[attribute] = known
 
 
 def _newer_field(model: Any, found: Facts, name: str) -> Any:
@@ -197,7 +227,8 @@ def _newer_field(model: Any, found: Facts, name: str) -> Any:
     return extras.get(name) if extras else None
 
 
-def _responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+def responses_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
+    """Add the tokens of a response."""
     get = facts_of(usage).get
     add_tokens(get("input_tokens"), get("output_tokens"), attributes, point)
     details = get("input_tokens_details")
@@ -219,4 +250,4 @@ def _dimensions(embedding: Any) -> int:
     """Return how many numbers an embedding has; as base64 it is text of four bytes each."""
     if isinstance(embedding, str):
         return (len(embedding) * 3 // 4 - embedding.count("=", -2)) // _BYTES_PER_NUMBER
-    return len(embedding) if embedding else 0
+    return len(items_of(embedding))

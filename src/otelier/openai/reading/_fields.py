@@ -41,6 +41,14 @@ def field_of(thing: Any, name: str) -> Any:
     return thing.get(name) if is_mapping(thing) else getattr(thing, name, None)
 
 
+def fields_set(thing: Any) -> Facts:
+    """Return the fields of a mapping, or those of a model that are something, with what its client does not know."""
+    if is_mapping(thing):
+        return thing
+    extras: Facts = getattr(thing, "__pydantic_extra__", None) or {}
+    return {key: value for key, value in {**facts_of(thing), **extras}.items() if value is not None}
+
+
 def items_of(value: Any) -> Sequence[Any]:
     """Return *value* when it is a sequence of things, else none; an iterator is not drained, it is the caller's."""
     return value if is_sequence(value) else ()

@@ -24,7 +24,12 @@ def answer_in(raw: Any) -> Any:
     try:
         return raw.parse()  # parsed once, and kept by the response for the caller
     except Exception:  # the caller will see
-        try:
-            return json.loads(facts_of(raw)[RAW_RESPONSE].content)
-        except Exception:  # no answer but, say, a proxy's HTML
-            return None
+        return data_in(facts_of(raw).get(RAW_RESPONSE))
+
+
+def data_in(response: Any) -> Any:
+    """Return the JSON of an HTTP response whose body was read; `None` for anything else, such as a proxy's HTML."""
+    try:
+        return json.loads(response.content)
+    except Exception:
+        return None

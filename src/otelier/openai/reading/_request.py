@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from otelier import names
 from otelier.openai.reading._fields import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
+from otelier.signals import fit_count, fit_number, fit_text, fit_texts
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
 _Kind: TypeAlias = "type[int] | type[float]"
@@ -24,7 +24,7 @@ def chat_request(arguments: Arguments, attributes: Attributes) -> None:
         number = _CHAT_NUMBERS.get(name)
         if number is not None:
             attribute, kind = number
-            if type(value) is kind:
+            if type(value) is kind and fit_number(value):
                 attributes[attribute] = value
             else:
                 _take_number(value, attribute, kind, attributes)
@@ -48,10 +48,10 @@ def responses_request(arguments: Arguments, attributes: Attributes) -> None:
 def embeddings_request(arguments: Arguments, attributes: Attributes) -> None:
     """Add what the arguments of an embeddings call say."""
     dimensions, encoding = arguments.get("dimensions"), arguments.get("encoding_format")
-    if type(dimensions) is int:
+    if fit_count(dimensions) is not None:
         attributes[names.EMBEDDING_DIMENSIONS] = dimensions
     if isinstance(encoding, str):
-        attributes[names.REQUEST_ENCODING_FORMATS] = (str.__str__(encoding),)
+        attributes[names.REQUEST_ENCODING_FORMATS] = fit_texts((encoding,))
 
 
 def has_compaction(items: Any) -> bool:
@@ -65,20 +65,20 @@ def _take_number(value: Any, attribute: str, kind: _Kind, attributes: Attributes
     A backend may give an attribute the type of the first value it sees and refuse the others: 1 is 1.0 where
     others are 0.7.
     """
-    if isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool):
-        with suppress(OverflowError):  # a whole number that no float can hold
-            attributes[attribute] = kind(value)
+    is_number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    if is_number and fit_number(value):
+        attributes[attribute] = kind(value)
 
 
 def _take_stop(value: Any, attributes: Attributes) -> None:
     if isinstance(value, str):
-        attributes[names.REQUEST_STOP_SEQUENCES] = (value,)
+        attributes[names.REQUEST_STOP_SEQUENCES] = fit_texts((value,), lines=True)
     elif is_sequence(value) and all(isinstance(text, str) for text in value):
-        attributes[names.REQUEST_STOP_SEQUENCES] = tuple(value)
+        attributes[names.REQUEST_STOP_SEQUENCES] = fit_texts(value, lines=True)
 
 
 def _take_choice_count(value: Any, attributes: Attributes) -> None:
-    if type(value) is int and value != 1:
+    if fit_count(value) is not None and value != 1:
         attributes[names.REQUEST_CHOICE_COUNT] = value
 
 
@@ -86,13 +86,20 @@ def _take_response_format(value: Any, attributes: Attributes) -> None:
     kind = value.get("type") if is_mapping(value) else value
     if isinstance(kind, type):  # a pydantic model, given to `parse`
         attributes[names.OUTPUT_TYPE] = JSON
-    elif isinstance(kind, str):
-        attributes[names.OUTPUT_TYPE] = JSON if kind in _JSON_FORMATS else kind
+    else:
+        _take_format(kind, attributes)
+
+
+def _take_format(kind: Any, attributes: Attributes) -> None:
+    told = fit_text(kind)
+    if told is not None:
+        attributes[names.OUTPUT_TYPE] = JSON if told in _JSON_FORMATS else told
 
 
 def _take_service_tier(value: Any, attributes: Attributes) -> None:
-    if isinstance(value, str) and value != "auto":
-        attributes[names.OPENAI_REQUEST_SERVICE_TIER] = value
+    told = fit_text(value)
+    if told is not None and told != "auto":
+        attributes[names.OPENAI_REQUEST_SERVICE_TIER] = told
 
 
 def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
@@ -110,9 +117,7 @@ def _number(attribute: str, kind: _Kind) -> _Taker:
 
 
 def _take_text(value: Any, attributes: Attributes) -> None:
-    kind = field_of(field_of(value, "format"), "type")
-    if isinstance(kind, str):
-        attributes[names.OUTPUT_TYPE] = JSON if kind in _JSON_FORMATS else kind
+    _take_format(field_of(field_of(value, "format"), "type"), attributes)
 
 
 def _take_text_format(value: Any, attributes: Attributes) -> None:
@@ -121,8 +126,8 @@ def _take_text_format(value: Any, attributes: Attributes) -> None:
 
 
 def _take_conversation(value: Any, attributes: Attributes) -> None:
-    conversation = value if isinstance(value, str) else field_of(value, "id")
-    if isinstance(conversation, str) and conversation:
+    conversation = fit_text(value if isinstance(value, str) else field_of(value, "id"))
+    if conversation is not None:
         attributes[names.CONVERSATION_ID] = conversation
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from otelier.openai._call import Call
 from otelier.openai.reading._fields import facts_of
-from otelier.openai.reading._raw import RAW_RESPONSE
-from otelier.openai.streams._hooks import FOLLOWER, hook_close
+from otelier.openai.reading._raw import RAW_RESPONSE, data_in
+from otelier.openai.streams._hooks import FOLLOWER, hook_close, is_of_client
 from otelier.signals import report_fault
 
 _READERS = ("parse", "read")  # all else that reads the whole body comes down to these
@@ -62,6 +61,10 @@ class Body:
         except Exception as exc:
             report_fault("openai.body", exc)
 
+    def leave(self, error: BaseException | None = None) -> None:
+        """End the call, because the response was closed: after the body was read in pieces, or without any of it."""
+        self.end(error if error is None or is_of_client(error) else GeneratorExit())
+
     def __del__(self) -> None:
         self.end()
 
@@ -75,7 +78,7 @@ def follow_body(call: Call, raw: Any, *, asynchronous: bool) -> None:
         reading = _reading_async if asynchronous else _reading
         parse = raw.parse
         for name in _READERS:
-            setattr(raw, name, reading(getattr(raw, name), parse, body))
+            setattr(raw, name, reading(getattr(raw, name), parse, response, body))
             body.at_end(lambda name=name: raw.__dict__.pop(name, None))
         setattr(raw, FOLLOWER, body)
         body.at_end(lambda: raw.__dict__.pop(FOLLOWER, None))
@@ -84,7 +87,7 @@ def follow_body(call: Call, raw: Any, *, asynchronous: bool) -> None:
         body.end()
 
 
-def _reading(read: Callable[..., Any], parse: Callable[..., Any], body: Body) -> Callable[..., Any]:
+def _reading(read: Callable[..., Any], parse: Callable[..., Any], response: Any, body: Body) -> Callable[..., Any]:
     def hooked(*args: Any, **kwargs: Any) -> Any:
         if body.busy:  # parsing reads too
             return read(*args, **kwargs)
@@ -93,14 +96,18 @@ def _reading(read: Callable[..., Any], parse: Callable[..., Any], body: Body) ->
             if read == parse:
                 body.answer = found
             else:
-                with suppress(Exception):  # what holds no answer, say a page of HTML, is the caller's to see
+                try:
                     body.answer = parse()  # parsed once, and kept by the response for the caller
+                except Exception:  # who will see, should they parse it
+                    body.answer = data_in(response)
         return found
 
     return hooked
 
 
-def _reading_async(read: Callable[..., Any], parse: Callable[..., Any], body: Body) -> Callable[..., Any]:
+def _reading_async(
+    read: Callable[..., Any], parse: Callable[..., Any], response: Any, body: Body
+) -> Callable[..., Any]:
     async def hooked(*args: Any, **kwargs: Any) -> Any:
         if body.busy:
             return await read(*args, **kwargs)
@@ -109,8 +116,10 @@ def _reading_async(read: Callable[..., Any], parse: Callable[..., Any], body: Bo
             if read == parse:
                 body.answer = found
             else:
-                with suppress(Exception):
+                try:
                     body.answer = await parse()
+                except Exception:
+                    body.answer = data_in(response)
         return found
 
     return hooked

@@ -1,0 +1,113 @@
+"""What the events of a Responses stream say, gathered while they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from otelier import names
+from otelier.openai._point import CallPoint
+from otelier.openai.content._items import ASSISTANT
+from otelier.openai.content._parts import output_message, text_part
+from otelier.openai.content._responses import output_messages, responses_answer_content
+from otelier.openai.operations._started import created_answer, started
+from otelier.openai.reading._answer import ERROR_REASON, add_model, add_text, failure_told
+from otelier.openai.reading._fields import Attributes, answer_of, facts_of, field_of, text_of
+from otelier.signals import Failure, fit_text
+
+_WATCHED: Final = frozenset(
+    (
+        "error",
+        "response.completed",
+        "response.created",
+        "response.failed",
+        "response.in_progress",
+        "response.incomplete",
+        "response.output_item.added",
+        "response.output_item.done",
+        "response.queued",
+    )
+)
+_LAST: Final = frozenset(("error", "response.completed", "response.failed", "response.incomplete"))
+
+
+class ResponsesChunks:
+    """The events of a Responses stream; the last one holds all of it."""
+
+    __slots__ = ("_compacted", "_content", "_failure", "_final", "_items", "_latest", "_text", "model")
+
+    def __init__(self, *, content: bool) -> None:
+        self.model: str | None = None
+        self._content = content
+        self._latest: Any = None  # as the last event had it that holds any; ids and settings are there from the first
+        self._final: Any = None
+        self._items: list[Any] = []
+        self._text: list[str] = []
+        self._failure: Failure | None = None
+        self._compacted = False
+
+    def looker(self) -> Callable[[Any], bool]:
+        return self._see_content if self._content else self._see
+
+    def _see(self, event: Any) -> bool:
+        try:
+            facts = event.__dict__
+        except AttributeError:  # a type of the caller's own
+            return False
+        kind = facts.get("type")
+        if kind is None:  # before 1.100 the event that says what failed comes as the data of another
+            event = field_of(event, "data")
+            kind = field_of(event, "type")
+        return type(kind) is str and kind in _WATCHED and self._watch(event, kind)
+
+    def _see_content(self, event: Any) -> bool:
+        """Keep what came as well, in case there is no last event."""
+        facts = facts_of(event)
+        kind = facts.get("type")
+        if kind == "response.output_text.delta":
+            self._text.append(text_of(facts.get("delta")))
+            return False
+        if kind == "response.output_item.done":
+            self._items.append(facts.get("item"))
+            self._text.clear()
+        return self._see(event)
+
+    def _watch(self, event: Any, kind: str) -> bool:
+        # `field_of`: old clients parse an event they know in part as one of another kind, with the rest as extras.
+        response = field_of(event, "response")
+        if response is not None:
+            self._latest = response
+        if response is not None and not self.model:
+            self.model = fit_text(field_of(response, "model"))
+        if kind == "error":
+            self._failure = failure_told(field_of(event, "code"), field_of(event, "message"))
+        elif kind in _LAST:
+            self._final = response
+            if kind == "response.failed":
+                self._failure = Failure(type=kind)
+        elif field_of(field_of(event, "item"), "type") == "compaction":
+            self._compacted = True
+        return kind in _LAST
+
+    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
+        add_model(self.model, attributes, point)
+        if self._compacted:
+            attributes[names.CONVERSATION_COMPACTED] = True
+        if self._final is None:
+            latest = answer_of(self._latest)
+            add_text(names.RESPONSE_ID, latest.get("id"), attributes)
+            add_text(names.OPENAI_RESPONSE_SERVICE_TIER, latest.get("service_tier"), attributes)
+            started(latest.get("id"))
+            return self._failure
+        failure = created_answer(answer_of(self._final), attributes, point)
+        # Only the event says that it failed: a completed response may carry the error of an attempt.
+        return self._failure and (failure or self._failure)
+
+    def content(self) -> Mapping[str, list[Any]]:
+        if self._final is not None:
+            return responses_answer_content(self._final)
+        messages = output_messages(self._items)
+        text = "".join(self._text)
+        if text:
+            messages.append(output_message(ASSISTANT, [text_part(text)], ERROR_REASON))
+        return {names.OUTPUT_MESSAGES: messages}

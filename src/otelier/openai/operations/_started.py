@@ -1,0 +1,50 @@
+"""Responses that this process started and whose tokens nobody has told yet, such as those that work in the background.
+
+What they used is told once: by the first fetch that finds them ended. A process that only fetches tells nothing, since
+the one that started them may.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Final
+
+from otelier.openai._point import CallPoint
+from otelier.openai.reading._answer import responses_answer, responses_usage
+from otelier.openai.reading._fields import Attributes, Facts
+from otelier.signals import Failure, on_fork, on_reset
+
+MAX_STARTED: Final = 4_096
+"""Ids that are remembered; beyond that the oldest are forgotten, and what they used is not told."""
+_LONGEST_ID: Final = 1_024
+
+_started: Final[OrderedDict[str, bool]] = OrderedDict()
+
+
+def started(response_id: Any) -> None:
+    """Remember a response whose tokens are not told yet."""
+    if isinstance(response_id, str) and 0 < len(response_id) <= _LONGEST_ID:
+        _started[response_id] = True
+        if len(_started) > MAX_STARTED:
+            _started.popitem(last=False)
+
+
+def created_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Add what a response says that a call asked for; return what made it fail, if something did."""
+    if facts.get("usage") is None:
+        started(facts.get("id"))
+    return responses_answer(facts, attributes, point)
+
+
+def usage_once(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
+    """Add the tokens of a response that was fetched, if this process started it and nobody has told them."""
+    usage, response_id = facts.get("usage"), facts.get("id")
+    # Only one of many that fetch it at once gets to pop it.
+    if usage is not None and isinstance(response_id, str) and _started.pop(response_id, False):
+        responses_usage(usage, attributes, point)
+
+
+@on_fork
+@on_reset
+def _forget() -> None:
+    _started.clear()
