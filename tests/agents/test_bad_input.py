@@ -81,7 +81,7 @@ ITSELF["self"] = ITSELF
         ("", ""),
         (Line(decimal.Decimal("1.50"), dt.date(2026, 1, 2)), '{"amount":"1.50","day":"2026-01-02"}'),
         (Login(user="ann", password=pydantic.SecretStr("s3cret")), '{"user":"ann","password":"**********"}'),
-        ([float("nan"), float("inf")], "[NaN,Infinity]"),
+        ([float("nan"), float("inf")], '["NaN","Infinity"]'),
         ({1}, "[1]"),
         ({("a", "b"): 1}, '{"a,b":1}'),
         (b"\xff\xfe", "bytes object that cannot be shown"),

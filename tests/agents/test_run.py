@@ -156,7 +156,7 @@ ARGUMENTS = "otelier.errors.ToolArgumentsError"
         ("add", {"a": "x", "b": 1}, "The arguments of tool 'add' do not fit: a: Input should be", ARGUMENTS),
         ("add", {"a": 1, "b": 1, "c": 1}, "c: Extra inputs are not permitted", ARGUMENTS),
         ("nothing", {}, "There is no tool 'nothing', only 'add', 'fail', 'odd', 'cut'.", "unknown_tool"),
-        ("fail", {}, "Error: KeyError: 'sk-proj-abcdef0123456789'", "KeyError"),
+        ("fail", {}, "Error: KeyError: '[REDACTED:api-key]'", "KeyError"),
         ("odd", {}, "", None),
         ("cut", {}, "xxxxx [cut: 95 characters]", None),
     ],

@@ -240,7 +240,7 @@ def test_offered_tools_are_called_once(client):
         "$defs": {"tag": {"type": "string"}},
     }
     search = {"type": "function", "function": {"name": "search", "parameters": schema}}
-    other = {"type": "function", "function": {"name": "other", "parameters": {}}}
+    other = {"type": "function", "function": {"name": "other", "parameters": {"type": "object"}}}
     asked = {"model": "gpt-4.1", "messages": QUESTION, "tools": [search, other]}
     answer = client.chat.completions.create(**asked).choices[0]
     (call,) = answer.message.tool_calls
@@ -517,10 +517,10 @@ def test_bad_requests_are_answered_as_the_api_does(server):
 
         def chunks():
             yield b'{"model": "gpt-4.1", '
-            yield b'"messages": []}'
+            yield b'"messages": [{"role": "user", "content": "Hello"}]}'
 
         assert client.post("/v1/chat/completions", content=chunks()).status_code == 200
-        assert server.requests[-1].body == {"model": "gpt-4.1", "messages": []}
+        assert server.requests[-1].prompt == "Hello"
 
 
 def test_the_shipped_exchanges_stay_small():
@@ -628,3 +628,70 @@ def test_runs_as_a_process():
         out, err = process.communicate(timeout=60)
     assert answer.choices[0].message.content == "This is a test."
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def chat(server, **body):
+    """Status and message of a question to the server."""
+    with httpx.Client(base_url=server.url) as client:
+        answer = client.post("/v1/chat/completions", json={"model": "gpt-4.1", "messages": QUESTION, **body})
+    return answer.status_code, answer.json().get("error", {}).get("message", "")
+
+
+CALLS = {"role": "assistant", "content": None, "tool_calls": [
+    {"id": "call-1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+]}  # fmt: skip
+TOLD = {"role": "tool", "tool_call_id": "call-1", "content": "3"}
+ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+OBJECT = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+def strictly(schema, *, strict=True):
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": strict}}
+
+
+REFUSED = {
+    "messages in a message": ({"messages": [{"role": "user", "content": QUESTION}]}, "content[0].type"),
+    "no messages": ({"messages": []}, "empty array"),
+    "a text": ({"messages": "Hello"}, "Missing required parameter: 'messages'"),
+    "a role": ({"messages": [{"role": "bot", "content": "Hello"}]}, "'bot'"),
+    "no content": ({"messages": [{"role": "user", "content": None}]}, "got null"),
+    "a number": ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+    "an image of the system": ({"messages": [{"role": "system", "content": [{"type": "image_url"}]}]}, "'image_url'"),
+    "a call without an answer": ({"messages": [*QUESTION, CALLS, *QUESTION]}, "call-1"),
+    "a call without an answer at the end": ({"messages": [*QUESTION, CALLS]}, "call-1"),
+    "an answer without a call": ({"messages": [*QUESTION, TOLD]}, "role 'tool'"),
+    "a call without an id": ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "tool_calls[0].id"),
+    "options of a stream": ({"stream_options": {"include_usage": True}}, "'stream_options'"),
+    "a choice of nothing": ({"tool_choice": "auto"}, "'tool_choice'"),
+    "nothing at once": ({"parallel_tool_calls": False}, "'parallel_tool_calls'"),
+    "a tool's name": ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+    "a tool's schema": ({"tools": [{"type": "function", "function": {"name": "a", "parameters": {}}}]}, "type"),
+    "an array": ({"response_format": strictly({"type": "array"}, strict=False)}, "object"),
+    "an open object": ({"response_format": strictly({**OBJECT, "additionalProperties": True})}, "additionalProperties"),
+    "an optional member": ({"response_format": strictly({**OBJECT, "required": []})}, "'required'"),
+    "a keyword": ({"response_format": strictly({**OBJECT, "oneOf": []})}, "'oneOf'"),
+    "anything": ({"response_format": strictly({**OBJECT, "properties": {"a": {}}})}, "'type' key"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_the_api_refuses_is_refused(server, body, said):
+    """With its status, and what is wrong, before a model is asked."""
+    status, message = chat(server, **body)
+    assert status == 400
+    assert said in message
+
+
+TAKEN = {
+    "a turn with a tool": {"messages": [*QUESTION, CALLS, TOLD]},
+    "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
+    "a tool": {"tools": [ADD], "tool_choice": "auto", "parallel_tool_calls": False},
+    "a strict schema": {"response_format": strictly(OBJECT)},
+    "one that is not": {"response_format": strictly({"type": "object"}, strict=False)},
+}
+
+
+@pytest.mark.parametrize("body", TAKEN.values(), ids=TAKEN)
+def test_what_the_api_takes_is_taken(server, body):
+    """Refusals go no further."""
+    assert chat(server, **body)[0] == 200

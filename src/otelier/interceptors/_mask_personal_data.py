@@ -43,7 +43,7 @@ class MaskPersonalData(Interceptor):
             return None
         return InterceptResult.modify_messages([self._masked(message) for message in context.messages])
 
-    def _masked(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _masked(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         if message.get("role") == "tool" and not self.tool_results:
             return message
         content = message.get("content")

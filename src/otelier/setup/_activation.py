@@ -17,7 +17,7 @@ from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _providers, _sdk
 from otelier.setup._connections import renew_connections
-from otelier.signals import measure_to, on_fork, on_reset, read_setting, report_fault, trace_to, warn_once
+from otelier.signals import log_to, measure_to, on_fork, on_reset, read_setting, report_fault, trace_to, warn_once
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -133,6 +133,7 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
         measure_to(meter_provider)
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
+        log_to(logger_provider)
     _instrument_openai(**given)
     _attempt("setup.agents", report_waiting)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
     from otelier.signals._by_identity import ByIdentity
     from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event, event_record
+    from otelier.signals._events import emit_event, event_record, log_to, logger_of
     from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
     from otelier.signals._instruments import (
         chunk_histogram,
@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
     from otelier.signals._reading import read_setting, warn_of_setting
-    from otelier.signals._redaction import Redactor, TooLongError, copied, redact, redact_value, set_redactions
+    from otelier.signals._redaction import (
+        Redactor,
+        TooLongError,
+        copied,
+        redact,
+        redact_start,
+        redact_value,
+        set_redactions,
+    )
     from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
@@ -92,6 +100,8 @@ __all__ = [
     "is_patch",
     "is_patched",
     "json_of",
+    "log_to",
+    "logger_of",
     "may_tell",
     "measure_to",
     "measured_by",
@@ -103,6 +113,7 @@ __all__ = [
     "raise_faults",
     "read_setting",
     "redact",
+    "redact_start",
     "redact_value",
     "report_fault",
     "run_histogram",
@@ -121,37 +132,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_aside": (
-        "do_aside",
-        "finish_aside",
-        "on_a_loop",
-    ),
-    "_bounds": (
-        "fit_count",
-        "fit_number",
-        "fit_text",
-        "fit_texts",
-        "may_tell",
-    ),
+    "_aside": ("do_aside", "finish_aside", "on_a_loop"),
+    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
     "_by_identity": ("ByIdentity",),
-    "_content": (
-        "MOST_ON_A_LOOP",
-        "ContentGate",
-        "ContentMode",
-        "content_gate",
-        "json_of",
-    ),
-    "_events": (
-        "emit_event",
-        "event_record",
-    ),
-    "_failures": (
-        "Failure",
-        "error_type",
-        "failure_of",
-        "is_leaving",
-        "stack_of",
-    ),
+    "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
+    "_events": ("emit_event", "event_record", "log_to", "logger_of"),
+    "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
@@ -162,42 +148,14 @@ _HOMES = {
         "tool_calls_histogram",
         "tool_histogram",
     ),
-    "_meters": (
-        "measure_to",
-        "measured_by",
-        "metering_of",
-    ),
-    "_patches": (
-        "PatchPoint",
-        "Patches",
-        "Wrapper",
-        "is_patch",
-        "is_patched",
-    ),
+    "_meters": ("measure_to", "measured_by", "metering_of"),
+    "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
-    "_point_queues": (
-        "drain_all",
-        "point_queue",
-    ),
+    "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
-    "_reading": (
-        "read_setting",
-        "warn_of_setting",
-    ),
-    "_redaction": (
-        "Redactor",
-        "TooLongError",
-        "copied",
-        "redact",
-        "redact_value",
-        "set_redactions",
-    ),
-    "_spans": (
-        "end_span",
-        "fail_span",
-        "foreign_fault",
-        "start_client_span",
-    ),
+    "_reading": ("read_setting", "warn_of_setting"),
+    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
+    "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (
         "EMBEDDING_SUPPRESSORS",
@@ -207,10 +165,7 @@ _HOMES = {
         "suppressed",
     ),
     "_threads": ("in_thread",),
-    "_tracers": (
-        "trace_to",
-        "tracer",
-    ),
+    "_tracers": ("trace_to", "tracer"),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
 

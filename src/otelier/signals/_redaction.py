@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
-from json.encoder import encode_basestring
 from math import isfinite
 from typing import TypeAlias, cast
 
@@ -13,7 +12,7 @@ from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
 from otelier.settings import quoted
-from otelier.signals._bytes import bytes_told, is_known_key, may_hold_bytes, pieces_of, told_of_base64
+from otelier.signals._bytes import KNOWN_KEYS, SHORTEST_KNOWN, bytes_told, may_hold_bytes, pieces_of, told_of_base64
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL, is_card
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
@@ -271,6 +270,13 @@ class _Walk:
         if isinstance(value, str):
             return self._text(value)
         self.room -= 4  # a number, or what is around it
+        if depth > 0:
+            # What there is most of comes first: to ask whether something is a `Mapping` takes as long as all the rest.
+            kind = type(value)
+            if kind is dict:
+                return self._mapping(cast("dict[object, object]", value), depth - 1)
+            if kind is list:
+                return self._items(cast("list[object]", value), depth - 1)
         if value is None or value is True or value is False:
             return value
         if isinstance(value, (int, float)):
@@ -296,7 +302,11 @@ class _Walk:
             if self.room <= 0 and key not in KEYS:
                 found[_CUT] = f"{len(mapping) - len(found)} items"
                 break
-            name = self._key(key)
+            if key in KEYS:
+                name = cast("str", key)
+                self.room -= len(name) + 4
+            else:
+                name = self._key(key)
             found[name] = self._item(key, item, depth)
         return found
 
@@ -325,10 +335,13 @@ class _Walk:
         if not text.isascii():
             text = whole_text(text)
         if may_hold_bytes(text):
-            return self._told(self._without_bytes(text))
-        if len(text) <= self.room:
-            return self._told(redact(text, personal=self._personal))
-        return self._told(self._start(text))
+            text = self._without_bytes(text)
+        elif len(text) <= self.room:
+            text = redact(text, personal=self._personal)
+        else:
+            text = self._start(text)
+        self.room -= len(text) + 3
+        return text
 
     def _without_bytes(self, text: str) -> str:
         if _PRIVATE in text:  # its base64 is no file, and what is left of it would be no secret's form
@@ -350,9 +363,8 @@ class _Walk:
         return redact_start(text, max(room - _NOTE, 0), personal=self._personal)
 
     def _told(self, text: str) -> str:
-        """Return *text*, which takes its room as JSON."""
-        size = len(text)
-        self.room -= size + 3 if size < _SHORT else len(encode_basestring(text)) + 1
+        """Return *text*, which takes its room; what has to be escaped takes more, which is seen when it is written."""
+        self.room -= len(text) + 3
         return text
 
     def _look_at(self, size: int) -> None:
@@ -363,9 +375,6 @@ class _Walk:
 
     def _key(self, key: object) -> str:
         text = str(key)
-        if text in KEYS:
-            self.room -= len(text) + 4
-            return text
         if len(text) >= _SHORT or not text.isascii():
             return self._text(text)
         self.room -= len(text) + 4
@@ -380,9 +389,11 @@ class _Walk:
                 return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
             if not issubclass(kind, Mapping) and not is_harmless(key, item):
                 return redacted("secret")
-        if type(item) is str and is_known_key(key) and (told := told_of_base64(item)) is not None:
-            self._look_at(len(item))
-            return self._told(told)
+        if isinstance(item, str):
+            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS and (told := told_of_base64(item)) is not None:
+                self._look_at(len(item))
+                return self._told(told)
+            return self._text(item)
         return self.value(item, depth)
 
 

@@ -12,6 +12,7 @@ from otelier.testing import _loopback
 from otelier.testing.server import _audio, _chat, _completions, _embeddings, _images, _responses
 from otelier.testing.server._exchanges import exact
 from otelier.testing.server._forms import form_fields
+from otelier.testing.server._refusals import refusal, schema_refusal
 from otelier.testing.server._replies import BreakMode, Reply, failure
 from otelier.testing.server._requests import Json, OpenAIRequest
 from otelier.testing.server._turns import Ids, Turn, turn
@@ -50,7 +51,7 @@ class Answer:
 
 
 def read(received: _loopback.Received) -> tuple[OpenAIRequest, Reply | None]:
-    """Return the request, and the error it deserves when its body is no JSON object."""
+    """Return the request, and the error it deserves when its body is none that the API takes."""
     fault: Reply | None = None
     body: Any = None
     if received.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -69,6 +70,8 @@ def read(received: _loopback.Received) -> tuple[OpenAIRequest, Reply | None]:
         headers=received.headers,
         body=cast("Json | None", body),
     )
+    if fault is None and request.method == "POST" and _AZURE.sub("/v1", request.path) == CHAT and request.model:
+        fault = refusal(request)
     return request, fault
 
 
@@ -80,6 +83,10 @@ def answer(request: OpenAIRequest, reply: Reply | None, ids: Ids, stored: Json |
     if reply is not None and reply.events is not None:
         return _stream(headers, [{"data": event} for event in reply.events], reply.break_mode, reply.break_after)
     path = _AZURE.sub("/v1", request.path)
+    if reply is None and path == CHAT:  # what a test has decided is answered, whatever the schema
+        refused = schema_refusal(request)
+        if refused is not None:
+            return _whole(refused.status, headers, refused.body)
     if reply is None and not request.query and (found := exact(request.method, path, request.body)):
         if found.body is None:
             return _stream({**headers, **found.headers}, list(found.events), None, 0)
