@@ -26,6 +26,8 @@ from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
 from otelier.signals import report_fault
 
+_BY_NAME, _BY_ID, _BY_OPENINFERENCE = NAMING
+"""Asked for one by one: a set would take 0.2 us more on every span with start attributes."""
 _SERVER, _CONSUMER = SpanKind.SERVER, SpanKind.CONSUMER
 
 
@@ -75,7 +77,7 @@ class AgentSpanProcessor(SpanProcessor):
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
             except AttributeError:
                 started = span.attributes or {}
-            if started and not NAMING.isdisjoint(started):
+            if started and (_BY_NAME in started or _BY_ID in started or _BY_OPENINFERENCE in started):
                 state = state.below_span_of(actor_in(started))
             kind = span.kind
             request = kind is _SERVER or kind is _CONSUMER
