@@ -219,7 +219,7 @@ def stamp_call(span: Any, context: Context) -> None:
 def actor_named_late(span: Any) -> Actor:
     """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
     there: Any = getattr(span, "_attributes", None)
-    if not there or NAMING.isdisjoint(there):
+    if not there or not any(name in there for name in NAMING):
         return NO_ACTOR
     stamped = _record_of(span).stamped
     return actor_in({name: said for name, said in there.items() if stamped.get(name) != said})
