@@ -36,9 +36,11 @@ def result_content(told: str) -> dict[str, Any]:
     """Return a result as the object that the conventions ask for: itself if it is one, else as `result`."""
     try:
         result = json.loads(told)
-    except ValueError:
+    except (ValueError, RecursionError):  # a tool may give `[[[[…`
         result = None
-    return cast("dict[str, Any]", result) if isinstance(result, dict) else {"result": told}
+    if isinstance(result, dict):
+        return cast("dict[str, Any]", result)
+    return {"result": result if isinstance(result, list) else told}
 
 
 def _text(content: str) -> list[dict[str, Any]]:
