@@ -1,4 +1,4 @@
-"""What redaction costs, of secrets and personal data: prompts, megabytes ordinary or made to hurt, quotes in errors.
+"""What redaction costs, of secrets and personal data: prompts, megabytes ordinary or made to hurt.
 
 Behind a megabyte stands how many times as long it took as a quarter of it: 4 is linear.
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from otelier.signals import redact, redact_value, unquoted
+from otelier.signals import redact, redact_value
 
 MEGABYTE = 1_000_000
 PROSE = (
@@ -48,12 +48,3 @@ started = time.process_time()
 for _ in range(100):
     redact_value(messages)
 print(f"       20 messages as nested data {(time.process_time() - started) * 1e4:9.1f} us")
-for piece in ("Error code: 400 - {'error': {'message': 'no'}} ", PROSE, "\\", "\\u", "a"):
-    texts = [f"{piece * 20}{number}{piece * 200}" for number in range(20)]
-    taken = []
-    for size in (4_000, 16_000):
-        message = (piece * (size // len(piece) + 1))[:size]
-        started = time.process_time()
-        unquoted(message, texts)
-        taken.append((time.process_time() - started) * 1e3)
-    print(f"   16,000 characters of {piece[:12]!r:18}{taken[1]:9.1f} ms{taken[1] / taken[0]:6.1f}   quotes of 20 texts")

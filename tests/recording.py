@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind
 
+import otelier
 from otelier.testing import SpanRecorder
 
 
@@ -38,6 +40,15 @@ class Spans(SpanRecorder):
     def users(self, name: str) -> list[Any]:
         """Return the user of every finished span of that name."""
         return [attributes.get("user.id") for attributes in self.named(name)]
+
+
+def pools_carry() -> bool:
+    """Tell whether a job of a thread pool has the fields of the code that submits it, beside a job that has none."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()  # a thread that starts in no context
+        with otelier.context(user_id="carried"):
+            job = pool.submit(otelier.get_context)
+        return job.result().user_id == "carried" and pool.submit(otelier.get_context).result().user_id is None
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ assert_type(otelier.get_context().user_id, str | None)
 assert_type(otelier.get_context().workflow_id, str | None)
 assert_type(otelier.get_agent(), otelier.AgentIdentity)
 assert_type(otelier.get_agent().source, str | None)
-otelier.set_context(user_id=7)  # type: ignore[arg-type]
+otelier.set_context(user_id=7)
+otelier.set_context(user_id=7.5)  # type: ignore[arg-type]
 otelier.set_context("u-1")  # type: ignore[call-arg]
 otelier.set_context(user="u-1")  # type: ignore[call-arg]
 otelier.get_context().user_id = "u-2"  # type: ignore[misc]

@@ -32,7 +32,7 @@ class OtelierError(Exception):
     Example:
         >>> import otelier
         >>> try:
-        ...     otelier.set_context(user_id="a\\x00b")
+        ...     otelier.Agent("a\\x00b", "gpt-4.1-nano")
         ... except otelier.errors.OtelierError as error:
         ...     print(type(error).__name__)
         ContextValueError
@@ -44,7 +44,7 @@ class OtelierError(Exception):
 
 
 class ContextValueError(OtelierError, ValueError):
-    """A context field was given text that cannot be carried: control characters, or too long.
+    """A context field was given text that cannot be carried, where otelier is strict: control characters, or too long.
 
     Attributes:
         field: Name of the field, such as `user_id`.

@@ -7,6 +7,7 @@ on (`init`, `activate`, `instrument`), never at import. Where OpenTelemetry alre
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
@@ -14,6 +15,26 @@ from typing import Generic, TypeVar, cast
 from otelier.errors import SettingError
 
 T = TypeVar("T")
+
+MAX_NAME_CHARS = 256
+"""Longest name of a process or its environment."""
+_MAX_SHOWN_CHARS = 64
+# A key is one long word, and a password in an address stands between `:` and `@`.
+_SHOWN = re.compile(r"(?!.*[\w+-]{20})[\w.*+ -]*")
+
+
+def quoted(text: str) -> str:
+    """Return what a message may show of the text of a setting: all of a few plain words, else how long it is.
+
+    Whatever cannot be read may be another variable's value: a password, a key, an address with both in it.
+
+    Example:
+        >>> quoted("perhaps"), quoted("https://tok:PASSWORD@x/")
+        ("'perhaps'", "(23 characters, not shown)")
+    """
+    if len(text) <= _MAX_SHOWN_CHARS and _SHOWN.fullmatch(text):
+        return repr(text)
+    return f"({len(text)} characters, not shown)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +75,18 @@ class Setting(Generic[T]):
             return self.parse(text)
         except ValueError as exc:
             raise SettingError(
-                f"Cannot read {self.variable}={text[:64]!r}: {exc}. Unset it to get the default {self.default!r}.",
+                f"Cannot read {self.variable}={quoted(text)}: {exc}. Unset it to get the default {self.default!r}.",
                 setting=self.variable,
             ) from exc
 
 
 def _text(text: str) -> str:
+    return text
+
+
+def _name(text: str) -> str:
+    if len(text) > MAX_NAME_CHARS or not text.isprintable():
+        raise ValueError(f"it must be 1 to {MAX_NAME_CHARS} printable characters, since every signal carries it")
     return text
 
 
@@ -91,14 +118,14 @@ def _content_mode(text: str) -> str:
 
 APP: Setting[str | None] = Setting(
     variable="OTELIER_APP",
-    parse=_text,
+    parse=_name,
     default=None,
     kind="text",
     meaning="Name of this process's own agent; also the namespace that agent ids are derived from.",
 )
 ENV: Setting[str | None] = Setting(
     variable="OTELIER_ENV",
-    parse=_text,
+    parse=_name,
     default=None,
     kind="text",
     meaning="Deployment environment, `deployment.environment.name`.",
@@ -123,6 +150,13 @@ TRUST_INBOUND: Setting[bool] = Setting(
     default=False,
     kind="flag",
     meaning="Takes the fields that come with a request for true; without it they are dropped.",
+)
+STRICT: Setting[bool] = Setting(
+    variable="OTELIER_STRICT",
+    parse=_flag,
+    default=False,
+    kind="flag",
+    meaning="Raises where a field is given what cannot be carried; without it the field is cleared, with a warning.",
 )
 SERVICE_NAME: Setting[str | None] = Setting(
     variable="OTEL_SERVICE_NAME",
@@ -169,9 +203,10 @@ COMPLETION_HOOK: Setting[str | None] = Setting(
 CONTENT_MAX_CHARS: Setting[int] = Setting(
     variable="OTELIER_CONTENT_MAX_CHARS",
     parse=_positive,
-    default=1_000_000,
+    default=250_000,
     kind="characters",
-    meaning="Longest text in recorded content, at most 1000000; the rest is cut off, with a note of how much.",
+    meaning="Most characters of one attribute of recorded content, at most 1000000; all of one call have at most twice "
+    "as many. The rest is cut off, with notes of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(
     variable="OTELIER_REDACT_PERSONAL_DATA",

@@ -10,6 +10,7 @@ from contextvars import copy_context
 
 import openai
 import pytest
+from opentelemetry.trace import StatusCode
 
 from otelier import tool
 from otelier.errors import AgentUseError
@@ -301,7 +302,11 @@ def test_cancelled_while_the_model_is_asked(model, otelier_spans, streamed):
             assert otelier_spans.open_spans == ()
 
     asyncio.run(main())
-    assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "asyncio.exceptions.CancelledError"
+    for name in ("invoke_agent triage", "chat gpt-4.1"):
+        span = otelier_spans.find(name)
+        assert span.status.status_code is StatusCode.UNSET
+        assert span.attributes["otelier.cancelled"] is True
+    assert [point for point in otelier_spans.metric_points if "error.type" in point.attributes] == []
 
 
 def test_a_stop_of_a_subagent_is_its_result(model):

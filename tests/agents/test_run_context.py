@@ -271,9 +271,19 @@ def test_nothing_of_it_is_sent_on_as_baggage(model):
 
 @pytest.mark.parametrize("value", ["a\x00b", "x" * 1025, object()])
 def test_a_field_that_cannot_be_carried_stops_no_run(model, otelier_spans, value):
-    """A user id that no signal can carry is left out, with a warning; the run goes on."""
-    assert model.agent().run("Hello", context=Plain(user_id=value)).output
-    assert "user.id" not in otelier_spans.find("invoke_agent triage").attributes
+    """A user id that no signal can carry is cleared, that of the code around it too; the run goes on."""
+    otelier.init(strict=False)
+    with otelier.context(user_id="somebody else", session_id="s-1"):
+        assert model.agent().run("Hello", context=Plain(user_id=value)).output
+    attributes = otelier_spans.find("invoke_agent triage").attributes
+    assert ("user.id" in attributes, attributes["session.id"]) == (False, "s-1")
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "x" * 1025, object()])
+def test_a_field_that_cannot_be_carried_is_seen_in_tests(model, otelier_spans, value):
+    """Where otelier is strict, as in tests, such a run raises and names the field."""
+    with pytest.raises((TypeError, otelier.errors.ContextValueError), match="user_id"):
+        model.agent().run("Hello", context=Plain(user_id=value)).wait()
 
 
 @pytest.mark.parametrize("name", ["", " ", "user.id", "gen_ai.agent.name"])

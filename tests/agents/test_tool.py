@@ -201,6 +201,59 @@ def test_classes_of_the_function_around():
     assert put.bind({"line": {"title": "pen"}}, basket)() == "pen 2"
 
 
+TYPED = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated, Optional
+import otelier
+if TYPE_CHECKING:
+    from otelier import RunContext
+    from shop import Customer
+def tool(query: str, {parameter}) -> str: ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameter", "wanted"),
+    [
+        ("context: RunContext", ("context", False)),
+        ("context: RunContext | None", ("context", True)),
+        ("context: Optional[RunContext] = None", ("context", True)),
+        ("context: Annotated[RunContext, 'said']", ("context", False)),
+        ("context: otelier.RunContext", ("context", False)),
+        ("ctx: Customer", ("ctx", False)),
+        ("ctx: Customer | None = None", ("ctx", True)),
+        ("ctx: shop.Customer", ("ctx", False)),
+    ],
+)
+def test_a_context_imported_for_type_checkers_only(parameter, wanted):
+    """`RunContext` is known though its module imports it under `TYPE_CHECKING`; anything else there by the name `ctx`."""
+    space = {}
+    exec(TYPED.format(parameter=parameter), space)
+    made = otelier.tool(space["tool"])
+    assert list(made.parameters["properties"]) == ["query"]
+    found = made._read[1]
+    assert (found.name, found.optional, found.kind) == (*wanted, otelier.RunContext)
+
+
+@pytest.mark.parametrize("parameter", ["context: Customer", "ctx: RunContext, order: Customer"])
+def test_what_is_imported_for_type_checkers_only_and_not_known(parameter):
+    """Another class imported there cannot be found, and the error says how to import it and what name helps."""
+    space = {}
+    exec(TYPED.format(parameter=parameter), space)
+    with pytest.raises(otelier.errors.ToolError, match=r"'Customer'.*`if TYPE_CHECKING:`.*`ctx`"):
+        _ = otelier.tool(space["tool"]).parameters
+
+
+def test_a_name_of_the_module_means_what_it_means_there():
+    """A class that a module calls `RunContext` itself is that class."""
+    space = {}
+    exec(
+        "import pydantic\nclass RunContext(pydantic.BaseModel): ...\ndef tool(query: str, context: 'RunContext'): ...",
+        space,
+    )
+    assert list(otelier.tool(space["tool"]).parameters["properties"]) == ["query", "context"]
+
+
 def test_the_plain_function_is_kept():
     """`__wrapped__` is what was decorated, and calling the tool is calling that."""
 

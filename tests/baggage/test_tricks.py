@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import socket
@@ -21,6 +22,7 @@ from tests.serving import asgi_server
 
 pytest.importorskip("tests.baggage.world")
 
+import aiohttp
 import httpx
 
 from tests.baggage.fields import ALLOWED, SIX, WRITTEN, activate
@@ -116,6 +118,63 @@ def test_another_host_in_the_header(here, name, host, written):
     with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**SIX):
         CLIENTS[name].send(here.url("127.0.0.2"), headers={"Host": host})
     assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
+
+
+TARGETS = {
+    "elsewhere": ("http://evil.example/", None, False),
+    "elsewhere by TLS": ("/", "evil.example", False),
+    "nowhere": ("evil.example:443", None, False),
+    "inside": ("http://billing/", None, True),
+    "inside by TLS": ("/", "billing.internal", True),
+    "a path": ("/http://evil.example/", None, True),
+}
+
+
+@pytest.mark.parametrize(("target", "sni", "written"), TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("name", [name for name in CLIENTS if name.startswith("httpx") and "h2" not in name])
+def test_another_host_in_the_target(here, name, target, sni, written):
+    """What a request names beside the connection's host, by its target or for TLS, must be inside too."""
+    module = httpx if name.split()[0] == "httpx" else pytest.importorskip("httpx2")
+    extensions = {"target": target.encode(), **({} if sni is None else {"sni_hostname": sni})}
+
+    async def send_async():
+        async with module.AsyncClient(trust_env=False) as client:
+            await client.get(here.url("127.0.0.2"), extensions=extensions)
+
+    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**SIX):
+        if "async" in name:
+            asyncio.run(send_async())
+        else:
+            with module.Client(trust_env=False) as client:
+                client.get(here.url("127.0.0.2"), extensions=extensions)
+    assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
+
+
+def test_what_aiohttp_tells_of_a_request(here):
+    """The response, its error and whoever traces requests see the application's headers, without ours in them."""
+    seen = []
+
+    async def headers_sent(session, context, params):
+        seen.append(dict(params.headers))
+
+    async def get():
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_headers_sent.append(headers_sent)
+        connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
+        async with (
+            aiohttp.ClientSession(connector=connector, trace_configs=[tracing]) as session,
+            session.get(here.url("127.0.0.2"), headers={"x-own": "1"}) as answer,
+        ):
+            seen.append(dict(answer.request_info.headers))
+            error = aiohttp.ClientResponseError(answer.request_info, answer.history)
+            seen.append(repr(error) + str(error.request_info.headers))
+
+    with instrumented(CLIENTS["aiohttp"], activate, first=True, sampled=True), otelier.context(**SIX):
+        asyncio.run(get())
+    assert [got.baggage for got in here.got] == [(WRITTEN,)]
+    assert len(seen) == 3
+    assert all("x-own" in str(one) for one in seen)
+    assert not any("user.id" in str(one) for one in seen)
 
 
 @clients

@@ -101,11 +101,21 @@ def test_one_object_decorates_many_functions():
 
 
 def test_values_are_checked_where_the_function_is_decorated():
-    """A value that cannot be carried is refused at the decorator, before any call."""
+    """Where otelier is strict, a value that cannot be carried is refused at the decorator, before any call."""
+    otelier.init(strict=True)
     with pytest.raises(ContextValueError, match="user_id"):
         otelier.context(user_id="\n")(user)
     with pytest.raises(TypeError, match="agent"):
-        otelier.context(agent=7)(user)
+        otelier.context(agent=7.5)(user)
+
+
+def test_a_decorator_that_was_made_before_otelier_was_strict():
+    """A wrong value is refused at the call where it was not yet known at the decorator that it should be."""
+    decorated = otelier.context(user_id="\n", agent="billing")(otelier.get_context)
+    assert decorated() == otelier.CallContext(agent="billing")
+    otelier.init(strict=True)
+    with pytest.raises(ContextValueError, match="user_id"):
+        decorated()
 
 
 def test_name_docstring_and_signature_stay():

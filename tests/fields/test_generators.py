@@ -70,7 +70,7 @@ def test_broken_off_it_ends_with_its_job():
         kept.append(numbers())
         next(kept[-1])
 
-    otelier.set_context()
+    otelier.activate()
     with ThreadPoolExecutor(1) as pool, otelier.context(session_id="s-1"):
         pool.submit(job).result()
         assert pool.submit(otelier.get_context).result() == otelier.CallContext(session_id="s-1")

@@ -136,3 +136,30 @@ def test_spans_are_let_go(spans):
     spans.clear()
     gc.collect()
     assert ended[0]() is None
+
+
+def test_a_chain_of_requests_that_each_start_the_next(spans):
+    """A chain of tasks that each set values, in a span and without one, and start the next one, stays small."""
+
+    async def repeat(at):
+        done = asyncio.get_running_loop().create_future()
+        running = None
+
+        async def link(number):
+            nonlocal running
+            with spans.tracer_provider.get_tracer("tests").start_as_current_span("link"):
+                otelier.set_context(user_id=f"u-{number % 5}")
+                otelier.set_context(session_id=f"s-{number % 5}")
+            otelier.set_context(agent=f"a-{number % 5}")
+            at(number)
+            spans.clear()
+            if number < 2001:
+                running = asyncio.ensure_future(link(number + 1))
+            else:
+                done.set_result(None)
+            await asyncio.sleep(0)
+
+        await link(1)
+        await done
+
+    assert grown(repeat) < 50_000

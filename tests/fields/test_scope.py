@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pydoc
+
 import pytest
 from opentelemetry import baggage, trace
 from opentelemetry.context import attach, detach, get_current, get_value, set_value
@@ -68,11 +70,22 @@ def test_what_is_cleared_inside_a_block_returns_after_it():
 
 
 def test_a_refused_block_changes_nothing():
-    """A block with a wrong value is never entered."""
+    """Where otelier is strict, a block with a wrong value is never entered."""
+    otelier.init(strict=True)
     with otelier.context(user_id="u-1"):
         with pytest.raises(ContextValueError), otelier.context(agent="a", user_id="\n"):
             pytest.fail("the block was entered")
         assert otelier.get_context() == otelier.CallContext(user_id="u-1")
+
+
+def test_help_shows_what_a_user_can_do():
+    """`help(otelier.context)` shows the six fields and what they mean, and nothing of how a block works inside."""
+    shown = pydoc.plain(pydoc.render_doc(otelier.context))
+    for field in ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id"):
+        assert f"{field}: " in shown
+    assert "user_id: 'str | int | UUID | None' = None" in shown
+    for inside in ("Block", "Data descriptors", "inherited", "hot path", "Method resolution"):
+        assert inside not in shown
 
 
 def test_one_object_may_be_used_again():

@@ -30,6 +30,12 @@ def in_raw_thread(function):
     return results[0]
 
 
+@pytest.fixture(autouse=True)
+def switched_on():
+    """Pools are patched where otelier is switched on."""
+    otelier.activate()
+
+
 @pytest.fixture
 def pool():
     with ThreadPoolExecutor(1) as one_thread:
@@ -80,7 +86,6 @@ def test_what_a_job_sets_ends_with_it_also_when_it_fails(pool):
 
 def test_a_jobs_callback_does_not_see_what_the_job_set(pool):
     """A callback that runs on the worker when a job is done has none of the job's fields."""
-    otelier.activate()
     seen, held = [], threading.Event()
 
     def job():
@@ -214,35 +219,13 @@ def test_a_raw_thread_inherits_under_threading_instrumentation(spans):
         ThreadingInstrumentor().uninstrument()
 
 
-@pytest.mark.parametrize("ours_first", [True, False])
-def test_threading_instrumentation_and_ours_come_and_go_in_any_order(ours_first):
-    """Beside the threading instrumentation a job's fields still end with the job, and both patches come out."""
-    before = ThreadPoolExecutor.submit
-    if ours_first:
-        otelier.set_context(user_id="warm")
-        otelier.clear_context()
-    ThreadingInstrumentor().instrument()
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(lambda: otelier.set_context(user_id="a")).result()
-            assert pool.submit(user).result() is None
-            with otelier.context(user_id="b"):
-                assert pool.submit(user).result() == "b"
-    finally:
-        ThreadingInstrumentor().uninstrument()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: otelier.set_context(user_id="a")).result()
-        assert pool.submit(user).result() is None
-    otelier.testing.reset()
-    assert ThreadPoolExecutor.submit is before
-
-
 @pytest.mark.skipif(not hasattr(sys.flags, "thread_inherit_context"), reason="Python 3.14 has this flag")
 @pytest.mark.parametrize("inherits", [0, 1])
 def test_a_raw_thread_follows_the_interpreters_flag(inherits):
     """Where `sys.flags.thread_inherit_context` is set a raw thread has its starter's fields, else none."""
     program = """
 import threading, otelier
+otelier.activate()
 with otelier.context(user_id="a"):
     thread = threading.Thread(target=lambda: print(otelier.get_context().user_id))
     thread.start(); thread.join()

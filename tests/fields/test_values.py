@@ -4,11 +4,45 @@ from __future__ import annotations
 
 import enum
 import inspect
+import uuid
 
 import pytest
+from opentelemetry.trace import SpanKind
 
 import otelier
 from otelier.errors import ContextValueError
+from otelier.fields import be_strict
+
+
+class Untouchable:
+    """Something that refuses whatever it is asked, as a proxy does outside of its request."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("outside of a request")
+
+    def __eq__(self, other):
+        raise RuntimeError("outside of a request")
+
+    __hash__ = __bool__ = __str__ = __len__ = __eq__
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Array:
+    """Something that compares item by item, as arrays of numbers do."""
+
+    def __eq__(self, other):
+        class Items:
+            def __bool__(self):
+                raise ValueError("ambiguous")
+
+        return Items()
+
+    __hash__ = None
+
 
 FIELDS = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
 SIX = dict(zip(FIELDS, ("u-1", "admin", "triage", "a-1", "s-1", "w-1")))
@@ -20,6 +54,11 @@ ATTRIBUTES = {
     "session_id": ("session.id", "s-1"),
     "workflow_id": ("otelier.workflow.id", "w-1"),
 }
+WRONG = [lambda value=value: value for value in (1.5, True, b"u-1", ["u-1"], {"id": 1}, ..., {1})] + [
+    Untouchable,
+    Array,
+]
+"""Makers of what is neither text nor a number nor a UUID, also of classes that allow hardly anything."""
 each_field = pytest.mark.parametrize("field", FIELDS)
 
 
@@ -39,6 +78,12 @@ def give(request):
         return otelier.context(**values)(otelier.get_context)()
 
     return {"set_context": by_set, "context": by_block, "decorator": by_decorator}[request.param]
+
+
+@pytest.fixture
+def strict():
+    """What cannot be carried raises."""
+    be_strict(True)
 
 
 def known():
@@ -112,18 +157,18 @@ def test_clear_context_where_nothing_is_set():
 
 
 @each_field
-@pytest.mark.parametrize("wrong", [7, 0, 1.5, True, b"u-1", ["u-1"], {"id": 1}, ..., {1}], ids=repr)
-def test_anything_but_text_is_a_type_error(give, field, wrong):
-    """A wrong type raises `TypeError`, and the message names the field."""
+@pytest.mark.parametrize("wrong", WRONG)
+def test_another_type_is_a_type_error(give, strict, field, wrong):
+    """Where otelier is strict, a wrong type raises `TypeError`, and the message names the field."""
     with pytest.raises(TypeError, match=field):
-        give(**{field: wrong})
+        give(**{field: wrong()})
     assert known() == {}
 
 
 @each_field
 @pytest.mark.parametrize("mark", ["\x00", "\n", "\r", "\t", "\x1b", "\x7f", "\x85"], ids=ascii)
-def test_control_characters_are_refused(give, field, mark):
-    """A control character raises `ContextValueError`, wherever it stands."""
+def test_control_characters_are_refused(give, strict, field, mark):
+    """Where otelier is strict, a control character raises `ContextValueError`, wherever it stands."""
     for value in (mark, f"u{mark}1", f"u-1{mark}"):
         with pytest.raises(ContextValueError, match=field):
             give(**{field: value})
@@ -131,8 +176,8 @@ def test_control_characters_are_refused(give, field, mark):
 
 
 @each_field
-def test_1024_characters_are_the_most(give, field):
-    """1,024 characters are carried whole, 1,025 are refused."""
+def test_1024_characters_are_the_most(give, strict, field):
+    """1,024 characters are carried whole, 1,025 are refused where otelier is strict."""
     assert getattr(give(**{field: "é" * 1024}), field) == "é" * 1024
     otelier.clear_context()
     with pytest.raises(ContextValueError, match=field):
@@ -140,7 +185,7 @@ def test_1024_characters_are_the_most(give, field):
     assert known() == {}
 
 
-def test_a_huge_value_is_refused_in_a_short_message(give):
+def test_a_huge_value_is_refused_in_a_short_message(give, strict):
     """A value of 10 million characters is refused without being repeated in the error."""
     with pytest.raises(ContextValueError) as refused:
         give(user_id="x" * 10_000_000)
@@ -148,7 +193,7 @@ def test_a_huge_value_is_refused_in_a_short_message(give):
 
 
 @pytest.mark.parametrize("value", ["\ud800", "u-\udfff", "a\udc80b"], ids=ascii)
-def test_lone_surrogates_are_refused(give, value):
+def test_lone_surrogates_are_refused(give, strict, value):
     """Text that no exporter can encode is refused where it is set, not lost with a batch later."""
     with pytest.raises(ContextValueError, match="session_id"):
         give(session_id=value)
@@ -163,7 +208,7 @@ def test_any_other_text_is_carried_as_it_is(give, spans, value):
 
 
 @each_field
-def test_the_error_tells_which_field(field):
+def test_the_error_tells_which_field(strict, field):
     """A refused value's error carries the field's name, so that a handler needs no pattern."""
     with pytest.raises(ContextValueError) as refused:
         otelier.set_context(**{field: "\n"})
@@ -173,9 +218,9 @@ def test_the_error_tells_which_field(field):
 
 
 @pytest.mark.parametrize("position", range(len(FIELDS)), ids=FIELDS)
-@pytest.mark.parametrize("wrong", [7, "\n", "x" * 1025, "\ud800"], ids=["type", "control", "long", "surrogate"])
-def test_wrong_input_never_half_applies(give, spans, position, wrong):
-    """One wrong field among six leaves all six, the open span and later spans as they were."""
+@pytest.mark.parametrize("wrong", [7.5, "\n", "x" * 1025, "\ud800"], ids=["type", "control", "long", "surrogate"])
+def test_wrong_input_never_half_applies(give, strict, spans, position, wrong):
+    """Where otelier is strict, one wrong field among six leaves all six, the open span and later spans as they were."""
     otelier.set_context(user_id="before")
     with spans.open("request") as request:
         before = dict(request.attributes)
@@ -186,14 +231,14 @@ def test_wrong_input_never_half_applies(give, spans, position, wrong):
         assert spans.born_here() == {"user.id": "before"}
 
 
-def test_wrong_input_is_refused_again_after_the_first_time():
+def test_wrong_input_is_refused_again_after_the_first_time(strict):
     """A value that was refused once is refused the second time too."""
     for _ in range(2):
         with pytest.raises(ContextValueError):
             otelier.set_context(user_id="\n")
 
 
-def test_equal_values_of_other_types_are_not_taken_for_text():
+def test_equal_values_of_other_types_are_not_taken_for_text(strict):
     """A key that compares equal to a text that was accepted before is still judged by its own type."""
 
     class Sly:
@@ -207,6 +252,131 @@ def test_equal_values_of_other_types_are_not_taken_for_text():
     otelier.clear_context()
     with pytest.raises(TypeError, match="user_id"):
         otelier.set_context(user_id=Sly())
+
+
+BAD = {
+    "type": WRONG,
+    "control characters": ("\n", "a\x00b", "\x85", "u-\udfff"),
+    "length": ("x" * 1025, 10**1024, -(10**5000)),
+}
+
+
+@each_field
+@pytest.mark.parametrize("reason", BAD)
+def test_what_cannot_be_carried_clears_its_field(give, spans, caplog, field, reason):
+    """A value that cannot be carried breaks nothing: its field is cleared, the others of that call are taken.
+
+    One warning for the field and reason says so and does not quote the value.
+    """
+    for made in BAD[reason]:
+        value = made() if callable(made) else made
+        otelier.set_context(**SIX)
+        other = "session_id" if field != "session_id" else "user_id"
+        inside = give(**{field: value, other: "taken"})
+        assert (getattr(inside, field), getattr(inside, other)) == (None, "taken")
+        otelier.clear_context()
+    warned = [record.getMessage() for record in caplog.records if f"field {field} " in record.getMessage()]
+    assert len(warned) == 1
+    assert "xxx" not in warned[0]
+    assert "000" not in warned[0]
+
+
+def test_what_cannot_be_carried_is_counted(otelier_spans):
+    """Each value that was not taken counts in `otelier.internal.errors`."""
+    otelier.init(strict=False)
+    for value in ("\n", 1.5, "x" * 1025, "\n"):
+        otelier.set_context(user_id=value)
+    (point,) = otelier_spans.metrics()["otelier.internal.errors"]
+    assert (point["value"], list(point["attributes"].values())) == (4, ["fields.value"])
+
+
+def test_the_request_itself_is_cleared(spans):
+    """On the open span nobody stands any more where the newest value could not be carried, and below it neither."""
+    with spans.open("request", SpanKind.SERVER):
+        otelier.set_context(user_id=42)
+        otelier.set_context(user_id=["somebody else"])
+        assert "user.id" not in spans.born_here()
+
+
+@each_field
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (7, "7"),
+        (0, "0"),
+        (-(2**63), "-9223372036854775808"),
+        (Level.HIGH, "3"),
+        (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+    ],
+    ids=str,
+)
+def test_numbers_and_uuids_are_taken_as_their_text(give, strict, spans, field, value, text):
+    """`int` and `UUID` are ids too, and everywhere their text."""
+    assert getattr(give(**{field: value}), field) == text
+    with spans.open("request", SpanKind.SERVER) as request:
+        otelier.set_context(**{field: value})
+        attribute, _ = ATTRIBUTES[field]
+        expected = (text,) if field == "user_role" else text
+        assert (request.attributes[attribute], spans.born_here()[attribute]) == (expected, expected)
+        assert type(getattr(otelier.get_context(), field)) is str
+
+
+def test_a_number_and_its_text_are_one_value(spans):
+    """A value that comes as a number here and as text there is one, and no second caller of the request."""
+    with spans.open("request", SpanKind.SERVER):
+        otelier.set_context(user_id=7)
+        otelier.set_context(user_id="7")
+        with otelier.context(user_id=7):
+            assert otelier.get_context().user_id == "7"
+    otelier.set_context(user_id=True)
+    assert otelier.get_context().user_id is None
+
+
+# --- strict ----------------------------------------------------------------------------------------------------------
+def is_refused():
+    """Tell whether a wrong value raises here."""
+    try:
+        otelier.set_context(user_id="\n")
+    except ContextValueError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "expected"),
+    [(None, None, False), (None, "true", True), (False, "true", False), (True, "false", True), (True, None, True)],
+)
+def test_strict_by_argument_variable_and_default(monkeypatch, argument, variable, expected):
+    """`init(strict=)` comes before `OTELIER_STRICT`, and without both nothing raises."""
+    if variable is not None:
+        monkeypatch.setenv("OTELIER_STRICT", variable)
+    assert not is_refused()  # nothing is switched on yet
+    otelier.init(strict=argument)
+    assert is_refused() is expected
+    otelier.init()  # what a later call leaves out stays as it was
+    assert is_refused() is expected
+
+
+def test_strict_without_init(monkeypatch):
+    """`OTELIER_STRICT` holds under `opentelemetry-instrument` as well, which only activates."""
+    monkeypatch.setenv("OTELIER_STRICT", "true")
+    otelier.activate()
+    assert is_refused()
+
+
+def test_strict_in_the_fixture(otelier_spans):
+    """With `otelier_spans` a wrong value raises, unless the test says otherwise."""
+    assert is_refused()
+    otelier.init(app="mine")
+    assert is_refused()
+    otelier.init(strict=False)
+    assert not is_refused()
+
+
+def test_strict_is_a_flag():
+    """What `strict` is not given as a flag is a mistake that is told at once."""
+    with pytest.raises(TypeError, match="strict"):
+        otelier.init(strict="yes")
 
 
 class Role(str, enum.Enum):

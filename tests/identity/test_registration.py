@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -18,6 +19,9 @@ from otelier.signals import raise_faults
 from otelier.testing import SpanRecorder, reset
 from otelier.testing._stage import on_stage
 from tests.programs import run
+from tests.scripted import model
+
+__all__ = ["model"]
 
 EVENT = "otelier.agent.registered"
 COUNTER = "otelier.agent.registrations"
@@ -378,3 +382,104 @@ def test_the_processes_own_agent_is_told_when_it_makes_a_call(spans):
         assert told(spans) == []
         spans.born_here("chat", attributes={"gen_ai.operation.name": "chat"})
     assert told(spans) == ["orchestrator"]
+
+
+PROMPT = "You are the billing agent. Today is {}."
+
+
+def prompts_told(recorder):
+    """Each event's agent and the fingerprint it has."""
+    return [
+        (entry.attributes["gen_ai.agent.name"], entry.attributes.get("otelier.agent.fingerprint"))
+        for entry in events(recorder)
+    ]
+
+
+def ask(model, prompt):
+    messages = [{"role": "system", "content": prompt}, {"role": "user", "content": "Hi"}]
+    model.client.chat.completions.create(model="gpt-4.1", messages=messages)
+
+
+def test_a_named_agents_prompt(otelier_spans, model):
+    """A named agent is told again with each new fingerprint of its prompt, not with each day's, and counted once."""
+    for prompt in (PROMPT.format("2026-11-16"), PROMPT.format("2026-11-17"), "You are the friendly billing agent."):
+        for _ in range(2):
+            with otelier.context(agent="billing"):
+                ask(model, prompt)
+    calls = [span.attributes["otelier.agent.fingerprint"] for span in otelier_spans.spans]
+    assert len(set(calls)) == 2
+    assert prompts_told(otelier_spans) == [("billing", None), ("billing", calls[0]), ("billing", calls[-1])]
+    assert counted(otelier_spans) == {"agent": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "source"), [({"agent": "billing"}, "agent"), ({"agent_id": "b-7"}, "agent_id"), ({}, "fingerprint")]
+)
+def test_the_fingerprint_stands_whichever_tier_named_the_agent(otelier_spans, model, fields, source):
+    """The span of a call with a system prompt has its fingerprint beside any identity; one without a prompt has none."""
+    with otelier.context(**fields):
+        ask(model, "You are the billing agent.")
+        model.client.chat.completions.create(model="gpt-4.1", messages=[{"role": "user", "content": "Hi"}])
+    prompted, plain = otelier_spans.spans
+    assert prompted.attributes["otelier.agent.source"] == source
+    assert prompted.attributes["otelier.agent.fingerprint"] == otelier.prompt_fingerprint("You are the billing agent.")
+    assert "otelier.agent.fingerprint" not in plain.attributes
+
+
+def test_an_agents_run(otelier_spans, model):
+    """`invoke_agent` and the agent's one event have the fingerprint that the call of its model has."""
+    model.says("Done.")
+    model.agent(name="billing", instructions="You are the billing agent.").run("Hi").output  # noqa: B018
+    run, call = otelier_spans.find("invoke_agent billing"), otelier_spans.find("chat gpt-4.1")
+    fingerprint = otelier.prompt_fingerprint("You are the billing agent.")
+    assert run.attributes["otelier.agent.fingerprint"] == call.attributes["otelier.agent.fingerprint"] == fingerprint
+    assert prompts_told(otelier_spans) == [("billing", fingerprint)]
+    assert counted(otelier_spans) == {"agent": 1}
+
+
+def test_an_agent_without_instructions(otelier_spans, model):
+    """Without a prompt there is nothing to know it by, and neither a span nor the event has a fingerprint."""
+    model.says("Done.")
+    model.agent(name="billing").run("Hi").output  # noqa: B018
+    assert "otelier.agent.fingerprint" not in otelier_spans.find("invoke_agent billing").attributes
+    assert prompts_told(otelier_spans) == [("billing", None)]
+
+
+@pytest.fixture
+def crowded(otelier_spans, model):
+    """200 prompts that varied, each with a name of its own on metrics."""
+    words = itertools.islice(itertools.product("abcdefgh", repeat=4), 200)
+    for word in words:
+        ask(model, f"You are the {''.join(word)} agent.")
+    return otelier_spans
+
+
+def names_on_metrics(recorder):
+    points = recorder.metrics()["gen_ai.client.operation.duration"]
+    return [point["attributes"].get("gen_ai.agent.name") for point in points]
+
+
+def test_the_process_has_a_place_on_metrics(crowded, model):
+    """However many prompts there were, metrics name the process's own agent, and agents that somebody named."""
+    otelier.init(app="orchestrator")
+    ask(model, "You are one too many.")
+    with otelier.context(agent="billing"):
+        ask(model, "You are one too many.")
+    found = names_on_metrics(crowded)
+    assert {"orchestrator", "billing"} <= set(found)
+    assert len(found) == 202
+
+
+def test_the_process_has_a_place_beside_named_agents(otelier_spans, model):
+    """Nor do agents that were named take its place, on metrics or in the registry."""
+    otelier.init(app="orchestrator")
+    for number in range(1_001):
+        with otelier.context(agent=f"billing-{number}"):
+            if number < 210:
+                model.client.embeddings.create(model="text-embedding-3-small", input="a")
+    model.client.embeddings.create(model="text-embedding-3-small", input="a")
+    points = otelier_spans.metrics()["gen_ai.client.operation.duration"]
+    found = [point["attributes"].get("gen_ai.agent.name") for point in points]
+    assert "orchestrator" in found
+    assert len(found) == 202  # 200 that were named, the process, and nobody's
+    assert told(otelier_spans)[-1] == "orchestrator"

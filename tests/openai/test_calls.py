@@ -191,7 +191,7 @@ def test_metrics(api, recorder, endpoint):
 @each_endpoint
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_errors(api, recorder, endpoint, mode):
-    """The provider's error reaches the caller as it is; span and duration say its class, without its secrets."""
+    """The provider's error reaches the caller as it is; span and duration say class and facts, and no word of it."""
     api.server.fail(401, message="Incorrect API key provided: sk-proj-abcdef0123456789.")
 
     async def call() -> None:
@@ -202,8 +202,9 @@ def test_errors(api, recorder, endpoint, mode):
         api.call(endpoint) if mode == "sync" else asyncio.run(call())
     span = recorder.find(NAMES[endpoint])
     assert span.status.status_code is StatusCode.ERROR
-    assert "Incorrect API key provided: [REDACTED" in span.status.description
-    assert "abcdef" not in span.to_json()
+    told = "openai.AuthenticationError (status 401, code invalid_api_key, type invalid_request_error, request_id req_"
+    assert span.status.description.startswith(told)
+    assert not any(word in span.to_json() for word in ("abcdef", "Incorrect"))
     assert span.attributes["error.type"] == "openai.AuthenticationError"
     assert span.events == ()
     (point,) = (point for point in recorder.metric_points if point.name.startswith("gen_ai."))
@@ -220,11 +221,11 @@ def test_retries_are_one_call(api, recorder):
 
 
 def test_failed_response(api, recorder):
-    """A response that failed, in an answer that did not, gives the span its code and message."""
+    """A response that failed, in an answer that did not, gives the span its code."""
     api.server.reply(body=FAILED_RESPONSE)
     assert api.call("responses").status == "failed"
     span = recorder.find("chat gpt-4.1")
-    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "It broke.")
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "server_error")
     assert span.attributes["error.type"] == "server_error"
     assert span.attributes["gen_ai.response.finish_reasons"] == ("error",)
 

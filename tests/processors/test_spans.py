@@ -102,8 +102,8 @@ def test_a_foreign_agent_is_kept_from_the_process_too(spans):
     started = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "theirs"}
     attributes = spans.born_here(attributes=started)
     assert attributes["gen_ai.agent.name"] == "theirs"
-    assert "otelier.agent.id" not in attributes
-    assert "otelier.agent.source" not in attributes
+    assert attributes["otelier.agent.id"] == agent_id_for("theirs")
+    assert attributes["otelier.agent.source"] == "agent"
 
 
 def test_the_same_agent_named_by_another_library_is_completed(spans):

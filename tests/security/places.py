@@ -7,10 +7,10 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import openai
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from otelier.testing import SpanRecorder
 from tests.openai.conftest import Api, known
@@ -124,10 +124,34 @@ ENDPOINTS = {"chat.completions.create": CHAT, "responses.create": RESPONSES, "em
 HOWS = ("plain", "raw", "stream", "stream dropped", "failed", "stream failed")
 
 
-class Verdict(BaseModel):
+class Verdict(BaseModel, extra="forbid"):
     """What an answer is parsed into."""
 
     number: int
+
+
+class Ages(BaseModel):
+    """A form whose keys are the model's to choose."""
+
+    ages: dict[str, int]
+
+
+class Cat(BaseModel):
+    """One kind of a tagged union."""
+
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    """Another kind."""
+
+    kind: Literal["dog"]
+
+
+class Tagged(BaseModel):
+    """A form with a tag that may be wrong."""
+
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
 
 
 def quoting(arguments: dict[str, Any]) -> str:

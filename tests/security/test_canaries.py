@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 import openai
 import pydantic
 import pytest
+from opentelemetry.trace import StatusCode
 
 import otelier
+from otelier import Agent
+from otelier.errors import AnswerError
 from otelier.signals import raise_faults, run_resets
 from otelier.testing import SpanRecorder
 from otelier.testing.server import OpenAIRequest
@@ -27,7 +31,9 @@ from tests.security.places import (
     OTHERS,
     UNTOLD,
     WHO,
+    Ages,
     Lines,
+    Tagged,
     Verdict,
     call,
     canary_client,
@@ -159,17 +165,35 @@ def recorder():
     return SpanRecorder()
 
 
-def test_an_answer_that_cannot_be_parsed(recorder, monkeypatch):
-    """What pydantic quotes of an answer that does not fit is content too."""
-    monkeypatch.setenv(MODE, "no_content")
+NAME = "Alice Canary"
+MISFITS = {
+    "a key": (Ages, json.dumps({"ages": {NAME: "old"}})),
+    "an extra key": (Verdict, json.dumps({"number": 1, NAME: 2})),
+    "a wrong tag": (Tagged, json.dumps({"pet": {"kind": NAME}})),
+    "no JSON": (Verdict, f"{NAME} is {NAME}"),
+    "a value": (Verdict, json.dumps({"number": NAME})),
+}
+
+
+@pytest.mark.parametrize("content", ["no_content", "span_and_event"])
+@pytest.mark.parametrize(("form", "said"), MISFITS.values(), ids=MISFITS)
+@pytest.mark.parametrize("way", ["chat", "responses", "agent"])
+def test_an_answer_that_cannot_be_parsed(recorder, monkeypatch, form, said, way, content):
+    """What is said of an answer that does not fit quotes it, so it leaves only with content, by every way to parse."""
+    monkeypatch.setenv(MODE, content)
     switch_on(recorder)
-    with serving() as api:
-        api.server.reply(ANSWER, times=None)
-        parse = getattr(api.client.chat.completions, "parse", None) or api.client.beta.chat.completions.parse
-        with contextlib.suppress(openai.OpenAIError), pytest.raises(pydantic.ValidationError, match=ANSWER[:8]):
-            parse(model="gpt-4.1", messages=[{"role": "user", "content": "How many?"}], response_format=Verdict)
-    assert recorder.spans
-    assert ANSWER[:8] not in spans_of(recorder)
+    with serving() as api, contextlib.suppress(pydantic.ValidationError, AnswerError):
+        api.server.reply(said, times=None)
+        if way == "agent":
+            Agent("ages", "gpt-4.1", client=api.client, output_type=form).run("How old?").wait()
+        elif way == "responses":
+            api.client.responses.parse(model="gpt-4.1", input="How old?", text_format=form)
+        else:
+            parse = getattr(api.client.chat.completions, "parse", None) or api.client.beta.chat.completions.parse
+            parse(model="gpt-4.1", messages=[{"role": "user", "content": "How old?"}], response_format=form)
+    assert recorder.spans[-1].status.status_code is StatusCode.ERROR
+    if content == "no_content":
+        assert "Alice" not in spans_of(recorder) + logs_of(recorder) + metrics_of(recorder)
 
 
 KEY = "sk-proj-canary0123456789abcdef"
@@ -185,8 +209,8 @@ SECRETS = {
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 @pytest.mark.parametrize("how", ["content", "error", "arguments"])
 def test_secrets_in_what_does_leave(recorder, monkeypatch, secret, how):
-    """What is captured, and the messages of errors always, leave without the secrets that have a known form."""
-    monkeypatch.setenv(MODE, "no_content" if how == "error" else "span_and_event")
+    """What is captured, and with it messages of errors, leave without the secrets that have a known form."""
+    monkeypatch.setenv(MODE, "span_and_event")
     switch_on(recorder)
     with serving() as api, contextlib.suppress(openai.OpenAIError):
         if how == "error":

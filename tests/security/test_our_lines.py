@@ -173,13 +173,13 @@ def test_what_is_pickled():
     [
         ("a\nb", None, None, None, None, None),
         ("u" * 1025, None, None, None, None, None),
-        (7, None, None, None, None, None),
+        (7.5, None, None, None, None, None),
         (None, None, None, None, None, "\ud800"),
     ],
     ids=["control character", "too long", "no text", "surrogate"],
 )
 def test_what_is_unpickled_is_checked(values):
-    """Fields that come in a pickle are checked like those of `set_context`; a value that is none is refused there."""
+    """Fields that come in a pickle are checked like those of `set_context`: a value that is none clears its field."""
     with otelier.context(**FIELDS):
         parcel = pickle.dumps(otelier.propagate(otelier.get_context), protocol=0)
     assert pickle.loads(parcel)().user_id == FIELDS["user_id"]
@@ -188,9 +188,12 @@ def test_what_is_unpickled_is_checked(values):
     told = f"V{FIELDS[field]}\n".encode()
     assert told in parcel
     text = str(value).encode("raw-unicode-escape").replace(b"\n", rb"\u000a")
-    written = (b"V" if isinstance(value, str) else b"I") + text + b"\n"
-    with pytest.raises((TypeError, otelier.errors.ContextValueError)):
-        pickle.loads(parcel.replace(told, written))
+    written = (b"V" if isinstance(value, str) else b"F") + text + b"\n"
+    changed = parcel.replace(told, written)
+    assert pickle.loads(changed)() == otelier.CallContext(**{**FIELDS, field: None})
+    otelier.init(strict=True)
+    with pytest.raises((TypeError, otelier.errors.ContextValueError), match=field):
+        pickle.loads(changed)
 
 
 PROGRAM = """

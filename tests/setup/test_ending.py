@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
@@ -13,6 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otelier
+from tests.recording import pools_carry
 
 
 class Failing(TracerProvider):
@@ -112,11 +112,11 @@ def test_flush_with_what_is_no_time(timeout_s):
 
 def test_shutdown_takes_the_patches_out():
     """After `shutdown` thread pools and openai are as they were; the context goes on working."""
-    submit, create = ThreadPoolExecutor.submit, openai.resources.chat.Completions.create
+    create = openai.resources.chat.Completions.create
     otelier.init()
-    assert ThreadPoolExecutor.submit is not submit
+    assert pools_carry()
     otelier.shutdown()
-    assert ThreadPoolExecutor.submit is submit
+    assert not pools_carry()
     assert openai.resources.chat.Completions.create is create
     with otelier.context(user_id="u-1"):
         assert otelier.get_context().user_id == "u-1"
@@ -149,10 +149,9 @@ def test_init_again_after_shutdown():
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    submit = ThreadPoolExecutor.submit
     for _ in range(3):
         otelier.init(app="orchestrator", tracer_provider=provider)
-        assert ThreadPoolExecutor.submit is not submit
+        assert pools_carry()
         with otelier.context(user_id="u-1"):
             provider.get_tracer("tests").start_span("work").end()
         otelier.shutdown()

@@ -53,7 +53,7 @@ print(json.dumps([trace.get_tracer_provider() is provider, users(exporter)]))
 
 @pytest.mark.parametrize("tracer", ["before", "between", "after"])
 def test_a_provider_set_after_init(tracer):
-    """A provider set after `init` gets the processors, whenever the application took its tracer; no warning."""
+    """A provider set after `init` gets the processors, whenever the application took its tracer; one line warned."""
     take = 'tracer = trace.get_tracer("app")\n'
     program = (
         (take if tracer == "before" else "")
@@ -74,7 +74,7 @@ print(json.dumps(dict(span.attributes)))
         "gen_ai.main_agent.name": "orchestrator",
         "deployment.environment.name": "production",
     }
-    assert ran.lines("WARNING") == []
+    assert [line for line in ran.lines("WARNING") if "No OpenTelemetry provider" not in line] == []
 
 
 def test_late_logs_and_the_imported_setter():

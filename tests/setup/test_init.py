@@ -56,13 +56,47 @@ def test_it_returns_none_and_sets_no_global_provider():
     assert (trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider()) == before
 
 
-def test_one_line_says_that_nothing_is_recorded(caplog):
-    """Where no provider is set and no exporter configured, one INFO line says so and what to do, once."""
-    caplog.set_level(logging.INFO, logger="otelier")
+def warnings(caplog):
+    """What was logged as a WARNING or worse."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("door", [otelier.init, otelier.activate], ids=["init", "activate"])
+def test_one_warning_says_that_nothing_is_recorded(door, caplog):
+    """Where no provider is set and no exporter configured, one WARNING says so and what to do, once."""
     for _ in range(3):
-        otelier.init()
-    (line,) = [record.getMessage() for record in caplog.records if "OTEL_EXPORTER_OTLP_ENDPOINT" in record.getMessage()]
-    assert "provider" in line
+        door()
+    (line,) = warnings(caplog)
+    assert line.startswith("No OpenTelemetry provider is set and no exporter is configured: otelier records nothing")
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in line
+    assert "opentelemetry-instrument" in line
+
+
+def test_an_exporter_without_a_provider(caplog, monkeypatch):
+    """Where an exporter is configured and nobody has set the SDK up, the WARNING tells that it is the provider."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    otelier.activate()
+    (line,) = warnings(caplog)
+    assert "though an exporter is configured" in line
+    assert "Call init()" in line
+
+
+@pytest.mark.parametrize(
+    "variable", ["OTEL_SDK_DISABLED=true", "OTELIER_DISABLED=true", "OTEL_TRACES_EXPORTER=none"], ids=str
+)
+def test_what_was_switched_off_is_not_missed(variable, caplog, monkeypatch):
+    """Who wants no spans gets no warning that there are none."""
+    monkeypatch.setenv(*variable.split("="))
+    otelier.init()
+    assert warnings(caplog) == []
+
+
+def test_given_providers_are_enough(caplog):
+    """Nor does who gives a provider that is not the global one."""
+    provider, exporter = provider_with_exporter()
+    otelier.init(tracer_provider=provider)
+    assert warnings(caplog) == []
+    assert exporter.get_finished_spans() == ()
 
 
 def test_one_line_says_what_is_active(caplog):

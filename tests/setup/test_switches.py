@@ -12,8 +12,8 @@ from opentelemetry._logs import LogRecord
 
 import otelier
 from tests.programs import exporting_to, run
+from tests.recording import pools_carry
 
-SUBMIT = ThreadPoolExecutor.submit
 CREATE = openai.resources.chat.Completions.create
 PATCHES = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 CHAT = {"gen_ai.operation.name": "chat"}
@@ -29,10 +29,6 @@ def switch_on(spans):
     )
 
 
-def pools_patched():
-    return ThreadPoolExecutor.submit is not SUBMIT
-
-
 def openai_patched():
     return openai.resources.chat.Completions.create is not CREATE
 
@@ -40,7 +36,7 @@ def openai_patched():
 def test_by_default_everything_is_on(spans):
     """Without a switch `init` stamps, carries into pools and instruments openai."""
     switch_on(spans)
-    assert (pools_patched(), openai_patched()) == (True, True)
+    assert (pools_carry(), openai_patched()) == (True, True)
 
 
 @pytest.mark.parametrize("text", ["true", "TRUE", "1", "yes", "on", " true "])
@@ -57,7 +53,7 @@ def test_otelier_disabled_switches_everything_off(spans, monkeypatch, caplog, te
     assert spans["work"] == {}
     assert spans["probe"] == CHAT
     assert [dict(entry.attributes) for entry in spans.logs] == [{}]
-    assert (pools_patched(), openai_patched()) == (False, False)
+    assert (pools_carry(), openai_patched()) == (False, False)
     assert [record.getMessage() for record in caplog.records if "OTELIER_DISABLED" in record.getMessage()]
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: "mine").result() == "mine"
@@ -77,7 +73,7 @@ def test_disabled_instrumentations_switch_off_patches_only(spans, monkeypatch, n
     """`otelier` or `*` among the disabled instrumentations: no patch, while spans and logs are stamped as ever."""
     monkeypatch.setenv(PATCHES, names)
     switch_on(spans)
-    assert (pools_patched(), openai_patched()) == (False, False)
+    assert (pools_carry(), openai_patched()) == (False, False)
     with otelier.context(user_id="u-1"):
         assert spans.born_here()["user.id"] == "u-1"
         assert baggage.get_baggage("user.id") == "u-1"
@@ -90,21 +86,21 @@ def test_without_patches_set_context_patches_nothing(monkeypatch):
     """With patches off, using the fields patches no thread pool either."""
     monkeypatch.setenv(PATCHES, "otelier")
     otelier.set_context(user_id="u-1")
-    assert not pools_patched()
+    assert not pools_carry()
 
 
 def test_openai_alone_can_be_left_out(spans, monkeypatch):
     """`otelier-openai` among the disabled instrumentations leaves openai alone and nothing else."""
     monkeypatch.setenv(PATCHES, "otelier-openai")
     switch_on(spans)
-    assert (pools_patched(), openai_patched()) == (True, False)
+    assert (pools_carry(), openai_patched()) == (True, False)
 
 
 def test_foreign_names_switch_nothing_of_ours_off(spans, monkeypatch):
     """Names of other instrumentations, `openai` among them, are not ours."""
     monkeypatch.setenv(PATCHES, "openai,httpx")
     switch_on(spans)
-    assert (pools_patched(), openai_patched()) == (True, True)
+    assert (pools_carry(), openai_patched()) == (True, True)
 
 
 def test_the_sdk_disabled_leaves_the_context_alone(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -10,11 +11,13 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otelier import names
 from otelier.signals import (
+    ContentGate,
+    ContentMode,
     Failure,
     chunk_histogram,
     duration_histogram,
@@ -27,6 +30,8 @@ from otelier.signals import (
     token_histogram,
 )
 from tests.signals.metering import Metering, collect, span
+
+OPEN = ContentGate(ContentMode.SPAN_ONLY)
 
 
 @pytest.fixture
@@ -90,23 +95,58 @@ def test_a_failed_span_names_the_class_of_the_exception(open_span, exc, kind):
 
 
 def test_a_failed_span_has_the_message_and_no_event(open_span):
-    """Status ERROR with the exception's message as description, and no exception event, as the official one has it."""
-    fail_span(open_span, ValueError("model not found"))
-    assert (open_span.status.status_code, open_span.status.description) == (StatusCode.ERROR, "model not found")
+    """Status ERROR with class and, where content may go, message; no exception event, as the official one has it."""
+    fail_span(open_span, ValueError("model not found"), gate=OPEN)
+    status = open_span.status
+    assert (status.status_code, status.description) == (StatusCode.ERROR, "ValueError: model not found")
     assert open_span.events == ()
 
 
 def test_half_a_pair_in_the_message_costs_no_batch(open_span):
     """Half a pair of UTF-16, which no exporter can write, is replaced."""
-    fail_span(open_span, ValueError("what \ud83d was said"))
-    assert open_span.status.description == "what ? was said"
+    fail_span(open_span, ValueError("what \ud83d was said"), gate=OPEN)
+    assert open_span.status.description == "ValueError: what ? was said"
     assert encode_spans([open_span]).SerializeToString()
 
 
 def test_secrets_in_the_message_are_redacted(open_span):
     """A provider's message repeats the key; the span does not."""
-    fail_span(open_span, ValueError("Incorrect API key provided: sk-proj-abcdef0123456789."))
-    assert open_span.status.description == "Incorrect API key provided: [REDACTED:api-key]."
+    fail_span(open_span, ValueError("Incorrect API key provided: sk-proj-abcdef0123456789."), gate=OPEN)
+    assert open_span.status.description == "ValueError: Incorrect API key provided: [REDACTED:api-key]."
+
+
+@pytest.mark.parametrize("gate", [None, ContentGate(ContentMode.NO_CONTENT), ContentGate(ContentMode.EVENT_ONLY)])
+def test_without_content_no_word_of_a_message_leaves(open_span, gate):
+    """Where spans carry no content the status is the class alone."""
+    fail_span(open_span, ValueError("Alice was not found"), gate=gate)
+    assert open_span.status.description == "ValueError"
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()], ids=lambda one: type(one).__name__)
+def test_a_span_that_was_left_has_not_failed(open_span, error):
+    """A cancelled task and a closed generator leave the status unset, say so, and give metrics no error."""
+    assert fail_span(open_span, error, gate=OPEN) is None
+    assert open_span.status.status_code is StatusCode.UNSET
+    assert dict(open_span.attributes) == {names.OPERATION: "chat", names.CANCELLED: True}
+
+
+class BrokenProcessor(SpanProcessor):
+    """A processor of somebody's that fails whenever a span ends."""
+
+    def on_end(self, span):
+        raise OSError("the disk of Alice is full")
+
+
+@pytest.mark.parametrize("end", [end_span, lambda span: fail_span(span, ValueError())])
+def test_a_foreign_processor_that_fails_is_told_once(tracer, caplog, end):
+    """Ending a span never raises: what a processor raises is a line with its class, once."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BrokenProcessor())
+    for _ in range(2):
+        end(provider.get_tracer("test").start_span("work"))
+    (record,) = caplog.records
+    assert "A span processor raised OSError" in record.getMessage()
+    assert "Alice" not in record.getMessage()
 
 
 def test_a_message_that_cannot_be_read_leaves_the_span_ended(open_span):
@@ -116,16 +156,17 @@ def test_a_message_that_cannot_be_read_leaves_the_span_ended(open_span):
         def __str__(self):
             raise RuntimeError("no words")
 
-    fail_span(open_span, Mute())
-    assert (open_span.status.status_code, open_span.status.description) == (StatusCode.ERROR, None)
+    fail_span(open_span, Mute(), gate=OPEN)
+    assert open_span.status.status_code is StatusCode.ERROR
+    assert open_span.status.description == error_type(Mute())
     assert open_span.end_time is not None
 
 
 def test_an_error_event_fails_a_span_without_an_exception(open_span):
     """A stream's error event has a code and a message of its own, which is redacted too."""
-    assert fail_span(open_span, Failure(type="server_error", message="token=abc123")) == "server_error"
+    assert fail_span(open_span, Failure(type="server_error", message="token=abc123"), gate=OPEN) == "server_error"
     assert open_span.attributes[names.ERROR_TYPE] == "server_error"
-    assert open_span.status.description == "token=[REDACTED:secret]"
+    assert open_span.status.description == "server_error: token=[REDACTED:secret]"
 
 
 def test_an_event_carries_its_span_and_structured_data():

@@ -156,8 +156,13 @@ def test_nothing_is_left_behind(pytester):
         import concurrent.futures, openai, otelier, pytest
         from opentelemetry import _logs, metrics, trace
 
-        submit = concurrent.futures.ThreadPoolExecutor.submit
         create = openai.resources.chat.Completions.create
+
+        def pools_carry():
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                pool.submit(int).result()
+                with otelier.context(user_id="bob"):
+                    return pool.submit(otelier.get_context).result().user_id == "bob"
 
         @pytest.mark.parametrize("name", ["one", "two"])
         def test_use(otelier_spans, name):
@@ -166,7 +171,7 @@ def test_nothing_is_left_behind(pytester):
             trace.get_tracer(__name__).start_span("work").end()
             assert otelier.get_agent().name == name
             assert otelier_spans.find("work").context.span_id == 1
-            assert concurrent.futures.ThreadPoolExecutor.submit is not submit
+            assert pools_carry()
             assert openai.resources.chat.Completions.create is not create
 
         def test_after():
@@ -175,7 +180,7 @@ def test_nothing_is_left_behind(pytester):
             assert "Proxy" in type(_logs.get_logger_provider()).__name__
             assert otelier.get_context().user_id is None
             assert otelier.get_agent().name is None
-            assert concurrent.futures.ThreadPoolExecutor.submit is submit
+            assert not pools_carry()
             assert openai.resources.chat.Completions.create is create
         """
     )

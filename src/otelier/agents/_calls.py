@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
@@ -105,9 +105,9 @@ async def _in_time(task: asyncio.Future[Any], timeout_s: float) -> object:
 
 @dataclass(slots=True)
 class _Outcome:
-    arguments: dict[str, Any]
-    result: str = ""
-    error: BaseException | None = None
+    arguments: dict[str, Any] = field(repr=False)
+    result: str = field(default="", repr=False)
+    error: BaseException | None = field(default=None, repr=False)
 
 
 async def make_call(run: Run, asked: llm.ToolCall) -> ToolCall:
@@ -166,9 +166,7 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
     if offer is not None and offer.description:
         attributes[names.TOOL_DESCRIPTION] = offer.description
     with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), ToolPoint(agent, name)) as opened:
-        shows_content = run.gate.mode.on_span and opened.span.is_recording()
-        if shows_content:
-            opened.attributes[names.TOOL_ARGUMENTS] = run.gate.json(outcome.arguments)
+        opened.show({names.TOOL_ARGUMENTS: outcome.arguments})
         try:
             if outcome.error is not None or offer is None:
                 raise outcome.error or unknown_tool(name, ())
@@ -186,9 +184,9 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             outcome.error = exc
             limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
             outcome.result = _cut(f"Error: {type(exc).__name__}: {failure_of(exc).message or ''}", limit)
-            opened.failure = Failure(type="unknown_tool") if offer is None else exc
-        if shows_content:
-            opened.attributes[names.TOOL_RESULT] = run.gate.json(result_content(outcome.result))
+            opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(exc)
+        if run.gate.mode.on_span:
+            opened.show({names.TOOL_RESULT: result_content(outcome.result)})
 
 
 def _told(result: object, max_chars: int) -> str:

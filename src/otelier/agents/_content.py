@@ -36,7 +36,7 @@ def result_content(told: str) -> dict[str, Any]:
     """Return a result as the object that the conventions ask for: itself if it is one, else as `result`."""
     try:
         result = json.loads(told)
-    except (ValueError, RecursionError):  # a tool may give `[[[[…`
+    except (ValueError, RecursionError):  # a tool may return `[[[[…`
         result = None
     if isinstance(result, dict):
         return cast("dict[str, Any]", result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from otelier.agents._results import AgentResult, ToolCall
@@ -23,7 +23,7 @@ class AgentEvent:
 class TextDelta(AgentEvent):
     """A piece of what the model says."""
 
-    text: str
+    text: str = field(repr=False)
     """The piece."""
 
 
@@ -35,7 +35,7 @@ class ToolStarted(AgentEvent):
     """Id that the model gave the call."""
     name: str
     """Name of the tool."""
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(repr=False)
     """What it is called with."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
@@ -23,7 +23,7 @@ from otelier.agents._run import RUN, Offer, Run, current_run
 from otelier.agents._spans import OpenSpan, span_of
 from otelier.errors import AgentLimitError
 from otelier.fields import noted
-from otelier.identity import AgentIdentity, resolve
+from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.interceptors import Interceptor
 from otelier.signals import content_gate, fit_text, fit_texts, redact, report_fault
 
@@ -36,9 +36,9 @@ class Plan:
     model: str
     version: str | None
     description: str | None
-    client: Any
+    client: Any = field(repr=False)
     output_type: type[BaseModel] | None
-    instructions: str | None
+    instructions: str | None = field(repr=False)
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
     max_steps: int
@@ -59,7 +59,8 @@ async def execute(
     """
     run = _begin(plan, task, context, emit)
     point = RunPoint(plan.name, plan.model)
-    with span_of(f"{names.INVOKE_AGENT} {plan.name}", _at_start(plan), _inside(run), point) as opened:
+    attributes = {**_at_start(plan), **_known_by(plan.instructions, run.identity)}
+    with span_of(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point) as opened:
         if run.depth > plan.max_depth:
             raise AgentLimitError(
                 f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, or "
@@ -150,6 +151,19 @@ def _at_start(plan: Plan) -> dict[str, AttributeValue]:
     return attributes
 
 
+def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:
+    """Return the fingerprint of an agent's prompt as its span has it, and register the agent with it."""
+    try:
+        fingerprint = fingerprint_of(instructions) if instructions and process() is not None else None
+        if fingerprint is None:
+            return {}
+        register(replace(identity, fingerprint=fingerprint))
+    except Exception as exc:
+        report_fault("agents.fingerprint", exc)
+        return {}
+    return {names.AGENT_FINGERPRINT: fingerprint}
+
+
 def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
@@ -162,6 +176,6 @@ def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
         opened.attributes[names.FINISH_REASONS] = reasons
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
-            opened.attributes.update((name, run.gate.json(value)) for name, value in run_content(run, output).items())
+            opened.show(run_content(run, output))
         except Exception as exc:
             report_fault("agents.content", exc)

@@ -20,9 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.agents._context import RunContext
-from otelier.errors import ContextValueError
-from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, checked
-from otelier.fields import FIELD_NAMES as SIX
+from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, taken_value
 from otelier.llm.functions import Unresolved, resolved
 from otelier.signals import redact_value, warn_once
 
@@ -70,21 +68,14 @@ class exported:  # noqa: N801 -- reads as a word in an annotation
 
 
 def fields_of(context: RunContext) -> dict[str, str]:
-    """Return those of the six fields that *context* has a value for; a value that cannot be carried is left out."""
+    """Return those of the six fields that *context* has a value for; one that cannot be carried is empty."""
     found: dict[str, str] = {}
     there = {one.name for one in dataclasses.fields(context)}
     for name in OF_USER:
         value = getattr(context, name, None) if name in there else None
-        if isinstance(value, (int, uuid.UUID)):
-            value = str(value)
-        if value is None:
-            continue
-        try:
-            checked(tuple(value if one == name else None for one in SIX))  # type: ignore[arg-type]
-        except (TypeError, ContextValueError) as exc:
-            warn_once(f"agents.field.{name}", "A run's context is not told by its `%s`: %s", name, type(exc).__name__)
-            continue
-        found[name] = cast("str", value)
+        taken = taken_value(name, value)
+        if taken is not None:
+            found[name] = taken
     return found
 
 

@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
+from otelier.identity import may_tell_agent
 from otelier.signals import (
     PointQueue,
     inference_calls_histogram,
@@ -93,7 +94,7 @@ class SpanPoint:
         raise NotImplementedError
 
     def _of_agent(self) -> dict[str, AttributeValue]:
-        return {names.AGENT_NAME: self.agent} if may_tell(names.AGENT_NAME, self.agent) else {}
+        return {names.AGENT_NAME: self.agent} if may_tell_agent(self.agent) else {}
 
     def _of_error(self) -> dict[str, AttributeValue]:
         if self.error is None:

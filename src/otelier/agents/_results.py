@@ -56,11 +56,11 @@ class ToolCall:
     """Id that the model gave it."""
     name: str
     """Name of the tool, as the model called it."""
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(repr=False)
     """What the model sent; empty when that could not be read."""
-    result: str
+    result: str = field(repr=False)
     """What the model was told."""
-    error: BaseException | None
+    error: BaseException | None = field(repr=False)
     """What the tool raised, or why it was not called; `None` when it gave a result."""
 
 
@@ -73,10 +73,10 @@ class AgentResult(Generic[T]):
         'Hello!'
     """
 
-    output: T
+    output: T = field(repr=False)
     """What the model said last, as an instance of the agent's `output_type` if it has one; of a run that was stopped,
     the response that it was stopped with, as it was given."""
-    messages: list[dict[str, Any]]
+    messages: list[dict[str, Any]] = field(repr=False)
     """The whole conversation, in the form of chat completions."""
     usage: Usage = field(default_factory=Usage)
     """Tokens and calls, those of subagents included."""
@@ -85,5 +85,5 @@ class AgentResult(Generic[T]):
     finish_reason: str | None = None
     """Why the model ended the answer that is the output, such as `stop`; `length` and `content_filter` say that it is
     not whole. `None` when the provider did not say, or the run was stopped."""
-    context: RunContext = field(default_factory=RunContext)
+    context: RunContext = field(default_factory=RunContext, repr=False)
     """The run's own context: a child of the one that was passed."""

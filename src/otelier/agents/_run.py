@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -42,7 +41,7 @@ class Offer(Protocol):
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object: ...
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Run:
     """One run, from its first phase to its last. Lives on one event loop."""
 
@@ -86,13 +85,15 @@ class Run:
     """The error that interceptors were asked about last."""
     delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])
     """Runs that tools of this one started from their threads."""
-    heard: deque[str] = field(default_factory=lambda: deque[str](maxlen=1_000))
-    """What was said in runs below that failed: an error that comes from there may quote it."""
     is_told: bool = False
     """Whether the model was told that its output does not fit."""
     is_giving_up: bool = False
     """Whether calls of tools that are under way are being cancelled."""
     is_over: bool = False
+
+    def __repr__(self) -> str:
+        # It stands in OpenTelemetry's context, which error reporters and debuggers print.
+        return f"Run({self.identity.name!r}, depth={self.depth})"
 
     def offered(self) -> dict[str, Offer]:
         """Return what the model is offered now."""

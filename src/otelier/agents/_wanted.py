@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Union, cast
 
 from otelier.agents._context import RunContext
+from otelier.llm.functions import Unresolved, resolved
 
 CONTEXT_NAME: Final = "ctx"
 _UNIONS: Final = (Union, types.UnionType)
+_OURS: Final = types.SimpleNamespace(RunContext=RunContext)
+_KNOWN: Final = {**vars(typing), "typing": typing, "RunContext": RunContext, "otelier": _OURS}
+"""What an annotation may mean where its module imports `RunContext` for type checkers only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,8 @@ class Wanted:
 
 def wanted_by(parameter: inspect.Parameter, annotation: Any) -> Wanted | None:
     """Return what *parameter* wants of the run's context, by its annotation or its name; `None` for any other."""
+    if isinstance(annotation, Unresolved):
+        annotation = resolved(annotation.text, _KNOWN)
     kind, optional = _context_type(annotation)
     if kind is None and parameter.name == CONTEXT_NAME:
         kind = RunContext

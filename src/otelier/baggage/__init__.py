@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from otelier.baggage._seams import Seam, install, seams, summary, uninstall
-from otelier.baggage._switch import configure, propagated_to, trusts_inbound
+from otelier.baggage._switch import configure, follow_environment, named_hosts, propagated_to, trusts_inbound
 
-__all__ = ["Seam", "configure", "install", "propagated_to", "seams", "summary", "trusts_inbound", "uninstall"]
+__all__ = [
+    "Seam",
+    "configure",
+    "follow_environment",
+    "install",
+    "named_hosts",
+    "propagated_to",
+    "seams",
+    "summary",
+    "trusts_inbound",
+    "uninstall",
+]

@@ -25,7 +25,7 @@ def _httpcore(wrapped: _Call, _pool: Any, args: tuple[Any, ...], kwargs: dict[st
     try:
         request = args[0] if args else kwargs["request"]
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
-        changed = changed_headers(_text(request.url.host), headers, entries)
+        changed = changed_headers(_text(request.url.host), headers, entries, _httpcore_names(request))
         if changed is not None:
             request = copy.copy(request)
             request.headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in changed]
@@ -33,6 +33,26 @@ def _httpcore(wrapped: _Call, _pool: Any, args: tuple[Any, ...], kwargs: dict[st
     except Exception as exc:
         report_fault("baggage.httpcore", exc)
     return wrapped(*args, **kwargs)
+
+
+def _httpcore_names(request: Any) -> list[str]:
+    """Return the hosts that a request names beside its own: a gateway passes on by the target, or by the TLS name."""
+    found: list[str] = []
+    target = _text(request.url.target)
+    if not target.startswith("/") and target != "*":
+        found.append(_host_in(target))
+    sni: Any = request.extensions.get("sni_hostname")
+    if sni:
+        found.append(_text(sni))
+    return found
+
+
+def _host_in(target: str) -> str:
+    """Return the host that a target names; one that names none that can be read is no host inside."""
+    try:
+        return urlsplit(target).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _urllib3(wrapped: _Call, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -45,7 +65,9 @@ def _urllib3(wrapped: _Call, connection: Any, args: tuple[Any, ...], kwargs: dic
         if given:
             headers = [(_text(name), _text(value)) for name, value in given.items()]
             url = args[1] if len(args) > 1 else kwargs["url"]
-            changed = changed_headers(_urllib3_target(connection, _text(url)), headers, entries)
+            name = getattr(connection, "server_hostname", None)
+            target = _urllib3_target(connection, _text(url))
+            changed = changed_headers(target, headers, entries, [_text(name)] if name else ())
             if changed is not None:
                 replaced = _with_baggage(given, changed)
                 if len(args) > 3:
@@ -88,7 +110,9 @@ async def _aiohttp(wrapped: _Call, request: Any, args: tuple[Any, ...], kwargs: 
     changed = None
     if entries:
         try:
-            changed = changed_headers(request.url.raw_host, list(request.headers.items()), entries)
+            name = getattr(request, "server_hostname", None)
+            headers = list(request.headers.items())
+            changed = changed_headers(request.url.raw_host, headers, entries, [_text(name)] if name else ())
         except Exception as exc:
             report_fault("baggage.aiohttp", exc)
     if changed is None:
@@ -96,10 +120,43 @@ async def _aiohttp(wrapped: _Call, request: Any, args: tuple[Any, ...], kwargs: 
     # A middleware may send the same request once more, to somewhere else.
     given = request.headers
     request.headers = type(given)(changed)
+    hide = _hide_from_traces(request, given)
     try:
-        return await wrapped(*args, **kwargs)
+        response = await wrapped(*args, **kwargs)
     finally:
         request.headers = given
+        hide()
+    _hide_from_response(response, given)
+    return response
+
+
+def _hide_from_traces(request: Any, given: Any) -> Callable[[], object]:
+    """Let what traces requests be told the headers of the application; return what ends that."""
+    tell = getattr(request, "_on_headers_request_sent", None)
+    if tell is None:
+        return _nothing
+
+    def told(method: str, url: Any, _headers: Any) -> Any:
+        return tell(method, url, given)
+
+    try:
+        request._on_headers_request_sent = told
+    except AttributeError:
+        return _nothing
+    return lambda: request.__dict__.pop("_on_headers_request_sent", None)
+
+
+def _hide_from_response(response: Any, given: Any) -> None:
+    """Let the response, and each error that is made of it, say what the application asked, without our entries."""
+    try:
+        info = response._request_info
+        response._request_info = type(info)(info.url, info.method, type(info.headers)(given), info.real_url)
+    except Exception as exc:
+        report_fault("baggage.aiohttp", exc)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _text(value: Any) -> str:

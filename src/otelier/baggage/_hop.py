@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.context import get_current
 
 from otelier.baggage._gates import HEADER, carries_trace, is_open
 from otelier.baggage._header import Entries, with_ours, without_ours
 from otelier.baggage._switch import switch
-from otelier.fields import BAGGAGE, FieldText
+from otelier.fields import FieldText, entries_of
 from otelier.signals import report_fault
 
 _MODEL_CLIENT: Final = "x-stainless-"
@@ -21,28 +21,39 @@ Headers = Sequence[tuple[str, str]]
 
 def ours_here() -> Entries:
     """Return our entries of the current context, nothing where otelier sends none."""
-    bag: Any = get_current().get(BAGGAGE)
-    if not bag or not switch.on:
+    if not switch.on:
         return ()
+    bag = entries_of(get_current())
     return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
 
 
-def changed_headers(host: str | None, headers: Headers, entries: Entries) -> list[tuple[str, str]] | None:
+def changed_headers(
+    host: str | None, headers: Headers, entries: Entries, also: Sequence[str] = ()
+) -> list[tuple[str, str]] | None:
     """Return the headers of a request to *host* as they shall leave; `None` for as they are.
 
     Inside, our *entries* are appended to the application's. Everywhere else, and where the host is not known, they
     are taken out again, should somebody have put them in.
+
+    Args:
+        host: The connection's.
+        headers: Of the request.
+        entries: Ours.
+        also: Other hosts that the request names outside of its headers; each has to be inside, too.
     """
     try:
-        return _changed(host, headers, entries)
+        return _changed(host, headers, entries, also)
     except Exception as exc:
         report_fault("baggage.hop", exc)
         return None
 
 
-def _changed(host: str | None, headers: Headers, entries: Entries) -> list[tuple[str, str]] | None:
+def _changed(
+    host: str | None, headers: Headers, entries: Entries, also: Sequence[str]
+) -> list[tuple[str, str]] | None:  # fmt: skip
     lowered = [(name.lower(), value) for name, value in headers]
-    inside = host is not None and switch.policy.allows(host) and _is_meant_for_inside(lowered)
+    allows = switch.policy.allows
+    inside = host is not None and allows(host) and all(map(allows, also)) and _is_meant_for_inside(lowered)
     there = any(name == HEADER for name, _ in lowered)
     if not inside and not there:
         return None

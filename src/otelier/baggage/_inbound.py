@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any, Final
 
-import wrapt
 from opentelemetry.context import Context, get_current
 
 from otelier import names
 from otelier.baggage._switch import switch
 from otelier.errors import ContextValueError
-from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, arrived, checked, hold_back
+from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, PROPAGATORS, arrived, checked
 from otelier.signals import Patches, PatchPoint, report_fault, warn_once
-
-_PROPAGATORS = {
-    "opentelemetry.baggage.propagation": "W3CBaggagePropagator",
-    "opentelemetry.propagators.jaeger": "JaegerPropagator",
-    "opentelemetry.propagators.ot_trace": "OTTracePropagator",
-}
-"""Every propagator of OpenTelemetry that carries baggage, by its module."""
 
 
 def _extract(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -75,25 +66,5 @@ def _may_be_taken(key: str, value: object) -> bool:
 
 
 INBOUND = Patches(
-    (PatchPoint(module, owner, "extract", _extract) for module, owner in _PROPAGATORS.items()), place="baggage"
+    (PatchPoint(module, owner, "extract", _extract) for module, owner in PROPAGATORS.items()), place="baggage"
 )
-
-
-def _hold_back(module: ModuleType) -> None:
-    try:
-        hold_back(getattr(module, _PROPAGATORS[module.__name__]))
-    except Exception as exc:
-        report_fault("baggage.hold_back", exc)
-
-
-def hold_back_everywhere() -> None:
-    """Keep our entries out of what every propagator writes that knows baggage, also those loaded later; once."""
-    global _holding
-    if _holding:
-        return
-    _holding = True
-    for module in _PROPAGATORS:
-        wrapt.register_post_import_hook(_hold_back, module)
-
-
-_holding = False

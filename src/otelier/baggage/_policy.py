@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from otelier.errors import SettingError
+from otelier.settings import quoted
 
 # Written out, because `is_private` differs between Python releases and counts documentation and future use as private.
 _INSIDE = tuple(
@@ -36,7 +37,7 @@ class Policy:
     def __init__(self, patterns: Iterable[str] = (), *, setting: str = "propagate_to") -> None:
         if isinstance(patterns, str):
             raise SettingError(
-                f"Cannot propagate to {patterns!r} ({setting}): one text would be read letter by letter. "
+                f"Cannot propagate to {quoted(patterns)} ({setting}): one text would be read letter by letter. "
                 f"Pass a list of hosts.",
                 setting=setting,
             )
@@ -96,8 +97,8 @@ def _pattern(pattern: object, setting: str) -> str:
     labels = name.removeprefix("*.").split(".")
     if _address(name) is None and not all(label and _is_label(label) for label in labels):
         raise SettingError(
-            f"Cannot propagate to {pattern[:128]!r} ({setting}): it is no host, so nothing or too much would match. "
-            f"Pass hosts such as 'billing.example.com' or '*.example.com', without scheme, port and path.",
+            f"Cannot propagate to {quoted(pattern)} ({setting}): it is no host, so nothing or too much would match. "
+            f"Pass hosts such as 'billing.example.com' or '*.example.com', without scheme, user, port and path.",
             setting=setting,
         )
     return name

@@ -9,8 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from otelier.baggage._clients import PATCH_POINTS
 from otelier.baggage._gates import is_propagated
-from otelier.baggage._inbound import INBOUND, hold_back_everywhere
+from otelier.baggage._inbound import INBOUND
 from otelier.baggage._switch import switch
+from otelier.fields import hold_back
 from otelier.signals import Patches, PatchPoint, is_patched
 
 _OUTBOUND = Patches(PATCH_POINTS, place="baggage")
@@ -39,7 +40,7 @@ def install() -> None:
         >>> install(); uninstall()
     """
     switch.on = True
-    hold_back_everywhere()
+    hold_back()
     INBOUND.apply()
     _OUTBOUND.apply()
 

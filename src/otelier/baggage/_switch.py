@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from otelier.baggage._policy import Policy
+from otelier.errors import SettingError
 from otelier.settings import PROPAGATE_TO, TRUST_INBOUND
-from otelier.signals import on_reset
+from otelier.signals import on_reset, read_setting, warn_of_setting
 
 
 class _Switch:
@@ -48,6 +49,34 @@ def trusts_inbound() -> bool:
     return switch.trusts_inbound
 
 
+def named_hosts() -> Policy:
+    """Return what the environment says about where the fields may go.
+
+    Raises:
+        SettingError: if it names what is no host.
+
+    Example:
+        >>> named_hosts().patterns
+        ()
+    """
+    return Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)
+
+
+def follow_environment() -> None:
+    """Take what `configure` was not given from the environment; what cannot be read there warns once, and is nothing.
+
+    Example:
+        >>> follow_environment()
+    """
+    try:
+        policy = switch.given or named_hosts()
+    except SettingError as exc:
+        warn_of_setting(exc, None)
+        policy = Policy()
+    switch.policy = policy
+    switch.trusts_inbound = read_setting(TRUST_INBOUND, switch.trust_given)
+
+
 def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool | None = None) -> None:
     """Say where the fields may go and whether inbound ones are trusted.
 
@@ -73,7 +102,7 @@ def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool 
         raise TypeError(f"init(propagate_to=) must be a list of hosts, not a {type(propagate_to).__name__}.")
     given = switch.given if propagate_to is None else Policy(propagate_to)
     trust_given = switch.trust_given if trust_inbound is None else trust_inbound
-    policy = given or Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)
+    policy = given or named_hosts()
     trusts = TRUST_INBOUND.value(trust_given)
     switch.given, switch.policy = given, policy
     switch.trust_given, switch.trusts_inbound = trust_given, trusts

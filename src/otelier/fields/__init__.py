@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from otelier.fields._births import MARK, Record, born_state, mark_birth, stamp_call
+from otelier.fields._actors import NAMING, actor_in
+from otelier.fields._births import (
+    MARK,
+    Record,
+    actor_named_late,
+    born_state,
+    leased_state,
+    mark_birth,
+    stamp_call,
+)
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import arrived, noted
-from otelier.fields._executors import carry_into_executors, is_carried, stop_carrying
-from otelier.fields._hold import hold_back, is_held_back
+from otelier.fields._contexts import arrived, entries_of, noted
+from otelier.fields._hold import PROPAGATORS, hold_back, is_held_back
+from otelier.fields._leases import Lease
 from otelier.fields._limits import fitting
 from otelier.fields._middleware import ContextMiddleware
+from otelier.fields._pools import carry_into_pools, is_carried, stop_carrying
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
 from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, SPAN, FieldText
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
-from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, checked
+from otelier.fields._threads import lease_to_threads, stop_leasing
+from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, be_strict, checked, taken_value
 
 __all__ = [
     "BAGGAGE",
@@ -25,25 +36,34 @@ __all__ = [
     "LLM_CALL",
     "LLM_REPORTER",
     "MARK",
+    "NAMING",
+    "PROPAGATORS",
     "SPAN",
     "UNSET",
     "CallContext",
     "ContextMiddleware",
     "FieldText",
+    "Lease",
     "Record",
     "State",
+    "actor_in",
+    "actor_named_late",
     "arrived",
+    "be_strict",
     "born_state",
-    "carry_into_executors",
+    "carry_into_pools",
     "checked",
     "clear_context",
     "context",
+    "entries_of",
     "fitting",
     "get_agent",
     "get_context",
     "hold_back",
     "is_carried",
     "is_held_back",
+    "lease_to_threads",
+    "leased_state",
     "mark_birth",
     "noted",
     "propagate",
@@ -51,6 +71,8 @@ __all__ = [
     "stamp_call",
     "state_of",
     "stop_carrying",
+    "stop_leasing",
+    "taken_value",
 ]
 
 # What is in the baggage must never leave by the propagator, whether or not otelier is switched on.

@@ -6,25 +6,22 @@ A span born here carries its state as one attribute of the span object (under 0.
 
 from __future__ import annotations
 
-import sys
 import threading
-import weakref
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
 from otelier import names
+from otelier.fields._actors import NAMING, actor_in
 from otelier.fields._blocks import inside_block
+from otelier.fields._leases import Lease, current_task
 from otelier.fields._limits import cut, length_limit
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
-from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, Attributes, State
+from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
 from otelier.signals import on_fork
-
-if TYPE_CHECKING:
-    import asyncio
 
 MARK: Final = "_otelier_born"
 """Attribute of the span object that holds its `State` or `Record`."""
@@ -50,7 +47,7 @@ class Record:
         """Whether the span is a request, whose late values reach later children."""
         self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
-        self._home = _current_task() if passes_on else None
+        self._home = current_task() if passes_on else None
         self._late: dict[int, str] = {}
         self._from_tasks: dict[int, str] = {}
         self._mixed = False
@@ -60,7 +57,7 @@ class Record:
         """Remember late values; a second, different one for a field shows that the span serves several callers."""
         # What a task of its own sets must not reach its siblings, which may be other callers' tasks: it is kept
         # apart and handed only to what the span's own task starts. A worker thread has no task and stands for it.
-        task = _current_task()
+        task = current_task()
         values = self._late if task is None or task == self._home else self._from_tasks
         for index in _PASSED_ON:
             new = changes[index]
@@ -76,7 +73,7 @@ class Record:
         """Return the state that a child gets whose context has none of its own."""
         if self._mixed or not (self._late or self._from_tasks):
             return self.born
-        at_home = not self._from_tasks or _current_task() == self._home
+        at_home = not self._from_tasks or current_task() == self._home
         ready = self._ready.get(at_home)
         if ready is None:
             late = {**self._late, **self._from_tasks} if at_home else self._late
@@ -90,29 +87,37 @@ def born_state(context: Context) -> State | None:
 
     `None` means that nothing was ever set and no parent of ours is there.
     """
-    state: Any = context.get(FIELDS)
-    return _inherited(state, getattr(context.get(SPAN), MARK, None))
+    return _inherited(context.get(FIELDS), context.get(SPAN))
 
 
-def _inherited(state: State | None, mark: Any) -> State | None:
-    if mark is None or mark is state:
+# `AgentSpanProcessor.on_start` is the same rule, written out.
+def _inherited(state: Any, span: object) -> State | None:
+    mark: Any = getattr(span, MARK, None)
+    if mark is state:
         return state
-    if type(mark) is Record:
-        # The state from before the span means that nothing was set here since, so its late values are newer.
-        return mark.hands_down() if state is None or state is mark.seen else state
-    return mark if state is None else state
+    # The state from before the span means that nothing was set here since, so its late values are newer.
+    if type(mark) is Record and (state is None or state is mark.seen):
+        return mark.hands_down()
+    if state is None:
+        return cast("State | None", mark)
+    return leased_state(state, span) if type(state) is Lease else state
+
+
+def leased_state(lease: Lease, span: object) -> State | None:
+    """Return what a child of *span* gets in a thread that has a *lease*.
+
+    What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
+    """
+    if span is lease.span and lease.is_over():
+        return None
+    return _inherited(lease.now(), span)
 
 
 def changed_state(state: State | None, span: object, changes: Changes) -> State:
-    """Return what *changes* make of *state*, a context's own, below that context's *span*.
-
-    Raises:
-        TypeError: if a value is not text.
-        ContextValueError: if a value cannot be carried.
-    """
+    """Return what *changes* make of *state*, a context's own, below that context's *span*; see `State.change`."""
     mark: Any = getattr(span, MARK, None)
-    changed = (_inherited(state, mark) or UNSET).change(changes)
-    if type(mark) is Record and changed is mark.seen and changes != UNCHANGED:
+    changed = (_inherited(state, span) or UNSET).change(changes)
+    if type(mark) is Record and changed is mark.seen and any(new is not None for new in changes):
         # Said again since the span began, the old values are newer than what came late to the span.
         return changed.twin()
     return changed
@@ -126,12 +131,13 @@ def mark_birth(span: Span, state: State) -> None:
 
 def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
     """Write what *changes* set to the open *span*, and remember what its later children shall get."""
+    given = state.given_by(changes)
     with _lock:
         record = _record_of(span)
-        updates = _updates(_OpenSpan(span, record), changes, state)
+        updates = _updates(_OpenSpan(span, record), given, state)
         record.stamped.update(updates)
         if record.passes_on and not inside_block(context.get(BLOCK), span):
-            record.add_late(changes)
+            record.add_late(given)
     if updates:
         span.set_attributes(updates)
 
@@ -155,6 +161,15 @@ def stamp_call(span: Any, context: Context) -> None:
         record.stamped.update(updates)
     if updates:
         span.set_attributes(updates)
+
+
+def actor_named_late(span: Any) -> Actor:
+    """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
+    there: Any = getattr(span, "_attributes", None)
+    if not there or NAMING.isdisjoint(there):
+        return NO_ACTOR
+    stamped = _record_of(span).stamped
+    return actor_in({name: said for name, said in there.items() if stamped.get(name) != said})
 
 
 class _OpenSpan:
@@ -186,7 +201,10 @@ def _record_of(span: Any) -> Record:
     if type(mark) is Record:
         return mark
     record = Record(mark, passes_on=False, seen=mark)
-    setattr(span, MARK, record)
+    try:
+        setattr(span, MARK, record)
+    except AttributeError:  # another SDK's span may take none: what stands there is then nobody's to change
+        pass
     return record
 
 
@@ -207,16 +225,6 @@ def _names_agent(changes: Changes, state: State) -> bool:
     if state.identity is None or (name is None and agent_id is None):
         return False
     return agent_id is not None or state.identity.source == "agent" or state.identity.name == name
-
-
-def _current_task() -> weakref.ref[asyncio.Task[Any]] | None:
-    """Return the running asyncio task; `None` in a thread without one."""
-    loaded = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
-    try:
-        task = loaded.current_task() if loaded is not None else None
-    except RuntimeError:
-        return None
-    return None if task is None else weakref.ref(task)
 
 
 @on_fork

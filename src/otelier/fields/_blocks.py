@@ -17,48 +17,52 @@ from otelier.fields._slots import BLOCK, SPAN
 _NOWHERE: Final = Context()
 
 
-class Block:
-    """What every kind of block knows; each kind fills it in when it is entered."""
-
-    __slots__ = ("base", "mine", "outer", "under")
-
-    def __init__(self) -> None:
-        self.base: Context | None = None
-        """The context that this block's own was made from; `None` when the block is over."""
-        self.outer: Any = None
-        """The open block around this one when it ended, for tasks that outlive it; `None` without one."""
-        self.mine: Context | None = None
-        """The context that this block put in place; `None` when it is not open."""
-        self.under: object = None
-        """The span that was current where a `context()` block was opened; `None` for the other kinds."""
-
-    def is_open_in(self, current: Context) -> bool:
-        """Tell whether code running in *current* runs inside this block."""
-        block: Any = current.get(BLOCK)
-        while block is not None and block is not self:
-            block = _outer(block)
-        return block is self
-
-    def end(self) -> None:
-        """Forget the context around the block, and blocks around it that are over.
-
-        A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
-        """
-        if self.base is not None:
-            outer: Any = self.base.get(BLOCK)
-            while outer is not None and outer.base is None:
-                outer = outer.outer
-            self.base, self.outer = None, outer
+# A block is a `context()` or a `Frame`, which have no base in common: `help(otelier.context)` would show it, and how a
+# block works inside. Both have these slots:
+#   _base: the context that this block's own was made from; `None` when the block is over.
+#   _outer: the open block around this one when it ended, for tasks that outlive it; `None` without one.
+#   _under: the span that was current where a `context()` block was opened; `None` for the other kinds.
 
 
-def _outer(block: Block) -> Any:
-    return block.outer if block.base is None else block.base.get(BLOCK)
+def is_open_in(block: Any, current: Context) -> bool:
+    """Tell whether code running in *current* runs inside *block*."""
+    innermost: Any = current.get(BLOCK)
+    while innermost is not None and innermost is not block:
+        innermost = _outer(innermost)
+    return innermost is block
+
+
+def end(block: Any) -> None:
+    """Forget the context around *block*, and blocks around it that are over.
+
+    A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
+    """
+    if block._base is not None:
+        outer: Any = block._base.get(BLOCK)
+        while outer is not None and outer._base is None:
+            outer = outer._outer
+        block._base, block._outer = None, outer
+
+
+def _outer(block: Any) -> Any:
+    return block._outer if block._base is None else block._base.get(BLOCK)
+
+
+def outside(block: Any) -> Context | None:
+    """Return the context around *block*; `None` when the block is over."""
+    return block._base
+
+
+def is_block_open(block: Any) -> bool:
+    """Tell whether *block* is open, or at least the span that it was opened in."""
+    under: Any = block._under
+    return block._base is not None or (under is not None and under.is_recording())
 
 
 def inside_block(block: Any, span: object) -> bool:
     """Tell whether *block*, or one around it, was opened by `context()` below *span*."""
     while block is not None:
-        if block.under is span:
+        if block._under is span:
             return True
         block = _outer(block)
     return False
@@ -71,18 +75,18 @@ def restore(current: Context, mine: Context, former: Context) -> Context:
     return Context({**former, SPAN: current.get(SPAN)})
 
 
-class Frame(Block):
+class Frame:
     """Runs code in *inside*, once or step by step; between the steps its context is kept, not left in place.
 
     This is how generators and coroutines carry a context: entered for each step, left at each `yield`.
     """
 
-    __slots__ = ("_former", "_resume")
+    __slots__ = ("_base", "_former", "_outer", "_resume", "_under")
 
-    def __init__(self, inside: Context, *, under: object = None) -> None:
-        super().__init__()
-        self.base = inside
-        self.under = under
+    def __init__(self, inside: Context, *, around: Context | None = None, under: object = None) -> None:
+        self._base: Context | None = inside if around is None else around
+        self._outer: Any = None
+        self._under = under
         self._resume = Context({**inside, BLOCK: self})
         self._former = _NOWHERE
 
@@ -94,12 +98,12 @@ class Frame(Block):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         current = get_current()
-        if current is self._resume or self.is_open_in(current):
+        if current is self._resume or is_open_in(self, current):
             self._resume = current
             attach(self._former)
         self._former = _NOWHERE
 
     def end(self) -> None:
         """Forget every context; the frame is not entered again."""
-        super().end()
+        end(self)
         self._resume = _NOWHERE

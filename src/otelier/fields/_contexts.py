@@ -8,8 +8,9 @@ from typing import Any
 from opentelemetry.context import Context, get_current
 from opentelemetry.util.types import AttributeValue
 
-from otelier.fields._births import born_state, changed_state
-from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN, FieldText
+from otelier.fields._births import MARK, born_state, changed_state
+from otelier.fields._leases import Lease, Setting
+from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SETTING, SPAN, FieldText
 from otelier.fields._state import NO_CALLER, UNSET, Caller, State
 from otelier.fields._values import Changes
 
@@ -20,13 +21,42 @@ def with_state(current: Context, state: State) -> Context:
     return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state})
 
 
+def with_setting(current: Context, state: State, setting: Setting) -> Context:
+    """Return *current* with *state* in force, set where *setting* says."""
+    bag: Any = current.get(BAGGAGE)
+    return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting})
+
+
 def without_state(current: Context) -> Context:
     """Return *current* as if nothing of ours had ever been set in it."""
-    rest = {key: value for key, value in current.items() if key not in (FIELDS, BLOCK)}
+    rest = {key: value for key, value in current.items() if key not in (FIELDS, BLOCK, SETTING)}
     bag: Any = rest.get(BAGGAGE)
     if bag:
         rest[BAGGAGE] = not_ours(bag)
     return Context(rest)
+
+
+def leased(current: Context, lease: Lease) -> Context:
+    """Return *current* for a thread that has its fields by *lease* alone: as baggage they would stay for ever."""
+    bag: Any = current.get(BAGGAGE)
+    return Context({**current, FIELDS: lease, **({BAGGAGE: not_ours(bag)} if bag else {})})
+
+
+def without_fields(current: Context) -> Context:
+    """Return *current* with no fields in it, and none that its span hands down."""
+    if current.get(FIELDS) is None and getattr(current.get(SPAN), MARK, None) is None:
+        return current
+    return leased(without_state(current), Lease((), current.get(SPAN)))
+
+
+def entries_of(current: Context) -> Mapping[str, object]:
+    """Return the baggage of *current* with our entries as they hold now, also in a thread that has them by a lease."""
+    bag: Any = current.get(BAGGAGE) or {}
+    state: Any = current.get(FIELDS)
+    if type(state) is not Lease:
+        return bag
+    held = state.now()
+    return bag if held is None else merged(bag, held)
 
 
 def merged(bag: Mapping[str, object], state: State) -> Mapping[str, object]:
@@ -41,7 +71,7 @@ def not_ours(bag: Mapping[str, object]) -> dict[str, object]:
 
 
 def changed(current: Context, changes: Changes) -> Context:
-    """Return *current* with *changes* made; see `State.change` for the errors."""
+    """Return *current* with *changes* made; see `State.change`."""
     state: Any = current.get(FIELDS)
     return with_state(current, changed_state(state, current.get(SPAN), changes))
 
@@ -72,9 +102,7 @@ def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue
         changes: The six fields in their order; `None` keeps one, `""` clears it.
         notes: Attributes with values that can be sent; notes that hold already and are not named again stay.
 
-    Raises:
-        TypeError: if a field's value is not text.
-        ContextValueError: if a field's value cannot be carried.
+    Values that cannot be carried are treated as `State.change` does.
     """
     state: Any = current.get(FIELDS)
     changed = changed_state(state, current.get(SPAN), changes)

@@ -61,9 +61,15 @@ class _Wsgi(ContextMiddleware):
             return _serve(self.app, environ, start_response, *send)
         current = get_current()
         frame = Frame(current, under=current.get(SPAN))
-        with frame:
-            body: Iterable[bytes] = self.app(environ, start_response)
-        return body if isinstance(body, (list, tuple)) else _Body(body, frame)
+        goes_on = False
+        try:
+            with frame:
+                body: Iterable[bytes] = self.app(environ, start_response)
+            goes_on = not isinstance(body, (list, tuple))
+        finally:
+            if not goes_on:
+                frame.end()
+        return _Body(body, frame) if goes_on else body
 
 
 async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
@@ -90,6 +96,9 @@ class _Body:
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)
-        if close is not None:
-            with self._frame:
-                close()
+        try:
+            if close is not None:
+                with self._frame:
+                    close()
+        finally:
+            self._frame.end()

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
+from uuid import UUID
 
 from opentelemetry.context import Context, attach, get_current
 
 from otelier.errors import ContextUseError
 from otelier.fields._births import changed_state
-from otelier.fields._blocks import Block, Frame, restore
+from otelier.fields._blocks import Frame, end, is_open_in, restore
 from otelier.fields._contexts import changed, merged
 from otelier.fields._driving import run_in
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN
 from otelier.fields._state import UNSET
-from otelier.fields._values import checked
+from otelier.fields._values import is_strict, taken
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `contextlib.suppress`
+class context:  # noqa: N801 -- reads as a verb at its call site, like `contextlib.suppress`
     """Set fields for a `with` block, or as a decorator for each call of a function; they are restored at the end.
 
     Spans, metrics and logs made inside carry the fields; so do tasks started inside and work handed to thread
@@ -39,9 +40,11 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
 
+    Values are what `set_context` takes; what cannot be carried clears its field inside.
+
     Raises:
-        TypeError: if a value is not text.
-        ContextValueError: if a value has control characters or more than 1024 characters.
+        TypeError: with `init(strict=True)`, if a value is of another type.
+        ContextValueError: with `init(strict=True)`, if a value has control characters or more than 1024 characters.
         ContextUseError: if one object is entered again while its block is open.
 
     Example:
@@ -54,24 +57,29 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
         True
     """
 
-    __slots__ = ("_changes",)
+    __slots__ = ("_base", "_changes", "_mine", "_outer", "_under")
+    _base: Context | None
+    _mine: Context | None
+    _outer: Any
+    _under: Any
 
     def __init__(
         self,
         *,
-        user_id: str | None = None,
-        user_role: str | None = None,
-        agent: str | None = None,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        workflow_id: str | None = None,
+        user_id: str | int | UUID | None = None,
+        user_role: str | int | UUID | None = None,
+        agent: str | int | UUID | None = None,
+        agent_id: str | int | UUID | None = None,
+        session_id: str | int | UUID | None = None,
+        workflow_id: str | int | UUID | None = None,
     ) -> None:
-        self._changes = (user_id, user_role, agent, agent_id, session_id, workflow_id)
-        self.mine = None
+        self._changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
+        self._mine = None
 
-    # Entering and leaving is the hot path of this room: no helper calls, one new Context, the token not kept.
     def __enter__(self) -> None:
-        if self.mine is not None:
+        """Set the fields."""
+        # Entering and leaving is the hot path of this room: no helper calls, one new Context, the token not kept.
+        if self._mine is not None:
             raise ContextUseError(
                 "Cannot enter one context() object twice at once: its first block would not be restored. "
                 "Call `otelier.context(...)` for each block."
@@ -83,36 +91,38 @@ class context(Block):  # noqa: N801 -- reads as a verb at its call site, like `c
             state = (UNSET if state is None else state).change(self._changes)
         else:
             state = changed_state(state, span, self._changes)
-        self.base = current
-        self.under = span
+        self._base = current
+        self._under = span
         bag: Any = current.get(BAGGAGE)
-        self.mine = Context(
+        self._mine = Context(
             {**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, BLOCK: self}
         )
-        attach(self.mine)
+        attach(self._mine)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        mine = self.mine
-        self.mine = None
+        """Give back what held before."""
+        mine = self._mine
+        self._mine = None
         current = get_current()
         if mine is None:
             return
-        former: Any = self.base
+        former: Any = self._base
         if current is mine:
             attach(former)
-        elif self.is_open_in(current):
+        elif is_open_in(self, current):
             attach(restore(current, mine, former))
-        self.end()
+        end(self)
 
     def __call__(self, function: F) -> F:
         """Return *function* with the fields set for each of its calls."""
-        checked(self._changes)
         changes = self._changes
+        if is_strict():
+            taken(changes)
 
         def open_frame() -> Frame:
             current = get_current()
-            return Frame(changed(current, changes), under=current.get(SPAN))
+            return Frame(changed(current, changes), around=current, under=current.get(SPAN))
 
         return run_in(function, open_frame)

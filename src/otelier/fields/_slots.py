@@ -11,6 +11,8 @@ FIELDS: Final = create_key("otelier-fields")
 """Slot of the ready `State`."""
 BLOCK: Final = create_key("otelier-block")
 """Slot of the innermost `Block` that is open here."""
+SETTING: Final = create_key("otelier-setting")
+"""Slot of the `Setting` that says where `set_context` was called here."""
 LLM_CALL: Final = create_key("otelier-llm-call")
 """Slot of the client's object whose call to a model is open: nothing of ours leaves with its requests."""
 LLM_REPORTER: Final = create_key("otelier-llm-reporter")

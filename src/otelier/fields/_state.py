@@ -7,13 +7,13 @@ and contexts compare whole states and never single fields, and a request with va
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.fields._call_context import CallContext
-from otelier.fields._executors import carry_into_executors
 from otelier.fields._slots import FieldText
 from otelier.fields._values import (
     AGENT,
@@ -24,7 +24,7 @@ from otelier.fields._values import (
     Changes,
     Values,
     applied,
-    checked,
+    taken,
 )
 from otelier.identity import (
     NOBODY,
@@ -36,18 +36,21 @@ from otelier.identity import (
     resolve_fingerprint,
     resolve_process,
 )
-from otelier.settings import patches_allowed, switched_off
+from otelier.settings import switched_off
 from otelier.signals import on_reset, warn_once
 
 Attributes: TypeAlias = dict[str, AttributeValue]
 Caller: TypeAlias = "tuple[str | None, str | None]"
 """Name and id of the agent, in another process, on whose behalf a request came."""
+Actor: TypeAlias = "tuple[str | None, str | None]"
+"""Name and id of the agent that a span around says is at work: a framework's own word for it."""
 Notes: TypeAlias = "tuple[tuple[str, AttributeValue], ...]"
 """Attributes that a run adds beside the fields, each with its name."""
 
 IDENTITY_ATTRIBUTES: Final = frozenset((names.AGENT_NAME, names.AGENT_ID, names.RESOLVED_AGENT_ID, names.AGENT_SOURCE))
 """Attributes that name one agent together: they are written, or left alone, as one."""
 NO_CALLER: Final[Caller] = (None, None)
+NO_ACTOR: Final[Actor] = (None, None)
 # User and session ids are endless. A state weighs about 2 kB, so all kept ones stay below 10 MB.
 _MAX_STATES = 4096
 _MAX_CHILDREN = 1024
@@ -60,8 +63,10 @@ class State:
         "_gen_ai_attributes",
         "_gen_ai_process",
         "_twin",
+        "actor",
         "attributes",
         "baggage",
+        "below",
         "caller",
         "calls",
         "children",
@@ -80,6 +85,7 @@ class State:
         sent: bool = True,
         fingerprint: str | None = None,
         caller: Caller = NO_CALLER,
+        actor: Actor = NO_ACTOR,
         notes: Notes = (),
     ) -> None:
         self.values = values
@@ -88,23 +94,29 @@ class State:
         """Whether name and id of the agent were set together."""
         self.caller = caller
         """The calling agent: said on spans, but no field, so it never names an agent of ours and is not sent on."""
+        self.actor = actor
+        """The agent that a span around names: it makes the calls where no field names one, and is no field, either."""
         self.notes = notes
         """What a run says about itself on spans and log records; no fields, so they are not sent on."""
         self.children: dict[Changes, State] = {}
         """States made from this one before, by what was changed."""
         self.calls: dict[str, State] = {}
         """States of calls made in this one, by the fingerprint of their prompt."""
+        self.below: dict[Actor, State] = {}
+        """States below spans that name an agent."""
         self.fingerprint = fingerprint
         """Fingerprint of the prompt of the call that runs in this state; `None` outside of calls."""
         self._gen_ai_process: ProcessIdentity | None = None
         self._gen_ai_attributes: Attributes | None = None
         self._twin: State | None = None
         self.identity = resolve(values[AGENT], values[AGENT_ID], named_with_id=named_with_id)
-        """The agent that the fields, else the call's prompt, name; `None` when they name none."""
+        """The agent that the fields, else a span around, else the call's prompt, name; `None` when they name none."""
+        if self.identity is None and actor != NO_ACTOR:
+            self.identity = resolve(*actor, named_with_id=False)
         if self.identity is None and fingerprint is not None:
             self.identity = resolve_fingerprint(fingerprint)
         if self.identity is not None and sent:
-            register(self.identity)
+            register(replace(self.identity, fingerprint=fingerprint))
         self.attributes: Attributes = self._attributes() if sent else {}
         """What every span and log record carries; nothing where otelier is switched off."""
         self.baggage: dict[str, FieldText] = self._baggage() if sent else {}
@@ -115,7 +127,7 @@ class State:
         return _restored, tuple(self._made_of().values())
 
     def _attributes(self) -> Attributes:
-        user, role, _, agent_id, session, workflow = self.values
+        user, role, _, _, session, workflow = self.values
         attributes: Attributes = {}
         if user is not None:
             attributes[names.USER_ID] = user
@@ -123,8 +135,8 @@ class State:
             attributes[names.USER_ROLES] = (role,)
         if self.identity is not None:
             _add_identity(attributes, self.identity)
-            if agent_id is not None:
-                attributes[names.AGENT_ID] = agent_id
+            if self.identity.source == "agent_id" and self.identity.id is not None:
+                attributes[names.AGENT_ID] = self.identity.id
         if session is not None:
             attributes[names.SESSION_ID] = session
         if workflow is not None:
@@ -173,6 +185,17 @@ class State:
             known = self.calls[fingerprint] = self.varied(fingerprint=fingerprint)
         return known
 
+    def below_span_of(self, actor: Actor) -> State:
+        """Return the state below a span that names *actor*; where the fields name an agent that is this one."""
+        if self.values[AGENT] is not None or self.values[AGENT_ID] is not None or actor == self.actor:
+            return self
+        known = self.below.get(actor)
+        if known is None:
+            if len(self.below) >= _MAX_CHILDREN:
+                self.below.clear()
+            known = self.below[actor] = self.varied(actor=actor)
+        return known
+
     def varied(self, **changed: Any) -> State:
         """Return the state of the same values but for those of its making that are *changed*, checked already."""
         return _known(**self._made_of(**changed))
@@ -182,6 +205,7 @@ class State:
             "values": self.values,
             "named_with_id": self.named_with_id,
             "caller": self.caller,
+            "actor": self.actor,
             "fingerprint": self.fingerprint,
             "notes": self.notes,
             **changed,
@@ -201,6 +225,10 @@ class State:
         """Return the state of the same values with *notes* added, which replace those of the same names."""
         return self.varied(notes=tuple({**dict(self.notes), **notes}.items()))
 
+    def given_by(self, changes: Changes) -> Changes:
+        """Return *changes*, which made this state, as they were taken."""
+        return tuple([None if new is None else value or "" for new, value in zip(changes, self.values)])  # pyright: ignore[reportReturnType]
+
     def agent(self) -> AgentIdentity:
         """Return the agent that a call made in this state is attributed to."""
         return self.identity or resolve_process() or NOBODY
@@ -210,15 +238,10 @@ class State:
         return CallContext(**dict(zip(FIELD_NAMES, self.values)))
 
     def change(self, changes: Changes) -> State:
-        """Return the state with *changes* made: the known one, or a new one after checking the values.
-
-        Raises:
-            TypeError: if a value is not text.
-            ContextValueError: if a value cannot be carried.
-        """
+        """Return the state with *changes* made: the known one, or a new one after checking the values; see `taken`."""
         try:
             return self.children[changes]
-        except (KeyError, TypeError):  # TypeError: an unhashable value, which the check below names
+        except Exception:  # not known, or a value that cannot be hashed or compared, which the check below names
             return _build(self, changes)
 
 
@@ -234,18 +257,20 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
 
 UNSET: Final = State((None, None, None, None, None, None))
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
-_states: dict[tuple[Values, bool, Caller, str | None, str], State] = {}
+_states: dict[tuple[Values, bool, Caller, Actor, str | None, str], State] = {}
 
 
 def _build(base: State, changes: Changes) -> State:
-    given = checked(changes)
-    if patches_allowed():
-        carry_into_executors()
+    given = taken(changes)
+    known = base.children.get(given)  # what was given as a number is known by its text
+    if known is not None:
+        return known
     values = applied(base.values, given)
     named_with_id = _named_with_id(base, given, values)
     if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
         state = base
-        _states.setdefault((values, named_with_id, base.caller, base.fingerprint, _told(base.notes)), base)
+        key = (values, named_with_id, base.caller, base.actor, base.fingerprint, _told(base.notes))
+        _states.setdefault(key, base)
     else:
         state = base.varied(values=values, named_with_id=named_with_id)
     if len(base.children) >= _MAX_CHILDREN:
@@ -254,22 +279,36 @@ def _build(base: State, changes: Changes) -> State:
     return state
 
 
-def _restored(values: Changes, named_with_id: bool, caller: Caller, fingerprint: str | None, notes: Notes) -> State:
+def _restored(
+    values: Changes, named_with_id: bool, caller: Caller, actor: Actor, fingerprint: str | None, notes: Notes
+) -> State:
     # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
-    values, caller = checked(values), checked((None, None, *caller, None, None))[2:4]
-    if patches_allowed():
-        carry_into_executors()
-    return _known(values=values, named_with_id=named_with_id, caller=caller, fingerprint=fingerprint, notes=notes)
+    _, _, name, agent_id, _, _ = taken((None, None, *caller, None, None))
+    caller = (name or None, agent_id or None)
+    _, _, name, agent_id, _, _ = taken((None, None, *actor, None, None))
+    actor = (name or None, agent_id or None)
+    values = applied(UNSET.values, taken(values))
+    return _known(
+        values=values, named_with_id=named_with_id, caller=caller, actor=actor, fingerprint=fingerprint, notes=notes
+    )
 
 
-def _known(*, values: Values, named_with_id: bool, caller: Caller, fingerprint: str | None, notes: Notes) -> State:
+def _known(
+    *, values: Values, named_with_id: bool, caller: Caller, actor: Actor, fingerprint: str | None, notes: Notes
+) -> State:
     """Return the one state of these values, in a call whose prompt has *fingerprint*."""
-    key = (values, named_with_id, caller, fingerprint, _told(notes))
+    key = (values, named_with_id, caller, actor, fingerprint, _told(notes))
     state = _states.get(key)
     if state is None:
         sent = not switched_off()
         state = State(
-            values, named_with_id=named_with_id, sent=sent, fingerprint=fingerprint, caller=caller, notes=notes
+            values,
+            named_with_id=named_with_id,
+            sent=sent,
+            fingerprint=fingerprint,
+            caller=caller,
+            actor=actor,
+            notes=notes,
         )
         if len(_states) >= _MAX_STATES:
             _forget()
@@ -303,3 +342,4 @@ def _forget() -> None:
     _states.clear()
     UNSET.children.clear()
     UNSET.calls.clear()
+    UNSET.below.clear()

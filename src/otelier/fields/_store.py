@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from opentelemetry.context import Context, attach, get_current
 
 from otelier.fields._births import born_state, changed_state, stamp_late
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import with_state, without_state
+from otelier.fields._contexts import with_setting, without_state
+from otelier.fields._leases import setting_in
 from otelier.fields._slots import FIELDS, SPAN
 from otelier.fields._state import UNSET, State
-from otelier.fields._values import UNCHANGED
 from otelier.identity import AgentIdentity
 from otelier.signals import on_reset, report_fault
 
 
 def set_context(
     *,
-    user_id: str | None = None,
-    user_role: str | None = None,
-    agent: str | None = None,
-    agent_id: str | None = None,
-    session_id: str | None = None,
-    workflow_id: str | None = None,
+    user_id: str | int | UUID | None = None,
+    user_role: str | int | UUID | None = None,
+    agent: str | int | UUID | None = None,
+    agent_id: str | int | UUID | None = None,
+    session_id: str | int | UUID | None = None,
+    workflow_id: str | int | UUID | None = None,
 ) -> None:
     """Set fields from here on: on the open span and on every span, metric and log that follows.
 
@@ -41,9 +42,13 @@ def set_context(
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
 
+    A value is text, or an `int` or `UUID`, which are taken as their text. What cannot be carried (another type, control
+    characters, more than 1024 characters) clears its field: one warning, and a count in `otelier.internal.errors`.
+
     Raises:
-        TypeError: if a value is not text; nothing is set then.
-        ContextValueError: if a value has control characters or more than 1024 characters; nothing is set then.
+        TypeError: with `init(strict=True)`, if a value is of another type; nothing is set then.
+        ContextValueError: with `init(strict=True)`, if a value has control characters or more than 1024 characters;
+            nothing is set then.
 
     Example:
         >>> import otelier
@@ -53,14 +58,14 @@ def set_context(
         ('u-1', 'billing')
         >>> otelier.clear_context()
     """
-    changes = (user_id, user_role, agent, agent_id, session_id, workflow_id)
-    if changes == UNCHANGED:
+    if user_id is user_role is agent is agent_id is session_id is workflow_id is None:
         return
+    changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
     current = get_current()
     span: Any = current.get(SPAN)
     known: Any = current.get(FIELDS)
     state = changed_state(known, span, changes)
-    attach(with_state(current, state))
+    attach(with_setting(current, state, setting_in(current, span)))
     if span is None:
         return
     try:

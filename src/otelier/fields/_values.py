@@ -1,12 +1,19 @@
-"""The values of the six fields: their names, what changes them, and what cannot be carried."""
+"""The values of the six fields: their names, what changes them, and what cannot be carried.
+
+Telemetry never breaks a request: what cannot be carried clears its field, so that nothing is told for the wrong one.
+Who tests wants to see it: `be_strict` lets it raise.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final, TypeAlias, cast
+from uuid import UUID
 
 from otelier import names
 from otelier.errors import ContextValueError
+from otelier.settings import STRICT
+from otelier.signals import count_fault, on_reset, read_setting, warn_once
 
 Values: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
 """One value for each of `FIELD_NAMES`, in that order; `None` when unset."""
@@ -33,6 +40,109 @@ USER, ROLE, AGENT, AGENT_ID, SESSION, WORKFLOW = range(6)
 _UNCARRIABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+_MAX_BITS: Final = 4096
+"""Longest number that is written out at all: one of more than 1024 digits is refused, and very long ones take long."""
+
+
+class _Strictness:
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.on = False
+        self.given: bool | None = None
+
+
+_strictness = _Strictness()
+on_reset(_strictness.forget)
+
+
+def be_strict(given: bool | None = None) -> None:
+    """Say whether a value that cannot be carried raises, instead of clearing its field.
+
+    Args:
+        given: What holds from now on. `None` is what was given before, else what `OTELIER_STRICT` says.
+
+    Raises:
+        TypeError: if *given* is neither a `bool` nor `None`.
+
+    Example:
+        >>> be_strict(True)
+        >>> is_strict()
+        True
+    """
+    if given is not None and type(given) is not bool:
+        raise TypeError(f"init(strict=) must be a `bool` or `None`, not a {type(given).__name__}.")
+    given = _strictness.given if given is None else given
+    _strictness.on = read_setting(STRICT, given)
+    _strictness.given = given
+
+
+def is_strict() -> bool:
+    """Tell whether a value that cannot be carried raises."""
+    return _strictness.on
+
+
+def taken(changes: tuple[object, ...]) -> Changes:
+    """Return what the user gave as plain text; what cannot be carried is empty, which clears its field, and is told.
+
+    Raises:
+        TypeError: where `be_strict` says so, if a value is neither text nor an `int` nor a `UUID`.
+        ContextValueError: where `be_strict` says so, if a value cannot be carried.
+    """
+    return cast("Changes", tuple(_taken(field, value) for field, value in zip(FIELD_NAMES, changes)))
+
+
+def taken_value(field: str, value: object) -> str | None:
+    """Return what the user gave for one *field* as `taken` does."""
+    return _taken(field, value)
+
+
+def _taken(field: str, value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        text = _text(value)
+        _check(field, text)
+    except Exception as exc:
+        if not _strictness.on:
+            _tell(field, exc, value)
+            return ""
+        if isinstance(exc, (ContextValueError, TypeError)):
+            raise
+        raise _wrong_type(field, value) from exc  # an object that does not even tell its class
+    return cast("str", text)
+
+
+def _tell(field: str, exc: Exception, value: object) -> None:
+    """Say once for each *field* and reason that a value was not taken, without quoting it, and count it each time."""
+    if not isinstance(exc, ContextValueError):
+        reason, said = "type", f"a {type(value).__name__}"
+    elif isinstance(value, str) and len(value) <= MAX_CHARS:
+        reason, said = "characters", "a text with control characters"
+    else:
+        reason, said = "length", f"a text of more than {MAX_CHARS} characters"
+    warn_once(
+        f"fields.{field}.{reason}",
+        "The field %s was given %s, which cannot be carried: it is cleared, so that nothing is told for the wrong one. "
+        "Pass a `str` of at most %d characters without control characters, an `int` or a `UUID`; with "
+        "`init(strict=True)` it raises where it is given.",
+        field,
+        said,
+        MAX_CHARS,
+    )
+    count_fault("fields.value")
+
+
+def _text(value: object) -> object:
+    """Return *value* as its text where it is an `int` or a `UUID`, also of a subclass."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__repr__(value) if value.bit_length() < _MAX_BITS else "0" * (MAX_CHARS + 1)
+    return UUID.__str__(value) if isinstance(value, UUID) else value
+
+
 def checked(changes: Changes) -> Changes:
     """Return *changes* as plain text.
 
@@ -54,10 +164,7 @@ def applied(values: Values, changes: Changes) -> Values:
 
 def _check(field: str, value: object) -> None:
     if not isinstance(value, str):
-        raise TypeError(
-            f"Cannot set {field} to a {type(value).__name__}: fields are sent as text with every signal. "
-            f"Pass a `str`, `None` to leave the field alone, or an empty text to clear it."
-        )
+        raise _wrong_type(field, value)
     if len(value) > MAX_CHARS:
         raise ContextValueError(
             f"Cannot set {field} to a text of {len(value)} characters ({value[:32]!r}…): every span and log record "
@@ -70,3 +177,10 @@ def _check(field: str, value: object) -> None:
             f"Remove them, or encode the value.",
             field=field,
         )
+
+
+def _wrong_type(field: str, value: object) -> TypeError:
+    return TypeError(
+        f"Cannot set {field} to a {type(value).__name__}: fields are sent as text with every signal. "
+        f"Pass a `str`, an `int` or a `UUID`, `None` to leave the field alone, or an empty text to clear it."
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from otelier.identity._agent import NOBODY, AgentIdentity, resolve, resolve_process
 from otelier.identity._fingerprint import prompt_fingerprint
 from otelier.identity._ids import agent_id_for
+from otelier.identity._metrics import may_tell_agent
 from otelier.identity._process import ProcessIdentity, name_process, process
 from otelier.identity._prompts import (
     MAX_PROMPT_CHARS,
@@ -25,6 +26,7 @@ __all__ = [
     "agent_id_for",
     "fingerprint_of",
     "fingerprint_of_id",
+    "may_tell_agent",
     "name_process",
     "process",
     "prompt_fingerprint",

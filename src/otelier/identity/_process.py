@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from otelier.settings import APP, ENV, SERVICE_NAME
-from otelier.signals import on_fork, on_reset, warn_once
+from otelier.signals import on_fork, on_reset, read_setting, warn_once
 
 _UNKNOWN = "unknown_service"
 
@@ -55,11 +55,11 @@ def name_process(*, app: str | None = None, env: str | None = None) -> ProcessId
             _names.app = app
         if env is not None:
             _names.env = env
-        given = APP.value(_names.app)
+        given = read_setting(APP, _names.app)
         _names.identity = ProcessIdentity(
-            app=given or _service_name(), env=ENV.value(_names.env), named=given is not None
+            app=given or _service_name(), env=read_setting(ENV, _names.env), named=given is not None
         )
-        late = app is not None and _names.namespace not in (None, app) and APP.value() is None
+        late = app is not None and _names.namespace not in (None, app) and read_setting(APP) is None
     if late:
         warn_once(
             "identity.late_app",
@@ -80,7 +80,7 @@ def fix_namespace() -> str:
     """Return the text that agent ids are derived from; the first call fixes it for the process."""
     with _names.lock:
         if _names.namespace is None:
-            _names.namespace = APP.value() or _names.app or _service_name()
+            _names.namespace = read_setting(APP) or _names.app or _service_name()
         return _names.namespace
 
 

@@ -26,6 +26,7 @@ _SLOW_S: Final = 0.1
 _MAX_SLOW: Final = 10
 _EXACT: Final = "prompt.id:"
 _OURS = re.compile("fp1:([0-9a-f]{8})[0-9a-f]{56}")
+_MADE_NAME = re.compile("agent-[0-9a-f]{8}")
 
 
 class _Recipe:
@@ -156,6 +157,11 @@ def _endure(function: Fingerprint) -> None:
     if _recipe.slow >= _MAX_SLOW and _recipe.function is function:
         _recipe.function = None
         warn_once("identity.fingerprint_off", "init(fingerprint=) was slow %d times: it is switched off.", _MAX_SLOW)
+
+
+def is_name_of_prompt(name: str) -> bool:
+    """Tell whether *name* is one that `resolve_fingerprint` makes."""
+    return _MADE_NAME.fullmatch(name) is not None
 
 
 def resolve_fingerprint(fingerprint: str) -> AgentIdentity:

@@ -27,6 +27,8 @@ class _Registry:
 
     def clear(self) -> None:
         self.seen: dict[tuple[str | None, str | None], object] = {}
+        self.prompts: dict[tuple[str | None, str | None], object] = {}
+        """Agents that were named, each with a fingerprint of its prompts."""
         self.events: deque[AgentIdentity] = deque()
         self.counts: deque[AgentIdentity] = deque()
         self.logger_provider: Any = None
@@ -39,12 +41,15 @@ _registry = _Registry()
 def register(identity: AgentIdentity) -> None:
     """Report *identity* if this process sees it for the first time.
 
-    Before otelier is switched on, and while no provider is set that could take the report, it waits for that.
+    An agent that was named is told again, and not counted again, with each new fingerprint of its prompt. Before
+    otelier is switched on, and while no provider is set that could take the report, it waits for that.
     """
     seen, key, mark = _registry.seen, (identity.id, identity.name), object()
     if key in seen:
+        if identity.fingerprint is not None and identity.source != "fingerprint":
+            _register_prompt(identity)
         return
-    if len(seen) >= MAX_AGENTS:
+    if len(seen) >= MAX_AGENTS and identity.source != "app":
         warn_once(
             "identity.too_many_agents",
             "This process has named %d agents: further ones are not registered. Agents are few, users and sessions "
@@ -53,8 +58,19 @@ def register(identity: AgentIdentity) -> None:
         )
         return
     if seen.setdefault(key, mark) is mark:
+        if identity.fingerprint is not None:
+            _registry.prompts[identity.id, identity.fingerprint] = mark
         _registry.events.append(identity)
         _registry.counts.append(identity)
+        report_waiting()
+
+
+def _register_prompt(identity: AgentIdentity) -> None:
+    prompts, key, mark = _registry.prompts, (identity.id, identity.fingerprint), object()
+    if key in prompts or len(prompts) >= MAX_AGENTS:
+        return
+    if prompts.setdefault(key, mark) is mark:
+        _registry.events.append(identity)
         report_waiting()
 
 

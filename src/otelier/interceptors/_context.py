@@ -24,13 +24,13 @@ class InterceptContext:
     """The moment."""
     agent: AgentIdentity
     """Name and id of the agent that runs."""
-    task: str
+    task: str = field(repr=False)
     """What this run was asked."""
-    run_context: Any
+    run_context: Any = field(repr=False)
     """The run's `RunContext`, or the subclass that was passed to `run`."""
-    messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], repr=False)
     """A copy of the conversation so far, in the form of chat completions."""
-    state: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    state: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
     """Of this one run, by text or by the interceptor itself: what one puts here it finds again in the next phase, and
     no other run does."""
     model: str = ""
@@ -45,15 +45,15 @@ class InterceptContext:
     """Tokens of all prompts so far, with those of subagents."""
     output_tokens: int = 0
     """Tokens of all answers so far, with those of subagents."""
-    model_response: Mapping[str, Any] | None = None
+    model_response: Mapping[str, Any] | None = field(default=None, repr=False)
     """POST_THINK: the answer, as a message of chat completions."""
     tool_name: str | None = None
     """PRE_ACT, POST_ACT: the tool."""
-    tool_args: Mapping[str, Any] | None = None
+    tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
     """PRE_ACT, POST_ACT: its arguments."""
-    tool_result: str | None = None
+    tool_result: str | None = field(default=None, repr=False)
     """POST_ACT: what the model will be told."""
-    output: Any = None
+    output: Any = field(default=None, repr=False)
     """POST_RUN: the run's output: text, or an instance of the agent's `output_type`."""
-    error: BaseException | None = None
+    error: BaseException | None = field(default=None, repr=False)
     """ON_ERROR: what is about to end the run; POST_ACT: what the tool raised."""

@@ -23,25 +23,25 @@ class InterceptResult:
 
     proceed: bool = True
     """Whether the run goes on; if not, it ends with `final_response`."""
-    final_response: Any = None
+    final_response: Any = field(default=None, repr=False)
     """Output of a run that is stopped; for a call that is skipped, what the model is told in place of a result."""
-    reason: str | None = None
+    reason: str | None = field(default=None, repr=False)
     """Why the run is stopped, for the span."""
     skip_action: bool = False
     """PRE_ACT: do not call the tool."""
-    modified_messages: Sequence[Mapping[str, Any]] | None = None
+    modified_messages: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
     """The conversation from here on, in the form of chat completions. Any phase before an answer or a tool's call."""
-    modified_prompt: str | None = None
+    modified_prompt: str | None = field(default=None, repr=False)
     """PRE_RUN, PRE_THINK: text of the system message from here on."""
-    modified_tool_args: Mapping[str, Any] | None = None
+    modified_tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
     """PRE_ACT: arguments of the call."""
-    modified_tool_result: str | None = None
+    modified_tool_result: str | None = field(default=None, repr=False)
     """POST_ACT: what the model is told as the tool's result."""
     modified_tools: Sequence[str] | None = None
     """PRE_RUN: names of the tools that the run may use; PRE_THINK: those that this one question offers."""
     modified_model: str | None = None
     """PRE_RUN: model of the run; PRE_THINK: of this one question; ON_ERROR: ask this one again what failed."""
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """For other interceptors and tests; put into the run's `state`."""
 
     @classmethod

@@ -54,9 +54,9 @@ class Answer(Generic[T]):
         True
     """
 
-    text: str = ""
+    text: str = field(default="", repr=False)
     """The words; empty when the model only calls tools, or refuses."""
-    object: T
+    object: T = field(repr=False)
     """The words as data: an instance of the model class, or what the JSON says. `None` without a schema, or when the
     model calls tools first."""
     tool_calls: tuple[ToolCall, ...] = ()
@@ -65,13 +65,13 @@ class Answer(Generic[T]):
     """Tokens; `None` when the provider did not count them."""
     finish_reason: str | None = None
     """Why it ended: `stop`, `length`, `tool_calls`, `content_filter`. `None` when the provider did not say."""
-    refusal: str | None = None
+    refusal: str | None = field(default=None, repr=False)
     """The words of a refusal; `None` when there is none."""
     model: str = ""
     """The model that answered, as the provider names it."""
     id: str = ""
     """The provider's id of the answer."""
-    message: dict[str, Any] = field(default_factory=dict[str, Any])
+    message: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """The answer as a message, with whatever the provider added to it: it goes behind the messages of the next call."""
 
     def to_json(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Chunk:
         'Hel'
     """
 
-    text: str = ""
+    text: str = field(default="", repr=False)
     """The words that came; empty in chunks that carry something else."""
     finish_reason: str | None = None
     """Why the answer ended, in the chunk that says so."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from otelier.errors import ToolArgumentsError
@@ -26,7 +26,7 @@ class ToolCall:
     """The provider's id, which the tool's answer names."""
     name: str
     """Name of the tool."""
-    arguments_json: str
+    arguments_json: str = field(repr=False)
     """The arguments word for word as the model wrote them, which may be no JSON at all."""
 
     @property

@@ -145,7 +145,8 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
     if isinstance(annotation, Unresolved):
         raise ToolError(
             f"Cannot offer {tool!r} as a tool: the annotation {annotation.text!r} of its parameter "
-            f"{parameter.name!r} names nothing that is known where it stands. Define it first."
+            f"{parameter.name!r} names nothing that is known where it stands. Define it first, and import it outside of "
+            f"`if TYPE_CHECKING:`; a run's context is also known by the name `ctx`."
         )
     default: Any = ... if parameter.default is _KIND.empty else parameter.default
     given: dict[str, Any] = {"alias": parameter.name}

@@ -19,10 +19,24 @@ from otelier.openai._telemetry import Telemetry
 from otelier.openai.operations._table import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import Arguments, Attributes, answer_of
-from otelier.openai.reading._quoted import without_quotes
 from otelier.openai.reading._raised import answer_behind
 from otelier.openai.reading._raw import RAW_RESPONSE, answer_in, is_left_to_caller
-from otelier.signals import Failure, end_span, error_type, event_record, fail_span, json_of, report_fault
+from otelier.signals import (
+    MOST_ON_A_LOOP,
+    Failure,
+    TooLongError,
+    do_aside,
+    end_span,
+    error_type,
+    event_record,
+    fail_span,
+    fit_texts,
+    foreign_fault,
+    is_leaving,
+    on_a_loop,
+    report_fault,
+    warn_once,
+)
 
 clock: Final = time.perf_counter
 
@@ -92,7 +106,7 @@ class Call:
             attach(self._former)
 
     def fail(self, error: BaseException, *, asynchronous: bool) -> None:
-        """Leave and end the call as failed by *error*, which the caller goes on to see."""
+        """Leave and end the call as *error* has it, which the caller goes on to see."""
         try:
             self.leave(asynchronous=asynchronous)
         except Exception as exc:
@@ -100,7 +114,7 @@ class Call:
         self.break_off(error)
 
     def break_off(self, error: BaseException) -> None:
-        """End the call as failed by *error*."""
+        """End the call as *error* has it: as failed, or as one that nobody waits for any more."""
         try:
             self.point.seconds = clock() - self.started
             attributes = self.request()
@@ -144,7 +158,10 @@ class Call:
             else:
                 span = self.span
                 span.set_attributes(attributes)
-                span.end()
+                try:
+                    span.end()
+                except Exception as exc:
+                    foreign_fault(exc)
         except Exception as exc:
             report_fault("openai.finish", exc)
         telemetry.queue.put(point)
@@ -182,30 +199,71 @@ class Call:
     ) -> None:
         """Write what is known of the call and end its span; the metric point is the caller's to queue."""
         telemetry = self.telemetry
-        if failure is not None and not telemetry.gate.mode.any:
-            failure = without_quotes(failure, self.arguments)
+        if failure is not None and not is_leaving(failure):
+            self.point.error = error_type(failure) if isinstance(failure, BaseException) else failure.type
         if telemetry.content:
+            content = {name: value for name, value in {**(received or {}), **(sent or {})}.items() if value}
             try:
-                content = {**(sent or {}), **(received or {})}
                 messages = content.get(names.OUTPUT_MESSAGES)
                 if messages and names.FINISH_REASONS not in attributes:
-                    attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
+                    attributes[names.FINISH_REASONS] = fit_texts(message["finish_reason"] for message in messages)
                 # Redacted once for all: that is what most of the time goes for.
-                shown = {name: telemetry.gate.value(value) for name, value in content.items() if value}
-                event = self._event(attributes, shown, failure)
-                self._add_content(attributes, shown)
-                if telemetry.hook is not None and self.operation.content is not None:
-                    self.span.set_attributes(attributes)  # before the hook adds its own, or replaces some
-                    attributes = {}
-                    telemetry.hook.tell(shown, self.span, event)
-                if event is not None:
-                    telemetry.logger.emit(event)
+                shown = telemetry.gate.values(content, most=MOST_ON_A_LOOP if on_a_loop() else None)
+            except TooLongError:
+                self._end_aside(attributes, content, failure, end_time_ns)
+                return
             except Exception as exc:
                 report_fault("openai.content", exc)
+                shown = {}
+            attributes = self._show(attributes, shown, failure)
+        self._end(attributes, failure, end_time_ns)
+
+    def _end_aside(
+        self,
+        attributes: Attributes,
+        content: Mapping[str, list[Any]],
+        failure: BaseException | Failure | None,
+        end_time_ns: int | None,
+    ) -> None:
+        """End the span as of now, once its content is redacted, which takes too long for the event loop."""
+        now = time.time_ns() if end_time_ns is None else end_time_ns
+
+        def end() -> None:
+            try:
+                shown = self.telemetry.gate.values(content)
+                left = self._show(attributes, shown, failure)
+            except Exception as exc:
+                left = attributes
+                report_fault("openai.content", exc)
+            self._end(left, failure, now)
+
+        if not do_aside(end):
+            warn_once("openai.aside", "Too many calls with long contents ended at once: some are told without them.")
+            self._end(self._show(attributes, {}, failure), failure, now)
+
+    def _end(self, attributes: Attributes, failure: BaseException | Failure | None, end_time_ns: int | None) -> None:
         if failure is None:
             end_span(self.span, attributes, end_time_ns=end_time_ns)
         else:
-            self.point.error = fail_span(self.span, failure, attributes, end_time_ns=end_time_ns)
+            fail_span(self.span, failure, attributes, gate=self.telemetry.gate, end_time_ns=end_time_ns)
+
+    def _show(
+        self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
+    ) -> Attributes:
+        """Give what may be *shown* to span, event and hook; return the attributes that are still to be written."""
+        telemetry = self.telemetry
+        try:
+            event = self._event(attributes, shown, failure)
+            self._add_content(attributes, shown)
+            if telemetry.hook is not None and self.operation.content is not None:
+                self.span.set_attributes(attributes)  # before the hook adds its own, or replaces some
+                attributes = {}
+                telemetry.hook.tell(shown, self.span, event)
+            if event is not None:
+                telemetry.logger.emit(event)
+        except Exception as exc:
+            report_fault("openai.content", exc)
+        return attributes
 
     def _raised_over(self, error: BaseException, attributes: Attributes) -> Mapping[str, list[Any]]:
         """Add what the answer says that the client raised *error* over, if one came; return its content."""
@@ -245,7 +303,8 @@ class Call:
 
     def _add_content(self, attributes: Attributes, shown: Mapping[str, AnyValue]) -> None:
         if self.recording and self.telemetry.gate.mode.on_span:
-            attributes.update((name, json_of(value)) for name, value in shown.items())
+            written = self.telemetry.gate.written
+            attributes.update((name, written(value)) for name, value in shown.items())
 
     def _event(
         self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
@@ -257,6 +316,8 @@ class Call:
         event: dict[str, AnyValue] = {**self._start, **self._fields, **attributes}
         if gate.mode.on_event:
             event.update(shown)
-        if failure is not None:
+        if is_leaving(failure):
+            event[names.CANCELLED] = True
+        elif failure is not None:
             event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
         return event_record(names.INFERENCE_DETAILS, event, self.inside)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from opentelemetry.context import Context
 
-from otelier.fields import FIELDS, state_of
+from otelier.fields import FIELDS, SPAN, actor_named_late, state_of
 from otelier.identity import process
 from otelier.openai.reading._fields import Arguments
 from otelier.signals import report_fault
@@ -25,4 +25,7 @@ def in_state_of_call(
         return current
     if fingerprint is None:
         return current
-    return Context({**current, FIELDS: state_of(current).for_call(fingerprint)})
+    state = state_of(current)
+    if state.identity is None:
+        state = state.below_span_of(actor_named_late(current.get(SPAN)))
+    return Context({**current, FIELDS: state.for_call(fingerprint)})

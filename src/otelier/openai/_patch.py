@@ -65,8 +65,11 @@ class _OutermostPatches(Patches):
     through.
     """
 
-    def wants(self, method: Any) -> bool:
-        return super().wants(method) or (not is_patch(method) and package_in(method, above_ours=True) is not None)
+    def wants(self, function: Any) -> bool:
+        return super().wants(function) or (not is_patch(function) and package_in(function, above_ours=True) is not None)
+
+    def holder(self, function: Any) -> None:
+        return None
 
 
 _patches: Final = _OutermostPatches(PATCH_POINTS, place="openai")

@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
+from otelier.identity import may_tell_agent
 from otelier.signals import may_tell
 
 _OTHER: Final = "_OTHER"
@@ -66,7 +67,7 @@ class CallPoint:
         attributes = dict(self._request)
         if self.model is not None and may_tell(names.RESPONSE_MODEL, self.model):
             attributes[names.RESPONSE_MODEL] = self.model
-        if self.agent is not None and may_tell(names.AGENT_NAME, self.agent):
+        if self.agent is not None and may_tell_agent(self.agent):
             attributes[names.AGENT_NAME] = self.agent
         return attributes
 

@@ -13,7 +13,6 @@ from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.trace import Span, TracerProvider
 
 from otelier import names
-from otelier.errors import SettingError
 from otelier.openai._point import Instruments
 from otelier.openai.content._completion_hook import CompletionHook, completion_hook
 from otelier.settings import STREAM_USAGE
@@ -25,8 +24,8 @@ from otelier.signals import (
     duration_histogram,
     first_chunk_histogram,
     point_queue,
+    read_setting,
     token_histogram,
-    warn_once,
 )
 
 
@@ -97,13 +96,5 @@ def make_telemetry(
         gate=gate,
         content=gate.mode.any or gate.emits or stored is not None,
         hook=stored,
-        stream_usage=_stream_usage(stream_usage),
+        stream_usage=read_setting(STREAM_USAGE, stream_usage),
     )
-
-
-def _stream_usage(argument: bool | None) -> bool:
-    try:
-        return STREAM_USAGE.value(argument)
-    except SettingError as exc:
-        warn_once("openai.stream_usage", "%s Streams ask for no usage.", exc)
-        return False

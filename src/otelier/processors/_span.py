@@ -10,7 +10,18 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.fields import FIELDS, LLM_REPORTER, MARK, SPAN, UNSET, Record
+from otelier.fields import (
+    FIELDS,
+    LLM_REPORTER,
+    MARK,
+    NAMING,
+    SPAN,
+    UNSET,
+    Lease,
+    Record,
+    actor_in,
+    leased_state,
+)
 from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
 from otelier.signals import report_fault
@@ -50,24 +61,27 @@ class AgentSpanProcessor(SpanProcessor):
             state: Any = context.get(FIELDS)
             seen = state
             mark: Any = getattr(context.get(SPAN), MARK, None)
-            if mark is not state and mark is not None:
-                if type(mark) is Record:
-                    if state is None or state is mark.seen:
-                        state = mark.hands_down()
+            if mark is not state:
+                if type(mark) is Record and (state is None or state is mark.seen):
+                    state = mark.hands_down()
                 elif state is None:
                     state = mark
+                elif type(state) is Lease:
+                    state = leased_state(state, context.get(SPAN))
             if state is None:
                 state = UNSET
-            kind = span.kind
-            request = kind is _SERVER or kind is _CONSUMER
-            # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
-            alone = not request and (state is seen or seen is None)
-            setattr(span, MARK, state if alone else Record(state, passes_on=request, seen=seen))
             try:
                 # Read only. The public view is a proxy, 0.5 µs dearer on every span that has start attributes.
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
             except AttributeError:
                 started = span.attributes or {}
+            if started and not NAMING.isdisjoint(started):
+                state = state.below_span_of(actor_in(started))
+            kind = span.kind
+            request = kind is _SERVER or kind is _CONSUMER
+            # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
+            alone = not request and (state is seen or seen is None)
+            setattr(span, MARK, state if alone else Record(state, passes_on=request, seen=seen))
             is_gen_ai = names.OPERATION in started or (LLM_REPORTER in context and _is_reporters(span, context))
             attributes = state.gen_ai_attributes() if is_gen_ai else state.attributes
             if mark is None or is_gen_ai:

@@ -11,13 +11,13 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
-from otelier.fields import carry_into_executors, stop_carrying
+from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
 from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
-from otelier.settings import DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
-from otelier.setup import _providers
+from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
+from otelier.setup import _providers, _sdk
 from otelier.setup._connections import renew_connections
-from otelier.signals import measure_to, on_fork, on_reset, report_fault, trace_to
+from otelier.signals import measure_to, on_fork, on_reset, read_setting, report_fault, trace_to, warn_once
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -29,15 +29,26 @@ def activate() -> None:
 
     Called by `opentelemetry-instrument` through three entry points, and by `init`. Puts the processors on the
     global providers, now or when they are set, lets thread pools carry the context, and instruments openai.
-    Nothing that fails here reaches the program; one INFO line says what is active. A later call only brings the
-    patches of openai around those of instrumentations that were switched on since.
+    Nothing that fails here reaches the program; one INFO line says what is active, and one WARNING where no provider
+    is set that would record anything. A later call only puts the processors on what took a provider's place since, as
+    `logfire.configure()` does, and brings the patches of openai around those of instrumentations that were switched
+    on since.
 
     Example:
         >>> import otelier
         >>> otelier.activate()
     """
     with lock:
+        switch_on()
         if _active:
+            _attempt("setup.providers", _warn_where_nothing_records)
+
+
+def switch_on() -> None:
+    """Do what `activate` does, for a program that gives providers of its own."""
+    with lock:
+        if _active:
+            _attempt("setup.providers", _providers.attach_to_global)
             if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
                 _instrument_openai()  # around what others have put around ours since
             return
@@ -50,15 +61,32 @@ def activate() -> None:
 def _switch_on() -> None:
     global _active
     _active = True
+    read_setting(DISABLED)  # says what is wrong with it, if it cannot be read
+    _attempt("setup.strict", be_strict)
     _attempt("setup.name", name_process)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
     if patches_allowed():
-        _attempt("setup.executors", carry_into_executors)
-        _attempt("setup.baggage", baggage.configure)
+        _attempt("setup.pools", carry_into_pools)
+        _attempt("setup.threads", lease_to_threads)
+        _attempt("setup.baggage", baggage.follow_environment)
         _attempt("setup.baggage", baggage.install)
         _instrument_openai()
     _log.info("otelier is active: %s", "; ".join(_summary()))
+
+
+def _warn_where_nothing_records() -> None:
+    """Say once that there is no provider, unless the environment wants none."""
+    if SDK_DISABLED.value() or _sdk.is_set_up() or _sdk.wants_no_traces():
+        return
+    configured = _sdk.exporter_is_configured()
+    warn_once(
+        "setup.no_provider",
+        "No OpenTelemetry provider is set%s: otelier records nothing until a provider is set. %s, or run under "
+        "opentelemetry-instrument.",
+        ", though an exporter is configured" if configured else " and no exporter is configured",
+        "Call init(), which sets one up" if configured else "Set OTEL_EXPORTER_OTLP_ENDPOINT before init()",
+    )
 
 
 def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
@@ -98,7 +126,8 @@ def switch_off() -> None:
     with lock:
         _active = False
         _attempt("setup.providers", _providers.stop_watching)
-        _attempt("setup.executors", stop_carrying)
+        _attempt("setup.pools", stop_carrying)
+        _attempt("setup.threads", stop_leasing)
         _attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
             _attempt("setup.openai", OpenAIInstrumentor().uninstrument)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
-from otelier.setup._providers import known_providers
+from otelier.setup._providers import innermost_provider, known_providers
 from otelier.signals import report_fault
 
 _PARTS = (
@@ -44,7 +44,7 @@ def renew_connections() -> None:
 
 def _sessions(providers: Iterable[Any]) -> Iterator[Any]:
     for provider in providers:
-        for parts in _found(provider, _PARTS):
+        for parts in _found(innermost_provider(provider), _PARTS):
             for part in parts:
                 for exporter in _found(part, _EXPORTERS):
                     yield from _found(exporter, _SESSIONS)

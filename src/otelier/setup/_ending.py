@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from otelier.setup._activation import switch_off
 from otelier.setup._providers import known_providers
-from otelier.signals import drain_all, report_fault
+from otelier.signals import drain_all, finish_aside, report_fault
 
 _LONGEST_S = 86_400.0
 """Longest wait: a thread can be waited for no longer than the platform's clock counts."""
@@ -52,6 +52,7 @@ def flush(timeout_s: float = 10.0) -> bool:
 def _send(deadline_s: float) -> bool:
     done = True
     try:
+        done = finish_aside(max(deadline_s - time.monotonic(), 0.0))
         drain_all()
     except Exception as exc:
         report_fault("setup.flush", exc)

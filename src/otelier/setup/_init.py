@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Callable, Iterable
 from re import Pattern
 
@@ -13,13 +11,11 @@ from opentelemetry.trace import TracerProvider
 
 from otelier import baggage
 from otelier.errors import SettingError
+from otelier.fields import be_strict
 from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
-from otelier.settings import DISABLED, check_ours
+from otelier.settings import DISABLED, MAX_NAME_CHARS, check_ours
 from otelier.setup import _activation, _sdk
-from otelier.signals import on_reset, report_fault, set_redactions
-
-_log = logging.getLogger("otelier")
-_MAX_NAME_CHARS = 256
+from otelier.signals import report_fault, set_redactions
 
 
 def init(
@@ -30,6 +26,7 @@ def init(
     trust_inbound: bool | None = None,
     fingerprint: Fingerprint | None = prompt_fingerprint,
     redact: Iterable[str | Pattern[str] | Callable[[str], str]] | None = None,
+    strict: bool | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
@@ -39,7 +36,7 @@ def init(
     Under `opentelemetry-instrument` otelier is on already, and this only adds the names. Otherwise our processors
     go onto the providers that are set, now or later. Where none is set and an exporter is configured by the
     environment (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_EXPORTER`, …), OpenTelemetry's SDK is set up with its
-    distro's defaults; where none is configured nothing global is installed, and one log line says so. A provider
+    distro's defaults; where none is configured nothing global is installed, and one WARNING says so. A provider
     that is set is never replaced. Calling it again, in several threads or after a fork, is safe: what a later call
     leaves out stays as it was, the recipe of fingerprints excepted.
 
@@ -54,13 +51,15 @@ def init(
         fingerprint: Recipe that knows agents by their system prompt: text in (its first 10,000 characters), a
             fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
         redact: What to redact besides secrets: patterns, or callables from text to text. `None` is nothing more.
+        strict: Whether a field that is given what cannot be carried raises where it is given, which is for tests and
+            development; otherwise it is cleared, with a warning. `None` takes `OTELIER_STRICT`, else `False`.
         tracer_provider: Provider for spans; `None` is the global one.
         meter_provider: Provider for metrics; `None` is the global one.
         logger_provider: Provider for logs; `None` is the global one.
 
     Raises:
-        TypeError: if *app* or *env* is not text, *trust_inbound* neither a `bool` nor `None`, *fingerprint* no
-            function, or *propagate_to* or *redact* no collection of what they hold.
+        TypeError: if *app* or *env* is not text, *trust_inbound* or *strict* neither a `bool` nor `None`,
+            *fingerprint* no function, or *propagate_to* or *redact* no collection of what they hold.
         SettingError: if *app* or *env* cannot be used as a name, *propagate_to* has what is no host, a pattern of
             *redact* cannot be read, or an environment variable of ours says something that cannot be read.
 
@@ -80,6 +79,7 @@ def init(
         _activation.activate()  # says that it is switched off
         return
     check_ours()
+    be_strict(strict)
     baggage.configure(propagate_to=propagate_to, trust_inbound=trust_inbound)
     if redact is not None:
         set_redactions(redact)
@@ -92,29 +92,19 @@ def init(
         "logger_provider": logger_provider,
     }
     with _activation.lock:
-        if not any(provider is not None for provider in given.values()):
+        if any(provider is not None for provider in given.values()):
+            _activation.switch_on()
+            _activation.use(**given)
+        else:
             _attempt_sdk(identity)
-        _activation.activate()
-        _activation.use(**given)
+            _activation.activate()
 
 
 def _attempt_sdk(identity: ProcessIdentity) -> None:
     try:
-        if not _sdk.set_up(identity) and not _sdk.is_set_up():
-            _say_that_nothing_is_recorded()
+        _sdk.set_up(identity)
     except Exception as exc:
         report_fault("setup.sdk", exc)
-
-
-@functools.cache
-def _say_that_nothing_is_recorded() -> None:
-    _log.info(
-        "No OpenTelemetry provider is set and no exporter is configured: otelier records nothing until a "
-        "provider is set. Set OTEL_EXPORTER_OTLP_ENDPOINT before init(), or run under opentelemetry-instrument."
-    )
-
-
-on_reset(_say_that_nothing_is_recorded.cache_clear)
 
 
 def _check_name(argument: str, value: object) -> None:
@@ -124,9 +114,9 @@ def _check_name(argument: str, value: object) -> None:
         raise TypeError(
             f"init({argument}=) must be a `str` or `None`, not a {type(value).__name__}: it is sent as text."
         )
-    if not value.strip() or len(value) > _MAX_NAME_CHARS or not value.isprintable():
+    if not value.strip() or len(value) > MAX_NAME_CHARS or not value.isprintable():
         raise SettingError(
             f"Cannot name the process by init({argument}={value[:64]!r}): every signal would carry it. "
-            f"Pass 1 to {_MAX_NAME_CHARS} printable characters.",
+            f"Pass 1 to {MAX_NAME_CHARS} printable characters.",
             setting=argument,
         )

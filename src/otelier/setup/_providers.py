@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -14,12 +12,13 @@ from opentelemetry.metrics import _internal as metrics_internal
 
 from otelier.identity import report_waiting
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.signals import on_reset, report_fault, warn_once
+from otelier.signals import ByIdentity, Patches, PatchPoint, on_reset, report_fault, warn_once
 
-_attached: weakref.WeakSet[Any] = weakref.WeakSet()
+_attached: ByIdentity[None] = ByIdentity()
 """Providers that have our processor."""
-_known: list[weakref.ref[Any]] = []
+_known: ByIdentity[None] = ByIdentity()
 """Providers that `init` was given, besides the global ones; for `flush`."""
+_MAX_STAND_INS = 8
 
 
 def is_set(provider: object) -> bool:
@@ -27,10 +26,21 @@ def is_set(provider: object) -> bool:
     return not isinstance(provider, (trace.ProxyTracerProvider, logs_internal.ProxyLoggerProvider))
 
 
+def innermost_provider(provider: Any) -> Any:
+    """Return the provider that *provider* stands for: logfire's stand for one each, and get another in its place."""
+    for _ in range(_MAX_STAND_INS):
+        inner = getattr(provider, "provider", None)
+        if not isinstance(inner, (trace.TracerProvider, _logs.LoggerProvider)):
+            break
+        provider = inner
+    return provider
+
+
 def attach_spans(provider: Any) -> bool:
     """Put an `AgentSpanProcessor` on *provider*, once; `False` when it takes none."""
     if not is_set(provider):
         return False
+    provider = innermost_provider(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_span_processor", None)
@@ -45,7 +55,7 @@ def attach_spans(provider: Any) -> bool:
         return False
     if not _has(getattr(provider, "_active_span_processor", None), AgentSpanProcessor):
         add(AgentSpanProcessor())
-    _attached.add(provider)
+    _attached.setdefault(provider, None)
     return True
 
 
@@ -53,6 +63,7 @@ def attach_logs(provider: Any) -> bool:
     """Put a `ContextLogProcessor` before the processors of *provider*, once; `False` when it takes none."""
     if not is_set(provider):
         return False
+    provider = innermost_provider(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_log_record_processor", None)
@@ -67,7 +78,7 @@ def attach_logs(provider: Any) -> bool:
                 chain._log_record_processors = (processor, *chain._log_record_processors)  # type: ignore[union-attr]
         except AttributeError:
             add(processor)
-    _attached.add(provider)
+    _attached.setdefault(provider, None)
     return True
 
 
@@ -89,8 +100,8 @@ def _has(chain: Any, kind: type) -> bool:
 def remember(*providers: object) -> None:
     """Keep *providers* in mind for `flush`; `None` is skipped."""
     for provider in providers:
-        if provider is not None and all(known() is not provider for known in _known):
-            _known.append(weakref.ref(provider))
+        if provider is not None:
+            _known.setdefault(provider, None)
 
 
 def known_providers() -> list[Any]:
@@ -99,58 +110,47 @@ def known_providers() -> list[Any]:
         trace.get_tracer_provider(),
         metrics.get_meter_provider(),
         _logs.get_logger_provider(),
-        *(known() for known in _known),
+        *_known.owners(),
     ]
-    unique = {id(provider): provider for provider in candidates if provider is not None}
-    return list(unique.values())
+    return list({id(provider): provider for provider in candidates}.values())
 
 
-class _Watch:
-    """A patch that calls *attach* whenever a global provider is set through *module*."""
+def _watch(module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]) -> PatchPoint:
+    """Return the patch that calls *attach* whenever a global provider is set through *module*."""
 
-    def __init__(
-        self, module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]
-    ) -> None:
-        self._module = module
-        # The private function serves callers who imported the public one before us.
-        private = f"_set_{kind}_provider"
-        self._name = private if hasattr(module, private) else private.removeprefix("_")
-        self._original = original = getattr(module, self._name)
+    def set_and_attach(wrapped: Callable[..., Any], _: None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = wrapped(*args, **kwargs)
+        try:
+            attach(current())
+        except Exception as exc:
+            report_fault("setup.late_provider", exc)
+        return result
 
-        @functools.wraps(original)
-        def set_and_attach(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            try:
-                attach(current())
-            except Exception as exc:
-                report_fault("setup.late_provider", exc)
-            return result
-
-        self._patched = set_and_attach
-        setattr(module, self._name, set_and_attach)
-
-    def remove(self) -> None:
-        """Take the patch out again, unless somebody has patched above it."""
-        if getattr(self._module, self._name) is self._patched:
-            setattr(self._module, self._name, self._original)
+    # The private function serves callers who imported the public one before us.
+    private = f"_set_{kind}_provider"
+    name = private if hasattr(module, private) else private.removeprefix("_")
+    return PatchPoint(module.__name__, "", name, set_and_attach)
 
 
-_watches: list[_Watch] = []
+_WATCHES = Patches(
+    (
+        _watch(trace, "tracer", attach_spans, trace.get_tracer_provider),
+        _watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider),
+        _watch(metrics_internal, "meter", _count_late, metrics.get_meter_provider),
+    ),
+    place="setup.late_provider",
+)
 
 
 def attach_to_global() -> None:
     """Put our processors on the global providers that are set, and on those that are set later."""
     attach_spans(trace.get_tracer_provider())
     attach_logs(_logs.get_logger_provider())
-    if not _watches:
-        _watches.append(_Watch(trace, "tracer", attach_spans, trace.get_tracer_provider))
-        _watches.append(_Watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider))
-        _watches.append(_Watch(metrics_internal, "meter", _count_late, metrics.get_meter_provider))
+    _WATCHES.apply()
 
 
 @on_reset
 def stop_watching() -> None:
     """Leave providers that are set later alone, and forget those that `init` was given."""
-    while _watches:
-        _watches.pop().remove()
+    _WATCHES.remove()
     _known.clear()

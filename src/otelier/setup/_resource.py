@@ -7,6 +7,7 @@ from opentelemetry.sdk.resources import Resource, ResourceDetector
 from otelier import names
 from otelier.identity import ProcessIdentity
 from otelier.settings import APP, ENV
+from otelier.signals import read_setting
 
 
 def process_attributes(identity: ProcessIdentity) -> dict[str, str]:
@@ -31,4 +32,4 @@ class ProcessResourceDetector(ResourceDetector):
 
     def detect(self) -> Resource:
         """Return the attributes; an empty resource where neither variable is set."""
-        return Resource(_named(APP.value(), ENV.value()))
+        return Resource(_named(read_setting(APP), read_setting(ENV)))

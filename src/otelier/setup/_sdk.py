@@ -26,6 +26,11 @@ def exporter_is_configured() -> bool:
     return named or any(os.environ.get(name, "").strip() for name in (*_ENDPOINTS, _CONFIG_FILE))
 
 
+def wants_no_traces() -> bool:
+    """Tell whether the environment says that spans go nowhere."""
+    return os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+
+
 def is_set_up() -> bool:
     """Tell whether a tracer provider is set."""
     return is_set(trace.get_tracer_provider())

@@ -10,12 +10,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otelier.signals._guard import on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
+from otelier.signals._guard import count_fault, on_fork, on_reset, raise_faults, report_fault, run_resets, warn_once
 
 if TYPE_CHECKING:
+    from otelier.signals._aside import do_aside, finish_aside, on_a_loop
     from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
-    from otelier.signals._content import ContentGate, ContentMode, content_gate, json_of
+    from otelier.signals._by_identity import ByIdentity
+    from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record
+    from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
     from otelier.signals._instruments import (
         chunk_histogram,
         duration_histogram,
@@ -31,9 +34,9 @@ if TYPE_CHECKING:
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
-    from otelier.signals._quotes import unquoted
-    from otelier.signals._redaction import Redactor, redact, redact_value, set_redactions
-    from otelier.signals._spans import Failure, end_span, error_type, fail_span, failure_of, start_client_span
+    from otelier.signals._reading import read_setting, warn_of_setting
+    from otelier.signals._redaction import Redactor, TooLongError, copied, redact, redact_value, set_redactions
+    from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
         EMBEDDING_SUPPRESSORS,
@@ -49,7 +52,9 @@ __all__ = [
     "EMBEDDING_SUPPRESSORS",
     "FETCH_SUPPRESSORS",
     "INFERENCE_SUPPRESSORS",
+    "MOST_ON_A_LOOP",
     "SUPPRESSORS",
+    "ByIdentity",
     "ContentGate",
     "ContentMode",
     "Failure",
@@ -59,9 +64,13 @@ __all__ = [
     "PointQueue",
     "Redactor",
     "StreamRoom",
+    "TooLongError",
     "Wrapper",
     "chunk_histogram",
     "content_gate",
+    "copied",
+    "count_fault",
+    "do_aside",
     "drain_all",
     "duration_histogram",
     "emit_event",
@@ -70,13 +79,16 @@ __all__ = [
     "event_record",
     "fail_span",
     "failure_of",
+    "finish_aside",
     "first_chunk_histogram",
     "fit_count",
     "fit_number",
     "fit_text",
     "fit_texts",
+    "foreign_fault",
     "in_thread",
     "inference_calls_histogram",
+    "is_leaving",
     "is_patch",
     "is_patched",
     "json_of",
@@ -84,16 +96,19 @@ __all__ = [
     "measure_to",
     "measured_by",
     "metering_of",
+    "on_a_loop",
     "on_fork",
     "on_reset",
     "point_queue",
     "raise_faults",
+    "read_setting",
     "redact",
     "redact_value",
     "report_fault",
     "run_histogram",
     "run_resets",
     "set_redactions",
+    "stack_of",
     "start_client_span",
     "suppressed",
     "token_histogram",
@@ -101,14 +116,42 @@ __all__ = [
     "tool_histogram",
     "trace_to",
     "tracer",
-    "unquoted",
+    "warn_of_setting",
     "warn_once",
 ]
 
 _HOMES = {
-    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
-    "_content": ("ContentGate", "ContentMode", "content_gate", "json_of"),
-    "_events": ("emit_event", "event_record"),
+    "_aside": (
+        "do_aside",
+        "finish_aside",
+        "on_a_loop",
+    ),
+    "_bounds": (
+        "fit_count",
+        "fit_number",
+        "fit_text",
+        "fit_texts",
+        "may_tell",
+    ),
+    "_by_identity": ("ByIdentity",),
+    "_content": (
+        "MOST_ON_A_LOOP",
+        "ContentGate",
+        "ContentMode",
+        "content_gate",
+        "json_of",
+    ),
+    "_events": (
+        "emit_event",
+        "event_record",
+    ),
+    "_failures": (
+        "Failure",
+        "error_type",
+        "failure_of",
+        "is_leaving",
+        "stack_of",
+    ),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
@@ -119,14 +162,42 @@ _HOMES = {
         "tool_calls_histogram",
         "tool_histogram",
     ),
-    "_meters": ("measure_to", "measured_by", "metering_of"),
-    "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
+    "_meters": (
+        "measure_to",
+        "measured_by",
+        "metering_of",
+    ),
+    "_patches": (
+        "PatchPoint",
+        "Patches",
+        "Wrapper",
+        "is_patch",
+        "is_patched",
+    ),
     "_point_queue": ("PointQueue",),
-    "_point_queues": ("drain_all", "point_queue"),
+    "_point_queues": (
+        "drain_all",
+        "point_queue",
+    ),
     "_points": ("Point",),
-    "_quotes": ("unquoted",),
-    "_redaction": ("Redactor", "redact", "redact_value", "set_redactions"),
-    "_spans": ("Failure", "end_span", "error_type", "fail_span", "failure_of", "start_client_span"),
+    "_reading": (
+        "read_setting",
+        "warn_of_setting",
+    ),
+    "_redaction": (
+        "Redactor",
+        "TooLongError",
+        "copied",
+        "redact",
+        "redact_value",
+        "set_redactions",
+    ),
+    "_spans": (
+        "end_span",
+        "fail_span",
+        "foreign_fault",
+        "start_client_span",
+    ),
     "_stream_room": ("StreamRoom",),
     "_suppression": (
         "EMBEDDING_SUPPRESSORS",
@@ -136,7 +207,10 @@ _HOMES = {
         "suppressed",
     ),
     "_threads": ("in_thread",),
-    "_tracers": ("trace_to", "tracer"),
+    "_tracers": (
+        "trace_to",
+        "tracer",
+    ),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
 

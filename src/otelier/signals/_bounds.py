@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import islice
-from math import isfinite
 from typing import Final
 
 from otelier.signals._guard import on_reset, warn_once
@@ -25,28 +24,31 @@ MAX_NUMBER: Final = 2**53 - 1
 """Largest number that is one. Beyond it no float holds each whole number: a sum would lose the calls before it."""
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNFIT_IN_LINES: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
-_MAX_INT: Final = 2**63 - 1
 _STAND_IN: Final = "\ufffd"
 
-_told: dict[str, set[object]] = {}
+_told: dict[tuple[str, str], set[object]] = {}
 
 
-def may_tell(attribute: str, value: object) -> bool:
+def may_tell(attribute: str, value: object, kind: str = "") -> bool:
     """Tell whether metrics may carry *value* as *attribute*: one of the first 200 values, and no very long one.
 
     Others warn once for each attribute. Spans carry them all the same.
+
+    Args:
+        attribute: Name of the attribute.
+        value: What it would say.
+        kind: Which of the attribute's values it is one of: those of one kind take no place of another's.
 
     Example:
         >>> may_tell("gen_ai.agent.name", "triage")
         True
     """
-    told = _told.setdefault(attribute, set())
+    told = _told.setdefault((attribute, kind), set())
     if value in told:
         return True
     if len(told) >= MAX_VALUES or len(str(value)) > _MAX_CHARS:
         warn_once(
-            f"signals.told.{attribute}",
+            f"signals.told.{attribute}.{kind}",
             "There were more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
             MAX_VALUES,
             attribute,
@@ -97,33 +99,6 @@ def fit_count(value: object) -> int | None:
         (12, None, None, None)
     """
     return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
-
-
-def without_surrogates(text: str) -> str:
-    """Return *text* with U+FFFD for each half of a UTF-16 pair, which no exporter can write.
-
-    Example:
-        >>> without_surrogates("half \\ud800")
-        'half \ufffd'
-    """
-    return text if text.isascii() else _SURROGATES.sub(_STAND_IN, text)
-
-
-def plain_number(value: float) -> float | str:
-    """Return a number of content as JSON and exporters know it: one that is not finite, or a giant, is its text.
-
-    Example:
-        >>> plain_number(0.5), plain_number(float("nan")), plain_number(10**20)
-        (0.5, 'nan', '100000000000000000000')
-    """
-    if isinstance(value, float):
-        return value if isfinite(value) else str(value)
-    if -_MAX_INT <= value <= _MAX_INT:
-        return value
-    try:
-        return str(value)
-    except ValueError:  # longer than Python writes
-        return f"number of {value.bit_length()} bits"
 
 
 def fit_number(value: float) -> bool:

@@ -31,19 +31,24 @@ def collecting(provider: MeterProvider) -> Collects | None:
     try:
         consumer = sdk._measurement_consumer
         known = isinstance(sdk._shutdown, bool) and isinstance(consumer._reader_storages, Mapping)
-        reference = weakref.ref(sdk)
+        reference, collector = weakref.ref(sdk), weakref.ref(consumer)
     except (AttributeError, TypeError):
         return None
     if not known:
         return None
 
     def answer() -> bool | None:
-        alive = reference()
-        if not consumer._reader_storages:
+        alive, collects = reference(), collector()
+        if collects is None or not collects._reader_storages:
             return False
         return None if alive is None or alive._shutdown else True
 
     return answer
+
+
+def collector_of(provider: MeterProvider) -> object:
+    """Return what a provider that `collecting` knows hands its values to: one object, whatever stands for the provider."""
+    return cast("Any", provider)._measurement_consumer
 
 
 def inside_sdk() -> bool:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Final
 
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL, Setting
+from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
 from otelier.signals._guard import report_fault, warn_once
-from otelier.signals._redaction import FAILED, redact, redact_value
+from otelier.signals._reading import read_setting
+from otelier.signals._redaction import FAILED, LIMIT, redact, redact_start, redact_value, redact_values
 
-T = TypeVar("T")
+MOST_ON_A_LOOP: Final = 32_768
+"""Characters of content that are redacted on the thread of an event loop, in 1 to 5 ms; more is done aside."""
+_TRIES = 4
+_NOTES = 64
 
 
 class ContentMode(Enum):
@@ -64,26 +68,52 @@ class ContentGate:
     personal: bool = False
     """Whether personal data is redacted beside secrets."""
     max_chars: int = CONTENT_MAX_CHARS.default
-    """Longest text that is kept."""
+    """Characters that an attribute has at most."""
+
+    def text(self, text: str, max_chars: int) -> str:
+        """Return the start of *text* with the secrets in it redacted, such as the message of an error."""
+        return redact_start(text, max_chars, personal=self.personal)
 
     def value(self, value: object) -> AnyValue:
         """Return nested data with the secrets in it redacted, for the structured attributes of an event."""
         return redact_value(value, personal=self.personal, max_chars=self.max_chars)
 
+    def values(self, content: Mapping[str, object], *, most: int | None = None) -> dict[str, AnyValue]:
+        """Return the attributes of one operation's *content*, each as `value` does it.
+
+        Together they have at most twice the characters that one may have; the first ones come first.
+
+        Raises:
+            TooLongError: if they have more than *most* characters, which is how many may be looked at here.
+        """
+        return redact_values(content, personal=self.personal, max_chars=self.max_chars, most=most)
+
     def json(self, value: object) -> str:
         """Return nested data as JSON text with the secrets in it redacted, for a span's attribute."""
-        return json_of(self.value(value))
+        return self.written(self.value(value))
+
+    def written(self, shown: AnyValue) -> str:
+        """Return what `value` gave as strict JSON text, as long as an attribute may be; never raises."""
+        text = json_of(shown)
+        max_chars = self.max_chars
+        for _ in range(_TRIES):
+            if len(text) <= self.max_chars:
+                return text
+            # What had to be escaped, and notes of what was cut, took more room than there was.
+            max_chars = max(max_chars * self.max_chars // len(text) - _NOTES, 0)
+            text = json_of(redact_value(shown, max_chars=max_chars))
+        return text if len(text) <= self.max_chars else json.dumps(LIMIT)
 
 
 def json_of(value: AnyValue) -> str:
-    """Return what `ContentGate.value` gave as the JSON text that `ContentGate.json` would give; never raises.
+    """Return *value* as strict JSON text; never raises.
 
     Example:
-        >>> json_of(ContentGate(ContentMode.SPAN_AND_EVENT).value({"role": "user"}))
+        >>> json_of({"role": "user"})
         '{"role":"user"}'
     """
     try:
-        return json.dumps(value, separators=(",", ":"), default=_base64)
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except Exception as exc:
         report_fault("signals.content", exc)
         return json.dumps(FAILED)
@@ -104,22 +134,10 @@ def content_gate() -> ContentGate:
     except SettingError as exc:
         warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
-    said = _read(EMIT_EVENT, None)
+    said = read_setting(EMIT_EVENT)
     return ContentGate(
         mode,
         emits=mode.on_event if said is None else said,
-        personal=_read(REDACT_PERSONAL, True),
-        max_chars=_read(CONTENT_MAX_CHARS, CONTENT_MAX_CHARS.default),
+        personal=read_setting(REDACT_PERSONAL, unreadable=True),
+        max_chars=read_setting(CONTENT_MAX_CHARS),
     )
-
-
-def _read(setting: Setting[T], otherwise: T) -> T:
-    try:
-        return setting.value()
-    except SettingError as exc:
-        warn_once(f"content.{setting.variable}", "%s", exc)
-        return otherwise
-
-
-def _base64(value: bytes) -> str:
-    return b64encode(value).decode()  # the only thing that redaction lets through and JSON does not know

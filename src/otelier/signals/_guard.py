@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from otelier import names
+from otelier.errors import SettingError
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter
@@ -39,7 +40,8 @@ def report_fault(place: str, exc: BaseException) -> None:
     """Log and count a fault that otelier caught in its own work; never raises.
 
     The first fault of each (*place*, exception type) is logged through logger `otelier`, with the frames of its
-    traceback but without the exception's message, which may hold a prompt or an id. Each one counts in
+    traceback but without the exception's message, which may hold a prompt or an id; that of a `SettingError` is our own
+    and shows none. Each one counts in
     `otelier.internal.errors`. While `raise_faults(True)` holds, *exc* is raised again instead.
 
     Args:
@@ -62,6 +64,20 @@ def report_fault(place: str, exc: BaseException) -> None:
         _log_fault(place, exc)
     except Exception:  # there is nowhere left to report to
         pass
+    finally:
+        _busy.here = False
+    count_fault(place)
+
+
+def count_fault(place: str) -> None:
+    """Count in `otelier.internal.errors` what went wrong at *place*, and was told in another way; never raises.
+
+    Example:
+        >>> count_fault("docs.example")
+    """
+    if getattr(_busy, "here", False):
+        return
+    _busy.here = True
     try:
         _count_fault(place)
     except Exception:
@@ -151,7 +167,7 @@ def _log_fault(place: str, exc: BaseException) -> None:
     logger.error(
         "otelier failed in %s and went on; faults of this kind are only counted from now on. %s, raised at:\n%s",
         place,
-        type(exc).__qualname__,
+        f"{type(exc).__qualname__}: {exc}" if isinstance(exc, SettingError) else type(exc).__qualname__,
         frames or "  (no traceback)",
     )
 

@@ -10,19 +10,20 @@ import atexit
 import os
 import threading
 import time
-import weakref
 
 from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider, NoOpMeter
 
 from otelier import names
-from otelier.signals._collecting import collecting, enabled, in_collection
+from otelier.signals._by_identity import ByIdentity
+from otelier.signals._collecting import collecting, collector_of, enabled, in_collection
 from otelier.signals._guard import on_reset
 from otelier.signals._point_queue import PointQueue
 from otelier.signals._points import Point
 from otelier.signals._stream_room import StreamRoom
 
-_queues: weakref.WeakKeyDictionary[MeterProvider, PointQueue] = weakref.WeakKeyDictionary()
+_queues: ByIdentity[PointQueue] = ByIdentity()
+"""By what collects: of one provider, and of what stands for it."""
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
@@ -44,12 +45,13 @@ def point_queue(meter_provider: MeterProvider | None = None) -> PointQueue:
     collects = collecting(meter_provider)
     if collects is None:
         return PointQueue(_unknown)
-    known = _queues.get(meter_provider)
+    collector = collector_of(meter_provider)
+    known = _queues.get(collector)
     if known is not None:
         return known
     queue = PointQueue(collects)
     with _lock:
-        known = _queues.setdefault(meter_provider, queue)
+        known = _queues.setdefault(collector, queue)
     if known is queue:
         # Not under our lock: the SDK takes its own here, and holds it while it runs callbacks that may come to us.
         _watch_collections(meter_provider, queue)
@@ -65,7 +67,7 @@ def drain_all(timeout_s: float = 10.0) -> bool:
     """
     until = time.monotonic() + timeout_s
     with _lock:
-        queues = list(_queues.values())
+        queues = _queues.values()
     in_time = [queue.drain(max(0.0, until - time.monotonic())) for queue in queues]  # each gets its try
     return all(in_time)
 
@@ -136,7 +138,7 @@ def _after_fork() -> None:
 @on_reset
 def _forget_points() -> None:
     _global_queue.forget()
-    for queue in list(_queues.values()):
+    for queue in _queues.values():
         queue.forget()
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
+from json.encoder import encode_basestring
+from math import isfinite
 from typing import TypeAlias, cast
 
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.signals._bounds import plain_number, without_surrogates
+from otelier.settings import quoted
+from otelier.signals._bytes import bytes_told, is_known_key, may_hold_bytes, pieces_of, told_of_base64
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL, is_card
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
@@ -19,11 +23,22 @@ MAX_CHARS = 1_000_000
 """Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
 MAX_DEPTH = 64
 """Levels of nested data that are looked at; what is deeper is replaced."""
-MAX_ITEMS = 100_000
-"""Items of nested data that are looked at, 256 characters of text counting as one more; what follows is replaced.
-Depth alone is no bound: data that holds itself twice doubles with each level."""
-_LARGE, _LARGEST = 10**12, 10**19
-"""Numbers between these may be those of cards."""
+MARGIN = 4_096
+"""Characters behind a cut that are looked at all the same, so that no half of a secret is left before it."""
+_CUT = "[cut]"
+"""Key that says how many others are missing."""
+_SHORT = 64
+"""Characters of a text that no note of its length would be shorter than."""
+_NOTE = 32
+"""Characters of such a note."""
+_NOTE_AT_END = re.compile(r" \[cut: (\d+) characters\]\Z")
+_ITEMS = re.compile(r"\[cut: (\d+) items\]")
+_PRIVATE = "PRIVATE KEY"
+_HALVES = re.compile("[\ud800-\udfff]")
+_LARGEST = 2**63
+_HUGE = 10**100
+_LARGE = 10**12
+"""Numbers from here on may be those of cards."""
 FAILED = redacted("error")
 """What stands for a value whose redaction failed."""
 LIMIT = redacted("limit")
@@ -80,29 +95,140 @@ def redact(text: str, *, personal: bool = False) -> str:
         return FAILED
 
 
-def redact_value(value: object, *, personal: bool = False, max_chars: int = MAX_CHARS) -> AnyValue:
-    """Return nested data with the secrets in it replaced; never raises.
+class TooLongError(Exception):
+    """There is more to redact than was to be looked at here."""
 
-    Mappings become dicts and other collections lists. Texts are redacted one by one, and what stands under a telling
-    key is replaced whole. Numbers, flags, `None`, bytes and the words that the conventions' messages are built of,
-    such as `"role": "user"`, pass; any other object becomes its redacted `str`.
+
+def redact_value(
+    value: object, *, personal: bool = False, max_chars: int = MAX_CHARS, most: int | None = None
+) -> AnyValue:
+    """Return nested data with the secrets in it replaced, as strict JSON can hold it; never raises but what is asked.
+
+    Mappings become dicts, models what they dump, and other collections lists. Texts are redacted one by one, and what
+    stands under a telling key is replaced whole. Bytes, however they are written, become their type, size and hash.
+    Numbers, flags, `None` and the words that the conventions' messages are built of, such as `"role": "user"`, pass;
+    any other object becomes its redacted `str`. What is no number in JSON becomes text, halves of UTF-16 pairs `?`.
 
     Args:
         value: What is going to leave.
         personal: Whether e-mail addresses, payment cards and phone numbers are replaced as well.
-        max_chars: Longest text that is kept; the rest is cut off once it is redacted, with a note of how much.
+        max_chars: Characters that all of it has as JSON, about: what is beyond is cut off once it is redacted, with
+            notes of how much.
+        most: Characters of input that are looked at; `None` takes all.
+
+    Raises:
+        TooLongError: if there are more than *most*.
 
     Example:
         >>> redact_value({"user": "bob", "Password": "hunter2", "retries": 3})
         {'user': 'bob', 'Password': '[REDACTED:secret]', 'retries': 3}
         >>> redact_value(["write to bob@example.com"], personal=True)
         ['write to [REDACTED:email]']
+        >>> redact_value(["a long story"] * 3, max_chars=15)
+        ['a long story', '[cut: 2 items]']
     """
     try:
-        return _Walk(personal=personal, max_chars=max_chars).value(value, MAX_DEPTH)
+        return _Walk(personal=personal, max_chars=max_chars, most=most).value(value, MAX_DEPTH)
+    except TooLongError:
+        raise
     except Exception as exc:
         report_fault("signals.redact", exc)
         return FAILED
+
+
+def redact_values(
+    content: Mapping[str, object], *, personal: bool, max_chars: int, most: int | None = None
+) -> dict[str, AnyValue]:
+    """Return each value of *content* as `redact_value` does it, all of them within one budget.
+
+    Args:
+        content: Values by attribute; the first ones come first.
+        personal: Whether personal data is replaced as well.
+        max_chars: Characters that one of them has as JSON, about, and half of what all have together.
+        most: Characters of input that are looked at, of all together; `None` takes all.
+
+    Raises:
+        TooLongError: if there are more than *most*.
+
+    Example:
+        >>> redact_values({"a": "password=hunter2", "b": []}, personal=False, max_chars=100)
+        {'a': 'password=[REDACTED:secret]', 'b': []}
+    """
+    shown: dict[str, AnyValue] = {}
+    walk = _Walk(personal=personal, max_chars=0, most=most)
+    left = 2 * max_chars
+    for name, value in content.items():
+        walk.room = room = min(max_chars, max(left, 0))
+        try:
+            shown[name] = walk.value(value, MAX_DEPTH)
+        except TooLongError:
+            raise
+        except Exception as exc:
+            report_fault("signals.redact", exc)
+            shown[name] = FAILED
+        left -= room - walk.room
+    return shown
+
+
+def copied(value: object, max_items: int) -> object:
+    """Return nested *value* as it is now, for redaction later: its texts are shared, what holds them is not.
+
+    Example:
+        >>> given = {"a": ["b"]}
+        >>> kept = copied(given, 100)
+        >>> given["a"].append("c")
+        >>> kept
+        {'a': ['b']}
+    """
+    left = max_items
+
+    def of(value: object, depth: int) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth == 0:
+            return LIMIT
+        if isinstance(value, Mapping):
+            return {key: of(item, depth - 1) for key, item in cast("Mapping[object, object]", value).items()}
+        if isinstance(value, (list, tuple)):
+            return [of(item, depth - 1) for item in islice(cast("Collection[object]", value), max(left, 0) + 1)]
+        return value
+
+    return of(value, MAX_DEPTH)
+
+
+def redact_start(text: str, max_chars: int, *, personal: bool = False) -> str:
+    """Return the first *max_chars* characters of *text*, redacted, with a note of how much was cut off.
+
+    Example:
+        >>> redact_start("my password=hunter2 and more", 17)
+        'my password=[REDA [cut: 21 characters]'
+    """
+    text, before = _without_note(text)
+    over = len(text) - max_chars - MARGIN
+    if over > 0:
+        # Redacted, the text may be shorter: a secret that was cut in two stands at its very end all the same.
+        clean = redact(text[:-over], personal=personal)[:-MARGIN]
+        over += MARGIN
+    else:
+        over, clean = 0, redact(text, personal=personal)
+    over += max(len(clean) - max_chars, 0) + before
+    return f"{clean[:max_chars]} [cut: {over} characters]" if over else clean
+
+
+def _without_note(text: str) -> tuple[str, int]:
+    """Return *text* without the note of an earlier cut, and how much that was of."""
+    note = _NOTE_AT_END.search(text, max(len(text) - _NOTE, 0))
+    return (text[: note.start()], int(note[1])) if note is not None else (text, 0)
+
+
+def whole_text(text: str) -> str:
+    """Return *text* with U+FFFD for each half of a UTF-16 pair, which no exporter can write.
+
+    Example:
+        >>> whole_text("what \\ud83d was said")
+        'what \ufffd was said'
+    """
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def _redact(text: str, *, personal: bool = False) -> str:
@@ -132,44 +258,117 @@ def _redact_rows(text: str, rows: Iterable[Row]) -> str:
 
 
 class _Walk:
-    """One way through nested data, with what may still be looked at."""
+    """One way through nested data, with what there still is room for, and what may still be looked at."""
 
-    __slots__ = ("_left", "_max_chars", "_personal")
+    __slots__ = ("_left", "_personal", "room")
 
-    def __init__(self, *, personal: bool, max_chars: int) -> None:
-        self._left = MAX_ITEMS
+    def __init__(self, *, personal: bool, max_chars: int, most: int | None) -> None:
         self._personal = personal
-        self._max_chars = max_chars
+        self.room = max_chars
+        self._left = most
 
     def value(self, value: object, depth: int) -> AnyValue:
-        self._left -= 1
-        if value is None or isinstance(value, (bool, int, float, bytes)):
-            is_number = self._personal and isinstance(value, int) and _LARGE < value < _LARGEST
-            if is_number and is_card(str(value)):
-                return redacted("card")
-            is_plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-            return plain_number(value) if is_plain else value
-        if self._left < 0 or depth == 0:
-            return LIMIT
         if isinstance(value, str):
-            self._left -= len(value) // 256
             return self._text(value)
+        self.room -= 4  # a number, or what is around it
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, (int, float)):
+            return self._number(value)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            content = bytes(cast("bytes", value))
+            self._look_at(len(content))
+            return self._told(bytes_told(content))
+        if depth == 0:
+            return self._told(LIMIT)
         if isinstance(value, Mapping):
-            mapping = cast("Mapping[object, object]", value)
-            return {self._key(key): self._item(key, item, depth - 1) for key, item in mapping.items()}
+            return self._mapping(cast("Mapping[object, object]", value), depth - 1)
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [self.value(item, depth - 1) for item in cast("Collection[object]", value)]
+            return self._items(cast("Collection[object]", value), depth - 1)
+        if callable(dump := getattr(value, "model_dump", None)) and not isinstance(value, type):
+            return self.value(dump(), depth - 1)
         return self._text(str(value))
 
+    def _mapping(self, mapping: Mapping[object, object], depth: int) -> AnyValue:
+        found: dict[str, AnyValue] = {}
+        for key, item in mapping.items():
+            # What a message is built of is there in any case, or nothing could read it: its texts are short then.
+            if self.room <= 0 and key not in KEYS:
+                found[_CUT] = f"{len(mapping) - len(found)} items"
+                break
+            name = self._key(key)
+            found[name] = self._item(key, item, depth)
+        return found
+
+    def _items(self, items: Collection[object], depth: int) -> AnyValue:
+        found: list[AnyValue] = []
+        for item in items:
+            if self.room <= 0:
+                found.append(_left_out(items, len(found)))
+                break
+            found.append(self.value(item, depth))
+        return found
+
+    def _number(self, number: float) -> AnyValue:
+        if isinstance(number, float):
+            return number if isfinite(number) else self._told(str(number))
+        if self._personal and number > _LARGE and number < _HUGE and is_card(str(number)):
+            return self._told(redacted("card"))
+        if -_LARGEST < number < _LARGEST:
+            return number
+        # Neither OTLP nor most readers of JSON take it, and Python writes down none that is endless.
+        return self._told(str(number) if -_HUGE < number < _HUGE else f"[number of {number.bit_length()} bits]")
+
     def _text(self, text: str) -> str:
-        text = without_surrogates(redact(text, personal=self._personal))
-        cut = len(text) - self._max_chars
-        return f"{text[: self._max_chars]} [cut: {cut} characters]" if cut > 0 else text
+        if self._left is not None:
+            self._look_at(len(text))
+        if not text.isascii():
+            text = whole_text(text)
+        if may_hold_bytes(text):
+            return self._told(self._without_bytes(text))
+        if len(text) <= self.room:
+            return self._told(redact(text, personal=self._personal))
+        return self._told(self._start(text))
+
+    def _without_bytes(self, text: str) -> str:
+        if _PRIVATE in text:  # its base64 is no file, and what is left of it would be no secret's form
+            text = redact_start(text, max(self.room, 0), personal=self._personal)
+        told: list[str] = []
+        room = self.room
+        for piece, is_bytes in pieces_of(text):
+            if is_bytes:
+                told.append(piece)
+            elif piece:
+                told.append(self._start(piece, room))
+            room -= len(told[-1]) if told else 0
+        return "".join(told)
+
+    def _start(self, text: str, room: int | None = None) -> str:
+        room = self.room if room is None else room
+        if len(text) <= max(room, _SHORT):
+            return redact(text, personal=self._personal)
+        return redact_start(text, max(room - _NOTE, 0), personal=self._personal)
+
+    def _told(self, text: str) -> str:
+        """Return *text*, which takes its room as JSON."""
+        size = len(text)
+        self.room -= size + 3 if size < _SHORT else len(encode_basestring(text)) + 1
+        return text
+
+    def _look_at(self, size: int) -> None:
+        if self._left is not None:
+            self._left -= size + 4
+            if self._left < 0:
+                raise TooLongError
 
     def _key(self, key: object) -> str:
-        text = without_surrogates(str(key))
+        text = str(key)
         if text in KEYS:
+            self.room -= len(text) + 4
             return text
+        if len(text) >= _SHORT or not text.isascii():
+            return self._text(text)
+        self.room -= len(text) + 4
         return redact(text, personal=self._personal) if self._personal or len(text) >= SHORTEST_KEY else text
 
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
@@ -181,7 +380,16 @@ class _Walk:
                 return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
             if not issubclass(kind, Mapping) and not is_harmless(key, item):
                 return redacted("secret")
+        if type(item) is str and is_known_key(key) and (told := told_of_base64(item)) is not None:
+            self._look_at(len(item))
+            return self._told(told)
         return self.value(item, depth)
+
+
+def _left_out(items: Collection[object], shown: int) -> str:
+    last = items[-1] if isinstance(items, (list, tuple)) else None
+    before = _ITEMS.fullmatch(last) if isinstance(last, str) else None  # of an earlier cut
+    return f"[cut: {len(items) - shown + (int(before[1]) - 1 if before is not None else 0)} items]"
 
 
 def _as_function(redactor: object) -> Callable[[str], object]:
@@ -190,7 +398,7 @@ def _as_function(redactor: object) -> Callable[[str], object]:
             redactor = re.compile(redactor)
         except re.error as exc:
             raise SettingError(
-                f"Cannot use {redactor!r} in `redact`: it is no regular expression ({exc}). "
+                f"Cannot use {quoted(redactor)} in `redact`: it is no regular expression ({exc}). "
                 "Escape it with `re.escape` to find it as it stands.",
                 setting="redact",
             ) from exc

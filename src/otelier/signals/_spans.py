@@ -6,7 +6,6 @@ One `set_attributes` at the end saves 3.5 to 8 us a call against one call per at
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.context import Context
@@ -14,25 +13,12 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.signals._redaction import redact
+from otelier.signals._content import ContentGate
+from otelier.signals._failures import Failure, error_type, failure_of, is_leaving
+from otelier.signals._guard import warn_once
 
 MAX_DESCRIPTION_CHARS: Final = 8_192
 """Characters that the description of a span's status has at most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """What ended an operation where no exception says so, such as an error event in a stream.
-
-    Example:
-        >>> Failure(type="rate_limit_exceeded", message="Try again in 2 s.").type
-        'rate_limit_exceeded'
-    """
-
-    type: str
-    """Value of `error.type`: a short code from a bounded set."""
-    message: str | None = None
-    """Description of the span's status, redacted when it is written; `None` leaves it empty."""
 
 
 def start_client_span(tracer: Tracer, name: str, context: Context, attributes: Mapping[str, AttributeValue]) -> Span:
@@ -55,7 +41,7 @@ def start_client_span(tracer: Tracer, name: str, context: Context, attributes: M
 def end_span(
     span: Span, attributes: Mapping[str, AttributeValue] | None = None, *, end_time_ns: int | None = None
 ) -> None:
-    """Write *attributes* at once and end *span*.
+    """Write *attributes* at once and end *span*; never raises, whatever somebody's processor does.
 
     Args:
         span: A span of ours that is still open.
@@ -66,9 +52,12 @@ def end_span(
         >>> from opentelemetry import trace
         >>> end_span(trace.INVALID_SPAN)
     """
-    if attributes:
-        span.set_attributes(attributes)
-    span.end(end_time_ns)
+    try:
+        if attributes:
+            span.set_attributes(attributes)
+        span.end(end_time_ns)
+    except Exception as exc:
+        foreign_fault(exc)
 
 
 def fail_span(
@@ -76,61 +65,63 @@ def fail_span(
     error: BaseException | Failure,
     attributes: Mapping[str, AttributeValue] | None = None,
     *,
+    gate: ContentGate | None = None,
     end_time_ns: int | None = None,
-) -> str:
-    """End *span* as failed: status ERROR, the redacted message as its description, `error.type`.
+) -> str | None:
+    """End *span* as *error* has it: failed, with status ERROR and `error.type`, or merely left.
 
-    No exception event is recorded, as the official instrumentation has it.
+    The status tells the error's class and the facts that are known of it; its message follows, redacted, where spans
+    carry content. Where nobody waits any more, because a task was cancelled or a generator closed, nothing failed: the
+    status is unset, and `otelier.cancelled` true. No exception event is recorded, as the official instrumentation has
+    it.
 
     Args:
         span: A span of ours that is still open.
-        error: What ended the operation; an exception's message and class are taken, nothing else of it.
+        error: What ended the operation.
         attributes: What was learned since the span's start.
+        gate: What its message has to pass; `None` lets none through.
         end_time_ns: Nanoseconds since the epoch; `None` is now.
 
     Returns:
-        The value of `error.type`, which the call's metrics carry too.
+        The value of `error.type`, which the call's metrics carry too; `None` where nothing failed.
 
     Example:
         >>> from opentelemetry import trace
         >>> fail_span(trace.INVALID_SPAN, TimeoutError("too slow"))
         'TimeoutError'
     """
+    if is_leaving(error):
+        end_span(span, {**(attributes or {}), names.CANCELLED: True}, end_time_ns=end_time_ns)
+        return None
     failure = failure_of(error) if isinstance(error, BaseException) else error
-    span.set_status(Status(StatusCode.ERROR, failure.message and _description(failure.message)))
+    try:
+        span.set_status(Status(StatusCode.ERROR, _description(failure, gate)))
+    except Exception as exc:
+        foreign_fault(exc)
     end_span(span, {**(attributes or {}), names.ERROR_TYPE: failure.type}, end_time_ns=end_time_ns)
     return failure.type
 
 
-def error_type(exc: BaseException) -> str:
-    """Return the class of *exc* as `error.type` has it: with its module, but for built-in ones.
+def foreign_fault(exc: Exception) -> None:
+    """Tell, once, that what others put behind a span raised *exc*: it is not ours, and not the program's affair.
 
     Example:
-        >>> import json
-        >>> error_type(ValueError()), error_type(json.JSONDecodeError("", "", 0))
-        ('ValueError', 'json.decoder.JSONDecodeError')
+        >>> foreign_fault(OSError("the disk is full"))
     """
-    kind = type(exc)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "", None) else f"{kind.__module__}.{kind.__qualname__}"
+    warn_once(
+        f"signals.foreign.{error_type(exc)}",
+        "A span processor raised %s as a span ended: the program goes on, but processors after it did not get the "
+        "span.",
+        error_type(exc),
+    )
 
 
-def failure_of(exc: BaseException) -> Failure:
-    """Return what is told of *exc*: its class and its message, not redacted yet.
-
-    Example:
-        >>> failure_of(TimeoutError("too slow")).message
-        'too slow'
-    """
-    try:
-        message = str(exc)
-    except Exception:  # the user's class; its span must end all the same
-        message = None
-    return Failure(type=error_type(exc), message=message)
-
-
-def _description(message: str) -> str:
-    """Return *message* redacted, and cut: a whole page of HTML in it could cost its exporter the batch."""
-    clean = redact(message).encode("utf-8", "replace").decode()  # half a pair of UTF-16 would cost it, too
-    if len(clean) <= MAX_DESCRIPTION_CHARS:
-        return clean
-    return f"{clean[:MAX_DESCRIPTION_CHARS]} [cut: {len(clean) - MAX_DESCRIPTION_CHARS} characters]"
+def _description(failure: Failure, gate: ContentGate | None) -> str:
+    """Return what the status tells, cut: a whole page of HTML in it could cost its exporter the batch."""
+    told = failure.told
+    if failure.message and gate is not None and gate.mode.on_span:
+        told = f"{told}: {gate.text(failure.message, MAX_DESCRIPTION_CHARS)}"
+    told = told.encode("utf-8", "replace").decode()  # half a pair of UTF-16 would cost it, too
+    if len(told) <= MAX_DESCRIPTION_CHARS:
+        return told
+    return f"{told[:MAX_DESCRIPTION_CHARS]} [cut: {len(told) - MAX_DESCRIPTION_CHARS} characters]"

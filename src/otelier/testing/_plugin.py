@@ -37,6 +37,7 @@ def otelier_spans() -> Iterator[SpanRecorder]:
     try:
         with on_stage(recorder):
             init(
+                strict=True,
                 tracer_provider=recorder.tracer_provider,
                 meter_provider=recorder.meter_provider,
                 logger_provider=recorder.logger_provider,

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
+from otelier.signals import finish_aside
 from otelier.testing._metrics import PointStore
 from otelier.testing._records import LogEntry, MetricPoint, SpanRecord
 from otelier.testing._ticks import Clock, CountedIds, TickingProvider, Ticks, let_tick
@@ -83,6 +84,7 @@ class SpanRecorder:
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
         """Finished spans in the order they ended, as the SDK has them."""
+        finish_aside()
         return tuple(self._seen.ended)
 
     @property
@@ -93,12 +95,14 @@ class SpanRecorder:
     @property
     def open_spans(self) -> tuple[ReadableSpan, ...]:
         """Spans that were started and have not ended, oldest first."""
+        finish_aside()
         with self._seen.lock:
             return tuple(self._seen.open.values())
 
     @property
     def logs(self) -> tuple[LogEntry, ...]:
         """Log records in the order they were emitted, as plain data."""
+        finish_aside()
         return tuple(self._seen.logs)
 
     @property

@@ -266,31 +266,32 @@ def only(recorder: Any) -> Any:
     return span
 
 
-QUIET = (StatusCode.UNSET, None, None)
-ABANDONED = (StatusCode.ERROR, "abandoned stream", "_OTHER")
-FAILED = (StatusCode.ERROR, "not ours", f"{__name__}.ConsumerError")
+QUIET = (StatusCode.UNSET, None, None, None)
+LEFT = (StatusCode.UNSET, None, None, True)
+
 SYNC_ENDINGS = {
-    closed: QUIET,
-    closed_by_response: QUIET,
-    left: QUIET,
-    failed: FAILED,
-    broken_off: ABANDONED,
-    unread: ABANDONED,
-    raised_in_loop: ABANDONED,
+    closed: LEFT,
+    closed_by_response: LEFT,
+    left: LEFT,
+    failed: LEFT,
+    broken_off: LEFT,
+    unread: LEFT,
+    raised_in_loop: LEFT,
 }
 ASYNC_ENDINGS = {
-    closed_async: QUIET,
-    left_async: QUIET,
-    failed_async: FAILED,
-    broken_off_async: ABANDONED,
-    read_a_bit_async: ABANDONED,
-    unread_async: ABANDONED,
+    closed_async: LEFT,
+    left_async: LEFT,
+    failed_async: LEFT,
+    broken_off_async: LEFT,
+    read_a_bit_async: LEFT,
+    unread_async: LEFT,
 }
 
 
 def outcome(span: Any) -> tuple[Any, ...]:
-    """Status, its message, and the error's type."""
-    return span.status.status_code, span.status.description, span.attributes.get("error.type")
+    """Status, its message, the error's type, and whether nobody waited any more."""
+    found = [span.attributes.get(name) for name in ("error.type", "otelier.cancelled")]
+    return span.status.status_code, span.status.description, *found
 
 
 @each_stream
@@ -396,7 +397,7 @@ def test_broken_streams(api, recorder, endpoint, mode, fault, error_type):
 
 @each_mode
 def test_failed_response_in_a_stream(api, recorder, mode):
-    """`response.failed` gives the span the code and the message of its response."""
+    """`response.failed` gives the span the code of its response, and not its message."""
     response = {
         "id": "resp_1",
         "object": "response",
@@ -420,14 +421,14 @@ def test_failed_response_in_a_stream(api, recorder, mode):
     )
     drained(api, "responses", mode)
     span = recorder.find(SPAN)
-    assert outcome(span) == (StatusCode.ERROR, "Try again.", "rate_limit_exceeded")
+    assert outcome(span) == (StatusCode.ERROR, "rate_limit_exceeded", "rate_limit_exceeded", None)
     assert span.attributes["gen_ai.response.id"] == "resp_1"
     assert span.attributes["gen_ai.response.finish_reasons"] == ("error",)
 
 
 @each_stream
 def test_cancelled(streams, recorder, endpoint):
-    """A task that is cancelled while it waits for a chunk ends the span as cancelled."""
+    """A task that is cancelled while it waits for a chunk ends the span as cancelled, and nothing counts as failed."""
     streams.server.clear()
     streams.server.reply(TEXT, chunk_delay_s=0.2, times=None)
 
@@ -446,8 +447,9 @@ def test_cancelled(streams, recorder, endpoint):
 
     asyncio.run(main())
     span = only(recorder)
-    assert span.attributes["error.type"] == "asyncio.exceptions.CancelledError"
+    assert outcome(span) == LEFT
     assert span.attributes["gen_ai.response.model"] == "gpt-4.1"
+    assert [point for point in recorder.metric_points if "error.type" in point.attributes] == []
 
 
 @each_stream
@@ -465,8 +467,8 @@ def test_cancelled_before_the_first_chunk(api, recorder, endpoint):
                     await task
 
     asyncio.run(main())
-    kinds = [span.attributes["error.type"] for span in recorder.spans]
-    assert kinds == ["asyncio.exceptions.CancelledError"] * 2
+    assert [outcome(span) for span in recorder.spans] == [LEFT] * 2
+    assert [point for point in recorder.metric_points if "error.type" in point.attributes] == []
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -485,7 +487,7 @@ def test_loop_gone(streams, recorder):
     assert recorder.spans == ()
     del stream
     gc.collect()
-    assert outcome(recorder.find(SPAN)) == ABANDONED
+    assert outcome(recorder.find(SPAN)) == LEFT
 
 
 def test_uninstrumented_while_open(streams, recorder):
@@ -507,7 +509,7 @@ def test_closing_twice_and_reading_on(streams, recorder, endpoint):
         list(stream)
     del stream
     gc.collect()
-    assert outcome(recorder.find(SPAN)) == QUIET
+    assert outcome(recorder.find(SPAN)) == LEFT
 
 
 # --- other ways to a stream ------------------------------------------------------------------------------------
@@ -545,7 +547,9 @@ def test_raw_streams(streams, recorder, mode, ending):
             raw.http_response.close()
         raw = stream = None
     gc.collect()
-    assert outcome(recorder.find(SPAN)) == (ABANDONED if ending == "dropped" else QUIET)
+    assert outcome(recorder.find(SPAN)) == (
+        LEFT if ending == "dropped" or (ending, mode) == ("closed", "async") else QUIET
+    )
 
 
 @each_endpoint
@@ -591,13 +595,13 @@ def test_stream_helper_closed_early(streams, recorder):
     """A helper that is left early ends its span when it closes the response."""
     with streams.client.responses.stream(**streams.arguments["responses"]) as stream:
         next(stream)
-    assert outcome(recorder.find(SPAN)) == QUIET
+    assert outcome(recorder.find(SPAN)) == LEFT
 
 
 @each_endpoint
 @each_mode
 def test_stream_helper_failed(streams, recorder, endpoint, mode):
-    """An exception in the block of a helper ends the span as failed by it."""
+    """An exception of the consumer's own in the block of a helper ends the span as left, not as failed."""
 
     async def main() -> None:
         async with streams.async_client() as client, helper(client, endpoint)(**streams.arguments[endpoint]) as stream:
@@ -610,7 +614,7 @@ def test_stream_helper_failed(streams, recorder, endpoint, mode):
         with helper(streams.client, endpoint)(**streams.arguments[endpoint]) as stream:
             next(stream)
             raise ConsumerError("not ours")
-    assert outcome(recorder.find(SPAN)) == FAILED
+    assert outcome(recorder.find(SPAN)) == LEFT
 
 
 @each_endpoint
@@ -690,7 +694,7 @@ def test_stream_of_another_type(recorder):
         client.create(**arguments).close()
         asyncio.run(main())
     patch.undo()
-    assert [outcome(span) for span in recorder.spans] == [QUIET, FAILED, QUIET, QUIET, QUIET]
+    assert [outcome(span) for span in recorder.spans] == [QUIET, LEFT, LEFT, QUIET, LEFT]
     assert recorder.spans[0].attributes["gen_ai.response.id"] == "c-1"
 
 
@@ -749,7 +753,9 @@ def test_closing_a_stream_of_another_type(recorder, failing, way):
             with expected, stream if way == "block" else contextlib.closing(stream):
                 pass
             asyncio.run(main())
-    assert [outcome(span) for span in recorder.spans] == [FAILED if failing else QUIET] * 2
+    kind = f"{__name__}.ConsumerError"
+    failed = (StatusCode.ERROR, kind, kind, None)
+    assert [outcome(span) for span in recorder.spans] == [failed if failing else LEFT] * 2
 
 
 # --- measuring -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from otelier.cli._endpoints import headers_of, parts_of
 from otelier.errors import SettingError
+from otelier.settings import quoted
 
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
@@ -31,7 +32,7 @@ def endpoint() -> str | None:
         )
     if protocol not in ("", "http/protobuf"):
         raise SettingError(
-            f"Cannot send to {_ENDPOINT} with {_PROTOCOL}={protocol!r}: the demo speaks http/protobuf only. "
+            f"Cannot send to {_ENDPOINT} with {_PROTOCOL}={quoted(protocol)}: the demo speaks http/protobuf only. "
             f"Set {_PROTOCOL}=http/protobuf and name the endpoint's HTTP port, usually 4318.",
             setting=_PROTOCOL,
         )

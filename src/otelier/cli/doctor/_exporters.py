@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 
 from otelier.cli._endpoints import headers_of, parts_of, without_secrets
 from otelier.cli.doctor._findings import Finding, Severity, variable
+from otelier.settings import quoted
 
 _AREA = "exporters"
 _SIGNALS = ("traces", "metrics", "logs")
@@ -42,8 +43,8 @@ class _Exporter:
     def shown(self) -> str:
         """What may be printed."""
         if self.protocol is None:
-            return self.name
-        return f"OTLP {self.protocol} to {_shown(self.target)}{'' if self.endpoint else ', the default'}"
+            return _word(self.name)
+        return f"OTLP {_word(self.protocol)} to {_shown(self.target)}{'' if self.endpoint else ', the default'}"
 
 
 def exporters() -> Iterator[Finding]:
@@ -89,7 +90,9 @@ def _fault(exporter: _Exporter, signals: Sequence[str]) -> Finding | None:
     nothing = "opentelemetry-instrument then sets up nothing at all."
     if exporter.protocol is not None and exporter.protocol not in _BY_PROTOCOL:
         do = "Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc."
-        return _finding("error", f"{_and(signals)}: the OTLP protocol {exporter.protocol!r} is not known", nothing, do)
+        return _finding(
+            "error", f"{_and(signals)}: the OTLP protocol {quoted(exporter.protocol)} is not known", nothing, do
+        )
     for signal in signals:
         why = _import_fault(signal, exporter.name)
         if why is not None:
@@ -161,6 +164,11 @@ def _headers() -> Iterator[Finding]:
             )
         if headers:
             yield _finding("ok", f"{name} sets {len(headers)} header{'s' if len(headers) > 1 else ''} (not shown)")
+
+
+def _word(text: str) -> str:
+    """Return a name that a variable says as it may be shown."""
+    return text if text in _BY_PROTOCOL else quoted(text).strip("'")
 
 
 def _with_scheme(target: str) -> str:

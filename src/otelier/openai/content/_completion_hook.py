@@ -17,7 +17,7 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.trace import Span
 
 from otelier import names
-from otelier.settings import COMPLETION_HOOK
+from otelier.settings import COMPLETION_HOOK, quoted
 from otelier.signals import warn_once
 
 _GROUP: Final = "opentelemetry_genai_completion_hook"
@@ -52,10 +52,10 @@ class CompletionHook:
         """
         try:
             told: dict[str, Any] = {
-                "inputs": [self._message(self._input, one) for one in shown.get(names.INPUT_MESSAGES, ())],
-                "outputs": [self._message(self._output, one) for one in shown.get(names.OUTPUT_MESSAGES, ())],
-                "system_instruction": [self._part(one) for one in shown.get(names.SYSTEM_INSTRUCTIONS, ())],
-                "tool_definitions": [self._tool(one) for one in shown.get(names.TOOL_DEFINITIONS, ())] or None,
+                "inputs": [self._message(self._input, one) for one in _whole(shown.get(names.INPUT_MESSAGES))],
+                "outputs": [self._message(self._output, one) for one in _whole(shown.get(names.OUTPUT_MESSAGES))],
+                "system_instruction": [self._part(one) for one in _whole(shown.get(names.SYSTEM_INSTRUCTIONS))],
+                "tool_definitions": [self._tool(one) for one in _whole(shown.get(names.TOOL_DEFINITIONS))] or None,
             }
         except (KeyError, TypeError):
             warn_once(
@@ -69,7 +69,7 @@ class CompletionHook:
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 
     def _message(self, kind: Any, message: Any) -> Any:
-        return kind(**{"name": None, **message, "parts": [self._part(part) for part in message["parts"]]})
+        return kind(**{"name": None, **message, "parts": [self._part(part) for part in _whole(message["parts"])]})
 
     def _part(self, part: Any) -> Any:
         kind = self._parts.get(part["type"])
@@ -92,11 +92,16 @@ def completion_hook(given: object | None) -> CompletionHook | None:
             "openai.completion_hook.missing",
             "There is no completion hook%s: %s. It takes an entry point in %s, or `completion_hook=`, whose object has "
             "`on_completion`, and a release of opentelemetry-util-genai with the types of 1.3b0.",
-            "" if name is None else f" {name!r}",
+            "" if name is None else f" {quoted(name)}",
             type(exc).__name__,
             _GROUP,
         )
         return None
+
+
+def _whole(items: Any) -> list[Any]:
+    """Return what of *items* was not cut off, and replaced by a note that says so."""
+    return [item for item in items or () if isinstance(item, Mapping)]
 
 
 def _named(name: str) -> object:

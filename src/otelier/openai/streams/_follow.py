@@ -49,12 +49,12 @@ def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
 
 
 def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run `__exit__` or `__aexit__` of what is read; an exception in the block ends the call first."""
+    """Run `__exit__` or `__aexit__` of what is read; what ends the block by an exception ends the call first."""
     try:
         error = args[1] if len(args) > 1 else None
         streamed = None if error is None else _follower_of(stream)
         if streamed is not None:
-            streamed.end(error)
+            streamed.leave(error)
     except Exception as exc:
         report_fault("openai.leave", exc)
     return wrapped(*args, **kwargs)

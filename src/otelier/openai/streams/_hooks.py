@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -11,6 +12,8 @@ from otelier.openai.reading._fields import facts_of
 
 FOLLOWER: Final = "_otelier"
 """Attribute of what the caller reads that holds what ends its call."""
+
+_CLIENT: Final = "openai"
 
 
 class Follower(Protocol):
@@ -23,6 +26,10 @@ class Follower(Protocol):
 
     def end(self, failure: BaseException | None = None) -> None:
         """End the call; only the first of many ends it."""
+        ...
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """End the call, because the caller reads no further: *error* is what ended the caller's block, if one did."""
         ...
 
     def at_end(self, undo: Callable[[], object]) -> None:
@@ -41,7 +48,11 @@ def hook_close(response: Any, streamed: Follower, *, asynchronous: bool) -> None
 
     def tell(error: BaseException | None = None) -> None:
         here = reference()
-        if here is not None and not _is_running(here.inner):
+        if here is None or _is_ending_itself(here.inner):
+            return
+        if error is None:
+            here.leave()
+        else:
             here.end(error)
 
     try:
@@ -51,6 +62,12 @@ def hook_close(response: Any, streamed: Follower, *, asynchronous: bool) -> None
     except (AttributeError, TypeError):  # not an HTTP client's response: the call then ends with the stream
         return
     streamed.at_end(lambda: _unhook(response, name, hooked))
+
+
+def is_of_client(error: BaseException) -> bool:
+    """Tell whether *error* came out of the client, or is the own one of whoever read from it."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == _CLIENT for frame, _ in frames)
 
 
 def hook_parse(raw: Any, follow: Callable[[Any], Any]) -> None:
@@ -104,5 +121,10 @@ def _unhook(response: Any, name: str, hooked: object) -> None:
         delattr(response, name)
 
 
-def _is_running(inner: Any) -> bool:
-    return getattr(inner, "gi_running", False) or getattr(inner, "ag_running", False)
+def _is_ending_itself(inner: Any) -> bool:
+    """Tell whether the client's iterator runs, or has just run out: what it ends with is told where it is read."""
+    if inner is None:
+        return False
+    if getattr(inner, "gi_running", False) or getattr(inner, "ag_running", False):
+        return True
+    return getattr(inner, "gi_frame", inner) is None or getattr(inner, "ag_frame", inner) is None

@@ -20,7 +20,8 @@ class StreamProxy(_Proxy):
     def __init__(self, stream: Any, streamed: StreamedCall) -> None:
         super().__init__(stream)  # pyright: ignore[reportUnknownMemberType]
         self._self_streamed = streamed
-        self._self_steps = shown_steps(iter(stream), streamed)
+        streamed.inner = iter(stream)
+        self._self_steps = shown_steps(streamed.inner, streamed)
 
     def __iter__(self) -> Any:
         return self._self_steps
@@ -48,7 +49,8 @@ class AsyncStreamProxy(_Proxy):
     def __init__(self, stream: Any, streamed: StreamedCall) -> None:
         super().__init__(stream)  # pyright: ignore[reportUnknownMemberType]
         self._self_streamed = streamed
-        self._self_steps = shown_steps_async(aiter(stream), streamed)
+        streamed.inner = aiter(stream)
+        self._self_steps = shown_steps_async(streamed.inner, streamed)
 
     def __aiter__(self) -> Any:
         return self._self_steps
@@ -77,12 +79,12 @@ class AsyncStreamProxy(_Proxy):
 
 @contextmanager
 def _ending(streamed: StreamedCall, error: BaseException | None = None) -> Generator[None]:
-    """Let the call end with what closes its stream: as failed by *error*, by what the closing raises, or not at all."""
+    """Let the call end with what closes its stream: left, by *error* or not, or failed by what the closing raises."""
     if error is not None:
-        streamed.end(error)
+        streamed.leave(error)
     try:
         yield
     except BaseException as exc:
         streamed.end(exc)
         raise
-    streamed.end()
+    streamed.leave()

@@ -11,10 +11,13 @@ from otelier import names
 from otelier.openai._call import Call, clock
 from otelier.openai.operations._chunks import Chunks
 from otelier.openai.reading._answer import add_served_model
-from otelier.signals import Failure, report_fault
+from otelier.openai.streams._hooks import is_of_client
+from otelier.signals import Failure, is_leaving, report_fault
 
-ABANDONED: Final = Failure(type="_OTHER", message="abandoned stream")
-"""How a stream ends that was neither read to its end nor closed."""
+_LAST: Final = (names.FINISH_REASONS, names.OUTPUT_TOKENS)
+"""What the last chunks of a stream bring."""
+_LEFT: Final = GeneratorExit()
+"""How a stream ends that was not read to its end: as a generator does that is closed."""
 
 
 class StreamedCall:
@@ -44,8 +47,7 @@ class StreamedCall:
         self._chunks = chunks
         self._attributes = call.request()
         self._sent = call.sent()
-        if call.telemetry.gate.mode.any:
-            call.arguments = {}  # the caller's prompts; else an error may quote them, which must not leave
+        call.arguments = {}  # the caller's prompts: nothing needs them any more
         self._undo: list[Callable[[], object]] = []
         self._times = [clock()]
         self._room = call.telemetry.queue.room_for_stream()
@@ -73,23 +75,31 @@ class StreamedCall:
         """Let *undo* run when the call ends."""
         self._undo.append(undo)
 
-    def end(self, failure: BaseException | Failure | None = None, *, at: float | None = None) -> None:
+    def end(
+        self, failure: BaseException | Failure | None = None, *, left: bool = False, at: float | None = None
+    ) -> None:
         """End the call; only the first of many ends it.
 
         Args:
-            failure: What ended it, `None` when it was read or closed.
+            failure: What ended it, `None` when it was read or left.
+            left: Whether nobody reads on, though there may be more.
             at: When, on `clock`; `None` is now.
         """
         if not self._ending.acquire(blocking=False):
             return
         try:
-            self._end(failure, at)
+            self._end(_LEFT if left else failure, at)
         except Exception as exc:
             report_fault("openai.stream", exc)
 
+    def leave(self, error: BaseException | None = None) -> None:
+        """End the call, because its consumer closed the stream or left its block, by *error* if that is what it was."""
+        # A response that was never made a stream may have been read to its end, in pieces that say nothing.
+        self.end(error, left=self.inner is not None if error is None else not is_of_client(error))
+
     def abandon(self) -> None:
         """End the call as of its last chunk: nobody will read on, since when is unknown."""
-        self.end(ABANDONED, at=self._times[-1])
+        self.end(left=True, at=self._times[-1])
 
     def __del__(self) -> None:
         if getattr(self, "_ending", None) is not None and not self._ending.locked():
@@ -106,6 +116,8 @@ class StreamedCall:
             attributes[names.REQUEST_STREAM] = True
         try:
             failure = self._chunks.tell(attributes, point) or failure
+            if is_leaving(failure) and not attributes.keys().isdisjoint(_LAST):
+                failure = None  # all that the model had to say was read
             received = self._chunks.content() if call.telemetry.content else None
         except Exception as exc:
             report_fault("openai.chunks", exc)
@@ -118,7 +130,6 @@ class StreamedCall:
             end_time_ns = None if at is None else time.time_ns() - int((now - at) * 1e9)
             call.end(attributes, failure=failure, sent=self._sent, received=received, end_time_ns=end_time_ns)
         finally:
-            call.arguments = {}
             if self._room is None:
                 call.telemetry.queue.put(point)
             else:

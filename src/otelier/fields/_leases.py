@@ -1,0 +1,155 @@
+"""Leases: what a raw thread has of the place that started it, which may be over long before the thread is.
+
+A value that was set belongs to what was open around it then: its span, else the block, the task. A worker that the
+first request starts may serve all others, so it holds the values of that request only as long as these are open.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from opentelemetry.context import Context
+
+from otelier.fields._blocks import is_block_open, outside
+from otelier.fields._call_context import CallContext
+from otelier.fields._slots import BLOCK, FIELDS, SETTING, SPAN
+from otelier.fields._state import UNSET, State
+from otelier.fields._values import Changes
+
+if TYPE_CHECKING:
+    import asyncio
+
+_Level: TypeAlias = "tuple[Callable[[], bool], State | None]"
+"""A state that holds somewhere, and whether that place is still open."""
+
+
+class Setting:
+    """Where `set_context` was called: what ends its values, and what held there before."""
+
+    __slots__ = ("before", "block", "outer", "owner")
+
+    def __init__(self, owner: Any, block: Any, before: Any, outer: Setting | None) -> None:
+        self.owner = owner
+        """What ends it, see `owner_of`."""
+        self.block = block
+        """The innermost block around it; `None` without one."""
+        self.before = before
+        """State, or lease, of the context before the first call of that owner."""
+        self.outer = outer
+        """The setting around it; `None` without one."""
+        # Those that are over hold nothing any more: a chain of tasks would keep all that came before it.
+        self._let_go()
+        if self.outer is not None:
+            self.outer._let_go()
+
+    def _let_go(self) -> None:
+        while self.outer is not None and not self.outer.holds():
+            self.outer = self.outer.outer
+
+    def holds(self) -> bool:
+        """Tell whether its values hold in threads."""
+        return _is_open(self.owner) and (self.block is None or is_block_open(self.block))
+
+
+def setting_in(current: Context, span: Any) -> Setting:
+    """Return the setting of a call of `set_context` in *current*, below its *span*: a new one, or that of the last."""
+    block: Any = current.get(BLOCK)
+    last = cast("Setting | None", current.get(SETTING))
+    if last is not None and last.block is not block:
+        return Setting(owner_of(span), block, current.get(FIELDS), last)
+    if last is not None and last.owner is span is not None:
+        return last
+    owner = owner_of(span)
+    return last if last is not None and last.owner == owner else Setting(owner, block, current.get(FIELDS), last)
+
+
+def owner_of(span: Any) -> Any:
+    """Return what ends a value that is set here, below the current *span*: the span, else the task, else nothing.
+
+    A span that is not recorded does not say when it ends.
+    """
+    if span is not None and span.is_recording():
+        return span
+    task = current_task()
+    return span if task is None else task
+
+
+def current_task() -> weakref.ref[asyncio.Task[Any]] | None:
+    """Return the running asyncio task; `None` in a thread without one."""
+    loaded: Any = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
+    if loaded is None or loaded._get_running_loop() is None:  # `current_task` raises without a loop, which takes 0.5 us
+        return None
+    task = loaded.current_task()
+    return None if task is None else weakref.ref(task)
+
+
+class Lease:
+    """Stands for a state in the context of a raw thread, for as long as what the state was set in is open.
+
+    It has the methods of `State` that are called without a look at what it is.
+    """
+
+    __slots__ = ("_levels", "span")
+
+    def __init__(self, levels: tuple[_Level, ...], span: object) -> None:
+        self._levels = levels
+        self.span = span
+        """The span that was current where the thread was started: what it hands down is leased as well."""
+
+    def is_over(self) -> bool:
+        """Tell whether nothing that the thread was started in is open any more."""
+        levels = self._levels
+        while levels and not levels[0][0]():
+            self._levels = levels = levels[1:]
+        return not levels
+
+    def now(self) -> State | None:
+        """Return the state that still holds; `None` when there is none."""
+        return None if self.is_over() else self._levels[0][1]
+
+    def change(self, changes: Changes) -> State:
+        """Return what *changes* make of it; see `State.change`."""
+        return (self.now() or UNSET).change(changes)
+
+    def call_context(self) -> CallContext:
+        """Return the six fields as the public value."""
+        return (self.now() or UNSET).call_context()
+
+    @classmethod
+    def of(cls, current: Context) -> Lease:
+        """Return what a thread gets that is started in *current*."""
+        return cls(tuple(cls._found(current)), current.get(SPAN))
+
+    @classmethod
+    def _found(cls, current: Context) -> Iterator[_Level]:
+        """Yield every state that holds in *current*, from the innermost place to the outermost."""
+        state: Any = current.get(FIELDS)
+        block: Any = current.get(BLOCK)
+        setting: Any = current.get(SETTING)
+        while True:
+            if type(state) is cls:
+                yield from state._levels
+                return
+            if setting is not None and setting.block is block:
+                yield setting.holds, state
+                state, setting = setting.before, setting.outer
+                continue
+            around = None if block is None else outside(block)
+            holds = partial(_is_open, owner_of(current.get(SPAN))) if block is None else partial(is_block_open, block)
+            yield holds, state
+            if around is None:
+                return
+            state, block, setting = around.get(FIELDS), around.get(BLOCK), around.get(SETTING)
+
+
+def _is_open(owner: Any) -> bool:
+    if owner is None:
+        return True
+    if isinstance(owner, weakref.ref):
+        task: Any = cast("weakref.ref[Any]", owner)()
+        return task is not None and not task.done()
+    return owner.is_recording()

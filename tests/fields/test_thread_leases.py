@@ -1,0 +1,360 @@
+"""Raw threads that inherit: what they have of the request that started them, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import subprocess
+import sys
+import threading
+
+import pytest
+from opentelemetry import baggage, trace
+from opentelemetry.context import get_current
+from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+from opentelemetry.trace import SpanKind
+
+import otelier
+from otelier.fields import entries_of
+from tests.recording import Spans
+
+
+def user():
+    return otelier.get_context().user_id
+
+
+class Worker:
+    """A thread that lives on and does what it is asked for: the loop that people write by hand."""
+
+    def __init__(self, kind=threading.Thread):
+        self._jobs, self._answers = queue.Queue(), queue.Queue()
+        self.thread = kind(target=self._work) if kind is threading.Thread else kind(0, self._work)
+        self.thread.daemon = True
+        self.thread.start()
+
+    def _work(self):
+        while (job := self._jobs.get()) is not None:
+            self._answers.put(job())
+
+    def ask(self, job):
+        self._jobs.put(job)
+        return self._answers.get(timeout=60)
+
+    def stop(self):
+        self._jobs.put(None)
+        self.thread.join()
+
+
+@pytest.fixture(params=["ours first", "theirs first"])
+def inheriting(request):
+    """OpenTelemetry's threading instrumentation, on before or after otelier."""
+    if request.param == "ours first":
+        otelier.activate()
+    ThreadingInstrumentor().instrument()
+    otelier.activate()
+    yield
+    ThreadingInstrumentor().uninstrument()
+
+
+@pytest.fixture
+def start(inheriting):
+    """Make workers, which end with the test."""
+    workers = []
+
+    def make(kind=threading.Thread):
+        workers.append(Worker(kind))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def seen(spans):
+    """What a worker is told for: by `get_context`, on a span, below a span of its own, and in the baggage."""
+
+    def ask():
+        with spans.open("own"):
+            below = spans.born_here().get("user.id")
+        sent = entries_of(get_current()).get("user.id")
+        return user(), spans.born_here().get("user.id"), below, sent
+
+    return ask
+
+
+def all_of(name):
+    return (name,) * 4
+
+
+@pytest.mark.parametrize("kind", [threading.Thread, threading.Timer])
+def test_it_ends_with_the_request(spans, start, seen, kind):
+    """A worker has the fields of the request that started it while that is open, then none, not the next one's."""
+    with spans.open("first", SpanKind.SERVER):
+        otelier.set_context(user_id="first")
+        worker = start(kind)
+        assert worker.ask(seen) == all_of("first")
+    assert worker.ask(seen) == all_of(None)
+    with spans.open("second", SpanKind.SERVER):
+        otelier.set_context(user_id="second")
+        assert worker.ask(seen) == all_of(None)
+    assert worker.ask(lambda: baggage.get_all()) == {}
+
+
+def test_the_span_itself_stays_current(spans, start):
+    """The worker's current span is the request's own, as the instrumentation has it: attributes can be set there."""
+    with spans.open("request") as request:
+        otelier.set_context(user_id="a")
+        worker = start()
+        assert worker.ask(trace.get_current_span) is request
+
+
+def test_a_value_set_in_the_parent_lives_as_long_as_the_parent(spans, start):
+    """What was set in the request stays when the shorter span ends in which the worker was started."""
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        with spans.open("short"):
+            otelier.set_context(agent="short")
+            worker = start()
+            assert worker.ask(otelier.get_context) == otelier.CallContext(user_id="a", agent="short")
+        assert worker.ask(otelier.get_context) == otelier.CallContext(user_id="a")
+    assert worker.ask(otelier.get_context) == otelier.CallContext()
+
+
+def test_a_long_span_around_requests(spans, start):
+    """Below a span as long as the process each message's values end with the message, and the process's stay."""
+    with spans.open("main"):
+        otelier.set_context(agent="bot")
+        with spans.open("message", SpanKind.CONSUMER):
+            otelier.set_context(user_id="first")
+            worker = start()
+        assert worker.ask(otelier.get_context) == otelier.CallContext(agent="bot")
+
+
+def test_a_block_in_a_span(spans, start):
+    """What a block gives lasts in a thread as long as the span around the block: the thread may be its last step."""
+    with spans.open("request"):
+        with otelier.context(user_id="a"):
+            worker = start()
+        assert worker.ask(user) == "a"
+    assert worker.ask(user) is None
+
+
+def test_a_block_without_a_span(start, seen):
+    """Without a span the block is what ends."""
+    with otelier.context(user_id="a"):
+        worker = start()
+        assert worker.ask(seen) == all_of("a")
+    assert worker.ask(seen) == all_of(None)
+
+
+def test_a_request_of_the_middleware(start):
+    """A request that has no span ends with the middleware's block."""
+    workers = []
+
+    def app(environ, start_response):
+        otelier.set_context(user_id="first")
+        workers.append(start())
+        return [workers[0].ask(user).encode()]
+
+    assert otelier.ContextMiddleware(app)({}, None) == [b"first"]
+    assert workers[0].ask(user) is None
+
+
+def test_a_decorated_function(start):
+    """What a decorator gives ends with the call."""
+
+    @otelier.context(user_id="a")
+    def call():
+        worker = start()
+        assert worker.ask(user) == "a"
+        return worker
+
+    otelier.set_context(agent="outside")
+    assert call().ask(otelier.get_context) == otelier.CallContext(agent="outside")
+
+
+def test_a_task(start):
+    """Without a span and a block, what a task sets ends with the task."""
+
+    async def main():
+        otelier.set_context(agent="main")
+
+        async def request():
+            otelier.set_context(user_id="a")
+            worker = start()
+            assert worker.ask(user) == "a"
+            return worker
+
+        worker = await asyncio.create_task(request())
+        return worker.ask(otelier.get_context)
+
+    assert asyncio.run(main()) == otelier.CallContext(agent="main")
+
+
+def test_a_program_without_requests(start):
+    """What a program sets before everything else stays in its threads."""
+    otelier.set_context(agent="batch")
+    assert start().ask(otelier.get_context) == otelier.CallContext(agent="batch")
+
+
+def test_a_request_that_is_not_sampled(start):
+    """A span that is not recorded does not say when it ends: threads that it starts have nothing of it."""
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    spans = Spans(sampler=ALWAYS_OFF)
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        worker = start()
+        assert worker.ask(user) is None
+    assert worker.ask(user) is None
+
+
+def test_late_values_of_the_request(spans, start):
+    """What a request got from another thread reaches the worker's spans, and ends with the request as well."""
+    with spans.open("request", SpanKind.SERVER):
+        worker = start()
+        otelier.set_context(user_id="late")
+        assert worker.ask(spans.born_here)["user.id"] == "late"
+    assert worker.ask(spans.born_here) == {}
+
+
+def test_what_the_worker_began_in_time_goes_on(spans, start):
+    """A span that the worker opened for the request has, and hands down, its fields also after the request."""
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        worker = start()
+        own = worker.ask(lambda: spans.open("own"))
+        worker.ask(own.__enter__)
+    assert worker.ask(spans.born_here)["user.id"] == "a"
+    worker.ask(lambda: own.__exit__(None, None, None))
+    assert worker.ask(spans.born_here) == {}
+
+
+def test_what_the_worker_sets_itself(spans, start):
+    """A block of the worker's own starts from what holds then, and gives it back."""
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        worker = start()
+
+    def job():
+        with otelier.context(session_id="s-1"):
+            inside = otelier.get_context()
+        return inside, otelier.get_context()
+
+    assert worker.ask(job) == (otelier.CallContext(session_id="s-1"), otelier.CallContext())
+
+
+def test_a_thread_that_a_worker_starts(spans, start):
+    """A worker's own threads have its fields no longer than itself."""
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        worker = start()
+        inner = worker.ask(start)
+        assert inner.ask(user) == "a"
+    assert inner.ask(user) is None
+
+
+def test_propagate_carries_further(spans, inheriting):
+    """A thread that is bound to the request with `propagate` keeps its fields after it."""
+    ended, answers = threading.Event(), []
+
+    def work():
+        ended.wait(timeout=60)
+        answers.append((user(), spans.born_here().get("user.id")))
+
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        thread = threading.Thread(target=otelier.propagate(work))
+        thread.start()
+    ended.set()
+    thread.join()
+    assert answers == [("a", "a")]
+
+
+def test_tasks_keep_what_they_inherit(spans, inheriting):
+    """A task that outlives its request still belongs to it: only threads do not."""
+
+    async def main():
+        ended = asyncio.Event()
+
+        async def background():
+            await ended.wait()
+            return user()
+
+        with spans.open("request"):
+            otelier.set_context(user_id="a")
+            task = asyncio.create_task(background())
+            await asyncio.sleep(0)
+        ended.set()
+        return await task
+
+    assert asyncio.run(main()) == "a"
+
+
+def test_without_inheritance_nothing_is_added(spans):
+    """Where neither the instrumentation nor the interpreter inherits, a thread starts with nothing."""
+    if getattr(sys.flags, "thread_inherit_context", 0):
+        pytest.skip("this interpreter's threads inherit")
+    otelier.activate()
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        worker = Worker()
+        assert (worker.ask(user), worker.ask(spans.born_here)) == (None, {})
+        worker.stop()
+
+
+def test_a_hand_made_loop_needs_a_block(spans):
+    """What a job of a hand-made loop sets stays in the loop's thread; in a `context()` block it ends with the job."""
+    otelier.activate()
+    worker = Worker()
+    worker.ask(lambda: otelier.set_context(user_id="first"))
+    assert worker.ask(user) == "first"
+    worker.ask(otelier.clear_context)
+
+    def job():
+        with otelier.context():
+            otelier.set_context(user_id="second")
+
+    worker.ask(job)
+    assert worker.ask(user) is None
+    worker.stop()
+
+
+def test_fields_that_travel_end_too(spans, start):
+    """The worker's requests carry the fields while the request is open, and none afterwards."""
+    sent = []
+
+    def job():
+        with spans.open("call"):
+            sent.append(set(entries_of(get_current())))
+
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        worker = start()
+        worker.ask(job)
+    worker.ask(job)
+    assert sent == [{"user.id"}, set()]
+
+
+@pytest.mark.skipif(not hasattr(sys.flags, "thread_inherit_context"), reason="Python 3.14 has this flag")
+def test_where_the_interpreter_inherits():
+    """A thread that inherits by the interpreter itself has a lease as well."""
+    program = """
+import queue, threading, otelier
+otelier.activate()
+jobs, answers = queue.Queue(), queue.Queue()
+def work():
+    while jobs.get():
+        answers.put(otelier.get_context().user_id)
+with otelier.context(user_id="a"):
+    thread = threading.Thread(target=work)
+    thread.start()
+    jobs.put(True)
+    during = answers.get()
+jobs.put(True)
+print(during, answers.get())
+jobs.put(False)
+"""
+    run = [sys.executable, "-X", "thread_inherit_context=1", "-c", program]
+    assert subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "a None"

@@ -1,0 +1,88 @@
+"""Work beside an event loop: done in order, waited for, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from otelier.signals import _aside, do_aside, finish_aside
+from otelier.testing import SpanRecorder
+from tests.openai.conftest import instrumenting, serving
+
+MODE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+
+def test_jobs_are_done_in_their_order_in_another_thread():
+    """One job after the other, none on the thread that gave it, also after one that raises."""
+    seen = []
+
+    def fails():
+        raise ValueError("not ours")
+
+    for number in range(20):
+        assert do_aside(lambda number=number: seen.append((number, threading.current_thread())))
+        assert do_aside(fails) or number
+    assert finish_aside(30)
+    assert [number for number, _ in seen] == list(range(20))
+    assert threading.current_thread() not in {thread for _, thread in seen}
+
+
+def test_too_many_jobs_are_refused():
+    """What waits holds on to contents, so there is a bound; after it there is room again."""
+    goes_on = threading.Event()
+    try:
+        assert do_aside(goes_on.wait)
+        given = [do_aside(lambda: None) for _ in range(_aside.MAX_WAITING + 2)]
+        assert given[: _aside.MAX_WAITING - 1] == [True] * (_aside.MAX_WAITING - 1)
+        assert given[-1] is False
+        assert not finish_aside(0)
+    finally:
+        goes_on.set()
+    assert finish_aside(30)
+    assert do_aside(lambda: None)
+    assert finish_aside(30)
+
+
+def test_a_process_ends_after_its_jobs():
+    """The interpreter waits for what is under way, before its exit handlers run."""
+    program = """
+import atexit, time
+from otelier.signals import do_aside
+atexit.register(lambda: print("exit"))
+do_aside(lambda: (time.sleep(0.2), print("done")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["done", "exit"]
+
+
+@pytest.mark.parametrize("size", [1_000, 3_000_000])
+def test_a_long_content_does_not_hold_up_the_loop(monkeypatch, size):
+    """The call returns before its content is redacted; span and event then have it, cut, with the time of the call."""
+    monkeypatch.setenv(MODE, "span_and_event")
+    threads = []
+    gate = _aside.on_a_loop
+    from otelier.openai import _call
+
+    monkeypatch.setattr(_call, "on_a_loop", lambda: threads.append(threading.current_thread()) or gate())
+    prompt = "my password=hunter2 " * (size // 20)
+
+    async def main(api):
+        async with api.async_client() as client:
+            return await api.call_async(client, "chat", messages=[{"role": "user", "content": prompt}])
+
+    recorder = SpanRecorder()
+    with instrumenting(recorder), serving() as api:
+        asyncio.run(main(api))
+        asyncio.run(main(api))
+    for span in recorder.records:
+        (message,) = json.loads(span.attributes["gen_ai.input.messages"])
+        assert len(span.attributes["gen_ai.input.messages"]) <= 250_000
+        assert message["parts"][0]["content"].startswith("my password=[REDACTED:secret] my")
+        assert "hunter2" not in repr(span)
+    assert len(recorder.spans) == len(recorder.logs) == 2
+    assert threads == [threading.main_thread()] * 2
