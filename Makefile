@@ -47,7 +47,7 @@ demo: $(STAMP) ## show it working: two services, two tenants, four agents, their
 	@$(BIN)/otelier demo
 
 .PHONY: test
-test: $(STAMP) ## run the tests, and every example in docs and docstrings
+test: $(STAMP) ## run the tests, and every example in docs and docstrings: some minutes, and it says how many
 	@scripts/quick.sh $(BIN)/python
 
 .PHONY: slow

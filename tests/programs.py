@@ -49,7 +49,7 @@ class Ran:
         return [line for line in self.err.splitlines() if all(word in line for word in words)]
 
 
-def run(source: str, *arguments: str, instrumented: bool = False, timeout_s: float = 60, **given: str) -> Ran:
+def run(source: str, *arguments: str, instrumented: bool = False, timeout_s: float = 300, **given: str) -> Ran:
     """Run a program's text; *given* are environment variables."""
     command = [sys.executable, "-c", source, *arguments]
     done = subprocess.run(

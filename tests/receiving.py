@@ -62,6 +62,6 @@ def receiver_process(folder: Path) -> Iterator[ReceiverProcess]:
             yield receiver
         finally:
             process.terminate()
-            said, _ = process.communicate(timeout=60)
+            said, _ = process.communicate(timeout=300)
     counts = json.loads(said.splitlines()[-1])
     assert (counts["spans"], counts["logs"]) == (len(receiver.spans), len(receiver.logs))

@@ -73,21 +73,21 @@ def asgi_server(app: Any) -> Iterator[int]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(timeout=60)
+        thread.join(timeout=300)
 
 
 class Client:
     """One connection, kept open between requests."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
 
     def __enter__(self) -> Client:
         return self

@@ -101,7 +101,7 @@ HEAVY = (
 def loaded_by(statement):
     """What a fresh interpreter has loaded after *statement*."""
     command = [sys.executable, "-c", LIGHT.format(statement=statement)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return json.loads(done.stdout)
 
 

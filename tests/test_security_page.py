@@ -16,7 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-CLAIMING_NOTHING = ("Security", "What is worth protecting", "What otelier does not protect against", "Reporting")
+CLAIMING_NOTHING = (
+    *("Security", "What is worth protecting", "What otelier does not protect against", "What is known to pass"),
+    "Reporting",
+)
 MARK = re.compile(r"\[\^([\w-]+)\]")
 DEFINITION = re.compile(r"^\[\^([\w-]+)\]: +(.+)$", re.MULTILINE)
 TEST = re.compile(r"`([^`]+)`")

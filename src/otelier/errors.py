@@ -5,7 +5,7 @@
     ├── ContextUseError       (RuntimeError)  a context scope is used in a way that would lose values
     ├── AgentError                            an agent or a tool is used in a way that cannot work
     │   ├── AgentUseError     (RuntimeError)  a run is awaited or read where it cannot be
-    │   ├── AgentLimitError   (RuntimeError)  a run took too many steps, or was delegated too deep
+    │   ├── AgentLimitError   (RuntimeError)  a run did more than it may: steps, calls, delegations
     │   └── ToolError         (TypeError)     a function cannot be offered as a tool, or not get its context
     ├── SettingError          (ValueError)    an argument or environment variable cannot be read
     ├── MissingExtraError     (ImportError)   a command or room needs an extra that is not installed
@@ -22,7 +22,7 @@ and counted, see `otelier.signals`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -68,11 +68,18 @@ class AgentUseError(AgentError, RuntimeError):
 
 
 class AgentLimitError(AgentError, RuntimeError):
-    """A run took more steps than it may, or was delegated deeper than it may.
+    """A run did more than it may.
 
     Attributes:
-        limit: Which limit it was: `max_steps` or `max_depth`.
+        limit: Which limit it was: `max_steps`, `max_depth`, `max_calls_per_answer` or `max_model_calls`.
+        messages: The conversation so far, as `Agent.run(messages=)` takes it.
+        usage: What was used so far; `None` before any run has told.
+        tool_calls: Calls of tools so far.
     """
+
+    messages: Sequence[Mapping[str, Any]] = ()
+    usage: Any = None
+    tool_calls: Sequence[Any] = ()
 
     def __init__(self, message: str, *, limit: str) -> None:
         super().__init__(message)

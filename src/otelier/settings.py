@@ -213,7 +213,8 @@ REDACT_PERSONAL: Setting[bool] = Setting(
     parse=_flag,
     default=False,
     kind="flag",
-    meaning="Redacts e-mail addresses, card and phone numbers in recorded content, beside secrets.",
+    meaning="Redacts e-mail addresses and the numbers of cards, bank accounts, phones and US social security "
+    "in recorded content, beside secrets.",
 )
 STREAM_USAGE: Setting[bool] = Setting(
     variable="OTELIER_OPENAI_STREAM_USAGE",

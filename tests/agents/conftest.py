@@ -35,7 +35,7 @@ def waiting(model: Model) -> Iterator[Waiting]:
     @tool
     def plain() -> str:
         started.release()
-        release.wait(60)
+        release.wait(300)
         return ""
 
     @tool

@@ -348,7 +348,7 @@ def test_names_on_metrics_are_bounded(model, otelier_spans, caplog) -> None:
         model.agent(name=f"agent-{number}", interceptors=[Stops()]).run("Go").wait()
     tools = [otelier.tool(name=f"tool-{number}")(fail.__wrapped__) for number in range(202)]
     model.says([(one.name, {}) for one in tools], "Done.")
-    model.agent(*tools, name="agent-0").run("Go").wait()
+    model.agent(*tools, name="agent-0", max_calls_per_answer=202).run("Go").wait()
     named = {
         point.attributes["gen_ai.tool.name"]
         for point in otelier_spans.metric_points

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime as dt
+import enum
 import json
+import math
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel
 
 from otelier import tool
 from otelier.agents import RunFinished, TextDelta
@@ -209,3 +215,149 @@ def test_text_is_text(model):
     model.says("It is lost.")
     assert model.agent(output_type=str).run("Where is it?").output == "It is lost."
     assert "response_format" not in model.server.requests[-1].asked
+
+
+# --- schemas that a provider takes, and answers in a block of code -------------------------------------------------
+class Cat(BaseModel):
+    """A cat."""
+
+    kind: Literal["cat"] = "cat"
+    lives: int = Field(default=9, ge=0, le=9)
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    name: Annotated[str, Field(min_length=1, max_length=20, description="What it listens to.")]
+
+
+class Tagged(BaseModel):
+    pet: Annotated[Cat | Dog, Field(discriminator="kind", description="Which animal.")]
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    city: str
+
+
+class Stock(BaseModel):
+    counts: dict[str, int]
+
+
+class Anything(BaseModel):
+    value: Any
+
+
+class Node(BaseModel):
+    name: str
+    below: list[Node] = []
+    again: Node | None = Field(default=None, description="The same again.")
+
+
+class Pets(RootModel[Annotated[Cat | Dog, Field(discriminator="kind")]]):
+    pass
+
+
+class Names(RootModel[list[str]]):
+    pass
+
+
+class Counts(RootModel[dict[str, int]]):
+    pass
+
+
+class Pair(BaseModel):
+    both: tuple[int, str]
+
+
+class Odd(BaseModel):
+    most: float = math.inf
+    price: Decimal
+    day: dt.date
+    where: HttpUrl
+    level: Literal[1, "high", None]
+    tags: set[str] = Field(default_factory=set, max_length=3)
+    cat: Cat = Field(description="Yours.")
+
+
+class Code(str, enum.Enum):
+    A = "a"
+    B = "b"
+
+
+class Coded(BaseModel):
+    code: Code = Code.A
+    raw: bytes = b""
+
+
+STRICT = {
+    Tagged: {"pet": {"kind": "cat", "lives": 3}},
+    Open: {"city": "Rome"},
+    Node: {"name": "a", "below": [{"name": "b", "below": [], "again": None}], "again": None},
+    Pets: {"answer": {"kind": "dog", "name": "Rex"}},
+    Names: {"answer": ["a", "b"]},
+    Odd: {
+        "most": 1.0, "price": "1.10", "day": "2026-01-02", "where": "https://example.com/", "level": "high",
+        "tags": ["a"], "cat": {"kind": "cat", "lives": 1},
+    },
+    Coded: {"code": "b", "raw": "x"},
+}  # fmt: skip
+LOOSE = {
+    Stock: {"counts": {"pen": 3}},
+    Anything: {"value": [1, {"a": None}]},
+    Counts: {"answer": 3},
+    Pair: {"both": [1, "x"]},
+}
+
+
+@pytest.mark.parametrize("kind", [*STRICT, *LOOSE], ids=lambda kind: kind.__name__)
+def test_no_schema_is_sent_to_be_refused(model, kind):
+    """Strictly where that form can say it, else without, and checked here; the server refuses what the API refuses."""
+    said = {**STRICT, **LOOSE}[kind]
+    with contextlib.suppress(AnswerError):  # of what the server makes up
+        model.agent(output_type=kind).run("Go").wait()
+    model.says(json.dumps(said))
+    output = model.agent(output_type=kind).run("Go").output
+    assert type(output) is kind
+    is_wrapped = kind in (Pets, Names)
+    assert output.model_dump(mode="json") == (said["answer"] if is_wrapped else said)
+    asked = model.server.requests[-1].body["response_format"]["json_schema"]
+    assert asked["strict"] is (kind in STRICT)
+
+
+@pytest.mark.parametrize(("kind", "said"), [(Names, ["a"]), (Pets, {"kind": "cat", "lives": 1})])
+def test_a_server_that_knows_no_schemas_may_leave_the_object_around_away(model, kind, said):
+    """What is no object is asked for inside one, and read with it or without."""
+    model.says(json.dumps(said))
+    assert model.agent(output_type=kind).run("Go").output.model_dump(mode="json") == said
+
+
+def test_constraints_that_a_provider_does_not_know_are_checked_here(model):
+    """They are not sent, and hold all the same."""
+    model.says('{"pet": {"kind": "dog", "name": ""}}', '{"pet": {"kind": "dog", "name": "Rex"}}')
+    result = model.agent(output_type=Tagged).run("Go").wait()
+    assert (result.output.pet.name, result.usage.model_calls) == ("Rex", 2)
+    schema = model.server.requests[0].body["response_format"]["json_schema"]["schema"]
+    assert "minLength" not in json.dumps(schema)
+    assert schema["$defs"]["Dog"]["properties"]["name"]["description"] == "What it listens to."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"id": 8, "city": "Delft"}\n```',
+        '```\n{"id": 8, "city": "Delft"}\n```\n',
+        'Here it is:\r\n\r\n```JSON\r\n{"id": 8, "city": "Delft"}\r\n```\r\nAnything else?',
+        '  ```json\n  {"id": 8, "city": "a ``` b"}\n  ```',
+    ],
+    ids=["json", "plain", "among words", "with a fence inside"],
+)
+def test_an_answer_in_a_block_of_code(model, text):
+    """Is read as what stands in it."""
+    model.says(text)
+    assert outcome(model.agent(output_type=Parcel), streamed=False).output.id == 8
+
+
+def test_words_about_the_answer_that_is_in_no_block_are_no_answer(model):
+    """The model is told, and answers again."""
+    model.says('It is {"id": 8, "city": "Delft"}.', '{"id": 8, "city": "Delft"}')
+    assert model.agent(output_type=Parcel).run("Go").wait().usage.model_calls == 2

@@ -90,7 +90,7 @@ def test_a_stream_that_is_left_ends_its_run(model, otelier_spans, ending):
 
     @tool
     def waits() -> str:
-        release.wait(30)
+        release.wait(300)
         return ""
 
     async def main():

@@ -66,7 +66,7 @@ def main() -> int:
             recorder = SpanRecorder()
             otelier.init(trust_inbound=trusted, tracer_provider=recorder.tracer_provider)
             with asgi_server(OpenTelemetryMiddleware(app, tracer_provider=recorder.tracer_provider)) as port:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
                 connection.request("GET", "/", headers={"baggage": with_our_own(header)})
                 status = connection.getresponse().status
                 connection.close()

@@ -214,7 +214,7 @@ def test_through_a_real_server(spans, trust):
 
     served = OpenTelemetryMiddleware(app, tracer_provider=spans.tracer_provider)
     with asgi_server(served) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
         connection.request("GET", "/", headers={"baggage": "tenant=blue," + ALL})
         connection.getresponse().read()
         connection.close()

@@ -263,7 +263,7 @@ def test_what_comes_in_by_tricks(spans, headers, trust):
 
     served = OpenTelemetryMiddleware(app, tracer_provider=spans.tracer_provider)
     with asgi_server(served) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
         connection.putrequest("GET", "/")
         for header, value in headers:
             connection.putheader(header, value.encode("latin-1"))

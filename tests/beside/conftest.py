@@ -84,7 +84,7 @@ def run(folder: Path) -> Callable[..., Told]:
             command = [str(folder / "env/bin/python"), str(PROGRAMS / program), *arguments]
             if not by_hand:
                 command.insert(0, str(folder / "env/bin/opentelemetry-instrument"))
-            done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=100, check=False)
+            done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
             assert (done.returncode, done.stdout.strip()) == (0, '"done"'), done.stderr
             assert "Traceback" not in done.stderr, done.stderr
             return Told(list(receiver.spans), list(receiver.metrics), list(receiver.logs))

@@ -18,7 +18,7 @@ def environment(**given: str) -> dict[str, str]:
     return {**kept, **given}
 
 
-def run(*command: str, timeout_s: float = 60, **given: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str, timeout_s: float = 300, **given: str) -> subprocess.CompletedProcess[str]:
     """Run *command* to its end."""
     return subprocess.run(command, env=environment(**given), capture_output=True, text=True, timeout=timeout_s)
 

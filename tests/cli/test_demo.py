@@ -20,7 +20,6 @@ from otelier.cli.demo._processes import Service, ServiceError
 from tests.cli.children import OTELIER, environment, run
 
 SERVICES = ("helpdesk", "payments")
-pytestmark = pytest.mark.timeout(110)
 
 
 @contextlib.contextmanager
@@ -31,7 +30,7 @@ def second_process(out: Path):
 
         def counts():
             process.send_signal(signal.SIGTERM)
-            return json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
+            return json.loads(process.communicate(timeout=300)[0].splitlines()[-1])
 
         try:
             yield process.stdout.readline().strip(), counts
@@ -45,7 +44,7 @@ def test_the_main_job(tmp_path):
     with second_process(out) as (url, counts):
         # What the user's shell says otherwise must not change what the demonstration shows.
         others = {"OTEL_TRACES_SAMPLER": "always_off", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=one", "COLUMNS": "40"}
-        done = run(OTELIER, "demo", "--json", timeout_s=90, OTEL_EXPORTER_OTLP_ENDPOINT=url, **others)
+        done = run(OTELIER, "demo", "--json", timeout_s=300, OTEL_EXPORTER_OTLP_ENDPOINT=url, **others)
         received = counts()
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -185,7 +184,7 @@ def test_the_page_and_an_endpoint_that_is_not_there():
     with socket.socket() as taken:  # by one that does not listen
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        done = run(OTELIER, "demo", timeout_s=90, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://me:s3cr3t@127.0.0.1:{port}")
+        done = run(OTELIER, "demo", timeout_s=300, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://me:s3cr3t@127.0.0.1:{port}")
     assert done.returncode == 1
     assert re.search(rf"did not arrive at http://127\.0\.0\.1:{port}\..*Connection refused", done.stderr)
     for service in SERVICES:
@@ -268,7 +267,7 @@ def test_breaking_it_off_leaves_nothing_behind(number, started):
             time.sleep(0.01)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.send_signal(number)
-        assert process.wait(60) not in (0, None)
+        assert process.wait(300) not in (0, None)
         for child in children:
             with pytest.raises(ProcessLookupError):
                 os.kill(int(child), 0)

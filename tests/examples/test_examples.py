@@ -23,7 +23,7 @@ def run(name: str, **environment: str) -> str:
         env={**clean, "NO_PROXY": "127.0.0.1", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import flask
 import pytest
 from fastapi import FastAPI
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import SpanKind
 
 import otelier
@@ -280,3 +282,119 @@ def test_beside_a_server_span_it_changes_nothing(spans):
             contextvars.copy_context().run(wrapped, {"PATH_INFO": path}, None)
         assert spans["call /alice"] == {"user.id": "alice", "session.id": "s-alice"}
         assert spans["call /"] == {}
+
+
+def in_thread(function, *args, **kwargs):
+    """Run *function* in another thread, as frameworks run what blocks."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(contextvars.copy_context().run, function, *args, **kwargs).result()
+
+
+def test_what_a_thread_sets_reaches_the_request(spans):
+    """Without any server span, a user set in a thread is that of the request's later spans, and of no other's."""
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] != "/":
+            in_thread(identify, environ["PATH_INFO"])
+        spans.born_here(f"call {environ['PATH_INFO']}")
+        otelier.set_context(workflow_id="w-1")
+        spans.born_here(f"later {environ['PATH_INFO']}")
+
+        def body():
+            spans.born_here(f"streamed {environ['PATH_INFO']}")
+            yield b""
+
+        return body()
+
+    served = otelier.ContextMiddleware(app)
+    for path in ("/alice", "/", "/bob"):
+        list(served({"PATH_INFO": path}, None))
+        name = path.strip("/")
+        mine = {"user.id": name, "session.id": f"s-{name}"} if name else {}
+        assert spans[f"call {path}"] == mine
+        assert spans[f"later {path}"] == spans[f"streamed {path}"] == {**mine, "otelier.workflow.id": "w-1"}
+    assert spans.born_here("after") == {}
+
+
+def test_what_ends_before_the_request_is_not_handed_down(spans):
+    """An agent, what is set in a block, and what is set in a span of the program's stay where they were set."""
+
+    def app(environ, start_response):
+        in_thread(otelier.set_context, agent="helper")
+        with otelier.context(user_id="alice"):
+            in_thread(otelier.set_context, session_id="s-1")
+        with spans.open("mine"):
+            in_thread(otelier.set_context, workflow_id="w-1")
+        return []
+
+    def probing(environ, start_response):
+        return [*app(environ, start_response), spans.born_here("probe")]
+
+    assert otelier.ContextMiddleware(probing)({}, None) == [{}]
+
+
+def test_inside_a_server_span_threads_reach_the_request(spans):
+    """Inside a request's span the middleware stands aside: what a thread sets reaches the request as without it."""
+
+    def app(environ, start_response):
+        in_thread(identify, "/alice")
+        return [spans.born_here("call")]
+
+    with spans.open("server", kind=SpanKind.SERVER):
+        assert otelier.ContextMiddleware(app)({}, None) == [{"user.id": "alice", "session.id": "s-alice"}]
+    assert spans["server"] == {"user.id": "alice", "session.id": "s-alice"}
+
+
+def ending_early(spans, app):
+    """A server's instrumentation whose span starts in a context of its own, and ends before the body is made."""
+
+    def served(environ, start_response):
+        token = attach(Context())
+        with spans.open("server", kind=SpanKind.SERVER):
+            body = app(environ, start_response)
+        detach(token)
+        return body
+
+    return served
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+def test_a_body_made_after_the_servers_span_has_the_requests_user(spans, processors):
+    """Around such an instrumentation the middleware hands on what was set below the span, and to no other request."""
+    for _ in range(processors - 1):
+        spans.tracer_provider.add_span_processor(otelier.AgentSpanProcessor())
+
+    def app(environ, start_response):
+        name = environ["PATH_INFO"].strip("/")
+        if name:
+            otelier.set_context(user_id=name, agent="support")
+
+        def body():
+            spans.born_here(f"streamed {name}")
+            in_thread(spans.born_here, f"in a thread {name}")
+            yield b""
+
+        return body()
+
+    served = otelier.ContextMiddleware(ending_early(spans, app))
+    for name in ("alice", "", "bob"):
+        list(served({"PATH_INFO": f"/{name}"}, None))
+    users = [spans[f"streamed {name}"].get("user.id") for name in ("alice", "", "bob")]
+    agents = [spans[f"streamed {name}"].get("gen_ai.agent.name") for name in ("alice", "", "bob")]
+    assert (users, agents) == (["alice", None, "bob"], ["support", None, "support"])
+    assert [spans[f"in a thread {name}"].get("user.id") for name in ("alice", "", "bob")] == ["alice", None, "bob"]
+
+
+def test_a_server_span_that_served_several_hands_nothing_on(spans):
+    """Where two users were set below the server's span, what comes after it has neither."""
+
+    def app(environ, start_response):
+        for name in ("alice", "bob"):
+            in_thread(otelier.set_context, user_id=name)
+
+        def body():
+            yield spans.born_here("streamed")
+
+        return body()
+
+    assert list(otelier.ContextMiddleware(ending_early(spans, app))({}, None)) == [{}]

@@ -79,7 +79,7 @@ def test_a_bound_function_carries_the_fields_to_another_process(tmp_path, method
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     run = [sys.executable, str(program), method]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False)
     assert done.stderr == ""
     answers = json.loads(done.stdout)
     for where in ("process", "pool", "map"):

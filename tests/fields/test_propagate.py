@@ -103,7 +103,7 @@ def test_it_may_run_in_many_threads_at_once():
 
     def work(number):
         otelier.set_context(session_id=f"s-{number}")
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=300)
         return user(), otelier.get_context().session_id
 
     job = bound(work, user_id="u-1")
@@ -174,7 +174,7 @@ def test_on_another_threads_loop():
 
     job = bound(work, user_id="u-1")
     try:
-        assert asyncio.run_coroutine_threadsafe(job(), loop).result(timeout=60) == "u-1"
+        assert asyncio.run_coroutine_threadsafe(job(), loop).result(timeout=300) == "u-1"
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

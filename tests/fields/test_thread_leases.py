@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import subprocess
 import sys
@@ -358,3 +359,47 @@ jobs.put(False)
 """
     run = [sys.executable, "-X", "thread_inherit_context=1", "-c", program]
     assert subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "a None"
+
+
+def test_what_is_set_in_a_phase_is_leased_for_the_request(spans, start, seen):
+    """A worker has what a phase of its request set until the request's span ends, as without the phase."""
+    tracer = spans.tracer_provider.get_tracer("fastapi")
+    with spans.open("request", kind=SpanKind.SERVER):
+        with tracer.start_as_current_span("fastapi.dependencies"):
+            otelier.set_context(user_id="alice")
+        with tracer.start_as_current_span("fastapi.endpoint"):
+            worker = start()
+        assert worker.ask(user) == "alice"
+    assert worker.ask(user) is None
+
+
+def test_the_middlewares_request_is_leased(start):
+    """A worker has what a request without a span set until the middleware has served it."""
+    started = []
+
+    def app(environ, start_response):
+        otelier.set_context(user_id="alice")
+        started.append(start())
+        return [started[0].ask(user)]
+
+    assert otelier.ContextMiddleware(app)({}, None) == ["alice"]
+    assert started[0].ask(user) is None
+
+
+def test_late_values_of_the_middlewares_request_are_leased(spans, start):
+    """So it is with what another thread of that request set: the worker's spans have it no longer than the request."""
+    started = []
+
+    def app(environ, start_response):
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(identify,))
+        thread.start()
+        thread.join()
+        started.append(start())
+        return [started[0].ask(spans.born_here).get("user.id")]
+
+    def identify():
+        otelier.set_context(user_id="alice")
+
+    served = otelier.ContextMiddleware(app)({}, None)
+    assert started[0].ask(spans.born_here) == {}
+    assert served == ["alice"]

@@ -89,7 +89,7 @@ def test_a_jobs_callback_does_not_see_what_the_job_set(pool):
     seen, held = [], threading.Event()
 
     def job():
-        held.wait(timeout=60)
+        held.wait(timeout=300)
         otelier.set_context(user_id="a")
 
     done = pool.submit(job)
@@ -231,5 +231,5 @@ with otelier.context(user_id="a"):
     thread.start(); thread.join()
 """
     run = [sys.executable, "-X", f"thread_inherit_context={inherits}", "-c", program]
-    seen = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    seen = subprocess.run(run, capture_output=True, text=True, check=True, timeout=300).stdout.strip()
     assert seen == ("a" if inherits else "None")

@@ -7,6 +7,7 @@ import inspect
 import uuid
 
 import pytest
+from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind
 
 import otelier
@@ -54,7 +55,7 @@ ATTRIBUTES = {
     "session_id": ("session.id", "s-1"),
     "workflow_id": ("otelier.workflow.id", "w-1"),
 }
-WRONG = [lambda value=value: value for value in (1.5, True, b"u-1", ["u-1"], {"id": 1}, ..., {1})] + [
+WRONG = [lambda value=value: value for value in (1.5, True, b"u-1", [object()], {"id": 1}, ..., {1.5})] + [
     Untouchable,
     Array,
 ]
@@ -458,3 +459,26 @@ def test_endless_users_keep_memory_bounded():
     second, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert second - first < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("given", "read", "sent"),
+    [
+        (["guest", "admin"], "guest,admin", ("guest", "admin")),
+        (("admin",), "admin", ("admin",)),
+        ("guest, admin", "guest, admin", ("guest", "admin")),
+        ([], None, None),
+    ],
+)
+def test_several_roles(otelier_spans, given, read, sent):
+    """A user may have several roles: an array on spans, and one text with commas in baggage and where it is read."""
+    with otelier.context(user_role=given), trace.get_tracer("test").start_as_current_span("work"):
+        assert otelier.get_context().user_role == read
+        assert baggage.get_baggage("user.roles") == read
+    assert otelier_spans.find("work").attributes.get("user.roles") == sent
+
+
+def test_a_role_of_no_text_clears_them_all():
+    """Half of a list of roles would be told for the wrong user."""
+    with otelier.context(user_role="admin"), otelier.context(user_role=["guest", object()]):
+        assert otelier.get_context().user_role is None

@@ -52,7 +52,7 @@ def in_process(*steps, **environment):
     """The same in a process of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL", "PYTHONHASHSEED"))}
     run = [sys.executable, "-c", PROGRAM, json.dumps(steps)]
-    done = subprocess.run(run, env={**clean, **environment}, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(run, env={**clean, **environment}, capture_output=True, text=True, timeout=300, check=True)
     return json.loads(done.stdout)
 
 

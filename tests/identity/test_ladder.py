@@ -163,7 +163,7 @@ def identity(attributes):
     ("seed", "calls"),
     [(1, 0.03), pytest.param(2, 0.15, marks=pytest.mark.slow), pytest.param(3, 0.15, marks=pytest.mark.slow)],
 )
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_never_a_name_with_anothers_id(otelier_spans, caller, seed, calls):
     """After each of 10,000 random steps what starts or is called here has the agent that §3 names, and none is mixed.
 

@@ -10,6 +10,7 @@ import pytest
 
 import otelier
 from otelier import RunContext, tool
+from otelier.fields import be_strict
 from otelier.interceptors import AllowTools, Budget, Failover, Interceptor, InterceptResult, Phase, RequireRole
 
 
@@ -65,6 +66,7 @@ def test_the_role_of_the_call_context(model):
 )
 def test_several_roles(model, held, let_in):
     """A user may have several; what is no role lets nobody in, and neither does a requirement that is empty."""
+    be_strict(False)  # where roles that are none raise, as in most tests, nobody gets that far
     agent = model.agent(interceptors=[RequireRole("admin", "")])
     assert (agent.run("Hello", context=Member(held)).output != "Permission denied.") is let_in
 

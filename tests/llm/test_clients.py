@@ -74,7 +74,7 @@ def synchronous(model):
 def test_a_client_that_is_not_asynchronous(model, synchronous):
     """It works in a thread, with the context of the call, and the loop goes on meanwhile."""
     go_on = threading.Event()
-    model.server.reply("One two three", when=lambda request: go_on.wait(60), times=None)
+    model.server.reply("One two three", when=lambda request: go_on.wait(300), times=None)
 
     async def main():
         ticks = 0

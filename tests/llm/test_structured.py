@@ -46,7 +46,7 @@ def test_a_schema_is_named_by_its_title(model):
 def test_response_format(model, ask):
     """JSON that was asked for by a response format is parsed, and held against the schema that is in it."""
     model.server.reply('{"id": 7}', times=None)
-    assert ask(response_format={"type": "json_object"}).object == {"id": 7}
+    assert ask("Where is it? As JSON.", response_format={"type": "json_object"}).object == {"id": 7}
     assert ask(response_format={"type": "text"}).object is None
     with pytest.raises(AnswerError, match="'city' is missing"):
         ask(response_format={"type": "json_schema", "json_schema": {"name": "parcel", "schema": PARCEL}})
@@ -55,13 +55,14 @@ def test_response_format(model, ask):
 def test_response_format_and_schema(model, ask):
     """Where a provider knows no schemas, the format is what is sent, and the schema reads the answer."""
     model.server.reply('{"id": 7, "city": "Rotterdam"}')
-    assert ask(schema=Parcel, response_format={"type": "json_object"}).object == Parcel(id=7, city="Rotterdam")
+    asked = {"schema": Parcel, "response_format": {"type": "json_object"}}
+    assert ask("Where is it? As JSON.", **asked).object == Parcel(id=7, city="Rotterdam")
     assert model.sent["response_format"] == {"type": "json_object"}
 
 
 @pytest.mark.parametrize("schema", [Parcel, PARCEL])
 @pytest.mark.parametrize(
-    "text", [f"It is in {SECRET}.", '{"id": 7, "city": "Rotterd', "```json\n{}\n```", '{"id": NaN}', "[" * 100_000]
+    "text", [f"It is in {SECRET}.", '{"id": 7, "city": "Rotterd', "```json\n{\n```", '{"id": NaN}', "[" * 100_000]
 )
 def test_an_answer_that_is_no_json(model, ask, schema, text):
     """The error says where it stops to be JSON, keeps the answer, and does not quote it."""

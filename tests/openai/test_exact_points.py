@@ -361,7 +361,7 @@ def test_eight_threads_that_fill_the_queue(recorder, metering, client):
     for one in watched:
         one.collect()
     # A busy machine may need more than one collection's time for so many, and the rest waits for the next.
-    assert drain_all(timeout_s=60)
+    assert drain_all(timeout_s=300)
     for one in watched:
         one.collect()
     for one in watched:

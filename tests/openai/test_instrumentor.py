@@ -27,7 +27,7 @@ SPAN = "chat gpt-4.1"
 
 def run(program: str) -> str:
     """Run *program* in an interpreter of its own and return what it prints."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

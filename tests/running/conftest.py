@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.timeout(300))  # on a busy machine everything starts slowly
+            item.add_marker(pytest.mark.timeout(900))  # on a busy machine everything starts slowly
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.running.page import ROOT
 from tests.serving import free_port, get_all
 
 BIN = ROOT / ".envs" / "running" / "bin"
-INSTRUMENTATIONS = frozenset({"aws-lambda", "celery", "django", "fastapi", "flask"})
+INSTRUMENTATIONS = frozenset({"aiohttp-server", "aws-lambda", "celery", "django", "fastapi", "flask", "starlette"})
 """Those that take long to import; a test switches the others off."""
 NEVER_MS = "600000"
 
@@ -69,7 +69,7 @@ class Stage:
             env=self.environment(using=using, **given),
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=300,
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
@@ -95,7 +95,7 @@ class Stage:
         finally:
             process.send_signal(stop)
             try:
-                process.wait(timeout=60)
+                process.wait(timeout=300)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

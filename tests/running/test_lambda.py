@@ -110,7 +110,7 @@ def test_lambda(stage, model, runtime_api, flushing):
         for number, event in enumerate([{"user": "alice"}, {}]):
             os.kill(running.process.pid, signal.SIGCONT)
             runtime_api.events.put((number, event))
-            path, body = runtime_api.answers.get(timeout=90)
+            path, body = runtime_api.answers.get(timeout=300)
             assert path.endswith(f"/request-{number}/response"), body
             users.append(event.get("user"))
             # The process is frozen: what comes now has been on its way.

@@ -32,7 +32,7 @@ def let_happen(monkeypatch):
             assert stage.server.requests or "pre_" in happens.__name__
             headers = [dict(request.headers) for request in stage.server.requests]
             # A stream that was left: its client is not asynchronous, and goes on in its thread for a moment.
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 300
             while recorder.open_spans and time.monotonic() < deadline:
                 time.sleep(0.01)
         assert recorder.open_spans == ()

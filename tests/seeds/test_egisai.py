@@ -161,7 +161,7 @@ def test_explicit_calls_always_win(run):
 def test_the_report_shows_every_example():
     """`python -m tests.seeds.report` runs all examples and blocks in one process and prints what came of each."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.seeds.report"], capture_output=True, text=True, timeout=180, check=False
+        [sys.executable, "-m", "tests.seeds.report"], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(f"{len(ALL)} examples, {len(BLOCKS)} of {len(BLOCKS)} blocks\n")

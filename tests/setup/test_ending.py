@@ -81,7 +81,7 @@ def test_flush_does_not_wait_for_an_exporter_that_hangs():
 
     class Hanging(InMemorySpanExporter):
         def export(self, spans):
-            go_on.wait(30)
+            go_on.wait(300)
             return super().export(spans)
 
     exporter = Hanging()

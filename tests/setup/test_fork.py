@@ -47,7 +47,7 @@ def child(name, depth):
     work(name)
     if depth:
         fork(name + ".child", depth - 1)
-    assert otelier.flush(timeout_s=20)
+    assert otelier.flush(timeout_s=120)
 
 
 def fork(name, depth):
@@ -68,7 +68,7 @@ work("parent before")
 fork("first", 1)
 fork("second", 0)
 work("parent after")
-assert otelier.flush(timeout_s=20)
+assert otelier.flush(timeout_s=120)
 """
 NAMES = ["parent before", "first", "first.child", "second", "parent after"]
 
@@ -88,7 +88,7 @@ def test_every_process_sends_its_own_once(tmp_path, again, instrumented):
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-none",
         }
-        ran = run(PROGRAM, again, instrumented=instrumented, timeout_s=100, **variables)
+        ran = run(PROGRAM, again, instrumented=instrumented, timeout_s=300, **variables)
     assert ran.code == 0, ran.err
     assert len(model.requests) == len(NAMES)
     for span_name in ("request", "chat gpt-4.1"):
@@ -127,7 +127,7 @@ def export():
     with trace.get_tracer("app").start_as_current_span("work"):
         get_logger("app").emit(body="said")
         metrics.get_meter("app").create_counter("app.calls").add(1)
-    assert otelier.flush(timeout_s=20)
+    assert otelier.flush(timeout_s=120)
 
 
 export()

@@ -182,7 +182,7 @@ def test_in_many_threads_at_once():
     barrier, errors = threading.Barrier(16), []
 
     def start():
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=300)
         try:
             otelier.init(app="orchestrator", tracer_provider=provider)
         except Exception as error:
@@ -235,7 +235,7 @@ def test_thread_pools_carry_the_context_from_then_on():
     gate = threading.Event()
 
     def job(name):
-        gate.wait(timeout=60)
+        gate.wait(timeout=300)
         if name:
             otelier.set_context(user_id=name)
         return otelier.get_context().user_id

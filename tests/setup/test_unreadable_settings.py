@@ -18,6 +18,7 @@ WRONG = {
     "OTELIER_ENV": f"https://me:{CANARY}@x/\x01",
     "OTELIER_DISABLED": f"postgres://me:{CANARY}@db/x",
     "OTELIER_PROPAGATE_TO": f"fine.example,https://tok:{CANARY}@x/",
+    "OTELIER_STRICT": f"https://tok:{CANARY}@x/",
     "OTELIER_TRUST_INBOUND": f"Bearer {CANARY}{CANARY}",
     "OTELIER_CONTENT_MAX_CHARS": f"https://{CANARY}@x/",
     "OTELIER_REDACT_PERSONAL_DATA": f"key={CANARY}",

@@ -56,7 +56,7 @@ from otelier.signals import do_aside
 atexit.register(lambda: print("exit"))
 do_aside(lambda: (time.sleep(0.2), print("done")))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.split() == ["done", "exit"]
 
 

@@ -178,6 +178,71 @@ def test_what_only_looks_telling_stays(key, value):
     assert redact_value({key: value}) == {key: value}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "DB_PASSWORD", "value": "zebra1"},
+        {"key": "Authorization", "value": "zebra1"},
+        {"value": "zebra1", "name": "apiToken"},
+        {"key": "token", "value": {"stringValue": "zebra1"}},
+        [["x-api-key", "zebra1"], ["accept", "*/*"]],
+        [("Authorization", "zebra1")],
+        ["deploy", "--password", "zebra1"],
+        ["curl", "-u", "bob:zebra1"],
+        {"env": ["PORT=80", "DB_PASSWORD=zebra1"]},
+        {"passwords": ["zebra1", "zebra12"]},
+        {"api_keys": {"prod": "zebra1"}},
+        {"smtpPass": "zebra1", "db-password": "zebra1", "DB_PASS": "zebra1"},
+        {"url": "/a?token=zebra1", "cookie": ["sid=zebra1"]},
+    ],
+    ids=str,
+)
+def test_neighbours_tell(value):
+    """The name in a pair, the flag before, the name in the plural, an assignment in a list: each tells of a secret."""
+    clean = redact_value(value)
+    assert "zebra" not in str(clean)
+    assert len(clean) == len(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "PORT", "value": "80"},
+        {"name": "password", "type": "string", "description": "At least eight characters"},
+        {"name": "token", "value": None},
+        {"required": ["password", "email"]},
+        ["deploy", "--max-tokens", "100", "--password"],
+        {"tokens": ["The", "cat"], "next_page_token": "abc", "pad_token": "<pad>"},
+        {"token": "Hello", "logprob": -0.3, "top_logprobs": [{"token": "Hi", "logprob": -1.5}]},
+        {"secrets": {"type": "object", "properties": {}}},
+        {"password": "${DB_PASSWORD}"},
+        {"phone": "none", "tel": True},
+    ],
+    ids=str,
+)
+def test_neighbours_that_tell_nothing(value):
+    """Schemas, lists of names, tokens of texts and of pages, and references are no secrets."""
+    assert redact_value(value, personal=True) == value
+
+
+def test_personal_data_under_its_name():
+    """A number without a form of its own is found by its key, where personal data is asked for."""
+    data = {"phone": "2025550143", "ssn": 123456789, "n": "2025550143"}
+    assert redact_value(data, personal=True) == {
+        "phone": "[REDACTED:phone]",
+        "ssn": "[REDACTED:ssn]",
+        "n": "2025550143",
+    }
+    assert redact_value(data) == data
+
+
+def test_disguised_text_keeps_what_is_around():
+    """Full-width and zero-width characters hide nothing, and those of the rest of the text stay."""
+    assert (
+        redact("a\uff1ab pass\u200bword\uff1dhunter2\u3000c") == "a\uff1ab pass\u200bword\uff1d[REDACTED:secret]\u3000c"
+    )
+
+
 def test_numbers_under_telling_keys_are_replaced():
     """A password of digits is one."""
     assert redact_value({"password": 12345678}) == {"password": "[REDACTED:secret]"}
@@ -303,10 +368,15 @@ def test_what_is_no_text_is_no_secret_to_keep(quiet_faults, caplog):
     "piece",
     ["eyJ", "eyJaaaaaaaa.", "sk-", "sk-aaaaaaa-", "xoxb-", "SG.", "SG.aaaaaaaaaaaaaaaaaaaa.", "://", "://a:", "&aaaa-",
      "://a:b@", "bearer ", "cookie: a", 'password="', "password=x ", "password: x y ", "secret=a(\"", 'secret:\\"',
+     "_A1bcdefghijkl", "-a1b2c3d4e5f6", "---", "://a:@@@", "://a:b/", "key='key=\"", "\"key\": \"", "tokens: [\"",
+     "--a-a-", "-p a", "curl -u ", "<password>a<", '{"name": "password", ', 'value": "a", "name', "phrase: abc ", "a\u200b",
+     "\u00a0", "token is 1", "token        ", "signature=", "login a password ", "basic aaaaaaaa",
      "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "token:        ", "password\\\\\\\\", "authorization: "],
 )  # fmt: skip
 @pytest.mark.timeout(30)
 def test_no_text_makes_a_pattern_run_away(piece):
     """Hundreds of thousands of near misses are looked at in time that grows with their number only."""
     text = piece * (300_000 // len(piece))
-    assert isinstance(redact(text), str)  # a pattern that tries again from each character would take hours
+    assert isinstance(
+        redact(text, personal=True), str
+    )  # a pattern that tries again from each character would take hours

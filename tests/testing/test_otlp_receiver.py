@@ -242,7 +242,7 @@ def test_runs_as_a_process(tmp_path, number):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         emit(process.stdout.readline().strip())
         process.send_signal(number)
-        printed, err = process.communicate(timeout=60)
+        printed, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     assert json.loads(printed) == {"spans": 2, "metrics": 3, "logs": 1, "requests": 4}
     lines = [json.loads(line) for line in out.read_text().splitlines()]

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import otelier
 from otelier.openai import OpenAIInstrumentor
 from otelier.testing import OpenAIServer, SpanRecorder, reset
+from otelier.testing._logging import _handler
 
 pytest_plugins = ["pytester"]
 
@@ -363,3 +364,45 @@ def test_the_tests_on_the_page_pass(pytester):
     tests = sum(block.count("def test_") for block in blocks)
     assert tests >= 3
     pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=tests)
+
+
+def test_records_of_logging_are_among_the_logs(otelier_spans, caplog):
+    """What a program logs by `logging` is recorded with the fields and the span, from the level it is let through."""
+    caplog.set_level(logging.INFO, logger="shop")
+    with otelier.context(user_id="alice"), trace.get_tracer("shop").start_as_current_span("request") as span:
+        logging.getLogger("shop").info("sold %d", 3, extra={"parcel": 7})
+        logging.getLogger("shop").debug("not let through")
+    (entry,) = otelier_spans.logs
+    assert (entry.body, entry.severity, entry.scope) == ("sold 3", "INFO", "shop")
+    assert (entry.attributes["user.id"], entry.attributes["parcel"]) == ("alice", 7)
+    assert entry.span_id == f"{span.get_span_context().span_id:016x}"
+
+
+def test_records_of_instrumented_logging_are_there_once(otelier_spans):
+    """Where OpenTelemetry has the records of `logging` already, each is recorded once."""
+    handler = _handler(None)
+    logging.getLogger().addHandler(handler)
+    try:
+        logging.getLogger("shop").warning("sold out")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert [entry.body for entry in otelier_spans.logs] == ["sold out"]
+
+
+def test_logging_is_as_it_was_after_the_test(pytester):
+    """The fixture's handler goes with the test."""
+    pytester.makepyfile(
+        """
+        import logging
+
+        def handlers():
+            return [type(handler).__name__ for handler in logging.getLogger().handlers].count("LoggingHandler")
+
+        def test_first(otelier_spans):
+            assert handlers() == 1
+
+        def test_second():
+            assert handlers() == 0
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)

@@ -188,6 +188,38 @@ def test_metrics_are_plain_and_looking_changes_nothing(recorder):
     assert [(one.value, one.span_id) for one in point.exemplars] == [(0.5, f"{1:016x}")]
 
 
+@pytest.mark.parametrize("beside", [(), ("up_down", "gauge", "watched", "watched_up_down")])
+@pytest.mark.parametrize("flushes", [0, 1, 3])
+def test_a_flush_loses_nothing(recorder, beside, flushes):
+    """What a flush collects stays in the recorder: every kind of instrument, whatever others there are."""
+    meter = recorder.meter_provider.get_meter("tests")
+    calls, duration = meter.create_counter("calls"), meter.create_histogram("duration")
+    sizes = iter(range(5, 100, 5))
+    meter.create_observable_counter("seen", [lambda options: [metrics.Observation(next(sizes))]])
+    if "up_down" in beside:
+        meter.create_up_down_counter("up_down").add(7)
+        meter.create_gauge("gauge").set(8)
+        meter.create_observable_gauge("watched", [lambda options: [metrics.Observation(4)]])
+        meter.create_observable_up_down_counter("watched_up_down", [lambda options: [metrics.Observation(3)]])
+    otelier.init(meter_provider=recorder.meter_provider)
+    for _ in range(flushes):
+        calls.add(1)
+        duration.record(2.0)
+        assert otelier.flush()
+        assert recorder.meter_provider.force_flush()
+    calls.add(1)
+    duration.record(4.0)
+    found = recorder.metrics()
+    levels = {"up_down": 7, "gauge": 8, "watched": 4, "watched_up_down": 3}
+    assert {name: found[name] for name in levels if name in found} == {
+        name: [{"attributes": {}, "value": levels[name]}] for name in beside
+    }
+    assert found["calls"] == [{"attributes": {}, "value": flushes + 1}]
+    assert found["seen"] == [{"attributes": {}, "value": 5 * (2 * flushes + 1)}]
+    (point,) = found["duration"]
+    assert (point["count"], point["sum"], point["max"]) == (flushes + 1, 2.0 * flushes + 4.0, 4.0)
+
+
 def test_clear_forgets_and_counts_anew(recorder, tracer):
     """After `clear` a test starts as with a new recorder; while a span is open, ids go on."""
     counter = recorder.meter_provider.get_meter("tests").create_counter("calls")

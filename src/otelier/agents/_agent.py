@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Generic, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic
 
-from pydantic import BaseModel
-
-from otelier.agents._calls import FunctionOffer
 from otelier.agents._context import RunContext
 from otelier.agents._delegate import Delegate
 from otelier.agents._execute import Plan, execute
+from otelier.agents._given import (
+    as_context,
+    by_name,
+    checked_client,
+    checked_interceptor,
+    checked_limits,
+    checked_model,
+    checked_name,
+    checked_text,
+    checked_type,
+    offer_of,
+    several,
+)
 from otelier.agents._lazy import AgentRun
 from otelier.agents._results import AgentResult, T
-from otelier.agents._run import Offer
 from otelier.agents._stream import AgentStream, Emit
+from otelier.agents._task import checked_settings, task_of
 from otelier.agents._tool import Tool
-from otelier.errors import AgentError, ToolError
-from otelier.fields import checked
+from otelier.errors import ToolError
 from otelier.interceptors import Interceptor
 
 MAX_STEPS: Final = 16
@@ -26,6 +35,10 @@ MAX_DEPTH: Final = 8
 """How deep a run may be delegated."""
 MAX_PARALLEL_TOOLS: Final = 16
 """Functions that a run calls at once."""
+MAX_CALLS_PER_ANSWER: Final = 128
+"""Calls of tools that a model may ask for in one answer."""
+MAX_MODEL_CALLS: Final = 150
+"""Questions to models in one run and those that it delegated, all together."""
 
 
 class Agent(Generic[T]):
@@ -49,14 +62,20 @@ class Agent(Generic[T]):
         subagents: Agents that the model may delegate to: each is a tool that takes a task. They are given a child of
             the run's context.
         interceptors: Asked at each phase, in this order.
+        settings: What `chat.completions.create` takes besides, for each question: `temperature`, `max_tokens`,
+            `tool_choice`, `reasoning_effort`, `timeout`, `extra_body`, ... An unknown one is the client's own error. A
+            `tool_choice` that forces a call holds until a tool was called.
         max_steps: Answers that the model may give in one run.
         max_depth: How deep its run may be delegated: 1 is a subagent of an agent.
         max_parallel_tools: Functions that one run calls at once; further calls wait.
+        max_calls_per_answer: Calls of tools that the model may ask for in one answer; none of more is made.
+        max_model_calls: Questions to models in one run and in all runs below it, those that failed too.
 
     Raises:
         AgentError: if there is no name, or a limit is too low.
         ContextValueError: if *name* cannot be carried as the field `agent`.
         ToolError: if two tools have one name, or one is neither a tool nor a function.
+        TypeError: if an argument is of another kind, such as a client in place of a model's name.
 
     Example:
         >>> import otelier
@@ -82,38 +101,39 @@ class Agent(Generic[T]):
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
         subagents: Iterable[Agent[Any]] = (),
         interceptors: Iterable[Interceptor] = (),
+        settings: Mapping[str, Any] | None = None,
         max_steps: int = MAX_STEPS,
         max_depth: int = MAX_DEPTH,
         max_parallel_tools: int = MAX_PARALLEL_TOOLS,
+        max_calls_per_answer: int = MAX_CALLS_PER_ANSWER,
+        max_model_calls: int = MAX_MODEL_CALLS,
     ) -> None:
-        checked((None, None, name, None, None, None))
-        if not name:
-            raise AgentError("An agent needs a name: every signal of its runs carries it. Pass `name=`.")
-        for limit, value, least in (
-            ("max_steps", max_steps, 1), ("max_depth", max_depth, 0), ("max_parallel_tools", max_parallel_tools, 1)
-        ):  # fmt: skip
-            if value < least:
-                raise AgentError(f"Agent {name!r} could do nothing with `{limit}={value}`: give {least} or more.")
         self._plan = Plan(
-            name=name,
-            model=model,
-            version=version,
-            description=description,
-            client=client,
-            output_type=_checked_type(output_type),
-            instructions=instructions,
+            name=checked_name(name),
+            model=checked_model(model),
+            version=checked_text("version", version),
+            description=checked_text("description", description),
+            client=checked_client(client),
+            output_type=checked_type(output_type),
+            instructions=checked_text("instructions", instructions),
             # `tools=[...]` is how pages show an agent whose tools do not matter: there is nothing to offer then.
-            offers=_by_name(
+            offers=by_name(
                 name,
                 [
-                    *(_offer(one) for one in tools if one is not ...),
-                    *(Delegate(_subagent(one)._plan) for one in subagents),
+                    *(offer_of(one) for one in several("tools", tools) if one is not ...),
+                    *(Delegate(_subagent(one)._plan) for one in several("subagents", subagents)),
                 ],
             ),
-            interceptors=tuple(map(_interceptor, interceptors)),
-            max_steps=max_steps,
-            max_depth=max_depth,
-            max_parallel_tools=max_parallel_tools,
+            interceptors=tuple(map(checked_interceptor, several("interceptors", interceptors))),
+            settings=checked_settings(settings),
+            limits=checked_limits(
+                name,
+                max_steps=max_steps,
+                max_depth=max_depth,
+                max_parallel_tools=max_parallel_tools,
+                max_calls_per_answer=max_calls_per_answer,
+                max_model_calls=max_model_calls,
+            ),
         )
 
     @property
@@ -139,34 +159,52 @@ class Agent(Generic[T]):
     def __repr__(self) -> str:
         return f"Agent({self.name!r}, {self.model!r})"
 
-    def run(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentRun[T]:
+    def run(
+        self,
+        query: str | Sequence[Mapping[str, Any]],
+        *,
+        context: RunContext | Mapping[str, Any] | None = None,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> AgentRun[T]:
         """Return a run of *query*, which starts when it is awaited, or its `output` is read.
 
         Args:
-            query: What the agent is asked.
+            query: What the agent is asked: a text, or parts as chat completions have them, such as a text and an image.
             context: What tools and interceptors are given, and who the run is for. The run works with a child of it.
                 A mapping becomes the metadata of a `RunContext`; `None` gives an empty one.
+            messages: The conversation so far, as `messages` of an earlier result has it, or of an error that ended a
+                run. The agent's instructions take the place of those that it begins with. `None` begins a new one.
+            settings: As those of the agent, and in place of them where both have one; runs of subagents have their own.
 
         Raises:
-            TypeError: if *context* is neither.
+            TypeError: if an argument is none of these.
 
         Example:
             >>> import asyncio
             >>> import otelier
             >>> agent = otelier.Agent("triage", "gpt-4.1-nano")
             >>> async def main():
-            ...     result = await agent.run("Hello", context={"plan": "pro"})
-            ...     return result.output, result.context.get("plan")
+            ...     first = await agent.run("Hello", context={"plan": "pro"})
+            ...     second = await agent.run("Hello again", messages=first.messages, settings={"temperature": 0})
+            ...     return first.output, first.context.get("plan"), len(second.messages)
             >>> asyncio.run(main())
-            ('Hello! How can I help you today?', 'pro')
+            ('Hello! How can I help you today?', 'pro', 4)
         """
-        given = _as_context(context)
-        return AgentRun(self.name, lambda: execute(self._plan, query, given, None))
+        task, given = task_of(query, messages, settings), as_context(context)
+        return AgentRun(self.name, lambda: execute(self._plan, task, given, None))
 
-    def stream(self, query: str, *, context: RunContext | Mapping[str, Any] | None = None) -> AgentStream[T]:
+    def stream(
+        self,
+        query: str | Sequence[Mapping[str, Any]],
+        *,
+        context: RunContext | Mapping[str, Any] | None = None,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> AgentStream[T]:
         """Return the events of a run of *query*, which starts with the first event that is asked for.
 
-        Phases, tools, subagents, spans and errors are those of `run`.
+        Arguments, phases, tools, subagents, spans and errors are those of `run`.
 
         Example:
             >>> import asyncio
@@ -180,62 +218,15 @@ class Agent(Generic[T]):
             >>> asyncio.run(main())
             'Hello! How can I help you today?'
         """
-        given = _as_context(context)
+        task, given = task_of(query, messages, settings), as_context(context)
 
         async def start(emit: Emit) -> AgentResult[T]:
-            return await execute(self._plan, query, given, emit)
+            return await execute(self._plan, task, given, emit)
 
         return AgentStream(start)
-
-
-def _interceptor(one: Interceptor) -> Interceptor:
-    if isinstance(one, type) or not callable(getattr(one, "intercept", None)):
-        what = one.__name__ if isinstance(one, type) else f"a {type(one).__name__}"
-        raise TypeError(
-            f"Cannot ask {what} at the phases of a run: `interceptors` takes objects with a method `intercept`. "
-            f"Derive a class from `Interceptor` and pass an instance."
-        )
-    return one
-
-
-def _offer(function: Tool[..., Any] | Callable[..., Any]) -> Offer:
-    return FunctionOffer(cast("Tool[..., Any]", function) if isinstance(function, Tool) else Tool(function))
 
 
 def _subagent(one: Agent[Any]) -> Agent[Any]:
     if isinstance(one, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
         return one
     raise ToolError(f"Cannot delegate to a {type(one).__name__}: `subagents` takes agents. Use `Agent(...)`.")
-
-
-def _by_name(agent: str, offers: list[Offer]) -> dict[str, Offer]:
-    found: dict[str, Offer] = {}
-    for offer in offers:
-        if offer.name in found:
-            raise ToolError(
-                f"Agent {agent!r} has two tools named {offer.name!r}: its model could not tell them apart. Rename one "
-                f"by `tool(name=)`, or the subagent."
-            )
-        found[offer.name] = offer
-    return found
-
-
-def _checked_type(output_type: Any) -> type[BaseModel] | None:
-    if output_type is None or output_type is str:
-        return None
-    if isinstance(output_type, type) and issubclass(output_type, BaseModel):
-        return output_type
-    raise TypeError(
-        f"Cannot promise an output of type {output_type!r}: give a pydantic model class, or `None` for text."
-    )
-
-
-def _as_context(context: object) -> RunContext | None:
-    if context is None or isinstance(context, RunContext):
-        return context
-    if isinstance(context, Mapping):
-        return RunContext(metadata=dict(context))  # pyright: ignore[reportUnknownArgumentType]
-    raise TypeError(
-        f"A run's context must be a RunContext, a mapping or `None`, not a {type(context).__name__}: tools are given "
-        f"it. Derive a dataclass from `RunContext`."
-    )

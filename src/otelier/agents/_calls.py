@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, cast
+from typing import Any, Final
 
 from opentelemetry.context import get_current
 from pydantic_core import to_json
@@ -15,9 +13,11 @@ from pydantic_core import to_json
 from otelier import llm, names
 from otelier.agents._content import result_content
 from otelier.agents._events import ToolFinished, ToolStarted
+from otelier.agents._failures import tell_failure, told_of
+from otelier.agents._functions import call_function, settled
 from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._points import ToolPoint
-from otelier.agents._results import AgentResult, ToolCall
+from otelier.agents._results import ToolCall
 from otelier.agents._run import Offer, Run
 from otelier.agents._spans import span_of
 from otelier.agents._stops import stop_in
@@ -25,10 +25,12 @@ from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase, StopExecution
 from otelier.llm.functions import unknown_tool
-from otelier.signals import Failure, failure_of, fit_text, in_thread
+from otelier.signals import Failure, failure_of, fit_text
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
+_ENDS_ALL: Final = ("max_steps", "max_model_calls")
+"""Limits that end the runs around the one that reached them, too."""
 
 
 class FunctionOffer:
@@ -66,41 +68,13 @@ class FunctionOffer:
         PERMIT.set(permit)  # the call has a task, and so a context, of its own
         await permit.take()
         try:
-            called = _called(tool, bound)
-            if tool.timeout_s is None:
-                return await called
-            return await _in_time(asyncio.ensure_future(called), tool.timeout_s)
+            return await call_function(tool, bound)
         finally:
             permit.end()
 
-
-async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
-    """Call the function, and wait for what it returns in place of a result: an awaitable, or a generator's items."""
-    most = tool.max_result_chars  # an item takes a character at least
-
-    def in_its_thread() -> Any:
-        result = bound()
-        return list(islice(cast("Iterator[Any]", result), most)) if isinstance(result, Iterator) else result
-
-    result: Any = bound() if tool.is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
-    while inspect.isawaitable(result):  # a plain function may hand on what an async one returned, and both a run
-        result = await result
-    if isinstance(result, Iterator):
-        return list(islice(cast("Iterator[Any]", result), most))
-    # The rest of it is the delegated run's own affair, with a whole context in it.
-    return cast("AgentResult[Any]", result).output if isinstance(result, AgentResult) else result
-
-
-async def _in_time(task: asyncio.Future[Any], timeout_s: float) -> object:
-    try:
-        await asyncio.wait([task], timeout=timeout_s)
-        if task.done():
-            return task.result()
-        raise TimeoutError(f"It took more than {timeout_s:g} s.")
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=1)  # for its own clean-up
+    async def on_error(self, error: BaseException) -> object:
+        """Return what the model is told of an error that the function raised; `None` where nobody says."""
+        return None if self._tool.on_error is None else await settled(self._tool.on_error(error))
 
 
 @dataclass(slots=True)
@@ -173,20 +147,39 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             outcome.result = _told(await offer.call(outcome.arguments, run), offer.max_result_chars)
         except (StopExecution, ToolError):
             raise
-        except (Exception, asyncio.CancelledError) as exc:
+        except (Exception, asyncio.CancelledError, SystemExit) as exc:
             if isinstance(exc, asyncio.CancelledError) and run.is_giving_up:
                 raise
             if (stop := stop_in(exc)) is not None:
                 raise stop from None
-            if isinstance(exc, AgentLimitError) and exc.limit == "max_steps":
+            if isinstance(exc, AgentLimitError) and exc.limit in _ENDS_ALL:
                 raise  # or each run around it could ask for the same again, and all of them without end
-            # A cancellation of something that only the tool waited for is an error like others.
-            outcome.error = exc
-            limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
-            outcome.result = _cut(f"Error: {type(exc).__name__}: {failure_of(exc).message or ''}", limit)
-            opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(exc)
+            # A cancellation of something that only the tool waited for is an error like others, and so is `sys.exit`.
+            await _fail(run, offer, call_id, outcome, exc)
+            assert outcome.error is not None
+            opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(outcome.error)
         if run.gate.mode.on_span:
             opened.show({names.TOOL_RESULT: result_content(outcome.result)})
+
+
+async def _fail(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome, error: BaseException) -> None:
+    """Write down what is told of *error*: to the model, and to whoever looks for the place where it was raised."""
+    told: object = None
+    # What the model itself did wrong is told to it, and is no failure of the tool.
+    if offer is not None and error is not outcome.error and not isinstance(error, ToolArgumentsError):
+        tell_failure(offer.name, call_id, error, run.gate)
+        try:
+            told = await offer.on_error(error)
+        except StopExecution:
+            raise
+        except Exception as exc:
+            if (stop := stop_in(exc)) is not None:
+                raise stop from None
+            error = exc
+            tell_failure(offer.name, call_id, error, run.gate)
+    limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
+    outcome.error = error
+    outcome.result = told_of(error, limit) if told is None else _told(told, limit)
 
 
 def _told(result: object, max_chars: int) -> str:
@@ -194,7 +187,7 @@ def _told(result: object, max_chars: int) -> str:
     if isinstance(result, str):
         return _cut(result, max_chars)
     try:
-        return _cut(to_json(result, fallback=str, inf_nan_mode="constants").decode(), max_chars)
+        return _cut(to_json(result, fallback=str, inf_nan_mode="strings").decode(), max_chars)
     except Exception:  # what holds itself, or cannot even be made text
         return _cut(f"{type(result).__name__} object that cannot be shown", max_chars)
 

@@ -16,7 +16,7 @@ from otelier.agents._run import Run
 
 def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
     """Return by attribute what the run was asked and told, and what it came to; `None` is nothing yet."""
-    found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _text(run.task)}]}
+    found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _parts(run.task.content)}]}
     first = run.messages[0] if run.messages else {}
     if first.get("role") == "system" and isinstance(first.get("content"), str):
         found[names.SYSTEM_INSTRUCTIONS] = _text(first["content"])
@@ -41,6 +41,12 @@ def result_content(told: str) -> dict[str, Any]:
     if isinstance(result, dict):
         return cast("dict[str, Any]", result)
     return {"result": result if isinstance(result, list) else told}
+
+
+def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return _text(content)
+    return [_text(str(part.get("text")))[0] if part["type"] == "text" else part for part in content]
 
 
 def _text(content: str) -> list[dict[str, Any]]:

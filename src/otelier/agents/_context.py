@@ -42,7 +42,7 @@ class RunContext:
     query: str = field(default="", repr=False)
     """What the first run of a chain of delegations was asked; each run below it still finds that here. A run fills it
     in when it is empty. Content: it leaves the process only where content is captured."""
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any], hash=False, repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
     """Anything else."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from otelier.agents._context import RunContext
 from otelier.agents._execute import Plan, execute
 from otelier.agents._run import Run
+from otelier.agents._task import task_of
 from otelier.agents._tool import MAX_RESULT_CHARS
 from otelier.errors import ToolArgumentsError
 from otelier.llm.functions import param_of
@@ -50,4 +51,8 @@ class Delegate:
                 f"The arguments of tool {self.name!r} do not fit: task: a text is needed.", tool=self.name
             )
         context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
-        return (await execute(self._plan, task, context, None)).output
+        return (await execute(self._plan, task_of(task), context, None)).output
+
+    async def on_error(self, error: BaseException) -> object:
+        """Say nothing: the model is told the error."""
+        return None

@@ -14,13 +14,16 @@ from pydantic import BaseModel
 from otelier import names
 from otelier.agents._content import run_content
 from otelier.agents._context import RunContext, derived
+from otelier.agents._conversation import Conversation
 from otelier.agents._events import AgentEvent, RunFinished
 from otelier.agents._exported import fields_of, notes_of
+from otelier.agents._facts import carry_facts
 from otelier.agents._loop import work
 from otelier.agents._points import RunPoint
 from otelier.agents._results import AgentResult
-from otelier.agents._run import RUN, Offer, Run, current_run
+from otelier.agents._run import RUN, Limits, Offer, Run, current_run
 from otelier.agents._spans import OpenSpan, span_of
+from otelier.agents._task import Task
 from otelier.errors import AgentLimitError
 from otelier.fields import noted
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
@@ -41,13 +44,12 @@ class Plan:
     instructions: str | None = field(repr=False)
     offers: Mapping[str, Offer]
     interceptors: Sequence[Interceptor]
-    max_steps: int
-    max_depth: int
-    max_parallel_tools: int
+    limits: Limits
+    settings: Mapping[str, Any] = field(repr=False)
 
 
 async def execute(
-    plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
+    plan: Plan, task: Task, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
 ) -> AgentResult[Any]:  # fmt: skip
     """Run *plan* on *task* in the current context and return its result.
 
@@ -61,15 +63,18 @@ async def execute(
     point = RunPoint(plan.name, plan.model)
     attributes = {**_at_start(plan), **_known_by(plan.instructions, run.identity)}
     with span_of(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point) as opened:
-        if run.depth > plan.max_depth:
-            raise AgentLimitError(
-                f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, or "
-                f"`max_depth={plan.max_depth}` is too low.",
-                limit="max_depth",
-            )
         said = None
         try:
+            if run.depth > plan.limits.max_depth:
+                raise AgentLimitError(
+                    f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, "
+                    f"or `max_depth={plan.limits.max_depth}` is too low.",
+                    limit="max_depth",
+                )
             said = output = await work(run)
+        except Exception as exc:
+            carry_facts(exc, run)
+            raise
         finally:
             run.is_over = True
             point.inference_calls, point.tool_calls = run.questions, run.calls
@@ -86,31 +91,29 @@ async def execute(
     return result
 
 
-def _begin(plan: Plan, task: str, context: RunContext | None, emit: Callable[[AgentEvent], None] | None) -> Run:
+def _begin(plan: Plan, task: Task, context: RunContext | None, emit: Callable[[AgentEvent], None] | None) -> Run:
     loop = asyncio.get_running_loop()
     parent = current_run()
     identity = cast("AgentIdentity", resolve(plan.name, None, named_with_id=False))
     given = context is not None
     context = RunContext() if context is None else context
-    messages: list[dict[str, Any]] = [{"role": "user", "content": task}]
-    if plan.instructions:
-        messages.insert(0, {"role": "system", "content": plan.instructions})
     return Run(
         identity=identity,
         model=plan.model,
         client=plan.client,
         offers=dict(plan.offers),
         interceptors=plan.interceptors,
-        max_steps=plan.max_steps,
+        limits=plan.limits,
         task=task,
-        context=derived(context, {"query": context.query or task}, identity),
+        settings={**plan.settings, **task.settings},
+        context=derived(context, {"query": context.query or task.text}, identity),
         given=given,
         parent=parent,
         depth=0 if parent is None else parent.depth + 1,
-        limiter=asyncio.Semaphore(plan.max_parallel_tools),
+        limiter=asyncio.Semaphore(plan.limits.max_parallel_tools),
         gate=content_gate(),
         emit=emit or (parent.emit if parent is not None and parent.loop is loop else None),
-        messages=messages,
+        conversation=Conversation(task.messages(plan.instructions)),
         loop=loop,
         instructions=plan.instructions,
         output_type=plan.output_type,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -13,6 +12,7 @@ from otelier.agents._calls import make_call
 from otelier.agents._events import TextDelta
 from otelier.agents._results import ToolCall
 from otelier.agents._run import Run
+from otelier.agents._settings import step_settings
 from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.interceptors import Phase, StopExecution
 
@@ -56,7 +56,7 @@ async def _until_stopped(run: Run) -> Any:
                 raise fault
             else:
                 run.is_told = True
-                run.messages.append({"role": "user", "content": _MEND.format("; ".join(fault.problems))})
+                run.conversation.add({"role": "user", "content": _MEND.format("; ".join(fault.problems))})
     except StopExecution as stop:
         run.stopped = run.stopped or ("act", stop.reason)
         return stop.response
@@ -89,18 +89,19 @@ _Read = tuple[llm.Answer[Any], AnswerError | None]
 
 async def _step(run: Run) -> _Read:
     """Ask the model once; returns its answer, as interceptors left it."""
-    if run.steps >= run.max_steps:
+    most = run.limits.max_steps
+    if run.steps >= most:
         raise AgentLimitError(
             f"Agent {run.identity.name!r} gave {run.steps} answers and still asks for tools: a run ends after "
-            f"`max_steps={run.max_steps}`. Raise it, or tell the model when it is done.",
+            f"`max_steps={most}`. Raise it, or tell the model when it is done.",
             limit="max_steps",
         )
     run.step_model = run.step_tools = None
     await run.ask(Phase.PRE_THINK)
     answer, fault = await _think(run)
     run.steps += 1
-    message = _sendable(answer.message)
-    run.messages.append(message)
+    message = answer.message
+    run.conversation.add(message)
     await run.ask(Phase.POST_THINK, model_response=message)
     last = run.messages[-1] if run.messages else message
     if last is message or last.get("role") != "assistant":
@@ -110,16 +111,6 @@ async def _step(run: Run) -> _Read:
         return replace(changed, finish_reason=answer.finish_reason), None
     except AnswerError as exc:
         return exc.answer, exc
-
-
-def _sendable(message: dict[str, Any]) -> dict[str, Any]:
-    """Return *message* without halves of UTF-16 pairs: a model may write one, and no later question could be sent."""
-    text = json.dumps(message, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.loads(text.encode("utf-8", "replace"))
-    return message
 
 
 async def _think(run: Run) -> _Read:
@@ -151,15 +142,13 @@ async def _question(run: Run) -> _Read:
 
 
 async def _answer(run: Run) -> llm.Answer[Any]:
-    model, offered = run.step_model or run.model, run.offered().values()
-    run.questions += 1
+    model, offered = run.step_model or run.model, run.offered()
+    asked: dict[str, Any] = {"schema": run.output_type, "tools": offered.values(), "client": run.client}
+    options = step_settings(run, offered)
+    run.begin_question()
     if run.emit is None:
-        return await llm.generate(
-            run.messages, model, schema=run.output_type, tools=offered, client=run.client
-        )  # fmt: skip
-    async with llm.stream(
-        run.messages, model, schema=run.output_type, tools=offered, client=run.client
-    ) as stream:  # fmt: skip
+        return await llm.generate(run.messages, model, **asked, **options)
+    async with llm.stream(run.messages, model, **asked, **options) as stream:
         async for chunk in stream:
             if chunk.text:
                 run.tell(TextDelta, text=chunk.text)
@@ -168,6 +157,14 @@ async def _answer(run: Run) -> llm.Answer[Any]:
 
 async def _act(run: Run, calls: Sequence[llm.ToolCall]) -> None:
     """Make all calls at once and add their results to the conversation, in the order of the calls."""
+    most = run.limits.max_calls_per_answer
+    if len(calls) > most:
+        raise AgentLimitError(
+            f"The model of agent {run.identity.name!r} asks for {len(calls)} calls of tools in one answer: none was "
+            f"made, because a run ends at more than `max_calls_per_answer={most}`. Raise it, or tell the model to ask "
+            f"for fewer at once.",
+            limit="max_calls_per_answer",
+        )
     tasks = [asyncio.ensure_future(make_call(run, call)) for call in calls]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -187,4 +184,4 @@ async def _act(run: Run, calls: Sequence[llm.ToolCall]) -> None:
             task.result() for task in tasks if not task.cancelled() and task.exception() is None
         ]  # fmt: skip
         run.tool_calls += done
-        run.messages += [{"role": "tool", "tool_call_id": call.id, "content": call.result} for call in done]
+        run.conversation.add(*({"role": "tool", "tool_call_id": call.id, "content": call.result} for call in done))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -14,15 +13,39 @@ from pydantic import BaseModel
 
 from otelier import llm
 from otelier.agents._context import RunContext
+from otelier.agents._conversation import Conversation
 from otelier.agents._events import AgentEvent
+from otelier.agents._read_only import plain_copy
 from otelier.agents._results import ToolCall, Usage
 from otelier.agents._stops import stop_in
+from otelier.agents._task import Task
+from otelier.errors import AgentLimitError
 from otelier.identity import AgentIdentity
 from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
 from otelier.signals import ContentGate
 
 RUN: Final = create_key("otelier-agents-run")
 """Slot of the run that is under way, in the OpenTelemetry Context."""
+
+
+_SHOWN: Final = ("tool_name", "tool_args", "tool_result", "model_response", "output", "error")
+"""Facts of a phase that interceptors are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a run may do."""
+
+    max_steps: int
+    """Answers that its model may give."""
+    max_depth: int
+    """Runs that may be around it."""
+    max_parallel_tools: int
+    """Functions that it calls at once."""
+    max_calls_per_answer: int
+    """Calls of tools that one answer may ask for."""
+    max_model_calls: int
+    """Questions to models, with those of the runs below."""
 
 
 class Offer(Protocol):
@@ -39,6 +62,9 @@ class Offer(Protocol):
     def max_result_chars(self) -> int: ...
     def to_param(self) -> dict[str, Any]: ...
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object: ...
+    async def on_error(self, error: BaseException) -> object:
+        """Return what the model is told of an error; `None` where nobody says."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
@@ -50,8 +76,10 @@ class Run:
     client: Any
     offers: dict[str, Offer]
     interceptors: Sequence[Interceptor]
-    max_steps: int
-    task: str
+    limits: Limits
+    task: Task
+    settings: Mapping[str, Any]
+    """Arguments of the model's calls beside those that the run gives."""
     context: RunContext
     given: bool
     """Whether the caller passed a context."""
@@ -60,7 +88,7 @@ class Run:
     limiter: asyncio.Semaphore
     gate: ContentGate
     emit: Callable[[AgentEvent], None] | None
-    messages: list[dict[str, Any]]
+    conversation: Conversation
     loop: asyncio.AbstractEventLoop
     output_type: type[BaseModel] | None = None
     """What the output is to be; `None` is text."""
@@ -71,6 +99,8 @@ class Run:
     steps: int = 0
     questions: int = 0
     """Questions to the model, those that failed too."""
+    tree_questions: int = 0
+    """The same with those of the runs below."""
     calls: int = 0
     """Calls of tools that were made, those that failed too."""
     step_model: str | None = None
@@ -101,11 +131,38 @@ class Run:
             return self.offers
         return {name: self.offers[name] for name in self.step_tools if name in self.offers}
 
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation so far."""
+        return self.conversation.messages
+
+    def begin_question(self) -> None:
+        """Count one question to the model, for this run and those around it.
+
+        Raises:
+            AgentLimitError: if it is one more than one of them may have.
+        """
+        for run in self._upwards():
+            most = run.limits.max_model_calls
+            if run.tree_questions >= most:
+                raise AgentLimitError(
+                    f"Agent {run.identity.name!r} and those it delegated to asked their models {most} times: a run "
+                    f"ends after `max_model_calls={most}`. Raise it, or tell the models when they are done.",
+                    limit="max_model_calls",
+                )
+        self.questions += 1
+        for run in self._upwards():
+            run.tree_questions += 1
+
     def count(self, used: llm.Usage | None) -> None:
         """Count one answer of a model, for this run and those around it; `None` where the provider did not count."""
+        for run in self._upwards():
+            run.usage = run.usage.counting(used)
+
+    def _upwards(self) -> Iterator[Run]:
         run: Run | None = self
         while run is not None:
-            run.usage = run.usage.counting(used)
+            yield run
             run = run.parent
 
     def tell(self, kind: type[AgentEvent], **facts: Any) -> None:
@@ -143,14 +200,17 @@ class Run:
         return facts
 
     def _shown(self, phase: Phase, facts: dict[str, Any]) -> InterceptContext:
-        shown = {key: copy.deepcopy(facts[key]) for key in ("tool_args", "model_response") if facts.get(key)}
-        rest = {key: facts[key] for key in ("tool_name", "tool_result", "output", "error") if key in facts}
+        shown = {key: facts[key] for key in _SHOWN if key in facts}
+        if "tool_args" in shown:
+            shown["tool_args"] = plain_copy(shown["tool_args"])
+        if "model_response" in shown:
+            shown["model_response"] = self.conversation.shown(shown["model_response"])
         return InterceptContext(
             phase=phase,
             agent=self.identity,
-            task=self.task,
+            task=self.task.text,
             run_context=self.context,
-            messages=copy.deepcopy(self.messages),
+            messages=self.conversation.view(),
             state=self.state,
             model=self.step_model or self.model,
             tools=tuple(self.offered()),
@@ -159,14 +219,13 @@ class Run:
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
             **shown,
-            **rest,
         )
 
     def _apply(self, phase: Phase, result: InterceptResult, facts: dict[str, Any]) -> None:
         if result.modified_messages is not None:
-            self.messages[:] = [dict(message) for message in result.modified_messages]
+            self.conversation.replace(result.modified_messages)
         if result.modified_prompt is not None:
-            self.set_prompt(result.modified_prompt)
+            self.conversation.set_prompt(result.modified_prompt)
         if result.modified_tool_args is not None and "tool_args" in facts:
             facts["tool_args"] = dict(result.modified_tool_args)
         if result.modified_tool_result is not None and "tool_result" in facts:
@@ -181,13 +240,6 @@ class Run:
                 self.step_tools = tuple(result.modified_tools)
         elif phase is Phase.ON_ERROR and result.modified_model is not None:
             facts["retry"] = result.modified_model
-
-    def set_prompt(self, prompt: str) -> None:
-        """Make *prompt* the text of the system message."""
-        if self.messages and self.messages[0].get("role") == "system":
-            self.messages[0] = {**self.messages[0], "content": prompt}
-        else:
-            self.messages.insert(0, {"role": "system", "content": prompt})
 
 
 def current_run(context: Context | None = None) -> Run | None:

@@ -18,6 +18,7 @@ R = TypeVar("R")
 
 MAX_RESULT_CHARS: Final = 100_000
 """Longest result that a model is told, unless the tool says otherwise."""
+OnError = Callable[[BaseException], object]
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -47,12 +48,14 @@ class Tool(Generic[P, R]):
         description: str | None = None,
         timeout_s: float | None = None,
         max_result_chars: int = MAX_RESULT_CHARS,
+        on_error: OnError | None = None,
     ) -> None:
         self._around = names_around(function)
         if isinstance(function, Tool):
             other = cast("Tool[P, R]", function)
             self._around = other._around
             name, description, function = name or other.name, description or other._description, other.__wrapped__
+            on_error = on_error or other.on_error
         if not callable(function) and not hasattr(function, "__get__"):
             raise ToolError(
                 f"Cannot offer a {type(function).__name__} as a tool: it cannot be called. Pass functions, or what "
@@ -78,6 +81,13 @@ class Tool(Generic[P, R]):
         ):
             if not fits:
                 raise ToolError(f"Tool {self.name!r} could do nothing with `{limit}={value}`: give more.")
+        if on_error is not None and not callable(on_error):
+            raise ToolError(
+                f"`on_error` of tool {self.name!r} is a {type(on_error).__name__}: it must be a function that takes "
+                f"the exception and returns what the model is told."
+            )
+        self.on_error = on_error
+        """Takes what a call raised and returns what the model is told; `None` tells its class and its message."""
         self.timeout_s = timeout_s
         """Seconds that a call may take; `None` waits as long as it takes."""
         self.max_result_chars = max_result_chars
@@ -103,6 +113,7 @@ class Tool(Generic[P, R]):
             description=self._description,
             timeout_s=self.timeout_s,
             max_result_chars=self.max_result_chars,
+            on_error=self.on_error,
         )
         made._around = self._around
         return made
@@ -189,6 +200,7 @@ def tool(
     description: str | None = None,
     timeout_s: float | None = None,
     max_result_chars: int = MAX_RESULT_CHARS,
+    on_error: OnError | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -198,6 +210,7 @@ def tool(
     description: str | None = None,
     timeout_s: float | None = None,
     max_result_chars: int = MAX_RESULT_CHARS,
+    on_error: OnError | None = None,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Make a function, plain or `async`, one that an agent's model may call.
 
@@ -206,8 +219,9 @@ def tool(
     it is given the run's context. Where the function does without one, by a default or by `None` in its annotation,
     it gets `None` in a run that was given no context, or another kind of one.
 
-    A plain function runs in a thread of its own, an `async` one on the run's loop. What it raises is told to the
-    model and stands on the call's span; the run goes on.
+    A plain function runs in a thread of its own, an `async` one on the run's loop, in a task of its own. What it raises
+    is told to the model, with secrets redacted, and the run goes on, also after `sys.exit()`; a `KeyboardInterrupt`
+    ends the program as ever. Class and stack stand in one ERROR log record of the run's trace.
 
     Args:
         function: The function. `None` when `tool` is called with the arguments below, as a decorator.
@@ -216,6 +230,10 @@ def tool(
         timeout_s: Seconds that a call may take; `None` waits as long as it takes. A thread cannot be stopped: a plain
             function that is late goes on, and its result is dropped.
         max_result_chars: Longest result that the model is told.
+        on_error: Takes what a call raised, also its `TimeoutError`, and returns what the model is told of it: text, or
+            anything that a tool may return, or an awaitable of that. It may raise `StopExecution`. `None`, and what
+            returns `None`, tell the class and the redacted message. Arguments that do not fit are the model's own
+            mistake, and are always told to it as they are.
 
     Raises:
         ToolError: if the name is none that models take, a limit is too low, or *function* cannot be called or is an
@@ -237,7 +255,12 @@ def tool(
 
     def make(plain: Callable[P, R]) -> Tool[P, R]:
         return Tool(
-            plain, name=name, description=description, timeout_s=timeout_s, max_result_chars=max_result_chars
-        )  # fmt: skip
+            plain,
+            name=name,
+            description=description,
+            timeout_s=timeout_s,
+            max_result_chars=max_result_chars,
+            on_error=on_error,
+        )
 
     return make if function is None else make(function)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from otelier.fields._actors import NAMING, actor_in
 from otelier.fields._births import (
-    MARK,
     Record,
     actor_named_late,
     born_state,
+    claim_request,
     leased_state,
-    mark_birth,
     stamp_call,
 )
 from otelier.fields._call_context import CallContext
-from otelier.fields._contexts import arrived, entries_of, noted
+from otelier.fields._contexts import arrived, begin_phase, entries_of, noted
 from otelier.fields._hold import PROPAGATORS, hold_back, is_held_back
 from otelier.fields._leases import Lease
 from otelier.fields._limits import fitting
 from otelier.fields._middleware import ContextMiddleware
+from otelier.fields._phases import MARK, PHASES, Phase, holder_in
 from otelier.fields._pools import carry_into_pools, is_carried, stop_carrying
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
@@ -25,7 +25,7 @@ from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, SPAN,
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
 from otelier.fields._threads import lease_to_threads, stop_leasing
-from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, be_strict, checked, taken_value
+from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, be_strict, checked, roles_in, taken_value
 
 __all__ = [
     "BAGGAGE",
@@ -37,6 +37,7 @@ __all__ = [
     "LLM_REPORTER",
     "MARK",
     "NAMING",
+    "PHASES",
     "PROPAGATORS",
     "SPAN",
     "UNSET",
@@ -44,15 +45,18 @@ __all__ = [
     "ContextMiddleware",
     "FieldText",
     "Lease",
+    "Phase",
     "Record",
     "State",
     "actor_in",
     "actor_named_late",
     "arrived",
     "be_strict",
+    "begin_phase",
     "born_state",
     "carry_into_pools",
     "checked",
+    "claim_request",
     "clear_context",
     "context",
     "entries_of",
@@ -60,13 +64,14 @@ __all__ = [
     "get_agent",
     "get_context",
     "hold_back",
+    "holder_in",
     "is_carried",
     "is_held_back",
     "lease_to_threads",
     "leased_state",
-    "mark_birth",
     "noted",
     "propagate",
+    "roles_in",
     "set_context",
     "stamp_call",
     "state_of",

@@ -1,32 +1,31 @@
 """What a span was born with, what was set on it later, and which of that its children get.
 
 A span born here carries its state as one attribute of the span object (under 0.05 µs; a weak dictionary costs
-0.2). A request span, and a span that `set_context` stamped later, carries a `Record` in its place.
+0.2). A request span, and a span that `set_context` stamped later, carries a `Record` in its place, and a phase of a
+request a `Phase`. A request that has no span has a `Record` as well.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 from typing import Any, Final, cast
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span
 
 from otelier import names
 from otelier.fields._actors import NAMING, actor_in
 from otelier.fields._blocks import inside_block
-from otelier.fields._leases import Lease, current_task
+from otelier.fields._leases import Lease
 from otelier.fields._limits import cut, length_limit
+from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
 from otelier.signals import on_fork
 
-MARK: Final = "_otelier_born"
-"""Attribute of the span object that holds its `State` or `Record`."""
-
-_REQUEST_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 _PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
 _FINGERPRINT = (names.AGENT_FINGERPRINT,)
@@ -34,9 +33,21 @@ _lock = threading.RLock()  # a finaliser or signal handler may come here again, 
 
 
 class Record:
-    """One span: its state at birth, what was stamped on it since, and what it hands down."""
+    """One span, or a request without one: its state at birth, what was set late, and what it hands down."""
 
-    __slots__ = ("_from_tasks", "_home", "_late", "_mixed", "_ready", "born", "passes_on", "seen", "stamped")
+    __slots__ = (
+        "_from_tasks",
+        "_home",
+        "_late",
+        "_mixed",
+        "_newest",
+        "_ready",
+        "born",
+        "inner",
+        "passes_on",
+        "seen",
+        "stamped",
+    )
 
     def __init__(self, born: State | None, *, passes_on: bool, seen: State | None) -> None:
         self.born = born
@@ -44,16 +55,19 @@ class Record:
         self.seen = seen
         """State of the context the span was born in: where it still holds, nothing was set since."""
         self.passes_on = passes_on
-        """Whether the span is a request, whose late values reach later children."""
+        """Whether this is a request, whose late values reach later children."""
+        self.inner: Any = None
+        """The server's span of the same request, below the middleware; `None` for spans, and where there is none."""
         self.stamped: Attributes = born.possible_attributes() if born is not None else {}
         """The value last written for each attribute: what still equals it is ours."""
         self._home = current_task() if passes_on else None
         self._late: dict[int, str] = {}
         self._from_tasks: dict[int, str] = {}
         self._mixed = False
+        self._newest: tuple[tuple[int, object], State] | None = None
         self._ready: dict[bool, State] = {}
 
-    def add_late(self, changes: Changes) -> None:
+    def add_late(self, changes: Changes, state: State) -> None:
         """Remember late values; a second, different one for a field shows that the span serves several callers."""
         # What a task of its own sets must not reach its siblings, which may be other callers' tasks: it is kept
         # apart and handed only to what the span's own task starts. A worker thread has no task and stands for it.
@@ -67,19 +81,43 @@ class Record:
             if known is not None and known != new:
                 self._mixed = True
             values[index] = new
+        self._newest = flow(), state
         self._ready.clear()
 
     def hands_down(self) -> State | None:
         """Return the state that a child gets whose context has none of its own."""
         if self._mixed or not (self._late or self._from_tasks):
-            return self.born
-        at_home = not self._from_tasks or current_task() == self._home
-        ready = self._ready.get(at_home)
+            served: Any = getattr(self.inner, MARK, None)
+            return self.born if served is None else served.left_behind()
+        return self._with_late(all_tasks=not self._from_tasks or current_task() == self._home)
+
+    def _with_late(self, *, all_tasks: bool) -> State:
+        ready = self._ready.get(all_tasks)
         if ready is None:
-            late = {**self._late, **self._from_tasks} if at_home else self._late
+            late = {**self._late, **self._from_tasks} if all_tasks else self._late
             changes = tuple(late.get(index) for index in range(len(UNCHANGED)))
-            ready = self._ready[at_home] = (self.born or UNSET).change(changes)  # pyright: ignore[reportArgumentType]
+            ready = self._ready[all_tasks] = (self.born or UNSET).change(changes)  # pyright: ignore[reportArgumentType]
         return ready
+
+    def left_behind(self) -> State | None:
+        """Return the state for what comes after this span in the same request, such as a body that is made then."""
+        newest = self._newest
+        if newest is None or self._mixed:
+            return self.born
+        # The code that set it goes on as if the span's context were still there; elsewhere the values come late.
+        return newest[1] if newest[0] == flow() else self._with_late(all_tasks=True)
+
+
+serving: Final[ContextVar[Request | None]] = ContextVar("otelier-serving", default=None)
+"""The request that `ContextMiddleware` serves here. The server's span inside starts in an OpenTelemetry Context that it
+makes of the request's headers, so nothing in that leads back."""
+
+
+def claim_request(span: Span) -> None:
+    """Let *span*, a server's without a local parent, be that of the request which is served here."""
+    request: Any = getattr(serving.get(), MARK, None)
+    if request is not None and request.inner is None:
+        request.inner = span
 
 
 def born_state(context: Context) -> State | None:
@@ -87,7 +125,7 @@ def born_state(context: Context) -> State | None:
 
     `None` means that nothing was ever set and no parent of ours is there.
     """
-    return _inherited(context.get(FIELDS), context.get(SPAN))
+    return _inherited(context.get(FIELDS), holder_in(context))
 
 
 # `AgentSpanProcessor.on_start` is the same rule, written out.
@@ -123,21 +161,36 @@ def changed_state(state: State | None, span: object, changes: Changes) -> State:
     return changed
 
 
-def mark_birth(span: Span, state: State) -> None:
-    """Remember on *span* the state it was born with."""
-    request = getattr(span, "kind", None) in _REQUEST_KINDS
-    setattr(span, MARK, Record(state, passes_on=True, seen=state) if request else state)
+def set_late(context: Context, new: Context, changes: Changes, state: State) -> None:
+    """Tell the open span and the request of *context* what *changes* set there, which made *state* and *new* of it."""
+    span: Any = context.get(SPAN)
+    holder = holder_in(context)
+    if span is not None:
+        mark: Any = getattr(span, MARK, None)
+        if type(mark) is Phase:
+            mark.note(new)
+        stamp_late(span, context, changes, state)
+    if holder is not span:
+        stamp_late(holder, context, changes, state)
+
+
+def is_request(span: Any) -> bool:
+    """Tell whether *span* is that of a request, which hands down what is set late."""
+    mark: Any = getattr(span, MARK, None)
+    return type(mark) is Record and mark.passes_on
 
 
 def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
-    """Write what *changes* set to the open *span*, and remember what its later children shall get."""
+    """Write what *changes* set to *span*, if it is open, and remember what its later children shall get."""
+    if not span.is_recording():
+        return
     given = state.given_by(changes)
     with _lock:
         record = _record_of(span)
         updates = _updates(_OpenSpan(span, record), given, state)
         record.stamped.update(updates)
         if record.passes_on and not inside_block(context.get(BLOCK), span):
-            record.add_late(given)
+            record.add_late(given, state)
     if updates:
         span.set_attributes(updates)
 
@@ -198,11 +251,13 @@ class _OpenSpan:
 def _record_of(span: Any) -> Record:
     """Return the record of *span*, which it gets now where it has none."""
     mark: Any = getattr(span, MARK, None)
-    if type(mark) is Record:
-        return mark
-    record = Record(mark, passes_on=False, seen=mark)
+    phase = mark if type(mark) is Phase else None
+    born: Any = mark if phase is None else phase.born
+    if type(born) is Record:
+        return born
+    record = Record(born, passes_on=False, seen=born)
     try:
-        setattr(span, MARK, record)
+        setattr(span, MARK, record) if phase is None else setattr(phase, "born", record)
     except AttributeError:  # another SDK's span may take none: what stands there is then nobody's to change
         pass
     return record

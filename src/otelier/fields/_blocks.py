@@ -21,14 +21,14 @@ _NOWHERE: Final = Context()
 # block works inside. Both have these slots:
 #   _base: the context that this block's own was made from; `None` when the block is over.
 #   _outer: the open block around this one when it ended, for tasks that outlive it; `None` without one.
-#   _under: the span that was current where a `context()` block was opened; `None` for the other kinds.
+#   _under: what a `context()` block was opened in, the span or the request without one; `None` for the other kinds.
 
 
 def is_open_in(block: Any, current: Context) -> bool:
     """Tell whether code running in *current* runs inside *block*."""
     innermost: Any = current.get(BLOCK)
     while innermost is not None and innermost is not block:
-        innermost = _outer(innermost)
+        innermost = around(innermost)
     return innermost is block
 
 
@@ -44,7 +44,8 @@ def end(block: Any) -> None:
         block._base, block._outer = None, outer
 
 
-def _outer(block: Any) -> Any:
+def around(block: Any) -> Any:
+    """Return the block around *block*; `None` without one."""
     return block._outer if block._base is None else block._base.get(BLOCK)
 
 
@@ -64,7 +65,7 @@ def inside_block(block: Any, span: object) -> bool:
     while block is not None:
         if block._under is span:
             return True
-        block = _outer(block)
+        block = around(block)
     return False
 
 

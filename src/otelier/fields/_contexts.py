@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, attach, get_current
 from opentelemetry.util.types import AttributeValue
 
-from otelier.fields._births import MARK, born_state, changed_state
+from otelier.fields._births import born_state, changed_state
 from otelier.fields._leases import Lease, Setting
-from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SETTING, SPAN, FieldText
+from otelier.fields._phases import MARK, Phase, holder_in, note_in_phase
+from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
 from otelier.fields._state import NO_CALLER, UNSET, Caller, State
 from otelier.fields._values import Changes
+from otelier.signals import report_fault
 
 
 def with_state(current: Context, state: State) -> Context:
@@ -29,7 +31,7 @@ def with_setting(current: Context, state: State, setting: Setting) -> Context:
 
 def without_state(current: Context) -> Context:
     """Return *current* as if nothing of ours had ever been set in it."""
-    rest = {key: value for key, value in current.items() if key not in (FIELDS, BLOCK, SETTING)}
+    rest = {key: value for key, value in current.items() if key not in (FIELDS, BLOCK, SETTING, REQUEST)}
     bag: Any = rest.get(BAGGAGE)
     if bag:
         rest[BAGGAGE] = not_ours(bag)
@@ -44,9 +46,10 @@ def leased(current: Context, lease: Lease) -> Context:
 
 def without_fields(current: Context) -> Context:
     """Return *current* with no fields in it, and none that its span hands down."""
-    if current.get(FIELDS) is None and getattr(current.get(SPAN), MARK, None) is None:
+    holder = holder_in(current)
+    if current.get(FIELDS) is None and getattr(holder, MARK, None) is None:
         return current
-    return leased(without_state(current), Lease((), current.get(SPAN)))
+    return leased(without_state(current), Lease((), holder))
 
 
 def entries_of(current: Context) -> Mapping[str, object]:
@@ -70,10 +73,42 @@ def not_ours(bag: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in bag.items() if type(value) is not FieldText}
 
 
+def begin_phase(span: Any, born: object, context: Context) -> None:
+    """Make *span*, born in *context* with the mark *born*, a phase of the span that is current there.
+
+    It has its own `end` from now on, so that no other span pays for it: only there does the context in which a phase
+    began hold again, and no processor is told of it there with the span itself.
+    """
+    phase = Phase(holder_in(context), born, context)
+    setattr(span, MARK, phase)
+
+    def end(*args: Any, **kwargs: Any) -> None:
+        del span.end  # the class's own holds again; this one would keep the span alive
+        span.end(*args, **kwargs)
+        try:
+            _hand_over(phase)
+        except Exception as exc:
+            report_fault("fields.end_phase", exc)
+
+    span.end = end
+
+
+def _hand_over(phase: Phase) -> None:
+    """Let what was set in *phase*, which is over, hold in the context around it."""
+    current = get_current()
+    left = phase.leaves(current)
+    if left is None:
+        return
+    state: Any = left[FIELDS]
+    new = Context({**with_state(current, state), BLOCK: left.get(BLOCK), SETTING: left.get(SETTING)})
+    attach(new)
+    note_in_phase(new)
+
+
 def changed(current: Context, changes: Changes) -> Context:
     """Return *current* with *changes* made; see `State.change`."""
     state: Any = current.get(FIELDS)
-    return with_state(current, changed_state(state, current.get(SPAN), changes))
+    return with_state(current, changed_state(state, holder_in(current), changes))
 
 
 def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
@@ -105,5 +140,5 @@ def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue
     Values that cannot be carried are treated as `State.change` does.
     """
     state: Any = current.get(FIELDS)
-    changed = changed_state(state, current.get(SPAN), changes)
+    changed = changed_state(state, holder_in(current), changes)
     return with_state(current, changed.with_notes(notes) if notes else changed)

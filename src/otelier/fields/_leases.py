@@ -6,22 +6,19 @@ first request starts may serve all others, so it holds the values of that reques
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from opentelemetry.context import Context
 
 from otelier.fields._blocks import is_block_open, outside
 from otelier.fields._call_context import CallContext
-from otelier.fields._slots import BLOCK, FIELDS, SETTING, SPAN
+from otelier.fields._phases import current_task, holder_in
+from otelier.fields._slots import BLOCK, FIELDS, SETTING
 from otelier.fields._state import UNSET, State
 from otelier.fields._values import Changes
-
-if TYPE_CHECKING:
-    import asyncio
 
 _Level: TypeAlias = "tuple[Callable[[], bool], State | None]"
 """A state that holds somewhere, and whether that place is still open."""
@@ -55,15 +52,15 @@ class Setting:
         return _is_open(self.owner) and (self.block is None or is_block_open(self.block))
 
 
-def setting_in(current: Context, span: Any) -> Setting:
-    """Return the setting of a call of `set_context` in *current*, below its *span*: a new one, or that of the last."""
+def setting_in(current: Context, holder: Any) -> Setting:
+    """Return the setting of a call of `set_context` in *current*, below *holder*: a new one, or that of the last."""
     block: Any = current.get(BLOCK)
     last = cast("Setting | None", current.get(SETTING))
     if last is not None and last.block is not block:
-        return Setting(owner_of(span), block, current.get(FIELDS), last)
-    if last is not None and last.owner is span is not None:
+        return Setting(owner_of(holder), block, current.get(FIELDS), last)
+    if last is not None and last.owner is holder is not None:
         return last
-    owner = owner_of(span)
+    owner = owner_of(holder)
     return last if last is not None and last.owner == owner else Setting(owner, block, current.get(FIELDS), last)
 
 
@@ -78,15 +75,6 @@ def owner_of(span: Any) -> Any:
     return span if task is None else task
 
 
-def current_task() -> weakref.ref[asyncio.Task[Any]] | None:
-    """Return the running asyncio task; `None` in a thread without one."""
-    loaded: Any = sys.modules.get("asyncio")  # importing it would cost more than all of otelier
-    if loaded is None or loaded._get_running_loop() is None:  # `current_task` raises without a loop, which takes 0.5 us
-        return None
-    task = loaded.current_task()
-    return None if task is None else weakref.ref(task)
-
-
 class Lease:
     """Stands for a state in the context of a raw thread, for as long as what the state was set in is open.
 
@@ -98,7 +86,7 @@ class Lease:
     def __init__(self, levels: tuple[_Level, ...], span: object) -> None:
         self._levels = levels
         self.span = span
-        """The span that was current where the thread was started: what it hands down is leased as well."""
+        """The span, or request, in which the thread was started: what it hands down is leased as well."""
 
     def is_over(self) -> bool:
         """Tell whether nothing that the thread was started in is open any more."""
@@ -122,7 +110,7 @@ class Lease:
     @classmethod
     def of(cls, current: Context) -> Lease:
         """Return what a thread gets that is started in *current*."""
-        return cls(tuple(cls._found(current)), current.get(SPAN))
+        return cls(tuple(cls._found(current)), holder_in(current))
 
     @classmethod
     def _found(cls, current: Context) -> Iterator[_Level]:
@@ -139,7 +127,7 @@ class Lease:
                 state, setting = setting.before, setting.outer
                 continue
             around = None if block is None else outside(block)
-            holds = partial(_is_open, owner_of(current.get(SPAN))) if block is None else partial(is_block_open, block)
+            holds = partial(_is_open, owner_of(holder_in(current))) if block is None else partial(is_block_open, block)
             yield holds, state
             if around is None:
                 return

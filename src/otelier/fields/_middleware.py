@@ -1,4 +1,4 @@
-"""A `context()` block per request, for servers that open no span of their own."""
+"""A block per request, for servers that open no span of their own, or end it too early."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 
+from otelier.fields._births import Record, born_state, is_request, serving
 from otelier.fields._blocks import Frame
-from otelier.fields._scope import context
-from otelier.fields._slots import SPAN
+from otelier.fields._contexts import with_state
+from otelier.fields._phases import Request, holder_in
+from otelier.fields._slots import REQUEST, SPAN
+from otelier.fields._state import UNSET
 
 
 class ContextMiddleware:
     """Give each request of an ASGI or WSGI application an empty `context()` block of its own.
 
     What a request sets then ends with the request, also where its thread or task is used again and no span
-    surrounds it. Under a server instrumentation (`opentelemetry-instrument` with FastAPI, Flask, Django, …) the
-    request's span does this already.
+    surrounds it, and reaches what the request starts later, also when it was set in a thread. Inside a request's span,
+    which does this already, it stands aside; around one that ends before the body is made, as those of Flask and
+    Django do, it gives the body what was set below the span.
 
     Args:
         app: The application to wrap. One that is called with `async def` is taken as ASGI, others as WSGI.
@@ -59,8 +63,9 @@ class _Wsgi(ContextMiddleware):
     def __call__(self, environ: Any, start_response: Any, *send: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if send:  # ASGI after all: a plain function that hands on the coroutine of another, as small middleware does
             return _serve(self.app, environ, start_response, *send)
-        current = get_current()
-        frame = Frame(current, under=current.get(SPAN))
+        if _is_served():
+            return self.app(environ, start_response)
+        frame = _Served()
         goes_on = False
         try:
             with frame:
@@ -73,8 +78,46 @@ class _Wsgi(ContextMiddleware):
 
 
 async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
-    with context():
+    if _is_served():
         await app(scope, receive, send)
+        return
+    frame = _Served()
+    try:
+        with frame:
+            await app(scope, receive, send)
+    finally:
+        frame.end()
+
+
+def _is_served() -> bool:
+    """Tell whether the span of a request is current, which ends what the request sets."""
+    current = get_current()
+    return current.get(SPAN) is not None and is_request(holder_in(current))
+
+
+class _Served(Frame):
+    """The block of one request: what is set late in it, or in the server's span inside, reaches what starts later."""
+
+    __slots__ = ("_outside", "_request")
+
+    def __init__(self) -> None:
+        current = get_current()
+        state = born_state(current) or UNSET
+        self._request = Request(self, Record(state, passes_on=True, seen=state))
+        self._outside: Request | None = None
+        super().__init__(
+            Context({**with_state(current, state), REQUEST: self._request}), around=current, under=holder_in(current)
+        )
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._outside = serving.get()
+        serving.set(self._request)
+
+    def __exit__(self, *error: Any) -> None:
+        # No token: a body may be closed by another thread than made it.
+        serving.set(self._outside)
+        super().__exit__(*error)
 
 
 class _Body:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,7 +14,8 @@ from otelier.fields._births import changed_state
 from otelier.fields._blocks import Frame, end, is_open_in, restore
 from otelier.fields._contexts import changed, merged
 from otelier.fields._driving import run_in
-from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, SPAN
+from otelier.fields._phases import holder_in, note_in_phase
+from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SPAN
 from otelier.fields._state import UNSET
 from otelier.fields._values import is_strict, taken
 
@@ -34,7 +35,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
 
     Args:
         user_id: End user the calls are made for.
-        user_role: Role of that user, free text.
+        user_role: Role of that user, free text without a comma, or several.
         agent: Name of the agent that makes the calls.
         agent_id: Id of that agent, for callers that have one. It stands before the name.
         session_id: Session of the end user.
@@ -67,7 +68,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         self,
         *,
         user_id: str | int | UUID | None = None,
-        user_role: str | int | UUID | None = None,
+        user_role: str | int | UUID | Collection[str] | None = None,
         agent: str | int | UUID | None = None,
         agent_id: str | int | UUID | None = None,
         session_id: str | int | UUID | None = None,
@@ -87,17 +88,20 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         current = get_current()
         state: Any = current.get(FIELDS)
         span = current.get(SPAN)
-        if span is None:
+        if span is None and REQUEST not in current:
             state = (UNSET if state is None else state).change(self._changes)
+            self._under = None
         else:
-            state = changed_state(state, span, self._changes)
+            self._under = holder = holder_in(current)
+            state = changed_state(state, holder, self._changes)
         self._base = current
-        self._under = span
         bag: Any = current.get(BAGGAGE)
         self._mine = Context(
             {**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, BLOCK: self}
         )
         attach(self._mine)
+        if span is not self._under:
+            note_in_phase(self._mine)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -123,6 +127,6 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
 
         def open_frame() -> Frame:
             current = get_current()
-            return Frame(changed(current, changes), around=current, under=current.get(SPAN))
+            return Frame(changed(current, changes), around=current, under=holder_in(current))
 
         return run_in(function, open_frame)

@@ -13,6 +13,8 @@ BLOCK: Final = create_key("otelier-block")
 """Slot of the innermost `Block` that is open here."""
 SETTING: Final = create_key("otelier-setting")
 """Slot of the `Setting` that says where `set_context` was called here."""
+REQUEST: Final = create_key("otelier-request")
+"""Slot of the `Request` that `ContextMiddleware` serves here."""
 LLM_CALL: Final = create_key("otelier-llm-call")
 """Slot of the client's object whose call to a model is open: nothing of ours leaves with its requests."""
 LLM_REPORTER: Final = create_key("otelier-llm-reporter")

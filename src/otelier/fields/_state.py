@@ -24,6 +24,7 @@ from otelier.fields._values import (
     Changes,
     Values,
     applied,
+    roles_in,
     taken,
 )
 from otelier.identity import (
@@ -131,8 +132,8 @@ class State:
         attributes: Attributes = {}
         if user is not None:
             attributes[names.USER_ID] = user
-        if role is not None:
-            attributes[names.USER_ROLES] = (role,)
+        if role is not None and (roles := roles_in(role)):
+            attributes[names.USER_ROLES] = roles
         if self.identity is not None:
             _add_identity(attributes, self.identity)
             if self.identity.source == "agent_id" and self.identity.id is not None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
 from opentelemetry.context import Context, attach, get_current
 
-from otelier.fields._births import born_state, changed_state, stamp_late
+from otelier.fields._births import born_state, changed_state, set_late
 from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import with_setting, without_state
 from otelier.fields._leases import setting_in
-from otelier.fields._slots import FIELDS, SPAN
+from otelier.fields._phases import holder_in
+from otelier.fields._slots import FIELDS
 from otelier.fields._state import UNSET, State
 from otelier.identity import AgentIdentity
 from otelier.signals import on_reset, report_fault
@@ -20,7 +22,7 @@ from otelier.signals import on_reset, report_fault
 def set_context(
     *,
     user_id: str | int | UUID | None = None,
-    user_role: str | int | UUID | None = None,
+    user_role: str | int | UUID | Collection[str] | None = None,
     agent: str | int | UUID | None = None,
     agent_id: str | int | UUID | None = None,
     session_id: str | int | UUID | None = None,
@@ -29,13 +31,14 @@ def set_context(
     """Set fields from here on: on the open span and on every span, metric and log that follows.
 
     `None` leaves a field alone, `""` clears it. A value lives until the span that is open now ends; without one,
-    until the task, executor job, `context()` block or `ContextMiddleware` request ends. A helper that sets a value
-    inside a span of its own loses it when that span ends: set it outside, or use `context`. Tasks started later
+    until the task, executor job, `context()` block or `ContextMiddleware` request ends. A span that only divides a
+    request, such as FastAPI's own `fastapi.dependencies`, counts as the request's. A helper that sets a value inside a
+    span of its own loses it when that span ends: set it outside, or use `context`. Tasks started later
     and work handed to thread pools inherit the values; a raw thread does not, see `propagate`.
 
     Args:
         user_id: End user the calls are made for.
-        user_role: Role of that user, free text.
+        user_role: Role of that user, free text without a comma, or several.
         agent: Name of the agent that makes the calls; an id is derived from it.
         agent_id: Id of that agent, for callers that have one. It stands before the name, and a name goes with it
             only when both are set in one call.
@@ -62,15 +65,15 @@ def set_context(
         return
     changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
     current = get_current()
-    span: Any = current.get(SPAN)
+    holder = holder_in(current)
     known: Any = current.get(FIELDS)
-    state = changed_state(known, span, changes)
-    attach(with_setting(current, state, setting_in(current, span)))
-    if span is None:
+    state = changed_state(known, holder, changes)
+    new = with_setting(current, state, setting_in(current, holder))
+    attach(new)
+    if holder is None:
         return
     try:
-        if span.is_recording():
-            stamp_late(span, current, changes, state)
+        set_late(current, new, changes, state)
     except Exception as exc:
         report_fault("fields.stamp_late", exc)
 

@@ -7,6 +7,7 @@ Who tests wants to see it: `be_strict` lets it raise.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final, TypeAlias, cast
 from uuid import UUID
 
@@ -102,7 +103,7 @@ def _taken(field: str, value: object) -> str | None:
     if value is None:
         return None
     try:
-        text = _text(value)
+        text = _roles(value) if field == "user_role" else _text(value)
         _check(field, text)
     except Exception as exc:
         if not _strictness.on:
@@ -141,6 +142,22 @@ def _text(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return int.__repr__(value) if value.bit_length() < _MAX_BITS else "0" * (MAX_CHARS + 1)
     return UUID.__str__(value) if isinstance(value, UUID) else value
+
+
+def _roles(value: object) -> object:
+    """Return one role, or several with a comma between them, as one text."""
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        return _text(value)
+    roles = [_text(role) for role in cast("Collection[object]", value)]
+    for role in roles:
+        _check("user_role", role)
+    texts = cast("list[str]", roles)
+    return ",".join(texts if isinstance(value, (list, tuple)) else sorted(texts))
+
+
+def roles_in(text: str) -> tuple[str, ...]:
+    """Return the roles that the field `user_role` names; a comma stands between two."""
+    return tuple(role for part in text.split(",") if (role := part.strip()))
 
 
 def checked(changes: Changes) -> Changes:

@@ -14,6 +14,8 @@ from otelier.interceptors._phase import Phase
 class InterceptContext:
     """One moment of a run, as an interceptor sees it; changing it changes nothing, but for `state`.
 
+    Messages, and all that is in them, refuse to be changed.
+
     Example:
         >>> from otelier.identity import NOBODY
         >>> InterceptContext(phase=Phase.PRE_RUN, agent=NOBODY, task="Hello", run_context=None).task
@@ -28,8 +30,8 @@ class InterceptContext:
     """What this run was asked."""
     run_context: Any = field(repr=False)
     """The run's `RunContext`, or the subclass that was passed to `run`."""
-    messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], repr=False)
-    """A copy of the conversation so far, in the form of chat completions."""
+    messages: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """The conversation so far, in the form of chat completions."""
     state: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
     """Of this one run, by text or by the interceptor itself: what one puts here it finds again in the next phase, and
     no other run does."""
@@ -50,7 +52,7 @@ class InterceptContext:
     tool_name: str | None = None
     """PRE_ACT, POST_ACT: the tool."""
     tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
-    """PRE_ACT, POST_ACT: its arguments."""
+    """PRE_ACT, POST_ACT: its arguments, a copy."""
     tool_result: str | None = field(default=None, repr=False)
     """POST_ACT: what the model will be told."""
     output: Any = field(default=None, repr=False)

@@ -13,9 +13,9 @@ from otelier.signals import redact
 
 
 class MaskPersonalData(Interceptor):
-    """Mask e-mail addresses, payment cards, phone numbers and secrets in the texts that the model is sent.
+    """Mask e-mail addresses, payment cards, IBANs, phone and US social security numbers, and secrets for the model.
 
-    Each becomes `[REDACTED:email]`, `[REDACTED:card]`, `[REDACTED:phone]` or a secret's kind, as on spans; what
+    Each becomes `[REDACTED:email]`, `card`, `iban`, `phone`, `ssn` or a secret's kind, as on spans; what
     `init(redact=)` adds is masked as well. Names, postal addresses and other numbers are not found. Masked is the text
     of every message but tools' results, before each question; give it last, so that it sees what others put in.
 
@@ -43,7 +43,7 @@ class MaskPersonalData(Interceptor):
             return None
         return InterceptResult.modify_messages([self._masked(message) for message in context.messages])
 
-    def _masked(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _masked(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         if message.get("role") == "tool" and not self.tool_results:
             return message
         content = message.get("content")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-from otelier.fields import get_context
+from otelier.fields import get_context, roles_in
 from otelier.interceptors._context import InterceptContext
 from otelier.interceptors._interceptor import Interceptor
 from otelier.interceptors._phase import Phase
@@ -49,4 +49,4 @@ def _roles_of(run_context: object) -> list[Any]:
         held = get_context().user_role
     if isinstance(held, (list, tuple, set, frozenset)):
         return list(cast("Iterable[Any]", held))
-    return [held]
+    return list(roles_in(held)) if isinstance(held, str) else [held]

@@ -51,6 +51,11 @@ async def create(client: Client | None, request: dict[str, Any]) -> Any:
     return await made if inspect.isawaitable(made) else made
 
 
+def place_of(client: Client | None) -> str:
+    """Return where *client* asks; empty when that is the environment's matter."""
+    return str(getattr(client, "base_url", ""))
+
+
 async def chunks_of(stream: Any) -> AsyncGenerator[Any, None]:
     """Give the chunks of a stream that `create` returned."""
     if hasattr(stream, "__aiter__"):

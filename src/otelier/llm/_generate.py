@@ -9,7 +9,7 @@ from otelier.llm._answers import Answer
 from otelier.llm._clients import Client, create
 from otelier.llm._reading import plain, read_answer
 from otelier.llm._request import Messages, OfferedTools, Prompt, read_request
-from otelier.llm._stream import AnswerStream
+from otelier.llm._stream import USAGE_TOO, AnswerStream
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -194,7 +194,8 @@ def stream(
         response_format: As chat completions have it.
         tools: Tools that the model may call.
         client: `None` is one for each event loop.
-        options: Whatever else `chat.completions.create` takes. Usage is asked for unless `stream_options` is given.
+        options: Whatever else `chat.completions.create` takes. Usage is asked for unless `stream_options` is given, as
+            `None` for none; a server that refuses to be asked for it is asked again without.
 
     Raises:
         TypeError: if an argument has the wrong type. All else is raised by the stream.
@@ -209,5 +210,7 @@ def stream(
         Here is a short answer to: Say this is a test
     """
     request, reader = read_request(prompt, messages, model, schema, response_format, tools, options)
-    request = {"stream_options": {"include_usage": True}, **request, "stream": True}
+    request = {"stream_options": dict(USAGE_TOO), **request, "stream": True}
+    if request["stream_options"] is None:
+        del request["stream_options"]
     return AnswerStream(client, request, reader)

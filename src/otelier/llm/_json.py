@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn, cast
+import re
+from typing import Any, Final, NoReturn, cast
+
+_FENCED: Final = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*)\n[ \t]*```", re.DOTALL)
 
 
 class NotJsonError(ValueError):
@@ -27,6 +30,50 @@ def parsed(text: str) -> Any:
         problem = "it holds a number that cannot be read"
     # Raised out here: as the cause of this error, the text would be in tracebacks that are exported.
     raise NotJsonError(problem)
+
+
+def found_in(text: str) -> tuple[str, Any]:
+    """Return the JSON that *text* is, or that stands in its block of code, and what that says.
+
+    Models put a block around their JSON, as Markdown has it, and words around the block.
+
+    Raises:
+        NotJsonError: of the text itself, if neither is JSON.
+
+    Example:
+        >>> found_in("Here it is:\\n```json\\n[1, 2]\\n```")
+        ('[1, 2]', [1, 2])
+    """
+    try:
+        return text, parsed(text)
+    except NotJsonError:
+        block = _FENCED.search(text)
+        if block is None:
+            raise
+        try:
+            return block[1], parsed(block[1])
+        except NotJsonError:
+            pass
+        raise
+
+
+def sendable(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's message as one that the next question can carry.
+
+    A model may write half of a UTF-16 pair, and a server may add a number that is none.
+
+    Raises:
+        RecursionError: if it is nested too deeply to be sent at all.
+    """
+    text = json.dumps(message, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "replace").decode()
+    else:
+        if "NaN" not in text and "Infinity" not in text:
+            return message
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def members_of(value: Any) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 from otelier.errors import AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.llm._answers import Answer, Usage
 from otelier.llm._calls import ToolCall
-from otelier.llm._json import items_of, members_of
+from otelier.llm._json import items_of, members_of, sendable
 from otelier.llm._schemas import Reader, Schema, reader_of
 
 Json = dict[str, Any]
@@ -39,14 +40,16 @@ def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:
             "Cannot find an answer in what the provider sent: there is no choice in it. "
             "Check that `base_url` is that of an API for chat completions."
         )
-    message = {key: value for key, value in members_of(choice.get("message")).items() if value not in (None, [])}
+    given = members_of(choice.get("message"))
+    message = _message(given)
+    refusal, reason = message.get("refusal"), choice.get("finish_reason")
     answer: Answer[Any] = Answer(
-        text=read_text(message.get("content")),
+        text=read_text(given.get("content")),
         object=None,
-        tool_calls=tuple(_call(members_of(call)) for call in items_of(message.get("tool_calls"))),
+        tool_calls=tuple(map(_call, items_of(message.get("tool_calls")))),
         usage=read_usage(body.get("usage")),
-        finish_reason=choice.get("finish_reason"),
-        refusal=message.get("refusal"),
+        finish_reason=reason if isinstance(reason, str) else None,
+        refusal=refusal if isinstance(refusal, str) else None,
         model=str(body.get("model") or ""),
         id=str(body.get("id") or ""),
         # Providers take an empty message of their own back only as an empty text.
@@ -111,10 +114,61 @@ def _check_whole(answer: Answer[Any]) -> None:
         )
 
 
+def _message(given: Json) -> Json:
+    """Return a provider's message as the next question can carry it; each call is whole, with an id of its own."""
+    message = {key: value for key, value in given.items() if value not in (None, [])}
+    try:
+        message = sendable(message)
+    except RecursionError:  # something that a server adds of its own
+        message = sendable(_plainest(message))
+    calls = items_of(message.get("tool_calls"))
+    if calls and (told := _told_apart(calls)) != calls:
+        message["tool_calls"] = told
+    return message
+
+
+def _plainest(message: Json) -> Json:
+    """Return the words and the calls of *message*, and nothing else."""
+    calls = [
+        {**_texts_of(call), "function": _texts_of(members_of(call.get("function")))}
+        for call in map(members_of, items_of(message.get("tool_calls")))
+    ]
+    return {
+        **_texts_of(message),
+        "content": read_text(message.get("content")),
+        **({"tool_calls": calls} if calls else {}),
+    }
+
+
+def _texts_of(given: Json) -> Json:
+    return {key: value for key, value in given.items() if isinstance(value, str)}
+
+
+def _told_apart(calls: list[Any]) -> list[Json]:
+    """Return *calls* with ids: some servers give none, or all calls the same, and a result names the call's."""
+    seen: set[str] = set()
+    told: list[Json] = []
+    for call in map(members_of, calls):
+        call_id = call.get("id")
+        if not isinstance(call_id, str) or not call_id or call_id in seen:
+            call_id = f"call_{uuid4().hex[:24]}"
+        seen.add(call_id)
+        told.append({**call, **({} if "custom" in call else _function_of(call)), "id": call_id})
+    return told
+
+
+def _function_of(call: Json) -> Json:
+    """Return what a call of a function has, with texts where a server left them out: the next question needs them."""
+    function = members_of(call.get("function"))
+    texts = {name: function.get(name) for name in ("name", "arguments")}
+    filled = {name: text if isinstance(text, str) else "" for name, text in texts.items()}
+    return {"type": "function", "function": {**function, **filled}}
+
+
 def _call(call: Json) -> ToolCall:
     function, custom = members_of(call.get("function")), members_of(call.get("custom"))
     return ToolCall(
-        id=str(call.get("id") or ""),
+        id=call["id"],
         name=str(function.get("name") or custom.get("name") or ""),
         arguments_json=str(function.get("arguments") or custom.get("input") or ""),
     )
@@ -124,7 +178,8 @@ def read_text(content: Any) -> str:
     """Return the words of *content*: a text, or, as some providers have it, parts of which some are text."""
     if isinstance(content, str):
         return content
-    return "".join(read_text(members_of(part).get("text")) for part in items_of(content))
+    texts = (members_of(part).get("text") for part in items_of(content))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _count(value: Any) -> int:

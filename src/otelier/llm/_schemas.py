@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
 from otelier.errors import AnswerError
-from otelier.llm._json import NotJsonError, members_of, parsed
+from otelier.llm._carried import carried
+from otelier.llm._json import NotJsonError, found_in, members_of
 from otelier.llm._json_schema import listed, place_of, problems_of
+from otelier.llm._strict import WRAPPED, is_wrapped, object_form, strict_form
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -22,21 +26,31 @@ Reader: TypeAlias = Callable[[Any], Any]
 def format_of(schema: Schema) -> dict[str, Any]:
     """Return the response format that asks a provider for *schema*.
 
-    A model class is asked for strictly, in the form that the client's own `parse` sends. A JSON schema is sent as it
-    is and not strictly, because most of them break one of the rules that strict schemas have.
+    A model class is asked for strictly, where the strict form can say it. A JSON schema is not, because most of them
+    break one of the rules that strict schemas have. What is no object is asked for as the only member of one.
     """
     if is_model_class(schema):
-        import openai  # not before a call is made
-
-        tool: Any = openai.pydantic_function_tool(schema)
-        return _format(schema.__name__, tool["function"]["parameters"], strict=True)
+        return _format_of_class(schema)
     plain = cast("Mapping[str, Any]", schema)
-    return _format(str(plain.get("title") or "answer"), dict(plain), strict=False)
+    return _format(str(plain.get("title") or "answer"), object_form(plain), strict=False)
+
+
+@lru_cache(maxsize=256)
+def _plain(schema: type[BaseModel]) -> dict[str, Any]:
+    # Made once: it takes pydantic longer than all else that a question does here.
+    return carried(schema.model_json_schema())
+
+
+@lru_cache(maxsize=256)
+def _format_of_class(schema: type[BaseModel]) -> dict[str, Any]:
+    plain = _plain(schema)
+    strict = strict_form(plain)
+    return _format(schema.__name__, object_form(plain) if strict is None else strict, strict=strict is not None)
 
 
 def _format(name: str, schema: dict[str, Any], *, strict: bool) -> dict[str, Any]:
     allowed = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]
-    return {"type": "json_schema", "json_schema": {"name": allowed, "schema": schema, "strict": strict}}
+    return {"type": "json_schema", "json_schema": {"name": allowed or "answer", "schema": schema, "strict": strict}}
 
 
 def reader_of_format(response_format: Mapping[str, Any]) -> Reader | None:
@@ -67,9 +81,12 @@ def _into_model(schema: Any) -> Reader:
     def read(answer: Any) -> Any:
         from pydantic import ValidationError
 
-        _value(answer)  # pydantic's own parser takes `NaN`, and has other words for what is no JSON
+        # Pydantic's own parser takes `NaN`, and has other words for what is no JSON.
+        text, value = _found(answer)
         try:
-            return schema.model_validate_json(answer.text)
+            if _holds_answer(value) and is_wrapped(_plain(schema)):
+                return schema.model_validate_json(json.dumps(value[WRAPPED]))
+            return schema.model_validate_json(text)
         except ValidationError as exc:
             # Raised below: as the cause of our error this one, which quotes the answer, would be in tracebacks.
             problems = problems_found(exc)
@@ -80,7 +97,9 @@ def _into_model(schema: Any) -> Reader:
 
 def _into_json(schema: Mapping[str, Any]) -> Reader:
     def read(answer: Any) -> Any:
-        value = _value(answer)
+        _, value = _found(answer)
+        if is_wrapped(schema) and _holds_answer(value):
+            value = value[WRAPPED]
         if problems := problems_of(value, schema):
             raise _misfit(answer, problems)
         return value
@@ -88,9 +107,13 @@ def _into_json(schema: Mapping[str, Any]) -> Reader:
     return read
 
 
-def _value(answer: Any) -> Any:
+def _holds_answer(value: Any) -> bool:
+    return isinstance(value, dict) and list(cast("dict[str, Any]", value)) == [WRAPPED]
+
+
+def _found(answer: Any) -> tuple[str, Any]:
     try:
-        return parsed(answer.text)
+        return found_in(answer.text)
     except NotJsonError as exc:
         problem = str(exc)
     raise AnswerError(

@@ -14,10 +14,12 @@ import pydantic
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticSerializationError
 
 from otelier.errors import ToolError
 from otelier.llm._annotations import Unresolved, resolved, spaces_of, unbound
 from otelier.llm._calls import misfit
+from otelier.llm._carried import carried, is_endless
 from otelier.llm._docstring import read_docstring
 from otelier.llm._schemas import problems_found
 
@@ -91,7 +93,7 @@ class Signature:
                 f"Cannot offer {name!r} as a tool: there is no JSON schema for its parameters ({_first_line(exc)}). "
                 f"Annotate them with types that JSON can hold."
             ) from exc
-        self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(schema)}
+        self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(carried(schema))}
         """JSON schema of the parameters."""
         self.schema.pop("description", None)
 
@@ -124,6 +126,11 @@ class _Schema(GenerateJsonSchema):
 
     ignored_warning_kinds = {*GenerateJsonSchema.ignored_warning_kinds, "non-serializable-default"}  # noqa: RUF012
 
+    def encode_default(self, dft: Any) -> Any:
+        if is_endless(dft):  # inside a list pydantic would write `null` for it, and that is another default
+            raise PydanticSerializationError("JSON has no such number")
+        return super().encode_default(dft)
+
 
 def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
     try:
@@ -145,8 +152,8 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
     if isinstance(annotation, Unresolved):
         raise ToolError(
             f"Cannot offer {tool!r} as a tool: the annotation {annotation.text!r} of its parameter "
-            f"{parameter.name!r} names nothing that is known where it stands. Define it first, and import it outside of "
-            f"`if TYPE_CHECKING:`; a run's context is also known by the name `ctx`."
+            f"{parameter.name!r} names nothing that is known where it stands. Define it first, and import it outside "
+            f"of `if TYPE_CHECKING:`; a run's context is also known by the name `ctx`."
         )
     default: Any = ... if parameter.default is _KIND.empty else parameter.default
     given: dict[str, Any] = {"alias": parameter.name}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from typing_extensions import Self
 
@@ -16,8 +16,16 @@ from otelier.llm._json import members_of
 from otelier.llm._merging import Merger
 from otelier.llm._reading import plain, read_answer, read_text, read_usage
 from otelier.llm._schemas import Reader
+from otelier.signals import on_reset
 
 T = TypeVar("T")
+
+USAGE_TOO: Final[Mapping[str, Any]] = {"include_usage": True}
+"""The `stream_options` that are sent unless others are given."""
+_MAX_KNOWN: Final = 256
+_without_usage: set[str] = set()
+"""Where servers refuse to be asked for usage, so that each is asked once."""
+on_reset(_without_usage.clear)
 
 
 class AnswerStream(Generic[T]):
@@ -89,7 +97,25 @@ class _Pieces:
     async def open(self) -> None:
         if not self._opened:
             self._opened = True
-            self.stream = await _clients.create(self._client, self._request)
+            self.stream = await self._asked()
+
+    async def _asked(self) -> Any:
+        """Make the call; a server that knows no `stream_options` is asked again without ours."""
+        without = {key: value for key, value in self._request.items() if key != "stream_options"}
+        is_ours = self._request.get("stream_options") == USAGE_TOO
+        where = _clients.place_of(self._client)
+        if is_ours and where in _without_usage:
+            return await _clients.create(self._client, without)
+        try:
+            return await _clients.create(self._client, self._request)
+        except Exception as exc:
+            status = getattr(exc, "status_code", None)
+            if not is_ours or status not in (400, 422) or "stream_options" not in str(exc):
+                raise
+        made = await _clients.create(self._client, without)
+        if len(_without_usage) < _MAX_KNOWN:
+            _without_usage.add(where)
+        return made
 
     async def close(self) -> None:
         self._opened = True  # what was closed before it began does not begin

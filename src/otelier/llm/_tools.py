@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
 from otelier.llm._calls import ToolCall, misfit
+from otelier.llm._carried import carried
 from otelier.llm._docstring import read_docstring
 from otelier.llm._json_schema import problems_of
 from otelier.llm._schemas import is_model_class, problems_found
@@ -183,7 +184,7 @@ def unknown_tool(name: str, known: Iterable[str]) -> UnknownToolError:
 def _schema_of(name: str, handler: Handler, schema: Any) -> dict[str, Any]:
     """Return schema and converter."""
     if is_model_class(schema):
-        return {"schema": schema.model_json_schema(), "converter": partial(_from_model, name, schema)}
+        return {"schema": carried(schema.model_json_schema()), "converter": partial(_from_model, name, schema)}
     if isinstance(schema, Mapping):
         return {"schema": cast("Mapping[str, Any]", schema)}
     if schema is not None:

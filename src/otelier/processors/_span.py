@@ -15,18 +15,26 @@ from otelier.fields import (
     LLM_REPORTER,
     MARK,
     NAMING,
+    PHASES,
     SPAN,
     UNSET,
     Lease,
+    Phase,
     Record,
+    State,
     actor_in,
+    begin_phase,
+    claim_request,
+    holder_in,
     leased_state,
 )
 from otelier.processors._present import without_present
 from otelier.processors._process import ProcessAttributes
 from otelier.signals import report_fault
 
-_SERVER, _CONSUMER = SpanKind.SERVER, SpanKind.CONSUMER
+# A member that is looked up on its class costs 0.2 µs before Python 3.12.
+_INTERNAL, _SERVER = SpanKind.INTERNAL, SpanKind.SERVER
+_REQUESTS = (_SERVER, SpanKind.CONSUMER)
 
 
 class AgentSpanProcessor(SpanProcessor):
@@ -60,31 +68,34 @@ class AgentSpanProcessor(SpanProcessor):
             context = get_current() if parent_context is None else parent_context
             state: Any = context.get(FIELDS)
             seen = state
-            mark: Any = getattr(context.get(SPAN), MARK, None)
+            around: Any = context.get(SPAN)
+            parent: Any = getattr(around, MARK, None)
+            holder = holder_in(context) if parent is None or type(parent) is Phase else around
+            mark: Any = parent if holder is around else getattr(holder, MARK, None)
             if mark is not state:
                 if type(mark) is Record and (state is None or state is mark.seen):
                     state = mark.hands_down()
                 elif state is None:
                     state = mark
                 elif type(state) is Lease:
-                    state = leased_state(state, context.get(SPAN))
-            if state is None:
-                state = UNSET
+                    state = leased_state(state, holder)
+            state = UNSET if state is None else state
             try:
-                # Read only. The public view is a proxy, 0.5 µs dearer on every span that has start attributes.
+                # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each.
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
+                kind, scope = span._kind, span._instrumentation_scope._name  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue, reportOptionalMemberAccess]
             except AttributeError:
                 started = span.attributes or {}
+                kind, scope = span.kind, getattr(getattr(span, "instrumentation_scope", None), "name", "")
             if started and not NAMING.isdisjoint(started):
                 state = state.below_span_of(actor_in(started))
-            kind = span.kind
-            request = kind is _SERVER or kind is _CONSUMER
-            # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
-            alone = not request and (state is seen or seen is None)
-            setattr(span, MARK, state if alone else Record(state, passes_on=request, seen=seen))
+            if kind in _REQUESTS or scope in PHASES or not (state is seen or seen is None):
+                _mark(span, context, state, kind, scope)
+            else:
+                setattr(span, MARK, state)
             is_gen_ai = names.OPERATION in started or (LLM_REPORTER in context and _is_reporters(span, context))
             attributes = state.gen_ai_attributes() if is_gen_ai else state.attributes
-            if mark is None or is_gen_ai:
+            if parent is None or is_gen_ai:
                 attributes = self._process.added(attributes, span)
             if started and not started.keys().isdisjoint(attributes.keys()):
                 attributes = without_present(attributes, started)
@@ -97,6 +108,22 @@ class AgentSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Return `True`: nothing waits here."""
         return True
+
+
+def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str) -> None:
+    """Mark a span that is not simply of *state*: a request, a phase of one, or one born with what came late."""
+    request = kind in _REQUESTS
+    seen: Any = context.get(FIELDS)
+    # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
+    alone = not request and (state is seen or seen is None)
+    born = state if alone else Record(state, passes_on=request, seen=seen)
+    parent = context.get(SPAN)
+    if kind is _INTERNAL and hasattr(parent, MARK) and span.name.endswith(PHASES.get(scope, ())):
+        begin_phase(span, born, context)
+        return
+    setattr(span, MARK, born)
+    if kind is _SERVER and (parent is None or not hasattr(parent, MARK)):
+        claim_request(span)
 
 
 def _is_reporters(span: Span, context: Context) -> bool:

@@ -15,9 +15,9 @@ from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_c
 from otelier.identity import name_process, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
-from otelier.setup import _providers, _sdk
+from otelier.setup import _losses, _providers, _sdk
 from otelier.setup._connections import renew_connections
-from otelier.signals import measure_to, on_fork, on_reset, read_setting, report_fault, trace_to, warn_once
+from otelier.signals import log_to, measure_to, on_fork, on_reset, read_setting, report_fault, trace_to, warn_once
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -64,6 +64,8 @@ def _switch_on() -> None:
     read_setting(DISABLED)  # says what is wrong with it, if it cannot be read
     _attempt("setup.strict", be_strict)
     _attempt("setup.name", name_process)
+    if patches_allowed():
+        _attempt("setup.losses", _losses.start_watching)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
     if patches_allowed():
@@ -104,9 +106,11 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
         _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
         trace_to(tracer_provider)
     if meter_provider is not None:
+        _attempt("setup.providers", lambda: _providers.attach_metrics(meter_provider))
         measure_to(meter_provider)
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
+        log_to(logger_provider)
     _instrument_openai(**given)
     _attempt("setup.agents", report_waiting)
 
@@ -126,6 +130,7 @@ def switch_off() -> None:
     with lock:
         _active = False
         _attempt("setup.providers", _providers.stop_watching)
+        _attempt("setup.losses", _losses.stop_watching)
         _attempt("setup.pools", stop_carrying)
         _attempt("setup.threads", stop_leasing)
         _attempt("setup.baggage", baggage.uninstall)

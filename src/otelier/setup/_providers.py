@@ -12,7 +12,8 @@ from opentelemetry.metrics import _internal as metrics_internal
 
 from otelier.identity import report_waiting
 from otelier.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.signals import ByIdentity, Patches, PatchPoint, on_reset, report_fault, warn_once
+from otelier.setup import _losses
+from otelier.signals import ByIdentity, Patches, PatchPoint, observe_losses, on_reset, report_fault, warn_once
 
 _attached: ByIdentity[None] = ByIdentity()
 """Providers that have our processor."""
@@ -23,14 +24,19 @@ _MAX_STAND_INS = 8
 
 def is_set(provider: object) -> bool:
     """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
-    return not isinstance(provider, (trace.ProxyTracerProvider, logs_internal.ProxyLoggerProvider))
+    stand_ins = (
+        trace.ProxyTracerProvider,
+        logs_internal.ProxyLoggerProvider,
+        metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
+    )
+    return not isinstance(provider, stand_ins)
 
 
 def innermost_provider(provider: Any) -> Any:
     """Return the provider that *provider* stands for: logfire's stand for one each, and get another in its place."""
     for _ in range(_MAX_STAND_INS):
         inner = getattr(provider, "provider", None)
-        if not isinstance(inner, (trace.TracerProvider, _logs.LoggerProvider)):
+        if not isinstance(inner, (trace.TracerProvider, _logs.LoggerProvider, metrics.MeterProvider)):
             break
         provider = inner
     return provider
@@ -41,6 +47,7 @@ def attach_spans(provider: Any) -> bool:
     if not is_set(provider):
         return False
     provider = innermost_provider(provider)
+    _losses.watch(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_span_processor", None)
@@ -64,6 +71,7 @@ def attach_logs(provider: Any) -> bool:
     if not is_set(provider):
         return False
     provider = innermost_provider(provider)
+    _losses.watch(provider)
     if provider in _attached:
         return True
     add = getattr(provider, "add_log_record_processor", None)
@@ -82,13 +90,22 @@ def attach_logs(provider: Any) -> bool:
     return True
 
 
+def attach_metrics(provider: Any) -> None:
+    """Let *provider* report what telemetry is lost."""
+    if is_set(provider):
+        provider = innermost_provider(provider)
+        _losses.watch(provider)
+        observe_losses(provider)
+
+
 def _attach_late_logs(provider: Any) -> None:
     attach_logs(provider)
     report_waiting()  # agents that were named while nobody could be told
 
 
-def _count_late(_provider: Any) -> None:
+def _attach_late_metrics(provider: Any) -> None:
     report_waiting()
+    attach_metrics(provider)
 
 
 def _has(chain: Any, kind: type) -> bool:
@@ -136,7 +153,7 @@ _WATCHES = Patches(
     (
         _watch(trace, "tracer", attach_spans, trace.get_tracer_provider),
         _watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider),
-        _watch(metrics_internal, "meter", _count_late, metrics.get_meter_provider),
+        _watch(metrics_internal, "meter", _attach_late_metrics, metrics.get_meter_provider),
     ),
     place="setup.late_provider",
 )
@@ -146,6 +163,7 @@ def attach_to_global() -> None:
     """Put our processors on the global providers that are set, and on those that are set later."""
     attach_spans(trace.get_tracer_provider())
     attach_logs(_logs.get_logger_provider())
+    attach_metrics(metrics.get_meter_provider())
     _WATCHES.apply()
 
 

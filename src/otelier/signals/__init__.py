@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
     from otelier.signals._by_identity import ByIdentity
     from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
-    from otelier.signals._events import emit_event, event_record
+    from otelier.signals._events import emit_event, event_record, log_to, logger_of
     from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
     from otelier.signals._instruments import (
         chunk_histogram,
@@ -29,13 +29,22 @@ if TYPE_CHECKING:
         tool_calls_histogram,
         tool_histogram,
     )
+    from otelier.signals._losses import count_lost, lost, observe_losses, say_late, say_sum
     from otelier.signals._meters import measure_to, measured_by, metering_of
     from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
     from otelier.signals._reading import read_setting, warn_of_setting
-    from otelier.signals._redaction import Redactor, TooLongError, copied, redact, redact_value, set_redactions
+    from otelier.signals._redaction import (
+        Redactor,
+        TooLongError,
+        copied,
+        redact,
+        redact_start,
+        redact_value,
+        set_redactions,
+    )
     from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
@@ -70,6 +79,7 @@ __all__ = [
     "content_gate",
     "copied",
     "count_fault",
+    "count_lost",
     "do_aside",
     "drain_all",
     "duration_histogram",
@@ -92,10 +102,14 @@ __all__ = [
     "is_patch",
     "is_patched",
     "json_of",
+    "log_to",
+    "logger_of",
+    "lost",
     "may_tell",
     "measure_to",
     "measured_by",
     "metering_of",
+    "observe_losses",
     "on_a_loop",
     "on_fork",
     "on_reset",
@@ -103,10 +117,13 @@ __all__ = [
     "raise_faults",
     "read_setting",
     "redact",
+    "redact_start",
     "redact_value",
     "report_fault",
     "run_histogram",
     "run_resets",
+    "say_late",
+    "say_sum",
     "set_redactions",
     "stack_of",
     "start_client_span",
@@ -121,37 +138,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_aside": (
-        "do_aside",
-        "finish_aside",
-        "on_a_loop",
-    ),
-    "_bounds": (
-        "fit_count",
-        "fit_number",
-        "fit_text",
-        "fit_texts",
-        "may_tell",
-    ),
+    "_aside": ("do_aside", "finish_aside", "on_a_loop"),
+    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
     "_by_identity": ("ByIdentity",),
-    "_content": (
-        "MOST_ON_A_LOOP",
-        "ContentGate",
-        "ContentMode",
-        "content_gate",
-        "json_of",
-    ),
-    "_events": (
-        "emit_event",
-        "event_record",
-    ),
-    "_failures": (
-        "Failure",
-        "error_type",
-        "failure_of",
-        "is_leaving",
-        "stack_of",
-    ),
+    "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
+    "_events": ("emit_event", "event_record", "log_to", "logger_of"),
+    "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
@@ -162,42 +154,15 @@ _HOMES = {
         "tool_calls_histogram",
         "tool_histogram",
     ),
-    "_meters": (
-        "measure_to",
-        "measured_by",
-        "metering_of",
-    ),
-    "_patches": (
-        "PatchPoint",
-        "Patches",
-        "Wrapper",
-        "is_patch",
-        "is_patched",
-    ),
+    "_losses": ("count_lost", "lost", "observe_losses", "say_late", "say_sum"),
+    "_meters": ("measure_to", "measured_by", "metering_of"),
+    "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
-    "_point_queues": (
-        "drain_all",
-        "point_queue",
-    ),
+    "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
-    "_reading": (
-        "read_setting",
-        "warn_of_setting",
-    ),
-    "_redaction": (
-        "Redactor",
-        "TooLongError",
-        "copied",
-        "redact",
-        "redact_value",
-        "set_redactions",
-    ),
-    "_spans": (
-        "end_span",
-        "fail_span",
-        "foreign_fault",
-        "start_client_span",
-    ),
+    "_reading": ("read_setting", "warn_of_setting"),
+    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
+    "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (
         "EMBEDDING_SUPPRESSORS",
@@ -207,10 +172,7 @@ _HOMES = {
         "suppressed",
     ),
     "_threads": ("in_thread",),
-    "_tracers": (
-        "trace_to",
-        "tracer",
-    ),
+    "_tracers": ("trace_to", "tracer"),
 }
 _HOME_OF = {name: home for home, members in _HOMES.items() for name in members}
 

@@ -30,11 +30,8 @@ def on_a_loop() -> bool:
         >>> on_a_loop()
         False
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    # The public way raises where there is none, which is the usual case and takes ten times as long.
+    return asyncio._get_running_loop() is not None
 
 
 def do_aside(job: Callable[[], object]) -> bool:

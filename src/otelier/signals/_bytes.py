@@ -15,7 +15,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 SHORTEST_RUN: Final = 256
 """Characters without a blank from which on text is looked at for base64; a key or a hash is shorter."""
-_SHORTEST_KNOWN: Final = 64
+SHORTEST_KNOWN: Final = 64
 """The same where the key says that it is bytes."""
 _SHORTEST_MAGIC: Final = 32
 """The same where it begins as a file does."""
@@ -25,7 +25,7 @@ _LONGEST_WORD: Final = 24
 """Letters and digits in a row of which base64 has more, and a path or a slug less."""
 _STEP: Final = 64
 
-_KEYS: Final = frozenset(
+KNOWN_KEYS: Final = frozenset(
     (
         *("audio", "audio_data", "b64", "b64_json", "base64", "blob", "bytes", "content_base64", "data", "file_data"),
         *("image", "image_base64", "image_data", "partial_image_b64", "screenshot"),
@@ -46,6 +46,7 @@ _MAGIC: Final = {
 }
 _MAGIC_TEXTS: Final = ("iVBORw0KGg", "/9j/", "R0lGOD", "JVBERi0", "UEsDB", "H4sI", "SUQz", "T2dnUw", "ZkxhQ", "UklGR")
 """How their base64 begins."""
+_STARTS: Final = ("data:", *_MAGIC_TEXTS)
 _RIFF: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 _UNKNOWN: Final = "application/octet-stream"
 
@@ -93,7 +94,7 @@ def may_hold_bytes(text: str) -> bool:
     size = len(text)
     if size < SHORTEST_RUN:
         # A short text is bytes only where it says so itself.
-        return text.startswith(("data:", *_MAGIC_TEXTS)) or ";base64," in text
+        return ";base64," in text or text.startswith(_STARTS)
     # Whatever is so long without a blank holds one of these places, and the 64 characters before or behind it.
     for place in range(SHORTEST_RUN - 1, size, SHORTEST_RUN):
         if " " not in text[place : place + _STEP] or " " not in text[place - _STEP + 1 : place + 1]:
@@ -129,17 +130,7 @@ def pieces_of(text: str) -> Iterator[tuple[str, bool]]:
     yield text[done:], False
 
 
-def is_known_key(key: object) -> bool:
-    """Tell whether base64 under *key* is bytes however short it is.
-
-    Example:
-        >>> is_known_key("b64_json"), is_known_key("note")
-        (True, False)
-    """
-    return key in _KEYS
-
-
-def told_of_base64(text: str, shortest: int = _SHORTEST_KNOWN) -> str | None:
+def told_of_base64(text: str, shortest: int = SHORTEST_KNOWN) -> str | None:
     """Return what stands for *text* if it is base64 as a whole; `None` if it is something else.
 
     Example:

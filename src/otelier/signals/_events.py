@@ -5,9 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from opentelemetry._logs import Logger, LogRecord
+from opentelemetry._logs import Logger, LoggerProvider, LogRecord, get_logger
 from opentelemetry.context import Context
 from opentelemetry.util.types import AnyValue
+
+from otelier import names
+from otelier.signals._guard import on_reset
+
+_given: LoggerProvider | None = None
+
+
+def log_to(provider: LoggerProvider | None) -> None:
+    """Take loggers from *provider* from now on; `None` is the global one, also when it is set later.
+
+    Example:
+        >>> log_to(None)
+    """
+    global _given
+    _given = provider
+
+
+def logger_of(scope: str) -> Logger:
+    """Return the logger of *scope* from the provider that holds now; ask for each record, and keep none.
+
+    Example:
+        >>> from opentelemetry import context
+        >>> emit_event(logger_of("otelier.docs"), "docs.example", {"answer": 42}, context.get_current())
+    """
+    return get_logger(scope, "", _given, names.SCHEMA_URL)
 
 
 def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], context: Context) -> None:
@@ -36,3 +61,8 @@ def event_record(name: str, attributes: Mapping[str, AnyValue], context: Context
     """
     now = time.time_ns()
     return LogRecord(timestamp=now, observed_timestamp=now, context=context, event_name=name, attributes=attributes)
+
+
+@on_reset
+def _forget() -> None:
+    log_to(None)

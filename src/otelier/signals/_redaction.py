@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
-from json.encoder import encode_basestring
 from math import isfinite
 from typing import TypeAlias, cast
 
@@ -13,10 +12,13 @@ from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
 from otelier.settings import quoted
-from otelier.signals._bytes import bytes_told, is_known_key, may_hold_bytes, pieces_of, told_of_base64
+from otelier.signals._bytes import KNOWN_KEYS, SHORTEST_KNOWN, bytes_told, may_hold_bytes, pieces_of, told_of_base64
 from otelier.signals._guard import on_reset, report_fault, warn_once
+from otelier.signals._neighbours import holds_secrets, names_next, personal_kind, plain_keys, secret_keys
 from otelier.signals._personal import PERSONAL, is_card
-from otelier.signals._secrets import SECRETS, SHORTEST_KEY, Row, is_harmless, is_telling, lower, redacted
+from otelier.signals._rows import apply_rows, redacted
+from otelier.signals._secrets import SECRETS, SHORTEST_KEY
+from otelier.signals._telling import is_harmless, is_telling
 from otelier.signals._words import KEYS, is_form
 
 MAX_CHARS = 1_000_000
@@ -236,24 +238,12 @@ def _redact(text: str, *, personal: bool = False) -> str:
         # Cut at a space, so that no secret is cut in two and missed.
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
         return f"{_redact(text[:end], personal=personal)} [cut: {len(text) - end} characters]"
-    if len(text) >= SHORTEST_KEY or ":" in text or "=" in text:
-        text = _redact_rows(text, SECRETS)
+    if len(text) >= SHORTEST_KEY or ":" in text or "=" in text or not text.isascii():
+        text = apply_rows(text, SECRETS)
     if personal:
-        text = _redact_rows(text, PERSONAL)
+        text = apply_rows(text, PERSONAL)
     for function in _extra:
         text = _call(function, text)
-    return text
-
-
-def _redact_rows(text: str, rows: Iterable[Row]) -> str:
-    lowered = lower(text)
-    for row in rows:
-        for hint in row.hints:
-            if hint in lowered:
-                before, text = text, row.apply(text, lowered)
-                if text is not before:
-                    lowered = lower(text)
-                break
     return text
 
 
@@ -271,6 +261,13 @@ class _Walk:
         if isinstance(value, str):
             return self._text(value)
         self.room -= 4  # a number, or what is around it
+        if depth > 0:
+            # What there is most of comes first: to ask whether something is a `Mapping` takes as long as all the rest.
+            kind = type(value)
+            if kind is dict:
+                return self._mapping(cast("dict[object, object]", value), depth - 1)
+            if kind is list:
+                return self._items(cast("list[object]", value), depth - 1)
         if value is None or value is True or value is False:
             return value
         if isinstance(value, (int, float)):
@@ -291,22 +288,33 @@ class _Walk:
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> AnyValue:
         found: dict[str, AnyValue] = {}
+        secret, plain = secret_keys(mapping), plain_keys(mapping)
         for key, item in mapping.items():
             # What a message is built of is there in any case, or nothing could read it: its texts are short then.
             if self.room <= 0 and key not in KEYS:
                 found[_CUT] = f"{len(mapping) - len(found)} items"
                 break
-            name = self._key(key)
-            found[name] = self._item(key, item, depth)
+            if key in KEYS:
+                name = cast("str", key)
+                self.room -= len(name) + 4
+            else:
+                name = self._key(key)
+            if key in secret:
+                found[name] = self._told(redacted("secret"))
+            else:
+                found[name] = self.value(item, depth) if key in plain else self._item(key, item, depth)
         return found
 
     def _items(self, items: Collection[object], depth: int) -> AnyValue:
         found: list[AnyValue] = []
+        before: object = None
         for item in items:
             if self.room <= 0:
                 found.append(_left_out(items, len(found)))
                 break
-            found.append(self.value(item, depth))
+            is_secret = type(before) is str and names_next(before, item, len(items))
+            found.append(self._told(redacted("secret")) if is_secret else self.value(item, depth))
+            before = item
         return found
 
     def _number(self, number: float) -> AnyValue:
@@ -325,10 +333,13 @@ class _Walk:
         if not text.isascii():
             text = whole_text(text)
         if may_hold_bytes(text):
-            return self._told(self._without_bytes(text))
-        if len(text) <= self.room:
-            return self._told(redact(text, personal=self._personal))
-        return self._told(self._start(text))
+            text = self._without_bytes(text)
+        elif len(text) <= self.room:
+            text = redact(text, personal=self._personal)
+        else:
+            text = self._start(text)
+        self.room -= len(text) + 3
+        return text
 
     def _without_bytes(self, text: str) -> str:
         if _PRIVATE in text:  # its base64 is no file, and what is left of it would be no secret's form
@@ -350,9 +361,8 @@ class _Walk:
         return redact_start(text, max(room - _NOTE, 0), personal=self._personal)
 
     def _told(self, text: str) -> str:
-        """Return *text*, which takes its room as JSON."""
-        size = len(text)
-        self.room -= size + 3 if size < _SHORT else len(encode_basestring(text)) + 1
+        """Return *text*, which takes its room; what has to be escaped takes more, which is seen when it is written."""
+        self.room -= len(text) + 3
         return text
 
     def _look_at(self, size: int) -> None:
@@ -363,9 +373,6 @@ class _Walk:
 
     def _key(self, key: object) -> str:
         text = str(key)
-        if text in KEYS:
-            self.room -= len(text) + 4
-            return text
         if len(text) >= _SHORT or not text.isascii():
             return self._text(text)
         self.room -= len(text) + 4
@@ -374,16 +381,30 @@ class _Walk:
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
         if is_form(key, item):
             return cast("str", item)
+        if isinstance(key, str) and self._personal and (kind := personal_kind(key, item)) is not None:
+            return self._told(redacted(kind))
         if isinstance(key, str) and is_telling(key):
-            kind = type(item)
-            if depth > 0 and issubclass(kind, (list, tuple)):
+            if isinstance(item, Mapping):
+                return self._told_by(key, cast("Mapping[object, object]", item), depth)
+            if depth > 0 and isinstance(item, (list, tuple)):
                 return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
-            if not issubclass(kind, Mapping) and not is_harmless(key, item):
-                return redacted("secret")
-        if type(item) is str and is_known_key(key) and (told := told_of_base64(item)) is not None:
-            self._look_at(len(item))
-            return self._told(told)
+            if not is_harmless(key, item):
+                return self._told(redacted("secret"))
+        if isinstance(item, str):
+            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS and (told := told_of_base64(item)) is not None:
+                self._look_at(len(item))
+                return self._told(told)
+            return self._text(item)
         return self.value(item, depth)
+
+    def _told_by(self, key: str, mapping: Mapping[object, object], depth: int) -> AnyValue:
+        """Return what stands under a telling *key*: in the plural it tells of all the texts in it, too."""
+        if depth == 0 or not holds_secrets(key, mapping):
+            return self.value(mapping, depth)
+        return {
+            self._key(name): self._item(key if isinstance(each, str) else name, each, depth - 1)
+            for name, each in mapping.items()
+        }
 
 
 def _left_out(items: Collection[object], shown: int) -> str:

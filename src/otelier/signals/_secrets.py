@@ -1,65 +1,19 @@
-r"""The table of secrets: what they look like, and what stands in their place.
+r"""The table of secrets: what they look like, in texts of every kind.
 
-A row is tried only where one of its hints occurs, so a text without secrets costs a few substring searches. Every
-pattern runs in linear time: it begins with a literal or a character class, which the engine finds quickly, looks at
-what stands left of that only then (0.6 ms instead of 56 per megabyte), and what it repeats has an end that is not
-tried again from each character. Left boundaries allow for `\n` and `%20` written out, as JSON and URLs do.
-
-Another tier, such as personal data, is another tuple of rows.
+Left boundaries allow for `\n` and `%20` written out, as JSON and URLs do.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Final
 
-MARK = "[REDACTED:"
-
-
-def redacted(kind: str) -> str:
-    """Return what stands in the place of a secret of *kind*."""
-    return f"{MARK}{kind}]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One kind of secret."""
-
-    kind: str
-    """Name within `[REDACTED:kind]`."""
-    hints: tuple[str, ...]
-    """Lower-case texts of which one occurs wherever the pattern can match."""
-    pattern: re.Pattern[str]
-    """What is found; a group `keep` at its start stays, all the rest is replaced."""
-    any_case: bool
-    """The pattern is in lower case and looks at the lowered text; the engine's own way takes ten times as long."""
-    unless: Callable[[re.Match[str]], bool] | None
-    """Looks again at what was found; true means that it is no secret."""
-
-    def apply(self, text: str, lowered: str) -> str:
-        """Return *text* with what this row finds replaced; *lowered* is the same, of equal length, in lower case."""
-        pieces: list[str] = []
-        done = 0
-        keeps = "keep" in self.pattern.groupindex
-        for match in self.pattern.finditer(lowered if self.any_case else text):
-            if self.unless is None or not self.unless(match):
-                pieces += text[done : match.end("keep") if keeps else match.start()], redacted(self.kind)
-                done = match.end()
-        return "".join([*pieces, text[done:]]) if pieces else text
-
-
-def lower(text: str) -> str:
-    """Return *text* in lower case with every character in its place.
-
-    Example:
-        >>> len(lower("İ")), len("İ".lower())
-        (1, 2)
-    """
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
-    return "".join(low if len(low := char.lower()) == 1 else char for char in text)
+from otelier.signals._assignments import ARGUMENT, ASSIGNED, BARE, JOIN, QUOTE, VALUE, is_no_authorization, is_no_secret
+from otelier.signals._makers import MAKERS
+from otelier.signals._rows import Group, Row
+from otelier.signals._telling import TELLING, is_harmless, is_other
 
 
 def _row(
@@ -68,151 +22,333 @@ def _row(
     pattern: str,
     *,
     any_case: bool = False,
-    unless: Callable[[re.Match[str]], bool] | None = None,
+    unless: Callable[[re.Match[str], str], bool] | None = None,
+    before: int = 0,
 ) -> Row:
-    return Row(kind=kind, hints=tuple(hints.split(" ")), pattern=re.compile(pattern), any_case=any_case, unless=unless)
+    return Row(
+        kind=kind,
+        hints=tuple(hints.split("|")),
+        pattern=re.compile(pattern),
+        any_case=any_case,
+        unless=unless,
+        before=before,
+    )
 
 
-def _at_start(literal: str) -> str:
-    return rf"{literal}(?:(?<![A-Za-z0-9_-]{literal})|(?<=\\[nrt]{literal})|(?<=%[0-9A-Fa-f]{{2}}{literal}))"
+def _at_start(literal: str, of: str = "A-Za-z0-9_-") -> str:
+    return (
+        rf"{literal}(?:(?<![{of}]{literal})|(?<=\\[nrt]{literal})|(?<=%[0-9A-Fa-f]{{2}}{literal})"
+        rf"|(?<=\\u[0-9a-fA-F]{{4}}{literal}))"
+    )
 
 
-_QUOTE = r"\\{0,7}[\"'`]"
-_JOIN = rf"(?:{_QUOTE})?\s{{0,8}}(?::|=>?)\s{{0,8}}"
-_BARE = r"(?:[^\s\"'`,;&<>\\]|\\(?![nrt\"'`\\]))"  # a character of a value without quotes
-
-# Names that tell what stands behind them. The end of a name is enough: `db_password`, `OPENAI_API_KEY`, `clientSecret`.
-# A `key` is looked at from its end, so that the engine need not stop at every `a` and `s` of a text.
-_OF_KEYS = ("access", "account", "api", "auth", "encryption", "license", "private", "secret", "shared", "signing")
-_KEY = "key(?:" + "|".join(rf"(?<={of}key)|(?<={of}[ _-]key)" for of in (*_OF_KEYS, "subscription")) + ")"
-_TELLING = rf"(?:pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?|{_KEY})"
-_TELLING_NAME = re.compile(rf"(?:{_TELLING}|authorization|cookie|^auth)\Z")
-_PROSE_NAMES = frozenset({"password", "secret", "token", "credential", "credentials", "authorization"})
-_NO_VALUE = frozenset({"null", "none", "true", "false", "undefined", "nil"})
-_FETCHED = re.compile(r"[a-z_][\w.]*(?:\[|\(|\(\))\Z")  # from elsewhere, as `os.environ[` and `getpass()` do
-_OPENING = re.compile(r"[{\[]+\Z")  # of nested JSON, which is looked at by itself
-
-
-def is_telling(name: str) -> bool:
-    """Tell whether what is stored under *name* is a secret by its name.
-
-    Example:
-        >>> is_telling("dbPassword"), is_telling("max_tokens")
-        (True, False)
-    """
-    return _TELLING_NAME.search(name[-64:].lower()) is not None
-
-
-def is_harmless(name: str, value: object) -> bool:
-    """Tell whether *value* under a telling *name* is no secret: empty, a flag, a number of tokens, a directory."""
-    if value is None or isinstance(value, bool):
-        return True
-    lowered = name.lower()
-    if isinstance(value, (int, float)):
-        return lowered.endswith("token")
-    if isinstance(value, str):
-        return not value.strip() or _is_redacted(value) or (lowered.endswith("pwd") and value.startswith("/"))
-    return False
-
-
-def _is_redacted(value: str) -> bool:
-    return value[: len(MARK)].lower() == MARK.lower()
-
-
-def _is_prose(match: re.Match[str]) -> bool:
-    # "The secret: never give up", "Forgot your password: click here": a plain word, and more words after it.
-    name, start = match["name"], match.start("name")
-    if "=" in match["join"] or not (name in _PROSE_NAMES or (name == "key" and match.string[start - 1] == " ")):
-        return False
-    word = match["value"].rstrip(".!?)")
-    after = match.string[match.end() : match.end() + 2]
-    return word.isalpha() and after[:1] == " " and after[1:].isalpha()
-
-
-def _not_assigned(match: re.Match[str]) -> bool:
-    name, value = match["name"], match["value"]
-    if is_harmless(name, value):
-        return True
-    if match["quote"] is not None:
-        return False
-    if value in _NO_VALUE or _FETCHED.match(value) or _OPENING.match(value):
-        return True
-    return (name == "token" and value.isdigit()) or _is_prose(match)
-
-
-def _not_authorization(match: re.Match[str]) -> bool:
-    return _is_redacted(match["value"]) or (match["scheme"] is None and _is_prose(match))
-
-
-def _not_bearer(match: re.Match[str]) -> bool:
+def _not_bearer(match: re.Match[str], _: str) -> bool:
     return match["value"].isalpha() and len(match["value"]) < 24  # "a bearer's responsibilities"
 
 
-SHORTEST_KEY = 13
+def _not_basic(match: re.Match[str], _: str) -> bool:
+    value = match["value"]
+    try:
+        return ":" not in b64decode(value + "=" * (-len(value) % 4)).decode()
+    except ValueError:
+        return True  # "basic understanding"
+
+
+def _not_userinfo(match: re.Match[str], _: str) -> bool:
+    # A port and a path with an `@`, as in `https://host:8080/a@b`.
+    return _PORT.match(match["value"]) is not None or is_harmless("password", match["value"])
+
+
+def _not_of_tool(match: re.Match[str], _: str) -> bool:
+    before = match.string[max(match.start() - 1_000, 0) : match.start()]
+    return not any(tool in before for tool in _TOOLS) or is_harmless("password", match["value"])
+
+
+def _not_of_client(match: re.Match[str], _: str) -> bool:
+    line = match.string[max(match.start() - 200, 0) : match.start()].rpartition("\n")[2]
+    known = _CLIENTS_P if match["keep"][1] == "p" else _CLIENTS_A
+    return not any(client in line for client in known) or is_harmless("password", match["value"])
+
+
+def _not_flag(match: re.Match[str], text: str) -> bool:
+    value = text[match.start("value") : match.end("value")]
+    return value.startswith("-") or value.lower() in _AFTER_FLAG or is_no_secret(match, text)
+
+
+def _not_a_list(match: re.Match[str], _: str) -> bool:
+    left = match.string[max(match.start() - 24, 0) : match.start()]
+    return is_other(match["name"], left) or any(word in match["value"] for word in ('type"', 'description"', '$ref"'))
+
+
+def _not_element(match: re.Match[str], _: str) -> bool:
+    name, value = match["name"], match["value"].strip()
+    return " " in value or is_harmless(name, value) or is_other(name, match["left"])
+
+
+_PORT: Final = re.compile(r"\d{1,5}(?:[/?#]|\Z)")
+_TOOLS: Final = ("curl", "wget", "http")
+_CLIENTS_P: Final = ("sshpass", "mongo", " login ", "mysql", "mariadb", "sqlcmd", "smbclient", "ldapsearch")
+_CLIENTS_A: Final = ("redis-cli", "http ", "https ", "valkey-cli")
+_AFTER_FLAG: Final = frozenset(("and", "or", "is", "to", "for", "option", "flag", "was", "in", "on", "from"))
+_END: Final = r"(?![A-Za-z0-9])"
+_CAPITALS: Final = (
+    # No group at the start of an alternative: the engine would try each character of a text then.
+    r"AIza[A-Za-z0-9_-]{30,}|ABSK[A-Za-z0-9+/]{60,}={0,2}|ATATT3[A-Za-z0-9+/=_-]{20,}|ATCTT3[A-Za-z0-9+/=_-]{20,}"
+    rf"|ATBB[A-Za-z0-9+/=_-]{{20,}}|AKCp[A-Za-z0-9]{{40,}}{_END}"
+    rf"|{_at_start('EAA', 'A-Za-z0-9')}[A-Za-z0-9_-]{{58,}}|EZ[AT]K[A-Za-z0-9]{{54}}{_END}"
+    r"|GR1348941[A-Za-z0-9_-]{16,}"
+    rf"|LTAI[A-Za-z0-9]{{12,24}}{_END}|{_at_start('SK', 'A-Za-z0-9')}[0-9a-f]{{32}}{_END}"
+)
+"""Keys without a separator; each begins with one of five capitals, which texts have few of."""
+
+SHORTEST_KEY: Final = 12
 """Characters of the shortest secret that is known by its own form; any other stands behind a `:` or a `=`."""
 
-SECRETS: tuple[Row, ...] = (
-    _row(
-        "private-key",
-        "private key",
-        # A key cut off before its end is redacted to the end of the text.
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+SECRETS: Final = (
+    Group(
+        ("-",),
+        (
+            _row(
+                "private-key",
+                "private key",
+                # A key cut off before its end is redacted to the end of the text.
+                r"-----begin [a-z0-9 ]{0,40}private key(?: block)?-----"
+                r"[\s\S]*?(?:-----end [a-z0-9 ]{0,40}private key(?: block)?-----|\Z)",
+                any_case=True,
+            ),
+            _row(
+                "api-key",
+                "sk-",
+                # OpenAI, Anthropic, OpenRouter and those who copy their form. Words joined by hyphens are none.
+                _at_start("sk-") + r"(?:(?:ant|proj|svcacct|service|admin|or|test|live|lf)-[A-Za-z0-9_-]{6,}"
+                r"|[A-Za-z0-9]{16,}[A-Za-z0-9_-]*|(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{12,})",
+            ),
+            MAKERS["-"],
+            _row("api-key", "-us", r"-us(?<=[0-9a-f]{32}-us)[0-9]{1,2}(?!\w)", before=32),
+            _row("token", "v1.0-", r"v1\.0-[0-9a-f]{24}-[0-9a-f]{146}"),
+        ),
+        re.compile(r"-(?:[a-z0-9_-]{5}|us[0-9])"),
     ),
-    _row("jwt", "eyj", _at_start("eyJ") + r"[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,3}\.[A-Za-z0-9_-]*"),
-    _row(
-        "api-key",
-        "sk-",
-        # OpenAI, Anthropic, OpenRouter and those who copy their form. Words joined by hyphens are none.
-        _at_start("sk-") + r"(?:(?:ant|proj|svcacct|admin|or|test|live|lf)-[A-Za-z0-9_-]{6,}"
-        r"|[A-Za-z0-9]{16,}[A-Za-z0-9_-]*|(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{12,})",
+    Group(
+        (".",),
+        (
+            _row("jwt", "eyJ", _at_start("eyJ") + r"[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,3}\.[A-Za-z0-9_-]*"),
+            MAKERS["."],
+            _row("token", ".atlasv1.", r"\.atlasv1\.(?<=[A-Za-z0-9]{14}.{9})[A-Za-z0-9_=-]{60,70}", before=14),
+            _row("token", ".", r"\.[A-Za-z0-9_-]{6}\.(?<=[MNO][A-Za-z0-9_-]{23}.{8})[A-Za-z0-9_-]{27,38}", before=24),
+            _row("token", "pat", r"pat(?<![A-Za-z0-9]pat)[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
+        ),
+        re.compile(r"\.[a-z0-9_-]{6}"),
     ),
-    _row("api-key", "aiza", r"AIza[A-Za-z0-9_-]{30,}"),
-    _row("api-key", "gocspx-", r"GOCSPX-[A-Za-z0-9_-]{20,}"),
-    _row("api-key", "ya29.", r"ya29\.[A-Za-z0-9_-]{20,}"),
-    _row("api-key", "gsk_ hf_ r8_", r"(?:gsk_|hf_|r8_)[A-Za-z0-9]{20,}"),
-    _row("api-key", "xai- pplx-", r"(?:xai-|pplx-)[A-Za-z0-9]{20,}"),
-    _row("api-key", "k_live_ k_test_", _at_start("[srp]k_") + r"(?:live|test)_[A-Za-z0-9]{10,}"),
-    _row("api-key", "whsec_", r"whsec_[A-Za-z0-9+/]{16,}"),
-    _row("api-key", "sg.", r"SG\.(?<![A-Za-z0-9_]SG\.)[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}"),
-    _row("aws-key", "akia asia", r"A[KS]IA(?<![A-Za-z0-9]A[KS]IA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    _row("token", "ghp_ gho_ ghu_ ghs_ ghr_", r"gh[pousr]_[A-Za-z0-9_]{20,}"),
-    _row("token", "github_pat_", r"github_pat_[A-Za-z0-9_]{20,}"),
-    _row("token", "glpat-", r"glpat-[A-Za-z0-9_.-]{16,}"),
-    _row("token", "xox", r"xox[a-z]-[A-Za-z0-9-]{10,}"),
-    _row("token", "xapp-", r"xapp-[A-Za-z0-9-]{10,}"),
-    _row("token", "hooks.slack.com/", r"(?P<keep>hooks\.slack\.com/[a-z]{1,20}/)[A-Za-z0-9/_-]{16,}"),
-    _row("token", "npm_", r"npm_[A-Za-z0-9]{30,}"),
-    _row("token", "pypi-", r"pypi-[A-Za-z0-9_-]{32,}"),
-    _row("password", "://", r"(?P<keep>://[^\s/:@?#\"'<>\[]{0,256}:)[^\s/?#\"'<>]{1,512}(?=@)"),
-    _row(
-        "signature",
-        "sig= signature= security-token=",
-        r"(?P<keep>[?&][a-z-]{0,32}(?:sig|signature|security-token)=)[^\s&\"'<>#\\]{16,}",
-        any_case=True,
+    Group(
+        ("_",),
+        (
+            MAKERS["_"],
+            _row("api-key", "_mmk", r"_mmk(?<=[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)(?!\w)", before=36),
+        ),
     ),
-    _row(
-        "authorization",
-        "authorization",
-        rf"(?P<keep>(?P<name>authorization)(?P<join>{_JOIN})(?:{_QUOTE})?"
-        rf"(?P<scheme>(?:bearer|basic|digest|token|apikey|negotiate)\s{{1,4}})?)(?P<value>{_BARE}{{2,}})",
-        any_case=True,
-        unless=_not_authorization,
+    Group(
+        ("a", "e", "g", "l", "s"),
+        (
+            _row("aws-key", "A", _at_start("A(?:KI|SI|BI|CC)A", "A-Za-z0-9") + rf"[A-Z0-9]{{16}}{_END}"),
+            _row("api-key", "A|E|G|L|S", _CAPITALS),
+            _row("api-key", "dapi", rf"dapi[0-9a-f]{{32}}(?:-[0-9])?{_END}"),
+        ),
     ),
-    _row(
-        "authorization",
-        "bearer",
-        r"(?P<keep>bearer\s{1,4})(?P<value>[a-z0-9._~+/=-]{16,})",
-        any_case=True,
-        unless=_not_bearer,
+    Group(
+        ("~", "$"),
+        (
+            _row("token", "~", r"Q~(?<=[0-9A-Za-z_.~-]{3}[0-9]Q~)[A-Za-z0-9_~.-]{31,34}", before=4),
+            _row("token", "~", r"sha256~[A-Za-z0-9_-]{43}"),
+            _row("password", "$", r"\$(?:2[abxy]?|5|6|7|y|argon2(?:id|i|d))\$[A-Za-z0-9./=,$+_-]{20,}"),
+        ),
     ),
-    _row("cookie", "cookie:", r"(?P<keep>cookie:\s{0,4})[\w.-]{1,128}=[^\r\n]+", any_case=True),
-    _row(
-        "secret",
-        "pass pwd secret token credential key",
-        rf"(?P<keep>(?P<name>{_TELLING})(?P<join>{_JOIN})(?:(?:\w{{1,24}}\(|[bfru]{{1,2}})?(?P<quote>{_QUOTE}))?)"
-        rf"(?P<value>(?(quote)(?:(?!(?P=quote))\\?.)+|{_BARE}+))",
-        any_case=True,
-        unless=_not_assigned,
+    Group(
+        ("/", "@"),
+        (
+            _row(
+                "token",
+                "hook",
+                r"(?P<keep>(?:hooks\.slack\.com/[a-z]{1,20}/|discord(?:app)?\.com/api/webhooks/[0-9]{1,24}/"
+                r"|hooks\.zapier\.com/hooks/[a-z]{1,12}/|\.webhook\.office\.com/webhookb2/))[a-z0-9/@_-]{12,}",
+                any_case=True,
+            ),
+        ),
+    ),
+    Group(
+        ("@",),
+        (
+            _row(
+                "password",
+                "://",
+                # A password may have an `@` or a `/` in it: where one `@` is not the only one, the last is taken.
+                r"(?P<keep>://[^\s/:@?#\"'<>\[]{0,256}:)"
+                r"(?P<value>[^\s/?#\"'<>]{1,200}(?=@[^\s\"'<>@?#]{0,200}(?:[\s\"'<>?#]|\Z))"
+                r"|[^\s\"'<>]{1,200}(?=@[\w.\[:-]))",
+                unless=_not_userinfo,
+            ),
+            _row("token", "://", r"(?P<keep>://)[A-Za-z0-9_-]{20,200}(?=@)"),
+            _row("password", "@tcp(|@unix(", r"(?P<keep>(?<![\w.-])[\w.-]{1,64}:)[^\s@\"'`]{1,200}(?=@(?:tcp|unix)\()"),
+            _row("password", ":thin:", r"(?P<keep>:thin:[\w$#]{1,64}/)[^\s@\"']{1,128}(?=@)", any_case=True),
+        ),
+    ),
+    Group(
+        ("?", "&"),
+        (
+            _row(
+                "signature",
+                "=",
+                r"(?P<keep>[?&][a-z-]{0,32}(?:sig|signature|security-token|code|key|auth)=)[^\s&\"'<>#\\]{16,}",
+                any_case=True,
+            ),
+        ),
+    ),
+    Group(
+        ("=",),
+        (_row("signature", "signature=", rf"(?P<keep>signature=(?:{QUOTE})?)[a-z0-9+/=%]{{32,}}", any_case=True),),
+    ),
+    Group(
+        (":", "=", "bearer", "asic "),
+        (
+            _row("token", ":A", r":A(?<=[0-9]{8}:A)[A-Za-z0-9_-]{34}(?![A-Za-z0-9_-])"),
+            _row(
+                "authorization",
+                "authorization",
+                rf"(?P<keep>(?P<name>authorization)(?P<join>{ASSIGNED}|{ARGUMENT})(?:{QUOTE})?"
+                r"(?P<scheme>(?:bearer|basic|digest|token|apikey|negotiate|aws4-hmac-sha256|hmac|oauth|sso-key|key|bot)"
+                rf"\s{{1,4}})?)(?P<value>{BARE}{{2,}}(?:(?<==)[\"'][^\"'\\]{{0,256}}[\"'])?"
+                rf"(?:,? ?[a-z]{{2,16}}=(?:{QUOTE})?[^\s\"'`,\\]{{1,512}}(?:{QUOTE})?){{0,12}})",
+                any_case=True,
+                unless=is_no_authorization,
+            ),
+            _row(
+                "authorization",
+                "bearer",
+                r"(?P<keep>bearer\s{1,4})(?P<value>[a-z0-9._~+/=-]{16,})",
+                any_case=True,
+                unless=_not_bearer,
+            ),
+            _row(
+                "authorization",
+                "asic ",
+                r"(?P<keep>asic )(?P<value>[A-Za-z0-9+/]{8,}={0,2})",
+                unless=_not_basic,
+            ),
+            _row("cookie", "sessi", r"(?P<keep>(?:phpsessid|jsessionid)=)[\w%.-]{16,}", any_case=True),
+            _row(
+                "cookie",
+                "cookie",
+                rf"(?P<keep>cookie(?:(?:{QUOTE})\s{{0,4}})?[:=]\s{{0,4}}(?P<quote>{QUOTE})?)"
+                r"[\w.-]{1,128}=(?(quote)(?:(?!(?P=quote))\\?.)+|[^\r\n\"'`\\]+)",
+                any_case=True,
+            ),
+        ),
+    ),
+    Group(
+        ("-",),
+        (
+            _row(
+                "secret",
+                "-",
+                rf"(?P<keep>-(?<![\w-]-)-?[a-z0-9_.-]{{0,48}}?(?P<name>(?:store|key)pass|{TELLING})"
+                rf"(?P<join>=|[ \t]{{1,8}}|{QUOTE}\s{{0,8}},\s{{0,8}}(?={QUOTE}))" + VALUE,
+                any_case=True,
+                unless=_not_flag,
+            ),
+            _row(
+                "password",
+                "-",
+                rf"(?P<keep>-[pa](?<=[\t ]..)[ =]?(?:{QUOTE})?(?:[\w.-]{{1,64}}:(?=[^\s:]))?)"
+                r"(?P<value>[^\s\"'`\\]{3,256})",
+                any_case=True,
+                unless=_not_of_client,
+            ),
+            _row(
+                "password",
+                "-",
+                rf"(?P<keep>-(?<=[\s\"',\[]-)(?:u|-user|-proxy-user)(?:[\s=]|{QUOTE},?\s{{0,4}}){{0,4}}(?:{QUOTE})?"
+                r"[^\s:\"'`\\]{1,128}:)(?P<value>[^\s\"'`\\]{1,256})",
+                any_case=True,
+                unless=_not_of_tool,
+            ),
+        ),
+        re.compile(r"-(?<![\w-]-)-?[a-z]"),
+    ),
+    Group(
+        ("<", "(", "{"),
+        (
+            _row(
+                "secret",
+                "</",
+                rf"(?P<keep><(?P<left>[\w:.-]{{0,40}}?)(?P<name>{TELLING})>)(?P<value>[^<>]{{1,512}})(?=</)",
+                any_case=True,
+                unless=_not_element,
+            ),
+            _row(
+                "secret",
+                "value",
+                # `{"value": …, "name": "DB_PASSWORD"}`; the other way round is below.
+                rf"(?P<keep>value{QUOTE}\s?:\s?(?P<quote>{QUOTE}))(?P<value>[^\"'`\\\n]{{1,256}})"
+                rf"(?={QUOTE}\s?,\s{{0,40}}{QUOTE}(?:name|key){QUOTE}\s?:\s?{QUOTE}(?P<left>[\w.-]{{0,64}}?)"
+                rf"(?P<name>{TELLING}){QUOTE})",
+                any_case=True,
+                unless=_not_element,
+            ),
+            _row(
+                "password",
+                "auth|credential",
+                rf"(?P<keep>(?:auth|credentials?)(?:=\(|\()\s{{0,4}}{QUOTE}[^\"'`\n]{{0,128}}{QUOTE},\s{{0,4}}{QUOTE})[^\"'`\n]{{1,256}}",
+                any_case=True,
+            ),
+        ),
+    ),
+    Group(
+        (":", "="),
+        (
+            _row(
+                "secret",
+                "phrase|mnemonic",
+                rf"(?P<keep>(?:phrase|mnemonic)(?:{QUOTE})?\s{{0,4}}[:=]\s{{0,4}}(?:{QUOTE})?)"
+                r"[a-z]{3,8}(?: [a-z]{3,8}){11,23}",
+                any_case=True,
+            ),
+            _row(
+                "secret",
+                "kennwort|ñ|senha|wachtwoord|passe |п|密|パ|비",
+                r"(?P<keep>(?P<name>kennwort|contraseña|senha|wachtwoord|mot de passe|пароль|密码|密碼"
+                r"|パスワード|비밀번호)"
+                rf"(?P<join>(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}})" + VALUE,
+                any_case=True,
+                unless=is_no_secret,
+            ),
+        ),
+    ),
+    Group(
+        ("[", "{"),
+        (
+            _row(
+                "secret",
+                "s\":|s: |s=|s':",
+                # Lists and mappings under a name in the plural.
+                rf"(?P<keep>(?P<name>passwords|secrets|tokens|keys)(?:{QUOTE})?\s?[:=]\s?[\[{{]\s?)"
+                rf"(?P<value>(?:{QUOTE})[^\[\]{{}}]{{1,2000}})(?=[\]}}])",
+                any_case=True,
+                unless=_not_a_list,
+            ),
+        ),
+    ),
+    Group(
+        ("key", "pass", "token", "secret", "pw", "cred"),
+        (
+            _row("password", "login ", r"(?P<keep>login\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S{1,256}", any_case=True),
+            _row(
+                "secret",
+                "",
+                rf"(?P<keep>(?P<name>{TELLING})(?P<join>{JOIN})" + VALUE,
+                any_case=True,
+                unless=is_no_secret,
+            ),
+        ),
     ),
 )
+"""In the order in which they look: what one found is not looked at by those after it."""

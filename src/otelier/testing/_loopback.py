@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("otelier.testing")
 
+_LAST_PORT = 65_535
+_START_HINT = "Name another port by `--port`; 0 takes a free one."
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -217,7 +219,10 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, port: int, owner: LoopbackServer) -> None:
         self.owner = owner
         self._woken, self._waker = socket.socketpair()  # first: a port that is taken ends in `server_close`
-        super().__init__(("127.0.0.1", port), Exchange)
+        try:
+            super().__init__(("127.0.0.1", port), Exchange)
+        except OSError as exc:
+            raise OSError(exc.errno, f"port {port} of 127.0.0.1: {exc.strerror}") from exc
 
     def serve(self) -> None:
         """Take connections until `wake`. `serve_forever` would look every so often whether it is to end."""
@@ -258,9 +263,24 @@ def run_until_signalled(server: LoopbackServer, greeting: str) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    with server:
+    try:
+        server.start()
+    except OSError as exc:
+        raise SystemExit(f"{type(server).__name__} cannot start: {exc}. {_START_HINT}") from None
+    try:
         say(greeting.format(url=server.url))
         ended.wait()
+    finally:
+        server.stop()
+
+
+def port_number(text: str) -> int:
+    """Return the port that *text* names, for `argparse`; what names none ends the process with one line."""
+    if not text.isascii() or not text.isdigit() or int(text) > _LAST_PORT:
+        raise SystemExit(
+            f"Cannot listen on port {text!r}: it must be a number from 0 to {_LAST_PORT}; 0 takes a free one."
+        )
+    return int(text)
 
 
 def say(line: str) -> None:

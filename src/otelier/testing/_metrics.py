@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
-    InMemoryMetricReader,
+    MetricReader,
     MetricsData,
 )
 
@@ -19,52 +19,68 @@ from otelier.testing._records import Exemplar, MetricPoint, plain
 _DELTA = AggregationTemporality.DELTA
 
 
+class _Reader(MetricReader):
+    """Hands on whatever is collected, by whomever: a flush collects too, and what it takes is not there again."""
+
+    def __init__(self, take: Callable[[MetricsData], None]) -> None:
+        super().__init__(preferred_temporality={Counter: _DELTA, ObservableCounter: _DELTA, Histogram: _DELTA})
+        self._take = take
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        self._take(metrics_data)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Do nothing: what was collected stays."""
+
+
 class PointStore:
     """Adds up what a reader collects, so that looking at the metrics changes nothing and clearing is possible."""
 
     def __init__(self) -> None:
-        self.reader = InMemoryMetricReader(
-            preferred_temporality={Counter: _DELTA, ObservableCounter: _DELTA, Histogram: _DELTA}
-        )
+        self.reader = _Reader(self._add)
         self._points: dict[tuple[str, str, str], MetricPoint] = {}
         self._lock = threading.Lock()
 
     def points(self) -> tuple[MetricPoint, ...]:
         """Collect, and return every point by name and attributes."""
+        self.reader.collect()
         with self._lock:
-            for key, point, is_delta in self._collect():
-                known = self._points.get(key)
-                self._points[key] = _added(known, point) if known is not None and is_delta else point
             return tuple(self._points[key] for key in sorted(self._points))
 
     def clear(self) -> None:
         """Forget what was recorded. A sum that goes up and down keeps its level, a gauge its value."""
+        self.reader.collect()
         with self._lock:
             self._points.clear()
-            for _ in self._collect():
-                pass
 
-    def _collect(self) -> Iterator[tuple[tuple[str, str, str], MetricPoint, bool]]:
-        data: MetricsData | None = self.reader.get_metrics_data()
-        for group in data.resource_metrics if data is not None else ():
-            resource = plain(group.resource.attributes)
-            for scoped in group.scope_metrics:
-                for metric in scoped.metrics:
-                    kind = _KINDS[type(metric.data).__name__]
-                    is_delta = getattr(metric.data, "aggregation_temporality", None) == _DELTA
-                    for found in metric.data.data_points:
-                        point = MetricPoint(
-                            name=metric.name,
-                            kind=kind,
-                            unit=metric.unit or "",
-                            attributes=plain(found.attributes),
-                            time_ns=found.time_unix_nano,
-                            resource=resource,
-                            scope=scoped.scope.name,
-                            **_values(found),
-                        )
-                        attributes = sorted(point.attributes.items())
-                        yield (metric.name, scoped.scope.name, repr(attributes)), point, is_delta
+    def _add(self, data: MetricsData) -> None:
+        with self._lock:
+            for key, point, is_delta in _points_of(data):
+                known = self._points.get(key)
+                self._points[key] = _added(known, point) if known is not None and is_delta else point
+
+
+def _points_of(data: MetricsData) -> Iterator[tuple[tuple[str, str, str], MetricPoint, bool]]:
+    """Yield each point with its key, and whether it is a difference to the one before."""
+    for group in data.resource_metrics:
+        resource = plain(group.resource.attributes)
+        for scoped in group.scope_metrics:
+            for metric in scoped.metrics:
+                kind = _KINDS[type(metric.data).__name__]
+                is_delta = getattr(metric.data, "aggregation_temporality", None) == _DELTA
+                for found in metric.data.data_points:
+                    point = MetricPoint(
+                        name=metric.name,
+                        kind=kind,
+                        unit=metric.unit or "",
+                        attributes=plain(found.attributes),
+                        time_ns=found.time_unix_nano,
+                        resource=resource,
+                        scope=scoped.scope.name,
+                        **_values(found),
+                    )
+                    attributes = sorted(point.attributes.items())
+                    yield (metric.name, scoped.scope.name, repr(attributes)), point, is_delta
 
 
 _KINDS = {

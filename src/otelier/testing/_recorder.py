@@ -101,7 +101,7 @@ class SpanRecorder:
 
     @property
     def logs(self) -> tuple[LogEntry, ...]:
-        """Log records in the order they were emitted, as plain data."""
+        """Log records in the order they were emitted, as plain data; those of `logging` with the fixture only."""
         finish_aside()
         return tuple(self._seen.logs)
 

@@ -142,7 +142,7 @@ def test_chunks_come_at_once(streams, recorder, endpoint):
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [("content-type", "text/event-stream")])
         for event in events:
-            assert may_leave.acquire(timeout=60)
+            assert may_leave.acquire(timeout=300)
             yield f"{event}\n\n".encode()
 
     with wsgi_server(app) as port:

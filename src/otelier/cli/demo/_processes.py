@@ -23,8 +23,8 @@ from otelier.errors import OtelierError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 240.0
+STOP_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from otelier.errors import OtelierError
 
-TIMEOUT_S = 20.0
-"""Longest wait for one answer, in seconds."""
+TIMEOUT_S = 120.0
+"""Longest wait for one answer, in seconds: the first ones load the client, for which a busy machine needs its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

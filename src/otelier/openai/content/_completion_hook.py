@@ -101,7 +101,7 @@ def completion_hook(given: object | None) -> CompletionHook | None:
 
 def _whole(items: Any) -> list[Any]:
     """Return what of *items* was not cut off, and replaced by a note that says so."""
-    return [item for item in items or () if isinstance(item, Mapping)]
+    return [item for item in items or () if not isinstance(item, str)]
 
 
 def _named(name: str) -> object:

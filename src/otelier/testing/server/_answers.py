@@ -12,6 +12,7 @@ from otelier.testing import _loopback
 from otelier.testing.server import _audio, _chat, _completions, _embeddings, _images, _responses
 from otelier.testing.server._exchanges import exact
 from otelier.testing.server._forms import form_fields
+from otelier.testing.server._refusals import refusal
 from otelier.testing.server._replies import BreakMode, Reply, failure
 from otelier.testing.server._requests import Json, OpenAIRequest
 from otelier.testing.server._turns import Ids, Turn, turn
@@ -70,6 +71,14 @@ def read(received: _loopback.Received) -> tuple[OpenAIRequest, Reply | None]:
         body=cast("Json | None", body),
     )
     return request, fault
+
+
+def refused(request: OpenAIRequest) -> Reply | None:
+    """Return the error that the API has for a request as this one; `None` where it would answer."""
+    endpoint = {CHAT: "chat", RESPONSES: "responses", EMBEDDINGS: "embeddings"}.get(_AZURE.sub("/v1", request.path))
+    if endpoint is None or request.method != "POST" or not request.model:
+        return None
+    return refusal(endpoint, request.asked)
 
 
 def answer(request: OpenAIRequest, reply: Reply | None, ids: Ids, stored: Json | None) -> Answer:

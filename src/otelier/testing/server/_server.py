@@ -13,11 +13,13 @@ from otelier.testing.server import _answers
 from otelier.testing.server._answers import Answer
 from otelier.testing.server._replies import BreakMode, Reply, ReplyQueue, failure, for_model
 from otelier.testing.server._requests import OpenAIRequest
+from otelier.testing.server._script import script_lines
 from otelier.testing.server._turns import Ids
 
 When = Callable[[OpenAIRequest], bool]
 
 REMEMBERED = 1000
+_SCRIPT = "/script"
 
 
 class OpenAIServer(_loopback.LoopbackServer):
@@ -30,6 +32,10 @@ class OpenAIServer(_loopback.LoopbackServer):
     offered tool with arguments that fit its schema, JSON that fits a response format. A response that is made in the
     background is done when it is fetched; images have one pixel, and speech is silent. The same requests get the same
     answers in every run.
+
+    What the API refuses is refused in its words, with status 400, also where a reply waits: requests that do not fit
+    the types of the openai client, tool messages that answer no call, values out of range, schemas that strict mode
+    does not take.
 
     Faults are asked for by `fail` and `break_stream`, or by the name of the model:
 
@@ -47,6 +53,7 @@ class OpenAIServer(_loopback.LoopbackServer):
         delay_s: Seconds before each answer, or several that requests share out among themselves: which one a request
             waits depends on its body and on how often it came, so percentiles are the same in each run.
         chunk_delay_s: Seconds before each event of a stream.
+        refuses: Whether it refuses what the API refuses. `False` answers everything, as many compatible servers do.
 
     Example:
         >>> import openai
@@ -59,9 +66,10 @@ class OpenAIServer(_loopback.LoopbackServer):
     """
 
     def __init__(
-        self, *, port: int = 0, delay_s: float | Sequence[float] = 0.0, chunk_delay_s: float = 0.0
+        self, *, port: int = 0, delay_s: float | Sequence[float] = 0.0, chunk_delay_s: float = 0.0, refuses: bool = True
     ) -> None:  # fmt: skip
         super().__init__(port=port)
+        self._refuses = refuses
         self._delays_s = (float(delay_s),) if isinstance(delay_s, (int, float)) else tuple(delay_s)
         self._chunk_delay_s = chunk_delay_s
         self._queue = ReplyQueue()
@@ -175,6 +183,27 @@ class OpenAIServer(_loopback.LoopbackServer):
 
         self._queue.add(Reply(text=text, break_mode=mode, break_after=after), fits, times)
 
+    def script(self, text: str, *, name: str = "the script") -> None:
+        """Put the replies of *text* in the queue; a process of its own takes them by `POST /script` and `--script`.
+
+        Each line is a JSON object with what `reply`, `fail` (it has `status`) or `break_stream` (`break` is the mode)
+        take, and `times`. `when` is an object: `model`, `path`, `prompt` and `instructions` are patterns to search for,
+        whatever the case; `answers` is the tool whose result comes last, `null` for none.
+
+        Args:
+            text: The lines; empty ones are skipped.
+            name: What an error calls the script.
+
+        Raises:
+            ValueError: if a line cannot be used; then none of them is.
+
+        Example:
+            >>> from otelier.testing import OpenAIServer
+            >>> OpenAIServer().script('{"text": "It is in Rome.", "when": {"answers": "find_parcel"}, "times": null}')
+        """
+        for reply, when, times in script_lines(text, name):
+            self._queue.add(reply, when, times)
+
     def clear(self) -> None:
         """Forget the requests and the replies that were not used."""
         self._queue.clear()
@@ -185,13 +214,17 @@ class OpenAIServer(_loopback.LoopbackServer):
 
     def answer(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
         """Answer one request; runs in the connection's thread."""
+        if received.path == _SCRIPT and received.method == "POST":
+            self._take_script(received, exchange)
+            return
         request, fault = _answers.read(received)
         with self._guard:
             self._requests.append(request)
         key, turn_number = self._count(received)
         delay_s = self._delays_s[(key + turn_number) % len(self._delays_s)]
         try:
-            reply = fault or self._queue.take(request) or for_model(request.model)
+            refusal = _answers.refused(request) if self._refuses else None
+            reply = fault or refusal or self._queue.take(request) or for_model(request.model)
             answer = _answers.answer(request, reply, Ids(f"{key}/{turn_number}"), self._stored(request.path))
         except Exception as exc:  # of the test's own `when`, or of a body no client would send
             _loopback.log.exception("%s cannot answer %s %s", type(self).__name__, request.method, request.path)
@@ -204,6 +237,18 @@ class OpenAIServer(_loopback.LoopbackServer):
         self._stopping.wait(delay_s)
         took = {"openai-processing-ms": f"{delay_s * 1000:.0f}"} if delay_s else {}
         self._send(exchange, answer, took, chunk_delay_s)
+
+    def _take_script(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
+        """Let a script from outside take the place of what still waits."""
+        try:
+            lines = script_lines(received.body.decode(), "the script")
+        except ValueError as exc:
+            exchange.send(400, {"content-type": "text/plain; charset=utf-8"}, f"{exc}\n".encode())
+            return
+        self._queue.clear()
+        for reply, when, times in lines:
+            self._queue.add(reply, when, times)
+        exchange.send(204, {}, b"")
 
     def _send(
         self, exchange: _loopback.Exchange, answer: Answer, took: Mapping[str, str], chunk_delay_s: float

@@ -29,6 +29,10 @@ _SAYINGS = (
 """Patterns in the instructions and in the prompt, and what is said where both are found; the first one counts."""
 
 
+DEEPEST_SAMPLE = 16
+"""Levels of what is made up for a schema."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One tool call."""
@@ -129,14 +133,19 @@ def _arguments(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _sample(schema: Json, root: Json, name: str, prompt: str) -> Any:
-    """Return a value that *schema* allows; a text that asks for something repeats the prompt."""
+def _sample(schema: Json, root: Json, name: str, prompt: str, depth: int = 0) -> Any:
+    """Return a value that *schema* allows; a text that asks for something repeats the prompt.
+
+    What refers to itself ends at a depth, if its schema lets it.
+    """
+    is_deep = depth > DEEPEST_SAMPLE
     if reference := schema.get("$ref"):
-        return _sample(root.get("$defs", {}).get(reference.rpartition("/")[2], {}), root, name, prompt)
+        found = root if reference == "#" else root.get("$defs", {}).get(reference.rpartition("/")[2], {})
+        return _sample(found, root, name, prompt, depth + 1)
     for key in ("enum", "anyOf", "oneOf", "allOf"):
         if schema.get(key):
-            first = schema[key][0]
-            return first if key == "enum" else _sample(first, root, name, prompt)
+            first = {"type": "null"} if is_deep and {"type": "null"} in schema[key] else schema[key][0]
+            return first if key == "enum" else _sample(first, root, name, prompt, depth + 1)
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
@@ -144,9 +153,9 @@ def _sample(schema: Json, root: Json, name: str, prompt: str) -> Any:
     if kind == "object" or (kind is None and "properties" in schema):
         fields: Json = schema.get("properties", {})
         wanted = schema.get("required", list(fields))
-        return {key: _sample(fields[key], root, key, prompt) for key in wanted if key in fields}
+        return {key: _sample(fields[key], root, key, prompt, depth + 1) for key in wanted if key in fields}
     if kind == "array":
-        return [_sample(schema.get("items", {}), root, name, prompt)]
+        return [] if is_deep else [_sample(schema.get("items", {}), root, name, prompt, depth + 1)]
     if kind == "string" or kind is None:
         return prompt if name in _ASKING else name or "text"
     return {"integer": 1, "number": 1.0, "boolean": True}.get(str(kind))

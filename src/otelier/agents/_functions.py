@@ -1,0 +1,85 @@
+"""Calling the function of a tool: in a thread or in a task of its own, and no longer than it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import islice
+from typing import Any, cast
+
+from otelier.agents._results import AgentResult
+from otelier.agents._tool import Tool
+from otelier.signals import in_thread
+
+_CLEAN_UP_S = 1.0
+"""Seconds that an async tool which is late has for its own clean-up."""
+
+
+async def call_function(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
+    """Call the function that *bound* is, and wait for what it returns in place of a result.
+
+    That is an awaitable, or the items of a generator.
+
+    Raises:
+        TimeoutError: if it takes longer than it may.
+        BaseException: what it raises, unchanged.
+    """
+    if tool.is_async:
+        return await _alone(_called(tool, bound), tool.timeout_s)
+    if tool.timeout_s is None:
+        return await _called(tool, bound)
+    return await _alone(_called(tool, bound), tool.timeout_s)
+
+
+async def settled(result: Any) -> Any:
+    """Return what *result* comes to: itself, or what its awaitable gives."""
+    while inspect.isawaitable(result):  # a plain function may hand on what an async one returned, and both a run
+        result = await result
+    return result
+
+
+async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
+    most = tool.max_result_chars  # an item takes a character at least
+
+    def in_its_thread() -> Any:
+        result = bound()
+        return list(islice(cast("Iterator[Any]", result), most)) if isinstance(result, Iterator) else result
+
+    result: Any = bound() if tool.is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
+    if inspect.isawaitable(result):
+        result = await (settled(result) if tool.is_async else _alone(settled(result), None))
+    if isinstance(result, Iterator):
+        return list(islice(cast("Iterator[Any]", result), most))
+    # The rest of it is the delegated run's own affair, with a whole context in it.
+    return cast("AgentResult[Any]", result).output if isinstance(result, AgentResult) else result
+
+
+async def _alone(work: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any:
+    """Wait for *work* in a task of its own: one that cancels its own task then cancels nothing else."""
+    task = asyncio.ensure_future(_kept(work))
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+        if not task.done():
+            raise TimeoutError(f"It took more than {timeout_s:g} s.")
+        result, error = task.result()
+        if error is not None:
+            raise error
+        return result
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=None if timeout_s is None else _CLEAN_UP_S)
+
+
+async def _kept(work: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return what *work* gives, or raises, so that its task never fails.
+
+    asyncio logs the message of an error that nobody waits for any more, and ends its loop over a `SystemExit`.
+    """
+    try:
+        return await work, None
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as exc:
+        return None, exc

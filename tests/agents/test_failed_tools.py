@@ -1,0 +1,272 @@
+"""A tool that fails: what the model is told, and where its author finds the place."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+
+import pytest
+
+import otelier
+from otelier import RunContext, tool
+from otelier.errors import ToolError
+from otelier.interceptors import StopExecution
+
+SECRET = "postgres://user:hunter2@db/x"
+KINDS = pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+
+
+class MembersError(Exception):
+    """A group as packages make them for Python 3.10."""
+
+    def __init__(self, message, exceptions):
+        super().__init__(message)
+        self.exceptions = tuple(exceptions)
+
+
+def raising(error, *, is_async=False, **options):
+    """A tool called `work` that raises *error*."""
+
+    @tool(name="work", **options)
+    def work() -> str:
+        raise error
+
+    @tool(name="work", **options)
+    async def work_async() -> str:
+        raise error
+
+    return work_async if is_async else work
+
+
+def told_by(model, made):
+    """What the model is told of one call."""
+    model.says([("work", {})], "Done.")
+    result = model.agent(made).run("Go").wait()
+    assert result.output == "Done."
+    return result.tool_calls[0]
+
+
+@KINDS
+def test_the_model_is_told_class_and_redacted_message(model, is_async):
+    """No secret of a message reaches the model; the error itself stands in the result, unchanged."""
+    call = told_by(model, raising(KeyError(SECRET), is_async=is_async))
+    assert call.result == "Error: KeyError: 'postgres://user:[REDACTED:password]@db/x'"
+    assert call.error.args == (SECRET,)
+
+
+@KINDS
+def test_one_log_record_has_the_stack_and_no_word_of_the_message(model, otelier_spans, is_async):
+    """It is an ERROR in the trace of the run, in the call's span, with class, file, line and function of each frame."""
+    told_by(model, raising(KeyError(f"canary {SECRET}"), is_async=is_async))
+    (entry,) = [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
+    span = otelier_spans.find("execute_tool work")
+    assert (entry.severity, entry.body) == ("ERROR", "Tool 'work' raised KeyError.")
+    assert (entry.trace_id, entry.span_id) == (f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}")
+    assert entry.attributes["exception.type"] == "KeyError"
+    assert entry.attributes["gen_ai.tool.name"] == "work"
+    assert entry.attributes["gen_ai.agent.name"] == "triage"
+    function = "work_async" if is_async else "work"
+    assert entry.attributes["exception.stacktrace"].splitlines()[-1].endswith(f", in {function}")
+    assert __file__ in entry.attributes["exception.stacktrace"]
+    assert "canary" not in repr(otelier_spans.logs)
+    assert "canary" not in repr(otelier_spans.records)
+
+
+def test_with_content_on_the_record_has_the_message_redacted(model, otelier_spans, monkeypatch):
+    """Whoever may see content sees what went wrong, without secrets."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "EVENT_ONLY")
+    told_by(model, raising(KeyError(SECRET)))
+    (entry,) = [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
+    assert entry.attributes["exception.message"] == "'postgres://user:[REDACTED:password]@db/x'"
+
+
+def test_what_the_model_does_wrong_is_no_failure_of_a_tool(model, otelier_spans):
+    """Unknown names and arguments that do not fit are told to the model, and leave no record."""
+    model.says([("work", {"a": 1}), ("nothing", {}), ("work", "{")], "Done.")
+    model.agent(raising(ValueError(), on_error=lambda error: "asked")).run("Go").wait()
+    assert "asked" not in repr(model.told())
+    assert [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"] == []
+
+
+async def said_later(error):
+    return f"later: {type(error).__name__}"
+
+
+ANSWERS = {
+    "text": (lambda error: f"No luck: {type(error).__name__}", "No luck: KeyError"),
+    "data": (lambda error: {"failed": True}, '{"failed":true}'),
+    "async": (said_later, "later: KeyError"),
+    "nothing": (lambda error: None, "Error: KeyError: 'gone'"),
+}
+
+
+@KINDS
+@pytest.mark.parametrize(("on_error", "told"), ANSWERS.values(), ids=ANSWERS)
+def test_on_error_says_what_the_model_is_told(model, otelier_spans, on_error, told, is_async):
+    """In place of class and message; the call has failed all the same."""
+    call = told_by(model, raising(KeyError("gone"), is_async=is_async, on_error=on_error))
+    assert (call.result, type(call.error)) == (told, KeyError)
+    assert otelier_spans.find("execute_tool work").attributes["error.type"] == "KeyError"
+
+
+def test_on_error_of_a_method_and_of_a_tool_that_takes_too_long(model):
+    """It goes with the tool to the object it is bound to, and is asked about a timeout, too."""
+
+    class Shop:
+        @tool(name="work", timeout_s=0.05, on_error=lambda error: type(error).__name__)
+        async def work(self, ctx: RunContext) -> str:
+            await asyncio.Event().wait()
+
+    assert told_by(model, Shop().work).result == "TimeoutError"
+
+
+def test_on_error_may_stop_the_run(model):
+    """By `StopExecution`, as a tool may."""
+
+    def stops(error):
+        raise StopExecution("We are closed.")
+
+    model.says([("work", {})])
+    assert model.agent(raising(KeyError("x"), on_error=stops)).run("Go").output == "We are closed."
+
+
+def test_on_error_that_fails_is_a_failure_itself(model, otelier_spans):
+    """The model is told of it, and both leave a record."""
+
+    def fails(error):
+        raise TypeError("not so")
+
+    assert told_by(model, raising(KeyError("x"), on_error=fails)).result == "Error: TypeError: not so"
+    failed = [one.attributes["exception.type"] for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
+    assert failed == ["KeyError", "TypeError"]
+
+
+def test_on_error_that_is_no_function():
+    """An error where it is written."""
+    with pytest.raises(ToolError, match="`on_error` of tool 'work' is a str: it must be a function"):
+        raising(KeyError(), on_error="sorry")
+
+
+def test_a_group_names_what_failed_inside(model, otelier_spans):
+    """Model and record are told of the members, and of those of groups in it."""
+    group = MembersError("2 of them", [KeyError(SECRET), MembersError("1 of it", [ValueError("b")])])
+    call = told_by(model, raising(group))
+    assert call.result == (
+        "Error: MembersError: 2 of them [KeyError: 'postgres://user:[REDACTED:password]@db/x'; ValueError: b]"
+    )
+    (entry,) = [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
+    assert "KeyError" in entry.attributes["exception.stacktrace"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="task groups came with Python 3.11")
+def test_a_task_group_names_what_failed_inside(model):
+    """As asyncio's own groups do not."""
+
+    async def fails():
+        raise KeyError("a")
+
+    @tool(name="work")
+    async def work() -> str:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+
+    assert told_by(model, work).result.endswith("(1 sub-exception) [KeyError: 'a']")
+
+
+def parses() -> str:
+    argparse.ArgumentParser(exit_on_error=True).parse_args(["--unknown"])
+    return ""
+
+
+def exits() -> str:
+    sys.exit("bye")
+
+
+@pytest.mark.parametrize("timeout_s", [None, 30])
+@KINDS
+@pytest.mark.parametrize(("function", "told"), [(exits, "bye"), (parses, "2")], ids=["sys.exit", "argparse"])
+def test_a_tool_that_exits_fails(model, otelier_spans, function, told, is_async, timeout_s):
+    """Neither the loop nor the program ends: the model is told, and the loop serves other runs."""
+
+    async def async_one() -> str:
+        return function()
+
+    made = tool(name="work", timeout_s=timeout_s)(async_one if is_async else function)
+
+    async def main():
+        model.says([("work", {})], "Done.")
+        result = await model.agent(made).run("Go")
+        await asyncio.sleep(0)
+        return result
+
+    result = asyncio.run(main())
+    assert (result.output, result.tool_calls[0].result) == ("Done.", f"Error: SystemExit: {told}")
+    assert type(result.tool_calls[0].error) is SystemExit
+    assert otelier_spans.find("execute_tool work").attributes["error.type"] == "SystemExit"
+
+
+def test_a_tool_that_exits_in_what_it_returns(model):
+    """A plain tool that hands on a coroutine has the same."""
+
+    async def later():
+        sys.exit(3)
+
+    assert told_by(model, tool(name="work")(lambda: later())).result == "Error: SystemExit: 3"
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+@pytest.mark.parametrize("timeout_s", [None, 30])
+def test_a_tool_that_cancels_its_own_task_cancels_nothing_else(model, awaits, timeout_s):
+    """The model is told; neither the run nor who waits for it is cancelled."""
+
+    @tool(name="work", timeout_s=timeout_s)
+    async def work() -> str:
+        asyncio.current_task().cancel()
+        if awaits:
+            await asyncio.sleep(0)
+        return "done"
+
+    async def main():
+        model.says([("work", {})], "Done.")
+        return await model.agent(work).run("Go")
+
+    result = asyncio.run(main())
+    assert (result.output, result.tool_calls[0].result) == ("Done.", "Error: CancelledError: ")
+
+
+def test_a_tool_that_fails_after_its_timeout_is_not_logged(model, caplog):
+    """asyncio logs the message of an error that nobody looks at; here somebody does."""
+
+    @tool(name="work", timeout_s=0.05)
+    async def work() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("canary")
+
+    @tool(name="work", timeout_s=0.05)
+    async def stays() -> str:
+        with contextlib.suppress(asyncio.CancelledError):  # and does so once more, at the end of the loop
+            await asyncio.Event().wait()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        raise ValueError("canary")
+
+    for made in (work, stays):
+        assert told_by(model, made).result == "Error: TimeoutError: It took more than 0.05 s."
+    assert "canary" not in caplog.text
+
+
+def test_a_failed_tool_is_told_where_logs_go_to(model, otelier_spans):
+    """`init(logger_provider=)` holds for it as for all records."""
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+
+    provider, exporter = LoggerProvider(shutdown_on_exit=False), InMemoryLogRecordExporter()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    otelier.init(app="shop", logger_provider=provider)
+    told_by(model, raising(KeyError("x")))
+    names = [one.log_record.event_name for one in exporter.get_finished_logs()]
+    assert "otelier.tool.failed" in names
