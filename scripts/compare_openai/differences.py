@@ -9,17 +9,32 @@ import difflib
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from exchanges import LAZY
 
 CHUNK_METRICS = ("gen_ai.client.operation.time_to_first_chunk", "gen_ai.client.operation.time_per_output_chunk")
 
+MORE = frozenset(
+    (
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.response.finish_reasons",
+        "gen_ai.response.id",
+    )
+)
+"""Attributes that only ours may have."""
+RESULTS = ("response", "arguments", "output", "result")
+
 KNOWN: dict[str, str] = {
     "embedding dimensions": "of a base64 embedding we count the numbers, not the characters",
     "raw embeddings": "what `with_raw_response` holds of an embeddings answer is read, as for the other endpoints",
     "left to the caller": "an answer that the caller reads itself ends its call, and tells what it says, once it is",
     "bytes": "images, sounds and files in content are told by the hash and size of their bytes, not by the bytes",
+    "names": "a message without a name has none, instead of one that is null",
+    "results": "what a tool gave, or a provider's tool was called with, is JSON once, not JSON quoted in JSON",
+    "whole": "what they leave out of answers, requests and tools is told, and the id of a stream that is left early",
     "chunks": "their times carry the model that answered also when only a later chunk names it",
 }
 
@@ -28,10 +43,16 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     """Return the keys in `KNOWN` of what two lists of signals differ in, `None` among them for anything else."""
     if "embedding" in label and label.endswith(("raw", "raw async")):
         return {"raw embeddings"}
+    changed: set[str | None] = set()
     if kind != "points":
-        theirs = _hashed(theirs, sized=False) if kind == "contents" else _with_hashes(theirs)
+        for reason, change in _CHANGES.items():
+            before, theirs = theirs, _changed(kind, theirs, change)
+            if theirs != before:
+                changed.add(reason)
         if theirs == ours:
-            return {"bytes"}
+            return changed
+        if _is_within(theirs, ours):
+            return {*changed, "whole"}
     if label.endswith(f" {LAZY}") and not label.endswith(f" stream {LAZY}") and _tells_more(kind, theirs, ours):
         return {LAZY}
     if kind == "points" and _without_model_of_chunks(theirs) == _without_model_of_chunks(ours):
@@ -50,16 +71,46 @@ def _known(kind: str, theirs: Any, ours: Any) -> str | None:
     return None
 
 
-def _with_hashes(signals: list[Any]) -> list[Any]:
-    """Return what they tell with a hash in the place of each blob."""
+def _changed(kind: str, signals: list[Any], change: Callable[..., Any]) -> list[Any]:
+    """Return signals with *change* made to each content in them, be it JSON or data."""
+    if kind == "contents":  # the types of hooks have no size
+        if change is _without_names:  # nor can their messages be without one
+            return signals
+        return _hashed(signals, sized=False) if change is _hashed else change(signals)
 
-    def replaced(kind: str, value: Any) -> list[Any]:
-        is_json = isinstance(value, str) and '"type":"blob"' in value
-        return [kind, json.dumps(_hashed(json.loads(value)), separators=(",", ":")) if is_json else _hashed(value)]
+    def changed(kind: str, value: Any) -> list[Any]:
+        if isinstance(value, str) and value.startswith("[{"):
+            data = json.loads(value)
+            value = value if change(data) == data else json.dumps(change(data), separators=(",", ":"))
+        else:
+            value = change(value)
+        return [kind, value]
 
     return [
-        {**one, "attributes": {key: replaced(*given) for key, given in one["attributes"].items()}} for one in signals
+        {**one, "attributes": {key: changed(*given) for key, given in one["attributes"].items()}} for one in signals
     ]
+
+
+def _without_names(value: Any) -> Any:
+    """Return nested data with messages that have no name without their `"name": null`."""
+    if isinstance(value, dict):
+        is_message = value.get("name", "") is None and "parts" in value
+        return {key: _without_names(each) for key, each in value.items() if not (is_message and key == "name")}
+    return [_without_names(each) for each in value] if isinstance(value, list) else value
+
+
+def _with_results(value: Any) -> Any:
+    """Return nested data with what a tool gave as data, where it is the JSON of an object or a list."""
+    if isinstance(value, dict):
+        return {key: _result(each) if key in RESULTS else _with_results(each) for key, each in value.items()}
+    return [_with_results(each) for each in value] if isinstance(value, list) else value
+
+
+def _result(value: Any) -> Any:
+    try:
+        return json.loads(value) if value.lstrip().startswith(("{", "[")) else value
+    except (AttributeError, ValueError):
+        return _with_results(value)
 
 
 def _hashed(value: Any, *, sized: bool = True) -> Any:
@@ -75,15 +126,29 @@ def _hashed(value: Any, *, sized: bool = True) -> Any:
     return [_hashed(each, sized=sized) for each in value] if isinstance(value, list) else value
 
 
+def _is_within(less: Any, more: Any) -> bool:
+    """Whether *more* is *less* with something added: fields of mappings, items of lists, attributes of `MORE`."""
+    if isinstance(less, dict) and isinstance(more, dict):
+        if "attributes" in less and not more["attributes"].keys() - less["attributes"].keys() <= MORE:
+            return False
+        return all(key in more and _is_within(value, more[key]) for key, value in less.items())
+    if isinstance(less, list) and isinstance(more, list):
+        others = iter(more)
+        return all(any(_is_within(one, other) for other in others) for one in less)
+    if isinstance(less, str) and isinstance(more, str) and less.startswith("[") and more.startswith("["):
+        return _is_within(json.loads(less), json.loads(more))
+    return less == more
+
+
 def _tells_more(kind: str, theirs: list[Any], ours: list[Any]) -> bool:
     """Whether all that they tell is told by us too, and more."""
 
-    def attributes(one: Any) -> Any:
+    def said(one: Any) -> Any:
         if kind == "contents":
-            return {name: json.dumps(content) for name, content in one.items() if content}.items()
-        return (one[-1] if kind == "points" else one["attributes"]).items()
+            return {name: content for name, content in one.items() if content}
+        return one[-1] if kind == "points" else one["attributes"]
 
-    return all(any(attributes(one) <= attributes(other) for other in ours) for one in theirs)
+    return all(any(_is_within(said(one), said(other)) for other in ours) for one in theirs)
 
 
 def _without_model_of_chunks(points: list[Any]) -> dict[str, int]:
@@ -94,6 +159,9 @@ def _without_model_of_chunks(points: list[Any]) -> dict[str, int]:
         said = {key: value for key, value in attributes.items() if key != unsaid}
         counts[json.dumps([name, shape, tokens, exemplars, said])] += count
     return counts
+
+
+_CHANGES: dict[str, Callable[..., Any]] = {"bytes": _hashed, "names": _without_names, "results": _with_results}
 
 
 def print_difference(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> None:

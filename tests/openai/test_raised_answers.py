@@ -136,6 +136,8 @@ def test_asynchronous_parse_that_raises(api, recorder, endpoint, body, reason):
 @pytest.mark.parametrize(("endpoint", "body", "reason"), CASES.values(), ids=CASES)
 def test_raw_responses(api, recorder, endpoint, body, reason):
     """A raw response raises when its caller parses it; the call had its answer by then."""
+    if endpoint == "responses" and not hasattr(api.client.responses.with_raw_response, "parse"):
+        pytest.skip("not in this release")
     api.server.reply(body=body)
     raw = parse(api.client, endpoint, "raw")
     check(recorder, endpoint, reason, failed=False)

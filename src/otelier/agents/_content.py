@@ -38,7 +38,9 @@ def result_content(told: str) -> dict[str, Any]:
         result = json.loads(told)
     except (ValueError, RecursionError):  # a tool may return `[[[[…`
         result = None
-    return cast("dict[str, Any]", result) if isinstance(result, dict) else {"result": told}
+    if isinstance(result, dict):
+        return cast("dict[str, Any]", result)
+    return {"result": result if isinstance(result, list) else told}
 
 
 def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:

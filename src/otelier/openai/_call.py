@@ -30,6 +30,7 @@ from otelier.signals import (
     error_type,
     event_record,
     fail_span,
+    fit_texts,
     foreign_fault,
     is_leaving,
     on_a_loop,
@@ -205,7 +206,7 @@ class Call:
             try:
                 messages = content.get(names.OUTPUT_MESSAGES)
                 if messages and names.FINISH_REASONS not in attributes:
-                    attributes[names.FINISH_REASONS] = tuple(message["finish_reason"] for message in messages)
+                    attributes[names.FINISH_REASONS] = fit_texts(message["finish_reason"] for message in messages)
                 # Redacted once for all: that is what most of the time goes for.
                 shown = telemetry.gate.values(content, most=MOST_ON_A_LOOP if on_a_loop() else None)
             except TooLongError:

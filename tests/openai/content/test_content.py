@@ -407,3 +407,41 @@ def test_events_on_request(recorder, monkeypatch, mode, emit, events, content):
         assert log.event_name == EVENT
         assert (INPUT in log.attributes, OUTPUT in log.attributes) == (content, content)
         assert log.attributes["gen_ai.request.model"] == "gpt-4.1"
+
+
+def test_results_are_json_once(capture):
+    """What a tool gave is data on the span, as its arguments are, and text that is no object or list stays text."""
+    given = ['{"id": 1, "tags": ["a"]}', "[1, 2]", "42", "{broken", "nothing"]
+    told: list[Any] = [{"id": 1, "tags": ["a"]}, [1, 2], "42", "{broken", "nothing"]
+    chat = [{"role": "tool", "tool_call_id": "c", "content": each} for each in given]
+    items = [{"type": "function_call_output", "call_id": "c", "output": each} for each in given]
+    for found in (capture("chat", messages=chat), capture("responses", input=items)):
+        assert [message["parts"][0]["response"] for message in found[INPUT]] == told
+
+
+def test_answers_with_reasoning_and_custom_calls(capture):
+    """An answer of a model that thinks, and calls a custom tool, says both; so does the history it goes into."""
+    message = {
+        "role": "assistant",
+        "content": "Wait.",
+        "reasoning_content": "Hm.",
+        "tool_calls": [{"id": "c-1", "type": "custom", "custom": {"name": "run_sql", "input": "SELECT 42"}}],
+    }
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
+    capture.api.server.reply(
+        body={**head, "choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
+    )
+    tool = {"type": "custom", "custom": {"name": "run_sql", "description": "Runs.", "format": {"type": "text"}}}
+    found = capture("chat", messages=[{"role": "user", "content": "Go"}, message], tools=[tool])
+    parts = [{"content": "Hm.", "type": "reasoning"}, call_part("c-1", "run_sql", "SELECT 42"), text("Wait.")]
+    assert found[OUTPUT] == [received(*parts, reason="tool_call")]
+    assert found[INPUT][1] == sent("assistant", *parts)
+    assert found[TOOLS] == [{"name": "run_sql", "description": "Runs.", "format": {"type": "text"}, "type": "custom"}]
+
+
+def test_secrets_of_mcp_servers(capture):
+    """What authorises the use of a tool at the provider is not told with it."""
+    server = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example.com"}
+    secret = {"authorization": "crm-token", "headers": {"X-Account": "crm-header"}}
+    assert capture("responses", tools=[{**server, **secret}])[TOOLS] == [{"name": "mcp", **server}]
+    assert not [word for word in ("crm-token", "crm-header") if word in capture._recorder.spans[-1].to_json()]

@@ -10,10 +10,12 @@ import threading
 import pytest
 
 from otelier.openai import OpenAIInstrumentor
-from tests.openai.conftest import RESPONSES
+from tests.openai.conftest import RESPONSES, known
 
 TOKENS = "gen_ai.client.token.usage"
 MODE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+BACKGROUND = {"background": True}
+"""What late releases of the client take as an argument."""
 USED = {"input": 9, "output": 2}
 
 
@@ -32,7 +34,7 @@ def told(recorder):
 def background(api):
     """A response that works in the background, its answer to come."""
     api.server.reply("Hello", usage={"input_tokens": 9, "output_tokens": 2})
-    return api.call("responses", background=True)
+    return api.call("responses", extra_body=BACKGROUND)
 
 
 def test_fetched_whole(api, recorder, background):
@@ -52,7 +54,7 @@ def test_fetched_before_it_ended(api, recorder):
     for status in ("queued", "in_progress", "cancelled"):
         more = {"usage": {**usage, **details}} if status == "cancelled" else {}
         api.server.reply(body={**stored, "status": status, **more})
-    api.call("responses", background=True)
+    api.call("responses", extra_body=BACKGROUND)
     api.client.responses.retrieve("resp_b")
     assert told(recorder) == ({}, [])
     api.client.responses.retrieve("resp_b")
@@ -61,6 +63,8 @@ def test_fetched_before_it_ended(api, recorder):
 
 def test_fetched_as_stream(api, recorder, background):
     """So does a fetch that is streamed."""
+    if not known(api.client.responses.retrieve, stream=True):
+        pytest.skip("not in this release")
     list(api.client.responses.retrieve(background.id, stream=True))
     list(api.client.responses.retrieve(background.id, stream=True))
     api.client.responses.retrieve(background.id)
@@ -100,7 +104,7 @@ def test_fetched_by_a_stranger(api, recorder):
     """A process that did not start it tells no tokens: the one that did may."""
     api.server.reply("Hello", usage={"input_tokens": 9, "output_tokens": 2})
     OpenAIInstrumentor().uninstrument()
-    response = api.call("responses", background=True)
+    response = api.call("responses", extra_body=BACKGROUND)
     OpenAIInstrumentor().instrument(tracer_provider=recorder.tracer_provider, meter_provider=recorder.meter_provider)
     api.client.responses.retrieve(response.id)
     assert told(recorder) == ({}, [])
@@ -141,14 +145,14 @@ def test_ids_are_bounded(api):
 def test_streams_left_early(api, recorder):
     """A stream that is left early keeps id and model; its tokens are told by the fetch that finds it ended."""
     api.server.reply("One two three", usage={"input_tokens": 9, "output_tokens": 2})
-    stream = api.call("responses", stream=True, background=True)
+    stream = api.call("responses", stream=True, extra_body=BACKGROUND)
     first = next(stream)
     stream.close()
     (span,) = recorder.spans
     assert span.attributes["gen_ai.response.id"] == first.response.id
     assert span.attributes["gen_ai.response.model"] == "gpt-4.1"
     assert span.attributes["gen_ai.request.stream"] is True
-    list(api.client.responses.retrieve(first.response.id, stream=True))
+    api.client.responses.retrieve(first.response.id)
     assert told(recorder) == (USED, [("fetch_response", 2)])
 
 

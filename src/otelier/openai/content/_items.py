@@ -20,6 +20,7 @@ from otelier.openai.reading._answer import is_client_call
 from otelier.openai.reading._fields import field_of, fields_set, items_of, text_of
 
 ASSISTANT: Final = "assistant"
+COMPACTION: Final = "compaction"
 _TOOL: Final = "tool"
 _USER: Final = "user"
 _MESSAGE: Final = "message"
@@ -71,7 +72,7 @@ def parts_of(item: Any, kind: str) -> list[Part]:
         return content_parts(field_of(item, "content"))
     if kind == "reasoning":
         return _reasoning(item)
-    if kind == "compaction":  # what was compacted is encrypted
+    if kind == COMPACTION:  # what was compacted is encrypted
         return [{"id": field_of(item, "id"), "type": kind}]
     if is_client_call(item, kind):
         return [_client_call(item, kind)]

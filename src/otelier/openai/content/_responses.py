@@ -6,7 +6,7 @@ from typing import Any
 
 from otelier import names
 from otelier.openai.content._definitions import tool_definitions
-from otelier.openai.content._items import ASSISTANT, kind_of, parts_of, role_of
+from otelier.openai.content._items import ASSISTANT, COMPACTION, kind_of, parts_of, role_of
 from otelier.openai.content._parts import Message, Part, content_parts, input_message, output_message, text_part
 from otelier.openai.reading._answer import ERROR_REASON, is_client_call, is_ended_call, reason_of_status
 from otelier.openai.reading._fields import Arguments, field_of, items_of
@@ -50,11 +50,13 @@ def output_messages(items: Any) -> list[Message]:
             if is_ended_call(item, kind):
                 _add_call(messages, parts[0])
         elif parts:
-            messages.append(output_message(role_of(item, kind), parts, _reason(item, status)))
+            messages.append(output_message(role_of(item, kind), parts, _reason(item, kind, status)))
     return messages
 
 
-def _reason(item: Any, status: Any) -> str:
+def _reason(item: Any, kind: str, status: Any) -> str:
+    if kind == COMPACTION:
+        return kind
     if status is None:
         return ERROR_REASON if field_of(item, "error") else _DONE
     return reason_of_status(status) or _UNFINISHED

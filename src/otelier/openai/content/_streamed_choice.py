@@ -49,7 +49,7 @@ class StreamedChoice:
         """Return the message as far as it came."""
         told: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
         text = told.pop("content", None)
-        content = [*([text] if text else []), *self._parts]
+        content = [*(() if text is None else (text,)), *self._parts]
         refusal = told.pop("refusal", None)
         whole = {
             **told,

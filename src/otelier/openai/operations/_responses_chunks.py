@@ -96,7 +96,6 @@ class ResponsesChunks:
         if self._final is None:
             latest = answer_of(self._latest)
             add_text(names.RESPONSE_ID, latest.get("id"), attributes)
-            add_text(names.OPENAI_RESPONSE_SERVICE_TIER, latest.get("service_tier"), attributes)
             started(latest.get("id"))
             return self._failure
         failure = created_answer(answer_of(self._final), attributes, point)
