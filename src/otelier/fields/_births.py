@@ -161,10 +161,9 @@ def changed_state(state: State | None, span: object, changes: Changes) -> State:
     return changed
 
 
-def set_late(context: Context, new: Context, changes: Changes, state: State) -> None:
-    """Tell the open span and the request of *context* what *changes* set there, which made *state* and *new* of it."""
+def set_late(context: Context, holder: Any, new: Context, changes: Changes, state: State) -> None:
+    """Tell the open span of *context*, and its *holder*, what *changes* set, which made *state* and *new* of it."""
     span: Any = context.get(SPAN)
-    holder = holder_in(context)
     if span is not None:
         mark: Any = getattr(span, MARK, None)
         if type(mark) is Phase:

@@ -16,6 +16,7 @@ from otelier.fields import (
     MARK,
     NAMING,
     PHASES,
+    REQUEST,
     SPAN,
     UNSET,
     Lease,
@@ -72,7 +73,8 @@ class AgentSpanProcessor(SpanProcessor):
             seen = state
             around: Any = context.get(SPAN)
             parent: Any = getattr(around, MARK, None)
-            holder = holder_in(context) if parent is None or type(parent) is Phase else around
+            plain = REQUEST not in context if parent is None else type(parent) is not Phase
+            holder = around if plain else holder_in(context)
             mark: Any = parent if holder is around else getattr(holder, MARK, None)
             if mark is not state:
                 if type(mark) is Record and (state is None or state is mark.seen):
