@@ -226,7 +226,7 @@ def tool(query: str, {parameter}) -> str: ...
     ],
 )
 def test_a_context_imported_for_type_checkers_only(parameter, wanted):
-    """`RunContext` is known though its module imports it under `TYPE_CHECKING`; anything else there by the name `ctx`."""
+    """`RunContext` is known though it is imported under `TYPE_CHECKING`; anything else there by the name `ctx`."""
     space = {}
     exec(TYPED.format(parameter=parameter), space)
     made = otelier.tool(space["tool"])

@@ -86,6 +86,8 @@ def test_the_main_job(tmp_path):
     assert {pair: row["errors"] for pair, row in rows.items() if row["errors"]} == {("billing", "globex/erik"): 1}
     assert shown["total"]["calls"] == signals["calls to the model"]["count"]
 
+    assert shown["total"]["calls"] + shown["repeated"] == shown["received"][-1]["requests"]
+
     check_trace(shown["trace"])
     check_baggage(shown["received"], signals["calls to the model"]["count"])
     check_records(records)
@@ -192,17 +194,22 @@ def test_the_page_and_an_endpoint_that_is_not_there():
 
     lines = done.stdout.splitlines()
     titles = [line for line in lines if line and not line.startswith((" ", "─"))]
-    assert [re.split(", | of ", title)[0] for title in titles] == [
+    assert [re.split(r", in |, with| of ", title)[0] for title in titles] == [
         "One trace",
         "Baggage that each server received with its requests",
         "Calls to the model per agent and user",
         "Exported by the services",
         titles[-1],
     ]
-    assert re.fullmatch(r"Done in \d+ s\.", titles[-1])
+    assert re.fullmatch(r"Done in \d+ s\. What to do next:", titles[-1])
+    assert [line.split("  ")[1] for line in lines[lines.index(titles[-1]) + 1 :]] == [
+        'otelier.init(app="my-service")',
+        "otelier doctor",
+    ]
+    assert " 38 calls took 40 requests to the model's host: its client repeats what fails." in lines
     across = "user_id, user_role, session_id, workflow_id hold in payments too, which trusts inbound baggage."
     assert lines.index(f" {across}") > lines.index(titles[1])
-    assert " The agent does not: billing stands there as `called by`, and its own agent is auditor." in lines
+    assert " The agent does not: billing stands there as the caller, and its own agent is auditor." in lines
     known = re.compile(r" (agent-([0-9a-f]{8})) is known by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")
     ((unnamed, _),) = known.findall(done.stdout)
     assert sum(line.startswith(f" {unnamed}  ") for line in lines) == 2

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
@@ -15,6 +17,7 @@ import otelier
 from otelier.cli.demo._services import standard_logging
 from otelier.cli.doctor._diagnosis import diagnose
 from otelier.cli.doctor._exporters import exporters
+from otelier.cli.doctor._instrumentations import instrumentations
 from otelier.cli.doctor._neighbours import neighbours
 from otelier.cli.doctor._patches import propagators
 from otelier.cli.doctor._providers import providers
@@ -394,3 +397,113 @@ def test_a_package_that_traces_openai_by_a_call_is_noted(tmp_path, monkeypatch):
 def test_diagnose_needs_no_command():
     """It is a plain function, and asking it changes nothing."""
     assert [finding.what for finding in diagnose()] == [finding.what for finding in diagnose()]
+
+
+# --- what speaks at the other end ------------------------------------------------------------------------------
+@pytest.fixture
+def grpc_receiver():
+    """A receiver of gRPC, on a port of its own."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+def exported(monkeypatch, protocol, url):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    return list(exporters())
+
+
+def test_grpc_to_a_receiver_of_http(monkeypatch):
+    """On whatever port it listens, it is asked what it speaks, and what to set is said; nothing else is sent."""
+    with OtlpReceiver() as receiver:
+        finding = one(exported(monkeypatch, "grpc", receiver.url), "error")
+        assert finding.what == "grpc is sent to a receiver of http/protobuf"
+        assert finding.do.startswith("Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
+        assert not receiver.spans
+
+
+def test_http_to_a_receiver_of_grpc(monkeypatch, grpc_receiver):
+    """And the other way round."""
+    finding = one(exported(monkeypatch, "http/protobuf", grpc_receiver), "error")
+    assert finding.what == "http/protobuf is sent to a receiver of grpc"
+
+
+def test_receivers_of_what_they_are_sent(monkeypatch, grpc_receiver):
+    """A receiver that speaks the exporter's protocol is in order, and so is one that says nothing."""
+    with OtlpReceiver() as receiver, socket.create_server(("127.0.0.1", 0)) as silent:
+        quiet = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for protocol, url in (("grpc", grpc_receiver), ("http/protobuf", receiver.url), ("grpc", quiet)):
+            assert {finding.severity for finding in exported(monkeypatch, protocol, url)} == {"ok"}, protocol
+
+
+# --- instrumentations ------------------------------------------------------------------------------------------
+def without(monkeypatch, tmp_path, *packages):
+    """Make it look as if none of our packages were installed but *packages*."""
+    for name, entry in packages:
+        package(tmp_path, name, **({"opentelemetry_instrumentor": entry} if entry else {}))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+
+def test_a_client_without_its_instrumentation(monkeypatch, tmp_path):
+    """A client that is installed and not instrumented carries no fields; what to install is said."""
+    without(monkeypatch, tmp_path, ("requests", ""), ("httpx", ""), ("otel-httpx", "httpx = acme:Httpx"))
+    assert found(instrumentations(expected=False), "ok") == ["requests of httpx carry the trace and the fields"]
+    finding = one(instrumentations(expected=False), "note")
+    assert finding.what == "requests is installed, and its instrumentation is not on"
+    assert finding.do.endswith("pip install opentelemetry-instrumentation-requests")
+
+
+@pytest.mark.parametrize("off", ["httpx", "*"])
+def test_a_client_whose_instrumentation_is_switched_off(monkeypatch, tmp_path, off):
+    """One that is switched off is not on."""
+    without(monkeypatch, tmp_path, ("httpx", ""), ("otel-httpx", "httpx = acme:Httpx"))
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
+    assert found(instrumentations(expected=False), "note") == ["httpx is installed, and its instrumentation is not on"]
+
+
+def test_a_client_whose_instrumentation_was_not_switched_on():
+    """In a process that otelier is on in, being installed is not enough."""
+    assert "httpx is installed, and its instrumentation is not on" in found(instrumentations(expected=True), "note")
+
+
+def test_names_that_no_instrumentation_has(monkeypatch, tmp_path):
+    """A name in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS that nothing has is a warning, with what is near to it."""
+    without(monkeypatch, tmp_path, ("otel-requests", "requests = acme:Requests"))
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "request,*")
+    finding = one(instrumentations(expected=False))
+    assert "names request, and" in finding.what
+    assert finding.do == "Did you mean requests?"
+
+
+def test_fastapi_makes_spans_of_its_own(monkeypatch, tmp_path):
+    """Its own telemetry is noted where its instrumentation is not there."""
+    without(monkeypatch, tmp_path)
+    (tmp_path / "fastapi-0.165.0.dist-info").mkdir()
+    (tmp_path / "fastapi-0.165.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: fastapi\nVersion: 0.165.0\n"
+    )
+    assert found(instrumentations(expected=False), "note") == ["fastapi 0.165.0 makes spans of its own"]
+    package(tmp_path, "otel-fastapi", opentelemetry_instrumentor="fastapi = acme:FastAPI")
+    assert found(instrumentations(expected=False), "note") == []
+
+
+def test_the_agents_sdk_without_an_instrumentation(monkeypatch, tmp_path):
+    """Its agents make no spans by themselves: a warning, until an instrumentation is there."""
+    without(monkeypatch, tmp_path, ("openai-agents", ""))
+    assert "openai-agents 1.0 is installed" in one(instrumentations(expected=False)).what
+    package(tmp_path, "openinference-agents", opentelemetry_instrumentor="openai_agents = acme:Agents")
+    assert found(instrumentations(expected=False), "ok") == ["the OpenAI Agents SDK has an instrumentation"]
+
+
+def test_a_value_that_init_refuses(monkeypatch):
+    """Hosts that are none are an error here, as `init` has it, and nothing of them is shown."""
+    monkeypatch.setenv("OTELIER_PROPAGATE_TO", f"https://tok:{SECRET}@x/")
+    finding = one(switches(), "error")
+    assert finding.what == "OTELIER_PROPAGATE_TO cannot be read"
+    assert SECRET not in f"{finding} {list(switches())}"
+    monkeypatch.setenv("OTELIER_PROPAGATE_TO", "*.example.com")
+    monkeypatch.setenv("OTELIER_APP", "a\nb")
+    assert one(switches(), "error").what == "OTELIER_APP cannot be read"

@@ -38,14 +38,29 @@ def handed_over():
 def test_a_trace_with_its_timing():
     """Each span stands below its parent with its duration, when it ran, its service, agent, caller and user."""
     assert shown(trace_table(handed_over(), Colours())) == [
-        " span                       duration  when            service   agent    called by  user",
-        "─" * 95,
-        " POST /agents/{name}/chat     1.20 s  ━━━━━━━━━━━━━━  support   triage              acme/alice",
-        " ├─ chat gpt-4.1              400 ms  ━━━━━           support   triage              acme/alice",
-        " ├─ POST                      150 ms       ━━         support   billing             acme/alice",
-        " │  └─ POST /reviews          120 ms        ━         payments  auditor  billing    acme/alice",
-        " │     └─ look up payments     40 ms        ━         payments  auditor  billing    acme/alice",
-        " ├─ chat gpt-4.1 ✗ Busy       600 ms         ━━━━━━━  support   billing             acme/alice",
+        " span                       duration  tokens  when        service   agent    called by  user",
+        "─" * 99,
+        " POST /agents/{name}/chat     1.20 s          ━━━━━━━━━━  support   triage              acme/alice",
+        " ├─ chat gpt-4.1              400 ms    10+5  ━━━         support   triage              acme/alice",
+        " ├─ POST                      150 ms              ━       support   billing             acme/alice",
+        " │  └─ POST /reviews          120 ms              ━       payments  auditor  billing    acme/alice",
+        " │     └─ look up payments     40 ms              ━       payments  auditor  billing    acme/alice",
+        " ├─ chat gpt-4.1 ✗ Busy       600 ms    10+5       ━━━━━  support   billing             acme/alice",
+        " └─ 1 ASGI message",
+    ]
+
+
+def test_a_trace_in_80_columns():
+    """A narrow table keeps time, tokens, agent and user; bars and the calling agent make way."""
+    assert shown(trace_table(handed_over(), Colours(), width=80), width=80) == [
+        " span                       duration  tokens  service   agent    user",
+        "─" * 76,
+        " POST /agents/{name}/chat     1.20 s          support   triage   acme/alice",
+        " ├─ chat gpt-4.1              400 ms    10+5  support   triage   acme/alice",
+        " ├─ POST                      150 ms          support   billing  acme/alice",
+        " │  └─ POST /reviews          120 ms          payments  auditor  acme/alice",
+        " │     └─ look up payments     40 ms          payments  auditor  acme/alice",
+        " ├─ chat gpt-4.1 ✗ Busy       600 ms    10+5  support   billing  acme/alice",
         " └─ 1 ASGI message",
     ]
 
@@ -71,13 +86,13 @@ def test_what_each_server_was_sent():
 def test_calls_per_agent_and_user():
     """One row for each agent and user, agents apart, the sum at the end."""
     assert shown(usage_table(handed_over(), Colours())) == [
-        " agent    user        calls  input tokens  output tokens  errors     p50     p95",
-        "─" * 81,
-        " billing  acme/alice      1            10              5       1  600 ms  600 ms",
+        " agent    user        calls  input  output  errors     p50     p95",
+        "─" * 67,
+        " billing  acme/alice      1     10       5       1  600 ms  600 ms",
         "",
-        " triage   acme/alice      1            10              5       0  400 ms  400 ms",
+        " triage   acme/alice      1     10       5       0  400 ms  400 ms",
         "",
-        " all                      2            20             10       1  500 ms  590 ms",
+        " all                      2     20      10       1  500 ms  590 ms",
     ]
 
 
@@ -108,6 +123,9 @@ def test_long_names_fit_in_100_columns():
     lines = shown(trace_table(deep, Colours()))
     assert len(lines) == 2 + len(deep)
     assert max(map(len, lines)) <= 100
+    narrow = shown(trace_table(deep, Colours(), width=80), width=80)
+    assert len(narrow) == 2 + len(deep)
+    assert all("a-tenant/" in line for line in narrow[2:3])
 
 
 def test_no_spans_make_empty_tables():

@@ -158,7 +158,7 @@ def test_the_agent_of_a_span_is_no_field(otelier_spans, span):
     ids=str,
 )
 def test_what_names_nobody(otelier_spans, call, span, attributes):
-    """A span that makes an agent elsewhere, or says what is no name, names nobody: the prompt's agent makes the call."""
+    """A span that makes an agent elsewhere, or says what is no name, names nobody: the prompt's agent calls."""
     with span("run", attributes=attributes):
         call()
     assert otelier_spans.find("chat gpt-4.1").attributes["otelier.agent.source"] == "fingerprint"

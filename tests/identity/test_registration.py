@@ -416,7 +416,7 @@ def test_a_named_agents_prompt(otelier_spans, model):
     ("fields", "source"), [({"agent": "billing"}, "agent"), ({"agent_id": "b-7"}, "agent_id"), ({}, "fingerprint")]
 )
 def test_the_fingerprint_stands_whichever_tier_named_the_agent(otelier_spans, model, fields, source):
-    """The span of a call with a system prompt has its fingerprint beside any identity; one without a prompt has none."""
+    """The span of a call with a system prompt has its fingerprint beside any identity; another has none."""
     with otelier.context(**fields):
         ask(model, "You are the billing agent.")
         model.client.chat.completions.create(model="gpt-4.1", messages=[{"role": "user", "content": "Hi"}])

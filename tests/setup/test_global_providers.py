@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
+from otelier.setup import settle
+from otelier.testing import SpanRecorder
+from otelier.testing._stage import on_stage
 from tests.programs import exporting_to, run
 
 HEAD = """
@@ -188,3 +193,37 @@ def test_an_endpoint_that_nobody_answers(receiver):
     program = EXPORTING.replace("print(json.dumps(otelier.flush()))", 'print(json.dumps("mine"))')
     variables = {**exporting_to("http://127.0.0.1:9"), "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     assert run(HEAD + program, **variables).answer == "mine"
+
+
+@pytest.mark.parametrize("exporter", ["otlp", "none"])
+def test_records_of_logging_that_stay(exporter):
+    """Where `init` sets up what exports log records, one WARNING says that those of `logging` are none of them."""
+    program = """
+otelier.init()
+otelier.init()
+print(json.dumps(None))
+"""
+    given = {**exporting_to("http://127.0.0.1:9"), "OTEL_LOGS_EXPORTER": exporter}
+    ran = run(HEAD + program, OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none", **given)
+    assert ran.answer is None
+    told = ran.lines("Records of the standard `logging` are not exported")
+    assert len(told) == (exporter == "otlp")
+    assert all("opentelemetry-instrumentation-logging" in line for line in told)
+
+
+def test_records_of_logging_under_opentelemetry_instrument(caplog, monkeypatch):
+    """There it is said when all instrumentations were called, and only where the one of `logging` was not."""
+    with on_stage(SpanRecorder()):
+        monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "logging")
+        settle()
+        assert "Records of the standard" not in caplog.text  # who switched it off knows
+        monkeypatch.delenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")
+        handler = type(
+            "LoggingHandler", (logging.NullHandler,), {"__module__": "opentelemetry.instrumentation.logging"}
+        )()
+        logging.getLogger().addHandler(handler)
+        settle()
+        assert "Records of the standard" not in caplog.text
+        logging.getLogger().removeHandler(handler)
+        settle()
+        assert caplog.text.count("Records of the standard") == 1

@@ -122,7 +122,7 @@ def signals():
 
 @pytest.mark.parametrize("kinds", KINDS.values(), ids=KINDS)
 def test_every_signal_carries_the_fields(kinds, signals):
-    """Spans, log records and metrics of a provider of any shape are those of the SDK's own, however often `init` runs."""
+    """Spans, log records and metrics of a provider of any shape are as of the SDK's own, however often `init` runs."""
     tracers, meters, loggers = (
         make(provider)
         for make, provider in zip(kinds, (signals.tracer_provider, signals.meter_provider, signals.logger_provider))

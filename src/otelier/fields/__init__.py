@@ -21,7 +21,7 @@ from otelier.fields._phases import MARK, PHASES, Phase, holder_in
 from otelier.fields._pools import carry_into_pools, is_carried, stop_carrying
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
-from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, SPAN, FieldText
+from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, REQUEST, SPAN, FieldText
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
 from otelier.fields._threads import lease_to_threads, stop_leasing
@@ -39,6 +39,7 @@ __all__ = [
     "NAMING",
     "PHASES",
     "PROPAGATORS",
+    "REQUEST",
     "SPAN",
     "UNSET",
     "CallContext",

@@ -8,8 +8,8 @@ from typing import Any, Final
 from otelier import names
 from otelier.fields._state import NO_ACTOR, Actor
 
-_OPENINFERENCE_NAME: Final = "agent.name"
-NAMING: Final = frozenset((names.AGENT_NAME, names.AGENT_ID, _OPENINFERENCE_NAME))
+OPENINFERENCE_NAME: Final = "agent.name"
+NAMING: Final = (names.AGENT_NAME, names.AGENT_ID, OPENINFERENCE_NAME)
 """Attributes by which spans name their agent; most have none of them."""
 _MAX_CHARS: Final = 256
 
@@ -21,7 +21,7 @@ def actor_in(attributes: Mapping[str, Any]) -> Actor:
     """
     if attributes.get(names.OPERATION) == names.CREATE_AGENT:  # that one is made, and not at work
         return NO_ACTOR
-    for attribute in (names.AGENT_NAME, _OPENINFERENCE_NAME):
+    for attribute in (names.AGENT_NAME, OPENINFERENCE_NAME):
         if _is_telling(attributes.get(attribute)):
             return attributes[attribute], None
     agent_id = attributes.get(names.AGENT_ID)

@@ -161,10 +161,9 @@ def changed_state(state: State | None, span: object, changes: Changes) -> State:
     return changed
 
 
-def set_late(context: Context, new: Context, changes: Changes, state: State) -> None:
-    """Tell the open span and the request of *context* what *changes* set there, which made *state* and *new* of it."""
+def set_late(context: Context, holder: Any, new: Context, changes: Changes, state: State) -> None:
+    """Tell the open span of *context*, and its *holder*, what *changes* set, which made *state* and *new* of it."""
     span: Any = context.get(SPAN)
-    holder = holder_in(context)
     if span is not None:
         mark: Any = getattr(span, MARK, None)
         if type(mark) is Phase:
@@ -219,7 +218,7 @@ def stamp_call(span: Any, context: Context) -> None:
 def actor_named_late(span: Any) -> Actor:
     """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
     there: Any = getattr(span, "_attributes", None)
-    if not there or NAMING.isdisjoint(there):
+    if not there or not any(name in there for name in NAMING):
         return NO_ACTOR
     stamped = _record_of(span).stamped
     return actor_in({name: said for name, said in there.items() if stamped.get(name) != said})

@@ -73,7 +73,7 @@ def set_context(
     if holder is None:
         return
     try:
-        set_late(current, new, changes, state)
+        set_late(current, holder, new, changes, state)
     except Exception as exc:
         report_fault("fields.stamp_late", exc)
 

@@ -12,6 +12,7 @@ from otelier.identity._prompts import (
     Fingerprint,
     fingerprint_of,
     fingerprint_of_id,
+    prepare_fingerprints,
     resolve_fingerprint,
     use_fingerprint,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "fingerprint_of_id",
     "may_tell_agent",
     "name_process",
+    "prepare_fingerprints",
     "process",
     "prompt_fingerprint",
     "register",

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
+from otelier.identity._dates import without_names, without_short_names
+
 MAX_CHARS: Final = 3_000
 """Characters that are read: a longer prompt is known by its beginning, and costs no more.
 
@@ -76,7 +78,7 @@ _PLAIN: Final = (
     *(("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2013", "-"), ("\u2014", "-")),
     *(("\u2022", "*"), ("\u2026", "..."), ("\uff01", "!"), ("\uff08", "("), ("\uff09", ")"), ("\uff0c", ",")),
     *(("\uff1a", ":"), ("\uff1b", ";"), ("\uff1f", "?"), ("\u00a0", " "), ("\u3000", " "), ("\x85", " ")),
-    *(("\u2028", " "), ("\u2029", " ")),
+    *(("\u2028", " "), ("\u2029", " "), ("\u060c", ","), ("\u200e", ""), ("\u200f", "")),
 )
 # Ends before a space if there is one, and never before a mark that belongs to the letter before it.
 _PIECE = re.compile(r"(?s).{1,24}\S{0,16}[^\w\s]{0,8}")
@@ -95,7 +97,8 @@ def prompt_fingerprint(text: str) -> str:
     """Return the fingerprint of a system prompt: `fp1:` and the SHA-256 of what is left of it after masking.
 
     Masked are dates, times, numbers, UUIDs and all words with digits, long hex, e-mail addresses, URLs, and names of
-    models. Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
+    models. Names of months and days of the week are those of all languages in Unicode's CLDR, beside numbers. Case,
+    white space, brackets, quotes and compatibility forms (NFKC) do not count.
 
     A long prompt is known by its beginning: 3,000 characters are read, or 2,400 bytes of UTF-8 of a text beyond ASCII,
     1,500 where it has characters of three bytes, and no more than 700 words, about 400 characters that NFKC changes,
@@ -111,21 +114,16 @@ def prompt_fingerprint(text: str) -> str:
         >>> monday == friday != prompt_fingerprint("You are a shipping agent. Today is November 20, 2026.")
         True
     """
-    read = MAX_CHARS
-    text = text[:read]
-    if not text.isascii():
-        text, read = _compatible(text)
-    # In bytes all scripts are translated equally fast; in texts, beyond ASCII, at 40 ns a character instead of 1.
-    data = b" " + text.encode("utf-8", "ignore")[:read].translate(_BYTES).replace(b"://", b"0").replace(b"www.", b"0")
-    while b"  " in data:  # 3 us; splitting and joining takes 12
-        data = data.replace(b"  ", b" ")
+    data, read, spaceless = _plain(text)
     if data.count(b" ") > _MAX_WORDS:  # of a letter or two each
         data = b" ".join(data.split(b" ", _MAX_WORDS)[:_MAX_WORDS])
     if _EIGHT in data.translate(_LETTERS_OF_HEX):  # 1 us; the search alone takes 20
         data = _HEX.sub(b"0", data)
+    if has_year := b"0000" in data:
+        data = without_short_names(data)
     data = b" 0".join(_NAMES.split(data, _MAX_MASKED)[:_MAX_MASKED])
     data = b"0".join(_MASKED.split(data, _MAX_MASKED)[:_MAX_MASKED])
-    data = _BEFORE.sub(b"0", data[::-1])[::-1]
+    data = without_names(_BEFORE.sub(b"0", data[::-1]), spaceless=has_year and spaceless)
     # Fewer than were read: a longer date before the end moves what was read last.
     return _VERSION + hashlib.sha256(data[1 : read * 4 // 5].rstrip()).hexdigest()
 
@@ -135,20 +133,45 @@ def hashed(text: str) -> str:
     return _VERSION + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _compatible(text: str) -> tuple[str, int]:
-    """Return *text* in NFKC and case-folded, its numbers apart from spaceless scripts, and how much of it is read."""
+def words_of(text: str) -> list[str]:
+    """Return the words of a short *text* as they are compared, without those that have digits."""
+    words = (word.strip(b".,:;!?") for word in _plain(text)[0].split())
+    return [word.decode("utf-8", "ignore") for word in words if word and b"0" not in word]
+
+
+def _plain(text: str) -> tuple[bytes, int, bool]:
+    """Return *text* as it is compared, how much of it is read, and whether it may be of a script without spaces.
+
+    That is in small letters, with one digit for all, and single spaces in place of white space and brackets.
+    """
+    read, far = MAX_CHARS, False
+    text = text[:read]
+    if not text.isascii():
+        text, read, far = _compatible(text)
+    # In bytes all scripts are translated equally fast; in texts, beyond ASCII, at 40 ns a character instead of 1.
+    data = b" " + text.encode("utf-8", "ignore")[:read].translate(_BYTES).replace(b"://", b"0").replace(b"www.", b"0")
+    while b"  " in data:  # 3 us; splitting and joining takes 12
+        data = data.replace(b"  ", b" ")
+    return data, read, far
+
+
+def _compatible(text: str) -> tuple[str, int, bool]:
+    """Return *text* in NFKC and case-folded, its numbers apart from spaceless scripts, and how much of it is read.
+
+    The last is whether it has characters of three bytes, as scripts without spaces have.
+    """
     text = text.encode("utf-8", "ignore")[:MAX_CHARS].decode("utf-8", "ignore")
     for sign, plain in _PLAIN:
         text = text.replace(sign, plain)
     if text.isascii():
-        return text, MAX_CHARS
+        return text, MAX_CHARS, False
     data = text.encode("utf-8", "ignore")
     far = bool(data.translate(None, _NEAR))
     read = _MAX_BYTES_FAR if far else _MAX_BYTES_NEAR
     text = _normalized(data[:read].decode("utf-8", "ignore")).casefold()
     if far:
         text = " ".join(_BORDERS.split(_OTHER_DIGITS.sub("0", text, _MAX_BORDERS), _MAX_BORDERS))
-    return text, read
+    return text, read, far
 
 
 def _normalized(text: str) -> str:

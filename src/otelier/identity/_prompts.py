@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
 from otelier.identity._agent import AgentIdentity
+from otelier.identity._dates import date_names
 from otelier.identity._fingerprint import MAX_CHARS, hashed, prompt_fingerprint
 from otelier.identity._ids import agent_id_for
 from otelier.signals import on_fork, on_reset, warn_once
@@ -71,6 +72,12 @@ def use_fingerprint(function: Fingerprint | None) -> None:
     if function is not _recipe.function:
         _recipe.use(function)
         _of_text.cache_clear()
+
+
+def prepare_fingerprints() -> None:
+    """Read what our own recipe needs now, and not within the first call to a model."""
+    if _recipe.function is prompt_fingerprint:
+        date_names()
 
 
 def fingerprint_of(prompt: str) -> str | None:

@@ -16,6 +16,7 @@ from otelier.fields import (
     MARK,
     NAMING,
     PHASES,
+    REQUEST,
     SPAN,
     UNSET,
     Lease,
@@ -35,6 +36,8 @@ from otelier.signals import report_fault
 # A member that is looked up on its class costs 0.2 µs before Python 3.12.
 _INTERNAL, _SERVER = SpanKind.INTERNAL, SpanKind.SERVER
 _REQUESTS = (_SERVER, SpanKind.CONSUMER)
+_BY_NAME, _BY_ID, _BY_OPENINFERENCE = NAMING
+"""Asked for one by one: a set would take 0.2 us more on every span with start attributes."""
 
 
 class AgentSpanProcessor(SpanProcessor):
@@ -70,7 +73,8 @@ class AgentSpanProcessor(SpanProcessor):
             seen = state
             around: Any = context.get(SPAN)
             parent: Any = getattr(around, MARK, None)
-            holder = holder_in(context) if parent is None or type(parent) is Phase else around
+            plain = REQUEST not in context if parent is None else type(parent) is not Phase
+            holder = around if plain else holder_in(context)
             mark: Any = parent if holder is around else getattr(holder, MARK, None)
             if mark is not state:
                 if type(mark) is Record and (state is None or state is mark.seen):
@@ -87,7 +91,7 @@ class AgentSpanProcessor(SpanProcessor):
             except AttributeError:
                 started = span.attributes or {}
                 kind, scope = span.kind, getattr(getattr(span, "instrumentation_scope", None), "name", "")
-            if started and not NAMING.isdisjoint(started):
+            if started and (_BY_NAME in started or _BY_ID in started or _BY_OPENINFERENCE in started):
                 state = state.below_span_of(actor_in(started))
             if kind in _REQUESTS or scope in PHASES or not (state is seen or seen is None):
                 _mark(span, context, state, kind, scope)

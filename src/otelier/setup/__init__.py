@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from otelier.setup._activation import Activator, activate
+from otelier.setup._activation import Activator, activate, settle
 from otelier.setup._ending import flush, shutdown
 from otelier.setup._init import init
 from otelier.setup._providers import innermost_provider
 from otelier.setup._resource import ProcessResourceDetector
 
-__all__ = ["Activator", "ProcessResourceDetector", "activate", "flush", "init", "innermost_provider", "shutdown"]
+__all__ = [
+    "Activator",
+    "ProcessResourceDetector",
+    "activate",
+    "flush",
+    "init",
+    "innermost_provider",
+    "settle",
+    "shutdown",
+]

@@ -12,7 +12,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
 from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
-from otelier.identity import name_process, report_waiting
+from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _losses, _providers, _sdk
@@ -44,6 +44,31 @@ def activate() -> None:
             _attempt("setup.providers", _warn_where_nothing_records)
 
 
+def settle() -> None:
+    """Call `activate` when every instrumentor was called, and say what they have left out.
+
+    Example:
+        >>> settle()
+    """
+    activate()
+    warn_of_logging()
+
+
+def warn_of_logging() -> None:
+    """Say once that records of the standard `logging` are not exported, where log records are."""
+    _attempt("setup.logging", _warn_of_logging)
+
+
+def _warn_of_logging() -> None:
+    off = DISABLED_INSTRUMENTATIONS.value()
+    if _active and off.isdisjoint(("logging", "*")) and _sdk.leaves_logging_alone():
+        warn_once(
+            "setup.logging",
+            "Records of the standard `logging` are not exported: what your program logs cannot be found by user or "
+            "agent. Run `pip install opentelemetry-instrumentation-logging`, or set OTEL_LOGS_EXPORTER=none.",
+        )
+
+
 def switch_on() -> None:
     """Do what `activate` does, for a program that gives providers of its own."""
     with lock:
@@ -68,6 +93,7 @@ def _switch_on() -> None:
         _attempt("setup.losses", _losses.start_watching)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
+    _attempt("setup.fingerprints", prepare_fingerprints)
     if patches_allowed():
         _attempt("setup.pools", carry_into_pools)
         _attempt("setup.threads", lease_to_threads)

@@ -96,15 +96,18 @@ def init(
             _activation.switch_on()
             _activation.use(**given)
         else:
-            _attempt_sdk(identity)
+            was_set_up = _attempt_sdk(identity)
             _activation.activate()
+            if was_set_up:
+                _activation.warn_of_logging()
 
 
-def _attempt_sdk(identity: ProcessIdentity) -> None:
+def _attempt_sdk(identity: ProcessIdentity) -> bool:
     try:
-        _sdk.set_up(identity)
+        return _sdk.set_up(identity)
     except Exception as exc:
         report_fault("setup.sdk", exc)
+        return False
 
 
 def _check_name(argument: str, value: object) -> None:

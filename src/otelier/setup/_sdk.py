@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
-from opentelemetry import trace
+from opentelemetry import _logs, trace
 
 from otelier.identity import ProcessIdentity
-from otelier.setup._providers import is_set
+from otelier.processors import ContextLogProcessor
+from otelier.setup._providers import innermost_provider, is_set
 from otelier.setup._resource import process_attributes
 
 _ENDPOINTS = (
@@ -34,6 +36,17 @@ def wants_no_traces() -> bool:
 def is_set_up() -> bool:
     """Tell whether a tracer provider is set."""
     return is_set(trace.get_tracer_provider())
+
+
+def leaves_logging_alone() -> bool:
+    """Tell whether log records are exported, and those of the standard `logging` are not among them."""
+    provider = innermost_provider(_logs.get_logger_provider())
+    chain = getattr(provider, "_multi_log_record_processor", None)
+    processors = getattr(chain, "_log_record_processors", ())
+    if all(isinstance(processor, ContextLogProcessor) for processor in processors):
+        return False
+    handlers = logging.getLogger().handlers
+    return not any(type(handler).__module__.startswith(("opentelemetry.", "logfire.")) for handler in handlers)
 
 
 def set_up(identity: ProcessIdentity) -> bool:

@@ -47,7 +47,7 @@ def collecting(provider: MeterProvider) -> Collects | None:
 
 
 def collector_of(provider: MeterProvider) -> object:
-    """Return what a provider that `collecting` knows hands its values to: one object, whatever stands for the provider."""
+    """Return what a provider that `collecting` knows hands its values to, also through what stands for it."""
     return cast("Any", provider)._measurement_consumer
 
 

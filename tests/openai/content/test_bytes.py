@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 
+import openai
 import pytest
 
 from otelier.testing import SpanRecorder
@@ -84,8 +86,8 @@ def told(recorder: SpanRecorder) -> str:
 
 @pytest.mark.parametrize(("endpoint", "messages"), SENT.values(), ids=SENT)
 def test_what_is_sent(recorder, endpoint, messages):
-    """Bytes are told by their hash wherever they are sent."""
-    with serving() as api:
+    """Bytes are told by their hash wherever they are sent, also where the provider refuses them there."""
+    with serving() as api, contextlib.suppress(openai.BadRequestError):
         api.call(endpoint, **{"messages" if endpoint == "chat" else "input": messages})
     assert DATA[:60] not in told(recorder)
     assert HASH in told(recorder)

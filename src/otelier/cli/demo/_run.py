@@ -24,6 +24,8 @@ LATENCIES_S = (0.18, 0.24, 0.31, 0.42, 0.55, 0.87)
 """Seconds a model takes to answer; the server deals them out by what is asked, alike in each run."""
 CHUNK_LATENCY_S = 0.03
 REFUSAL_LATENCY_S = 0.08
+_RETRIES = "x-stainless-retry-count"
+"""Header by which openai's client says how often it has sent a request before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class Outcome:
     """Export requests that brought them."""
     received: tuple[Received, ...]
     """What each server was sent in baggage."""
+    repeated: int
+    """Requests that the model's client sent again after a failure."""
     sent_to: str | None
     """Endpoint that got the same, as it may be printed; `None` without one."""
     send_failures: int
@@ -97,6 +101,7 @@ def run(steps: Steps) -> Outcome:
         metrics=metrics,
         exports=receiver.counts["requests"],
         received=tuple(received(spans, to_model)),
+        repeated=sum(_RETRIES in headers and headers[_RETRIES] != "0" for headers in to_model),
         sent_to=sent_to,
         send_failures=receiver.forward_failures,
         problems=tuple(problems),

@@ -24,11 +24,16 @@ def show(outcome: Outcome, console: Console) -> None:
     found = traces(outcome.spans)
     trace = richest(found.values())
     if trace:
-        _print(console, "One trace", f"of {len(found)}, {trace[0].trace_id}", trace_table(trace, colours))
+        table = trace_table(trace, colours, width=console.width)
+        _print(console, "One trace", f"of {len(found)}, {trace[0].trace_id}", table)
     _print(console, "Baggage", "that each server received with its requests", received_table(outcome.received))
     for line in _across(outcome.spans):
         console.print(line)
-    _print(console, "Calls to the model", "per agent and user", usage_table(outcome.spans, colours))
+    calls = total(outcome.spans).calls
+    if outcome.repeated:
+        requests = f" {calls} calls took {calls + outcome.repeated} requests to the model's host"
+        console.print(Text(f"{requests}: its client repeats what fails.", "dim"))
+    _print(console, "Calls to the model", "per agent and user, with their tokens", usage_table(outcome.spans, colours))
     for agent, fingerprint in known_by_prompt(outcome.spans).items():
         known = f" is known by its prompt only, fingerprint {fingerprint[:20]}…"
         console.print(Text.assemble(" ", (agent, colours.of(agent)), (known, "dim")))
@@ -36,7 +41,16 @@ def show(outcome: Outcome, console: Console) -> None:
     _print(console, "Exported", f"by the services, in {outcome.exports} OTLP requests", signal_table(exported))
     if outcome.sent_to and not outcome.send_failures:
         console.print(Text(f"\nAll of it also went to {outcome.sent_to}."))
-    console.print(Text(f"\nDone in {outcome.took_s:.0f} s.", "dim"))
+    console.print(Text(f"\nDone in {outcome.took_s:.0f} s. What to do next:", "dim"))
+    for command, what in _next(outcome):
+        console.print(Text.assemble("  ", (command, "bold"), (f"  {what}", "dim")), soft_wrap=True)
+
+
+def _next(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    yield 'otelier.init(app="my-service")', "switches it on in a program of yours, as docs/first-trace.md shows"
+    if not outcome.sent_to:
+        yield "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otelier demo", "shows this in your backend"
+    yield "otelier doctor", "says what is missing where it does not work"
 
 
 def as_data(outcome: Outcome) -> dict[str, Any]:
@@ -49,6 +63,7 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
         "total": asdict(total(outcome.spans)),
         "signals": [asdict(signal) for signal in signals(outcome.spans, outcome.logs, outcome.metrics)],
         "received": [asdict(row) for row in outcome.received],
+        "repeated": outcome.repeated,
         "exports": outcome.exports,
         "sent_to": outcome.sent_to,
         "problems": list(outcome.problems),
@@ -85,7 +100,7 @@ def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
         if not (kept and agents and callers):
             continue  # what is wrong is said at the end
         yield Text(f" {', '.join(kept)} hold in {service} too, which trusts inbound baggage.", "dim")
-        yield Text(f" The agent does not: {callers} stands there as `called by`, and its own agent is {agents}.", "dim")
+        yield Text(f" The agent does not: {callers} stands there as the caller, and its own agent is {agents}.", "dim")
 
 
 def _print(console: Console, title: str, detail: str, table: Table) -> None:

@@ -27,7 +27,11 @@ from otelier.cli.demo._report import (
 from otelier.fields import BAGGAGE_KEYS, FIELD_NAMES
 from otelier.testing import SpanRecord
 
-_BAR_CHARS = 14
+_BAR_CHARS = 10
+_FULL_WIDTH = 100
+"""Columns of a terminal that has room for all of a trace's table; in a narrower one the last of these stay away."""
+_FIRST_TO_GO = ("when", "called by")
+_TRACE_COLUMNS = ("duration", "tokens", "when", "service", "agent", "called by", "user")
 _WHO = (names.AGENT_NAME, names.CALLER_AGENT_NAME, names.USER_ID)
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 
@@ -45,14 +49,17 @@ class Colours:
         return self._given.setdefault(agent, _COLOURS[len(self._given) % len(_COLOURS)])
 
 
-def trace_table(trace: Sequence[SpanRecord], colours: Colours) -> Table:
-    """Return one trace as a table: each span below its parent, how long it took and when, and who it was for."""
+def trace_table(trace: Sequence[SpanRecord], colours: Colours, *, width: int = _FULL_WIDTH) -> Table:
+    """Return one trace as a table: each span below its parent, its time and tokens, and who it was for.
+
+    A table for less than 100 columns has no bars and does not name the calling agent.
+    """
     table = _table()
+    hidden = () if width >= _FULL_WIDTH else _FIRST_TO_GO
     table.add_column("span", min_width=24)  # the one that makes way: what may wrap is cut by `_cut`
-    table.add_column("duration", justify="right", no_wrap=True)
-    table.add_column("when", no_wrap=True, width=_BAR_CHARS)
-    for column in ("service", "agent", "called by", "user"):
-        table.add_column(column, no_wrap=True)
+    for column in _TRACE_COLUMNS:
+        if column not in hidden:
+            table.add_column(column, justify="right" if column in ("duration", "tokens") else "left", no_wrap=True)
     start_ns = min((span.start_ns for span in trace), default=0)
     whole_ns = max((span.end_ns for span in trace), default=0) - start_ns
     for branch in tree(trace):
@@ -66,9 +73,16 @@ def trace_table(trace: Sequence[SpanRecord], colours: Colours) -> Table:
         if span.status == "ERROR":
             error = _text(span.attributes.get(names.ERROR_TYPE, "error")).rpartition(".")[2]
             label.append(f" ✗ {error}", "red")
-        shown_bar = Text(bar(span, start_ns, whole_ns), colour)
-        who = (service_of(span), Text(agent, colour), Text(caller, colours.of(caller)), user)
-        table.add_row(label, duration(span.duration_s), shown_bar, *who)
+        cells: dict[str, RenderableType] = {
+            "duration": duration(span.duration_s),
+            "tokens": _tokens(span),
+            "when": Text(bar(span, start_ns, whole_ns), colour),
+            "service": service_of(span),
+            "agent": Text(agent, colour),
+            "called by": Text(caller, colours.of(caller)),
+            "user": user,
+        }
+        table.add_row(label, *(cells[column] for column in _TRACE_COLUMNS if column not in hidden))
     return table
 
 
@@ -91,11 +105,11 @@ def received_table(rows: Iterable[Received]) -> Table:
 
 
 def usage_table(spans: Sequence[SpanRecord], colours: Colours) -> Table:
-    """Return the calls to models per agent and user as a table, with their sum."""
+    """Return the calls to models per agent and user as a table, with their input and output tokens and the sum."""
     table = _table()
     table.add_column("agent", no_wrap=True)
     table.add_column("user", no_wrap=True)
-    for column in ("calls", "input tokens", "output tokens", "errors", "p50", "p95"):
+    for column in ("calls", "input", "output", "errors", "p50", "p95"):
         table.add_column(column, justify="right", no_wrap=True)
     former = None
     for row in usage(spans):
@@ -172,6 +186,13 @@ def _numbers(row: Usage) -> tuple[RenderableType, ...]:
         duration(row.p50_s),
         duration(row.p95_s),
     )
+
+
+def _tokens(span: SpanRecord) -> str:
+    """Return input and output tokens of a call to a model; nothing for other spans."""
+    if not is_model_call(span):
+        return ""
+    return "+".join(str(span.attributes.get(key, 0)) for key in (names.INPUT_TOKENS, names.OUTPUT_TOKENS))
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,7 @@ from opentelemetry import trace
 from otelier.cli.doctor._baggage import baggage
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._findings import Finding
+from otelier.cli.doctor._instrumentations import instrumentations
 from otelier.cli.doctor._neighbours import neighbours
 from otelier.cli.doctor._patches import patches, propagators
 from otelier.cli.doctor._providers import providers
@@ -21,7 +22,7 @@ from otelier.signals import redact
 
 
 def diagnose() -> list[Finding]:
-    """Look at this process and its environment; nothing is changed, and nothing is sent.
+    """Look at this process and its environment; nothing is changed, and no telemetry is sent.
 
     Returns:
         What was found, by area. No finding holds the value of a header, or a password in an address; what else
@@ -37,6 +38,7 @@ def diagnose() -> list[Finding]:
         "patches": lambda: patches(expected=active),
         "propagators": propagators,
         "baggage": lambda: baggage(expected=active),
+        "instrumentations": lambda: instrumentations(expected=active),
         "neighbours": neighbours,
     }
     return [_without_secrets(finding) for area, look in areas.items() for finding in _looked(area, look)]

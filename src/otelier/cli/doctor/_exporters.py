@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 
 from otelier.cli._endpoints import headers_of, parts_of, without_secrets
 from otelier.cli.doctor._findings import Finding, Severity, variable
+from otelier.cli.doctor._probe import spoken_at
 from otelier.settings import quoted
 
 _AREA = "exporters"
@@ -56,15 +57,14 @@ def exporters() -> Iterator[Finding]:
     for signal in _SIGNALS:
         for name in _names(signal):
             configured[_exporter(signal, name)].append(signal)
-    works: dict[str, list[str]] = defaultdict(list)
+    works: dict[tuple[str, str], list[str]] = defaultdict(list)
     for exporter, signals in configured.items():
         fault = _fault(exporter, signals)
         yield fault or _finding("ok", f"{_and(signals)}: {exporter.shown}")
         if fault is None and exporter.protocol is not None:
-            works[exporter.target] += signals
-            yield from _port(exporter)
-    for target, signals in works.items():
-        yield _listening(target, signals)
+            works[exporter.target, exporter.protocol] += signals
+    for (target, protocol), signals in works.items():
+        yield from _listening(target, protocol, signals)
     yield from _headers()
 
 
@@ -121,34 +121,50 @@ def _import_fault(signal: str, name: str) -> str | None:
     return None
 
 
-def _port(exporter: _Exporter) -> Iterator[Finding]:
-    """Yield a warning where the port is the usual one of the other protocol."""
-    parts = parts_of(_with_scheme(exporter.target))
-    other = "grpc" if exporter.protocol == "http/protobuf" else "http/protobuf"
-    if parts is not None and parts.port == _USUAL_PORTS[other]:
-        yield _finding(
-            "warning",
-            f"{exporter.protocol} is sent to port {_USUAL_PORTS[other]}",
-            f"That is the usual port of {other}: a receiver there understands nothing.",
-            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take port {_USUAL_PORTS[exporter.protocol or 'grpc']}.",
-        )
-
-
-def _listening(target: str, signals: Sequence[str]) -> Finding:
-    """Return whether something takes connections at *target*; nothing is sent."""
+def _listening(target: str, protocol: str, signals: Sequence[str]) -> Iterator[Finding]:
+    """Yield whether something takes connections at *target*, and whether it speaks *protocol*."""
     parts = parts_of(_with_scheme(target))
     assert parts is not None, "only addresses that can be read are asked"
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 4317)
+    other = "grpc" if protocol == "http/protobuf" else "http/protobuf"
     try:
-        socket.create_connection((parts.hostname or "", port), _TIMEOUT_S).close()
+        spoken = _asked(parts.hostname or "", port, protocol, plain=parts.scheme != "https")
     except OSError as exc:
-        return _finding(
+        yield _finding(
             "warning",
             f"nothing answers at {_shown(target)} ({type(exc).__name__})",
             f"What is sent there is lost: {_and(signals)}. Behind a proxy this may be a false alarm.",
             "Start a collector there, or set OTEL_EXPORTER_OTLP_ENDPOINT.",
         )
-    return _finding("ok", f"something listens at {_shown(target)}")
+        spoken = "unknown"
+    else:
+        yield _finding("ok", f"something listens at {_shown(target)}")
+    if spoken == other.partition("/")[0]:
+        yield _finding(
+            "error",
+            f"{protocol} is sent to a receiver of {other}",
+            f"It was asked, and understands nothing of what is sent: {_and(signals)}.",
+            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take the port for {protocol}.",
+        )
+    elif spoken == "unknown" and port == _USUAL_PORTS[other]:
+        yield _finding(
+            "warning",
+            f"{protocol} is sent to port {_USUAL_PORTS[other]}",
+            f"That is the usual port of {other}: a receiver there understands nothing.",
+            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take port {_USUAL_PORTS[protocol]}.",
+        )
+
+
+def _asked(host: str, port: int, protocol: str, *, plain: bool) -> str:
+    """Return what is spoken there, as far as it tells without encryption.
+
+    Raises:
+        OSError: if nothing takes connections.
+    """
+    if plain:
+        return spoken_at(host, port, asks_for=protocol, timeout_s=_TIMEOUT_S)
+    socket.create_connection((host, port), _TIMEOUT_S).close()
+    return "unknown"
 
 
 def _headers() -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from otelier.settings import (
     CAPTURE_CONTENT,
     DISABLED,
     DISABLED_INSTRUMENTATIONS,
+    PROPAGATE_TO,
     SDK_DISABLED,
     SERVICE_NAME,
     Setting,
@@ -64,6 +65,7 @@ def _settings() -> Iterator[Finding]:
             continue
         try:
             value = setting.value()
+            _refused_by_init(setting)
         except SettingError as error:
             yield Finding(
                 area=_AREA, severity="error", what=f"{name} cannot be read", why=str(error), do=f"Set or unset {name}."
@@ -84,6 +86,20 @@ def _settings() -> Iterator[Finding]:
     others = sorted(name for name in os.environ if name.startswith("OTEL_") and name not in known)
     if others:
         yield Finding(area=_AREA, severity="ok", what=f"also set (values not shown): {', '.join(others)}")
+
+
+def _refused_by_init(setting: Setting[Any]) -> None:
+    """Raise what `init` raises about a value that can be read.
+
+    Raises:
+        SettingError: if `init` would.
+    """
+    if setting is not PROPAGATE_TO:
+        return
+    # Imported here: like `opentelemetry.propagate` it raises where OTEL_PROPAGATORS names what is not installed.
+    from otelier.baggage import named_hosts
+
+    named_hosts()
 
 
 def _off() -> Iterator[Finding]:

@@ -1,0 +1,109 @@
+"""Instrumentations: which carry the fields on, which nobody has, and frameworks with telemetry of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Any, Final
+
+from packaging.version import Version
+
+from otelier.cli.doctor._findings import Finding
+from otelier.settings import DISABLED_INSTRUMENTATIONS
+
+_AREA = "instrumentations"
+_GROUP = "opentelemetry_instrumentor"
+_CLIENTS: Final = {"aiohttp": "aiohttp-client", "httpx": "httpx", "requests": "requests", "urllib3": "urllib3"}
+"""HTTP clients whose requests carry the fields, and how their instrumentations are called."""
+_FASTAPI_TELEMETRY: Final = Version("0.142")
+"""The first release that makes spans of its own."""
+
+
+def instrumentations(*, expected: bool) -> Iterator[Finding]:
+    """Yield which instrumentations are missing, and what that means for the fields.
+
+    Args:
+        expected: Whether this process switched otelier on, and so may have switched others on.
+    """
+    yield from _unknown_names()
+    yield from (_client(package, name, expected=expected) for package, name in _CLIENTS.items() if _release(package))
+    yield from _fastapi()
+    yield from _agents_sdk()
+
+
+def _unknown_names() -> Iterator[Finding]:
+    known = {one.name for one in entry_points(group=_GROUP)}
+    for name in sorted(DISABLED_INSTRUMENTATIONS.value() - known - {"*"}):
+        near = get_close_matches(name, known, n=1)
+        yield Finding(
+            area=_AREA,
+            severity="warning",
+            what=f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names {name}, and no instrumentation is called so",
+            why="Nothing is switched off by it.",
+            do=f"Did you mean {near[0]}?" if near else "Take it out, or install what it is meant to switch off.",
+        )
+
+
+def _client(package: str, name: str, *, expected: bool) -> Finding:
+    if _is_on(name, expected=expected):
+        return Finding(area=_AREA, severity="ok", what=f"requests of {package} carry the trace and the fields")
+    return Finding(
+        area=_AREA,
+        severity="note",
+        what=f"{package} is installed, and its instrumentation is not on",
+        why="Services that you call by it do not learn user, session and agent, and begin traces of their own.",
+        do=f"Where your program uses it: pip install opentelemetry-instrumentation-{name}",
+    )
+
+
+def _is_on(name: str, *, expected: bool) -> bool:
+    """Tell whether the instrumentation of that name is there, and on where this process may tell."""
+    off = DISABLED_INSTRUMENTATIONS.value()
+    found = list(entry_points(group=_GROUP, name=name))
+    if not found or name in off or "*" in off:
+        return False
+    if not expected:
+        return True
+    try:
+        instrumentor: Any = found[0].load()
+        return bool(instrumentor().is_instrumented_by_opentelemetry)
+    except Exception:  # somebody else's module may fail in any way
+        return False
+
+
+def _fastapi() -> Iterator[Finding]:
+    release = _release("fastapi")
+    if release is None or Version(release) < _FASTAPI_TELEMETRY or _is_on("fastapi", expected=False):
+        return
+    yield Finding(
+        area=_AREA,
+        severity="note",
+        what=f"fastapi {release} makes spans of its own",
+        why="They carry the fields as those of opentelemetry-instrumentation-fastapi do; a request has more of them.",
+    )
+
+
+def _agents_sdk() -> Iterator[Finding]:
+    release = _release("openai-agents")
+    if release is None:
+        return
+    named = [one for one in entry_points(group=_GROUP) if "openai_agents" in one.name.replace("-", "_")]
+    off = DISABLED_INSTRUMENTATIONS.value()
+    if any(one.name not in off and "*" not in off for one in named):
+        yield Finding(area=_AREA, severity="ok", what="the OpenAI Agents SDK has an instrumentation")
+        return
+    yield Finding(
+        area=_AREA,
+        severity="warning",
+        what=f"openai-agents {release} is installed without an instrumentation",
+        why="Its agents and tools make no spans: their calls are known by their prompts, not by their names.",
+        do="pip install openinference-instrumentation-openai-agents",
+    )
+
+
+def _release(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

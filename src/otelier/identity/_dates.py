@@ -1,0 +1,180 @@
+"""Dates in words, in every language of CLDR: what changes in them from day to day is taken out.
+
+Names of months and weekdays are words of their languages as well, and short ones of many others. So a name counts only
+beside a number, and a short one only where a day and a year stand together.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+_TABLE: Final = Path(__file__).with_name("date_names.txt")
+_MARKS: Final = b".,:;!?"
+_MAX_DATES: Final = 5
+"""Dates that are looked at: a prompt says the day once or twice, and each takes a microsecond or two."""
+_MAX_MASKS: Final = 50
+"""Numbers in a text beyond which none of them is looked at for names beside it."""
+_SURE_CHARS: Final = 4
+_SHORT_SCRIPTS: Final = "\u0e00"
+"""The first of the scripts that need few letters for a name, and of those that are written without spaces."""
+_MAX_AROUND: Final = 80
+_COMMON: Final = frozenset(b"and any are can few for her his let new now our out pay per the was who you".split())
+"""Words of English that may stand before a date, and are also days of the week, or parts of their names, elsewhere."""
+
+_ARTICLES: Final = frozenset(b"am das dem den der el em il le lo the".split())
+"""Words that people write before a day, and CLDR's formats do not."""
+
+# All digits are `0` here. A pattern that begins with one is found three times as fast as one that begins with a word,
+# so what stands before a number is looked for in the text in reverse.
+_DATE = re.compile(rb"0(?<![^ ]0)(?:0?[.,]? ((?:[^ 0]+ ){0,6})0000|000[.,]? ((?:[^ 0]+ ){1,6})00?)(?!0)")
+_NEAR = re.compile(rb"0[^ 0]* (?:[^ 0]{1,3} ){0,2}[.,]?([^ 0.,:;!?]+)")
+_BESIDE = re.compile(rb"0[^ 0]*((?: [^ 0]+){1,6})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The table, in bytes as prompts are compared."""
+
+    every: frozenset[bytes]
+    """Names of any length."""
+    sure: frozenset[bytes]
+    """Those that are hardly a word of another language."""
+    backwards: frozenset[bytes]
+    """The same, in reverse."""
+    known: frozenset[bytes]
+    """All words of dates, with those between the names."""
+    glued: frozenset[bytes]
+    """Those that may stand at the edge of a sentence without spaces."""
+    glued_sizes: tuple[int, ...]
+    """How long these are, from the longest on."""
+
+
+@functools.cache
+def date_names() -> _Names:
+    """Return the table; the first call reads it, in 5 ms."""
+    lines = [line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    between, names = (line.split(" ") for line in lines)
+    every = frozenset(name.encode() for name in names)
+    sure = frozenset(name.encode() for name in names if _is_sure(name))
+    glued = frozenset(name.encode() for name in names if name[0] >= _SHORT_SCRIPTS and _is_sure(name))
+    return _Names(
+        every=every,
+        sure=sure,
+        backwards=frozenset(name[::-1] for name in sure),
+        known=every.union(_ARTICLES, (word.encode() for word in between)),
+        glued=glued,
+        glued_sizes=tuple(sorted({len(name) for name in glued}, reverse=True)),
+    )
+
+
+def _is_sure(name: str) -> bool:
+    if name[0] >= _SHORT_SCRIPTS:
+        return len(name) > 1
+    return len(name) >= (_SURE_CHARS if name.isascii() else _SURE_CHARS - 1)
+
+
+def without_short_names(data: bytes) -> bytes:
+    """Return *data*, all its digits `0`, with one `0` for each date of day, month in letters, and year."""
+    pieces: list[bytes] = []
+    done = 0
+    for found in islice(_DATE.finditer(data), _MAX_DATES):
+        start, end = found.span()
+        around = _words_around(
+            data[max(done, start - _MAX_AROUND) : start], found[1] or found[2] or b"", data[end : end + _MAX_AROUND]
+        )
+        if around is not None:
+            pieces += (data[done : start - around[0]], b"0")
+            done = end + around[1]
+    return b"".join((*pieces, data[done:])) if pieces else data
+
+
+def _words_around(before: bytes, between: bytes, after: bytes) -> tuple[int, int] | None:
+    """Return how many bytes before and after a day and a year belong to that date, by what stands *between* them.
+
+    `None` is no date in words: something else stands between, or nothing names its month.
+    """
+    names = date_names()
+    words = _plain(between.split())
+    if not names.known.issuperset(words):
+        return None
+    wants_month = names.every.isdisjoint(words)
+    taken = days = 0
+    for word in before.split(b" ")[-2:0:-1]:  # not the first one, which may be cut
+        plain = word.strip(_MARKS)
+        if plain not in names.every:
+            break
+        if wants_month:
+            wants_month = False
+        elif plain.isascii() and (days or len(plain) < 3 or plain in _COMMON):
+            break
+        else:
+            days += 1
+        taken += len(word) + 1
+    if not wants_month:
+        return taken, 0
+    word = after.split(b" ", 2)[1:2]  # a year, a day, and the month at last
+    return (
+        (0, len(word[0]) + 1) if after[:2] in (b" ", b". ") and word and word[0].strip(_MARKS) in names.every else None
+    )
+
+
+def without_names(backwards: bytes, *, spaceless: bool) -> bytes:
+    """Return a masked text, given in reverse, without names of months and weekdays that stand beside a mask.
+
+    Args:
+        backwards: The text from its end, each date, number or other changing word a `0`.
+        spaceless: Whether it is of a script that may have no spaces between words.
+    """
+    if backwards.count(b"0") > _MAX_MASKS:
+        return backwards[::-1]
+    names = date_names()
+    if spaceless or not names.backwards.isdisjoint(_NEAR.findall(backwards)):
+        backwards = _BESIDE.sub(_without_before, backwards, _MAX_DATES)
+    data = backwards[::-1]
+    if spaceless or not names.sure.isdisjoint(_NEAR.findall(data)):
+        data = _BESIDE.sub(_without_after, data, _MAX_DATES)
+    while b" 0 0" in data:  # with nothing between them any more
+        data = data.replace(b" 0 0", b" 0")
+    return data
+
+
+def _without_after(found: re.Match[bytes]) -> bytes:
+    return found[0][: found.start(1) - found.start()] + _rest(found[1].split())
+
+
+def _without_before(found: re.Match[bytes]) -> bytes:
+    words = [word[::-1] for word in found[1].split()]
+    return found[0][: found.start(1) - found.start()] + _rest(words, backwards=True)
+
+
+def _rest(words: list[bytes], *, backwards: bool = False) -> bytes:
+    """Return what is left of *words* beside a number, the nearest first, without names that follow on it."""
+    names, taken = date_names(), 0
+    for number, word in enumerate(words):
+        plain = word.strip(_MARKS)
+        if plain in names.sure or (number and plain in names.every and not plain.isascii()):
+            taken = number + 1
+        elif plain and plain not in names.known:
+            if number == taken and plain[:1] >= b"\xe0":
+                words[number] = _unglued(word, backwards=backwards)
+            break
+    return b"".join(b" " + (word[::-1] if backwards else word) for word in words[taken:])
+
+
+def _unglued(word: bytes, *, backwards: bool) -> bytes:
+    """Return *word*, or a sentence without spaces, without the name at its edge that is next to a number."""
+    names = date_names()
+    for size in names.glued_sizes:
+        if size <= len(word) and (word[-size:] if backwards else word[:size]) in names.glued:
+            return word[:-size] if backwards else word[size:]
+    return word
+
+
+def _plain(words: Sequence[bytes]) -> list[bytes]:
+    return [plain for word in words if (plain := word.strip(_MARKS))]
