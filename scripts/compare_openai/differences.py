@@ -25,6 +25,8 @@ MORE = frozenset(
     )
 )
 """Attributes that only ours may have."""
+LEAVING = ("stream closed", "stream dropped", "stream failed", "stream closed_async", "stream failed_async")
+"""Ends of the labels of streams whose consumer leaves before their end."""
 RESULTS = ("response", "arguments", "output", "result")
 
 KNOWN: dict[str, str] = {
@@ -35,6 +37,8 @@ KNOWN: dict[str, str] = {
     "names": "a message without a name has none, instead of one that is null",
     "results": "what a tool gave, or a provider's tool was called with, is JSON once, not JSON quoted in JSON",
     "whole": "what they leave out of answers, requests and tools is told, and the id of a stream that is left early",
+    "facts": "the status of what failed tells facts of the exception, and its message where content goes onto spans",
+    "left": "a consumer that leaves a stream early is no error",
     "chunks": "their times carry the model that answered also when only a later chunk names it",
 }
 
@@ -44,6 +48,17 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     if "embedding" in label and label.endswith(("raw", "raw async")):
         return {"raw embeddings"}
     changed: set[str | None] = set()
+    facts = _with_facts(theirs, ours) if kind == "spans" else theirs
+    if facts != theirs:
+        changed.add("facts")
+        theirs = facts
+    if label.endswith(LEAVING):
+        left = _left(kind, theirs), _left(kind, ours)
+        if left != (theirs, ours):
+            changed.add("left")
+            theirs, ours = left
+    if theirs == ours:
+        return changed
     if kind != "points":
         for reason, change in _CHANGES.items():
             before, theirs = theirs, _changed(kind, theirs, change)
@@ -60,6 +75,33 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     if len(theirs) != len(ours):
         return {None}
     return {_known(kind, one, other) for one, other in zip(theirs, ours) if one != other}
+
+
+def _with_facts(theirs: list[Any], ours: list[Any]) -> list[Any]:
+    """Return their spans with our descriptions, where both say of one that it failed with the same error."""
+    if len(theirs) != len(ours):
+        return theirs
+    return [
+        {**one, "description": other["description"]}
+        if one["status"] == other["status"] == "ERROR"
+        and one["attributes"].get("error.type") == other["attributes"].get("error.type")
+        else one
+        for one, other in zip(theirs, ours)
+    ]
+
+
+def _left(kind: str, signals: list[Any]) -> list[Any]:
+    """Return what is told of a stream that its consumer left, without whether that is an error."""
+    told = ("error.type", "otelier.cancelled")
+    if kind == "points":
+        return [[*one[:-1], {key: value for key, value in one[-1].items() if key not in told}] for one in signals]
+    if kind == "contents":
+        return signals
+    status = {"status": "UNSET", "description": None} if kind == "spans" else {}
+    return [
+        {**one, **status, "attributes": {key: value for key, value in one["attributes"].items() if key not in told}}
+        for one in signals
+    ]
 
 
 def _known(kind: str, theirs: Any, ours: Any) -> str | None:
@@ -121,6 +163,9 @@ def _hashed(value: Any, *, sized: bool = True) -> Any:
         kept = {key: value[key] for key in ("mime_type", "modality")}
         size = {"size": len(content)} if sized else {}
         return {**kept, "uri": f"sha256:{hashlib.sha256(content).hexdigest()}", **size, "type": "uri"}
+    if isinstance(value, str) and value.startswith("data:image/png;base64,"):
+        content = base64.b64decode(value.partition(",")[2])
+        return f"[bytes: image/png, size {len(content)}, sha256:{hashlib.sha256(content).hexdigest()}]"
     if isinstance(value, dict):
         return {key: _hashed(each, sized=sized) for key, each in value.items()}
     return [_hashed(each, sized=sized) for each in value] if isinstance(value, list) else value
