@@ -47,27 +47,11 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     """Return the keys in `KNOWN` of what two lists of signals differ in, `None` among them for anything else."""
     if "embedding" in label and label.endswith(("raw", "raw async")):
         return {"raw embeddings"}
-    changed: set[str | None] = set()
-    facts = _with_facts(theirs, ours) if kind == "spans" else theirs
-    if facts != theirs:
-        changed.add("facts")
-        theirs = facts
-    if label.endswith(LEAVING):
-        left = _left(kind, theirs), _left(kind, ours)
-        if left != (theirs, ours):
-            changed.add("left")
-            theirs, ours = left
+    changed, theirs, ours = _made_alike(label, kind, theirs, ours)
     if theirs == ours:
         return changed
-    if kind != "points":
-        for reason, change in _CHANGES.items():
-            before, theirs = theirs, _changed(kind, theirs, change)
-            if theirs != before:
-                changed.add(reason)
-        if theirs == ours:
-            return changed
-        if _is_within(theirs, ours):
-            return {*changed, "whole"}
+    if kind != "points" and _is_within(theirs, ours):
+        return {*changed, "whole"}
     if label.endswith(f" {LAZY}") and not label.endswith(f" stream {LAZY}") and _tells_more(kind, theirs, ours):
         return {LAZY}
     if kind == "points" and _without_model_of_chunks(theirs) == _without_model_of_chunks(ours):
@@ -75,6 +59,25 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     if len(theirs) != len(ours):
         return {None}
     return {_known(kind, one, other) for one, other in zip(theirs, ours) if one != other}
+
+
+def _made_alike(
+    label: str, kind: str, theirs: list[Any], ours: list[Any]
+) -> tuple[set[str | None], list[Any], list[Any]]:
+    """Return both without what is meant, and its keys in `KNOWN`."""
+    changed: set[str | None] = set()
+    if kind == "spans":
+        before, theirs = theirs, _with_facts(theirs, ours)
+        changed |= {"facts"} if theirs != before else set()
+    if label.endswith(LEAVING):
+        left = _left(kind, theirs), _left(kind, ours)
+        changed |= {"left"} if left != (theirs, ours) else set()
+        theirs, ours = left
+    if kind != "points":
+        for reason, change in _CHANGES.items():
+            before, theirs = theirs, _changed(kind, theirs, change)
+            changed |= {reason} if theirs != before else set()
+    return changed, theirs, ours
 
 
 def _with_facts(theirs: list[Any], ours: list[Any]) -> list[Any]:
@@ -180,7 +183,7 @@ def _is_within(less: Any, more: Any) -> bool:
     if isinstance(less, list) and isinstance(more, list):
         others = iter(more)
         return all(any(_is_within(one, other) for other in others) for one in less)
-    if isinstance(less, str) and isinstance(more, str) and less.startswith("[") and more.startswith("["):
+    if isinstance(less, str) and isinstance(more, str) and less.startswith("[{") and more.startswith("[{"):
         return _is_within(json.loads(less), json.loads(more))
     return less == more
 
