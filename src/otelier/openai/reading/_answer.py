@@ -9,7 +9,7 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.openai.reading._request import has_compaction
-from otelier.signals import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text, fit_texts
+from otelier.signals import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
@@ -91,7 +91,7 @@ def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> 
         responses_usage(usage, attributes, point)
     reasons = finish_reasons(facts)
     if reasons:
-        attributes[names.FINISH_REASONS] = fit_texts(reasons)
+        attributes[names.FINISH_REASONS] = reasons
     if has_compaction(get("output")):
         attributes[names.CONVERSATION_COMPACTED] = True
     return failure_in(facts)
@@ -146,7 +146,7 @@ def finish_reasons(facts: Facts) -> tuple[str, ...]:
             reason = _item_reason(item)
             if reason is not None:
                 reasons[reason] = None
-    return tuple(reasons) or ((whole,) if whole else ())
+    return tuple(reasons) or ((whole,) if whole else ())  # words of our own, but for why it is incomplete
 
 
 def reason_of_status(status: Any, why: Any = None) -> str | None:
@@ -156,7 +156,8 @@ def reason_of_status(status: Any, why: Any = None) -> str | None:
     if status in ("failed", "cancelled"):
         return ERROR_REASON
     if status == "incomplete":
-        return _INCOMPLETE.get(why, why) if isinstance(why, str) else "incomplete"
+        known = _INCOMPLETE.get(why) if isinstance(why, str) else None
+        return known or fit_text(why) or status
     return None
 
 
@@ -178,10 +179,11 @@ def is_ended_call(item: Any, kind: Any) -> bool:
 
 
 def _item_reason(item: Any) -> str | None:
-    kind = field_of(item, "type")
-    if is_ended_call(item, kind):
-        return "tool_calls"
-    return reason_of_status(field_of(item, "status")) if kind == "message" else None
+    found = facts_of(item)
+    kind = found.get("type")
+    if kind == "message":
+        return reason_of_status(found.get("status"))
+    return "tool_calls" if is_ended_call(item, kind) else None
 
 
 def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
