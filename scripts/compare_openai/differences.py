@@ -25,6 +25,8 @@ MORE = frozenset(
     )
 )
 """Attributes that only ours may have."""
+LEAVING = ("stream closed", "stream dropped", "stream failed", "stream closed_async", "stream failed_async")
+"""Ends of the labels of streams whose consumer leaves before their end."""
 RESULTS = ("response", "arguments", "output", "result")
 
 KNOWN: dict[str, str] = {
@@ -35,6 +37,8 @@ KNOWN: dict[str, str] = {
     "names": "a message without a name has none, instead of one that is null",
     "results": "what a tool gave, or a provider's tool was called with, is JSON once, not JSON quoted in JSON",
     "whole": "what they leave out of answers, requests and tools is told, and the id of a stream that is left early",
+    "facts": "the status of what failed tells facts of the exception, and its message where content goes onto spans",
+    "left": "a consumer that leaves a stream early is no error",
     "chunks": "their times carry the model that answered also when only a later chunk names it",
 }
 
@@ -43,16 +47,11 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     """Return the keys in `KNOWN` of what two lists of signals differ in, `None` among them for anything else."""
     if "embedding" in label and label.endswith(("raw", "raw async")):
         return {"raw embeddings"}
-    changed: set[str | None] = set()
-    if kind != "points":
-        for reason, change in _CHANGES.items():
-            before, theirs = theirs, _changed(kind, theirs, change)
-            if theirs != before:
-                changed.add(reason)
-        if theirs == ours:
-            return changed
-        if _is_within(theirs, ours):
-            return {*changed, "whole"}
+    changed, theirs, ours = _made_alike(label, kind, theirs, ours)
+    if theirs == ours:
+        return changed
+    if kind != "points" and _is_within(theirs, ours):
+        return {*changed, "whole"}
     if label.endswith(f" {LAZY}") and not label.endswith(f" stream {LAZY}") and _tells_more(kind, theirs, ours):
         return {LAZY}
     if kind == "points" and _without_model_of_chunks(theirs) == _without_model_of_chunks(ours):
@@ -60,6 +59,52 @@ def known(label: str, kind: str, theirs: list[Any], ours: list[Any]) -> set[str 
     if len(theirs) != len(ours):
         return {None}
     return {_known(kind, one, other) for one, other in zip(theirs, ours) if one != other}
+
+
+def _made_alike(
+    label: str, kind: str, theirs: list[Any], ours: list[Any]
+) -> tuple[set[str | None], list[Any], list[Any]]:
+    """Return both without what is meant, and its keys in `KNOWN`."""
+    changed: set[str | None] = set()
+    if kind == "spans":
+        before, theirs = theirs, _with_facts(theirs, ours)
+        changed |= {"facts"} if theirs != before else set()
+    if label.endswith(LEAVING):
+        left = _left(kind, theirs), _left(kind, ours)
+        changed |= {"left"} if left != (theirs, ours) else set()
+        theirs, ours = left
+    if kind != "points":
+        for reason, change in _CHANGES.items():
+            before, theirs = theirs, _changed(kind, theirs, change)
+            changed |= {reason} if theirs != before else set()
+    return changed, theirs, ours
+
+
+def _with_facts(theirs: list[Any], ours: list[Any]) -> list[Any]:
+    """Return their spans with our descriptions, where both say of one that it failed with the same error."""
+    if len(theirs) != len(ours):
+        return theirs
+    return [
+        {**one, "description": other["description"]}
+        if one["status"] == other["status"] == "ERROR"
+        and one["attributes"].get("error.type") == other["attributes"].get("error.type")
+        else one
+        for one, other in zip(theirs, ours)
+    ]
+
+
+def _left(kind: str, signals: list[Any]) -> list[Any]:
+    """Return what is told of a stream that its consumer left, without whether that is an error."""
+    told = ("error.type", "otelier.cancelled")
+    if kind == "points":
+        return [[*one[:-1], {key: value for key, value in one[-1].items() if key not in told}] for one in signals]
+    if kind == "contents":
+        return signals
+    status = {"status": "UNSET", "description": None} if kind == "spans" else {}
+    return [
+        {**one, **status, "attributes": {key: value for key, value in one["attributes"].items() if key not in told}}
+        for one in signals
+    ]
 
 
 def _known(kind: str, theirs: Any, ours: Any) -> str | None:
@@ -121,6 +166,9 @@ def _hashed(value: Any, *, sized: bool = True) -> Any:
         kept = {key: value[key] for key in ("mime_type", "modality")}
         size = {"size": len(content)} if sized else {}
         return {**kept, "uri": f"sha256:{hashlib.sha256(content).hexdigest()}", **size, "type": "uri"}
+    if isinstance(value, str) and value.startswith("data:image/png;base64,"):
+        content = base64.b64decode(value.partition(",")[2])
+        return f"[bytes: image/png, size {len(content)}, sha256:{hashlib.sha256(content).hexdigest()}]"
     if isinstance(value, dict):
         return {key: _hashed(each, sized=sized) for key, each in value.items()}
     return [_hashed(each, sized=sized) for each in value] if isinstance(value, list) else value
@@ -135,7 +183,7 @@ def _is_within(less: Any, more: Any) -> bool:
     if isinstance(less, list) and isinstance(more, list):
         others = iter(more)
         return all(any(_is_within(one, other) for other in others) for one in less)
-    if isinstance(less, str) and isinstance(more, str) and less.startswith("[") and more.startswith("["):
+    if isinstance(less, str) and isinstance(more, str) and less.startswith("[{") and more.startswith("[{"):
         return _is_within(json.loads(less), json.loads(more))
     return less == more
 

@@ -14,7 +14,7 @@ from otelier.signals._guard import count_fault, on_fork, on_reset, raise_faults,
 
 if TYPE_CHECKING:
     from otelier.signals._aside import do_aside, finish_aside, on_a_loop
-    from otelier.signals._bounds import fit_count, fit_number, fit_text, fit_texts, may_tell
+    from otelier.signals._bounds import MAX_NUMBER, MAX_TEXTS, fit_count, fit_text, fit_texts, may_tell
     from otelier.signals._by_identity import ByIdentity
     from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record, log_to, logger_of
@@ -61,6 +61,8 @@ __all__ = [
     "EMBEDDING_SUPPRESSORS",
     "FETCH_SUPPRESSORS",
     "INFERENCE_SUPPRESSORS",
+    "MAX_NUMBER",
+    "MAX_TEXTS",
     "MOST_ON_A_LOOP",
     "SUPPRESSORS",
     "ByIdentity",
@@ -92,7 +94,6 @@ __all__ = [
     "finish_aside",
     "first_chunk_histogram",
     "fit_count",
-    "fit_number",
     "fit_text",
     "fit_texts",
     "foreign_fault",
@@ -139,7 +140,7 @@ __all__ = [
 
 _HOMES = {
     "_aside": ("do_aside", "finish_aside", "on_a_loop"),
-    "_bounds": ("fit_count", "fit_number", "fit_text", "fit_texts", "may_tell"),
+    "_bounds": ("MAX_NUMBER", "MAX_TEXTS", "fit_count", "fit_text", "fit_texts", "may_tell"),
     "_by_identity": ("ByIdentity",),
     "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record", "log_to", "logger_of"),

@@ -72,10 +72,10 @@ def fit_text(value: object, *, lines: bool = False) -> str | None:
         >>> fit_text("gpt-4.1"), fit_text("gpt\\ud800"), fit_text(4.1)
         ('gpt-4.1', 'gpt\ufffd', None)
     """
+    if type(value) is str and 0 < len(value) <= MAX_TEXT_CHARS and value.isprintable():
+        return value
     if not isinstance(value, str) or not value:
         return None
-    if type(value) is str and len(value) <= MAX_TEXT_CHARS and value.isprintable():
-        return value
     text = (_UNFIT_IN_LINES if lines else _UNFIT).sub(_STAND_IN, value[:MAX_TEXT_CHARS])
     cut = len(value) - MAX_TEXT_CHARS
     return f"{text} [cut: {cut} characters]" if cut > 0 else text
@@ -99,16 +99,6 @@ def fit_count(value: object) -> int | None:
         (12, None, None, None)
     """
     return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
-
-
-def fit_number(value: float) -> bool:
-    """Tell whether signals may carry the number *value*: it is finite and no giant.
-
-    Example:
-        >>> fit_number(0.7), fit_number(float("nan")), fit_number(-(10**25))
-        (True, False, False)
-    """
-    return -MAX_NUMBER <= value <= MAX_NUMBER
 
 
 on_reset(_told.clear)

@@ -13,7 +13,7 @@ from otelier.openai._point import CallPoint
 from otelier.openai.content._streamed_choice import StreamedChoice
 from otelier.openai.reading._answer import add_model, add_text, chat_usage, reason_told
 from otelier.openai.reading._fields import Attributes, Facts, facts_of, items_of
-from otelier.signals import Failure, fit_text, fit_texts
+from otelier.signals import MAX_TEXTS, Failure, fit_text
 
 
 class Chunks(Protocol):
@@ -98,7 +98,7 @@ class ChatChunks:
         add_text(names.OPENAI_RESPONSE_SERVICE_TIER, self._tier, attributes)
         if self._reasons:
             reasons = [self._reasons[index] for index in sorted(self._reasons)]
-            attributes[names.FINISH_REASONS] = fit_texts(map(reason_told, reasons))
+            attributes[names.FINISH_REASONS] = tuple(map(reason_told, reasons[:MAX_TEXTS]))
         if self._usage is not None:
             chat_usage(self._usage, attributes, point)
         return None

@@ -16,7 +16,7 @@ from otelier.openai.operations._started import usage_once
 from otelier.openai.reading._answer import add_model, add_text, finish_reasons
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, answer_of
 from otelier.openai.reading._request import API_RESPONSES
-from otelier.signals import Failure, fit_texts
+from otelier.signals import Failure
 
 
 def fetch_request(arguments: Arguments, attributes: Attributes) -> None:
@@ -35,7 +35,7 @@ def fetch_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None
     add_text(names.OPENAI_RESPONSE_SERVICE_TIER, facts.get("service_tier"), attributes)
     reasons = finish_reasons(facts)
     if reasons:
-        attributes[names.FINISH_REASONS] = fit_texts(reasons)
+        attributes[names.FINISH_REASONS] = reasons
     usage_once(facts, attributes, point)
 
 

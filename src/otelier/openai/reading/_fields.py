@@ -61,9 +61,10 @@ def text_of(value: Any) -> str:
 
 def is_mapping(thing: Any) -> TypeGuard[Mapping[Any, Any]]:
     """Tell whether *thing* is a mapping, of whatever."""
-    return isinstance(thing, Mapping)
+    return type(thing) is dict or isinstance(thing, Mapping)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def is_sequence(thing: Any) -> TypeGuard[Sequence[Any]]:
     """Tell whether *thing* is a sequence of things, not text or bytes."""
-    return isinstance(thing, Sequence) and not isinstance(thing, (str, bytes, bytearray))
+    # A class of the standard library's own takes 0.3 us to ask, and most sequences are lists.
+    return type(thing) is list or (isinstance(thing, Sequence) and not isinstance(thing, (str, bytes, bytearray)))

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from otelier import names
 from otelier.openai.reading._fields import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
-from otelier.signals import fit_count, fit_number, fit_text, fit_texts
+from otelier.signals import MAX_NUMBER, fit_count, fit_text, fit_texts
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
 _Kind: TypeAlias = "type[int] | type[float]"
@@ -24,7 +24,7 @@ def chat_request(arguments: Arguments, attributes: Attributes) -> None:
         number = _CHAT_NUMBERS.get(name)
         if number is not None:
             attribute, kind = number
-            if type(value) is kind and fit_number(value):
+            if type(value) is kind and -MAX_NUMBER <= value <= MAX_NUMBER:
                 attributes[attribute] = value
             else:
                 _take_number(value, attribute, kind, attributes)
@@ -66,7 +66,7 @@ def _take_number(value: Any, attribute: str, kind: _Kind, attributes: Attributes
     others are 0.7.
     """
     is_number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-    if is_number and fit_number(value):
+    if is_number and -MAX_NUMBER <= value <= MAX_NUMBER:
         attributes[attribute] = kind(value)
 
 
