@@ -36,7 +36,7 @@ def settings_page() -> str:
             "A value is taken from the first of these that is set: argument, environment variable, default.",
             "Variables are read when otelier is switched on (`init`, `activate`, `instrument`), never at import.",
             "An empty variable counts as unset.",
-            "For an invalid `OTELIER_` variable, `init` raises a `SettingError` that names the variable and the allowed values.",
+            "For an invalid `OTELIER_` variable, `init` raises a `SettingError` that names it and the allowed values.",
             "Without `init`, and for OpenTelemetry's variables, a warning says the same, and the default applies.",
             "",
             "## otelier's variables",
@@ -47,7 +47,7 @@ def settings_page() -> str:
             "",
             *_settings_table(theirs),
             "",
-            "OpenTelemetry's own documentation lists the other variables that its SDK, exporters and instrumentations read.",
+            "OpenTelemetry's documentation lists the other variables of its SDK, exporters and instrumentations.",
             "",
         ]
     )
@@ -57,7 +57,7 @@ def attributes_page() -> str:
     """The page of every name that goes on the wire."""
     lines = ["# Attributes, metrics and events", "", NOTE, "", "Each name is a constant of `otelier.names`."]
     lines += [
-        "Names that start with `otelier.` are otelier's own; the others are those of OpenTelemetry's semantic conventions."
+        "Names that start with `otelier.` are otelier's own; the others come from OpenTelemetry's semantic conventions."
     ]
     source = Path(names.__file__).read_text(encoding="utf-8")
     rows: dict[str, list[tuple[str, ...]]] = {}

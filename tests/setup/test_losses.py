@@ -174,7 +174,8 @@ def test_flush_is_false_where_nobody_listens(lost):
     provider = tracing(batched(OTLPSpanExporter(f"{url}/v1/traces", timeout=1)))
     end_spans(provider, 2)
     assert otelier.flush(timeout_s=300) is False
-    assert lost() == {("traces", "export_failed"): 2}
+    # The SDK before 1.40 lets the error of its client pass.
+    assert lost() in ({("traces", "export_failed"): 2}, {("traces", "requests.exceptions.ConnectionError"): 2})
     provider.shutdown()
 
 
@@ -310,7 +311,8 @@ def test_what_comes_after_shutdown_is_counted(lost, make, caplog):
     provider.shutdown()
     late.end()
     assert len(exporter.get_finished_spans()) == 1
-    assert lost() == {("traces", "already_shutdown"): 1}
+    # The SDK before 1.40 hands what comes late to an exporter that refuses it.
+    assert lost() in ({("traces", "already_shutdown"): 1}, {("traces", "export_failed"): 1})
 
 
 def test_logs_after_shutdown_are_counted(lost, caplog):

@@ -19,6 +19,8 @@ from otelier.testing.server._requests import Json
 
 _TAGS: Final = ("type", "role")
 """What tells apart the kinds of a message, an item or a part."""
+_ALWAYS: Final = (*_TAGS, "model", "messages", "input", "content", "tool_call_id", "name", "function", "json_schema")
+"""Names that a request of any year has where it has them at all."""
 _KINDS: Final = {
     "string": "a string", "array": "an array", "object": "an object", "integer": "an integer", "number": "a decimal",
     "boolean": "a boolean", "null": "null",
@@ -29,6 +31,7 @@ _KINDS: Final = {
 def validator(endpoint: str) -> Draft202012Validator:
     """Return the validator of `chat`, `responses` or `embeddings` requests; it takes half a second to make."""
     # Imported here: with it the server would load the client before anybody asks it for something.
+    import openai
     from openai.types import EmbeddingCreateParams
     from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
     from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
@@ -41,6 +44,9 @@ def validator(endpoint: str) -> Draft202012Validator:
     schema: Any = TypeAdapter(types[endpoint]).json_schema()
     for each in (schema, *schema.get("$defs", {}).values()):
         _let_be_missing(each)
+    if openai.VERSION.startswith("1."):
+        for each in (schema, *schema.get("$defs", {}).values()):
+            _let_be_newer(each)
     schema["properties"]["stream"] = {"type": "boolean"}  # what is not streamed and what is have one type each
     return Draft202012Validator(schema)
 
@@ -51,6 +57,16 @@ def _let_be_missing(schema: Json) -> None:
     schema["required"] = [
         name for name in schema.get("required", ()) if {"type": "null"} not in properties[name].get("anyOf", ())
     ]
+
+
+def _let_be_newer(schema: Json) -> None:
+    """Allow what came after the types of openai 1: more values, and names that may be left out."""
+    properties: Json = schema.get("properties", {})
+    schema["required"] = [name for name in schema["required"] if name in _ALWAYS]
+    for name, allowed in properties.items():
+        if name not in _TAGS:
+            for each in (allowed, *allowed.get("anyOf", ())):
+                each.pop("enum", None)
 
 
 def misfit(endpoint: str, body: Json) -> Reply | None:
