@@ -118,6 +118,8 @@ def told(spans, *attributes):
 @pytest.mark.parametrize("way", [*DEPENDENCIES, *(f"sync-{way}" for way in DEPENDENCIES)])
 def test_every_telemetry_gives_the_same(way):
     """Handler, streamed body and background task have the same user, agent and `get_context()`, whatever is on."""
+    if "block" in way and not OWN:
+        pytest.skip("FastAPI of that time ends what a dependency opened before the body is sent.")
     found, answers = {}, {}
     for telemetry in TELEMETRIES:
         spans = Spans()

@@ -189,7 +189,10 @@ class _Pipeline:
         refuse = partial(of_class, door)
 
         def refused(item: Any) -> None:
+            taken = self._taken
             refuse(item)
+            if self._taken != taken:
+                return  # an older SDK asks the exporter all the same, whose answer counts
             context = item.context if name == "on_end" else None
             if context is None or context.trace_flags.sampled:
                 self._count("already_shutdown", 1)
