@@ -348,8 +348,20 @@ def test_constraints_that_a_provider_does_not_know_are_checked_here(model):
         '```\n{"id": 8, "city": "Delft"}\n```\n',
         'Here it is:\r\n\r\n```JSON\r\n{"id": 8, "city": "Delft"}\r\n```\r\nAnything else?',
         '  ```json\n  {"id": 8, "city": "a ``` b"}\n  ```',
+        '```json {"id": 8, "city": "Delft"} ```',
+        '```json{"id": 8, "city": "Delft"}```',
+        '```json\n{"id": 8, "city": "Delft"}```',
+        'First:\n```python\nx = {"id": 7}\n```\nThen:\n```json\n{"id": 8, "city": "Delft"}\n```',
+        '```json\n{"id": 8, "city": "Delft"}\n```\nIn short:\n```\nDelft\n```',
+        '~~~json\n{"id": 8, "city": "Delft"}\n~~~',
+        '````\n{"id": 8, "city": "``` ```"}\n````',
+        '\ufeff{"id": 8, "city": "Delft"}',
+        '\ufeff```json\n{"id": 8, "city": "Delft"}\n```',
     ],
-    ids=["json", "plain", "among words", "with a fence inside"],
+    ids=[
+        *("json", "plain", "among words", "with a fence inside", "one line", "no space", "closed on its line"),
+        *("after another", "before another", "tildes", "longer fence", "byte order mark", "mark and block"),
+    ],
 )
 def test_an_answer_in_a_block_of_code(model, text):
     """Is read as what stands in it."""

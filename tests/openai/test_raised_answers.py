@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import openai
@@ -202,6 +207,134 @@ def test_stream_helper_that_raises(api, recorder, text, reason):
     assert span.attributes["gen_ai.response.id"]
     assert span.attributes["gen_ai.response.model"]
     assert span.attributes["gen_ai.request.stream"] is True
+
+
+def events(*chunks: dict[str, Any]) -> str:
+    """A stream's body."""
+    return "".join(
+        (f"event: {chunk['type']}\n" if "type" in chunk else "") + f"data: {json.dumps(chunk)}\n\n" for chunk in chunks
+    )
+
+
+def chat_stream(text: str, reason: str, *, usage: bool = True) -> str:
+    """The body of a streamed chat completion, with the chunk that brings usage last."""
+    head = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4.1-2025-04-14"}
+    said = [({"role": "assistant", "content": text}, None), ({}, reason)]
+    chunks = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for delta, end in said]
+    counted = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+    return events(*chunks, *([{**head, "choices": [], "usage": counted}] if usage else []))
+
+
+def responses_stream(text: str) -> str:
+    """The body of a streamed response, whose last event brings usage."""
+    whole = responses_body(text, "completed")
+    item = whole["output"][0]
+    part = item["content"][0]
+    at = {"item_id": "m-1", "output_index": 0, "content_index": 0}
+    told = [
+        {"type": "response.created", "response": {**whole, "status": "in_progress", "output": [], "usage": None}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.content_part.added", **at, "part": {**part, "text": ""}},
+        {"type": "response.output_text.delta", **at, "delta": text, "logprobs": []},
+        {"type": "response.output_text.done", **at, "text": text, "logprobs": []},
+        {"type": "response.content_part.done", **at, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": whole},
+    ]
+    return events(*({**event, "sequence_number": number} for number, event in enumerate(told)))
+
+
+def stream(client: Any, endpoint: str) -> Any:
+    """Ask for a streamed person with the client's helper."""
+    if endpoint == "responses":
+        if not hasattr(client.responses, "stream"):
+            pytest.skip("not in this release")
+        return client.responses.stream(**RESPONSES, text_format=Person)
+    resource = client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
+    return resource.stream(**CHAT, response_format=Person, stream_options={"include_usage": True})
+
+
+STREAMS = {
+    "length": ("chat", chat_stream('{"name": "Bo', "length"), "length"),
+    "filter": ("chat", chat_stream('{"name"', "content_filter"), "content_filter"),
+    "misfit": ("chat", chat_stream('{"name": "Bob"}', "stop"), "stop"),
+    "responses, misfit": ("responses", responses_stream('{"name": "Bob"}'), "stop"),
+}
+
+
+@contextmanager
+def sending(body: str, *, then: str) -> Iterator[str]:
+    """A server that sends *body* in an HTTP chunk, and then ends the answer or goes silent; yields its address."""
+    held = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for event in body.encode().split(b"\n\n")[:-1]:
+                self.wfile.write(b"%x\r\n%s\n\n\r\n" % (len(event) + 2, event))
+                self.wfile.flush()
+            if then == "silence":
+                held.wait(60)
+            else:
+                self.wfile.write(b"0\r\n\r\n")
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            held.set()
+            server.shutdown()
+            thread.join()
+
+
+def read_all(api: Any, mode: str, endpoint: str, url: str) -> None:
+    """Read a stream until the helper raises."""
+
+    async def main() -> None:
+        async with api.async_client() as client, stream(client.with_options(base_url=url), endpoint) as events:
+            async for _ in events:
+                pass
+
+    if mode == "async":
+        with pytest.raises(ERRORS):
+            asyncio.run(main())
+        return
+    with pytest.raises(ERRORS), stream(api.client.with_options(base_url=url), endpoint) as events:
+        for _ in events:
+            pass
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize(("endpoint", "body", "reason"), STREAMS.values(), ids=STREAMS)
+def test_usage_behind_what_the_helper_raises_over(api, recorder, mode, endpoint, body, reason):
+    """Usage comes after the chunk that the helper raises over, and is told on span and metric."""
+    with sending(body, then="end") as url:
+        read_all(api, mode, endpoint, url)
+    check(recorder, endpoint, reason)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_usage_that_never_comes(api, recorder, mode):
+    """A provider that sends nothing more holds up no error; the server here is silent for a minute."""
+    begun = time.monotonic()
+    with sending(chat_stream('{"name": "Bo', "length", usage=False), then="silence") as url:
+        read_all(api, mode, "chat", url)
+        assert time.monotonic() - begun < 30
+    (span,) = recorder.spans
+    assert span.attributes["error.type"].endswith("LengthFinishReasonError")
+    assert "gen_ai.usage.input_tokens" not in span.attributes
 
 
 def test_errors_with_status_200(api, recorder):

@@ -69,7 +69,8 @@ class Agent(Generic[T]):
         max_depth: How deep its run may be delegated: 1 is a subagent of an agent.
         max_parallel_tools: Functions that one run calls at once; further calls wait.
         max_calls_per_answer: Calls of tools that the model may ask for in one answer; none of more is made.
-        max_model_calls: Questions to models in one run and in all runs below it, those that failed too.
+        max_model_calls: Questions to models in one run and in all runs below it, begun, whether or not they are
+            answered.
 
     Raises:
         AgentError: if there is no name, or a limit is too low.

@@ -25,7 +25,7 @@ class Usage(llm.Usage):
     """
 
     model_calls: int = 0
-    """Answers of models."""
+    """Answers of models; `max_model_calls` counts the questions, those without an answer too."""
 
     def counting(self, used: llm.Usage | None) -> Usage:
         """Return this with one more answer, that used *used*; `None` where the provider did not count."""

@@ -146,8 +146,9 @@ class Run:
             most = run.limits.max_model_calls
             if run.tree_questions >= most:
                 raise AgentLimitError(
-                    f"Agent {run.identity.name!r} and those it delegated to asked their models {most} times: a run "
-                    f"ends after `max_model_calls={most}`. Raise it, or tell the models when they are done.",
+                    f"Agent {run.identity.name!r} and those it delegated to began {most} questions to their models, "
+                    "those that failed or were given up unsent too: a run ends after "
+                    f"`max_model_calls={most}`. Raise it, or tell the models when they are done.",
                     limit="max_model_calls",
                 )
         self.questions += 1

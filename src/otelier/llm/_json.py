@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, NoReturn, cast
 
-_FENCED: Final = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*)\n[ \t]*```", re.DOTALL)
+_FENCE: Final = re.compile(r"```+|~~~+")
+_LABEL: Final = re.compile(r"[\w+-]*")
+_BEGIN: Final = re.compile(r'\s*[\[{"\-\dtfn]')
+_MOST_FENCES: Final = 32
+"""Of one text: an answer has a few, and each pair of them may be what stands around the JSON."""
+_BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 class NotJsonError(ValueError):
@@ -33,9 +40,10 @@ def parsed(text: str) -> Any:
 
 
 def found_in(text: str) -> tuple[str, Any]:
-    """Return the JSON that *text* is, or that stands in its block of code, and what that says.
+    """Return the JSON that *text* is, or that stands in one of its blocks of code, and what that says.
 
-    Models put a block around their JSON, as Markdown has it, and words around the block.
+    Models put a block around their JSON, as Markdown has it, and words or other blocks around that. The first block
+    that is JSON counts.
 
     Raises:
         NotJsonError: of the text itself, if neither is JSON.
@@ -47,14 +55,30 @@ def found_in(text: str) -> tuple[str, Any]:
     try:
         return text, parsed(text)
     except NotJsonError:
-        block = _FENCED.search(text)
-        if block is None:
-            raise
-        try:
-            return block[1], parsed(block[1])
-        except NotJsonError:
-            pass
+        for block in _blocks(text):
+            try:
+                return block, parsed(block)
+            except NotJsonError:
+                continue
         raise
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """Yield what may be JSON in a block of code, or behind a byte order mark.
+
+    Between two fences there may be a third, in a text of the JSON: the farthest that a block can reach comes first.
+    """
+    bare = text.lstrip().removeprefix(_BYTE_ORDER_MARK)
+    if bare != text:
+        yield bare
+    fences = list(islice(_FENCE.finditer(bare), _MOST_FENCES))
+    for number, fence in enumerate(fences):
+        label = _LABEL.match(bare, fence.end())
+        start = fence.end() if label is None else label.end()
+        for begin in dict.fromkeys((start, fence.end())):  # `true` is no label but JSON
+            if _BEGIN.match(bare, begin):
+                closing = (other for other in reversed(fences[number + 1 :]) if other[0] == fence[0])
+                yield from (bare[begin : other.start()].strip() for other in closing)
 
 
 def sendable(message: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from openai.types import chat, responses
 
 from otelier.openai.content._chat import chat_answer_content, chat_request_content
 from otelier.openai.content._responses import responses_answer_content, responses_request_content
+from otelier.openai.content._streamed_choice import StreamedChoice
 
 INPUT, OUTPUT, TOOLS = "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"
 CANARY = "what it says"
@@ -251,6 +252,29 @@ def test_calls_of_chat(kind, value):
     (received,) = chat_answer_content({"choices": [{"finish_reason": "tool_calls", "message": message}]})[OUTPUT]
     expected = {"arguments": CANARY, "name": CANARY, "id": CANARY, "type": "tool_call"}
     assert sent["parts"] == received["parts"] == [expected]
+
+
+@pytest.mark.parametrize("kind", ["reasoning_text", "reasoning_summary"])
+def test_reasoning_of_all_releases(kind):
+    """What a model thought is told under each name that releases of the client have for it in an item's content."""
+    item = {"type": "reasoning", "id": "r-1", "content": [{"type": kind, "text": CANARY}]}
+    (sent,) = responses_request_content({"input": [item]})[INPUT]
+    assert sent["parts"] == [{"content": CANARY, "type": "reasoning"}]
+
+
+def test_calls_that_nobody_knows_yet():
+    """A call of a kind that no client of chat knows is told as its provider has it, sent, received and streamed."""
+    call = {"id": "w", "type": "weird", "weird": {"z": 1, "text": CANARY}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    (sent,) = chat_request_content({"messages": [message]})[INPUT]
+    received = chat_answer_content({"choices": [{"finish_reason": "tool_calls", "message": message}]})[OUTPUT][0]
+    streamed = StreamedChoice()
+    for piece in (
+        {"index": 0, "id": "w", "type": "weird", "weird": {"z": 1, "text": CANARY[:5]}},
+        {"index": 0, "id": "w", "type": "weird", "weird": {"text": CANARY[5:]}},
+    ):
+        streamed.add({"delta": {"tool_calls": [piece]}})
+    assert sent["parts"] == received["parts"] == streamed.message("tool_calls")["parts"] == [call]
 
 
 def test_what_nobody_knows_yet():

@@ -14,6 +14,7 @@ from otelier.openai.content._parts import (
     decoded,
     file_part,
     input_message,
+    other_part,
     output_message,
     parsed,
     plain,
@@ -30,6 +31,7 @@ ASSISTANT = "assistant"
 _REASONING = ("reasoning_content", "reasoning")
 _TOOL = "tool"
 _FUNCTION = "function"  # the role that answers had before `tool_calls`
+KNOWN_CALLS = frozenset(("", "custom", "function"))
 _TOOL_REASONS = frozenset(("tool_calls", "function_call"))
 
 
@@ -107,7 +109,12 @@ def _calls(message: Any) -> list[Part]:
     calls: list[Part] = []
     for call in items_of(field_of(message, "tool_calls")):
         call_id, function, custom = (field_of(call, name) for name in ("id", "function", "custom"))
-        calls.append(_custom_call(call_id, custom) if custom and not function else _call(call_id, function))
+        if function:
+            calls.append(_call(call_id, function))
+        elif custom:
+            calls.append(_custom_call(call_id, custom))
+        else:
+            calls.append(_other_call(call))
     function = field_of(message, "function_call")  # what there was before `tool_calls`
     return [*calls, _call(None, function)] if function else calls
 
@@ -115,6 +122,12 @@ def _calls(message: Any) -> list[Part]:
 def _call(call_id: Any, function: Any) -> Part:
     arguments = field_of(function, "arguments")
     return tool_call_part(call_id, text_of(field_of(function, "name")), parsed(arguments) if arguments else None)
+
+
+def _other_call(call: Any) -> Part:
+    """Return a call of a kind that nobody knows as its provider has it; one of no kind is a function's."""
+    kind = text_of(field_of(call, "type"))
+    return _call(field_of(call, "id"), None) if kind in KNOWN_CALLS else other_part(call)
 
 
 def _custom_call(call_id: Any, custom: Any) -> Part:

@@ -47,6 +47,7 @@ _CLIENT_OUTPUTS: Final = frozenset(
     )
 )
 _JSON_TEXTS: Final = frozenset(("arguments", "output", "result"))
+_REASONING_TEXTS: Final = ("reasoning_text", "reasoning_summary")  # the latter in `content` until 1.67
 _FROM_USER: Final = frozenset(("compaction_trigger", "configuration_update", "item_reference", "mcp_approval_response"))
 
 
@@ -95,7 +96,7 @@ def _reasoning(item: Any) -> list[Part]:
     texts += [
         field_of(block, "text")
         for block in items_of(field_of(item, "content"))
-        if field_of(block, "type") == "reasoning_text"
+        if field_of(block, "type") in _REASONING_TEXTS
     ]
     return [reasoning_part(text) for text in texts if isinstance(text, str)]
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from otelier.openai.content._chat import ASSISTANT, message_reason, said
+from otelier.openai.content._chat import ASSISTANT, KNOWN_CALLS, message_reason, said
 from otelier.openai.content._parts import Message, output_message
-from otelier.openai.reading._fields import Facts, facts_of, field_of, is_sequence, items_of, text_of
+from otelier.openai.reading._fields import (
+    Facts,
+    facts_of,
+    field_of,
+    fields_set,
+    is_mapping,
+    is_sequence,
+    items_of,
+    text_of,
+)
 
 
 class StreamedChoice:
@@ -82,12 +92,14 @@ class StreamedChoice:
 class _StreamedCall:
     """One call of a tool, whose arguments come in pieces."""
 
-    __slots__ = ("_id", "_kind", "_name", "_written")
+    __slots__ = ("_id", "_kind", "_name", "_other", "_written")
 
     def __init__(self) -> None:
         self._id: Any = None
         self._kind = "function"
         self._name = ""
+        self._other: dict[str, Any] = {}
+        """Members of a call of a kind that nobody knows."""
         self._written: list[str] = []
 
     def ends_before(self, piece: Any) -> bool:
@@ -102,6 +114,8 @@ class _StreamedCall:
         """Add one piece."""
         self._id = self._id or field_of(piece, "id")
         kind, name, written = _member(piece)
+        if not kind:
+            _join(self._other, fields_set(piece))
         self._kind = kind or self._kind
         self._name = self._name or name
         self._written.append(written)
@@ -109,6 +123,8 @@ class _StreamedCall:
     def whole(self) -> dict[str, Any]:
         """Return the call as one that is not streamed."""
         written = "".join(self._written)
+        if not self._name and not written and text_of(self._other.get("type")) not in KNOWN_CALLS:
+            return self._other
         if self._kind == "custom":
             return {"id": self._id, "custom": {"name": self._name, "input": written}}
         return {"id": self._id, "function": {"name": self._name, "arguments": written}}
@@ -119,6 +135,22 @@ class _StreamedCall:
         except (ValueError, RecursionError):
             return False
         return True
+
+
+def _join(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    """Add the members of a piece: text goes on, unless it says once more what the call is."""
+    for name, value in piece.items():
+        before = whole.get(name)
+        if name == "index":
+            continue
+        if is_mapping(value):
+            inner: dict[str, Any] = dict(before) if is_mapping(before) else {}
+            whole[name] = inner
+            _join(inner, value)
+        elif isinstance(before, str) and isinstance(value, str) and name not in ("id", "type"):
+            whole[name] = before + value
+        else:
+            whole[name] = value
 
 
 def _member(piece: Any) -> tuple[str, str, str]:

@@ -30,6 +30,10 @@ class Chunks(Protocol):
         """Add what was seen; return what made the operation fail, if something did."""
         ...
 
+    def awaits_usage(self) -> bool:
+        """Tell whether the answer has come to its end, or may have, and its usage has not."""
+        ...
+
     def content(self) -> Mapping[str, list[Any]]:
         """Return the content that was seen, by attribute."""
         ...
@@ -91,6 +95,9 @@ class ChatChunks:
         self.model = self.model or fit_text(facts.get("model"))
         self._tier = self._tier or facts.get("service_tier")
         self._head = not (self._id and self.model)
+
+    def awaits_usage(self) -> bool:
+        return bool(self._reasons) and self._usage is None
 
     def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
         add_text(names.RESPONSE_ID, self._id, attributes)

@@ -95,6 +95,10 @@ class MediaChunks:
                 self._messages += _messages_of(facts)
         return False
 
+    @staticmethod
+    def awaits_usage() -> bool:
+        return False  # no helper of the client's reads it
+
     def tell(self, attributes: Attributes, point: CallPoint) -> None:
         media_answer({"usage": self._usage}, attributes, point)
 

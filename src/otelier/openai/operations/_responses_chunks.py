@@ -89,6 +89,9 @@ class ResponsesChunks:
             self._compacted = True
         return kind in _LAST
 
+    def awaits_usage(self) -> bool:
+        return self._final is None and self._failure is None
+
     def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
         add_model(self.model, attributes, point)
         if self._compacted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 from otelier.openai._call import Call
@@ -10,6 +11,7 @@ from otelier.openai.reading._fields import facts_of
 from otelier.openai.reading._raw import RAW_RESPONSE
 from otelier.openai.streams._hooks import FOLLOWER, Follower, hook_close, hook_parse
 from otelier.openai.streams._proxies import AsyncStreamProxy, StreamProxy
+from otelier.openai.streams._reading_on import is_of_helper, read_on, read_on_async
 from otelier.openai.streams._steps import shown_steps, shown_steps_async
 from otelier.openai.streams._streamed import StreamedCall
 from otelier.signals import report_fault
@@ -34,6 +36,7 @@ def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
         response = facts_of(stream).get(RAW_RESPONSE if is_raw else "response")
         if is_raw or call.operation.names_served_model:
             streamed.served_by = getattr(response, "headers", None)
+        streamed.response = response
         hook_close(response, streamed, asynchronous=asynchronous)
     except Exception as exc:  # closed early, it then ends when it is dropped
         report_fault("openai.hook", exc)
@@ -53,11 +56,35 @@ def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, 
     try:
         error = args[1] if len(args) > 1 else None
         streamed = None if error is None else _follower_of(stream)
-        if streamed is not None:
+        if streamed is not None and error is not None:
+            if isinstance(streamed, StreamedCall) and streamed.awaits_usage() and is_of_helper(error):
+                if inspect.iscoroutinefunction(wrapped):
+                    return _leaving_late(wrapped, streamed, error, args, kwargs)
+                _read_on(streamed)
             streamed.leave(error)
     except Exception as exc:
         report_fault("openai.leave", exc)
     return wrapped(*args, **kwargs)
+
+
+def _read_on(streamed: StreamedCall) -> None:
+    try:
+        read_on(streamed)
+    except Exception:  # it is the end, or too slow, or broken: nothing that is still to come can be told
+        return
+
+
+async def _leaving_late(
+    wrapped: Any, streamed: StreamedCall, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    try:
+        await read_on_async(streamed)
+    except Exception:  # as above
+        pass
+    finally:  # if it is cancelled, too
+        streamed.leave(error)
+        result = await wrapped(*args, **kwargs)
+    return result
 
 
 def _follower_of(thing: Any) -> Follower | None:

@@ -38,6 +38,7 @@ class StreamedCall:
         "_undo",
         "hides_usage",
         "inner",
+        "response",
         "served_by",
         "stamp",
     )
@@ -59,11 +60,17 @@ class StreamedCall:
         """Whether the chunk that brings usage is kept from the consumer, who did not ask for it."""
         self.inner: Any = None
         """The client's own iterator, once it is followed."""
+        self.response: Any = None
+        """The HTTP response that it reads, if known."""
         self._ending = threading.Lock()  # taken by what ends the call, and never given back
 
     def looker(self) -> Callable[[Any], bool]:
         """Return what looks at a chunk and tells whether it ends the call."""
         return self._chunks.looker()
+
+    def awaits_usage(self) -> bool:
+        """Tell whether the model has said what it had to say, and what it took is still to come."""
+        return not self._ending.locked() and self._chunks.awaits_usage()
 
     @staticmethod
     def look_away(exc: Exception) -> Callable[[Any], bool]:
