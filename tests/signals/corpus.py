@@ -341,6 +341,8 @@ _MORE = [
     ("docker login","docker login -u bob -p s3cretpw registry.io","s3cretpw"),
     ("mysql -p","mysql -u root -ps3cretpw shop","s3cretpw"),
     ("vercel blob",f"vercel_blob_rw_{alnum(16)}_{alnum(30)}",alnum(30)),
+    ("nested in quoted JSON",'{"secrets": {"a": {"b": "s3cretpw"}}}',"s3cretpw"),
+    ("nested credentials",'{"credentials": {"user": {"p": "s3cretpw"}}}',"s3cretpw"),
     ("client's flag in a list",'["mysql", "-p", "s3cretpw"]',"s3cretpw"),
     ("sshpass","sshpass -p s3cretpw ssh host","s3cretpw"),
     ("redis-cli","redis-cli -a s3cretpw ping","s3cretpw"),

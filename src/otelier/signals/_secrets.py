@@ -333,7 +333,8 @@ SECRETS: Final = (
                 "secret",
                 "s\":|s: |s=|s':",
                 # Lists and mappings under a name in the plural.
-                rf"(?P<keep>(?P<name>passwords|secrets|tokens|keys)(?:{QUOTE})?\s?[:=]\s?[\[{{]\s?)"
+                rf"(?P<keep>(?P<name>passwords|secrets|tokens|keys|credentials)(?:{QUOTE})?\s?[:=]\s?[\[{{]\s?"
+                rf"(?:{QUOTE}[\w.-]{{1,64}}{QUOTE}\s?:\s?[\[{{]\s?){{0,4}})"
                 rf"(?P<value>(?:{QUOTE})[^\[\]{{}}]{{1,2000}})(?=[\]}}])",
                 any_case=True,
                 unless=_not_a_list,
