@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import sys
 
@@ -54,6 +55,19 @@ def test_the_model_is_told_class_and_redacted_message(model, is_async):
     call = told_by(model, raising(KeyError(SECRET), is_async=is_async))
     assert call.result == "Error: KeyError: 'postgres://user:[REDACTED:password]@db/x'"
     assert call.error.args == (SECRET,)
+
+
+@KINDS
+def test_bytes_in_a_message_reach_nobody(model, otelier_spans, monkeypatch, is_async):
+    """Neither the model, nor the span, nor the log record has more of them than type, size and hash."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_and_event")
+    image = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4).decode()
+    call = told_by(model, raising(ValueError(f"bad data:image/png;base64,{image}"), is_async=is_async))
+    (entry,) = [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
+    span = otelier_spans.find("execute_tool work")
+    for told in (call.result, entry.attributes["exception.message"], span.status.description):
+        assert "[bytes: image/png, size 1032, sha256:" in told
+        assert image[:60] not in told
 
 
 @KINDS

@@ -63,6 +63,7 @@ def failed(code, message="Failed."):
         (500, "500"),
         ("c" * 65, "_OTHER"),
         ("sk-proj-abc def", "_OTHER"),
+        ("sk-proj-" + "aB3dE6gH9j" * 2, "_OTHER"),
         ("a\nb", "_OTHER"),
         (["a"], "_OTHER"),
         ({"a": "b"}, "_OTHER"),

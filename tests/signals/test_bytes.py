@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from otelier.signals import ContentGate, ContentMode, redact_value
+from otelier.signals import ContentGate, ContentMode, redact_start, redact_value
 
 NOISE = random.Random(7).randbytes
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + NOISE(900)
@@ -104,6 +104,31 @@ def test_secrets_beside_bytes_are_found():
     assert redact_value(text) == f"password=[REDACTED:secret] {told(PNG)} token=[REDACTED:secret]"
     pem = f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(PNG).decode()}-----END PRIVATE KEY-----"
     assert redact_value(pem) == "[REDACTED:private-key]"
+
+
+@pytest.mark.parametrize(
+    "form", [f"data:image/png;base64,{b64(PNG)}", b64(PNG), PNG.hex()], ids=["url", "base64", "hex"]
+)
+def test_messages_of_errors_show_no_bytes(form):
+    """What is told of an error has type, size and hash in their place, within its characters, and no secret either."""
+    text = ContentGate(ContentMode.SPAN_ONLY).text(f"password=hunter2 bad image {form}, sent again", 1_000)
+    assert text == f"password=[REDACTED:secret] bad image {told(PNG)}, sent again"
+    assert redact_start(f"{form} " + "word " * 100, 200).endswith(" characters]")
+
+
+def test_a_private_key_in_a_message_is_a_secret_first():
+    """Its base64 is no file."""
+    pem = f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(PNG).decode()}-----END PRIVATE KEY-----"
+    assert redact_start(f"bad key {pem}", 500) == "bad key [REDACTED:private-key]"
+
+
+def test_a_huge_message_is_cut_and_says_so():
+    """Beyond a million characters nothing is looked at, and all that is cut is counted."""
+    text = f"data:image/png;base64,{b64(PNG)} " + "word " * 400_000
+    shown = redact_start(text, 500)
+    assert shown.startswith(told(PNG))
+    assert len(shown) < 550
+    assert int(shown.split("[cut: ")[1].split()[0]) == len(told(PNG)) + 1 + 2_000_000 - 500
 
 
 def test_bytes_cost_no_budget():

@@ -46,6 +46,22 @@ def test_facts_that_are_none_are_left_out(value):
     assert told == "openai.APIStatusError (status 400, request_id req_7)"
 
 
+@pytest.mark.parametrize("name", ["code", "type", "param"])
+@pytest.mark.parametrize("value", ["sk-proj-" + "aB3dE6gH9j" * 2, "AKIA" + "ABCDEFGH23456789"], ids=["openai", "aws"])
+def test_a_fact_that_is_a_secret_is_redacted(name, value):
+    """A key has the form of a code, and a provider may repeat one."""
+    told = failure_of(of_status(400, {name: value})).told
+    assert value not in told
+    assert f"{name} [REDACTED:" in told
+
+
+def test_a_request_id_that_is_a_secret_is_redacted():
+    """The id of a request comes from a header, which anything between may write."""
+    error = of_status(400)
+    error.request_id = "AKIA" + "ABCDEFGH23456789"
+    assert "request_id [REDACTED:aws-key]" in failure_of(error).told
+
+
 def test_a_transport_error_names_the_class_of_its_cause():
     """What came between is told by its class, without a word of its message."""
     error = openai.APIConnectionError(request=REQUEST)

@@ -194,6 +194,22 @@ def test_what_only_looks_telling_stays(key, value):
         {"api_keys": {"prod": "zebra1"}},
         {"smtpPass": "zebra1", "db-password": "zebra1", "DB_PASS": "zebra1"},
         {"url": "/a?token=zebra1", "cookie": ["sid=zebra1"]},
+        {"credentials": {"p": "zebra1"}},
+        {"credentials": {"user": {"p": "zebra1"}}},
+        {"credentials": {"type": "basic", "description": "of the shop", "p": "zebra1"}},
+        {
+            "credentials": [{"user": "bob", "pins": ["zebra1", {"b": "zebra2"}]}],
+        },
+        {"secrets": {"a": {"b": "zebra1"}}},
+        {"passwords": {"user": "zebra1"}},
+        {"password": [{"v": "zebra1"}]},
+        {"password": [[{"v": ["zebra1"]}]]},
+        {"token": {"access": "zebra1", "bytes": b"zebra1"}},
+        ["mysql", "-p", "zebra1"],
+        ["mysql", "-pzebra1"],
+        ["docker", "exec", "db", "/usr/bin/mysqldump", "-u", "root", "-p", "zebra1", "shop"],
+        ["docker", "login", "-p", "zebra1"],
+        ("redis-cli", "-a", "zebra1"),
     ],
     ids=str,
 )
@@ -217,6 +233,16 @@ def test_neighbours_tell(value):
         {"secrets": {"type": "object", "properties": {}}},
         {"password": "${DB_PASSWORD}"},
         {"phone": "none", "tel": True},
+        {"credentials": {"type": "basic", "username": "bob", "expires_at": "2030-01-01", "attempts": 3}},
+        {"password": {"type": ["string", "null"], "description": "At least eight characters"}},
+        {"passwords": {"bob": {"minLength": 8}}},
+        {"token": {"text": "Hello", "logprob": -0.3}},
+        {"secret": {"secretName": "db", "version": 3, "active": True}},
+        {"password": {"value": "${DB_PASSWORD}"}},
+        ["serve", "-p", "8080"],
+        ["mkdir", "-p", "a/b"],
+        ["curl", "-u", "https://example.com"],
+        ["mysql", "-p", "-h", "db"],
     ],
     ids=str,
 )
@@ -241,6 +267,13 @@ def test_disguised_text_keeps_what_is_around():
     assert (
         redact("a\uff1ab pass\u200bword\uff1dhunter2\u3000c") == "a\uff1ab pass\u200bword\uff1d[REDACTED:secret]\u3000c"
     )
+
+
+def test_numbers_as_values_under_telling_keys_are_replaced():
+    """A number that is called the value of a secret is one; its port and version are none."""
+    assert redact_value({"password": {"value": 12345678, "version": 2}}) == {
+        "password": {"value": "[REDACTED:secret]", "version": 2}
+    }
 
 
 def test_numbers_under_telling_keys_are_replaced():

@@ -92,6 +92,8 @@ _NOT_SAID: Final = re.compile(
 _SENTENCE: Final = re.compile(r"[A-Za-z]+[A-Za-z ,.'!?:-]* [A-Za-z ,.'!?:-]+\Z")
 _JOINED: Final = re.compile(r"\s*[+.&]\s*[A-Za-z_][\w.]*")  # "token=" + token
 _SPELLED: Final = re.compile(r"[\w-]*\Z")
+_COMPARED: Final = re.compile(r"[=!]=")
+_VARIABLE: Final = re.compile(r"[a-z_][a-z_.]*\Z")
 _NAME_LIKE: Final = re.compile(r"[A-Za-z_][A-Za-z_-]*\Z")
 
 
@@ -151,6 +153,8 @@ def _is_no_bare_value(match: re.Match[str], name: str, left: str, join: str, val
     if word in _NO_VALUE or word in _CODE_WORDS or not word.strip("([{=|"):
         return True
     if name in ("token", "tokens") and word.isdigit():
+        return True
+    if _COMPARED.search(join) and _VARIABLE.match(word):
         return True
     if ":" in join and (word in _STATES or _TYPE.match(lowered.rstrip(",;"))):
         return True

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord, get_logger
 from opentelemetry.context import Context
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
+from otelier.signals._content import json_of
 from otelier.signals._guard import on_reset
+
+MAX_LEVELS: Final = 80
+"""Messages of protobuf that one attribute nests: for more than 100, six of them around it, a whole batch is refused."""
+_OF_MAPPING: Final = 3
+_OF_LIST: Final = 2
 
 _given: LoggerProvider | None = None
 
@@ -54,13 +61,41 @@ def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], co
 def event_record(name: str, attributes: Mapping[str, AnyValue], context: Context) -> LogRecord:
     """Return the log record that is an event, for a logger to emit; the arguments are those of `emit_event`.
 
+    What is nested too deeply for OTLP stands in it as JSON text.
+
     Example:
         >>> from opentelemetry import context
         >>> event_record("docs.example", {"answer": 42}, context.get_current()).event_name
         'docs.example'
     """
     now = time.time_ns()
+    attributes = {name: _fit(value) for name, value in attributes.items()}
     return LogRecord(timestamp=now, observed_timestamp=now, context=context, event_name=name, attributes=attributes)
+
+
+def _fit(value: AnyValue) -> AnyValue:
+    return _flattened(value, MAX_LEVELS) if _levels(value) > MAX_LEVELS else value
+
+
+def _levels(value: object) -> int:
+    if isinstance(value, dict):
+        return _OF_MAPPING + max(map(_levels, cast("dict[str, object]", value).values()), default=0)
+    if isinstance(value, (list, tuple)):
+        return _OF_LIST + max(map(_levels, cast("Sequence[object]", value)), default=0)
+    return 0
+
+
+def _flattened(value: AnyValue, left: int) -> AnyValue:
+    """Return *value* with JSON text in place of what takes more than *left* levels."""
+    if isinstance(value, dict):
+        if left < _OF_MAPPING:
+            return json_of(value)
+        return {name: _flattened(item, left - _OF_MAPPING) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        if left < _OF_LIST:
+            return json_of(value)
+        return [_flattened(item, left - _OF_LIST) for item in value]
+    return value
 
 
 @on_reset

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from otelier.signals._redaction import redact
+
 _MAX_FRAMES: Final = 64
 _MAX_MEMBERS: Final = 8
 _MAX_LEVELS: Final = 8
@@ -139,7 +141,7 @@ def _facts(exc: BaseException) -> Iterator[str]:
         for name, form in (("code", _CODE), ("type", _CODE), ("param", _PARAM), ("request_id", _CODE)):
             value = _of(told, name)
             if isinstance(value, (str, int)) and form.fullmatch(str(value)):
-                yield f"{name} {value}"
+                yield f"{name} {redact(str(value))}"  # a key has the form of a code
     members = [error_type(member) for member in _members(exc)]
     if members:
         more = len(members) - _MAX_MEMBERS

@@ -20,11 +20,11 @@ from otelier.signals._rows import Find
 # which words joined by `_` or `-` do not.
 _API_KEYS: Final = (
     "gsk_!20 hf_!20 api_org_!20 r8_!20 fw_!20 jina_!30 e2b_!30 rpa_!30 esecret_!20 pcsk_ lsv2_pt_ lsv2_sk_ pylf_v1_ "
-    "sb_secret_ vck_ glhf_ lmnr_ salad_cloud_ wandb_v1_ alcht_ bb_live_ sk_!32 sk_live_:10 sk_test_:10 sk_prod_:10 "
-    "rk_live_:10 rk_test_:10 rk_prod_:10 pk_live_:10 pk_test_:10 whsec_* ak_live_ duffel_live_ duffel_test_ "
-    "rzp_live_:14 rzp_test_:14 sm_aat_ sm_pat_ sm_sat_ nvapi- xai- pplx- csk-!30 tvly- fc-!32 ctx7sk- GOCSPX- key-!32 "
-    "pa-:40 NRAK- NRII- NRIQ- NRBR- NRSP- NRJS- xkeysib- xsmtpsib- FLWSECK- FLWSECK_TEST-:12 bedrock-api-key-* "
-    "ya29.* AQ.:30 SG.*"
+    "sb_secret_ vck_ vercel_blob_rw_ glhf_ lmnr_ salad_cloud_ wandb_v1_ alcht_ bb_live_ sk_!32 sk_live_:10 "
+    "sk_test_:10 sk_prod_:10 rk_live_:10 rk_test_:10 rk_prod_:10 pk_live_:10 pk_test_:10 whsec_* ak_live_ "
+    "duffel_live_ duffel_test_ rzp_live_:14 rzp_test_:14 sm_aat_ sm_pat_ sm_sat_ nvapi- xai- pplx- csk-!30 tvly- "
+    "fc-!32 ctx7sk- GOCSPX- key-!32 pa-:40 NRAK- NRII- NRIQ- NRBR- NRSP- NRJS- xkeysib- xsmtpsib- FLWSECK- "
+    "FLWSECK_TEST-:12 bedrock-api-key-* ya29.* AQ.:30 SG.*"
 )
 # Tokens of services.
 _TOKENS: Final = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from otelier.signals._telling import is_harmless, is_telling
@@ -11,8 +11,29 @@ from otelier.signals._telling import is_harmless, is_telling
 _NAMES: Final = ("name", "key", "Name", "Key", "NAME", "field", "variable", "header", "k")
 _VALUES: Final = frozenset(("value", "Value", "VALUE", "val", "v", "stringValue"))
 _OF_USERS: Final = ("-u", "--user", "--proxy-user")
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_CLIENTS: Final = {
+    "-p": ("sshpass", "mongo", "login", "mysql", "mariadb", "smbclient"),
+    "-a": ("redis-cli", "valkey-cli", "http"),
+}
+"""Programs that take a password behind a flag of one letter, which means something else to others."""
+_LONGEST_PROGRAM: Final = 128
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_]*\Z")
-_SCHEMA: Final = frozenset(("type", "$ref", "description", "format", "properties", "anyOf", "oneOf", "allOf", "enum"))
+_SCHEMA: Final = frozenset(
+    ("$ref", "properties", "anyOf", "oneOf", "allOf", "enum", "minLength", "maxLength", "pattern")
+)
+_TYPES: Final = frozenset(("string", "object", "array", "number", "integer", "boolean", "null"))
+_DESCRIBES: Final = frozenset(
+    (
+        *("type", "kind", "name", "secretname", "namespace", "description", "label", "title", "message", "format"),
+        *("user", "username", "user_name", "login", "email", "role", "provider", "region", "host", "hostname", "url"),
+        *("uri", "path", "status", "version", "created_at", "updated_at", "expires", "expires_at", "expiry"),
+        *("scope", "scopes", "logprob"),
+    )
+)
+"""Names, in lower case, of what is said of a secret and is none."""
+_OF_TEXT: Final = frozenset(("text", "symbol"))
+"""The same, of a token that is a piece of text or a coin."""
 _PERSONAL: Final = {
     "phone": re.compile(r"(?:phone|mobile|tel|telephone|fax|cell|phone_?number)\Z"),
     "ssn": re.compile(r"(?:ssn|social_?security_?number)\Z"),
@@ -59,21 +80,76 @@ def names_next(before: str, item: object, size: int) -> bool:
     if not isinstance(item, str):
         return False
     if before[:1] == "-":
-        is_secret = item[:1] != "-" and (is_telling(before) or (before in _OF_USERS and ":" in item))
+        of_user = before in _OF_USERS and ":" in item and _URL.match(item) is None
+        is_secret = item[:1] != "-" and (is_telling(before) or of_user)
     else:
         # Names of headers have hyphens; any other may stand in a list of names.
         is_secret = size == 2 and is_telling(before) and ("-" in before or _WORD.match(item) is None)
     return is_secret and not is_harmless(before, item)
 
 
-def holds_secrets(name: str, value: Mapping[object, object]) -> bool:
-    """Tell whether the texts in *value* are secrets because of its *name* in the plural; a schema has none.
+def password_start(before: object, item: str, earlier: Sequence[object]) -> int:
+    """Return where in *item* of a list of arguments a password begins, `-1` if there is none.
+
+    Args:
+        before: What stands before it.
+        item: The argument.
+        earlier: All that stands before it, the program among it.
 
     Example:
-        >>> holds_secrets("api_keys", {"prod": "abc"}), holds_secrets("secrets", {"type": "object"})
+        >>> password_start("-p", "hunter2", ["mysql", "-p"]), password_start("mysql", "-phunter2", ["mysql"])
+        (0, 2)
+        >>> password_start("-p", "8080", ["serve", "-p"])
+        -1
+    """
+    flag, start = (before, 0) if isinstance(before, str) and before in _CLIENTS else (item[:2], 2)
+    if flag not in _CLIENTS or len(item) == start or (start == 0 and item[0] == "-"):
+        return -1
+    programs = [one for one in earlier if isinstance(one, str) and len(one) <= _LONGEST_PROGRAM]
+    known = any(client in program for program in programs for client in _CLIENTS[flag])
+    return start if known and not is_harmless("password", item[start:]) else -1
+
+
+def is_schema(value: Mapping[object, object]) -> bool:
+    """Tell whether *value*, under a telling name, says what a secret has to look like, and holds none.
+
+    Example:
+        >>> is_schema({"type": "string"}), is_schema({"type": "basic", "p": "hunter2"})
         (True, False)
     """
-    return name.lower().endswith(("s", "_values")) and "credential" not in name.lower() and not _SCHEMA & value.keys()
+    kind = value.get("type")
+    return (kind in _TYPES if isinstance(kind, str) else isinstance(kind, list)) or not _SCHEMA.isdisjoint(value)
+
+
+def names_owners(name: str) -> bool:
+    """Tell whether the keys of a mapping called *name*, in the plural, say whose its secrets are.
+
+    Example:
+        >>> names_owners("api_keys"), names_owners("credentials"), names_owners("password")
+        (True, False, False)
+    """
+    return name.lower().endswith(("s", "_values")) and "credential" not in name.lower()
+
+
+def describes(name: object, secret: str) -> bool:
+    """Tell whether what is called *name*, in a mapping under the telling name *secret*, is said of it and none itself.
+
+    Example:
+        >>> describes("username", "credentials"), describes("p", "credentials")
+        (True, False)
+    """
+    lowered = str(name).lower()
+    return lowered in _DESCRIBES or (lowered in _OF_TEXT and secret.lower() == "token")
+
+
+def names_value(name: object) -> bool:
+    """Tell whether *name* is the one that values have in pairs: under a telling name a number is a secret, too.
+
+    Example:
+        >>> names_value("value"), names_value("port")
+        (True, False)
+    """
+    return name in _VALUES
 
 
 def personal_kind(name: str, value: object) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from math import isfinite
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from opentelemetry.util.types import AnyValue
 
@@ -14,7 +14,17 @@ from otelier.errors import SettingError
 from otelier.settings import quoted
 from otelier.signals._bytes import KNOWN_KEYS, SHORTEST_KNOWN, bytes_told, may_hold_bytes, pieces_of, told_of_base64
 from otelier.signals._guard import on_reset, report_fault, warn_once
-from otelier.signals._neighbours import holds_secrets, names_next, personal_kind, plain_keys, secret_keys
+from otelier.signals._neighbours import (
+    describes,
+    is_schema,
+    names_next,
+    names_owners,
+    names_value,
+    password_start,
+    personal_kind,
+    plain_keys,
+    secret_keys,
+)
 from otelier.signals._personal import PERSONAL, is_card
 from otelier.signals._rows import apply_rows, redacted
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY
@@ -37,6 +47,7 @@ _NOTE_AT_END = re.compile(r" \[cut: (\d+) characters\]\Z")
 _ITEMS = re.compile(r"\[cut: (\d+) items\]")
 _PRIVATE = "PRIVATE KEY"
 _HALVES = re.compile("[\ud800-\udfff]")
+_TEXTS: Final = (str, bytes, bytearray, memoryview)
 _LARGEST = 2**63
 _HUGE = 10**100
 _LARGE = 10**12
@@ -201,11 +212,21 @@ def copied(value: object, max_items: int) -> object:
 def redact_start(text: str, max_chars: int, *, personal: bool = False) -> str:
     """Return the first *max_chars* characters of *text*, redacted, with a note of how much was cut off.
 
+    Bytes in it become their type, size and hash.
+
     Example:
         >>> redact_start("my password=hunter2 and more", 17)
         'my password=[REDA [cut: 21 characters]'
     """
     text, before = _without_note(text)
+    if may_hold_bytes(text) and _PRIVATE not in text:
+        beyond = max(len(text) - MAX_CHARS, 0)
+        before += beyond
+        text = "".join(piece for piece, _ in pieces_of(text[:MAX_CHARS] if beyond else text))
+    return _redacted_start(text, before, max_chars, personal=personal)
+
+
+def _redacted_start(text: str, before: int, max_chars: int, *, personal: bool) -> str:
     over = len(text) - max_chars - MARGIN
     if over > 0:
         # Redacted, the text may be shorter: a secret that was cut in two stands at its very end all the same.
@@ -313,9 +334,17 @@ class _Walk:
                 found.append(_left_out(items, len(found)))
                 break
             is_secret = type(before) is str and names_next(before, item, len(items))
-            found.append(self._told(redacted("secret")) if is_secret else self.value(item, depth))
+            found.append(self._told(redacted("secret")) if is_secret else self._argument(before, item, found, depth))
             before = item
         return found
+
+    def _argument(self, before: object, item: object, earlier: list[AnyValue], depth: int) -> AnyValue:
+        # Told by the first characters: most items of most lists are no arguments.
+        if type(item) is str and (before in ("-p", "-a") or item[:2] in ("-p", "-a")):
+            start = password_start(before, item, earlier)
+            if start >= 0:
+                return self._told(item[:start] + redacted("password"))
+        return self.value(item, depth)
 
     def _number(self, number: float) -> AnyValue:
         if isinstance(number, float):
@@ -343,7 +372,7 @@ class _Walk:
 
     def _without_bytes(self, text: str) -> str:
         if _PRIVATE in text:  # its base64 is no file, and what is left of it would be no secret's form
-            text = redact_start(text, max(self.room, 0), personal=self._personal)
+            text = _redacted_start(*_without_note(text), max(self.room, 0), personal=self._personal)
         told: list[str] = []
         room = self.room
         for piece, is_bytes in pieces_of(text):
@@ -358,7 +387,7 @@ class _Walk:
         room = self.room if room is None else room
         if len(text) <= max(room, _SHORT):
             return redact(text, personal=self._personal)
-        return redact_start(text, max(room - _NOTE, 0), personal=self._personal)
+        return _redacted_start(*_without_note(text), max(room - _NOTE, 0), personal=self._personal)
 
     def _told(self, text: str) -> str:
         """Return *text*, which takes its room; what has to be escaped takes more, which is seen when it is written."""
@@ -397,14 +426,29 @@ class _Walk:
             return self._text(item)
         return self.value(item, depth)
 
-    def _told_by(self, key: str, mapping: Mapping[object, object], depth: int) -> AnyValue:
-        """Return what stands under a telling *key*: in the plural it tells of all the texts in it, too."""
-        if depth == 0 or not holds_secrets(key, mapping):
+    def _told_by(self, key: str, mapping: Mapping[object, object], depth: int, *, below: bool = False) -> AnyValue:
+        """Return what stands under a telling *key*, which tells of all the texts in it, however deep."""
+        if depth == 0 or is_schema(mapping):
             return self.value(mapping, depth)
+        owners = not below and names_owners(key)
+        plain = plain_keys(mapping)
         return {
-            self._key(name): self._item(key if isinstance(each, str) else name, each, depth - 1)
+            self._key(name): self.value(each, depth - 1)
+            if name in plain
+            else self._told_below(key, name, each, depth - 1, is_owner=owners)
             for name, each in mapping.items()
         }
+
+    def _told_below(self, key: str, name: object, item: object, depth: int, *, is_owner: bool) -> AnyValue:
+        if depth > 0 and isinstance(item, Mapping):
+            return self._told_by(key, cast("Mapping[object, object]", item), depth, below=True)
+        if depth > 0 and isinstance(item, (list, tuple)):
+            items = cast("Collection[object]", item)
+            return [self._told_below(key, name, each, depth - 1, is_owner=is_owner) for each in items]
+        is_text = type(item) in _TEXTS or names_value(name)
+        if is_text and (is_owner or not describes(name, key)):
+            return self._told(redacted("secret")) if not is_harmless(key, item) else self.value(item, depth)
+        return self._item(name, item, depth)
 
 
 def _left_out(items: Collection[object], shown: int) -> str:

@@ -61,7 +61,9 @@ def _not_userinfo(match: re.Match[str], _: str) -> bool:
 
 def _not_of_tool(match: re.Match[str], _: str) -> bool:
     before = match.string[max(match.start() - 1_000, 0) : match.start()]
-    return not any(tool in before for tool in _TOOLS) or is_harmless("password", match["value"])
+    value = match["value"]
+    is_url = value.startswith("//")  # -u https://…
+    return is_url or not any(tool in before for tool in _TOOLS) or is_harmless("password", value)
 
 
 def _not_of_client(match: re.Match[str], _: str) -> bool:
@@ -258,7 +260,8 @@ SECRETS: Final = (
             _row(
                 "password",
                 "-",
-                rf"(?P<keep>-[pa](?<=[\t ]..)[ =]?(?:{QUOTE})?(?:[\w.-]{{1,64}}:(?=[^\s:]))?)"
+                rf"(?P<keep>-[pa](?<=[\t \"'\[,]..)(?:[ =]?(?:{QUOTE})?|{QUOTE}\s?,\s?{QUOTE})"
+                r"(?:[\w.-]{1,64}:(?=[^\s:]))?)"
                 r"(?P<value>[^\s\"'`\\]{3,256})",
                 any_case=True,
                 unless=_not_of_client,
@@ -330,7 +333,8 @@ SECRETS: Final = (
                 "secret",
                 "s\":|s: |s=|s':",
                 # Lists and mappings under a name in the plural.
-                rf"(?P<keep>(?P<name>passwords|secrets|tokens|keys)(?:{QUOTE})?\s?[:=]\s?[\[{{]\s?)"
+                rf"(?P<keep>(?P<name>passwords|secrets|tokens|keys|credentials)(?:{QUOTE})?\s?[:=]\s?[\[{{]\s?"
+                rf"(?:{QUOTE}[\w.-]{{1,64}}{QUOTE}\s?:\s?[\[{{]\s?){{0,4}})"
                 rf"(?P<value>(?:{QUOTE})[^\[\]{{}}]{{1,2000}})(?=[\]}}])",
                 any_case=True,
                 unless=_not_a_list,

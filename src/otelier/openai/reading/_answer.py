@@ -9,7 +9,7 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.openai.reading._request import has_compaction
-from otelier.signals import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text
+from otelier.signals import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text, redact
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
@@ -108,8 +108,9 @@ def failure_in(facts: Facts) -> Failure | None:
 
 def failure_told(code: Any, message: Any) -> Failure:
     """Return the failure that a provider tells of; what is no code counts as `_OTHER`, and what is no text as none."""
-    known = isinstance(code, (str, int)) and _CODE.fullmatch(str(code)) is not None
-    kind = str(code) if known else OTHER_ERROR if code else ERROR_REASON
+    said = str(code) if isinstance(code, (str, int)) else ""
+    known = _CODE.fullmatch(said) is not None and redact(said) == said
+    kind = said if known else OTHER_ERROR if code else ERROR_REASON
     return Failure(type=kind, message=message if isinstance(message, str) else None)
 
 
