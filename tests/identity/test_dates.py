@@ -132,7 +132,7 @@ def test_short_days_of_the_week_and_may(skeleton, locale):
 @pytest.mark.parametrize("locale", ["ar", "ar_EG", "ko", "el", "hi", "en"])
 def test_halves_of_the_day(locale, form):
     """A time is masked with the half of the day beside it."""
-    days = [dt.datetime(2026, 3, 9, hour, 5, 9) for hour in (3, 13)]
+    days = [dt.datetime(2026, 3, 9, hour, 5, 9, tzinfo=dt.timezone.utc) for hour in (3, 13)]
     assert len(prompts_of(*(format_datetime(day, form, locale=locale) for day in days))) == 1
 
 

@@ -27,12 +27,12 @@ _MAX_AROUND: Final = 80
 _COMMON: Final = frozenset(
     b"a alt an and ann any are arm as at bar be bed bin bud by cam can com did die dis due eye few for gnu ham has her "
     b"hid his hit i if in is it kin lad let lit mat me min mix mug my new now of on or our out pan par pay pen per pi "
-    b"pin pos pre rim rob row sad sat say sin sis sit sol son spa sub sun tab tan tar ten the to tri up us van was we wet "
-    b"who you".split()
+    b"pin pos pre rim rob row sad sat say sin sis sit sol son spa sub sun tab tan tar ten the to tri up us van was we "
+    b"wet who you".split()
 )
 """Words of English that may stand before a date, and are also days of the week, or parts of their names, elsewhere."""
-_COMMON_AFTER: Final = _COMMON - {b"per"}
-"""Turkish writes its days after a date."""
+_COMMON_AFTER: Final = _COMMON - {b"an", b"per"}
+"""Lithuanian and Turkish write their days after a date."""
 
 _COMMON_BETWEEN: Final = frozenset(b"as is we".split())
 """Those that never stand between a day and a year."""
@@ -44,7 +44,8 @@ _ARTICLES: Final = frozenset(b"am das dem den der el em il le lo the".split())
 # so what stands before a number is looked for in the text in reverse.
 _DATE = re.compile(rb"0(?<![^ ]0)(?:0?[.,]? ((?:[^ 0]+ ){0,6})0000|000[.,]? ((?:[^ 0]+ ){1,6})00?)(?!0)")
 _IN_FIGURES = re.compile(
-    rb"0(?<![^ ]0)(?:0?[./-] ?00?[./-] ?0000|000(?:[./-]|[^ 0]{1,9}) ?00?(?:[./-]|[^ 0]{1,9}) ?00?[^ 0.,:;!?]{0,9})(?![0/-])"
+    rb"0(?<![^ ]0)(?:0?[./-] ?00?[./-] ?0000|"
+    rb"000(?:[./-]|[^ 0]{1,9}) ?00?(?:[./-]|[^ 0]{1,9}) ?00?[^ 0.,:;!?]{0,9})(?![0/-])"
 )
 _NEAR = re.compile(rb"0[^ 0]* (?:[^ 0]{1,3} ){0,2}[.,]?([^ 0.,:;!?]+)")
 _NEXT = re.compile(rb"0[^ 0]* [.,]?([^ 0]+?)[.,:;!?]*(?![^ ])")
@@ -165,7 +166,7 @@ def _without_days(data: bytes) -> bytes:
 
 
 def _is_day(word: bytes) -> bool:
-    """Tell whether *word*, with the marks after it, is a day of the week: a word of English only with one, as `Min,`."""
+    """Tell whether *word*, with the marks after it, is a day of the week; English words need one: `Min,`."""
     plain = word.strip(_MARKS)
     if plain in _COMMON and (len(plain) < 3 or word[-1:] not in b".,"):
         return False

@@ -53,7 +53,7 @@ def _client(package: str, name: str, *, expected: bool) -> Finding:
     elif _is_disabled(name):
         do = f"Where your program uses it: {_enable(name)}"
     else:
-        do = "Where your program uses it: run it under opentelemetry-instrument, or call the instrumentor's instrument()."
+        do = "Where your program uses it: run under opentelemetry-instrument, or call the instrumentor's instrument()."
     off = (
         f"disabled by {DISABLED_INSTRUMENTATIONS.variable}" if _is_disabled(name) and _is_installed(name) else "not on"
     )
