@@ -458,15 +458,31 @@ def test_a_client_without_its_instrumentation(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("off", ["httpx", "*"])
 def test_a_client_whose_instrumentation_is_switched_off(monkeypatch, tmp_path, off):
-    """One that is switched off is not on."""
+    """One that is switched off is not on; what switched it off is said, and nobody is told to install it."""
     without(monkeypatch, tmp_path, ("httpx", ""), ("otel-httpx", "httpx = acme:Httpx"))
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
-    assert found(instrumentations(expected=False), "note") == ["httpx is installed, and its instrumentation is not on"]
+    variable = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+    finding = one(instrumentations(expected=False), "note")
+    assert finding.what == f"httpx is installed, and its instrumentation is disabled by {variable}"
+    assert finding.do == f"Where your program uses it: Take {off} out of {variable}."
+
+
+@pytest.mark.parametrize("off", ["openai_agents", "*"])
+def test_an_agents_sdk_whose_instrumentation_is_switched_off(monkeypatch, tmp_path, off):
+    """The instrumentation of the OpenAI Agents SDK that is there and switched off is not to be installed either."""
+    without(monkeypatch, tmp_path, ("openai-agents", ""), ("oi-agents", "openai_agents = acme:Agents"))
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
+    finding = one(instrumentations(expected=False), "warning")
+    assert finding.what.endswith("its instrumentation is disabled by OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")
+    assert finding.do == f"Take {off} out of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."
 
 
 def test_a_client_whose_instrumentation_was_not_switched_on():
     """In a process that otelier is on in, being installed is not enough."""
-    assert "httpx is installed, and its instrumentation is not on" in found(instrumentations(expected=True), "note")
+    findings = {finding.what: finding.do for finding in instrumentations(expected=True)}
+    do = findings["httpx is installed, and its instrumentation is not on"]
+    assert do is not None
+    assert "pip install" not in do
 
 
 def test_names_that_no_instrumentation_has(monkeypatch, tmp_path):

@@ -84,7 +84,7 @@ def test_help_shows_what_a_user_can_do():
     for field in ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id"):
         assert f"{field}: " in shown
     assert "user_id: 'str | int | UUID | None' = None" in shown
-    for inside in ("Block", "Data descriptors", "inherited", "hot path", "Method resolution"):
+    for inside in ("Block", "Data descriptors", "inherited", "hot path", "Method resolution", "__annotations__"):
         assert inside not in shown
 
 

@@ -10,6 +10,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import TracerProvider as ApiTracerProvider
 
 import otelier
 from tests.recording import pools_carry
@@ -54,6 +56,28 @@ def test_flush_says_when_it_failed(quiet_faults):
     otelier.init(tracer_provider=good)
     good.get_tracer("tests").start_span("work").end()
     assert otelier.flush() is False
+    assert len(exporter.get_finished_spans()) == 1
+    good.shutdown()
+
+
+def test_flush_of_a_provider_whose_attributes_raise(quiet_faults, capfd, caplog):
+    """A provider that raises when it is looked at costs the answer `False` and one line, not a thread's traceback."""
+
+    class Raising(ApiTracerProvider):
+        def __getattr__(self, name):
+            raise LookupError(name)
+
+        def get_tracer(self, *args, **kwargs):
+            return NoOpTracer()
+
+    exporter = InMemorySpanExporter()
+    good, bad = batched(exporter), Raising()
+    otelier.init(tracer_provider=bad)
+    otelier.init(tracer_provider=good)
+    good.get_tracer("tests").start_span("work").end()
+    assert otelier.flush() is False
+    assert "Exception in thread" not in capfd.readouterr().err
+    assert "setup.flush" in caplog.text
     assert len(exporter.get_finished_spans()) == 1
     good.shutdown()
 

@@ -8,8 +8,10 @@ import threading
 import pytest
 from opentelemetry import metrics
 
+import otelier
 from otelier import names
 from otelier.signals import on_reset, report_fault, run_resets, warn_once
+from otelier.testing import SpanRecorder
 from tests.signals.metering import run
 
 
@@ -69,6 +71,17 @@ def test_faults_are_counted_by_place():
         """
     )
     assert printed == f"{names.INTERNAL_ERRORS} 3 64 203"
+
+
+def test_faults_are_counted_with_the_provider_that_was_given(quiet_faults):
+    """`otelier.internal.errors` goes to the meter provider of `init`, as our other metrics do, from then on."""
+    report_fault("before", fault())
+    for _ in range(2):
+        recorder = SpanRecorder()
+        otelier.init(tracer_provider=recorder.tracer_provider, meter_provider=recorder.meter_provider)
+        report_fault("signals.test", fault())
+        points = [point for point in recorder.metric_points if point.name == names.INTERNAL_ERRORS]
+        assert [(point.attributes[names.FAULT_PLACE], point.value) for point in points] == [("signals.test", 1)]
 
 
 def test_our_own_tests_see_every_fault():

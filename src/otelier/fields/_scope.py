@@ -59,10 +59,6 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
     """
 
     __slots__ = ("_base", "_changes", "_mine", "_outer", "_under")
-    _base: Context | None
-    _mine: Context | None
-    _outer: Any
-    _under: Any
 
     def __init__(
         self,
@@ -75,7 +71,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         workflow_id: str | int | UUID | None = None,
     ) -> None:
         self._changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
-        self._mine = None
+        self._mine: Context | None = None
 
     def __enter__(self) -> None:
         """Set the fields."""
@@ -90,11 +86,11 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         span = current.get(SPAN)
         if span is None and REQUEST not in current:
             state = (UNSET if state is None else state).change(self._changes)
-            self._under = None
+            self._under: Any = None
         else:
             self._under = holder = holder_in(current)
             state = changed_state(state, holder, self._changes)
-        self._base = current
+        self._base: Context | None = current
         bag: Any = current.get(BAGGAGE)
         self._mine = Context(
             {**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, BLOCK: self}

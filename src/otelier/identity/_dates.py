@@ -24,8 +24,18 @@ _SURE_CHARS: Final = 4
 _SHORT_SCRIPTS: Final = "\u0e00"
 """The first of the scripts that need few letters for a name, and of those that are written without spaces."""
 _MAX_AROUND: Final = 80
-_COMMON: Final = frozenset(b"and any are can few for her his let new now our out pay per the was who you".split())
+_COMMON: Final = frozenset(
+    b"a alt an and ann any are arm as at bar be bed bin bud by cam can com did die dis due eye few for gnu ham has her "
+    b"hid his hit i if in is it kin lad let lit mat me min mix mug my new now of on or our out pan par pay pen per pi "
+    b"pin pos pre rim rob row sad sat say sin sis sit sol son spa sub sun tab tan tar ten the to tri up us van was we "
+    b"wet who you".split()
+)
 """Words of English that may stand before a date, and are also days of the week, or parts of their names, elsewhere."""
+_COMMON_AFTER: Final = _COMMON - {b"an", b"per"}
+"""Lithuanian and Turkish write their days after a date."""
+
+_COMMON_BETWEEN: Final = frozenset(b"as is we".split())
+"""Those that never stand between a day and a year."""
 
 _ARTICLES: Final = frozenset(b"am das dem den der el em il le lo the".split())
 """Words that people write before a day, and CLDR's formats do not."""
@@ -33,7 +43,13 @@ _ARTICLES: Final = frozenset(b"am das dem den der el em il le lo the".split())
 # All digits are `0` here. A pattern that begins with one is found three times as fast as one that begins with a word,
 # so what stands before a number is looked for in the text in reverse.
 _DATE = re.compile(rb"0(?<![^ ]0)(?:0?[.,]? ((?:[^ 0]+ ){0,6})0000|000[.,]? ((?:[^ 0]+ ){1,6})00?)(?!0)")
+_IN_FIGURES = re.compile(
+    rb"0(?<![^ ]0)(?:0?[./-] ?00?[./-] ?0000|"
+    rb"000(?:[./-]|[^ 0]{1,9}) ?00?(?:[./-]|[^ 0]{1,9}) ?00?[^ 0.,:;!?]{0,9})(?![0/-])"
+)
 _NEAR = re.compile(rb"0[^ 0]* (?:[^ 0]{1,3} ){0,2}[.,]?([^ 0.,:;!?]+)")
+_NEXT = re.compile(rb"0[^ 0]* [.,]?([^ 0]+?)[.,:;!?]*(?![^ ])")
+_GLUED_HALF = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u6707\u6709-\u9fff]{2,}")
 _BESIDE = re.compile(rb"0[^ 0]*((?: [^ 0]+){1,6})")
 
 
@@ -49,6 +65,10 @@ class _Names:
     """The same, in reverse."""
     known: frozenset[bytes]
     """All words of dates, with those between the names."""
+    days: frozenset[bytes]
+    """Those of days of the week, of any length."""
+    halves: tuple[bytes, ...]
+    """Those of halves of the day in scripts without spaces."""
     glued: frozenset[bytes]
     """Those that may stand at the edge of a sentence without spaces."""
     glued_sizes: tuple[int, ...]
@@ -59,15 +79,17 @@ class _Names:
 def date_names() -> _Names:
     """Return the table; the first call reads it, in 5 ms."""
     lines = [line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    between, names = (line.split(" ") for line in lines)
-    every = frozenset(name.encode() for name in names)
-    sure = frozenset(name.encode() for name in names if _is_sure(name))
-    glued = frozenset(name.encode() for name in names if name[0] >= _SHORT_SCRIPTS and _is_sure(name))
+    between, names, days, short = (line.split(" ") for line in lines)
+    every = frozenset(name.encode() for name in (*names, *short))
+    sure = frozenset(name.encode() for name in names if _is_sure(name)).union(name.encode() for name in short)
+    glued = frozenset(name.encode() for name in (*names, *short) if name[0] >= _SHORT_SCRIPTS and _is_sure(name))
     return _Names(
         every=every,
         sure=sure,
         backwards=frozenset(name[::-1] for name in sure),
-        known=every.union(_ARTICLES, (word.encode() for word in between)),
+        known=every.difference(_COMMON_BETWEEN).union(_ARTICLES, (word.encode() for word in between)),
+        days=frozenset(name.encode() for name in days),
+        halves=tuple(name.encode() for name in short if _GLUED_HALF.fullmatch(name)),
         glued=glued,
         glued_sizes=tuple(sorted({len(name) for name in glued}, reverse=True)),
     )
@@ -79,8 +101,14 @@ def _is_sure(name: str) -> bool:
     return len(name) >= (_SURE_CHARS if name.isascii() else _SURE_CHARS - 1)
 
 
+def has_half_day(data: bytes) -> bool:
+    """Tell whether *data* names a half of the day in a script without spaces."""
+    return any(half in data for half in date_names().halves)
+
+
 def without_short_names(data: bytes) -> bytes:
     """Return *data*, all its digits `0`, with one `0` for each date of day, month in letters, and year."""
+    data = _without_days(data)
     pieces: list[bytes] = []
     done = 0
     for found in islice(_DATE.finditer(data), _MAX_DATES):
@@ -111,17 +139,56 @@ def _words_around(before: bytes, between: bytes, after: bytes) -> tuple[int, int
             break
         if wants_month:
             wants_month = False
-        elif plain.isascii() and (days or len(plain) < 3 or plain in _COMMON):
+        elif plain.isascii() and (days or not _is_day(word)):
             break
         else:
             days += 1
         taken += len(word) + 1
     if not wants_month:
-        return taken, 0
+        return taken, 0 if days else _day_after(after)
     word = after.split(b" ", 2)[1:2]  # a year, a day, and the month at last
     return (
         (0, len(word[0]) + 1) if after[:2] in (b" ", b". ") and word and word[0].strip(_MARKS) in names.every else None
     )
+
+
+def _without_days(data: bytes) -> bytes:
+    """Return *data* without days of the week beside dates in figures."""
+    pieces: list[bytes] = []
+    done = 0
+    for found in islice(_IN_FIGURES.finditer(data), _MAX_DATES):
+        start, end = found.span()
+        word = data[max(done, start - _MAX_AROUND) : start].split(b" ")[-2:-1]
+        is_day = word and _is_day(word[0])
+        pieces += (data[done : start - len(word[0]) - 1 if is_day else start], data[start:end])
+        done = end + _day_after(data[end : end + _MAX_AROUND])
+    return b"".join((*pieces, data[done:])) if pieces else data
+
+
+def _is_day(word: bytes) -> bool:
+    """Tell whether *word*, with the marks after it, is a day of the week; English words need one: `Min,`."""
+    plain = word.strip(_MARKS)
+    if plain in _COMMON and (len(plain) < 3 or word[-1:] not in b".,"):
+        return False
+    return plain in date_names().days and plain not in _ARTICLES
+
+
+def _day_after(after: bytes) -> int:
+    """Return how many bytes after a date are its day of the week, and what stands before that."""
+    names, taken, comma = date_names(), 0, False
+    for number, word in enumerate(after.split(b" ", 4)[:4]):
+        plain = word.strip(_MARKS)
+        taken += len(word) + bool(number)
+        if number and plain in names.days:
+            if plain in _COMMON_AFTER:  # Basque writes `, or.` for Friday
+                is_day = comma and len(plain) < 3 and word.endswith(b".")
+            else:
+                is_day = comma or len(plain) > 2
+            return taken if is_day else 0
+        if plain and (not number or plain not in names.known):
+            break
+        comma = word.endswith(b",")
+    return 0
 
 
 def without_names(backwards: bytes, *, spaceless: bool) -> bytes:
@@ -134,14 +201,19 @@ def without_names(backwards: bytes, *, spaceless: bool) -> bytes:
     if backwards.count(b"0") > _MAX_MASKS:
         return backwards[::-1]
     names = date_names()
-    if spaceless or not names.backwards.isdisjoint(_NEAR.findall(backwards)):
+    if spaceless or not names.backwards.isdisjoint(_beside(backwards)):
         backwards = _BESIDE.sub(_without_before, backwards, _MAX_DATES)
     data = backwards[::-1]
-    if spaceless or not names.sure.isdisjoint(_NEAR.findall(data)):
+    if spaceless or not names.sure.isdisjoint(_beside(data)):
         data = _BESIDE.sub(_without_after, data, _MAX_DATES)
     while b" 0 0" in data:  # with nothing between them any more
         data = data.replace(b" 0 0", b" 0")
     return data
+
+
+def _beside(data: bytes) -> list[bytes]:
+    """Return the words that stand beside numbers in *data*, and those that follow on short ones there."""
+    return _NEXT.findall(data) + _NEAR.findall(data)
 
 
 def _without_after(found: re.Match[bytes]) -> bytes:

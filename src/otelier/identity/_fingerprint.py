@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
-from otelier.identity._dates import without_names, without_short_names
+from otelier.identity._dates import has_half_day, without_names, without_short_names
 
 MAX_CHARS: Final = 3_000
 """Characters that are read: a longer prompt is known by its beginning, and costs no more.
@@ -123,7 +123,9 @@ def prompt_fingerprint(text: str) -> str:
         data = without_short_names(data)
     data = b" 0".join(_NAMES.split(data, _MAX_MASKED)[:_MAX_MASKED])
     data = b"0".join(_MASKED.split(data, _MAX_MASKED)[:_MAX_MASKED])
-    data = without_names(_BEFORE.sub(b"0", data[::-1]), spaceless=has_year and spaceless)
+    # A sentence without spaces is looked at where it says a day or an hour, not at each of its numbers.
+    spaceless = spaceless and (has_year or has_half_day(data))
+    data = without_names(_BEFORE.sub(b"0", data[::-1]), spaceless=spaceless)
     # Fewer than were read: a longer date before the end moves what was read last.
     return _VERSION + hashlib.sha256(data[1 : read * 4 // 5].rstrip()).hexdigest()
 

@@ -62,19 +62,19 @@ def _send(deadline_s: float) -> bool:
         report_fault("setup.flush", exc)
         done = False
     for provider in known_providers():
-        watch(innermost_provider(provider))  # what was made before otelier was switched on may have been added since
         left_ms = max(int((deadline_s - time.monotonic()) * 1000), 0)
         done = _flush_provider(provider, left_ms) and done
     return done
 
 
 def _flush_provider(provider: Any, timeout_ms: int) -> bool:
-    force_flush = getattr(provider, "force_flush", None)
-    if force_flush is None:
-        return True
-    if timeout_ms == 0:
-        return False
-    try:
+    try:  # even an attribute may raise: the provider is somebody else's
+        watch(innermost_provider(provider))  # what was made before otelier was switched on may have been added since
+        force_flush = getattr(provider, "force_flush", None)
+        if force_flush is None:
+            return True
+        if timeout_ms == 0:
+            return False
         # Some providers answer None for done.
         return force_flush(timeout_ms) is not False
     except Exception as exc:

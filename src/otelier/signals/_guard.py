@@ -17,7 +17,7 @@ from otelier import names
 from otelier.errors import SettingError
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import Counter
+    from opentelemetry.metrics import Counter, MeterProvider
 
 T = TypeVar("T")
 logger = logging.getLogger("otelier")
@@ -34,6 +34,7 @@ _resets: list[Callable[[], object]] = []
 _busy = threading.local()
 _raising = False
 _counter: Counter | None = None
+_counted_by: MeterProvider | None = None
 
 
 def report_fault(place: str, exc: BaseException) -> None:
@@ -84,6 +85,17 @@ def count_fault(place: str) -> None:
         pass
     finally:
         _busy.here = False
+
+
+def count_faults_by(provider: MeterProvider | None) -> None:
+    """Count faults with *provider* from now on; `None` is the global one.
+
+    Example:
+        >>> count_faults_by(None)
+    """
+    global _counter, _counted_by
+    _counted_by = provider
+    _counter = None
 
 
 def raise_faults(on: bool) -> None:
@@ -174,10 +186,11 @@ def _log_fault(place: str, exc: BaseException) -> None:
 
 def _count_fault(place: str) -> None:
     global _counter
-    if _counter is None:
+    counter = _counter  # another thread may give the next provider meanwhile
+    if counter is None:
         from opentelemetry import metrics  # see the module's docstring
 
-        _counter = metrics.get_meter(names.SCOPE).create_counter(
+        _counter = counter = metrics.get_meter(names.SCOPE, meter_provider=_counted_by).create_counter(
             names.INTERNAL_ERRORS,
             unit="{error}",
             description="Faults of otelier itself, by the place that caught them.",
@@ -187,13 +200,13 @@ def _count_fault(place: str) -> None:
             place = OTHER_PLACE
         else:
             _places.add(place)
-    _counter.add(1, {names.FAULT_PLACE: place})
+    counter.add(1, {names.FAULT_PLACE: place})
 
 
 @on_reset
 def _forget() -> None:
-    global _counter
+    global _counter, _counted_by
     _logged.clear()
     _places.clear()
     _warned.clear()
-    _counter = None
+    _counter = _counted_by = None

@@ -6,7 +6,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Meter, MeterProvider
 
 from otelier import names
-from otelier.signals._guard import on_reset
+from otelier.signals._guard import count_faults_by, on_reset
 from otelier.signals._point_queue import PointQueue
 from otelier.signals._point_queues import point_queue
 
@@ -21,6 +21,7 @@ def measure_to(provider: MeterProvider | None) -> None:
     """
     global _given
     _given = provider
+    count_faults_by(provider)
 
 
 def measured_by() -> MeterProvider:

@@ -48,20 +48,41 @@ def _unknown_names() -> Iterator[Finding]:
 def _client(package: str, name: str, *, expected: bool) -> Finding:
     if _is_on(name, expected=expected):
         return Finding(area=_AREA, severity="ok", what=f"requests of {package} carry the trace and the fields")
+    if not _is_installed(name):
+        do = f"Where your program uses it: pip install opentelemetry-instrumentation-{name}"
+    elif _is_disabled(name):
+        do = f"Where your program uses it: {_enable(name)}"
+    else:
+        do = "Where your program uses it: run under opentelemetry-instrument, or call the instrumentor's instrument()."
+    off = (
+        f"disabled by {DISABLED_INSTRUMENTATIONS.variable}" if _is_disabled(name) and _is_installed(name) else "not on"
+    )
     return Finding(
         area=_AREA,
         severity="note",
-        what=f"{package} is installed, and its instrumentation is not on",
+        what=f"{package} is installed, and its instrumentation is {off}",
         why="Services that you call by it do not learn user, session and agent, and begin traces of their own.",
-        do=f"Where your program uses it: pip install opentelemetry-instrumentation-{name}",
+        do=do,
     )
+
+
+def _is_installed(name: str) -> bool:
+    return bool(entry_points(group=_GROUP, name=name))
+
+
+def _is_disabled(name: str) -> bool:
+    return not DISABLED_INSTRUMENTATIONS.value().isdisjoint((name, "*"))
+
+
+def _enable(name: str) -> str:
+    value = "*" if "*" in DISABLED_INSTRUMENTATIONS.value() else name
+    return f"Take {value} out of {DISABLED_INSTRUMENTATIONS.variable}."
 
 
 def _is_on(name: str, *, expected: bool) -> bool:
     """Tell whether the instrumentation of that name is there, and on where this process may tell."""
-    off = DISABLED_INSTRUMENTATIONS.value()
     found = list(entry_points(group=_GROUP, name=name))
-    if not found or name in off or "*" in off:
+    if not found or _is_disabled(name):
         return False
     if not expected:
         return True
@@ -89,16 +110,18 @@ def _agents_sdk() -> Iterator[Finding]:
     if release is None:
         return
     named = [one for one in entry_points(group=_GROUP) if "openai_agents" in one.name.replace("-", "_")]
-    off = DISABLED_INSTRUMENTATIONS.value()
-    if any(one.name not in off and "*" not in off for one in named):
+    if not all(_is_disabled(one.name) for one in named):
         yield Finding(area=_AREA, severity="ok", what="the OpenAI Agents SDK has an instrumentation")
         return
     yield Finding(
         area=_AREA,
         severity="warning",
-        what=f"openai-agents {release} is installed without an instrumentation",
+        what=f"openai-agents {release} is installed, and its instrumentation is disabled by "
+        f"{DISABLED_INSTRUMENTATIONS.variable}"
+        if named
+        else f"openai-agents {release} is installed without an instrumentation",
         why="Its agents and tools make no spans: their calls are known by their prompts, not by their names.",
-        do="pip install openinference-instrumentation-openai-agents",
+        do=_enable(named[0].name) if named else "pip install openinference-instrumentation-openai-agents",
     )
 
 
