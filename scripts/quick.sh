@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 cores=$("$1" -c 'import os; print(os.cpu_count())')
 if [ $# -eq 1 ]; then
-    echo "Some 4,600 tests on $cores cores: about $((20 / cores + 1)) minutes where nothing else runs."
+    echo "Some 7,200 tests on $cores cores: about $((10 / cores + 1)) minutes where nothing else runs."
 fi
 status=0
 "$1" -m pytest -q -m "not slow and not backends and not beside" -n auto --dist worksteal "${@:2}" || status=$?

@@ -362,7 +362,7 @@ ERRORS = {
     "recursion": (lambda: RecursionError("deep"), "Error: RecursionError: deep"),
     "memory": (MemoryError, "Error: MemoryError: "),
     "stop of an iteration": (lambda: StopAsyncIteration("x"), "Error: StopAsyncIteration: x"),
-    "cancelled elsewhere": (lambda: asyncio.CancelledError("x"), "Error: CancelledError: x"),
+    "cancelled elsewhere": (asyncio.CancelledError, "Error: CancelledError: "),
     "a timeout": (lambda: TimeoutError("late"), "Error: TimeoutError: late"),
 }
 
