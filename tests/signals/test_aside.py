@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -46,6 +47,28 @@ def test_too_many_jobs_are_refused():
     assert finish_aside(30)
     assert do_aside(lambda: None)
     assert finish_aside(30)
+
+
+@pytest.mark.timeout(60)
+def test_a_finaliser_gives_a_job_in_the_middle():
+    """A collection may end a stream while another job is given, in the same thread, and neither waits for the other."""
+    seen = []
+
+    def collected(phase, _info):
+        if phase == "stop":
+            do_aside(lambda: seen.append("finaliser"))
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(collected)
+    try:
+        gc.set_threshold(1)
+        for _ in range(200):
+            do_aside(lambda: seen.append("call"))
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(collected)
+    assert finish_aside(30)
+    assert {"finaliser", "call"} <= set(seen)
 
 
 def test_a_process_ends_after_its_jobs():

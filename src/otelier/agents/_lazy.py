@@ -16,6 +16,7 @@ from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._results import AgentResult, T, ToolCall, Usage
 from otelier.agents._run import Run, current_run
 from otelier.errors import AgentUseError
+from otelier.signals import on_a_loop
 
 _GIVEN_UP: Final = "This run was given up before it began: nobody waits for it any more."
 
@@ -108,7 +109,7 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
         """
         if self._done is not None and self._done.done():
             return self._done.result()
-        if _on_a_loop():
+        if on_a_loop():
             self._is_refused = True
             raise AgentUseError(
                 f"Cannot wait for the run of agent {self._name!r} on the thread of its event loop: the loop would "
@@ -158,14 +159,6 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
                 line,
                 source=self,
             )
-
-
-def _on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _on_loop_of(

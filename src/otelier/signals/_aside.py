@@ -18,9 +18,9 @@ MAX_WAITING: Final = 64
 """Jobs that may wait: each holds on to what it is about."""
 
 _waiting: deque[Callable[[], object]] = deque()
-_lock = threading.Lock()
-_idle = threading.Event()
-_idle.set()
+_lock = threading.RLock()  # a finaliser may end a stream, and so give a job, in the middle
+_thread: threading.Thread | None = None
+"""The thread that does the jobs; `None` while there are none."""
 
 
 def on_a_loop() -> bool:
@@ -45,20 +45,19 @@ def do_aside(job: Callable[[], object]) -> bool:
         >>> do_aside(lambda: done.append("redacted")), finish_aside(), done
         (True, True, ['redacted'])
     """
+    global _thread
     with _lock:
         if len(_waiting) >= MAX_WAITING:
             return False
         _waiting.append(job)
-        if not _idle.is_set():
-            return True
-        _idle.clear()
-    try:
-        threading.Thread(target=_work, name="otelier-content", daemon=False).start()
-    except RuntimeError:  # the interpreter is ending, and starts no threads any more
-        with _lock:
-            _waiting.clear()
-            _idle.set()
-        return False
+        if _thread is None:
+            _thread = threading.Thread(target=_work, name="otelier-content", daemon=False)
+            try:
+                _thread.start()
+            except RuntimeError:  # the interpreter is ending, and starts no threads any more
+                _waiting.clear()
+                _thread = None
+                return False
     return True
 
 
@@ -69,15 +68,26 @@ def finish_aside(timeout_s: float = 10.0) -> bool:
         >>> finish_aside(timeout_s=1.0)
         True
     """
-    return _idle.wait(timeout_s)
+    with _lock:
+        thread = _thread
+    if thread is None:
+        return True
+    if thread is threading.current_thread():
+        return False  # a job that waits for itself
+    thread.join(timeout_s)
+    return not thread.is_alive()
 
 
 def _work() -> None:
+    global _thread
+    me = threading.current_thread()
     while True:
         with _lock:
+            # In this order: a job that is given in the middle finds no thread and starts one, or is found here.
+            _thread = None
             if not _waiting:
-                _idle.set()
                 return
+            _thread = me
             job = _waiting.popleft()
         try:
             job()
@@ -100,8 +110,7 @@ def _forget() -> None:
 
 @on_fork
 def _after_fork() -> None:
-    global _lock, _idle
-    _lock = threading.Lock()
-    _idle = threading.Event()
-    _idle.set()
+    global _lock, _thread
+    _lock = threading.RLock()
+    _thread = None
     _waiting.clear()

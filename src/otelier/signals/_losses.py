@@ -69,7 +69,7 @@ def count_lost(signal: str, reason: str, count: int, exporter: str) -> None:
             exporter,
             _ADVICE.get(reason, _FAILED),
             names.TELEMETRY_LOST,
-            SAY_AGAIN_S // 60,
+            _MINUTES,
         ),
     )
 
