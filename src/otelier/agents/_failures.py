@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import get_current
@@ -12,10 +12,12 @@ from opentelemetry.util.types import AnyValue
 
 from otelier import names
 from otelier.signals import (
+    MAX_MEMBERS,
     ContentGate,
     error_type,
     failure_of,
     fit_text,
+    group_members,
     logger_of,
     redact_start,
     report_fault,
@@ -24,8 +26,6 @@ from otelier.signals import (
 
 MAX_CHARS: Final = 8_192
 """Longest message of an error that a log record tells."""
-_MAX_MEMBERS: Final = 8
-"""Errors of a group that are named."""
 
 
 def told_of(error: BaseException, max_chars: int) -> str:
@@ -36,10 +36,10 @@ def told_of(error: BaseException, max_chars: int) -> str:
         "Error: KeyError: 'postgres://app:[REDACTED:password]@db/orders'"
     """
     text = _words(error)
-    members = [_words(one) for one in _members(error)]
+    members = [_words(one) for one in _failed_in(error)]
     if members:
-        more = len(members) - _MAX_MEMBERS
-        text += f" [{'; '.join(members[:_MAX_MEMBERS])}{f'; and {more} more' if more > 0 else ''}]"
+        more = len(members) - MAX_MEMBERS
+        text += f" [{'; '.join(members[:MAX_MEMBERS])}{f'; and {more} more' if more > 0 else ''}]"
     return _whole(redact_start(f"Error: {text}", max_chars))
 
 
@@ -84,11 +84,8 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {failure_of(error).message or ''}"
 
 
-def _members(error: BaseException) -> Iterator[BaseException]:
+def _failed_in(error: BaseException) -> Iterator[BaseException]:
     """Yield what failed inside a group, and inside groups in it."""
-    # Python 3.10 knows no groups, and those of packages there have no common class: they are known by their members.
-    members: Any = getattr(error, "exceptions", None)
-    for one in members if isinstance(members, tuple) else ():  # pyright: ignore[reportUnknownVariableType]
-        if isinstance(one, BaseException):
-            below = list(_members(one))
-            yield from below or [one]
+    for one in group_members(error):
+        below = list(_failed_in(one))
+        yield from below or [one]

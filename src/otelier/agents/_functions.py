@@ -25,11 +25,9 @@ async def call_function(tool: Tool[..., Any], bound: Callable[[], Any]) -> objec
         TimeoutError: if it takes longer than it may.
         BaseException: what it raises, unchanged.
     """
-    if tool.is_async:
-        return await _alone(_called(tool, bound), tool.timeout_s)
-    if tool.timeout_s is None:
-        return await _called(tool, bound)
-    return await _alone(_called(tool, bound), tool.timeout_s)
+    called = _called(tool, bound)
+    in_this_task = tool.timeout_s is None and not tool.is_async  # a thread cannot cancel it
+    return await (called if in_this_task else _alone(called, tool.timeout_s))
 
 
 async def settled(result: Any) -> Any:

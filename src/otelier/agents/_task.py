@@ -72,8 +72,10 @@ def checked_settings(settings: object) -> Mapping[str, Any]:
 
 
 def _parts(query: object) -> list[dict[str, Any]]:
-    kind = "an empty list" if query == [] else f"a {type(query).__name__}"
     parts: list[Any] = list(cast("Any", query)) if isinstance(query, (list, tuple)) else []
+    kind = f"a {type(cast('object', query)).__name__}"
+    if isinstance(query, (list, tuple)) and not parts:
+        kind = f"an empty {kind[2:]}"
     if not parts or not all(isinstance(part, Mapping) for part in parts):
         raise TypeError(
             f"Cannot ask an agent with {kind}: a query is the "

@@ -132,12 +132,12 @@ def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
 def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue]) -> Context:
     """Return *current* with *changes* made, and *notes* on every span and log record made in it.
 
+    Values that cannot be carried are treated as `State.change` does.
+
     Args:
         current: What holds around it.
         changes: The six fields in their order; `None` keeps one, `""` clears it.
         notes: Attributes with values that can be sent; notes that hold already and are not named again stay.
-
-    Values that cannot be carried are treated as `State.change` does.
     """
     state: Any = current.get(FIELDS)
     changed = changed_state(state, holder_in(current), changes)

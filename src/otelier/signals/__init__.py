@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from otelier.signals._by_identity import ByIdentity
     from otelier.signals._content import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
     from otelier.signals._events import emit_event, event_record, log_to, logger_of
-    from otelier.signals._failures import Failure, error_type, failure_of, is_leaving, stack_of
+    from otelier.signals._failures import (
+        MAX_MEMBERS,
+        Failure,
+        error_type,
+        failure_of,
+        group_members,
+        is_leaving,
+        stack_of,
+    )
     from otelier.signals._instruments import (
         chunk_histogram,
         duration_histogram,
@@ -61,6 +69,7 @@ __all__ = [
     "EMBEDDING_SUPPRESSORS",
     "FETCH_SUPPRESSORS",
     "INFERENCE_SUPPRESSORS",
+    "MAX_MEMBERS",
     "MAX_NUMBER",
     "MAX_TEXTS",
     "MOST_ON_A_LOOP",
@@ -97,6 +106,7 @@ __all__ = [
     "fit_text",
     "fit_texts",
     "foreign_fault",
+    "group_members",
     "in_thread",
     "inference_calls_histogram",
     "is_leaving",
@@ -144,7 +154,7 @@ _HOMES = {
     "_by_identity": ("ByIdentity",),
     "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record", "log_to", "logger_of"),
-    "_failures": ("Failure", "error_type", "failure_of", "is_leaving", "stack_of"),
+    "_failures": ("MAX_MEMBERS", "Failure", "error_type", "failure_of", "group_members", "is_leaving", "stack_of"),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",

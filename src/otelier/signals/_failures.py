@@ -15,7 +15,8 @@ from typing import Any, Final, cast
 from otelier.signals._redaction import redact
 
 _MAX_FRAMES: Final = 64
-_MAX_MEMBERS: Final = 8
+MAX_MEMBERS: Final = 8
+"""Errors of a group that are told."""
 _MAX_LEVELS: Final = 8
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PARAM: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,128}")
@@ -124,7 +125,7 @@ def _lines_of(exc: BaseException, before: str, levels: int) -> Iterator[str]:
         yield f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
     if not levels:
         return
-    for member in _members(exc)[:_MAX_MEMBERS]:
+    for member in group_members(exc)[:MAX_MEMBERS]:
         yield from _lines_of(member, "holds ", levels - 1)
     if exc.__cause__ is not None:
         yield from _lines_of(exc.__cause__, "caused by ", levels - 1)
@@ -142,10 +143,10 @@ def _facts(exc: BaseException) -> Iterator[str]:
             value = _of(told, name)
             if isinstance(value, (str, int)) and form.fullmatch(str(value)):
                 yield f"{name} {redact(str(value))}"  # a key has the form of a code
-    members = [error_type(member) for member in _members(exc)]
+    members = [error_type(member) for member in group_members(exc)]
     if members:
-        more = len(members) - _MAX_MEMBERS
-        yield "of " + ", ".join(members[:_MAX_MEMBERS]) + (f" and {more} more" if more > 0 else "")
+        more = len(members) - MAX_MEMBERS
+        yield "of " + ", ".join(members[:MAX_MEMBERS]) + (f" and {more} more" if more > 0 else "")
     if exc.__cause__ is not None:
         yield f"cause {error_type(exc.__cause__)}"
 
@@ -157,7 +158,13 @@ def _of(thing: Any, name: str) -> Any:
         return None
 
 
-def _members(exc: BaseException) -> list[BaseException]:
+def group_members(exc: BaseException) -> list[BaseException]:
+    """Return what *exc* holds, when it is a group of exceptions.
+
+    Example:
+        >>> group_members(ValueError("none"))
+        []
+    """
     # Python 3.10 knows no groups, and those of packages there have no common class: they are known by their members.
     members = _of(exc, "exceptions")
     if not isinstance(members, tuple):
