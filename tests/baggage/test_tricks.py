@@ -24,6 +24,7 @@ pytest.importorskip("tests.baggage.world")
 
 import aiohttp
 import httpx
+import urllib3
 
 from tests.baggage.fields import ALLOWED, SIX, WRITTEN, activate
 from tests.baggage.world import CLIENTS, OURS, instrumented
@@ -147,6 +148,39 @@ def test_another_host_in_the_target(here, name, target, sni, written):
         else:
             with module.Client(trust_env=False) as client:
                 client.get(here.url("127.0.0.2"), extensions=extensions)
+    assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
+
+
+@pytest.mark.parametrize(("tls_name", "written"), [("evil.example", False), ("billing.internal", True)])
+def test_another_host_by_tls_in_aiohttp(here, tls_name, written):
+    """The name that aiohttp would give in TLS must be inside as well."""
+
+    async def get():
+        async with aiohttp.ClientSession() as session, session.get(here.url("127.0.0.2"), server_hostname=tls_name):
+            pass
+
+    with instrumented(CLIENTS["aiohttp"], activate, first=True, sampled=True), otelier.context(**SIX):
+        asyncio.run(get())
+    assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
+
+
+@pytest.mark.parametrize(("tls_name", "written"), [("evil.example", False), ("billing.internal", True)])
+def test_another_host_by_tls_in_urllib3(here, tls_name, written):
+    """So must the one that a connection of urllib3 would give."""
+
+    class Named(urllib3.connection.HTTPConnection):
+        server_hostname = tls_name
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Named
+
+    url = urllib3.util.parse_url(here.url("127.0.0.2"))
+    with (
+        instrumented(CLIENTS["urllib3"], activate, first=True, sampled=True),
+        otelier.context(**SIX),
+        Pool(url.host, url.port) as pool,
+    ):
+        pool.urlopen("GET", "/")
     assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
 
 
