@@ -39,20 +39,13 @@ if TYPE_CHECKING:
     )
     from otelier.signals._losses import count_lost, lost, observe_losses, say_late, say_sum
     from otelier.signals._meters import measure_to, measured_by, metering_of
+    from otelier.signals._nested import TooLongError, copied, redact_value
     from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
     from otelier.signals._points import Point
     from otelier.signals._reading import read_setting, warn_of_setting
-    from otelier.signals._redaction import (
-        Redactor,
-        TooLongError,
-        copied,
-        redact,
-        redact_start,
-        redact_value,
-        set_redactions,
-    )
+    from otelier.signals._redaction import Redactor, redact, redact_start, set_redactions
     from otelier.signals._spans import end_span, fail_span, foreign_fault, start_client_span
     from otelier.signals._stream_room import StreamRoom
     from otelier.signals._suppression import (
@@ -167,12 +160,13 @@ _HOMES = {
     ),
     "_losses": ("count_lost", "lost", "observe_losses", "say_late", "say_sum"),
     "_meters": ("measure_to", "measured_by", "metering_of"),
+    "_nested": ("TooLongError", "copied", "redact_value"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),
     "_points": ("Point",),
     "_reading": ("read_setting", "warn_of_setting"),
-    "_redaction": ("Redactor", "TooLongError", "copied", "redact", "redact_start", "redact_value", "set_redactions"),
+    "_redaction": ("Redactor", "redact", "redact_start", "set_redactions"),
     "_spans": ("end_span", "fail_span", "foreign_fault", "start_client_span"),
     "_stream_room": ("StreamRoom",),
     "_suppression": (

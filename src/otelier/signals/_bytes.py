@@ -136,9 +136,9 @@ def told_of_base64(text: str, shortest: int = SHORTEST_KNOWN) -> str | None:
     Example:
         >>> told_of_base64("It costs 12 EUR.")
     """
-    if len(text) < shortest or _ONE.fullmatch(_unwrapped := "".join(text.split())) is None:
+    if len(text) < shortest or _ONE.fullmatch(unwrapped := "".join(text.split())) is None:
         return None
-    return bytes_told(_decoded(_unwrapped))
+    return bytes_told(_decoded(unwrapped))
 
 
 def _of_url(text: str) -> str | None:

@@ -13,8 +13,9 @@ from opentelemetry.util.types import AnyValue
 from otelier.errors import SettingError
 from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
 from otelier.signals._guard import report_fault, warn_once
+from otelier.signals._nested import LIMIT, redact_value, redact_values
 from otelier.signals._reading import read_setting
-from otelier.signals._redaction import FAILED, LIMIT, redact, redact_start, redact_value, redact_values
+from otelier.signals._redaction import FAILED, redact, redact_start
 
 MOST_ON_A_LOOP: Final = 32_768
 """Characters of content that are redacted on the thread of an event loop, in 1 to 5 ms; more is done aside."""

@@ -42,8 +42,8 @@ def report_fault(place: str, exc: BaseException) -> None:
 
     The first fault of each (*place*, exception type) is logged through logger `otelier`, with the frames of its
     traceback but without the exception's message, which may hold a prompt or an id; that of a `SettingError` is our own
-    and shows none. Each one counts in
-    `otelier.internal.errors`. While `raise_faults(True)` holds, *exc* is raised again instead.
+    and shows none. Each one counts in `otelier.internal.errors`. While `raise_faults(True)` holds, *exc* is raised
+    again instead.
 
     Args:
         place: Where it was caught: a literal such as `processors.on_start`, never a value of the user's.

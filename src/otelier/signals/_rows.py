@@ -1,10 +1,9 @@
 """Rows of the tables of what is redacted: what one kind looks like, and how all of them are taken out of a text.
 
 A row is tried only where one of its hints occurs, and a group of rows only where the characters do that all of them
-need, so a text without secrets costs a few substring searches. Every
-pattern runs in linear time: it begins with a literal or a character class, which the engine finds quickly, looks at
-what stands left of that only then (0.6 ms instead of 56 per megabyte), and what it repeats has an end that is not
-tried again from each character.
+need, so a text without secrets costs a few substring searches. Every pattern runs in linear time: it begins with a
+literal or a character class, which the engine finds quickly, looks at what stands left of that only then (0.6 ms
+instead of 56 per megabyte), and what it repeats has an end that is not tried again from each character.
 """
 
 from __future__ import annotations
