@@ -43,7 +43,7 @@ class Backend(LoopbackServer):
 
 
 class Failing(SpanExporter):
-    """An exporter that answers what it is told to, or raises it."""
+    """An exporter, of log records as well, that answers what it is told to, or raises it."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -248,16 +248,8 @@ def test_any_exporter_is_watched(lost, caplog, make, answer, found):
 @pytest.mark.parametrize("make", [BatchLogRecordProcessor, SimpleLogRecordProcessor])
 def test_exporters_of_logs_are_watched(lost, make, caplog):
     """An exporter of log records that raises loses them."""
-
-    class Broken:
-        def export(self, batch):
-            raise OSError
-
-        def shutdown(self):
-            pass
-
     provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(make(Broken()))
+    provider.add_log_record_processor(make(Failing(OSError())))
     otelier.init(logger_provider=provider)
     provider.get_logger("tests").emit(LogRecord(body="said"))
     assert otelier.flush() is False
@@ -501,16 +493,8 @@ def test_lines_come_again_after_a_while(lost, caplog, monkeypatch):
 
 def test_lines_that_are_exported_themselves_end(lost, caplog):
     """A line about lost log records that is a log record too makes no endless row of them."""
-
-    class Broken:
-        def export(self, batch):
-            raise OSError
-
-        def shutdown(self):
-            pass
-
     provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(SimpleLogRecordProcessor(Broken()))
+    provider.add_log_record_processor(SimpleLogRecordProcessor(Failing(OSError())))
     otelier.init(logger_provider=provider)
 
     class Handler(logging.Handler):

@@ -124,7 +124,7 @@ def _unpaired_tools(messages: list[Json]) -> Iterator[Reply]:
         if open_calls:
             yield _unanswered(open_calls, f"messages.[{number}].role")
         calls: list[Json] = message.get("tool_calls") or []
-        called = [call["id"] for call in calls]
+        called = [str(call.get("id")) for call in calls]
         open_calls = list(called)
     if open_calls:
         yield _unanswered(open_calls, "messages")
@@ -149,8 +149,8 @@ def _of_responses(body: Json) -> Iterator[Reply]:
     items = cast("list[Json]", given) if isinstance(given, list) else []
     for kind in ("function_call", "custom_tool_call"):
         words = kind.replace("_", " ")
-        called = [item["call_id"] for item in items if item.get("type") == kind]
-        answered = [item["call_id"] for item in items if item.get("type") == f"{kind}_output"]
+        called = [item.get("call_id") for item in items if item.get("type") == kind]
+        answered = [item.get("call_id") for item in items if item.get("type") == f"{kind}_output"]
         if not elsewhere:
             yield from (
                 bad_request(f"No tool call found for {words} output with call_id {call}.", "input")
