@@ -33,21 +33,21 @@ def settings_page() -> str:
             "",
             NOTE,
             "",
-            "A value is looked for in this order: argument, environment variable, default.",
+            "A value is taken from the first of these that is set: argument, environment variable, default.",
             "Variables are read when otelier is switched on (`init`, `activate`, `instrument`), never at import.",
             "An empty variable counts as unset.",
-            "One of ours that cannot be read is a `SettingError` from `init`, which names variable and choices.",
-            "Without `init`, and for those of OpenTelemetry, a warning says the same, and the default holds.",
+            "For an invalid `OTELIER_` variable, `init` raises a `SettingError` with its name and the allowed values.",
+            "Without `init`, and for OpenTelemetry's variables, a warning says the same, and the default applies.",
             "",
-            "## Ours",
+            "## otelier's variables",
             "",
             *_settings_table(ours),
             "",
-            "## OpenTelemetry's that otelier reads too",
+            "## OpenTelemetry's variables that otelier also reads",
             "",
             *_settings_table(theirs),
             "",
-            "What OpenTelemetry's SDK, exporters and instrumentations read besides, its own documentation says.",
+            "OpenTelemetry's documentation lists the other variables that its SDK and instrumentations read.",
             "",
         ]
     )
@@ -57,7 +57,7 @@ def attributes_page() -> str:
     """The page of every name that goes on the wire."""
     lines = ["# Attributes, metrics and events", "", NOTE, "", "Each name is a constant of `otelier.names`."]
     lines += [
-        "Names that start with `otelier.` are ours; the others are those of OpenTelemetry's semantic conventions."
+        "Names that start with `otelier.` are otelier's own; the others come from OpenTelemetry's semantic conventions."
     ]
     source = Path(names.__file__).read_text(encoding="utf-8")
     rows: dict[str, list[tuple[str, ...]]] = {}

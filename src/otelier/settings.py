@@ -142,42 +142,42 @@ PROPAGATE_TO: Setting[frozenset[str]] = Setting(
     parse=_names,
     default=frozenset(),
     kind="hosts, comma-separated",
-    meaning="Hosts outside that get the fields with each request: exact ones, or `*.example.com`.",
+    meaning="External hosts that receive the fields with each request: exact names, or `*.example.com`.",
 )
 TRUST_INBOUND: Setting[bool] = Setting(
     variable="OTELIER_TRUST_INBOUND",
     parse=_flag,
     default=False,
     kind="flag",
-    meaning="Takes the fields that come with a request for true; without it they are dropped.",
+    meaning="Trusts the fields of inbound requests; without it they are dropped.",
 )
 STRICT: Setting[bool] = Setting(
     variable="OTELIER_STRICT",
     parse=_flag,
     default=False,
     kind="flag",
-    meaning="Raises where a field is given what cannot be carried; without it the field is cleared, with a warning.",
+    meaning="Raises for an invalid field value; without it the field is cleared, with a warning.",
 )
 SERVICE_NAME: Setting[str | None] = Setting(
     variable="OTEL_SERVICE_NAME",
     parse=_text,
     default=None,
     kind="text",
-    meaning="OpenTelemetry's name of the service; names the process's agent when `OTELIER_APP` does not.",
+    meaning="OpenTelemetry's service name; also names the process's agent if `OTELIER_APP` is unset.",
 )
 SDK_DISABLED: Setting[bool] = Setting(
     variable="OTEL_SDK_DISABLED",
     parse=lambda text: text.lower() == "true",
     default=False,
     kind="flag",
-    meaning="OpenTelemetry's switch: no spans, metrics and logs; the context goes on working.",
+    meaning="OpenTelemetry's switch: no spans, metrics and logs; the context still works.",
 )
 DISABLED_INSTRUMENTATIONS: Setting[frozenset[str]] = Setting(
     variable="OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
     parse=_names,
     default=frozenset(),
     kind="names, comma-separated",
-    meaning="Instrumentations not to switch on: `otelier` (all our patches), `otelier-openai`, or `*`.",
+    meaning="Instrumentations not to switch on: `otelier` (all its patches), `otelier-openai`, or `*`.",
 )
 CAPTURE_CONTENT: Setting[str] = Setting(
     variable="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
@@ -191,37 +191,37 @@ EMIT_EVENT: Setting[bool | None] = Setting(
     parse=_flag,
     default=None,
     kind="flag",
-    meaning="Whether calls are told by log events too; unset, they are where content goes onto events.",
+    meaning="Whether calls emit log events too; unset, they do if content goes to events.",
 )
 COMPLETION_HOOK: Setting[str | None] = Setting(
     variable="OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK",
     parse=_text,
     default=None,
     kind="text",
-    meaning="Entry point that gets the content of OpenAI calls, to store it; needs `opentelemetry-util-genai`.",
+    meaning="Entry point that receives the content of OpenAI calls and stores it; needs `opentelemetry-util-genai`.",
 )
 CONTENT_MAX_CHARS: Setting[int] = Setting(
     variable="OTELIER_CONTENT_MAX_CHARS",
     parse=_positive,
     default=250_000,
     kind="characters",
-    meaning="Most characters of one attribute of recorded content, at most 1000000; all of one call have at most twice "
-    "as many. The rest is cut off, with notes of how much.",
+    meaning="Most characters of content in one attribute, at most 1000000; one call has at most twice as many. "
+    "The rest is cut off, with notes of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(
     variable="OTELIER_REDACT_PERSONAL_DATA",
     parse=_flag,
     default=False,
     kind="flag",
-    meaning="Redacts e-mail addresses and the numbers of cards, bank accounts, phones and US social security "
-    "in recorded content, beside secrets.",
+    meaning="Redacts e-mail addresses, card numbers, IBANs, phone numbers and US social security numbers "
+    "in recorded content, in addition to secrets.",
 )
 STREAM_USAGE: Setting[bool] = Setting(
     variable="OTELIER_OPENAI_STREAM_USAGE",
     parse=_flag,
     default=False,
     kind="flag",
-    meaning="Asks the provider for usage in streams; the chunk that brings it is kept from the caller.",
+    meaning="Requests usage in streams from the provider; the chunk with the usage is hidden from the caller.",
 )
 
 
@@ -230,7 +230,7 @@ RESOURCE_ATTRIBUTES: Setting[str | None] = Setting(
     parse=_text,
     default=None,
     kind="`key=value`, comma-separated",
-    meaning="OpenTelemetry's resource; its `service.name` stands in for `OTEL_SERVICE_NAME`.",
+    meaning="OpenTelemetry's resource; its `service.name` is used if `OTEL_SERVICE_NAME` is unset.",
 )
 
 
@@ -240,7 +240,7 @@ def _place(variable: str) -> Setting[str | None]:
         parse=_text,
         default=None,
         kind="text",
-        meaning="Tells `init`, where no provider is set, that signals have a place to go: it sets the SDK up.",
+        meaning="If set and no provider is set, `init` sets up the SDK, because telemetry can be exported.",
     )
 
 
