@@ -30,7 +30,7 @@ def quoted(text: str) -> str:
 
     Example:
         >>> quoted("perhaps"), quoted("https://tok:PASSWORD@x/")
-        ("'perhaps'", "(23 characters, not shown)")
+        ("'perhaps'", '(23 characters, not shown)')
     """
     if len(text) <= _MAX_SHOWN_CHARS and _SHOWN.fullmatch(text):
         return repr(text)

@@ -104,7 +104,7 @@ def test_all_ours_take_3072_bytes(sent, caplog):
         (header,) = sent("requests")
     assert len(header) <= 3072
     assert keys(header) == ["user.id", "user.roles", "gen_ai.agent.name", "gen_ai.agent.id", "otelier.workflow.id"]
-    assert [message.split()[0] for message in warnings(caplog)] == ["session.id"]
+    assert [message.split()[0] for message in warnings(caplog) if "bytes" in message] == ["session.id"]
 
 
 @pytest.mark.parametrize(("size", "fits"), [(8192 - 13, True), (8192 - 12, False), (8192, False), (9000, False)])

@@ -68,7 +68,9 @@ def test_the_main_job(tmp_path):
         assert signals[name]["with_user"] == signals[name]["count"] > 20
     agents = signals["agents registered"]
     assert (agents["count"], agents["with_user"], agents["with_agent"]) == (4, 0, 4)
-    assert signals["log records"]["with_user"] == signals["log records"]["count"] - agents["count"] > 20
+    told = sum(record.get("event_name") == "otelier.agent.registered" for record in records)
+    assert told == 7  # the three named agents once more, with their prompts
+    assert signals["log records"]["with_user"] == signals["log records"]["count"] - told > 20
     for name in ("log records", "calls to the model"):
         assert signals[name]["with_agent"] == signals[name]["count"]
     assert signals["metric points"]["with_user"] == 0

@@ -17,7 +17,6 @@ WRONG = {
     "OTELIER_APP": f"https://me:{CANARY}@x/\x01",
     "OTELIER_ENV": f"https://me:{CANARY}@x/\x01",
     "OTELIER_DISABLED": f"postgres://me:{CANARY}@db/x",
-    "OTELIER_STRICT": f"https://me:{CANARY}@x/",
     "OTELIER_PROPAGATE_TO": f"fine.example,https://tok:{CANARY}@x/",
     "OTELIER_STRICT": f"https://tok:{CANARY}@x/",
     "OTELIER_TRUST_INBOUND": f"Bearer {CANARY}{CANARY}",

@@ -369,7 +369,8 @@ def test_what_is_no_text_is_no_secret_to_keep(quiet_faults, caplog):
     ["eyJ", "eyJaaaaaaaa.", "sk-", "sk-aaaaaaa-", "xoxb-", "SG.", "SG.aaaaaaaaaaaaaaaaaaaa.", "://", "://a:", "&aaaa-",
      "://a:b@", "bearer ", "cookie: a", 'password="', "password=x ", "password: x y ", "secret=a(\"", 'secret:\\"',
      "_A1bcdefghijkl", "-a1b2c3d4e5f6", "---", "://a:@@@", "://a:b/", "key='key=\"", "\"key\": \"", "tokens: [\"",
-     "--a-a-", "-p a", "curl -u ", "<password>a<", '{"name": "password", ', 'value": "a", "name', "phrase: abc ", "a\u200b",
+     "--a-a-", "-p a", "curl -u ", "<password>a<", '{"name": "password", ', 'value": "a", "name',
+     "phrase: abc ", "a\u200b",
      "\u00a0", "token is 1", "token        ", "signature=", "login a password ", "basic aaaaaaaa",
      "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "token:        ", "password\\\\\\\\", "authorization: "],
 )  # fmt: skip

@@ -220,8 +220,8 @@ def actor_named_late(span: Any) -> Actor:
     there: Any = getattr(span, "_attributes", None)
     if not there or not any(name in there for name in NAMING):
         return NO_ACTOR
-    stamped = _record_of(span).stamped
-    return actor_in({name: said for name, said in there.items() if stamped.get(name) != said})
+    stamped, limit = _record_of(span).stamped, length_limit(there)
+    return actor_in({name: said for name, said in there.items() if cut(stamped.get(name), limit) != said})
 
 
 class _OpenSpan:

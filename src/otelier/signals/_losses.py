@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Iterable
 from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otelier import names
+from otelier.signals._by_identity import ByIdentity
 from otelier.signals._guard import logger, on_fork, on_reset
 
 QUEUE_FULL: Final = "queue_full"
@@ -39,7 +39,7 @@ _lost: dict[tuple[str, str], int] = {}
 _said: dict[tuple[str, str], float] = {}
 _summed: int = 0
 _lock = threading.RLock()  # a finaliser may end a span in the middle, whose export fails at once
-_observing: list[weakref.ref[MeterProvider]] = []  # other people's providers need not be hashable
+_observing: ByIdentity[None] = ByIdentity()
 
 
 def count_lost(signal: str, reason: str, count: int, exporter: str) -> None:
@@ -125,9 +125,9 @@ def observe_losses(provider: MeterProvider) -> None:
         >>> from opentelemetry import metrics
         >>> observe_losses(metrics.get_meter_provider())
     """
-    if any(known() is provider for known in _observing):
+    if provider in _observing:
         return
-    _observing[:] = [*(known for known in _observing if known() is not None), weakref.ref(provider)]
+    _observing.setdefault(provider, None)
     provider.get_meter(names.SCOPE).create_observable_counter(
         names.TELEMETRY_LOST,
         callbacks=[_observe],

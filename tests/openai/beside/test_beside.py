@@ -176,14 +176,15 @@ def test_inside_a_span_of_a_framework(client, otelier_spans, begins_with, owned)
 
 
 def test_an_agent_that_a_framework_names(client, otelier_spans):
-    """Its name stays, with no id of ours beside it; the fingerprint stands there too."""
+    """Its name stays and gives the id; the fingerprint stands there too."""
     otelier.init(app="shop")
     begins_with = {"gen_ai.operation.name": "chat", "gen_ai.agent.name": "theirs"}
     tracer = trace.get_tracer("framework")
     with otelier.context(user_id="u-1"), tracer.start_as_current_span("theirs", attributes=begins_with):
         ask(client)
-    assert identity(otelier_spans) == ("u-1", "theirs", None, FINGERPRINT)
-    assert "otelier.agent.id" not in otelier_spans.find("theirs").attributes
+    assert identity(otelier_spans) == ("u-1", "theirs", "agent", FINGERPRINT)
+    with otelier.context(agent="theirs"):
+        assert otelier_spans.find("theirs").attributes["otelier.agent.id"] == otelier.get_agent().id
 
 
 @pytest.mark.parametrize("limit", [None, 10])

@@ -31,7 +31,7 @@ ASKED = {"role": "user", "content": "Hello"}
 
 @pytest.fixture
 def server():
-    with OpenAIServer() as running:
+    with OpenAIServer(refuses=False) as running:
         yield running
 
 

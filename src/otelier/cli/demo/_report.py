@@ -123,10 +123,16 @@ def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequ
         "spans": spans,
         MODEL_CALLS: [span for span in spans if is_model_call(span)],
         "log records": logs,
-        REGISTRATIONS: [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED],
+        REGISTRATIONS: _registered(logs),
         METRIC_POINTS: metrics,
     }
     return [_signal(name, records, services) for name, records in counted.items()]
+
+
+def _registered(logs: Iterable[LogEntry]) -> list[LogEntry]:
+    """Return one event for each agent of a service: an agent is told again with each new prompt."""
+    told = [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]
+    return list({(service_of(entry), entry.attributes.get(names.RESOLVED_AGENT_ID)): entry for entry in told}.values())
 
 
 def _signal(name: str, records: Sequence[Record], services: Iterable[str]) -> Signal:
