@@ -36,7 +36,7 @@ def settings_page() -> str:
             "A value is taken from the first of these that is set: argument, environment variable, default.",
             "Variables are read when otelier is switched on (`init`, `activate`, `instrument`), never at import.",
             "An empty variable counts as unset.",
-            "For an invalid `OTELIER_` variable, `init` raises a `SettingError` that names it and the allowed values.",
+            "For an invalid `OTELIER_` variable, `init` raises a `SettingError` with its name and the allowed values.",
             "Without `init`, and for OpenTelemetry's variables, a warning says the same, and the default applies.",
             "",
             "## otelier's variables",
@@ -47,7 +47,7 @@ def settings_page() -> str:
             "",
             *_settings_table(theirs),
             "",
-            "OpenTelemetry's documentation lists the other variables of its SDK, exporters and instrumentations.",
+            "OpenTelemetry's documentation lists the other variables that its SDK and instrumentations read.",
             "",
         ]
     )

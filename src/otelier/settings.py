@@ -205,7 +205,7 @@ CONTENT_MAX_CHARS: Setting[int] = Setting(
     parse=_positive,
     default=250_000,
     kind="characters",
-    meaning="Most characters of recorded content in one attribute, at most 1000000; one call has at most twice that. "
+    meaning="Most characters of content in one attribute, at most 1000000; one call has at most twice as many. "
     "The rest is cut off, with notes of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(
