@@ -29,6 +29,8 @@ from otelier.signals import on_fork
 _PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
 _FINGERPRINT = (names.AGENT_FINGERPRINT,)
+_READ_FOR_ACTOR = (*NAMING, names.OPERATION)
+"""What `actor_in` looks at; a span has many more."""
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
@@ -221,7 +223,8 @@ def actor_named_late(span: Any) -> Actor:
     if not there or not any(name in there for name in NAMING):
         return NO_ACTOR
     stamped, limit = _record_of(span).stamped, length_limit(there)
-    return actor_in({name: said for name, said in there.items() if cut(stamped.get(name), limit) != said})
+    said = {name: there[name] for name in _READ_FOR_ACTOR if name in there}
+    return actor_in({name: value for name, value in said.items() if cut(stamped.get(name), limit) != value})
 
 
 class _OpenSpan:
