@@ -123,6 +123,13 @@ def test_import_and_context_are_light(statement):
     assert loaded["threads"] == 1
 
 
+def test_contexts_load_no_redaction():
+    """The fields need no pattern of a secret, and no list of months: what looks at texts comes with the first text."""
+    loaded = loaded_by("import otelier; otelier.set_context(user_id='u-1'); otelier.get_agent()")
+    assert [name for name in loaded["modules"] if "redact" in name or "secret" in name] == []
+    assert {"json", "pathlib", "base64", "concurrent.futures"}.isdisjoint(loaded["modules"])
+
+
 def test_settings_are_not_read_at_import(monkeypatch):
     """A variable that cannot be read stops nothing before otelier is switched on."""
     monkeypatch.setenv("OTELIER_DISABLED", "perhaps")

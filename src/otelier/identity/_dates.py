@@ -11,10 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
-_TABLE: Final = Path(__file__).with_name("date_names.txt")
 _MARKS: Final = b".,:;!?"
 _MAX_DATES: Final = 5
 """Dates that are looked at: a prompt says the day once or twice, and each takes a microsecond or two."""
@@ -78,7 +76,10 @@ class _Names:
 @functools.cache
 def date_names() -> _Names:
     """Return the table; the first call reads it, in 5 ms."""
-    lines = [line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    from pathlib import Path  # a tenth of what `import otelier` takes, and of what this does
+
+    table = Path(__file__).with_name("date_names.txt").read_text(encoding="utf-8")
+    lines = [line for line in table.splitlines() if not line.startswith("#")]
     between, names, days, short = (line.split(" ") for line in lines)
     every = frozenset(name.encode() for name in (*names, *short))
     sure = frozenset(name.encode() for name in names if _is_sure(name)).union(name.encode() for name in short)

@@ -25,7 +25,7 @@ from otelier.openai.content._parts import (
     tool_response_part,
 )
 from otelier.openai.reading._answer import ERROR_REASON
-from otelier.openai.reading._fields import Arguments, field_of, items_of, text_of
+from otelier.openai.reading._fields import Arguments, field_of, fields_set, items_of, text_of
 
 ASSISTANT = "assistant"
 _REASONING = ("reasoning_content", "reasoning")
@@ -76,21 +76,24 @@ def _input_message(message: Any) -> Message | None:
 
 def said(message: Any, *, calls_first: bool = True) -> list[Part]:
     """Return all that a message of the model says; in a stream its calls come last."""
+    message = fields_set(message)  # a model takes 2 us to say that it has no such field
     calls = _calls(message)
     return [
         *_reasoning(message),
         *(calls if calls_first else ()),
         *content_parts(field_of(message, "content")),
         *refusal_parts(message),
-        *_audio(field_of(message, "audio")),
+        *(_audio(audio) if (audio := field_of(message, "audio")) else ()),
         *(() if calls_first else calls),
     ]
 
 
 def _reasoning(message: Any) -> list[Part]:
     """Return what the model thought, under either of the names that providers have for it."""
-    texts = (field_of(message, name) for name in _REASONING)
-    return [reasoning_part(text) for text in texts if isinstance(text, str) and text][:1]
+    for name in _REASONING:
+        if isinstance(text := field_of(message, name), str) and text:
+            return [reasoning_part(text)]
+    return []
 
 
 def _audio(audio: Any) -> list[Part]:

@@ -9,7 +9,7 @@ from otelier.openai.content._definitions import tool_definitions
 from otelier.openai.content._items import ASSISTANT, COMPACTION, kind_of, parts_of, role_of
 from otelier.openai.content._parts import Message, Part, content_parts, input_message, output_message, text_part
 from otelier.openai.reading._answer import ERROR_REASON, is_client_call, is_ended_call, reason_of_status
-from otelier.openai.reading._fields import Arguments, field_of, items_of
+from otelier.openai.reading._fields import Arguments, field_of, fields_set, items_of
 
 _ABSORBING_PARTS = frozenset(("text", "tool_call"))
 _ABSORBING_REASONS = frozenset(("stop", "tool_call"))
@@ -58,7 +58,7 @@ def _reason(item: Any, kind: str, status: Any) -> str:
     if kind == COMPACTION:
         return kind
     if status is None:
-        return ERROR_REASON if field_of(item, "error") else _DONE
+        return ERROR_REASON if fields_set(item).get("error") else _DONE
     return reason_of_status(status) or _UNFINISHED
 
 
