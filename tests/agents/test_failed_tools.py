@@ -7,12 +7,13 @@ import asyncio
 import base64
 import contextlib
 import sys
+import threading
 
 import pytest
 
 import otelier
 from otelier import RunContext, tool
-from otelier.errors import ToolError
+from otelier.errors import AgentLimitError, ToolError
 from otelier.interceptors import StopExecution
 
 SECRET = "postgres://user:hunter2@db/x"
@@ -155,6 +156,83 @@ def test_on_error_that_fails_is_a_failure_itself(model, otelier_spans):
     assert told_by(model, raising(KeyError("x"), on_error=fails)).result == "Error: TypeError: not so"
     failed = [one.attributes["exception.type"] for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
     assert failed == ["KeyError", "TypeError"]
+
+
+def exits_over(error):
+    sys.exit(3)
+
+
+async def exits_later_over(error):
+    sys.exit(3)
+
+
+def hands_on_an_exit(error):
+    return exits_later_over(error)
+
+
+async def gives_up(error):
+    raise asyncio.CancelledError
+
+
+async def cancels_itself(error):
+    asyncio.current_task().cancel()
+    await asyncio.sleep(0)
+
+
+LEAVING = {
+    "exit": (exits_over, SystemExit),
+    "async exit": (exits_later_over, SystemExit),
+    "exit in what it returns": (hands_on_an_exit, SystemExit),
+    "cancellation": (gives_up, asyncio.CancelledError),
+    "own cancellation": (cancels_itself, asyncio.CancelledError),
+}
+
+
+@KINDS
+@pytest.mark.parametrize(("on_error", "kind"), LEAVING.values(), ids=LEAVING)
+def test_on_error_that_exits_or_cancels_ends_neither_loop_nor_run(model, otelier_spans, on_error, kind, is_async):
+    """Its failure counts as a tool's: the model is told, and nobody else is cancelled."""
+    call = told_by(model, raising(KeyError("x"), is_async=is_async, on_error=on_error))
+    assert (call.result.split(": ")[1], type(call.error)) == (kind.__name__, kind)
+    assert otelier_spans.find("execute_tool work").attributes["error.type"].endswith(kind.__name__)
+
+
+def test_on_error_of_a_plain_function_leaves_the_loop_free(model):
+    """It has a thread like a plain tool, in the context of the call, and may wait there for the loop."""
+    seen = []
+
+    async def main():
+        loop, free = asyncio.get_running_loop(), threading.Event()
+
+        def waits(error):
+            loop.call_soon_threadsafe(free.set)
+            seen.append((otelier.get_context().user_id, free.wait(60)))
+            return "The loop went on."
+
+        with otelier.context(user_id="alice"):
+            return await model.agent(raising(KeyError("x"), on_error=waits)).run("Go")
+
+    model.says([("work", {})], "Done.")
+    assert asyncio.run(main()).tool_calls[0].result == "The loop went on."
+    assert seen == [("alice", True)]
+
+
+def test_on_error_may_delegate(model):
+    """A plain one waits in its thread for another agent's run, as a plain tool may."""
+    helper = model.agent(name="helper")
+    model.says([("work", {})], "Try again.", "Done.")
+    made = raising(KeyError("x"), on_error=lambda error: helper.run("What now?").output)
+    result = model.agent(made, max_parallel_tools=1).run("Go").wait()
+    assert (result.output, result.tool_calls[0].result) == ("Done.", "Try again.")
+
+
+def test_on_error_that_reaches_a_limit_of_all_runs(model):
+    """It ends the run, as in a tool: or the runs around it would ask without end."""
+    helper = model.agent(name="helper")
+    model.says([("work", {})])
+    made = raising(KeyError("x"), on_error=lambda error: helper.run("What now?").output)
+    with pytest.raises(AgentLimitError, match="max_model_calls=1"):
+        model.agent(made, max_model_calls=1).run("Go").wait()
 
 
 def test_on_error_that_is_no_function():

@@ -53,6 +53,6 @@ class Delegate:
         context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
         return (await execute(self._plan, task_of(task), context, None)).output
 
-    async def on_error(self, error: BaseException) -> object:
+    async def on_error(self, error: BaseException, run: Run) -> object:
         """Say nothing: the model is told the error."""
         return None
