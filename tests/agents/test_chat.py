@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 
 import openai
 import pytest
 
 import otelier
-from otelier import tool
+from otelier import llm, tool
 from otelier.agents import RunFinished
 from otelier.errors import AgentError, AgentLimitError, ToolError
 from otelier.interceptors import Interceptor, InterceptResult, Phase, StopExecution
+from tests.scripted import scripted
 
 
 @tool
@@ -85,6 +87,66 @@ def test_a_forced_call_is_forced_once(model, way, choice):
     way(model.agent(add, settings={"tool_choice": choice, "parallel_tool_calls": False}), "Go")
     assert [request.body.get("tool_choice") for request in model.server.requests] == [choice, None]
     assert [request.body.get("parallel_tool_calls") for request in model.server.requests] == [False, False]
+
+
+def allowed(mode, *names, flat=False):
+    """A choice of type `allowed_tools`; *flat* as the Responses API has it."""
+    tools = [{"type": "function", "name": name} if flat else tool_called(name) for name in names]
+    held = {"mode": mode, "tools": tools}
+    return {"type": "allowed_tools", **(held if flat else {"allowed_tools": held})}
+
+
+def tool_called(name):
+    return {"type": "function", "function": {"name": name}}
+
+
+CHOICES = {
+    "another vendor's word": ("any", None),
+    "another vendor's object": ({"type": "any"}, None),
+    "by name": (tool_called("add"), None),
+    "by name as in Responses": ({"type": "function", "name": "add"}, None),
+    "a custom tool": ({"type": "custom", "custom": {"name": "add"}}, None),
+    "a list": (allowed("required", "add"), allowed("auto", "add")),
+    "a list as in Responses": (allowed("required", "add", flat=True), allowed("auto", "add", flat=True)),
+    "a free list": (allowed("auto", "add"), allowed("auto", "add")),
+    "free": ("auto", "auto"),
+}
+
+
+@WAYS
+@pytest.mark.parametrize(("choice", "then"), CHOICES.values(), ids=CHOICES)
+def test_each_form_of_a_choice_holds_until_a_tool_was_called(otelier_spans, way, choice, then):
+    """What forces a call does so once; a list of allowed tools still holds."""
+    with scripted(refuses=False) as model:  # OpenAI knows some of them only
+        model.says(CALL, "Done.")
+        assert way(model.agent(add, settings={"tool_choice": choice}), "Go").output == "Done."
+        assert [request.body.get("tool_choice") for request in model.server.requests] == [choice, then]
+
+
+ABSENT = {
+    "by name": (tool_called("gone"), None),
+    "a custom tool": ({"type": "custom", "custom": {"name": "gone"}}, None),
+    "a list": (allowed("auto", "gone"), None),
+    "a list of several": (allowed("required", "gone", "add"), allowed("required", "add")),
+    "no choice": (None, None),
+    "malformed": ({"type": "allowed_tools", "allowed_tools": {"tools": ["add", {"function": 7, "name": []}]}}, None),
+}
+
+
+@pytest.mark.parametrize(("choice", "sent"), ABSENT.values(), ids=ABSENT)
+def test_a_choice_names_only_tools_that_are_offered(model, choice, sent):
+    """A provider refuses one that names others."""
+    model.says("Done.")
+    model.agent(add, settings={"tool_choice": choice}).run("Go").wait()
+    assert last(model).get("tool_choice") == sent
+
+
+@pytest.mark.parametrize("function", [llm.generate, llm.stream])
+def test_what_a_run_says_itself_is_no_setting(function):
+    """Each argument that a run gives is refused where the agent is written, with what to do instead."""
+    for name in {*inspect.signature(function).parameters, "stream"} - {"response_format", "options"}:
+        with pytest.raises(TypeError, match=f"Cannot take {name!r} as a setting: a run says that itself. Rather "):
+            otelier.Agent("a", "gpt-4.1", settings={name: 1})
 
 
 @WAYS

@@ -8,8 +8,11 @@ from typing import Any, Final, cast
 
 _OF_RUNS: Final = {
     "model": "give it to `Agent(model=)`, or change it by an interceptor's `use_model`",
+    "prompt": "give it as `run(query)`",
     "messages": "give an earlier conversation as `run(query, messages=...)`",
     "tools": "give them to `Agent(tools=)`",
+    "schema": "give a pydantic model class to `Agent(output_type=)`, or `response_format` as a setting",
+    "client": "give it to `Agent(client=)`",
     "stream": "call `agent.stream(...)`",
 }
 """What a run itself says in each call of its model, and how that is changed."""
