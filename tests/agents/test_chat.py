@@ -197,6 +197,24 @@ def test_another_agent_takes_a_chat_over(model):
     assert last(model)["messages"][0] == {"role": "system", "content": "Be kind."}
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_chat_has_one_prompt_in_either_role(model, otelier_spans, monkeypatch, role):
+    """Instructions and interceptors replace what the conversation begins with, by whichever name."""
+
+    class Prompts(Interceptor):
+        async def intercept(self, phase, context):
+            return InterceptResult.modify_prompt("New.") if phase is Phase.PRE_THINK else None
+
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    earlier = [{"role": role, "content": "Old."}, {"role": "user", "content": "Hello"}]
+    model.says("Hm.", "Hm.")
+    result = model.agent(interceptors=[Prompts()]).run("And?", messages=earlier).wait()
+    assert [(one["role"], one["content"]) for one in result.messages[:2]] == [(role, "New."), ("user", "Hello")]
+    assert "New." in otelier_spans.find("invoke_agent triage").attributes["gen_ai.system_instructions"]
+    result = model.agent(name="b", instructions="Mine.").run("And?", messages=earlier).wait()
+    assert [one["content"] for one in result.messages[:2]] == ["Mine.", "Hello"]
+
+
 def test_a_chat_goes_on_after_an_error(model):
     """What the error carries is a conversation that a provider takes, also where calls were left unanswered."""
 
@@ -369,16 +387,27 @@ def test_an_error_that_ends_several_runs_tells_of_the_outermost(model):
 
 
 def test_an_error_with_such_facts_of_its_own_keeps_them(model):
-    """Some errors have `messages` already."""
+    """Some errors have `messages` already, or cannot say whether they have; they get what they lack, of each run."""
 
     class MisfitError(Exception):
         messages = ("own",)
 
-    class Fails(Interceptor):
-        async def intercept(self, phase, context):
-            raise MisfitError
+        @property
+        def tool_calls(self):
+            raise ValueError
 
-    with pytest.raises(MisfitError) as caught:
-        model.agent(interceptors=[Fails()]).run("Go").wait()
-    assert caught.value.messages == ("own",)
-    assert not hasattr(caught.value, "usage")
+    class Fails(Interceptor):
+        def __init__(self, steps):
+            self.steps = steps
+
+        async def intercept(self, phase, context):
+            if phase is Phase.PRE_THINK and context.model_calls == self.steps - 1:
+                raise error
+
+    error = MisfitError()
+    for steps in (1, 2):
+        model.says(*[CALL] * (steps - 1))
+        with pytest.raises(MisfitError):
+            model.agent(add, interceptors=[Fails(steps)]).run("Go").wait()
+        assert (error.messages, error.usage.model_calls) == (("own",), steps - 1)
+        assert "tool_calls" not in vars(error)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from otelier.agents._conversation import begins_with_prompt
+
 _OF_RUNS: Final = {
     "model": "give it to `Agent(model=)`, or change it by an interceptor's `use_model`",
     "prompt": "give it as `run(query)`",
@@ -37,8 +39,8 @@ class Task:
         turn: dict[str, Any] = {"role": "user", "content": self.content}
         if not instructions:
             return [*self.history, turn]
-        is_told = bool(self.history) and self.history[0].get("role") in ("system", "developer")
-        return [{"role": "system", "content": instructions}, *self.history[is_told:], turn]
+        rest = self.history[1:] if begins_with_prompt(self.history) else self.history
+        return [{"role": "system", "content": instructions}, *rest, turn]
 
 
 def task_of(query: object, messages: object = None, settings: object = None) -> Task:
