@@ -32,7 +32,7 @@ class Model:
 
     def agent(self, *tools: Any, name: str = "triage", **options: Any) -> otelier.Agent:
         """An agent that asks this model, by a client that any loop may use."""
-        return otelier.Agent(name, MODEL, **{"client": self.client, "tools": tools, **options})
+        return otelier.Agent(name, **{"model": MODEL, "client": self.client, "tools": tools, **options})
 
     def told(self, at: int = -1) -> list[str]:
         """The results of tools that a request sent last."""

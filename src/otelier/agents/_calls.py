@@ -51,8 +51,8 @@ class FunctionOffer:
 
     @property
     def description(self) -> str:
-        """What spans tell of it, and the model, too."""
-        return self._tool.description
+        """What spans tell of it."""
+        return fit_text(self._tool.description, lines=True) or ""
 
     @property
     def max_result_chars(self) -> int:
