@@ -19,7 +19,7 @@ from otelier.interceptors import Phase, StopExecution
 
 _MAX_RETRIES: Final = 64
 """How often one question may be asked again of another model: more than anybody lists, and not without end."""
-_MEND: Final = "This does not fit the form that your answer must have: {}. Answer again, in that form and nothing else."
+_MEND: Final = "This does not match the required schema: {}. Answer again with only the JSON that matches it."
 
 
 async def work(run: Run) -> Any:

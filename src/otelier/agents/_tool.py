@@ -80,7 +80,9 @@ class Tool(Generic[P, R]):
             ("max_result_chars", max_result_chars, max_result_chars >= 0),
         ):
             if not fits:
-                raise ToolError(f"Tool {self.name!r} could do nothing with `{limit}={value}`: give more.")
+                raise ToolError(
+                    f"Cannot limit tool {self.name!r} by `{limit}={value}`: no call could return anything. Give more."
+                )
         if on_error is not None and not callable(on_error):
             raise ToolError(
                 f"`on_error` of tool {self.name!r} is a {type(on_error).__name__}: it must be a function that takes "
