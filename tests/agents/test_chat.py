@@ -326,8 +326,8 @@ ARGUMENTS = {
     "one interceptor": ({"interceptors": Interceptor()}, "`interceptors` is a Interceptor"),
     "one subagent": ({"subagents": otelier.Agent("b", "m")}, "`subagents` is a Agent"),
     "no text": ({"instructions": ["Be kind."]}, "`instructions` of an agent is a list"),
-    "half a step": ({"max_steps": 1.5}, "count to `max_steps=1.5`"),
-    "no number": ({"max_model_calls": "many"}, "count to `max_model_calls='many'`"),
+    "half a step": ({"max_steps": 1.5}, "by `max_steps=1.5`"),
+    "no number": ({"max_model_calls": "many"}, "by `max_model_calls='many'`"),
     "a number as name": ({"name": 5}, "name an agent by a int"),
 }
 

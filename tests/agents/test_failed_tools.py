@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor
 
 import otelier
 from otelier import RunContext, tool
@@ -362,3 +363,29 @@ def test_a_failed_tool_is_told_where_logs_go_to(model, otelier_spans):
     told_by(model, raising(KeyError("x")))
     names = [one.log_record.event_name for one in exporter.get_finished_logs()]
     assert "otelier.tool.failed" in names
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("at", ["execute_tool work", "invoke_agent triage"])
+def test_an_exit_in_a_span_processor_reaches_whoever_waits_for_the_run(model, otelier_spans, at, streams):
+    """It does not end the loop out of a call's task, or a stream's."""
+
+    class Exits(SpanProcessor):
+        def on_end(self, span):
+            if span.name == at:
+                sys.exit(3)
+
+    async def drained(events):
+        async for _ in events:
+            pass
+
+    async def main():
+        agent = model.agent(tool(name="work")(lambda: "done"))
+        with pytest.raises(SystemExit, match="3"):
+            await (drained(agent.stream("Go")) if streams else agent.run("Go"))
+        await asyncio.sleep(0)
+        return "went on"
+
+    otelier_spans.tracer_provider.add_span_processor(Exits())
+    model.says([("work", {}), ("work", {})], "Done.")
+    assert asyncio.run(main()) == "went on"
