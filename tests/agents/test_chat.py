@@ -128,6 +128,7 @@ ABSENT = {
     "a custom tool": ({"type": "custom", "custom": {"name": "gone"}}, None),
     "a list": (allowed("auto", "gone"), None),
     "a list of several": (allowed("required", "gone", "add"), allowed("required", "add")),
+    "a list of nothing": ({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": 7}}, None),
     "no choice": (None, None),
     "malformed": ({"type": "allowed_tools", "allowed_tools": {"tools": ["add", {"function": 7, "name": []}]}}, None),
 }

@@ -49,8 +49,9 @@ def _allowed(choice: Mapping[str, Any], offered: Collection[str], *, is_held: bo
     inner = choice.get("allowed_tools")
     # The Responses API, and servers that follow it, have no object inside.
     allowed = cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else choice
-    tools: Any = allowed.get("tools")
-    left: list[Any] = [one for one in tools or () if isinstance(one, Mapping) and _name(cast("Any", one)) in offered]
+    tools: object = allowed.get("tools")
+    given = cast("list[Any]", tools) if isinstance(tools, (list, tuple)) else []
+    left: list[Any] = [one for one in given if isinstance(one, Mapping) and _name(cast("Any", one)) in offered]
     if not left:
         return None
     held: dict[str, Any] = {**allowed, "tools": left}
