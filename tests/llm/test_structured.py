@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import traceback
 from typing import Any, Literal
+from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, create_model, field_validator
+from pydantic_core import PydanticCustomError
 
 from otelier import llm
 from otelier.errors import AnswerError, OtelierError, RefusalError, UnfinishedAnswerError
@@ -180,6 +182,57 @@ def test_a_tag_is_not_quoted(model):
     with pytest.raises(AnswerError) as caught:
         model.generate(schema=Delivery)
     assert caught.value.problems == ("what: Input should have one of the tags 'letter', 'box'",)
+
+
+class Ages(BaseModel):
+    """What the model may have made names for."""
+
+    ages: dict[str, int] = Field(default_factory=dict)
+    name: str = ""
+    kind: Literal["a"] = "a"
+    number: UUID | None = None
+
+    @field_validator("name")
+    @classmethod
+    def known(cls, name: str) -> str:
+        """Quote what does not fit."""
+        if name == SECRET:
+            raise PydanticCustomError(SECRET, SECRET)
+        if name:
+            raise ValueError(f"{name} is no customer")
+        return name
+
+
+class Closed(Ages, extra="forbid"):
+    """The same, without other members."""
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "shown"),
+    [
+        (
+            Ages,
+            {"ages": {SECRET: "old"}},
+            "ages.*: Input should be a valid integer, unable to parse string as an integer",
+        ),
+        (Closed, {SECRET: 1}, "*: Extra inputs are not permitted"),
+        (Ages, {"name": f"{SECRET} "}, "name: this is not valid (value_error)"),
+        (Ages, {"name": SECRET}, "name: this is not valid (value_error)"),
+        (Ages, {"kind": SECRET}, "kind: this is not valid (literal_error)"),
+        (Ages, {"number": SECRET}, "number: this is not valid (uuid_parsing)"),
+        (Ages, {"ages": [SECRET]}, "ages: Input should be a valid dictionary"),
+        ({"additionalProperties": {"type": "integer"}}, {SECRET: "old"}, "*: this must be of type integer"),
+        ({"additionalProperties": False}, {SECRET: "old"}, "*: this name is not allowed"),
+    ],
+)
+def test_names_and_words_of_the_model_are_not_quoted(model, ask, schema, said, shown):
+    """A message has names that the schema knows, and the class of the problem; `problems` has all, for the model."""
+    model.server.reply(json.dumps(said))
+    with pytest.raises(AnswerError) as caught:
+        ask(schema=schema)
+    assert f"does not fit the schema: {shown}. Ask again" in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert len(caught.value.problems) == 1
 
 
 def test_many_problems_are_counted(model):
