@@ -182,7 +182,7 @@ def file_part(mime_type: str | None, modality: str, file_id: str) -> Part:
 
 
 def decoded(data: str) -> bytes | None:
-    """Return the bytes of base64 *data*; `None` when it is none."""
+    """Return the bytes that *data* holds as base64; `None` when it is not base64."""
     try:
         return b64decode("".join(data.split()), validate=True)
     except ValueError:
