@@ -207,12 +207,14 @@ class ClientUseError(OtelierError, RuntimeError):
 class AnswerError(OtelierError, ValueError):
     """A model's answer is not what was asked for: no JSON, not what the schema asks for, or no answer at all.
 
-    The message says what is wrong without quoting the answer, because messages of exceptions end up in traces.
+    The message says what is wrong without quoting the answer, because messages of exceptions end up in traces: names
+    that the schema does not know are `*`, and of what a validator says only the class is there.
 
     Attributes:
         answer: The `otelier.llm.Answer` as far as there is one, with `object` left `None`; else `None`.
-        problems: What is wrong with the text, a line for each, as the model can be told. Empty where it is not the text
-            that is to be mended: no answer came, it was refused or cut.
+        problems: What is wrong with the text, a line for each, as the model can be told: with its own names, and the
+            words of validators. Empty where it is not the text that is to be mended: no answer came, it was refused or
+            cut.
 
     Example:
         >>> import otelier
@@ -269,7 +271,7 @@ class UnfinishedAnswerError(AnswerError):
 class ToolArgumentsError(OtelierError, ValueError):
     """What a model gives to a tool cannot be read as a JSON object, or does not fit the tool's schema.
 
-    The message is one that the model can mend its call by, and quotes no value.
+    The message is one that the model can mend its call by: it has names that the model gave, and words of validators.
 
     Attributes:
         tool: Name of the tool.

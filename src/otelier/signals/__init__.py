@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from otelier.signals._losses import count_lost, lost, observe_losses, say_late, say_sum
     from otelier.signals._meters import measure_to, measured_by, metering_of
-    from otelier.signals._nested import TooLongError, copied, redact_value
+    from otelier.signals._nested import Later, TooLongError, copied, redact_value
     from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
@@ -71,6 +71,7 @@ __all__ = [
     "ContentGate",
     "ContentMode",
     "Failure",
+    "Later",
     "PatchPoint",
     "Patches",
     "Point",
@@ -160,7 +161,7 @@ _HOMES = {
     ),
     "_losses": ("count_lost", "lost", "observe_losses", "say_late", "say_sum"),
     "_meters": ("measure_to", "measured_by", "metering_of"),
-    "_nested": ("TooLongError", "copied", "redact_value"),
+    "_nested": ("Later", "TooLongError", "copied", "redact_value"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),

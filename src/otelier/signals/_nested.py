@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from math import isfinite
 from typing import Final, cast
@@ -48,6 +48,26 @@ _SHORT = 64
 
 class TooLongError(Exception):
     """There is more to redact than was to be looked at here."""
+
+
+class Later:
+    """A piece of content that is still to be made of a text, when it is looked at.
+
+    To parse, decode or hash a long text takes too long for an event loop. It can be put off, because nobody can change
+    a text, where what holds it is the caller's.
+
+    Example:
+        >>> redact_value({"arguments": Later(str.split, "find parcels")})
+        {'arguments': ['find', 'parcels']}
+    """
+
+    __slots__ = ("make", "text")
+
+    def __init__(self, make: Callable[[str], object], text: str) -> None:
+        self.make = make
+        """Makes it of the text; any thread may call this."""
+        self.text = text
+        """What it is made of."""
 
 
 def redact_value(
@@ -172,6 +192,11 @@ class _Walk:
             return value
         if isinstance(value, (int, float)):
             return self._number(value)
+        return self._other(value, depth)
+
+    def _other(self, value: object, depth: int) -> AnyValue:
+        if isinstance(value, Later):
+            return self._made(value, depth)
         if isinstance(value, (bytes, bytearray, memoryview)):
             content = bytes(cast("bytes", value))
             self._look_at(len(content))
@@ -224,6 +249,15 @@ class _Walk:
             if start >= 0:
                 return self._told(item[:start] + redacted("password"))
         return self.value(item, depth)
+
+    def _made(self, later: Later, depth: int) -> AnyValue:
+        left, size = self._left, len(later.text)
+        if left is not None and size > left:
+            raise TooLongError  # before it is made
+        found = self.value(later.make(later.text), depth)
+        if left is not None:
+            self._left = min(self._left or 0, left - size)
+        return found
 
     def _number(self, number: float) -> AnyValue:
         if isinstance(number, float):
@@ -299,9 +333,12 @@ class _Walk:
             if not is_harmless(key, item):
                 return self._told(redacted("secret"))
         if isinstance(item, str):
-            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS and (told := told_of_base64(item)) is not None:
-                self._look_at(len(item))
-                return self._told(told)
+            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS:
+                if self._left is not None and len(item) > self._left:
+                    raise TooLongError  # before it is decoded
+                if (told := told_of_base64(item)) is not None:
+                    self._look_at(len(item))
+                    return self._told(told)
             return self._text(item)
         return self.value(item, depth)
 
