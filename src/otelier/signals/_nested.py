@@ -21,6 +21,7 @@ from otelier.signals._neighbours import (
     password_start,
     personal_kind,
     plain_keys,
+    says_of_schema,
     secret_keys,
 )
 from otelier.signals._personal import is_card
@@ -307,13 +308,14 @@ class _Walk:
 
     def _told_by(self, key: str, mapping: Mapping[object, object], depth: int, *, below: bool = False) -> AnyValue:
         """Return what stands under a telling *key*, which tells of all the texts in it, however deep."""
-        if depth == 0 or is_schema(mapping):
+        if depth == 0:
             return self.value(mapping, depth)
-        owners = not below and names_owners(key)
+        schema = is_schema(mapping)
+        owners = not below and not schema and names_owners(key)
         plain = plain_keys(mapping)
         return {
             self._key(name): self.value(each, depth - 1)
-            if name in plain
+            if name in plain or (schema and says_of_schema(name))
             else self._told_below(key, name, each, depth - 1, is_owner=owners)
             for name, each in mapping.items()
         }
