@@ -288,7 +288,7 @@ _FORMS = [
     ("YAML, binary", "secret: !!binary aHVudGVyMg==", "aHVudGVyMg"),
     ("YAML, tag and quotes", f'secret: !!str "{Q} x"', Q),
     ("YAML, tag of their own", f"secret: !plain {P}", P),
-    ("YAML, tag and block", f"secret: !!binary |\n  aHVudGVyMg==\n", "aHVudGVyMg"),
+    ("YAML, tag and block", "secret: !!binary |\n  aHVudGVyMg==\n", "aHVudGVyMg"),
     ("YAML, anchor", f"password: &db {P}", P),
     ("pair, XML", f'<add key="DbPassword" value="{P}" />', P),
     ("pair, quoted again", '{\\"name\\": \\"DB_PASSWORD\\", \\"value\\": \\"' + P + '\\"}', P),

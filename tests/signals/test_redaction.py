@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -375,6 +376,34 @@ def test_a_failing_redactor_never_lets_the_value_through(broken, caplog):
     assert "zebra" not in record.getMessage()
 
 
+class Panic(BaseException):
+    """What extensions written in Rust raise when they panic."""
+
+
+def _raises(error):
+    def redactor(text):
+        raise error
+
+    return redactor
+
+
+def test_a_redactor_that_panics_costs_its_value():
+    """What is no `Exception` costs the value, too; in another thread than the main one also `SystemExit`."""
+    set_redactions([_raises(Panic)])
+    assert redact("zebra") == "[REDACTED:error]"
+    set_redactions([_raises(SystemExit)])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(redact, "zebra").result() == "[REDACTED:error]"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_signal_in_a_redactor_ends_the_program(error):
+    """A signal's handler raises in the middle of whatever the main thread does, and its program ends."""
+    set_redactions([_raises(error)])
+    with pytest.raises(error):
+        redact("zebra")
+
+
 @pytest.mark.parametrize("extra", [lambda text: 1 / 0, lambda text: "***", "[a-z_]+"])
 def test_a_message_keeps_its_form(extra):
     """Whatever a user's redactor does, roles, kinds and the names of fields stay: without them nobody can read on."""
@@ -435,8 +464,8 @@ def test_what_is_no_text_is_no_secret_to_keep(quiet_faults, caplog):
      "--a-a-", "-p a", "curl -u ", "<password>a<", '{"name": "password", ', 'value": "a", "name',
      "phrase: abc ", "a\u200b",
      "\u00a0", "token is 1", "token        ", "signature=", "login a password ", "basic aaaaaaaa",
-     "password: |\n  a", "password: |\n  a\n  ", '"password": {"type": "a", ', 'password = {type: "a\\', "password: !!a ",
-     '"password": {"enum": ["a", ', "password: &a ", "secret: !a ",
+     "password: |\n  a", "password: |\n  a\n  ", '"password": {"type": "a", ', 'password = {type: "a\\',
+     "password: !!a ", '"password": {"enum": ["a", ', "password: &a ", "secret: !a ",
      "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "token:        ", "password\\\\\\\\", "authorization: "],
 )  # fmt: skip
 @pytest.mark.timeout(30)

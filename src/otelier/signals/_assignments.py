@@ -48,9 +48,10 @@ JOIN: Final = (
     rf"|[,;][\s,;]{{0,39}}{_PAIR}|{QUOTE}(?:\]?\s{{0,32}}(?:{_OPENED}|{_SIGN})|[\s,;{{]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
 )
 """What stands between a name and its value."""
+_TAG: Final = r"(?:![\w/.-]{1,64}[ \t]{1,4})?"  # of YAML, or the start of a password
 VALUE: Final = (
     rf"(?:(?:\w{{1,24}}\(|[bfru]{{1,2}})?(?P<quote>{QUOTE}))?"
-    rf")(?P<value>(?(quote)(?:(?!(?P=quote))\\?.)+|(?:![\w/.-]{{1,64}}[ \t]{{1,4}})?{BARE}+(?:[,;&]+[^\s\"'`,;&<>\\=:(]+(?=\s|\Z))?))"
+    rf")(?P<value>(?(quote)(?:(?!(?P=quote))\\?.)+|{_TAG}{BARE}+(?:[,;&]+[^\s\"'`,;&<>\\=:(]+(?=\s|\Z))?))"
 )
 """A value, in quotes or bare; what stands before it ends the group that is kept."""
 

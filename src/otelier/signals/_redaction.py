@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from threading import current_thread, main_thread
 from typing import TypeAlias, cast
 
 from otelier.errors import SettingError
@@ -159,7 +160,9 @@ def _as_function(redactor: object) -> Callable[[str], object]:
 def _call(function: Callable[[str], object], text: str) -> str:
     try:
         result = function(text)
-    except Exception as exc:
+    except BaseException as exc:  # a panic of Rust is no `Exception`
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)) and current_thread() is main_thread():
+            raise  # a handler of a signal runs in the middle of whatever the main thread does
         # The user's code, so it is told as such and not as a fault of ours; its message may hold the text.
         warn_once("redactor", "A redactor of `init(redact=…)` raised %s: such values are replaced.", type(exc).__name__)
         return FAILED
