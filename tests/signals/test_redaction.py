@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from otelier.errors import SettingError
-from otelier.signals import redact, redact_value, run_resets, set_redactions
+from otelier.signals import copied, redact, redact_value, run_resets, set_redactions
 
 A = "aB3dE6gH9j"  # ten characters as keys have them; put together here so that no scanner takes them for real
 HEX = "0123456789abcdef"
@@ -315,6 +315,32 @@ def test_numbers_under_telling_keys_are_replaced():
 def test_secrets_as_keys_are_replaced():
     """A mapping by key shows no key."""
     assert redact_value({f"sk-{A}{A}": 1}) == {"[REDACTED:api-key]": 1}
+
+
+@pytest.mark.parametrize("around", [lambda data: data, lambda data: {"secrets": data}], ids=["plain", "telling"])
+def test_keys_that_come_out_the_same_are_numbered(around):
+    """No entry takes another's place."""
+    emails = redact_value(around({f"{name}@example.com": name in "bd" for name in "abc"}), personal=True)
+    assert emails == around({"[REDACTED:email]": False, "[REDACTED:email] (2)": True, "[REDACTED:email] (3)": False})
+    taken = redact_value(around({"1 (3)": None, "1": True, 1: False}))
+    assert taken == around({"1 (3)": None, "1": True, "1 (4)": False})
+
+
+@pytest.mark.parametrize("key", ["passwords", "password", "names"])
+@pytest.mark.parametrize("shape", [lambda size: ["a b"] * size, lambda size: {str(n): "a b" for n in range(size)}])
+def test_nothing_large_is_walked_beyond_its_room(key, shape):
+    """What stands under a telling name ends with its room, too."""
+    clean = redact_value({key: shape(10_000)}, max_chars=1_000)[key]
+    assert len(clean) < 300
+    assert "items" in str(clean)[-20:]
+
+
+def test_copies_have_a_bound():
+    """Of a mapping or a list of millions no more is copied than may be shown, and what is left out is marked."""
+    for size in (dict.fromkeys(range(1000), "a"), ["a"] * 1_000):
+        kept = copied({"a": size}, 10)["a"]
+        assert len(kept) == 9
+        assert [*(kept.values() if isinstance(kept, dict) else kept)][-2:] == ["a", "[REDACTED:limit]"]
 
 
 def test_endless_nesting_ends():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from math import isfinite
 from typing import Final, cast
@@ -140,9 +140,10 @@ def copied(value: object, max_items: int) -> object:
         if left < 0 or depth == 0:
             return LIMIT
         if isinstance(value, Mapping):
-            return {key: of(item, depth - 1) for key, item in cast("Mapping[object, object]", value).items()}
+            entries = cast("Mapping[object, object]", value).items()
+            return {key: of(item, depth - 1) for key, item in islice(entries, left + 1)}
         if isinstance(value, (list, tuple)):
-            return [of(item, depth - 1) for item in islice(cast("Collection[object]", value), max(left, 0) + 1)]
+            return [of(item, depth - 1) for item in islice(cast("Collection[object]", value), left + 1)]
         return value
 
     return of(value, MAX_DEPTH)
@@ -200,6 +201,8 @@ class _Walk:
                 self.room -= len(name) + 4
             else:
                 name = self._key(key)
+            if name in found:
+                name = _numbered(name, found)
             if key in secret:
                 found[name] = self._told(redacted("secret"))
             else:
@@ -216,6 +219,15 @@ class _Walk:
             is_secret = type(before) is str and names_next(before, item, len(items))
             found.append(self._told(redacted("secret")) if is_secret else self._argument(before, item, found, depth))
             before = item
+        return found
+
+    def _each(self, items: Collection[object], of: Callable[[object], AnyValue]) -> list[AnyValue]:
+        found: list[AnyValue] = []
+        for item in items:
+            if self.room <= 0:
+                found.append(_left_out(items, len(found)))
+                break
+            found.append(of(item))
         return found
 
     def _argument(self, before: object, item: object, earlier: list[AnyValue], depth: int) -> AnyValue:
@@ -296,7 +308,7 @@ class _Walk:
             if isinstance(item, Mapping):
                 return self._told_by(key, cast("Mapping[object, object]", item), depth)
             if depth > 0 and isinstance(item, (list, tuple)):
-                return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
+                return self._each(cast("Collection[object]", item), lambda each: self._item(key, each, depth - 1))
             if not is_harmless(key, item):
                 return self._told(redacted("secret"))
         if isinstance(item, str):
@@ -306,30 +318,47 @@ class _Walk:
             return self._text(item)
         return self.value(item, depth)
 
-    def _told_by(self, key: str, mapping: Mapping[object, object], depth: int, *, below: bool = False) -> AnyValue:
-        """Return what stands under a telling *key*, which tells of all the texts in it, however deep."""
+    def _told_by(self, secret: str, mapping: Mapping[object, object], depth: int, *, below: bool = False) -> AnyValue:
+        """Return what stands under the telling key *secret*, which tells of all the texts in it, however deep."""
         if depth == 0:
             return self.value(mapping, depth)
         schema = is_schema(mapping)
-        owners = not below and not schema and names_owners(key)
+        owners = not below and not schema and names_owners(secret)
         plain = plain_keys(mapping)
-        return {
-            self._key(name): self.value(each, depth - 1)
-            if name in plain or (schema and says_of_schema(name))
-            else self._told_below(key, name, each, depth - 1, is_owner=owners)
-            for name, each in mapping.items()
-        }
+        found: dict[str, AnyValue] = {}
+        for key, item in mapping.items():
+            if self.room <= 0:
+                found[_CUT] = f"{len(mapping) - len(found)} items"
+                break
+            name = self._key(key)
+            if name in found:
+                name = _numbered(name, found)
+            if key in plain or (schema and says_of_schema(key)):
+                found[name] = self.value(item, depth - 1)
+            else:
+                found[name] = self._told_below(secret, key, item, depth - 1, is_owner=owners)
+        return found
 
     def _told_below(self, key: str, name: object, item: object, depth: int, *, is_owner: bool) -> AnyValue:
         if depth > 0 and isinstance(item, Mapping):
             return self._told_by(key, cast("Mapping[object, object]", item), depth, below=True)
         if depth > 0 and isinstance(item, (list, tuple)):
-            items = cast("Collection[object]", item)
-            return [self._told_below(key, name, each, depth - 1, is_owner=is_owner) for each in items]
+            return self._each(
+                cast("Collection[object]", item),
+                lambda each: self._told_below(key, name, each, depth - 1, is_owner=is_owner),
+            )
         is_text = type(item) in _TEXTS or names_value(name)
         if is_text and (is_owner or not describes(name, key)):
             return self._told(redacted("secret")) if not is_harmless(key, item) else self.value(item, depth)
         return self._item(name, item, depth)
+
+
+def _numbered(name: str, found: Collection[str]) -> str:
+    """Return *name* with the first number that makes it another than those *found*: redacted, two may be the same."""
+    number = len(found) + 1
+    while (numbered := f"{name} ({number})") in found:
+        number += 1
+    return numbered
 
 
 def _left_out(items: Collection[object], shown: int) -> str:

@@ -8,14 +8,14 @@ from threading import current_thread, main_thread
 from typing import TypeAlias, cast
 
 from otelier.errors import SettingError
-from otelier.settings import quoted
+from otelier.settings import MAX_CONTENT_CHARS, quoted
 from otelier.signals._bytes import may_hold_bytes, pieces_of
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL
 from otelier.signals._rows import apply_rows, redacted
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY
 
-MAX_CHARS = 1_000_000
+MAX_CHARS = MAX_CONTENT_CHARS
 """Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
 MARGIN = 4_096
 """Characters behind a cut that are looked at all the same, so that no half of a secret is left before it."""
