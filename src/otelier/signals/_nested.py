@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from math import isfinite
 from typing import Final, cast
 
 from opentelemetry.util.types import AnyValue
 
-from otelier.signals._bytes import KNOWN_KEYS, SHORTEST_KNOWN, bytes_told, may_hold_bytes, pieces_of, told_of_base64
+from otelier.signals._bytes import (
+    FEWEST_NUMBERS,
+    KNOWN_KEYS,
+    SHORTEST_KNOWN,
+    bytes_told,
+    may_hold_bytes,
+    pieces_of,
+    told_of_base64,
+    told_of_numbers,
+)
 from otelier.signals._guard import report_fault
 from otelier.signals._neighbours import (
     describes,
@@ -190,7 +199,12 @@ class _Walk:
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> AnyValue:
         found: dict[str, AnyValue] = {}
+        if len(mapping) > FEWEST_NUMBERS and "0" in mapping:  # as JavaScript writes down an array of bytes
+            told = self._bytes_in([*mapping.values()])
+            if told is not None:
+                return told
         secret, plain = secret_keys(mapping), plain_keys(mapping)
+        are_bytes = mapping.get("type") == "Buffer"  # of Node
         for key, item in mapping.items():
             # What a message is built of is there in any case, or nothing could read it: its texts are short then.
             if self.room <= 0 and key not in KEYS:
@@ -205,12 +219,16 @@ class _Walk:
                 name = _numbered(name, found)
             if key in secret:
                 found[name] = self._told(redacted("secret"))
+            elif are_bytes and key == "data" and (told := self._bytes_in(item, known=True)) is not None:
+                found[name] = told
             else:
                 found[name] = self.value(item, depth) if key in plain else self._item(key, item, depth)
         return found
 
     def _items(self, items: Collection[object], depth: int) -> AnyValue:
         found: list[AnyValue] = []
+        if len(items) > FEWEST_NUMBERS and (told := self._bytes_in(items)) is not None:
+            return told
         before: object = None
         for item in items:
             if self.room <= 0:
@@ -220,6 +238,17 @@ class _Walk:
             found.append(self._told(redacted("secret")) if is_secret else self._argument(before, item, found, depth))
             before = item
         return found
+
+    def _bytes_in(self, items: object, *, known: bool = False) -> str | None:
+        """Return what stands for *items* if they are a list of numbers that is bytes; `None` otherwise."""
+        if not isinstance(items, (list, tuple)):
+            return None
+        numbers = cast("Sequence[object]", items)
+        told = told_of_numbers(numbers, known=known)
+        if told is None:
+            return None
+        self._look_at(len(numbers))
+        return self._told(told)
 
     def _each(self, items: Collection[object], of: Callable[[object], AnyValue]) -> list[AnyValue]:
         found: list[AnyValue] = []
@@ -294,10 +323,10 @@ class _Walk:
 
     def _key(self, key: object) -> str:
         text = str(key)
-        if len(text) >= _SHORT or not text.isascii():
+        if len(text) >= SHORTEST_KEY or self._personal or not text.isascii():
             return self._text(text)
         self.room -= len(text) + 4
-        return redact(text, personal=self._personal) if self._personal or len(text) >= SHORTEST_KEY else text
+        return text
 
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
         if is_form(key, item):
@@ -311,6 +340,11 @@ class _Walk:
                 return self._each(cast("Collection[object]", item), lambda each: self._item(key, each, depth - 1))
             if not is_harmless(key, item):
                 return self._told(redacted("secret"))
+        # `data` is also what charts and tables call theirs.
+        if key in KNOWN_KEYS and key != "data" and not isinstance(item, str):
+            told = self._bytes_in(item, known=True)
+            if told is not None:
+                return told
         if isinstance(item, str):
             if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS and (told := told_of_base64(item)) is not None:
                 self._look_at(len(item))
