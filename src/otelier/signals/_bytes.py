@@ -67,7 +67,6 @@ _HEAD: Final = rf"{_DATA}(?P<type>[\w.+-]{{1,64}}/[\w.+-]{{1,64}})?(?:;[\w.=+-]{
 _MAGIC_TEXT: Final = f"(?:{'|'.join(_MAGIC_TEXTS)})"
 _CHAR: Final = r"[A-Za-z0-9+/_-]"
 _SHORTER: Final = rf"(?:{_WRAPPED}[A-Za-z0-9+/]{{1,59}}(?=[=\r\n\"')\]}}\\]|\Z)| [A-Za-z0-9+/]{{1,59}}(?==))?={{0,2}}"
-_BETWEEN: Final = r"(?:[ :-]|,\s{0,8}|:?\r?\n\s{0,20})"
 _PAIR: Final = r"(?:0x)?[0-9A-Fa-f]{2}"
 _GAP: Final = r"(?:\s|\\[nrt]){0,40}"
 _URL: Final = re.compile(
@@ -81,8 +80,12 @@ _RUN: Final = re.compile(
     rf"(?<!{_CHAR})(?:{_CHAR}{{60,}}(?:(?:{_WRAPPED}| ){_CHAR}{{60,}})*"
     rf"|(?:{_CHAR}{{32,59}}{_WRAPPED}){{{_FEWEST_LINES},}}{_CHAR}{{32,59}}){_SHORTER}"
 )
-_PAIRS: Final = re.compile(rf"(?<![0-9A-Za-z]){_PAIR}(?:{_BETWEEN}{_PAIR}){{64,}}(?![A-Za-z0-9])")
-_AMONG_PAIRS: Final = re.compile(rf"[0-9A-Fa-fx]{{0,4}}(?:{_BETWEEN}{_PAIR}){{4}}")
+_PAIRS: Final = re.compile(
+    rf"(?<![0-9A-Za-z]){_PAIR}(?P<between>[ :-]|,\s?){_PAIR}(?:(?P=between){_PAIR}){{6,}}"
+    rf"(?:[,: ]?{_WRAPPED}\s{{0,20}}{_PAIR}(?:(?P=between){_PAIR}){{0,200}})*(?![A-Za-z0-9])"
+)
+_AMONG_PAIRS: Final = re.compile(rf"[0-9A-Fa-fx]{{0,4}}(?:(?:[ :-]|,\s?|[,:]?{_WRAPPED}\s{{0,20}}){_PAIR}){{4}}")
+_LINES_OF_IDS: Final = re.compile(rf"[0-9A-Fa-f]{_WRAPPED}")
 _DUMP: Final = re.compile(
     rf"^(?:[0-9a-f]{{7,8}}:? {{1,3}}[0-9a-f]{{2}}[0-9a-f ][^\n]{{0,120}}(?:\n|\Z)){{{_FEWEST_LINES},}}", re.MULTILINE
 )
@@ -238,7 +241,11 @@ def _of_file(match: re.Match[str]) -> str:
 
 def _of_pairs(match: re.Match[str]) -> str | None:
     digits = _NO_HEX.sub("", match[0])
-    return None if digits.isdigit() or digits.isalpha() else bytes_told(bytes.fromhex(digits))
+    if len(digits) <= 2 * FEWEST_NUMBERS or digits.isdigit() or digits.isalpha():
+        return None
+    if match["between"] in ":-" and _LINES_OF_IDS.search(match[0]):  # addresses and fingerprints
+        return None
+    return bytes_told(bytes.fromhex(digits))
 
 
 def _of_dump(match: re.Match[str]) -> str | None:
