@@ -253,6 +253,42 @@ def test_a_group_names_what_failed_inside(model, otelier_spans):
     assert "KeyError" in entry.attributes["exception.stacktrace"]
 
 
+class WordedError(Exception):
+    """An error that says when it is made text."""
+
+    asked = 0
+
+    def __str__(self):
+        WordedError.asked += 1
+        return "worded"
+
+
+@KINDS
+def test_a_group_of_any_shape_is_told(model, is_async):
+    """A group that holds itself, or hundreds of groups in one another, ends no run; what is told is made text only."""
+    deep = MembersError("inside", [ValueError("b")])
+    for _ in range(600):
+        deep = MembersError("outside", [deep])
+    assert told_by(model, raising(deep, is_async=is_async)).result == ("Error: MembersError: outside [ValueError: b]")
+    own = MembersError("own", [])
+    own.exceptions = (own,)
+    assert told_by(model, raising(own, is_async=is_async)).result == "Error: MembersError: own"
+    wide = MembersError("wide", [WordedError() for _ in range(1_000)])
+    before = WordedError.asked
+    assert told_by(model, raising(wide, is_async=is_async)).result.endswith("; and 992 more]")
+    assert WordedError.asked - before == 8
+
+
+@KINDS
+def test_a_stop_is_found_however_deep(model, is_async):
+    """A stop inside hundreds of groups ends the run with its own result."""
+    deep = StopExecution("enough")
+    for _ in range(600):
+        deep = MembersError("outside", [KeyError("a"), deep])
+    model.says([("work", {})], "Done.")
+    assert model.agent(raising(deep, is_async=is_async)).run("Go").wait().output == "enough"
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="task groups came with Python 3.11")
 def test_a_task_group_names_what_failed_inside(model):
     """As asyncio's own groups do not."""

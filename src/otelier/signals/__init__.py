@@ -1,8 +1,8 @@
 """Signals: the guard, patches, the queue of metric points, span and log helpers, content gate, redaction, and
 threads that a loop waits for.
 
-This room knows no agent and asks for the OpenTelemetry API only. Just the guard loads with it; the rest loads when it
-is first asked for, because the context rooms need no more than the guard and are part of `import otelier`.
+This room knows no agent and needs only the OpenTelemetry API. Importing it imports only the guard, which the context
+rooms need and which is part of `import otelier`; every other name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         MAX_MEMBERS,
         Failure,
         error_type,
+        errors_in,
         failure_of,
         group_members,
         is_leaving,
@@ -91,6 +92,7 @@ __all__ = [
     "emit_event",
     "end_span",
     "error_type",
+    "errors_in",
     "event_record",
     "fail_span",
     "failure_of",
@@ -148,7 +150,16 @@ _HOMES = {
     "_by_identity": ("ByIdentity",),
     "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record", "log_to", "logger_of"),
-    "_failures": ("MAX_MEMBERS", "Failure", "error_type", "failure_of", "group_members", "is_leaving", "stack_of"),
+    "_failures": (
+        "MAX_MEMBERS",
+        "Failure",
+        "error_type",
+        "errors_in",
+        "failure_of",
+        "group_members",
+        "is_leaving",
+        "stack_of",
+    ),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",

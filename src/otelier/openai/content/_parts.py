@@ -28,6 +28,10 @@ _IMAGES = frozenset(("computer_screenshot", "image_url", "input_image"))
 _REASONING = frozenset(("reasoning_text", "summary_text"))
 _ADDRESSES = ("data:", "http://", "https://")
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
+AUTHORISING = frozenset(("authorization", "headers"))
+"""What a tool is called with on the provider's side; it says nothing to the model."""
+_MCP = "mcp"
+_ENCRYPTED = "encrypted_content"
 _MAX_DEPTH = 64
 _LONGEST_INDENT = 64
 _MOST_AT_ONCE = 1_024
@@ -86,7 +90,11 @@ def parsed(arguments: Any) -> Any:
 
 
 def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
-    """Return what JSON can hold of *value*: models become what is set of them, other objects nothing."""
+    """Return what JSON can hold of *value*: models become what is set of them, other objects nothing.
+
+    What the provider encrypted says nothing to anybody, and what authorises it to use an MCP server is nobody's
+    business: neither is in it.
+    """
     if value is None or isinstance(value, (str, int, float)):
         return value
     if depth == 0:
@@ -95,7 +103,12 @@ def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
     if hasattr(value, "model_dump"):
         return plain(fields_set(value), depth - 1)
     if is_mapping(value):
-        return {str(key): plain(item, depth - 1) for key, item in value.items()}
+        secret = AUTHORISING if value.get("type") == _MCP else ()
+        return {
+            str(key): plain(item, depth - 1)
+            for key, item in value.items()
+            if key not in secret and (key != _ENCRYPTED or is_mapping(item))  # a schema may describe one
+        }
     return [plain(item, depth - 1) for item in value] if is_sequence(value) else None
 
 
