@@ -374,20 +374,24 @@ class _Walk:
                 return self._each(cast("Collection[object]", item), lambda each: self._item(key, each, depth - 1))
             if not is_harmless(key, item):
                 return self._told(redacted("secret"))
-        # `data` is also what charts and tables call theirs.
-        if key in KNOWN_KEYS and key != "data" and not isinstance(item, str):
-            told = self._bytes_in(item, known=True)
-            if told is not None:
-                return told
-        if isinstance(item, str):
-            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS:
-                if self._left is not None and len(item) > self._left:
-                    raise TooLongError  # before it is decoded
-                if (told := told_of_base64(item)) is not None:
-                    self._look_at(len(item))
-                    return self._told(told)
-            return self._text(item)
-        return self.value(item, depth)
+        if key in KNOWN_KEYS and (told := self._known_bytes(key, item)) is not None:
+            return told
+        return self._text(item) if isinstance(item, str) else self.value(item, depth)
+
+    def _known_bytes(self, key: object, item: object) -> str | None:
+        """Return what is told of the bytes that *key*, such as `file_data`, names; `None` where there are none."""
+        if not isinstance(item, str):
+            # `data` is also what charts and tables call theirs.
+            return None if key == "data" else self._bytes_in(item, known=True)
+        if len(item) < SHORTEST_KNOWN:
+            return None
+        if self._left is not None and len(item) > self._left:
+            raise TooLongError  # before it is decoded
+        told = told_of_base64(item)
+        if told is None:
+            return None
+        self._look_at(len(item))
+        return self._told(told)
 
     def _told_by(self, secret: str, mapping: Mapping[object, object], depth: int, *, below: bool = False) -> AnyValue:
         """Return what stands under the telling key *secret*, which tells of all the texts in it, however deep."""
