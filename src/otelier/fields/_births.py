@@ -208,10 +208,10 @@ def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> N
 
 
 def stamp_call(span: Any, context: Context) -> None:
-    """Write the state of a call in *context* to *span*, which stands for it, is another's, and is open already.
+    """Write the state of a call in *context* to *span*: the open span that another instrumentation made for the call.
 
-    It started before what the call's prompt says was known, maybe unseen by a processor of ours; what it says itself
-    stays.
+    That span started before the call's prompt was read, and maybe no processor of ours saw it. Attributes that the
+    other instrumentation set stay.
     """
     ready = (born_state(context) or UNSET).gen_ai_attributes()
     if not ready:

@@ -83,7 +83,7 @@ def begin_phase(span: Any, born: object, context: Context) -> None:
     setattr(span, MARK, phase)
 
     def end(*args: Any, **kwargs: Any) -> None:
-        del span.end  # the class's own holds again; this one would keep the span alive
+        span.__dict__.pop("end", None)  # the class's own holds again; this one would keep the span alive
         span.end(*args, **kwargs)
         try:
             _hand_over(phase)

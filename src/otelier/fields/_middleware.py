@@ -15,6 +15,9 @@ from otelier.fields._phases import Request, holder_in
 from otelier.fields._slots import REQUEST, SPAN
 from otelier.fields._state import UNSET
 
+_REQUESTS = ("http", "websocket")
+"""Types of ASGI scopes that are requests."""
+
 
 class ContextMiddleware:
     """Give each request of an ASGI or WSGI application an empty `context()` block of its own.
@@ -78,7 +81,8 @@ class _Wsgi(ContextMiddleware):
 
 
 async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
-    if _is_served():
+    # A `lifespan` is no request: it lasts as long as the server, and what it starts would share what any of it sets.
+    if scope.get("type") not in _REQUESTS or _is_served():
         await app(scope, receive, send)
         return
     frame = _Served()
