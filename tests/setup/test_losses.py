@@ -365,7 +365,7 @@ def test_a_fault_of_ours_at_shutdown(lost, quiet_faults, monkeypatch, caplog):
     assert "setup.losses" in caplog.text
 
 
-def test_methods_of_the_objects_own_come_back(lost):
+def test_methods_of_the_objects_own_come_back():
     """A method that a processor has as an attribute of its own is called, and stands there again after `shutdown`."""
     closed = []
     processor = SimpleSpanProcessor(InMemorySpanExporter())

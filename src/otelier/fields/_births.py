@@ -161,7 +161,7 @@ def changed_state(state: Held | None, span: Any, changes: Changes) -> Held:
         return _changed(inherited or UNSET, mark, changes)
     # Of what the span hands down, a thread keeps what its own spans do; the one that it was started in is leased.
     own = state.own if span is state.span else _inherited(state.own, span)
-    late = () if inherited is state.now() else ((span.is_recording, inherited),)
+    late = () if span is None or inherited is state.now() else ((span.is_recording, inherited),)
     return state.varied(lambda base: _changed(base, mark, changes), own, *late)
 
 

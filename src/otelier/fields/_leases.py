@@ -95,14 +95,18 @@ class Lease:
 
     def is_over(self) -> bool:
         """Tell whether nothing that the thread was started in is open any more."""
-        levels = self._levels
-        while levels and not levels[0][0]():
-            self._levels = levels = levels[1:]
-        return not levels
+        return not self._open_levels()
 
     def now(self) -> State | None:
         """Return the state that still holds; `None` when there is none."""
-        return self.own if self.is_over() else self._levels[0][1]
+        levels = self._open_levels()
+        return levels[0][1] if levels else self.own
+
+    def _open_levels(self) -> tuple[_Level, ...]:
+        levels = self._levels
+        while levels and not levels[0][0]():
+            self._levels = levels = levels[1:]
+        return levels
 
     @property
     def baggage(self) -> Mapping[str, object]:
