@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
 
@@ -82,7 +82,8 @@ class _Wsgi(ContextMiddleware):
 
 async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
     # A `lifespan` is no request: it lasts as long as the server, and what it starts would share what any of it sets.
-    if scope.get("type") not in _REQUESTS or _is_served():
+    is_request_scope = isinstance(scope, Mapping) and cast("Mapping[str, Any]", scope).get("type") in _REQUESTS
+    if not is_request_scope or _is_served():
         await app(scope, receive, send)
         return
     frame = _Served()
