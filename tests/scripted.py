@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import openai
@@ -31,7 +32,7 @@ class Model:
 
     def agent(self, *tools: Any, name: str = "triage", **options: Any) -> otelier.Agent:
         """An agent that asks this model, by a client that any loop may use."""
-        return otelier.Agent(name, MODEL, **{"client": self.client, "tools": tools, **options})
+        return otelier.Agent(name, **{"model": MODEL, "client": self.client, "tools": tools, **options})
 
     def told(self, at: int = -1) -> list[str]:
         """The results of tools that a request sent last."""
@@ -43,7 +44,14 @@ class Model:
 @pytest.fixture
 def model(otelier_spans: SpanRecorder) -> Iterator[Model]:
     """A model, with what happens recorded in `otelier_spans`; every span must have ended with the test."""
-    with OpenAIServer() as server:
+    with scripted() as made:
+        yield made
+
+
+@contextmanager
+def scripted(**options: Any) -> Iterator[Model]:
+    """A model whose server has *options*."""
+    with OpenAIServer(**options) as server:
         plain = openai.DefaultHttpxClient(verify=False)  # loading certificates takes longer than most tests
         with openai.OpenAI(
             base_url=server.base_url, api_key="sk-none", max_retries=0, http_client=plain

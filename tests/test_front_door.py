@@ -59,6 +59,20 @@ def test_public_names_are_documented(room):
             assert "Example:" in value.__doc__, f"{room}.{name} shows no example"
 
 
+EXEMPLARY = ("otelier", *(f"otelier.{name}" for name in ("agents", "errors", "interceptors", "llm", "testing")))
+
+
+@pytest.mark.parametrize("room", EXEMPLARY)
+def test_public_classes_show_an_example(room):
+    """Whoever meets a class in an editor sees how it is made or met; each example runs as a test."""
+    module = importlib.import_module(room)
+    own = (name for name, value in vars(module).items() if getattr(value, "__module__", None) == room)
+    names = getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]
+    classes = [name for name in names if inspect.isclass(getattr(module, name))]
+    assert classes
+    assert [name for name in classes if "Example:\n" not in inspect.cleandoc(getattr(module, name).__doc__)] == []
+
+
 def test_a_name_is_looked_up_once():
     """The lazy front door keeps what it found, so that later uses cost nothing extra."""
     vars(otelier).pop("set_context", None)

@@ -11,7 +11,7 @@ import pytest
 
 from otelier import settings
 from otelier.errors import OtelierError, SettingError
-from otelier.settings import APP, DISABLED, DISABLED_INSTRUMENTATIONS, Setting, all_settings
+from otelier.settings import APP, CONTENT_MAX_CHARS, DISABLED, DISABLED_INSTRUMENTATIONS, Setting, all_settings
 
 SOURCE = Path(settings.__file__).parent
 VARIABLE = re.compile(r"OTEL(IER)?_[A-Z_]+")
@@ -54,6 +54,16 @@ def test_names_are_read_without_blanks_and_empties(monkeypatch):
     """A list of names may be written with spaces and a comma too many."""
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", " otelier , ,flask,")
     assert DISABLED_INSTRUMENTATIONS.value() == {"otelier", "flask"}
+
+
+def test_more_content_than_is_redacted_is_refused(monkeypatch):
+    """The message says how much an attribute may have at most."""
+    monkeypatch.setenv("OTELIER_CONTENT_MAX_CHARS", "1000000")
+    assert CONTENT_MAX_CHARS.value() == 1_000_000
+    for text in ("1000001", "9" * 40):
+        monkeypatch.setenv("OTELIER_CONTENT_MAX_CHARS", text)
+        with pytest.raises(SettingError, match="it must be at most 1000000, since no more characters are redacted"):
+            CONTENT_MAX_CHARS.value()
 
 
 def test_text_that_means_nothing_is_a_clear_error(monkeypatch):

@@ -51,6 +51,14 @@ class ContextValueError(OtelierError, ValueError):
     Attributes:
         field: Name of the field, such as `user_id`.
         reason: What cannot be carried, without the value, such as `a text of more than 1024 characters`.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.Agent("a\\x00b", "gpt-4.1-nano")
+        ... except otelier.errors.ContextValueError as error:
+        ...     error.field
+        'agent'
     """
 
     def __init__(self, message: str, *, field: str, reason: str) -> None:
@@ -60,15 +68,44 @@ class ContextValueError(OtelierError, ValueError):
 
 
 class ContextUseError(OtelierError, RuntimeError):
-    """A `context()` block was used in a way that would lose or mix values."""
+    """A `context()` block was used in a way that would lose or mix values.
+
+    Example:
+        >>> import otelier
+        >>> scope = otelier.context(user_id="u-1")
+        >>> try:
+        ...     with scope, scope:
+        ...         pass
+        ... except otelier.errors.ContextUseError as error:
+        ...     print("Open a scope once.")
+        Open a scope once.
+    """
 
 
 class AgentError(OtelierError):
-    """An agent or a tool was used in a way that cannot work."""
+    """An agent or a tool was used in a way that cannot work.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.Agent("", "gpt-4.1-nano")
+        ... except otelier.errors.AgentError as error:
+        ...     print(error)
+        An agent needs a name: every signal of its runs carries it. Pass `name=`.
+    """
 
 
 class AgentUseError(AgentError, RuntimeError):
-    """A run was awaited or read where it cannot be."""
+    """A run was awaited or read where it cannot be.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.Agent("triage", "gpt-4.1-nano").stream("Hello").result
+        ... except otelier.errors.AgentUseError as error:
+        ...     print(error)
+        The streamed run is not over: read its events to the end first.
+    """
 
 
 class AgentLimitError(AgentError, RuntimeError):
@@ -79,6 +116,18 @@ class AgentLimitError(AgentError, RuntimeError):
         messages: The conversation so far, as `Agent.run(messages=)` takes it.
         usage: What was used so far; `None` before any run has told.
         tool_calls: Calls of tools so far.
+
+    Example:
+        >>> import otelier
+        >>> @otelier.tool
+        ... def now() -> str:
+        ...     '''Say how late it is.'''
+        ...     return "12:00"
+        >>> try:
+        ...     otelier.Agent("triage", "gpt-4.1-nano", tools=[now], max_steps=1).run("How late is it?").output
+        ... except otelier.errors.AgentLimitError as error:
+        ...     error.limit, len(error.messages)
+        ('max_steps', 3)
     """
 
     messages: Sequence[Mapping[str, Any]] = ()
@@ -91,7 +140,16 @@ class AgentLimitError(AgentError, RuntimeError):
 
 
 class ToolError(AgentError, TypeError):
-    """A function cannot be offered as a tool, or the run's context is not the one it asks for."""
+    """A function cannot be offered as a tool, or the run's context is not the one it asks for.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.tool(name="two words")(print)
+        ... except otelier.errors.ToolError as error:
+        ...     print(error)
+        Cannot name a tool 'two words': models take 1 to 64 letters, digits, `_` and `-`. Pass `name=` to `tool`.
+    """
 
 
 class SettingError(OtelierError, ValueError):
@@ -99,6 +157,14 @@ class SettingError(OtelierError, ValueError):
 
     Attributes:
         setting: Name of the argument or environment variable.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.init(redact=["("])
+        ... except otelier.errors.SettingError as error:
+        ...     error.setting
+        'redact'
     """
 
     def __init__(self, message: str, *, setting: str) -> None:
@@ -111,6 +177,12 @@ class MissingExtraError(OtelierError, ImportError):
 
     Attributes:
         extra: Name of the extra, as in `pip install "otelier[extra]"`.
+
+    Example:
+        >>> import otelier
+        >>> error = otelier.errors.MissingExtraError("Cannot show the demo without rich.", extra="demo")
+        >>> error.extra
+        'demo'
     """
 
     def __init__(self, message: str, *, extra: str) -> None:
@@ -119,18 +191,42 @@ class MissingExtraError(OtelierError, ImportError):
 
 
 class ClientUseError(OtelierError, RuntimeError):
-    """An asynchronous client is used on a second event loop, but its connections belong to the first."""
+    """An asynchronous client is used on a second event loop, but its connections belong to the first.
+
+    Example:
+        >>> import asyncio, openai, otelier
+        >>> async def ask(client):
+        ...     async with client:
+        ...         return await otelier.llm.generate("Hello", "gpt-4.1-nano", client=client)
+        >>> client = openai.AsyncOpenAI()
+        >>> answer = asyncio.run(ask(client))
+        >>> try:
+        ...     asyncio.run(ask(client))
+        ... except otelier.errors.ClientUseError as error:
+        ...     print("Make a client for each loop.")
+        Make a client for each loop.
+    """
 
 
 class AnswerError(OtelierError, ValueError):
     """A model's answer is not what was asked for: no JSON, not what the schema asks for, or no answer at all.
 
-    The message says what is wrong without quoting the answer, because messages of exceptions end up in traces.
+    The message says what is wrong without quoting the answer, because messages of exceptions end up in traces: names
+    that the schema does not know are `*`, and of what a validator says only the class is there.
 
     Attributes:
         answer: The `otelier.llm.Answer` as far as there is one, with `object` left `None`; else `None`.
-        problems: What is wrong with the text, a line for each, as the model can be told. Empty where it is not the text
-            that is to be mended: no answer came, it was refused or cut.
+        problems: What is wrong with the text, a line for each, as the model can be told: with its own names, and the
+            words of validators. Empty where it is not the text that is to be mended: no answer came, it was refused or
+            cut.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.llm.read_message({"content": "No."}, schema={"type": "object"})
+        ... except otelier.errors.AnswerError as error:
+        ...     error.answer.text, len(error.problems)
+        ('No.', 1)
     """
 
     def __init__(self, message: str, *, answer: Any = None, problems: Sequence[str] = ()) -> None:
@@ -145,6 +241,14 @@ class RefusalError(AnswerError):
     Attributes:
         answer: Its `refusal` holds the model's words.
         problems: Empty.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.llm.read_message({"refusal": "I cannot help."}, schema={"type": "object"})
+        ... except otelier.errors.RefusalError as error:
+        ...     error.answer.refusal
+        'I cannot help.'
     """
 
 
@@ -154,18 +258,37 @@ class UnfinishedAnswerError(AnswerError):
     Attributes:
         answer: Its `finish_reason` says why it ended, `None` when the provider did not say; its `text` is what came.
         problems: Empty.
+
+    Example:
+        >>> import asyncio, openai, otelier
+        >>> from otelier.testing import OpenAIServer
+        >>> with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="sk-none") as client:
+        ...     server.reply('{"city": "Ro', finish_reason="length")
+        ...     try:
+        ...         asyncio.run(otelier.llm.generate("Where?", "gpt-4.1", schema={"type": "object"}, client=client))
+        ...     except otelier.errors.UnfinishedAnswerError as error:
+        ...         error.answer.finish_reason
+        'length'
     """
 
 
 class ToolArgumentsError(OtelierError, ValueError):
     """What a model gives to a tool cannot be read as a JSON object, or does not fit the tool's schema.
 
-    The message is one that the model can mend its call by, and quotes no value.
+    The message is one that the model can mend its call by: it has names that the model gave, and words of validators.
 
     Attributes:
         tool: Name of the tool.
         call_id: The provider's id of the call; empty when it is not known.
         problems: What is wrong, a line for each.
+
+    Example:
+        >>> from otelier import errors, llm
+        >>> try:
+        ...     llm.ToolCall(id="call_1", name="add", arguments_json='{"a": ').arguments
+        ... except errors.ToolArgumentsError as error:
+        ...     error.tool, error.call_id
+        ('add', 'call_1')
     """
 
     def __init__(self, message: str, *, tool: str, call_id: str = "", problems: Sequence[str] = ()) -> None:
@@ -180,6 +303,14 @@ class UnknownToolError(OtelierError, LookupError):
 
     Attributes:
         tool: The name that was asked for.
+
+    Example:
+        >>> from otelier import errors, llm
+        >>> try:
+        ...     llm.Tools().handler("search")
+        ... except errors.UnknownToolError as error:
+        ...     error.tool
+        'search'
     """
 
     def __init__(self, message: str, *, tool: str) -> None:

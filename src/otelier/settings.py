@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 MAX_NAME_CHARS = 256
 """Longest name of a process or its environment."""
+MAX_CONTENT_CHARS = 1_000_000
+"""Most characters of content in one attribute; redaction looks at no more of one text."""
 _MAX_SHOWN_CHARS = 64
 # A key is one long word, and a password in an address stands between `:` and `@`.
 _SHOWN = re.compile(r"(?!.*[\w+-]{20})[\w.*+ -]*")
@@ -103,6 +105,13 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise ValueError("it must be a number above 0")
     return int(text)
+
+
+def _content_chars(text: str) -> int:
+    number = _positive(text)
+    if number > MAX_CONTENT_CHARS:
+        raise ValueError(f"it must be at most {MAX_CONTENT_CHARS}, since no more characters are redacted")
+    return number
 
 
 def _names(text: str) -> frozenset[str]:
@@ -202,11 +211,11 @@ COMPLETION_HOOK: Setting[str | None] = Setting(
 )
 CONTENT_MAX_CHARS: Setting[int] = Setting(
     variable="OTELIER_CONTENT_MAX_CHARS",
-    parse=_positive,
+    parse=_content_chars,
     default=250_000,
     kind="characters",
-    meaning="Most characters of content in one attribute, at most 1000000; one call has at most twice as many. "
-    "The rest is cut off, with notes of how much.",
+    meaning=f"Most characters of content in one attribute, at most {MAX_CONTENT_CHARS}; "
+    "one call has at most twice as many. The rest is cut off, with notes of how much.",
 )
 REDACT_PERSONAL: Setting[bool] = Setting(
     variable="OTELIER_REDACT_PERSONAL_DATA",

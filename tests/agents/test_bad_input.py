@@ -385,3 +385,29 @@ def test_messages_go_back_as_providers_take_them(model):
     result = model.agent(add).run("Go").wait()
     assert json.loads(json.dumps(model.server.requests[-1].messages[1])) == message
     assert result.messages[-1] == {"role": "assistant", "content": ""}
+
+
+def test_names_and_descriptions_on_spans_are_bounded(model, otelier_spans):
+    """Halves of characters, which no exporter can carry, are replaced, and long texts cut; lines stay."""
+    odd, long = "1\ud800", "Adds.\n" + "x" * 2_000
+    told = {"otelier.agent.version": "1\ufffd", "gen_ai.agent.description": long[:1024] + " [cut: 982 characters]"}
+    described = tool(name="add", description=long)(add.__wrapped__)
+    model.says([("add", {"a": 1, "b": 2}), ("below", {"task": "t"})], "Below.", "Done.")
+    below = model.agent(name="below", version=odd, description=long)
+    model.agent(described, subagents=[below]).run("Go").wait()
+    run = otelier_spans.find("invoke_agent below")
+    assert {name: run.attributes[name] for name in told} == told
+    for name in ("add", "below"):
+        attributes = otelier_spans.find(f"execute_tool {name}").attributes
+        assert attributes["gen_ai.tool.description"] == told["gen_ai.agent.description"]
+    sent = model.server.requests[0].body["tools"]
+    assert [one["function"]["description"] for one in sent] == [long, long]
+
+
+def test_a_models_odd_name_stands_cleaned_on_span_and_point(model, otelier_spans):
+    """The client may refuse it; what is told of the run can be exported all the same."""
+    with pytest.raises(UnicodeEncodeError):
+        model.agent(name="a", model="gpt\ud800").run("Go").wait()
+    assert otelier_spans.find("invoke_agent a").attributes["gen_ai.request.model"] == "gpt\ufffd"
+    (point,) = otelier_spans.metrics()["gen_ai.invoke_agent.duration"]
+    assert point["attributes"]["gen_ai.request.model"] == "gpt\ufffd"

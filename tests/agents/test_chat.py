@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 
 import openai
 import pytest
 
 import otelier
-from otelier import tool
+from otelier import llm, tool
 from otelier.agents import RunFinished
 from otelier.errors import AgentError, AgentLimitError, ToolError
 from otelier.interceptors import Interceptor, InterceptResult, Phase, StopExecution
+from tests.scripted import scripted
 
 
 @tool
@@ -87,6 +89,67 @@ def test_a_forced_call_is_forced_once(model, way, choice):
     assert [request.body.get("parallel_tool_calls") for request in model.server.requests] == [False, False]
 
 
+def allowed(mode, *names, flat=False):
+    """A choice of type `allowed_tools`; *flat* as the Responses API has it."""
+    tools = [{"type": "function", "name": name} if flat else tool_called(name) for name in names]
+    held = {"mode": mode, "tools": tools}
+    return {"type": "allowed_tools", **(held if flat else {"allowed_tools": held})}
+
+
+def tool_called(name):
+    return {"type": "function", "function": {"name": name}}
+
+
+CHOICES = {
+    "another vendor's word": ("any", None),
+    "another vendor's object": ({"type": "any"}, None),
+    "by name": (tool_called("add"), None),
+    "by name as in Responses": ({"type": "function", "name": "add"}, None),
+    "a custom tool": ({"type": "custom", "custom": {"name": "add"}}, None),
+    "a list": (allowed("required", "add"), allowed("auto", "add")),
+    "a list as in Responses": (allowed("required", "add", flat=True), allowed("auto", "add", flat=True)),
+    "a free list": (allowed("auto", "add"), allowed("auto", "add")),
+    "free": ("auto", "auto"),
+}
+
+
+@WAYS
+@pytest.mark.parametrize(("choice", "then"), CHOICES.values(), ids=CHOICES)
+def test_each_form_of_a_choice_holds_until_a_tool_was_called(otelier_spans, way, choice, then):
+    """What forces a call does so once; a list of allowed tools still holds."""
+    with scripted(refuses=False) as model:  # OpenAI knows some of them only
+        model.says(CALL, "Done.")
+        assert way(model.agent(add, settings={"tool_choice": choice}), "Go").output == "Done."
+        assert [request.body.get("tool_choice") for request in model.server.requests] == [choice, then]
+
+
+ABSENT = {
+    "by name": (tool_called("gone"), None),
+    "a custom tool": ({"type": "custom", "custom": {"name": "gone"}}, None),
+    "a list": (allowed("auto", "gone"), None),
+    "a list of several": (allowed("required", "gone", "add"), allowed("required", "add")),
+    "a list of nothing": ({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": 7}}, None),
+    "no choice": (None, None),
+    "malformed": ({"type": "allowed_tools", "allowed_tools": {"tools": ["add", {"function": 7, "name": []}]}}, None),
+}
+
+
+@pytest.mark.parametrize(("choice", "sent"), ABSENT.values(), ids=ABSENT)
+def test_a_choice_names_only_tools_that_are_offered(model, choice, sent):
+    """A provider refuses one that names others."""
+    model.says("Done.")
+    model.agent(add, settings={"tool_choice": choice}).run("Go").wait()
+    assert last(model).get("tool_choice") == sent
+
+
+@pytest.mark.parametrize("function", [llm.generate, llm.stream])
+def test_what_a_run_says_itself_is_no_setting(function):
+    """Each argument that a run gives is refused where the agent is written, with what to do instead."""
+    for name in {*inspect.signature(function).parameters, "stream"} - {"response_format", "options"}:
+        with pytest.raises(TypeError, match=f"Cannot take {name!r} as a setting: a run says that itself. Rather "):
+            otelier.Agent("a", "gpt-4.1", settings={name: 1})
+
+
 @WAYS
 def test_what_a_provider_would_refuse_is_left_out(model, way):
     """Settings about tools where none are offered, and those about streams where there is none."""
@@ -133,6 +196,24 @@ def test_another_agent_takes_a_chat_over(model):
     assert len(last(model)["messages"]) == 4
     model.agent(name="c").run("And?", messages=first.messages).wait()
     assert last(model)["messages"][0] == {"role": "system", "content": "Be kind."}
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_chat_has_one_prompt_in_either_role(model, otelier_spans, monkeypatch, role):
+    """Instructions and interceptors replace what the conversation begins with, by whichever name."""
+
+    class Prompts(Interceptor):
+        async def intercept(self, phase, context):
+            return InterceptResult.modify_prompt("New.") if phase is Phase.PRE_THINK else None
+
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    earlier = [{"role": role, "content": "Old."}, {"role": "user", "content": "Hello"}]
+    model.says("Hm.", "Hm.")
+    result = model.agent(interceptors=[Prompts()]).run("And?", messages=earlier).wait()
+    assert [(one["role"], one["content"]) for one in result.messages[:2]] == [(role, "New."), ("user", "Hello")]
+    assert "New." in otelier_spans.find("invoke_agent triage").attributes["gen_ai.system_instructions"]
+    result = model.agent(name="b", instructions="Mine.").run("And?", messages=earlier).wait()
+    assert [one["content"] for one in result.messages[:2]] == ["Mine.", "Hello"]
 
 
 def test_a_chat_goes_on_after_an_error(model):
@@ -246,8 +327,8 @@ ARGUMENTS = {
     "one interceptor": ({"interceptors": Interceptor()}, "`interceptors` is a Interceptor"),
     "one subagent": ({"subagents": otelier.Agent("b", "m")}, "`subagents` is a Agent"),
     "no text": ({"instructions": ["Be kind."]}, "`instructions` of an agent is a list"),
-    "half a step": ({"max_steps": 1.5}, "count to `max_steps=1.5`"),
-    "no number": ({"max_model_calls": "many"}, "count to `max_model_calls='many'`"),
+    "half a step": ({"max_steps": 1.5}, "by `max_steps=1.5`"),
+    "no number": ({"max_model_calls": "many"}, "by `max_model_calls='many'`"),
     "a number as name": ({"name": 5}, "name an agent by a int"),
 }
 
@@ -307,16 +388,27 @@ def test_an_error_that_ends_several_runs_tells_of_the_outermost(model):
 
 
 def test_an_error_with_such_facts_of_its_own_keeps_them(model):
-    """Some errors have `messages` already."""
+    """Some errors have `messages` already, or cannot say whether they have; they get what they lack, of each run."""
 
     class MisfitError(Exception):
         messages = ("own",)
 
-    class Fails(Interceptor):
-        async def intercept(self, phase, context):
-            raise MisfitError
+        @property
+        def tool_calls(self):
+            raise ValueError
 
-    with pytest.raises(MisfitError) as caught:
-        model.agent(interceptors=[Fails()]).run("Go").wait()
-    assert caught.value.messages == ("own",)
-    assert not hasattr(caught.value, "usage")
+    class Fails(Interceptor):
+        def __init__(self, steps):
+            self.steps = steps
+
+        async def intercept(self, phase, context):
+            if phase is Phase.PRE_THINK and context.model_calls == self.steps - 1:
+                raise error
+
+    error = MisfitError()
+    for steps in (1, 2):
+        model.says(*[CALL] * (steps - 1))
+        with pytest.raises(MisfitError):
+            model.agent(add, interceptors=[Fails(steps)]).run("Go").wait()
+        assert (error.messages, error.usage.model_calls) == (("own",), steps - 1)
+        assert "tool_calls" not in vars(error)

@@ -99,7 +99,7 @@ def test_a_foreign_processor_ends_no_run(model, otelier_spans, caplog):
     assert agent.run("Go").output == "Again."
     assert otelier_spans.open_spans == ()
     (line,) = [record.getMessage() for record in caplog.records if record.name == "otelier"]
-    assert line.startswith("A span processor raised OSError")
+    assert line.startswith("OSError was raised as a span")
 
 
 def test_a_closed_browser_tab(model, otelier_spans):

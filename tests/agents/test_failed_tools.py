@@ -7,12 +7,14 @@ import asyncio
 import base64
 import contextlib
 import sys
+import threading
 
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor
 
 import otelier
 from otelier import RunContext, tool
-from otelier.errors import ToolError
+from otelier.errors import AgentLimitError, ToolError
 from otelier.interceptors import StopExecution
 
 SECRET = "postgres://user:hunter2@db/x"
@@ -157,6 +159,83 @@ def test_on_error_that_fails_is_a_failure_itself(model, otelier_spans):
     assert failed == ["KeyError", "TypeError"]
 
 
+def exits_over(error):
+    sys.exit(3)
+
+
+async def exits_later_over(error):
+    sys.exit(3)
+
+
+def hands_on_an_exit(error):
+    return exits_later_over(error)
+
+
+async def gives_up(error):
+    raise asyncio.CancelledError
+
+
+async def cancels_itself(error):
+    asyncio.current_task().cancel()
+    await asyncio.sleep(0)
+
+
+LEAVING = {
+    "exit": (exits_over, SystemExit),
+    "async exit": (exits_later_over, SystemExit),
+    "exit in what it returns": (hands_on_an_exit, SystemExit),
+    "cancellation": (gives_up, asyncio.CancelledError),
+    "own cancellation": (cancels_itself, asyncio.CancelledError),
+}
+
+
+@KINDS
+@pytest.mark.parametrize(("on_error", "kind"), LEAVING.values(), ids=LEAVING)
+def test_on_error_that_exits_or_cancels_ends_neither_loop_nor_run(model, otelier_spans, on_error, kind, is_async):
+    """Its failure counts as a tool's: the model is told, and nobody else is cancelled."""
+    call = told_by(model, raising(KeyError("x"), is_async=is_async, on_error=on_error))
+    assert (call.result.split(": ")[1], type(call.error)) == (kind.__name__, kind)
+    assert otelier_spans.find("execute_tool work").attributes["error.type"].endswith(kind.__name__)
+
+
+def test_on_error_of_a_plain_function_leaves_the_loop_free(model):
+    """It has a thread like a plain tool, in the context of the call, and may wait there for the loop."""
+    seen = []
+
+    async def main():
+        loop, free = asyncio.get_running_loop(), threading.Event()
+
+        def waits(error):
+            loop.call_soon_threadsafe(free.set)
+            seen.append((otelier.get_context().user_id, free.wait(60)))
+            return "The loop went on."
+
+        with otelier.context(user_id="alice"):
+            return await model.agent(raising(KeyError("x"), on_error=waits)).run("Go")
+
+    model.says([("work", {})], "Done.")
+    assert asyncio.run(main()).tool_calls[0].result == "The loop went on."
+    assert seen == [("alice", True)]
+
+
+def test_on_error_may_delegate(model):
+    """A plain one waits in its thread for another agent's run, as a plain tool may."""
+    helper = model.agent(name="helper")
+    model.says([("work", {})], "Try again.", "Done.")
+    made = raising(KeyError("x"), on_error=lambda error: helper.run("What now?").output)
+    result = model.agent(made, max_parallel_tools=1).run("Go").wait()
+    assert (result.output, result.tool_calls[0].result) == ("Done.", "Try again.")
+
+
+def test_on_error_that_reaches_a_limit_of_all_runs(model):
+    """It ends the run, as in a tool: or the runs around it would ask without end."""
+    helper = model.agent(name="helper")
+    model.says([("work", {})])
+    made = raising(KeyError("x"), on_error=lambda error: helper.run("What now?").output)
+    with pytest.raises(AgentLimitError, match="max_model_calls=1"):
+        model.agent(made, max_model_calls=1).run("Go").wait()
+
+
 def test_on_error_that_is_no_function():
     """An error where it is written."""
     with pytest.raises(ToolError, match="`on_error` of tool 'work' is a str: it must be a function"):
@@ -172,6 +251,42 @@ def test_a_group_names_what_failed_inside(model, otelier_spans):
     )
     (entry,) = [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
     assert "KeyError" in entry.attributes["exception.stacktrace"]
+
+
+class WordedError(Exception):
+    """An error that says when it is made text."""
+
+    asked = 0
+
+    def __str__(self):
+        WordedError.asked += 1
+        return "worded"
+
+
+@KINDS
+def test_a_group_of_any_shape_is_told(model, is_async):
+    """A group that holds itself, or hundreds of groups in one another, ends no run; what is told is made text only."""
+    deep = MembersError("inside", [ValueError("b")])
+    for _ in range(600):
+        deep = MembersError("outside", [deep])
+    assert told_by(model, raising(deep, is_async=is_async)).result == ("Error: MembersError: outside [ValueError: b]")
+    own = MembersError("own", [])
+    own.exceptions = (own,)
+    assert told_by(model, raising(own, is_async=is_async)).result == "Error: MembersError: own"
+    wide = MembersError("wide", [WordedError() for _ in range(1_000)])
+    before = WordedError.asked
+    assert told_by(model, raising(wide, is_async=is_async)).result.endswith("; and 992 more]")
+    assert WordedError.asked - before == 8
+
+
+@KINDS
+def test_a_stop_is_found_however_deep(model, is_async):
+    """A stop inside hundreds of groups ends the run with its own result."""
+    deep = StopExecution("enough")
+    for _ in range(600):
+        deep = MembersError("outside", [KeyError("a"), deep])
+    model.says([("work", {})], "Done.")
+    assert model.agent(raising(deep, is_async=is_async)).run("Go").wait().output == "enough"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="task groups came with Python 3.11")
@@ -284,3 +399,29 @@ def test_a_failed_tool_is_told_where_logs_go_to(model, otelier_spans):
     told_by(model, raising(KeyError("x")))
     names = [one.log_record.event_name for one in exporter.get_finished_logs()]
     assert "otelier.tool.failed" in names
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("at", ["execute_tool work", "invoke_agent triage"])
+def test_an_exit_in_a_span_processor_reaches_whoever_waits_for_the_run(model, otelier_spans, at, streams):
+    """It does not end the loop out of a call's task, or a stream's."""
+
+    class Exits(SpanProcessor):
+        def on_end(self, span):
+            if span.name == at:
+                sys.exit(3)
+
+    async def drained(events):
+        async for _ in events:
+            pass
+
+    async def main():
+        agent = model.agent(tool(name="work")(lambda: "done"))
+        with pytest.raises(SystemExit, match="3"):
+            await (drained(agent.stream("Go")) if streams else agent.run("Go"))
+        await asyncio.sleep(0)
+        return "went on"
+
+    otelier_spans.tracer_provider.add_span_processor(Exits())
+    model.says([("work", {}), ("work", {})], "Done.")
+    assert asyncio.run(main()) == "went on"

@@ -1,4 +1,4 @@
-"""What ends endless work: calls in one answer, and questions to models in one run and those below it."""
+"""What ends endless work: calls in one answer, and model calls in one run and those below it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def delegates_for_ever(model):
 
 @pytest.mark.parametrize("limit", [None, 20])
 def test_delegation_does_not_multiply(model, limit):
-    """All questions to models of a run and of those below it are counted together, and end with the run."""
+    """All model calls of a run and of those below it are counted together, and end with the run."""
     delegates_for_ever(model)
     options = {} if limit is None else {"max_model_calls": limit}
     with pytest.raises(AgentLimitError, match=rf"'agent3' and those .* `max_model_calls={limit or 150}`") as caught:
@@ -63,7 +63,7 @@ def test_delegation_does_not_multiply(model, limit):
     assert caught.value.limit == "max_model_calls"
     assert len(model.server.requests) <= (limit or 150)  # some were given up before they were sent
     assert caught.value.usage.model_calls <= len(model.server.requests)  # and some before they were answered
-    assert f"began {limit or 150} questions" in str(caught.value)
+    assert f"started {limit or 150} model calls, " in str(caught.value)
 
 
 def test_the_limit_of_a_subagent_ends_the_runs_around_it_too(model):

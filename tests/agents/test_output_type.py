@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_told_to_the_model_once(model, streamed, said, told
     assert result.output == FOUND
     before, complaint = model.server.requests[-1].messages[-2:]
     assert (before["role"], before["content"], complaint["role"]) == ("assistant", said, "user")
-    assert told in complaint["content"]
+    assert complaint["content"].startswith(f"This does not match the required schema: {told}")
     assert result.usage.model_calls == 2
     assert [message["role"] for message in result.messages] == ["user", "assistant", "user", "assistant"]
 

@@ -304,7 +304,7 @@ def test_what_no_model_can_give_is_refused():
 )
 def test_limits_that_let_nothing_through(limit):
     """Refused where they are written, and not at a call."""
-    with pytest.raises(ToolError, match=f"'sum' could do nothing with `{next(iter(limit))}="):
+    with pytest.raises(ToolError, match=f"Cannot limit tool 'sum' by `{next(iter(limit))}="):
         tool(name="sum", **limit)(sum)
 
 

@@ -114,18 +114,24 @@ def test_counts_of_the_signals():
 
 
 def test_long_names_fit_in_100_columns():
-    """What is too long is cut, and no line breaks."""
+    """What is too long is cut, and no line breaks; in 80, each row keeps time, tokens, agent and user."""
     deep = [
         span("a request with a very long name that goes on and on", 0, 100, user="a-tenant/a-user-with-a-long-name")
     ]
     for number in range(8):
         deep.append(span(f"step {number} of something that is described at length", 0, 100, parent=deep[-1]))
+    deep.append(call(0, 100, parent=deep[-1], agent="billing"))
     lines = shown(trace_table(deep, Colours()))
     assert len(lines) == 2 + len(deep)
     assert max(map(len, lines)) <= 100
-    narrow = shown(trace_table(deep, Colours(), width=80), width=80)
-    assert len(narrow) == 2 + len(deep)
-    assert all("a-tenant/" in line for line in narrow[2:3])
+    head, line, *rows = shown(trace_table(deep, Colours(), width=80), width=80)
+    assert head.split() == ["span", "duration", "tokens", "service", "agent", "user"]
+    assert max(map(len, (head, line, *rows))) <= 80
+    kept = [row.split("…")[1].split() for row in rows]
+    steps = [["100", "ms", "test", "triage", "acme/alice"]] * 8
+    assert kept[0][:-1] == ["100", "ms", "test", "triage"]
+    assert kept[0][-1].startswith("a-tenant/a-user")
+    assert kept[1:] == [*steps, ["100", "ms", "10+5", "test", "billing", "acme/alice"]]
 
 
 def test_no_spans_make_empty_tables():

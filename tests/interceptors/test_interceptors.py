@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -191,6 +192,54 @@ def test_an_interceptor_that_raises_ends_the_run(model, finish, otelier_spans, p
     assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "ZeroDivisionError"
     assert notes.phases.count("on_error") == 1
     assert otelier_spans.open_spans == ()
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("streams", [False, True])
+def test_an_interceptor_that_exits_ends_the_run_and_not_the_loop(model, otelier_spans, phase, streams):
+    """Whoever waits for the run may catch the `SystemExit`, at each phase, and the loop goes on."""
+
+    async def drained(events):
+        async for _ in events:
+            pass
+
+    async def main():
+        agent = model.agent(add, interceptors=[At(phase, lambda context: sys.exit(3))])
+        with pytest.raises(SystemExit, match="3"):
+            await (drained(agent.stream("Go")) if streams else agent.run("Go"))
+        await asyncio.sleep(0)
+        return "went on"
+
+    model.says([("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})])
+    if phase is Phase.ON_ERROR:
+        model.server.fail(400)
+    else:
+        model.says("Done.")
+    assert asyncio.run(main()) == "went on"
+    assert otelier_spans.find("invoke_agent triage").attributes["error.type"] == "SystemExit"
+    assert otelier_spans.open_spans == ()
+
+
+@pytest.mark.parametrize("way", ["subagent", "plain tool", "async tool"])
+def test_an_exit_in_a_delegated_run_is_a_failed_call(model, finish, way):
+    """The model of the run around it is told, and that run goes on."""
+    specialist = model.agent(name="specialist", interceptors=[At(Phase.PRE_THINK, lambda context: sys.exit(3))])
+
+    @tool(name="specialist")
+    def plainly(task: str) -> str:
+        return specialist.run(task).output
+
+    @tool(name="specialist")
+    async def later(task: str) -> str:
+        return (await specialist.run(task)).output
+
+    agents = {
+        "subagent": model.agent(subagents=[specialist]),
+        "plain tool": model.agent(plainly),
+        "async tool": model.agent(later),
+    }
+    model.says([("specialist", {"task": "t"})], "Done.")
+    assert finish(agents[way], "Go").tool_calls[0].result == "Error: SystemExit: 3"
 
 
 def test_an_answer_of_another_kind_is_a_clear_error(model):

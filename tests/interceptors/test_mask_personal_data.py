@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import threading
 
 import pytest
 
 import otelier
 from otelier import RunContext, tool
-from otelier.interceptors import InterceptContext, InterceptResult, MaskPersonalData, Phase
+from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, MaskPersonalData, Phase
 
 SAID = "I am bob@example.com, card 4111 1111 1111 1111, phone +49 30 1234567, key sk-proj-abcdef0123456789."
 MASKED = "I am [REDACTED:email], card [REDACTED:card], phone [REDACTED:phone], key [REDACTED:api-key]."
@@ -81,6 +82,71 @@ def test_messages_of_every_form(content, masked):
     )  # fmt: skip
     before = copy.deepcopy(message)
     answer = asyncio.run(MaskPersonalData().intercept(Phase.PRE_THINK, context))
-    assert isinstance(answer, InterceptResult)
-    assert answer.modified_messages == [{"role": "user", "content": masked}]
+    if masked == content:
+        assert answer is None
+    else:
+        assert isinstance(answer, InterceptResult)
+        assert answer.modified_messages == [{"role": "user", "content": masked}]
     assert message == before
+
+
+class Seen(Interceptor):
+    """Notes the messages of each question, as they are shown."""
+
+    def __init__(self):
+        self.messages = []
+
+    async def intercept(self, phase, context):
+        if phase is Phase.PRE_THINK:
+            self.messages.append(context.messages)
+
+
+def test_each_text_is_looked_at_once_in_a_run(model, finish):
+    """Neither what was clean nor what was masked is looked at again, and no message is made anew."""
+    looked_at = []
+
+    def look(text):
+        looked_at.append(text)
+        return text
+
+    otelier.init(redact=[look])
+    model.says([("look_up", {})], [("look_up", {})], "Done.")
+    seen = Seen()
+    finish(model.agent(look_up, instructions="Be kind.", interceptors=[MaskPersonalData(), seen]), SAID)
+    assert sorted(looked_at) == ["Be kind.", MASKED]
+    for first, then in zip(seen.messages, seen.messages[1:]):
+        assert all(one is another for one, another in zip(first, then))
+
+
+def test_a_tools_result_stays_that_was_masked_elsewhere(model, finish):
+    """What is masked in the question is not masked in the same words of a tool."""
+
+    @tool
+    def echo(ctx: RunContext) -> str:
+        return ctx.query
+
+    model.says([("echo", {})], "Done.")
+    finish(model.agent(echo, interceptors=[MaskPersonalData()]), "bob@example.com")
+    assert [one["content"] for one in model.server.requests[-1].messages[::2]] == [
+        "[REDACTED:email]",
+        "bob@example.com",
+    ]
+
+
+@pytest.mark.parametrize("as_parts", [False, True])
+def test_long_texts_are_masked_beside_the_loop(model, as_parts):
+    """The loop serves others, in whatever parts the text comes."""
+    threads = []
+
+    def look(text):
+        threads.append(threading.current_thread().name)
+        return text
+
+    async def main():
+        long = ["bob@example.com " * 1200, "ann@example.com " * 1200]
+        query = [{"type": "text", "text": one} for one in long] if as_parts else "".join(long)
+        return await model.agent(interceptors=[MaskPersonalData()]).run(query)
+
+    otelier.init(redact=[look])
+    assert "@" not in json.dumps(asyncio.run(main()).messages[0])
+    assert set(threads) == {"otelier-mask"}

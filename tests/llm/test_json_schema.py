@@ -7,7 +7,13 @@ import contextlib
 import jsonschema
 import pytest
 
-from otelier.llm._json_schema import problems_of
+from otelier.llm import _json_schema
+
+
+def problems_of(value, schema):
+    """What does not fit, as the model is told."""
+    return _json_schema.lines_of(_json_schema.problems_of(value, schema))
+
 
 VALUES = [
     None, True, False, 0, 1, 1.0, 1.5, -3, 10**30, "", "a", "abc", "é", [], [1], [1, 1.0], [1, True], [1, "a"],

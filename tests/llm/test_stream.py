@@ -252,3 +252,33 @@ def test_tool_calls_in_pieces(model, pieces):
     ]
     assert ("extra_content" in answer.message["tool_calls"][0]) is (pieces is WHOLE_CALLS)
     assert "index" not in answer.message["tool_calls"][0]
+
+
+WITHOUT_IDS = [
+    ("search", '{"a": 1}'),
+    ("look_up", '{"b": '),
+    (None, "2}"),
+    ("look_up", '{"c": "}'),
+    ("look_up", '\\\\\\"'),
+    ("look_up", '{"}'),
+    ("look_up", "{}"),
+]
+
+
+@pytest.mark.parametrize("index", [{"index": 0}, {"index": None}, {"index": ["odd"]}, {}])
+@pytest.mark.parametrize("in_one", [False, True])
+def test_tool_calls_without_ids(model, index, in_one):
+    """Without ids a call ends where another name comes, or its name once more when its arguments are whole."""
+    pieces = [{**index, "function": {"name": name, "arguments": arguments}} for name, arguments in WITHOUT_IDS]
+    deltas = [{"tool_calls": piece} for piece in ([pieces] if in_one else [[piece] for piece in pieces])]
+    chunks = [{"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    end = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    model.server.reply(events=[*chunks, end, "[DONE]"])
+    calls = model.collect().tool_calls
+    assert [(call.name, call.arguments) for call in calls] == [
+        ("search", {"a": 1}),
+        ("look_up", {"b": 2}),
+        ("look_up", {"c": '}\\"{'}),
+        ("look_up", {}),
+    ]
+    assert len({call.id for call in calls if call.id}) == len(calls)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import traceback
-from typing import Literal
+from typing import Any, Literal
+from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model, field_validator
+from pydantic_core import PydanticCustomError
 
 from otelier import llm
 from otelier.errors import AnswerError, OtelierError, RefusalError, UnfinishedAnswerError
-from tests.llm.conftest import PARCEL, Parcel
+from tests.llm.conftest import PARCEL, Model, Parcel
 
 SECRET = "Rotterdam"  # stands for content: no message may quote it
 
@@ -27,6 +29,67 @@ def test_model_class(model, ask):
     )  # fmt: skip
     schema = asked["json_schema"]["schema"]
     assert (schema["required"], schema["additionalProperties"]) == (["id", "city"], False)
+
+
+def described(fields: int, levels: int) -> type[BaseModel]:
+    """A model class whose every field is described and of the next class."""
+    kind: type = int
+    for level in range(levels):
+        given = {f"field_{n}": (kind, Field(description=f"No. {n}")) for n in range(fields)}
+        kind = create_model(f"Level{level}", **given)
+    return kind
+
+
+def asked_for(model: Model, schema: type[BaseModel]) -> dict[str, Any]:
+    """What the provider is told of a model class."""
+    model.server.reply("What?")
+    with pytest.raises(AnswerError):
+        model.generate(schema=schema)
+    return model.sent["response_format"]["json_schema"]
+
+
+def test_described_members(model):
+    """What a member is described as stands at a definition that it refers to: a reference can say nothing more."""
+    schema = asked_for(model, described(2, 2))["schema"]
+    members = schema["properties"].values()
+    definitions = [schema["$defs"][member["$ref"].removeprefix("#/$defs/")] for member in members]
+    assert [definition["description"] for definition in definitions] == ["No. 0", "No. 1"]
+    assert [list(definition["properties"]) for definition in definitions] == [["field_0", "field_1"]] * 2
+    assert set(schema["$defs"]) == {"Level0", "Level0_2"}
+
+
+@pytest.mark.parametrize(("fields", "levels"), [(3, 7), (5, 9)])
+def test_described_members_on_many_levels(model, fields, levels):
+    """A schema grows with its places, not with the ways to them: each level would take it times their number."""
+    asked = asked_for(model, described(fields, levels))
+    assert asked["strict"] is True
+    assert len(asked["schema"]["$defs"]) == fields * (levels - 1)
+
+
+def test_described_members_that_go_round(model):
+    """A class that refers to itself, described, is a definition that refers to itself."""
+
+    class Node(BaseModel):
+        below: Node | None = Field(description="What hangs below.")
+        beside: Node | None = None
+
+    asked = asked_for(model, Node)
+    assert asked["strict"] is True
+    assert list(asked["schema"]["$defs"]) == ["Node"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {f"member_{n}": (int, ...) for n in range(5_001)},
+        {"member": (Literal[tuple(map(str, range(1_001)))], ...)},
+        {f"{n}{'m' * 12_000}": (int, ...) for n in range(11)},
+    ],
+    ids=["members", "values", "characters"],
+)
+def test_more_than_a_provider_takes_strictly(model, members):
+    """What is beyond the limits of strict schemas is not asked for strictly."""
+    assert asked_for(model, create_model("Large", **members))["strict"] is False
 
 
 def test_json_schema(model, ask):
@@ -119,6 +182,57 @@ def test_a_tag_is_not_quoted(model):
     with pytest.raises(AnswerError) as caught:
         model.generate(schema=Delivery)
     assert caught.value.problems == ("what: Input should have one of the tags 'letter', 'box'",)
+
+
+class Ages(BaseModel):
+    """What the model may have made names for."""
+
+    ages: dict[str, int] = Field(default_factory=dict)
+    name: str = ""
+    kind: Literal["a"] = "a"
+    number: UUID | None = None
+
+    @field_validator("name")
+    @classmethod
+    def known(cls, name: str) -> str:
+        """Quote what does not fit."""
+        if name == SECRET:
+            raise PydanticCustomError(SECRET, SECRET)
+        if name:
+            raise ValueError(f"{name} is no customer")
+        return name
+
+
+class Closed(Ages, extra="forbid"):
+    """The same, without other members."""
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "shown"),
+    [
+        (
+            Ages,
+            {"ages": {SECRET: "old"}},
+            "ages.*: Input should be a valid integer, unable to parse string as an integer",
+        ),
+        (Closed, {SECRET: 1}, "*: Extra inputs are not permitted"),
+        (Ages, {"name": f"{SECRET} "}, "name: this is not valid (value_error)"),
+        (Ages, {"name": SECRET}, "name: this is not valid (value_error)"),
+        (Ages, {"kind": SECRET}, "kind: this is not valid (literal_error)"),
+        (Ages, {"number": SECRET}, "number: this is not valid (uuid_parsing)"),
+        (Ages, {"ages": [SECRET]}, "ages: Input should be a valid dictionary"),
+        ({"additionalProperties": {"type": "integer"}}, {SECRET: "old"}, "*: this must be of type integer"),
+        ({"additionalProperties": False}, {SECRET: "old"}, "*: this name is not allowed"),
+    ],
+)
+def test_names_and_words_of_the_model_are_not_quoted(model, ask, schema, said, shown):
+    """A message has names that the schema knows, and the class of the problem; `problems` has all, for the model."""
+    model.server.reply(json.dumps(said))
+    with pytest.raises(AnswerError) as caught:
+        ask(schema=schema)
+    assert f"does not fit the schema: {shown}. Ask again" in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert len(caught.value.problems) == 1
 
 
 def test_many_problems_are_counted(model):

@@ -279,7 +279,7 @@ def test_raw_response(api, recorder, endpoint):
     assert raw.parse() is answer
     span = recorder.find(NAMES[endpoint])
     usage = answer.usage
-    assert span.attributes["gen_ai.usage.input_tokens"] == getattr(usage, "input_tokens", None) or usage.prompt_tokens
+    assert span.attributes["gen_ai.usage.input_tokens"] == (getattr(usage, "input_tokens", None) or usage.prompt_tokens)
 
 
 def test_parse(api, recorder):

@@ -44,7 +44,7 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "copy": (_follow.copy, "copy"),
     "look": (_table.ChatChunks, "_see"),
     "tell": (_table.ChatChunks, "tell"),
-    "leave": (_follow, "_follower_of"),
+    "leave": (_follow, "follower_of"),
     "steps": (_follow, "shown_steps"),
     "clock": (_streamed, "time"),
 }

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from otelier.signals import _aside, do_aside, finish_aside
+from otelier.signals import MOST_ON_A_LOOP, _aside, do_aside, finish_aside, set_redactions
 from otelier.testing import SpanRecorder
 from tests.openai.conftest import instrumenting, serving
 
@@ -27,14 +27,14 @@ def test_jobs_are_done_in_their_order_in_another_thread():
 
     for number in range(20):
         assert do_aside(lambda number=number: seen.append((number, threading.current_thread())))
-        assert do_aside(fails) or number
+        assert do_aside(fails)
     assert finish_aside(30)
     assert [number for number, _ in seen] == list(range(20))
     assert threading.current_thread() not in {thread for _, thread in seen}
 
 
-def test_too_many_jobs_are_refused():
-    """What waits holds on to contents, so there is a bound; after it there is room again."""
+def test_too_many_jobs_are_refused(caplog):
+    """What waits holds on to contents, so there is a bound, told once; after it there is room again."""
     goes_on = threading.Event()
     try:
         assert do_aside(goes_on.wait)
@@ -45,6 +45,66 @@ def test_too_many_jobs_are_refused():
     finally:
         goes_on.set()
     assert finish_aside(30)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "64 long contents wait for their redaction"
+    ]
+    assert do_aside(lambda: None)
+    assert finish_aside(30)
+
+
+class Panic(BaseException):
+    """What extensions written in Rust raise when they panic."""
+
+
+@pytest.mark.parametrize("error", [Panic, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_no_exception_ends_the_thread(error):
+    """Whatever a job raises, the jobs after it are done."""
+    seen = []
+
+    def fails():
+        raise error
+
+    assert do_aside(fails)
+    assert do_aside(lambda: seen.append("done"))
+    assert finish_aside(30)
+    assert seen == ["done"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced(monkeypatch):
+    """What waits then is not done, as `finish_aside` says, until the next job starts another thread."""
+    seen, goes_on = [], threading.Event()
+
+    def fails():
+        goes_on.wait()
+        raise ValueError("not ours")
+
+    def dies(_exc):
+        raise SystemExit
+
+    monkeypatch.setattr(_aside, "_report", dies)
+    assert do_aside(fails)
+    assert do_aside(lambda: seen.append("first"))
+    goes_on.set()
+    assert not finish_aside(30)
+    assert seen == []
+    assert do_aside(lambda: seen.append("second"))
+    assert finish_aside(30)
+    assert seen == ["first", "second"]
+
+
+def test_a_thread_that_cannot_start_costs_its_job_only(monkeypatch, caplog):
+    """Where no thread can be started the job is refused, which is told once; later ones are done."""
+
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert not do_aside(lambda: None)
+        assert not do_aside(lambda: None)
+    assert finish_aside(0)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["No thread could redact a long content"]
     assert do_aside(lambda: None)
     assert finish_aside(30)
 
@@ -88,10 +148,14 @@ def test_a_long_content_does_not_hold_up_the_loop(monkeypatch, size):
     """The call returns before its content is redacted; span and event then have it, cut, with the time of the call."""
     monkeypatch.setenv(MODE, "span_and_event")
     threads = []
-    gate = _aside.on_a_loop
-    from otelier.openai import _call
 
-    monkeypatch.setattr(_call, "on_a_loop", lambda: threads.append(threading.current_thread()) or gate())
+    # A user's redactor runs where the work of redaction is done.
+    def redactor(text):
+        if text.startswith("my password="):
+            threads.append(threading.current_thread().name)
+        return text
+
+    set_redactions([redactor])
     prompt = "my password=hunter2 " * (size // 20)
 
     async def main(api):
@@ -108,4 +172,5 @@ def test_a_long_content_does_not_hold_up_the_loop(monkeypatch, size):
         assert message["parts"][0]["content"].startswith("my password=[REDACTED:secret] my")
         assert "hunter2" not in repr(span)
     assert len(recorder.spans) == len(recorder.logs) == 2
-    assert threads == [threading.main_thread()] * 2
+    where = threading.main_thread().name if size <= MOST_ON_A_LOOP else "otelier-content"
+    assert set(threads) == {where}

@@ -7,6 +7,7 @@ import json
 import pytest
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
@@ -41,7 +42,10 @@ def test_no_depth_costs_a_batch(around):
     for depth in range(64):
         value = made(depth, around)
         emit_event(provider.get_logger("test"), "test", {"messages": redact_value(value)}, Context())
-    encode_logs(exporter.get_finished_logs())
+    # As a receiver does it, which refuses a batch with too many levels in one record.
+    request = ExportLogsServiceRequest.FromString(encode_logs(exporter.get_finished_logs()).SerializeToString())
+    (scope,) = (scope for resource in request.resource_logs for scope in resource.scope_logs)
+    assert [[one.key for one in record.attributes] for record in scope.log_records] == [["messages"]] * 64
     for depth, data in enumerate(exporter.get_finished_logs()):
         found = data.log_record.attributes["messages"]
         assert _read(found) == _read(redact_value(made(depth, around)))

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from otelier.signals import failure_of, is_leaving, stack_of
+from otelier.signals import errors_in, failure_of, is_leaving, stack_of
 
 REQUEST = httpx.Request("POST", "https://api.example/v1")
 
@@ -118,6 +118,38 @@ def test_a_long_stack_is_cut():
     with pytest.raises(RecursionError) as raised:
         deeper()
     assert len(stack_of(raised.value).splitlines()) < 70
+
+
+def group_of(*members):
+    """A group as packages make them for Python 3.10."""
+    group = Exception("Alice")
+    group.exceptions = members
+    return group
+
+
+def test_an_exception_is_told_once():
+    """Groups that share their members, hold themselves or are their own cause cost no more lines than exceptions."""
+    shared = ValueError("Alice")
+    for _ in range(6):
+        shared = group_of(*[shared] * 8)
+    shared.exceptions += (shared,)
+    shared.__cause__ = shared
+    assert stack_of(shared).splitlines() == ["Exception", *["holds Exception"] * 5, "holds ValueError"]
+
+
+def test_all_that_is_told_of_a_group_has_a_bound():
+    """However wide and deep a group is, a stack has 512 lines, and says that it was cut."""
+    wide = group_of(*[KeyError("Alice") for _ in range(100_000)])
+    deep = ValueError("Alice")
+    for _ in range(5_000):
+        deep = group_of(deep)
+    for group in (wide, deep):
+        lines = stack_of(group).splitlines()
+        assert len(lines) == 513
+        assert lines[-1] == "[cut: the lines after these]"
+    assert len(list(errors_in(wide))) == 10_000
+    assert list(errors_in(deep))[-1].args == ("Alice",)
+    assert failure_of(wide).told == "Exception (of " + ", ".join(["KeyError"] * 8) + " and 99992 more)"
 
 
 @pytest.mark.parametrize("package", ["trio", "greenlet"])

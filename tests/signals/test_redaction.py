@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from otelier.errors import SettingError
-from otelier.signals import redact, redact_value, run_resets, set_redactions
+from otelier.signals import copied, redact, redact_value, run_resets, set_redactions
 
 A = "aB3dE6gH9j"  # ten characters as keys have them; put together here so that no scanner takes them for real
 HEX = "0123456789abcdef"
@@ -205,6 +206,17 @@ def test_what_only_looks_telling_stays(key, value):
         {"password": [{"v": "zebra1"}]},
         {"password": [[{"v": ["zebra1"]}]]},
         {"token": {"access": "zebra1", "bytes": b"zebra1"}},
+        {"db_password": {"sensitive": True, "type": "string", "value": "zebra1"}},
+        {"db_password": {"sensitive": True, "type": ["object", {"a": "string"}], "value": {"a": ["zebra1"]}}},
+        {"adminPassword": {"type": "string", "defaultValue": "zebra1"}},
+        {"secret": {"enum": ["x"], "value": "zebra1", "const": "zebra2"}},
+        {"secret": {"type": "string", "default": "zebra1", "example": "zebra2", "examples": ["zebra3", ["zebra4"]]}},
+        {"secret": {"type": "string", "data": "zebra1"}},
+        {"secret": {"anyOf": [{"type": "string", "default": "zebra1"}, {"type": "null"}]}},
+        {"passwords": {"type": "array", "items": {"type": "string", "default": "zebra1"}}},
+        {"name": "API_KEY", "default": "zebra1"},
+        {"Name": "API_KEY", "Default": "zebra1"},
+        {"name": "API_KEY", "example": {"a": "zebra1"}, "examples": ["zebra2"], "content": "zebra3", "type": "string"},
         ["mysql", "-p", "zebra1"],
         ["mysql", "-pzebra1"],
         ["docker", "exec", "db", "/usr/bin/mysqldump", "-u", "root", "-p", "zebra1", "shop"],
@@ -236,6 +248,25 @@ def test_neighbours_tell(value):
         {"credentials": {"type": "basic", "username": "bob", "expires_at": "2030-01-01", "attempts": 3}},
         {"password": {"type": ["string", "null"], "description": "At least eight characters"}},
         {"passwords": {"bob": {"minLength": 8}}},
+        {
+            "type": "function",
+            "name": "log_in",
+            "parameters": {
+                "type": "object",
+                "required": ["user", "password"],
+                "properties": {
+                    "user": {"type": "string", "default": "bob"},
+                    "password": {"type": "string", "description": "The user's password", "pattern": "^.{8,}$"},
+                    "secret": {"anyOf": [{"type": "string", "enum": ["a", "b"]}, {"type": "null"}], "default": None},
+                    "credentials": {
+                        "type": "object",
+                        "title": "Of the shop",
+                        "properties": {"region": {"type": "string", "default": "eu", "enum": ["eu", "us"]}},
+                        "required": ["region"],
+                    },
+                },
+            },
+        },
         {"token": {"text": "Hello", "logprob": -0.3}},
         {"secret": {"secretName": "db", "version": 3, "active": True}},
         {"password": {"value": "${DB_PASSWORD}"}},
@@ -284,6 +315,32 @@ def test_numbers_under_telling_keys_are_replaced():
 def test_secrets_as_keys_are_replaced():
     """A mapping by key shows no key."""
     assert redact_value({f"sk-{A}{A}": 1}) == {"[REDACTED:api-key]": 1}
+
+
+@pytest.mark.parametrize("around", [lambda data: data, lambda data: {"secrets": data}], ids=["plain", "telling"])
+def test_keys_that_come_out_the_same_are_numbered(around):
+    """No entry takes another's place."""
+    emails = redact_value(around({f"{name}@example.com": name in "bd" for name in "abc"}), personal=True)
+    assert emails == around({"[REDACTED:email]": False, "[REDACTED:email] (2)": True, "[REDACTED:email] (3)": False})
+    taken = redact_value(around({"1 (3)": None, "1": True, 1: False}))
+    assert taken == around({"1 (3)": None, "1": True, "1 (4)": False})
+
+
+@pytest.mark.parametrize("key", ["passwords", "password", "names"])
+@pytest.mark.parametrize("shape", [lambda size: ["a b"] * size, lambda size: {str(n): "a b" for n in range(size)}])
+def test_nothing_large_is_walked_beyond_its_room(key, shape):
+    """What stands under a telling name ends with its room, too."""
+    clean = redact_value({key: shape(10_000)}, max_chars=1_000)[key]
+    assert len(clean) < 300
+    assert "items" in str(clean)[-20:]
+
+
+def test_copies_have_a_bound():
+    """Of a mapping or a list of millions no more is copied than may be shown, and what is left out is marked."""
+    for size in (dict.fromkeys(range(1000), "a"), ["a"] * 1_000):
+        kept = copied({"a": size}, 10)["a"]
+        assert len(kept) == 9
+        assert [*(kept.values() if isinstance(kept, dict) else kept)][-2:] == ["a", "[REDACTED:limit]"]
 
 
 def test_endless_nesting_ends():
@@ -343,6 +400,34 @@ def test_a_failing_redactor_never_lets_the_value_through(broken, caplog):
     (record,) = caplog.records
     assert "init(redact=…)" in record.getMessage()
     assert "zebra" not in record.getMessage()
+
+
+class Panic(BaseException):
+    """What extensions written in Rust raise when they panic."""
+
+
+def _raises(error):
+    def redactor(text):
+        raise error
+
+    return redactor
+
+
+def test_a_redactor_that_panics_costs_its_value():
+    """What is no `Exception` costs the value, too; in another thread than the main one also `SystemExit`."""
+    set_redactions([_raises(Panic)])
+    assert redact("zebra") == "[REDACTED:error]"
+    set_redactions([_raises(SystemExit)])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(redact, "zebra").result() == "[REDACTED:error]"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_signal_in_a_redactor_ends_the_program(error):
+    """A signal's handler raises in the middle of whatever the main thread does, and its program ends."""
+    set_redactions([_raises(error)])
+    with pytest.raises(error):
+        redact("zebra")
 
 
 @pytest.mark.parametrize("extra", [lambda text: 1 / 0, lambda text: "***", "[a-z_]+"])
@@ -405,6 +490,8 @@ def test_what_is_no_text_is_no_secret_to_keep(quiet_faults, caplog):
      "--a-a-", "-p a", "curl -u ", "<password>a<", '{"name": "password", ', 'value": "a", "name',
      "phrase: abc ", "a\u200b",
      "\u00a0", "token is 1", "token        ", "signature=", "login a password ", "basic aaaaaaaa",
+     "password: |\n  a", "password: |\n  a\n  ", '"password": {"type": "a", ', 'password = {type: "a\\',
+     "password: !!a ", '"password": {"enum": ["a", ', "password: &a ", "secret: !a ",
      "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "token:        ", "password\\\\\\\\", "authorization: "],
 )  # fmt: skip
 @pytest.mark.timeout(30)

@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 
 from otelier import names
 from otelier.signals import (
@@ -26,8 +26,10 @@ from otelier.signals import (
     error_type,
     fail_span,
     first_chunk_histogram,
+    foreign_fault,
     start_client_span,
     token_histogram,
+    warn_once,
 )
 from tests.signals.metering import Metering, collect, span
 
@@ -145,8 +147,37 @@ def test_a_foreign_processor_that_fails_is_told_once(tracer, caplog, end):
     for _ in range(2):
         end(provider.get_tracer("test").start_span("work"))
     (record,) = caplog.records
-    assert "A span processor raised OSError" in record.getMessage()
+    assert "OSError was raised as a span was written or ended" in record.getMessage()
     assert "Alice" not in record.getMessage()
+
+
+class BrokenSpan(NonRecordingSpan):
+    """A span of somebody's that takes no attributes."""
+
+    ended = False
+
+    def set_attributes(self, attributes):
+        raise OSError("Alice")
+
+    def end(self, end_time=None):
+        self.ended = True
+
+
+def test_a_span_that_takes_no_attributes_is_ended(caplog):
+    """A span whose class raises over its attributes is ended all the same, which is told once."""
+    broken = BrokenSpan(trace.INVALID_SPAN_CONTEXT)
+    end_span(broken, {names.INPUT_TOKENS: 12})
+    assert broken.ended
+    (record,) = caplog.records
+    assert record.getMessage().startswith("OSError was raised as a span was written or ended, by its class or")
+
+
+def test_foreign_faults_leave_room_for_warnings(caplog):
+    """However many classes of exceptions others raise, later warnings of other kinds are logged."""
+    for number in range(300):
+        foreign_fault(type(f"Odd{number}Error", (Exception,), {})())
+    warn_once("key", "told")
+    assert [record.getMessage()[:5] for record in caplog.records] == [f"{__name__}"[:5], "told"]
 
 
 def test_a_message_that_cannot_be_read_leaves_the_span_ended(open_span):

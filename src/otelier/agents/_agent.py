@@ -38,7 +38,7 @@ MAX_PARALLEL_TOOLS: Final = 16
 MAX_CALLS_PER_ANSWER: Final = 128
 """Calls of tools that a model may ask for in one answer."""
 MAX_MODEL_CALLS: Final = 150
-"""Questions to models in one run and those that it delegated, all together."""
+"""Model calls in one run and those that it delegated, all together."""
 
 
 class Agent(Generic[T]):
@@ -62,15 +62,14 @@ class Agent(Generic[T]):
         subagents: Agents that the model may delegate to: each is a tool that takes a task. They are given a child of
             the run's context.
         interceptors: Asked at each phase, in this order.
-        settings: What `chat.completions.create` takes besides, for each question: `temperature`, `max_tokens`,
+        settings: What `chat.completions.create` takes besides, for each model call: `temperature`, `max_tokens`,
             `tool_choice`, `reasoning_effort`, `timeout`, `extra_body`, ... An unknown one is the client's own error. A
             `tool_choice` that forces a call holds until a tool was called.
         max_steps: Answers that the model may give in one run.
         max_depth: How deep its run may be delegated: 1 is a subagent of an agent.
         max_parallel_tools: Functions that one run calls at once; further calls wait.
         max_calls_per_answer: Calls of tools that the model may ask for in one answer; none of more is made.
-        max_model_calls: Questions to models in one run and in all runs below it, begun, whether or not they are
-            answered.
+        max_model_calls: Model calls in one run and in all runs below it, including failed and cancelled ones.
 
     Raises:
         AgentError: if there is no name, or a limit is too low.

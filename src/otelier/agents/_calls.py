@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from otelier import llm, names
 from otelier.agents._content import result_content
 from otelier.agents._events import ToolFinished, ToolStarted
 from otelier.agents._failures import tell_failure, told_of
-from otelier.agents._functions import call_function, settled
+from otelier.agents._functions import call_function, call_on_error
 from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._points import ToolPoint
 from otelier.agents._results import ToolCall
@@ -23,7 +24,7 @@ from otelier.agents._spans import span_of
 from otelier.agents._stops import stop_in
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
-from otelier.interceptors import Phase, StopExecution
+from otelier.interceptors import Phase
 from otelier.llm.functions import unknown_tool
 from otelier.signals import Failure, failure_of, fit_text
 
@@ -31,6 +32,8 @@ _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
 _ENDS_ALL: Final = ("max_steps", "max_model_calls")
 """Limits that end the runs around the one that reached them, too."""
+_FAILURES: Final = (Exception, asyncio.CancelledError, SystemExit)
+"""What fails a call, and no more than that: what a tool waited for may have been cancelled, and argparse exits."""
 
 
 class FunctionOffer:
@@ -48,8 +51,8 @@ class FunctionOffer:
 
     @property
     def description(self) -> str:
-        """What spans tell of it, and the model, too."""
-        return self._tool.description
+        """What spans tell of it."""
+        return fit_text(self._tool.description, lines=True) or ""
 
     @property
     def max_result_chars(self) -> int:
@@ -64,17 +67,27 @@ class FunctionOffer:
         """Call the function, as soon as the run has a place for it."""
         tool = self._tool
         bound = tool.bind(arguments, tool.context_for(run.context, given=run.given))
-        permit = Permit(run.limiter)
-        PERMIT.set(permit)  # the call has a task, and so a context, of its own
-        await permit.take()
-        try:
+        async with _place(run):
             return await call_function(tool, bound)
-        finally:
-            permit.end()
 
-    async def on_error(self, error: BaseException) -> object:
+    async def on_error(self, error: BaseException, run: Run) -> object:
         """Return what the model is told of an error that the function raised; `None` where nobody says."""
-        return None if self._tool.on_error is None else await settled(self._tool.on_error(error))
+        if self._tool.on_error is None:
+            return None
+        async with _place(run):
+            return await call_on_error(self._tool, self._tool.on_error, error)
+
+
+@asynccontextmanager
+async def _place(run: Run) -> AsyncGenerator[None]:
+    """Hold one of the run's places for functions, as soon as there is one."""
+    permit = Permit(run.limiter)
+    PERMIT.set(permit)  # the call has a task, and so a context, of its own
+    await permit.take()
+    try:
+        yield
+    finally:
+        permit.end()
 
 
 @dataclass(slots=True)
@@ -145,16 +158,8 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
             if outcome.error is not None or offer is None:
                 raise outcome.error or unknown_tool(name, ())
             outcome.result = _told(await offer.call(outcome.arguments, run), offer.max_result_chars)
-        except (StopExecution, ToolError):
-            raise
-        except (Exception, asyncio.CancelledError, SystemExit) as exc:
-            if isinstance(exc, asyncio.CancelledError) and run.is_giving_up:
-                raise
-            if (stop := stop_in(exc)) is not None:
-                raise stop from None
-            if isinstance(exc, AgentLimitError) and exc.limit in _ENDS_ALL:
-                raise  # or each run around it could ask for the same again, and all of them without end
-            # A cancellation of something that only the tool waited for is an error like others, and so is `sys.exit`.
+        except _FAILURES as exc:
+            _raise_what_ends(run, exc)
             await _fail(run, offer, call_id, outcome, exc)
             assert outcome.error is not None
             opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(outcome.error)
@@ -169,17 +174,26 @@ async def _fail(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome, 
     if offer is not None and error is not outcome.error and not isinstance(error, ToolArgumentsError):
         tell_failure(offer.name, call_id, error, run.gate)
         try:
-            told = await offer.on_error(error)
-        except StopExecution:
-            raise
-        except Exception as exc:
-            if (stop := stop_in(exc)) is not None:
-                raise stop from None
+            told = await offer.on_error(error, run)
+        except _FAILURES as exc:
+            _raise_what_ends(run, exc)
             error = exc
             tell_failure(offer.name, call_id, error, run.gate)
     limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
     outcome.error = error
     outcome.result = told_of(error, limit) if told is None else _told(told, limit)
+
+
+def _raise_what_ends(run: Run, error: BaseException) -> None:
+    """Raise *error*, or the stop in it, if the model is not told of it."""
+    if isinstance(error, asyncio.CancelledError) and run.is_giving_up:
+        raise error
+    if (stop := stop_in(error)) is not None:
+        raise stop from None
+    if isinstance(error, ToolError):
+        raise error
+    if isinstance(error, AgentLimitError) and error.limit in _ENDS_ALL:
+        raise error  # or each run around it could ask for the same again, and all of them without end
 
 
 def _told(result: object, max_chars: int) -> str:

@@ -11,15 +11,15 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from otelier import names
+from otelier.agents._conversation import begins_with_prompt
 from otelier.agents._run import Run
 
 
 def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
     """Return by attribute what the run was asked and told, and what it came to; `None` is nothing yet."""
     found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _parts(run.task.content)}]}
-    first = run.messages[0] if run.messages else {}
-    if first.get("role") == "system" and isinstance(first.get("content"), str):
-        found[names.SYSTEM_INSTRUCTIONS] = _text(first["content"])
+    if begins_with_prompt(run.messages) and isinstance(run.messages[0].get("content"), str):
+        found[names.SYSTEM_INSTRUCTIONS] = _text(run.messages[0]["content"])
     if run.offers and run.questions:  # not of a run that ended before it offered any
         found[names.TOOL_DEFINITIONS] = [
             {"type": names.FUNCTION, **offer.to_param()["function"]} for offer in run.offers.values()

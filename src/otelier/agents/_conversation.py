@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from otelier.agents._read_only import ReadOnlyDict, plain_copy, read_only
@@ -35,10 +35,10 @@ class Conversation:
         self._view = None
 
     def set_prompt(self, prompt: str) -> None:
-        """Make *prompt* the text of the system message."""
+        """Make *prompt* the text of the system message, or of the developer message that stands there."""
         rest = self.messages
         first: Message = {"role": "system"}
-        if rest and rest[0].get("role") == "system":
+        if begins_with_prompt(rest):
             first, *rest = rest
         self.replace([{**first, "content": prompt}, *rest])
 
@@ -52,6 +52,11 @@ class Conversation:
     def shown(self, message: Message) -> Mapping[str, Any]:
         """Return *message*, to be read, which mostly is the last one."""
         return self.view()[-1] if self.messages and self.messages[-1] is message else read_only(message)
+
+
+def begins_with_prompt(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether the first of *messages* is a system message, or a developer message, as newer models call it."""
+    return bool(messages) and messages[0].get("role") in ("system", "developer")
 
 
 def _taken(message: Mapping[str, Any]) -> tuple[Message, ReadOnlyDict]:

@@ -14,6 +14,7 @@ from otelier.agents._task import task_of
 from otelier.agents._tool import MAX_RESULT_CHARS
 from otelier.errors import ToolArgumentsError
 from otelier.llm.functions import param_of
+from otelier.signals import fit_text
 
 
 class Delegate:
@@ -26,11 +27,8 @@ class Delegate:
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", plan.name)[:64]
         # A name without any Latin letter still needs one of its own.
         self.name = safe if safe.strip("_-") else f"agent_{zlib.crc32(plan.name.encode()):08x}"
-
-    @property
-    def description(self) -> str:
+        self.description = fit_text(plan.description, lines=True) or f"Delegate a task to {plan.name}."
         """What the call's span tells of it: its instructions are content."""
-        return self._plan.description or f"Delegate a task to {self._plan.name}."
 
     def to_param(self) -> dict[str, Any]:
         """Return the tool as chat completions take it."""
@@ -53,6 +51,6 @@ class Delegate:
         context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
         return (await execute(self._plan, task_of(task), context, None)).output
 
-    async def on_error(self, error: BaseException) -> object:
+    async def on_error(self, error: BaseException, run: Run) -> object:
         """Say nothing: the model is told the error."""
         return None

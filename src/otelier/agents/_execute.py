@@ -46,6 +46,23 @@ class Plan:
     interceptors: Sequence[Interceptor]
     limits: Limits
     settings: Mapping[str, Any] = field(repr=False)
+    told_model: str = field(init=False)
+    """The model's name as signals may carry it."""
+    attributes: Mapping[str, AttributeValue] = field(init=False, repr=False)
+    """What the span of each run starts with."""
+
+    def __post_init__(self) -> None:
+        model = fit_text(self.model) or ""
+        found: dict[str, AttributeValue | None] = {
+            names.OPERATION: names.INVOKE_AGENT,
+            names.AGENT_NAME: self.name,
+            names.REQUEST_MODEL: model,
+            names.OUTPUT_TYPE: None if self.output_type is None else "json",
+            names.AGENT_VERSION: fit_text(self.version, lines=True),
+            names.AGENT_DESCRIPTION: fit_text(self.description, lines=True),
+        }
+        object.__setattr__(self, "told_model", model)
+        object.__setattr__(self, "attributes", {name: value for name, value in found.items() if value is not None})
 
 
 async def execute(
@@ -60,8 +77,8 @@ async def execute(
         Exception: what the client or an interceptor raises, unchanged.
     """
     run = _begin(plan, task, context, emit)
-    point = RunPoint(plan.name, plan.model)
-    attributes = {**_at_start(plan), **_known_by(plan.instructions, run.identity)}
+    point = RunPoint(plan.name, plan.told_model)
+    attributes = {**plan.attributes, **_known_by(plan.instructions, run.identity)}
     with span_of(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point) as opened:
         said = None
         try:
@@ -137,21 +154,6 @@ def _inside(run: Run) -> Context:
         own.get("workflow_id"),
     )
     return Context({**noted(get_current(), changes, notes), RUN: run})
-
-
-def _at_start(plan: Plan) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {
-        names.OPERATION: names.INVOKE_AGENT,
-        names.AGENT_NAME: plan.name,
-        names.REQUEST_MODEL: plan.model,
-    }
-    if plan.output_type is not None:
-        attributes[names.OUTPUT_TYPE] = "json"
-    if plan.version is not None:
-        attributes[names.AGENT_VERSION] = plan.version
-    if plan.description:
-        attributes[names.AGENT_DESCRIPTION] = plan.description
-    return attributes
 
 
 def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:

@@ -8,10 +8,11 @@ from otelier.agents._run import Run
 from otelier.errors import AgentLimitError
 
 _MARK: Final = "_otelier_facts"
+"""Attribute that names those facts of an error that are a run's."""
 
 
 def carry_facts(error: Exception, run: Run) -> None:
-    """Put `messages`, `usage` and `tool_calls` of *run* on *error*; an error that has such facts of its own keeps them.
+    """Put `messages`, `usage` and `tool_calls` of *run* on *error*; what it has of its own by these names it keeps.
 
     An error that ends several runs, one around the other, tells of the outermost: that is the one that was asked for.
     """
@@ -19,10 +20,16 @@ def carry_facts(error: Exception, run: Run) -> None:
         "messages": list(run.messages), "usage": run.usage, "tool_calls": list(run.tool_calls)
     }  # fmt: skip
     try:
-        if not (isinstance(error, AgentLimitError) or hasattr(error, _MARK)) and any(
-            hasattr(error, one) for one in facts
-        ):
-            return
-        vars(error).update(facts, **{_MARK: True})
+        ours: list[str] | None = vars(error).get(_MARK)
+        if ours is None:
+            ours = [name for name in facts if isinstance(error, AgentLimitError) or not _has(error, name)]
+        vars(error).update({name: facts[name] for name in ours}, **{_MARK: ours})
     except Exception:  # the user's class, which may have no place for more
         return
+
+
+def _has(error: Exception, name: str) -> bool:
+    try:
+        return hasattr(error, name)
+    except Exception:  # a property of the user's
+        return True

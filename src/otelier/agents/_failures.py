@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -15,6 +14,7 @@ from otelier.signals import (
     MAX_MEMBERS,
     ContentGate,
     error_type,
+    errors_in,
     failure_of,
     fit_text,
     group_members,
@@ -36,10 +36,10 @@ def told_of(error: BaseException, max_chars: int) -> str:
         "Error: KeyError: 'postgres://app:[REDACTED:password]@db/orders'"
     """
     text = _words(error)
-    members = [_words(one) for one in _failed_in(error)]
+    members = [one for one in errors_in(error) if one is not error and not group_members(one)]
     if members:
         more = len(members) - MAX_MEMBERS
-        text += f" [{'; '.join(members[:MAX_MEMBERS])}{f'; and {more} more' if more > 0 else ''}]"
+        text += f" [{'; '.join(map(_words, members[:MAX_MEMBERS]))}{f'; and {more} more' if more > 0 else ''}]"
     return _whole(redact_start(f"Error: {text}", max_chars))
 
 
@@ -82,10 +82,3 @@ def _whole(text: str) -> str:
 
 def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {failure_of(error).message or ''}"
-
-
-def _failed_in(error: BaseException) -> Iterator[BaseException]:
-    """Yield what failed inside a group, and inside groups in it."""
-    for one in group_members(error):
-        below = list(_failed_in(one))
-        yield from below or [one]

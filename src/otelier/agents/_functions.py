@@ -1,19 +1,51 @@
-"""Calling the function of a tool: in a thread or in a task of its own, and no longer than it may take."""
+"""Calling the functions of a tool: in a thread or in a task of its own, and no longer than it may take."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from otelier.agents._results import AgentResult
-from otelier.agents._tool import Tool
+from otelier.agents._tool import OnError, Tool, is_awaited
 from otelier.signals import in_thread
+
+R = TypeVar("R")
 
 _CLEAN_UP_S = 1.0
 """Seconds that an async tool which is late has for its own clean-up."""
+
+
+class ExitError(Exception):
+    """Brings a `SystemExit` out of a task, which would end its loop, to whoever waits for the task."""
+
+    def __init__(self, exit: SystemExit) -> None:
+        super().__init__()
+        self.exit = exit
+
+
+async def in_a_task(work: Coroutine[Any, Any, R]) -> R:
+    """Return what *work* gives, in a task that `result_of` is asked for.
+
+    Raises:
+        ExitError: if it raises `SystemExit`.
+        BaseException: what else it raises, unchanged.
+    """
+    try:
+        return await work
+    except SystemExit as exc:
+        raise ExitError(exc) from None
+
+
+def result_of(task: asyncio.Future[R]) -> R:
+    """Return the result of a task that is done, or raise what ended it."""
+    try:
+        return task.result()
+    except ExitError as exc:
+        raise exc.exit from None
 
 
 async def call_function(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
@@ -25,28 +57,43 @@ async def call_function(tool: Tool[..., Any], bound: Callable[[], Any]) -> objec
         TimeoutError: if it takes longer than it may.
         BaseException: what it raises, unchanged.
     """
-    called = _called(tool, bound)
-    in_this_task = tool.timeout_s is None and not tool.is_async  # a thread cannot cancel it
-    return await (called if in_this_task else _alone(called, tool.timeout_s))
+    return await _call(tool, bound, is_async=tool.is_async, timeout_s=tool.timeout_s)
 
 
-async def settled(result: Any) -> Any:
+async def call_on_error(tool: Tool[..., Any], on_error: OnError, error: BaseException) -> object:
+    """Call what *tool* has to say of *error*, as its function is called.
+
+    Raises:
+        BaseException: what it raises, unchanged.
+    """
+    return await _call(tool, partial(on_error, error), is_async=is_awaited(on_error), timeout_s=None)
+
+
+async def _call(
+    tool: Tool[..., Any], bound: Callable[[], Any], *, is_async: bool, timeout_s: float | None
+) -> object:  # fmt: skip
+    called = _called(tool, bound, is_async)
+    in_this_task = timeout_s is None and not is_async  # a thread cannot cancel it
+    return await (called if in_this_task else _alone(called, timeout_s))
+
+
+async def _settled(result: Any) -> Any:
     """Return what *result* comes to: itself, or what its awaitable gives."""
     while inspect.isawaitable(result):  # a plain function may hand on what an async one returned, and both a run
         result = await result
     return result
 
 
-async def _called(tool: Tool[..., Any], bound: Callable[[], Any]) -> object:
+async def _called(tool: Tool[..., Any], bound: Callable[[], Any], is_async: bool) -> object:
     most = tool.max_result_chars  # an item takes a character at least
 
     def in_its_thread() -> Any:
         result = bound()
         return list(islice(cast("Iterator[Any]", result), most)) if isinstance(result, Iterator) else result
 
-    result: Any = bound() if tool.is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
+    result: Any = bound() if is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
     if inspect.isawaitable(result):
-        result = await (settled(result) if tool.is_async else _alone(settled(result), None))
+        result = await (_settled(result) if is_async else _alone(_settled(result), None))
     if isinstance(result, Iterator):
         return list(islice(cast("Iterator[Any]", result), most))
     # The rest of it is the delegated run's own affair, with a whole context in it.

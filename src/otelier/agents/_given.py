@@ -76,9 +76,11 @@ def checked_limits(agent: str, **limits: int) -> Limits:
     """
     for name, value in limits.items():
         if type(value) is not int:
-            raise TypeError(f"Agent {agent!r} cannot count to `{name}={value!r}`: give a whole number.")
+            raise TypeError(f"Cannot limit agent {agent!r} by `{name}={value!r}`: give a whole number.")
         if value < (least := _LEAST_OF_LIMITS.get(name, 1)):
-            raise AgentError(f"Agent {agent!r} could do nothing with `{name}={value}`: give {least} or more.")
+            raise AgentError(
+                f"Cannot limit agent {agent!r} by `{name}={value}`: no run could do anything. Give {least} or more."
+            )
     return Limits(**limits)
 
 

@@ -12,6 +12,7 @@ from contextvars import copy_context
 from typing import Any, Final, Generic
 
 from otelier.agents._context import RunContext
+from otelier.agents._functions import in_a_task, result_of
 from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._results import AgentResult, T, ToolCall, Usage
 from otelier.agents._run import Run, current_run
@@ -177,7 +178,7 @@ def _on_loop_of(
             await permit.stop_waiting()
 
     def begin() -> None:
-        task = asyncio.ensure_future(delegated())
+        task = asyncio.ensure_future(in_a_task(delegated()))
         for under_way in (run.delegated, set[Any]() if permit is None else permit.runs):
             under_way.add(task)
             task.add_done_callback(under_way.discard)
@@ -192,7 +193,8 @@ def _on_loop_of(
 def _settle(waiting: Future[AgentResult[T]], done: asyncio.Future[AgentResult[T]]) -> None:
     if done.cancelled():
         waiting.set_exception(AgentUseError(_GIVEN_UP))
-    elif (error := done.exception()) is not None:
-        waiting.set_exception(error)
-    else:
-        waiting.set_result(done.result())
+        return
+    try:
+        waiting.set_result(result_of(done))
+    except BaseException as exc:
+        waiting.set_exception(exc)

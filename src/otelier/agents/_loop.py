@@ -10,6 +10,7 @@ from typing import Any, Final
 from otelier import llm
 from otelier.agents._calls import make_call
 from otelier.agents._events import TextDelta
+from otelier.agents._functions import in_a_task, result_of
 from otelier.agents._results import ToolCall
 from otelier.agents._run import Run
 from otelier.agents._settings import step_settings
@@ -18,7 +19,7 @@ from otelier.interceptors import Phase, StopExecution
 
 _MAX_RETRIES: Final = 64
 """How often one question may be asked again of another model: more than anybody lists, and not without end."""
-_MEND: Final = "This does not fit the form that your answer must have: {}. Answer again, in that form and nothing else."
+_MEND: Final = "This does not match the required schema: {}. Answer again with only the JSON that matches it."
 
 
 async def work(run: Run) -> Any:
@@ -165,12 +166,12 @@ async def _act(run: Run, calls: Sequence[llm.ToolCall]) -> None:
             f"for fewer at once.",
             limit="max_calls_per_answer",
         )
-    tasks = [asyncio.ensure_future(make_call(run, call)) for call in calls]
+    tasks = [asyncio.ensure_future(in_a_task(make_call(run, call))) for call in calls]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in tasks:
             if task.done():
-                task.result()  # raises the first error there is
+                result_of(task)  # raises the first error there is
     finally:
         # With what tools delegated from their threads: such a tool may have been given up on, its thread goes on.
         pending = [task for task in (*tasks, *run.delegated) if not task.done()]

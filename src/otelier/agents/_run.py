@@ -45,7 +45,7 @@ class Limits:
     max_calls_per_answer: int
     """Calls of tools that one answer may ask for."""
     max_model_calls: int
-    """Questions to models, with those of the runs below."""
+    """Model calls, with those of the runs below."""
 
 
 class Offer(Protocol):
@@ -62,7 +62,7 @@ class Offer(Protocol):
     def max_result_chars(self) -> int: ...
     def to_param(self) -> dict[str, Any]: ...
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object: ...
-    async def on_error(self, error: BaseException) -> object:
+    async def on_error(self, error: BaseException, run: Run) -> object:
         """Return what the model is told of an error; `None` where nobody says."""
         ...
 
@@ -98,7 +98,7 @@ class Run:
     tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
     steps: int = 0
     questions: int = 0
-    """Questions to the model, those that failed too."""
+    """Model calls, those that failed too."""
     tree_questions: int = 0
     """The same with those of the runs below."""
     calls: int = 0
@@ -137,7 +137,7 @@ class Run:
         return self.conversation.messages
 
     def begin_question(self) -> None:
-        """Count one question to the model, for this run and those around it.
+        """Count one model call, for this run and those around it.
 
         Raises:
             AgentLimitError: if it is one more than one of them may have.
@@ -146,9 +146,9 @@ class Run:
             most = run.limits.max_model_calls
             if run.tree_questions >= most:
                 raise AgentLimitError(
-                    f"Agent {run.identity.name!r} and those it delegated to began {most} questions to their models, "
-                    "those that failed or were given up unsent too: a run ends after "
-                    f"`max_model_calls={most}`. Raise it, or tell the models when they are done.",
+                    f"Agent {run.identity.name!r} and those it delegated to started {most} model calls, including "
+                    f"failed and cancelled ones: a run ends after `max_model_calls={most}`. Raise it, or tell the "
+                    "models when they are done.",
                     limit="max_model_calls",
                 )
         self.questions += 1

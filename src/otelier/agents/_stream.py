@@ -10,6 +10,7 @@ from typing import Any, Generic
 from typing_extensions import Self
 
 from otelier.agents._events import AgentEvent
+from otelier.agents._functions import in_a_task, result_of
 from otelier.agents._results import AgentResult, T
 from otelier.errors import AgentUseError
 
@@ -57,7 +58,7 @@ class AgentStream(Generic[T]):
         self._events.put_nowait(None)  # for whoever asks again, or waits beside
         told, self._told = self._told, True
         if not told and not self._task.cancelled():
-            self._task.result()  # raises what ended it
+            result_of(self._task)  # raises what ended it
         raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
@@ -87,12 +88,12 @@ class AgentStream(Generic[T]):
         """
         if self._task is None or not self._task.done():
             raise AgentUseError("The streamed run is not over: read its events to the end first.")
-        return self._task.result()
+        return result_of(self._task)
 
     def _begin(self) -> None:
         events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
         self._events = events
-        self._task = asyncio.ensure_future(self._start(events.put_nowait))  # type: ignore[assignment]
+        self._task = asyncio.ensure_future(in_a_task(self._start(events.put_nowait)))  # type: ignore[assignment]
         assert self._task is not None
 
         def end(task: asyncio.Task[Any]) -> None:

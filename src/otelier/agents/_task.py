@@ -6,10 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from otelier.agents._conversation import begins_with_prompt
+
 _OF_RUNS: Final = {
     "model": "give it to `Agent(model=)`, or change it by an interceptor's `use_model`",
+    "prompt": "give it as `run(query)`",
     "messages": "give an earlier conversation as `run(query, messages=...)`",
     "tools": "give them to `Agent(tools=)`",
+    "schema": "give a pydantic model class to `Agent(output_type=)`, or `response_format` as a setting",
+    "client": "give it to `Agent(client=)`",
     "stream": "call `agent.stream(...)`",
 }
 """What a run itself says in each call of its model, and how that is changed."""
@@ -34,8 +39,8 @@ class Task:
         turn: dict[str, Any] = {"role": "user", "content": self.content}
         if not instructions:
             return [*self.history, turn]
-        is_told = bool(self.history) and self.history[0].get("role") in ("system", "developer")
-        return [{"role": "system", "content": instructions}, *self.history[is_told:], turn]
+        rest = self.history[1:] if begins_with_prompt(self.history) else self.history
+        return [{"role": "system", "content": instructions}, *rest, turn]
 
 
 def task_of(query: object, messages: object = None, settings: object = None) -> Task:

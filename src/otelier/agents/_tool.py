@@ -80,7 +80,9 @@ class Tool(Generic[P, R]):
             ("max_result_chars", max_result_chars, max_result_chars >= 0),
         ):
             if not fits:
-                raise ToolError(f"Tool {self.name!r} could do nothing with `{limit}={value}`: give more.")
+                raise ToolError(
+                    f"Cannot limit tool {self.name!r} by `{limit}={value}`: no call could return anything. Give more."
+                )
         if on_error is not None and not callable(on_error):
             raise ToolError(
                 f"`on_error` of tool {self.name!r} is a {type(on_error).__name__}: it must be a function that takes "
@@ -93,8 +95,7 @@ class Tool(Generic[P, R]):
         self.max_result_chars = max_result_chars
         """Longest result in characters; the rest is cut off, with a note that says so."""
         self._description = description
-        call = getattr(function, "__call__", None)  # noqa: B004 -- an object's own, which may be `async`
-        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+        self.is_async = is_awaited(function)
         """Whether it is awaited; if not, each call has a thread."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -191,6 +192,12 @@ class Tool(Generic[P, R]):
         )
 
 
+def is_awaited(function: object) -> bool:
+    """Tell whether *function*, or an object that is called like one, is `async`."""
+    call = getattr(function, "__call__", None)  # noqa: B004 -- an object's own
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
 @overload
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
@@ -231,9 +238,9 @@ def tool(
             function that is late goes on, and its result is dropped.
         max_result_chars: Longest result that the model is told.
         on_error: Takes what a call raised, also its `TimeoutError`, and returns what the model is told of it: text, or
-            anything that a tool may return, or an awaitable of that. It may raise `StopExecution`. `None`, and what
-            returns `None`, tell the class and the redacted message. Arguments that do not fit are the model's own
-            mistake, and are always told to it as they are.
+            anything that a tool may return. It is called like the tool's function, a plain one in a thread of its own,
+            and may raise `StopExecution`. `None`, and what returns `None`, tell the class and the redacted message.
+            Arguments that do not fit are the model's own mistake, and are always told to it as they are.
 
     Raises:
         ToolError: if the name is none that models take, a limit is too low, or *function* cannot be called or is an

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterator, Mapping
+from itertools import compress
 from typing import Any, cast
 
 from otelier.interceptors._context import InterceptContext
 from otelier.interceptors._interceptor import Interceptor
 from otelier.interceptors._phase import Phase
 from otelier.interceptors._result import InterceptResult
-from otelier.signals import redact
+from otelier.signals import MOST_ON_A_LOOP, in_thread, redact
 
 
 class MaskPersonalData(Interceptor):
@@ -41,21 +43,52 @@ class MaskPersonalData(Interceptor):
         """Mask what is about to be asked."""
         if phase is not Phase.PRE_THINK:
             return None
-        return InterceptResult.modify_messages([self._masked(message) for message in context.messages])
+        masked: dict[str, str] = context.state.setdefault(self, {})
+        looked_at = [self.tool_results or one.get("role") != "tool" for one in context.messages]
+        new = {text for one in compress(context.messages, looked_at) for text in _texts(one) if text not in masked}
+        await _learn(new, masked)
+        messages = [_masked(one, masked) if mine else one for one, mine in zip(context.messages, looked_at)]
+        if all(map(operator.is_, messages, context.messages)):
+            return None
+        return InterceptResult.modify_messages(messages)
 
-    def _masked(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        if message.get("role") == "tool" and not self.tool_results:
-            return message
-        content = message.get("content")
-        if isinstance(content, list):
-            content = [_masked_part(part) for part in cast("list[object]", content)]
-        return {**message, "content": redact(content, personal=True) if isinstance(content, str) else content}
+
+async def _learn(texts: set[str], masked: dict[str, str]) -> None:
+    """Add to *masked* what becomes of *texts*, and that this stays as it is: a run's texts are looked at once."""
+
+    def work() -> dict[str, str]:
+        return {text: redact(text, personal=True) for text in texts}
+
+    is_long = sum(map(len, texts)) > MOST_ON_A_LOOP
+    found = await in_thread(work, "otelier-mask") if is_long else work()
+    masked.update({text: text for text in found.values()})
+    masked.update(found)
 
 
-def _masked_part(part: object) -> object:
-    """Return a part of a message in several, such as a text beside an image."""
-    if not isinstance(part, Mapping):
-        return part
-    known = cast("Mapping[str, object]", part)
-    text = known.get("text")
-    return {**known, "text": redact(text, personal=True)} if isinstance(text, str) else known
+def _texts(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text of a message, or those of its parts, such as one beside an image."""
+    content = message.get("content")
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        yield from (text for part in cast("list[object]", content) if (text := _text(part)) is not None)
+
+
+def _text(part: object) -> str | None:
+    text = cast("Mapping[str, object]", part).get("text") if isinstance(part, Mapping) else None
+    return text if isinstance(text, str) else None
+
+
+def _masked(message: Mapping[str, Any], masked: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return *message* with its texts as *masked* has them; itself where that changes nothing."""
+    if all(masked[text] == text for text in _texts(message)):
+        return message
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": masked[content]}
+    return {**message, "content": [_masked_part(part, masked) for part in content]}
+
+
+def _masked_part(part: Any, masked: Mapping[str, str]) -> object:
+    text = _text(part)
+    return part if text is None else {**part, "text": masked[text]}

@@ -38,7 +38,7 @@ class RateLimit(Interceptor):
         key: What is counted apart, from the context that interceptors are shown; `None` is the user's id, from the
             run's context or `otelier.context`.
         max_wait_s: Seconds that a run may wait for its turn, in the order of arrival. 0 refuses at once.
-        phase: What is counted: `Phase.PRE_RUN` runs, `Phase.PRE_THINK` questions to the model.
+        phase: What is counted: `Phase.PRE_RUN` runs, `Phase.PRE_THINK` model calls.
         response: Output of a run that is refused.
 
     Raises:

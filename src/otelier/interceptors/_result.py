@@ -32,7 +32,7 @@ class InterceptResult:
     modified_messages: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
     """The conversation from here on, in the form of chat completions. Any phase before an answer or a tool's call."""
     modified_prompt: str | None = field(default=None, repr=False)
-    """PRE_RUN, PRE_THINK: text of the system message from here on."""
+    """PRE_RUN, PRE_THINK: text of the system or developer message from here on."""
     modified_tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
     """PRE_ACT: arguments of the call."""
     modified_tool_result: str | None = field(default=None, repr=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from otelier.errors import ToolArgumentsError
 from otelier.llm._json import NotJsonError, members_of, parsed
-from otelier.llm._json_schema import listed
+from otelier.llm._json_schema import Problem, lines_of, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +61,12 @@ class ToolCall:
         return {"role": "tool", "tool_call_id": self.id, "content": content}
 
 
-def misfit(tool: str, problems: list[str], call_id: str = "") -> ToolArgumentsError:
-    """Return the error that says why arguments do not fit the schema of *tool*."""
+def misfit(tool: str, problems: list[Problem], call_id: str = "") -> ToolArgumentsError:
+    """Return the error that says, for the model, why arguments do not fit the schema of *tool*."""
+    lines = lines_of(problems, "arguments")
     return ToolArgumentsError(
-        f"The arguments of tool {tool!r} do not fit: {listed(problems)}. Send them as its schema has them.",
+        f"The arguments of tool {tool!r} do not fit: {listed(lines)}. Send them as its schema has them.",
         tool=tool,
         call_id=call_id,
-        problems=problems,
+        problems=lines,
     )

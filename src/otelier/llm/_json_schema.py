@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 SHOWN = 5
 """So many problems stand in the message of an error; all are in its `problems`."""
 
 
-def problems_of(value: Any, schema: Mapping[str, Any], root: str = "the answer") -> list[str]:
-    """Return what of *value* does not fit *schema*, each problem with the place it is at; values are not quoted.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that does not fit."""
 
-    They are in the order of their places. *root* is what the whole of it is called.
+    path: Sequence[int | str]
+    """Where it is; names in it may be the model's own."""
+    words: str
+    """What it is, for the model."""
+    shown: str
+    """The same without a word of the model's, for messages of exceptions: these end up in traces."""
+
+
+def problems_of(value: Any, schema: Mapping[str, Any]) -> list[Problem]:
+    """Return what of *value* does not fit *schema*, in the order of their places.
 
     Example:
-        >>> problems_of({"age": "old"}, {"properties": {"age": {"type": "integer"}}, "required": ["name"]})
+        >>> lines_of(problems_of({"age": "old"}, {"properties": {"age": {"type": "integer"}}, "required": ["name"]}))
         ["the answer: 'name' is missing", 'age: this must be of type integer']
     """
     from otelier.llm._validator import errors_of  # loads jsonschema: `import otelier.llm` stays light
@@ -28,9 +39,29 @@ def problems_of(value: Any, schema: Mapping[str, Any], root: str = "the answer")
     try:
         errors = errors_of(value, schema)
     except RecursionError:  # a schema may refer to itself without end
-        return [f"{root}: this is nested too deeply"]
-    told = (f"{place_of(path) or root}: {problem}" for error in errors for path, problem in _told(error))
-    return list(dict.fromkeys(told))
+        return [Problem((), _TOO_DEEP, _TOO_DEEP)]
+    return [Problem(path, words, words) for error in errors for path, words in _told(error)]
+
+
+def lines_of(problems: Iterable[Problem], root: str = "the answer") -> list[str]:
+    """Return *problems* as the model is told, each with its place; *root* is what the whole of it is called."""
+    return list(dict.fromkeys(f"{place_of(one.path) or root}: {one.words}" for one in problems))
+
+
+def shown_lines_of(problems: Iterable[Problem], schema: Mapping[str, Any]) -> list[str]:
+    """Return *problems* without a word of the model's: names that *schema* does not know are `*`.
+
+    Example:
+        >>> problem = Problem(["ages", "Alice"], "Alice is too old", "value_error")
+        >>> shown_lines_of([problem], {"properties": {"ages": {"type": "object"}}})
+        ['ages.*: value_error']
+    """
+    known = _names_in(schema)
+    shown: list[Problem] = []
+    for one in problems:
+        path = [step if isinstance(step, int) or step in known else "*" for step in one.path]
+        shown.append(Problem(path, one.shown, one.shown))
+    return lines_of(shown)
 
 
 def listed(problems: list[str]) -> str:
@@ -52,6 +83,22 @@ def place_of(path: Iterable[int | str]) -> str:
         'items[0].city'
     """
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step[:64]}" for step in path).lstrip(".")
+
+
+def _names_in(schema: Any) -> set[str]:
+    """Return the names of all members and definitions that *schema* tells of."""
+    known: set[str] = set()
+    waiting = [schema]
+    while waiting:
+        one: Any = waiting.pop()
+        if isinstance(one, list):
+            waiting += cast("list[Any]", one)
+        elif isinstance(one, dict):
+            for key, value in cast("dict[str, Any]", one).items():
+                waiting.append(value)
+                if key in ("properties", "$defs") and isinstance(value, dict):
+                    known.update(cast("dict[str, Any]", value))
+    return known
 
 
 def _told(error: Any) -> Iterator[tuple[Sequence[int | str], str]]:
@@ -80,6 +127,7 @@ def _unknown(given: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[st
     return (name for name in given if name not in known and not (patterns and re.search(patterns, name)))
 
 
+_TOO_DEEP: Final = "this is nested too deeply"
 _NOT_ALLOWED: Final = "this name is not allowed"
 _WORDS: Final[Mapping[str | None, str]] = {
     None: "something here is not allowed",  # by the schema `false`, whose own place the library does not tell

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otelier.llm._json import items_of, members_of
+
+if TYPE_CHECKING:
+    from otelier.openai import CallPieces
 
 Json = dict[str, Any]
 
@@ -16,7 +19,7 @@ class Merger:
         self._body: Json = {}
         self._message: Json = {"role": "assistant", "content": None}
         self._calls: list[Json] = []
-        self._latest: dict[Any, Json] = {}
+        self._latest: dict[int | None, tuple[CallPieces, Json]] = {}
         self.finish_reason: str | None = None
 
     def add(self, chunk: Json) -> Json:
@@ -41,17 +44,22 @@ class Merger:
 
     def _add_call(self, piece: Json) -> None:
         index, call_id = piece.get("index"), piece.get("id")
-        call = self._latest.get(index)
-        # Some providers give all calls of an answer the same index, or none.
-        if call is None or (call_id and call.get("id") and call_id != call["id"]):
-            call = self._latest[index] = {"type": "function"}
-            self._calls.append(call)
+        index = index if isinstance(index, int) else None
+        said = members_of(piece.get("function")) or members_of(piece.get("custom"))
+        name, written = (value if isinstance(value, str) else "" for value in map(said.get, ("name", "arguments")))
+        if index not in self._latest or self._latest[index][0].end_before(call_id, name):
+            from otelier.openai import CallPieces  # not before it is needed: `import otelier.llm` stays light
+
+            self._latest[index] = (CallPieces(), {"type": "function"})
+            self._calls.append(self._latest[index][1])
+        pieces, call = self._latest[index]
+        pieces.add(call_id, name, written)
         for key, value in piece.items():
             if key in ("function", "custom"):
                 part = call.setdefault(key, {})
-                for name, said in members_of(value).items():
-                    grows = name in ("arguments", "input")
-                    part[name] = _joined(part.get(name), said) if grows else said or part.get(name)
+                for member, more in members_of(value).items():
+                    grows = member in ("arguments", "input")
+                    part[member] = _joined(part.get(member), more) if grows else more or part.get(member)
             elif key != "index" and value is not None:
                 call[key] = value
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 from otelier.errors import AnswerError
 from otelier.llm._carried import carried
 from otelier.llm._json import NotJsonError, found_in, members_of
-from otelier.llm._json_schema import listed, place_of, problems_of
+from otelier.llm._json_schema import Problem, lines_of, listed, problems_of, shown_lines_of
 from otelier.llm._strict import WRAPPED, is_wrapped, object_form, strict_form
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _into_model(schema: Any) -> Reader:
         except ValidationError as exc:
             # Raised below: as the cause of our error this one, which quotes the answer, would be in tracebacks.
             problems = problems_found(exc)
-        raise _misfit(answer, problems)
+        raise _misfit(answer, problems, _plain(schema))
 
     return read
 
@@ -101,7 +101,7 @@ def _into_json(schema: Mapping[str, Any]) -> Reader:
         if is_wrapped(schema) and _holds_answer(value):
             value = value[WRAPPED]
         if problems := problems_of(value, schema):
-            raise _misfit(answer, problems)
+            raise _misfit(answer, problems, schema)
         return value
 
     return read
@@ -124,23 +124,35 @@ def _found(answer: Any) -> tuple[str, Any]:
     )
 
 
-def problems_found(exc: ValidationError, root: str = "the answer") -> list[str]:
-    """Return what pydantic found, each problem with the place it is at; values are not quoted."""
-    return [
-        f"{place_of(one['loc']) or root}: {_words(one)}" for one in exc.errors(include_url=False, include_input=False)
-    ]
+def problems_found(exc: ValidationError) -> list[Problem]:
+    """Return what pydantic found; the words of validators, and its own ones of some classes, quote the input."""
+    errors = exc.errors(include_url=False, include_input=False)
+    return [Problem(one["loc"], _words(one), _shown(one)) for one in errors]
 
 
 def _words(problem: Any) -> str:
-    if problem["type"] == "union_tag_invalid":  # the one whose words quote the input
+    if problem["type"] == "union_tag_invalid":
         return f"Input should have one of the tags {problem['ctx']['expected_tags']}"
     return problem["msg"]
 
 
-def _misfit(answer: Any, problems: list[str]) -> AnswerError:
+def _shown(problem: Any) -> str:
+    """Return pydantic's words where nothing is put into them, else the class of the problem alone."""
+    from pydantic_core import PydanticKnownError
+
+    try:
+        return PydanticKnownError(problem["type"]).message()
+    except TypeError:  # there is something to put in
+        kind = problem["type"]
+    except KeyError:  # a class that a validator made up
+        kind = "value_error"
+    return f"this is not valid ({kind})"
+
+
+def _misfit(answer: Any, problems: list[Problem], schema: Mapping[str, Any]) -> AnswerError:
     return AnswerError(
-        f"The answer of model {answer.model!r} does not fit the schema: {listed(problems)}. "
+        f"The answer of model {answer.model!r} does not fit the schema: {listed(shown_lines_of(problems, schema))}. "
         "Ask again with `error.problems` in the prompt; the text is in `error.answer.text`.",
         answer=answer,
-        problems=problems,
+        problems=lines_of(problems),
     )

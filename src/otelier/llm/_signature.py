@@ -21,6 +21,7 @@ from otelier.llm._annotations import Unresolved, resolved, spaces_of, unbound
 from otelier.llm._calls import misfit
 from otelier.llm._carried import carried, is_endless
 from otelier.llm._docstring import read_docstring
+from otelier.llm._json_schema import Problem
 from otelier.llm._schemas import problems_found
 
 _KIND: Final = inspect.Parameter
@@ -105,11 +106,11 @@ class Signature:
         Raises:
             ToolArgumentsError: if they do not fit.
         """
-        problems: list[str] = []
+        problems: list[Problem] = []
         try:
             checked = self._model.model_validate(dict(arguments))
         except pydantic.ValidationError as exc:
-            problems = problems_found(exc, "arguments")
+            problems = problems_found(exc)
         else:
             given = {
                 name: getattr(checked, place)

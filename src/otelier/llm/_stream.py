@@ -34,6 +34,16 @@ class AnswerStream(Generic[T]):
     The call is made at the first `await`, `async for` or `async with`; awaiting the stream gives the stream itself,
     with the call made. It is read once. A loop that is left early closes the connection as soon as nothing refers to
     the stream any more; `async with` closes it at the end of its block.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import llm
+        >>> async def ask():
+        ...     async with llm.stream("Say this is a test", model="gpt-4o-mini") as stream:
+        ...         words = [chunk.text async for chunk in stream if chunk.text]
+        ...         return words[:2], (await stream.collect()).text
+        >>> asyncio.run(ask())
+        (['Here', ' is'], 'Here is a short answer to: Say this is a test')
     """
 
     def __init__(self, client: _clients.Client | None, request: dict[str, Any], reader: Reader | None) -> None:

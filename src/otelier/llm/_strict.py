@@ -1,5 +1,4 @@
-"""Schemas in the form that providers take strictly: what can be said in it is rewritten, and the rest is not asked for
-strictly.
+"""Schemas in the form that providers take strictly; a schema that cannot be rewritten into it is sent as it is.
 
 A provider that keeps to a schema strictly knows a part of JSON Schema only, and refuses a request with anything else.
 What an answer may be stays the same, but for constraints that the provider does not know: these are checked here.
@@ -10,6 +9,7 @@ See: https://platform.openai.com/docs/guides/structured-outputs#supported-schema
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, Final, cast
 
 Json = dict[str, Any]
@@ -102,29 +102,32 @@ class _Rewriting:
         self._properties = 0
         self._members = 0
         self._chars = 0
-        self._definitions: Json = {}
-        self._inside: list[str] = []
-        """References that are being followed."""
+        self._given: Json = {}
+        """The definitions of the schema."""
+        self._names: dict[tuple[str, str], str] = {}
+        """Names in the strict form, by definition and description: each pair that is referred to is one there."""
+        self._taken: set[str] = set()
+        self._waiting: list[tuple[str, Json]] = []
+        """Definitions that are referred to and still to be rewritten, by those names."""
 
     def root(self, schema: Mapping[str, Any]) -> Json:
         root = object_form(schema)
-        self._definitions = definitions = root.pop("$defs", {})
+        self._given = root.pop("$defs", {})
         made = self._schema(root, 0)
         if made.get("type") != "object":
             raise _NotStrictError
-        if definitions:
-            made["$defs"] = {name: self._schema(one, 1) for name, one in definitions.items()}
-            self._chars += sum(map(len, definitions))
-        if self._properties > MAX_PROPERTIES or self._members > MAX_MEMBERS or self._chars > MAX_NAME_CHARS:
-            raise _NotStrictError
-        return made
+        definitions: Json = {}
+        while self._waiting:
+            name, definition = self._waiting.pop()
+            definitions[name] = self._schema(definition, 1)
+        return {**made, "$defs": definitions} if definitions else made
 
     def _schema(self, schema: Any, level: int) -> Json:
         if not isinstance(schema, dict) or level > MAX_LEVELS:
             raise _NotStrictError
         given = cast("Json", schema)
         if "$ref" in given:
-            return self._reference(given, level)
+            return self._reference(given)
         if len(given.get("allOf", ())) == 1:
             (only,) = given["allOf"]
             return self._schema({**only, **{key: value for key, value in given.items() if key != "allOf"}}, level)
@@ -139,26 +142,37 @@ class _Rewriting:
             raise _NotStrictError  # anything at all
         return made
 
-    def _reference(self, given: Json, level: int) -> Json:
-        """Return a reference alone: nothing may stand beside it, so a description goes with what it refers to."""
-        reference = given["$ref"]
+    def _reference(self, given: Json) -> Json:
+        """Return a reference alone: nothing may stand beside it, so a description goes to a definition of its own.
+
+        To write what it refers to in its place would take the product of all places on the way to it.
+        """
+        reference = given["$ref"].removeprefix("#/$defs/")
         beside = {key: value for key, value in given.items() if key not in _DROPPED and key not in ("$ref", "title")}
-        target: Any = self._definitions.get(reference.removeprefix("#/$defs/"))
-        if target is None or beside.keys() - {"description"}:
+        target: Any = self._given.get(reference)
+        if not isinstance(target, dict) or beside.keys() - {"description"}:
             raise _NotStrictError
-        if not beside or reference in self._inside:
-            return {"$ref": reference}
-        self._inside.append(reference)
-        try:
-            return self._schema({**target, **beside}, level)
-        finally:
-            self._inside.pop()
+        asked = (reference, str(beside.get("description", "")))
+        if asked not in self._names:
+            self._names[asked] = name = self._free_name(reference)
+            self._count(chars=len(name))
+            self._waiting.append((name, {**target, **beside}))
+        return {"$ref": f"#/$defs/{self._names[asked]}"}
+
+    def _free_name(self, reference: str) -> str:
+        """Return the name of the definition itself the first time, then one that no other has."""
+        name = reference
+        for number in count(len(self._names) + 1):
+            if name not in self._taken:
+                break
+            name = f"{reference}_{number}"
+        self._taken.add(name)
+        return name
 
     def _member(self, key: str, value: Any, level: int) -> tuple[str, Any] | None:
         match key:
             case "properties":
-                self._properties += len(value)
-                self._chars += sum(map(len, value))
+                self._count(properties=len(value), chars=sum(map(len, value)))
                 return key, {name: self._schema(one, level + 1) for name, one in value.items()}
             case "items":
                 return key, self._schema(value, level)
@@ -192,10 +206,16 @@ class _Rewriting:
 
     def _count_values(self, made: Json) -> None:
         values: list[Any] = made["enum"] if "enum" in made else [made["const"]]
-        self._members += len(values)
-        self._chars += sum(len(value) for value in values if isinstance(value, str))
+        self._count(members=len(values), chars=sum(len(value) for value in values if isinstance(value, str)))
         if "type" not in made:
             kinds = list(dict.fromkeys(_TYPE_OF.get(type(value), "") for value in values))
             if "" in kinds:
                 raise _NotStrictError
             made["type"] = kinds[0] if len(kinds) == 1 else kinds
+
+    def _count(self, *, properties: int = 0, members: int = 0, chars: int = 0) -> None:
+        self._properties += properties
+        self._members += members
+        self._chars += chars
+        if self._properties > MAX_PROPERTIES or self._members > MAX_MEMBERS or self._chars > MAX_NAME_CHARS:
+            raise _NotStrictError

@@ -59,7 +59,7 @@ class RegisteredTool:
     def arguments(self, call: ToolCall) -> dict[str, Any]:
         """Return the arguments of *call* as the handler takes them; see `Tools.arguments`."""
         given = call.arguments
-        problems = problems_of(given, self.schema, "arguments") if self.converter is None else []
+        problems = problems_of(given, self.schema) if self.converter is None else []
         try:
             if problems:
                 raise misfit(self.name, problems)
@@ -214,5 +214,5 @@ def _from_model(name: str, model: type[BaseModel], given: Mapping[str, Any]) -> 
     try:
         return dict(model.model_validate(given))
     except ValidationError as exc:
-        problems = problems_found(exc, "arguments")
+        problems = problems_found(exc)
     raise misfit(name, problems)

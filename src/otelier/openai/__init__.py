@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from otelier.openai._instrumentor import OpenAIInstrumentor
 from otelier.openai.beside._rivals import gives_way_to
+from otelier.openai.reading._call_pieces import CallPieces
 
-__all__ = ["OpenAIInstrumentor", "gives_way_to"]
+__all__ = ["CallPieces", "OpenAIInstrumentor", "gives_way_to"]

@@ -35,7 +35,6 @@ from otelier.signals import (
     is_leaving,
     on_a_loop,
     report_fault,
-    warn_once,
 )
 
 clock: Final = time.perf_counter
@@ -238,7 +237,6 @@ class Call:
             self._end(left, failure, now)
 
         if not do_aside(end):
-            warn_once("openai.aside", "Too many calls with long contents ended at once: some are told without them.")
             self._end(self._show(attributes, {}, failure), failure, now)
 
     def _end(self, attributes: Attributes, failure: BaseException | Failure | None, end_time_ns: int | None) -> None:

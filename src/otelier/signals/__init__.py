@@ -1,8 +1,8 @@
 """Signals: the guard, patches, the queue of metric points, span and log helpers, content gate, redaction, and
 threads that a loop waits for.
 
-This room knows no agent and asks for the OpenTelemetry API only. Just the guard loads with it; the rest loads when it
-is first asked for, because the context rooms need no more than the guard and are part of `import otelier`.
+This room knows no agent and needs only the OpenTelemetry API. Importing it imports only the guard, which the context
+rooms need and which is part of `import otelier`; every other name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         MAX_MEMBERS,
         Failure,
         error_type,
+        errors_in,
         failure_of,
         group_members,
         is_leaving,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     )
     from otelier.signals._losses import count_lost, lost, observe_losses, say_late, say_sum
     from otelier.signals._meters import measure_to, measured_by, metering_of
-    from otelier.signals._nested import TooLongError, copied, redact_value
+    from otelier.signals._nested import Later, TooLongError, copied, redact_value
     from otelier.signals._patches import Patches, PatchPoint, Wrapper, is_patch, is_patched
     from otelier.signals._point_queue import PointQueue
     from otelier.signals._point_queues import drain_all, point_queue
@@ -71,6 +72,7 @@ __all__ = [
     "ContentGate",
     "ContentMode",
     "Failure",
+    "Later",
     "PatchPoint",
     "Patches",
     "Point",
@@ -90,6 +92,7 @@ __all__ = [
     "emit_event",
     "end_span",
     "error_type",
+    "errors_in",
     "event_record",
     "fail_span",
     "failure_of",
@@ -147,7 +150,16 @@ _HOMES = {
     "_by_identity": ("ByIdentity",),
     "_content": ("MOST_ON_A_LOOP", "ContentGate", "ContentMode", "content_gate", "json_of"),
     "_events": ("emit_event", "event_record", "log_to", "logger_of"),
-    "_failures": ("MAX_MEMBERS", "Failure", "error_type", "failure_of", "group_members", "is_leaving", "stack_of"),
+    "_failures": (
+        "MAX_MEMBERS",
+        "Failure",
+        "error_type",
+        "errors_in",
+        "failure_of",
+        "group_members",
+        "is_leaving",
+        "stack_of",
+    ),
     "_instruments": (
         "chunk_histogram",
         "duration_histogram",
@@ -160,7 +172,7 @@ _HOMES = {
     ),
     "_losses": ("count_lost", "lost", "observe_losses", "say_late", "say_sum"),
     "_meters": ("measure_to", "measured_by", "metering_of"),
-    "_nested": ("TooLongError", "copied", "redact_value"),
+    "_nested": ("Later", "TooLongError", "copied", "redact_value"),
     "_patches": ("PatchPoint", "Patches", "Wrapper", "is_patch", "is_patched"),
     "_point_queue": ("PointQueue",),
     "_point_queues": ("drain_all", "point_queue"),

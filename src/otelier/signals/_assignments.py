@@ -9,20 +9,29 @@ import re
 from typing import Final
 
 from otelier.signals._rows import is_redacted
-from otelier.signals._telling import is_harmless, is_other
+from otelier.signals._telling import VALUE_NAMES, is_harmless, is_other
 
 QUOTE: Final = r"(?:[\"'`]|\\{1,7}[\"'`]|%2[27]|&quot;)"
 """Also escaped, as JSON within JSON, URLs and pages have it."""
 BARE: Final = r"(?:[^\s\"'`,;&<>\\]|\\(?![nrt\"'`\\]))"
 """A character of a value without quotes."""
-_BEHIND: Final = r"(?:\*\*|__)?\s{0,32}(?:- )?"  # **Password:** …, and an item of a list in YAML
+# **Password:** …, and in YAML an item of a list, a tag of its own, and an anchor.
+_BEHIND: Final = r"(?:\*\*|__)?\s{0,32}(?:- )?(?:!![a-z]{1,16}[ \t]{1,4}|(?<=: )&\w{1,32}[ \t]{1,4})?"
 _SIGN: Final = rf"[:=][=:>]{{0,2}}{_BEHIND}|[?|+!]={_BEHIND}|%3[ad]{_BEHIND}"
+_SAID_OF_IT: Final = (
+    rf"\\{{0,7}}\"[^\"\n\\]{{0,200}}\\{{0,7}}\"|'[^'\n\\]{{0,200}}'|(?:{QUOTE})?\w{{0,20}}(?:{QUOTE})?"
+    r"|\[[^\[\]{}]{0,200}\]"
+)
+VALUE_NAME: Final = "|".join(name.lower() for name in VALUE_NAMES)
+"""What values are called, as an alternative of a pattern."""
 # `{"name": "DB_PASSWORD", "value": …}` and the like, with little between.
 _PAIR: Final = (
-    rf"(?=[\"'`\\%&cdefikstv])(?:(?:{QUOTE})?(?:type|kind|in|format|enabled|secret|sensitive)(?:{QUOTE})?\s?[:=]\s?(?:{QUOTE})?"
-    rf"\w{{0,20}}(?:{QUOTE})?[\s,;]{{1,40}}){{0,2}}(?:{QUOTE})?(?:v|val|value|default|content|example)(?:{QUOTE})?"
-    r"\s{0,8}[:=]\s{0,8}"
+    rf"(?=[\"'`\\%&cdefiklmnprstvw])(?:(?:{QUOTE})?(?:type|kind|in|format|enabled|secret|sensitive|ephemeral|required|label"
+    rf"|nullable|writeonly|description|title|enum|pattern|m(?:in|ax)length)(?:{QUOTE})?\s{{0,4}}[:=]\s?"
+    rf"(?:{_SAID_OF_IT})[\s,;]{{1,40}}){{0,6}}"
+    rf"(?:{QUOTE})?(?:{VALUE_NAME})(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}(?:\[(?=[\s\"'\\])\s{{0,40}})?"
 )
+_OPENED: Final = rf"[:=]\s{{0,40}}(?:\{{\s{{0,40}})?{_PAIR}"  # {"db_password": {"type": "string", "value": …}}
 _SAID: Final = (
     r"(?:is|was|to|-|\||->)\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
     r"|(?:provided|given|used|found):\s{1,4}(?=[\"'`]|[^\s0-9]{0,40}[0-9])"
@@ -35,13 +44,14 @@ ASSIGNED: Final = rf"(?:{QUOTE}|\*\*)?\]?\s{{0,8}}(?:{_SIGN})"
 ARGUMENT: Final = QUOTE + _ARGUMENT
 # By the first character, so that the engine sees at once which of them it may be.
 JOIN: Final = (
-    rf"(?:{_ANNOTATED}|{_SIGN}|\s{{1,32}}(?:{_SIGN}|{_SAID}|{_PAIR})|\*\*(?:{_SIGN})|[,;][\s,;]{{0,39}}{_PAIR}"
-    rf"|{QUOTE}(?:\]?\s{{0,32}}(?:{_SIGN})|[\s,;{{]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
+    rf"(?:{_ANNOTATED}|{_OPENED}|{_SIGN}|\s{{1,32}}(?:{_OPENED}|{_SIGN}|{_SAID}|{_PAIR})|\*\*(?:{_SIGN})"
+    rf"|[,;][\s,;]{{0,39}}{_PAIR}|{QUOTE}(?:\]?\s{{0,32}}(?:{_OPENED}|{_SIGN})|[\s,;{{]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
 )
 """What stands between a name and its value."""
+_TAG: Final = r"(?:![\w/.-]{1,64}[ \t]{1,4})?"  # of YAML, or the start of a password
 VALUE: Final = (
     rf"(?:(?:\w{{1,24}}\(|[bfru]{{1,2}})?(?P<quote>{QUOTE}))?"
-    rf")(?P<value>(?(quote)(?:(?!(?P=quote))\\?.)+|{BARE}+(?:[,;&]+[^\s\"'`,;&<>\\=:(]+(?=\s|\Z))?))"
+    rf")(?P<value>(?(quote)(?:(?!(?P=quote))\\?.)+|{_TAG}{BARE}+(?:[,;&]+[^\s\"'`,;&<>\\=:(]+(?=\s|\Z))?))"
 )
 """A value, in quotes or bare; what stands before it ends the group that is kept."""
 

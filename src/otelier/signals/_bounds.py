@@ -21,7 +21,7 @@ MAX_TEXT_CHARS: Final = 1_024
 MAX_TEXTS: Final = 128
 """Texts that one list of them carries: no provider gives an answer more choices."""
 MAX_NUMBER: Final = 2**53 - 1
-"""Largest number that is one. Beyond it no float holds each whole number: a sum would lose the calls before it."""
+"""Largest number that metrics carry. Above it a float does not hold every whole number, so a sum would lose calls."""
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNFIT_IN_LINES: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _STAND_IN: Final = "\ufffd"

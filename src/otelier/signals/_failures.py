@@ -10,14 +10,18 @@ import re
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, cast
 
 from otelier.signals._redaction import redact
 
 _MAX_FRAMES: Final = 64
+_MAX_LINES: Final = 512
+"""Lines of a stack, with all that its exception holds and was raised from."""
 MAX_MEMBERS: Final = 8
 """Errors of a group that are told."""
-_MAX_LEVELS: Final = 8
+_MAX_ERRORS: Final = 10_000
+"""Exceptions of one group, at any depth, that are looked at."""
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PARAM: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,128}")
 _CLIENT: Final = "openai"
@@ -103,8 +107,8 @@ def is_leaving(error: object) -> bool:
 def stack_of(exc: BaseException) -> str:
     """Return where *exc* was raised: file, line and function of each frame, the last one last, and no word besides.
 
-    What it was raised from, and what a group holds, follow with their classes. Of a long stack the last 64 frames are
-    kept.
+    What it was raised from, and what a group holds, follow with their classes, each once. Of a long stack the last 64
+    frames are kept, and of all of it 512 lines.
 
     Example:
         >>> try:
@@ -113,22 +117,47 @@ def stack_of(exc: BaseException) -> str:
         ...     stack_of(exc).startswith("KeyError"), "alice" in stack_of(exc)
         (True, False)
     """
-    return "\n".join(_lines_of(exc, "", _MAX_LEVELS))
+    lines = list(islice(_lines_of(exc), _MAX_LINES + 1))
+    if len(lines) > _MAX_LINES:
+        lines[_MAX_LINES] = "[cut: the lines after these]"
+    return "\n".join(lines)
 
 
-def _lines_of(exc: BaseException, before: str, levels: int) -> Iterator[str]:
-    yield before + error_type(exc)
-    frames = list(traceback.walk_tb(exc.__traceback__))
-    if len(frames) > _MAX_FRAMES:
-        yield f"  [cut: {len(frames) - _MAX_FRAMES} frames]"
-    for frame, line in frames[-_MAX_FRAMES:]:
-        yield f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
-    if not levels:
-        return
-    for member in group_members(exc)[:MAX_MEMBERS]:
-        yield from _lines_of(member, "holds ", levels - 1)
-    if exc.__cause__ is not None:
-        yield from _lines_of(exc.__cause__, "caused by ", levels - 1)
+def _lines_of(exc: BaseException) -> Iterator[str]:
+    for relation, error in _related(exc, causes=True):
+        yield relation + error_type(error)
+        frames = list(traceback.walk_tb(error.__traceback__))
+        if len(frames) > _MAX_FRAMES:
+            yield f"  [cut: {len(frames) - _MAX_FRAMES} frames]"
+        for frame, line in frames[-_MAX_FRAMES:]:
+            yield f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
+
+
+def errors_in(exc: BaseException) -> Iterator[BaseException]:
+    """Yield *exc* and, if it is a group, what it holds at any depth, each exception once.
+
+    A group may hold itself, or thousands of groups in one another: at most 10,000 exceptions are looked at.
+
+    Example:
+        >>> list(errors_in(ValueError("none")))
+        [ValueError('none')]
+    """
+    return (error for _, error in _related(exc, causes=False))
+
+
+def _related(exc: BaseException, *, causes: bool) -> Iterator[tuple[str, BaseException]]:
+    """Yield *exc* and what it holds, and its *causes* if asked for, each with how it is related to one before it."""
+    left = [("", exc)]
+    seen: set[int] = set()
+    while left and len(seen) < _MAX_ERRORS:
+        relation, error = left.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        yield relation, error
+        if causes and error.__cause__ is not None:
+            left.append(("caused by ", error.__cause__))
+        left += [("holds ", member) for member in reversed(group_members(error)[:_MAX_ERRORS])]
 
 
 def _facts(exc: BaseException) -> Iterator[str]:
@@ -143,10 +172,10 @@ def _facts(exc: BaseException) -> Iterator[str]:
             value = _of(told, name)
             if isinstance(value, (str, int)) and form.fullmatch(str(value)):
                 yield f"{name} {redact(str(value))}"  # a key has the form of a code
-    members = [error_type(member) for member in group_members(exc)]
+    members = group_members(exc)
     if members:
         more = len(members) - MAX_MEMBERS
-        yield "of " + ", ".join(members[:MAX_MEMBERS]) + (f" and {more} more" if more > 0 else "")
+        yield "of " + ", ".join(map(error_type, members[:MAX_MEMBERS])) + (f" and {more} more" if more > 0 else "")
     if exc.__cause__ is not None:
         yield f"cause {error_type(exc.__cause__)}"
 

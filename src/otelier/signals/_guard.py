@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger("otelier")
 
-# What is kept per process has a bound: places and keys are literals in our code, so these are reached only by a bug.
+# What is kept per process has a bound. Places are literals in our code, and keys of warnings are literals or end with
+# one of few names: of a field, a setting, an attribute, a class of contexts. A key that ended with anything of which
+# there may be many, such as the class of an exception, would use up the bound and silence all later warnings.
 MAX_PLACES = 64
 MAX_LOGGED = 256
 OTHER_PLACE = "other"

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from otelier.signals._telling import is_harmless, is_telling
+from otelier.signals._telling import VALUE_NAMES, is_harmless, is_telling
 
 _NAMES: Final = ("name", "key", "Name", "Key", "NAME", "field", "variable", "header", "k")
-_VALUES: Final = frozenset(("value", "Value", "VALUE", "val", "v", "stringValue"))
+_NAME_SET: Final = frozenset(_NAMES)
+_VALUES: Final = frozenset(form for name in VALUE_NAMES for form in (name, name.capitalize(), name.upper()))
 _OF_USERS: Final = ("-u", "--user", "--proxy-user")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CLIENTS: Final = {
@@ -22,6 +23,13 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_]*\Z")
 _SCHEMA: Final = frozenset(
     ("$ref", "properties", "anyOf", "oneOf", "allOf", "enum", "minLength", "maxLength", "pattern")
 )
+_SAYS: Final = frozenset(
+    (
+        *("$comment", "$defs", "$id", "$ref", "$schema", "definitions", "dependentRequired", "enum", "in", "pattern"),
+        *("placeholder", "properties", "required", "type"),
+    )
+)
+"""What schemas say besides, which is no secret under a telling name."""
 _TYPES: Final = frozenset(("string", "object", "array", "number", "integer", "boolean", "null"))
 _DESCRIBES: Final = frozenset(
     (
@@ -49,7 +57,7 @@ def secret_keys(mapping: Mapping[object, object]) -> tuple[str, ...]:
         >>> secret_keys({"name": "DB_PASSWORD", "value": "hunter2"}), secret_keys({"name": "PORT", "value": "80"})
         (('value',), ())
     """
-    if _VALUES.isdisjoint(mapping):
+    if _VALUES.isdisjoint(mapping) or _NAME_SET.isdisjoint(mapping):
         return ()
     for key in _NAMES:
         name = mapping.get(key)
@@ -59,7 +67,9 @@ def secret_keys(mapping: Mapping[object, object]) -> tuple[str, ...]:
 
 
 def plain_keys(mapping: Mapping[object, object]) -> tuple[str, ...]:
-    """Return the keys of *mapping* that tell otherwise, and do not here: a token of a text, with its probability.
+    """Return the keys of *mapping* whose values are no secrets although their names are telling.
+
+    So far it is `token` beside `logprob`: a piece of the model's text, with its probability.
 
     Example:
         >>> plain_keys({"token": "Hello", "logprob": -0.3})
@@ -111,7 +121,9 @@ def password_start(before: object, item: str, earlier: Sequence[object]) -> int:
 
 
 def is_schema(value: Mapping[object, object]) -> bool:
-    """Tell whether *value*, under a telling name, says what a secret has to look like, and holds none.
+    """Tell whether *value*, under a telling name, says what a secret has to look like.
+
+    It may hold one all the same, as a default or an example.
 
     Example:
         >>> is_schema({"type": "string"}), is_schema({"type": "basic", "p": "hunter2"})
@@ -119,6 +131,16 @@ def is_schema(value: Mapping[object, object]) -> bool:
     """
     kind = value.get("type")
     return (kind in _TYPES if isinstance(kind, str) else isinstance(kind, list)) or not _SCHEMA.isdisjoint(value)
+
+
+def says_of_schema(name: object) -> bool:
+    """Tell whether what is called *name* in a schema under a telling name says what is allowed, and is no value.
+
+    Example:
+        >>> says_of_schema("enum"), says_of_schema("default")
+        (True, False)
+    """
+    return name in _SAYS
 
 
 def names_owners(name: str) -> bool:

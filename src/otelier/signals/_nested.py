@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from math import isfinite
 from typing import Final, cast
 
 from opentelemetry.util.types import AnyValue
 
-from otelier.signals._bytes import KNOWN_KEYS, SHORTEST_KNOWN, bytes_told, may_hold_bytes, pieces_of, told_of_base64
+from otelier.signals._bytes import (
+    FEWEST_NUMBERS,
+    KNOWN_KEYS,
+    SHORTEST_KNOWN,
+    bytes_told,
+    may_hold_bytes,
+    pieces_of,
+    told_of_base64,
+    told_of_numbers,
+)
 from otelier.signals._guard import report_fault
 from otelier.signals._neighbours import (
     describes,
@@ -21,6 +30,7 @@ from otelier.signals._neighbours import (
     password_start,
     personal_kind,
     plain_keys,
+    says_of_schema,
     secret_keys,
 )
 from otelier.signals._personal import is_card
@@ -48,6 +58,26 @@ _SHORT = 64
 
 class TooLongError(Exception):
     """There is more to redact than was to be looked at here."""
+
+
+class Later:
+    """A piece of content that is still to be made of a text, when it is looked at.
+
+    To parse, decode or hash a long text takes too long for an event loop. It can be put off, because nobody can change
+    a text, where what holds it is the caller's.
+
+    Example:
+        >>> redact_value({"arguments": Later(str.split, "find parcels")})
+        {'arguments': ['find', 'parcels']}
+    """
+
+    __slots__ = ("make", "text")
+
+    def __init__(self, make: Callable[[str], object], text: str) -> None:
+        self.make = make
+        """Makes it of the text; any thread may call this."""
+        self.text = text
+        """What it is made of."""
 
 
 def redact_value(
@@ -139,9 +169,10 @@ def copied(value: object, max_items: int) -> object:
         if left < 0 or depth == 0:
             return LIMIT
         if isinstance(value, Mapping):
-            return {key: of(item, depth - 1) for key, item in cast("Mapping[object, object]", value).items()}
+            entries = cast("Mapping[object, object]", value).items()
+            return {key: of(item, depth - 1) for key, item in islice(entries, left + 1)}
         if isinstance(value, (list, tuple)):
-            return [of(item, depth - 1) for item in islice(cast("Collection[object]", value), max(left, 0) + 1)]
+            return [of(item, depth - 1) for item in islice(cast("Collection[object]", value), left + 1)]
         return value
 
     return of(value, MAX_DEPTH)
@@ -172,6 +203,11 @@ class _Walk:
             return value
         if isinstance(value, (int, float)):
             return self._number(value)
+        return self._other(value, depth)
+
+    def _other(self, value: object, depth: int) -> AnyValue:
+        if isinstance(value, Later):
+            return self._made(value, depth)
         if isinstance(value, (bytes, bytearray, memoryview)):
             content = bytes(cast("bytes", value))
             self._look_at(len(content))
@@ -188,7 +224,12 @@ class _Walk:
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> AnyValue:
         found: dict[str, AnyValue] = {}
+        if len(mapping) > FEWEST_NUMBERS and "0" in mapping:  # as JavaScript writes down an array of bytes
+            told = self._bytes_in([*mapping.values()])
+            if told is not None:
+                return told
         secret, plain = secret_keys(mapping), plain_keys(mapping)
+        are_bytes = mapping.get("type") == "Buffer"  # of Node
         for key, item in mapping.items():
             # What a message is built of is there in any case, or nothing could read it: its texts are short then.
             if self.room <= 0 and key not in KEYS:
@@ -199,14 +240,20 @@ class _Walk:
                 self.room -= len(name) + 4
             else:
                 name = self._key(key)
+            if name in found:
+                name = _numbered(name, found)
             if key in secret:
                 found[name] = self._told(redacted("secret"))
+            elif are_bytes and key == "data" and (told := self._bytes_in(item, known=True)) is not None:
+                found[name] = told
             else:
                 found[name] = self.value(item, depth) if key in plain else self._item(key, item, depth)
         return found
 
     def _items(self, items: Collection[object], depth: int) -> AnyValue:
         found: list[AnyValue] = []
+        if len(items) > FEWEST_NUMBERS and (told := self._bytes_in(items)) is not None:
+            return told
         before: object = None
         for item in items:
             if self.room <= 0:
@@ -217,6 +264,26 @@ class _Walk:
             before = item
         return found
 
+    def _bytes_in(self, items: object, *, known: bool = False) -> str | None:
+        """Return what stands for *items* if they are a list of numbers that is bytes; `None` otherwise."""
+        if not isinstance(items, (list, tuple)):
+            return None
+        numbers = cast("Sequence[object]", items)
+        told = told_of_numbers(numbers, known=known)
+        if told is None:
+            return None
+        self._look_at(len(numbers))
+        return self._told(told)
+
+    def _each(self, items: Collection[object], of: Callable[[object], AnyValue]) -> list[AnyValue]:
+        found: list[AnyValue] = []
+        for item in items:
+            if self.room <= 0:
+                found.append(_left_out(items, len(found)))
+                break
+            found.append(of(item))
+        return found
+
     def _argument(self, before: object, item: object, earlier: list[AnyValue], depth: int) -> AnyValue:
         # Told by the first characters: most items of most lists are no arguments.
         if type(item) is str and (before in ("-p", "-a") or item[:2] in ("-p", "-a")):
@@ -224,6 +291,15 @@ class _Walk:
             if start >= 0:
                 return self._told(item[:start] + redacted("password"))
         return self.value(item, depth)
+
+    def _made(self, later: Later, depth: int) -> AnyValue:
+        left, size = self._left, len(later.text)
+        if left is not None and size > left:
+            raise TooLongError  # before it is made
+        found = self.value(later.make(later.text), depth)
+        if left is not None:
+            self._left = min(self._left or 0, left - size)
+        return found
 
     def _number(self, number: float) -> AnyValue:
         if isinstance(number, float):
@@ -281,10 +357,10 @@ class _Walk:
 
     def _key(self, key: object) -> str:
         text = str(key)
-        if len(text) >= _SHORT or not text.isascii():
+        if len(text) >= SHORTEST_KEY or self._personal or not text.isascii():
             return self._text(text)
         self.room -= len(text) + 4
-        return redact(text, personal=self._personal) if self._personal or len(text) >= SHORTEST_KEY else text
+        return text
 
     def _item(self, key: object, item: object, depth: int) -> AnyValue:
         if is_form(key, item):
@@ -295,39 +371,65 @@ class _Walk:
             if isinstance(item, Mapping):
                 return self._told_by(key, cast("Mapping[object, object]", item), depth)
             if depth > 0 and isinstance(item, (list, tuple)):
-                return [self._item(key, each, depth - 1) for each in cast("Collection[object]", item)]
+                return self._each(cast("Collection[object]", item), lambda each: self._item(key, each, depth - 1))
             if not is_harmless(key, item):
                 return self._told(redacted("secret"))
+        # `data` is also what charts and tables call theirs.
+        if key in KNOWN_KEYS and key != "data" and not isinstance(item, str):
+            told = self._bytes_in(item, known=True)
+            if told is not None:
+                return told
         if isinstance(item, str):
-            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS and (told := told_of_base64(item)) is not None:
-                self._look_at(len(item))
-                return self._told(told)
+            if len(item) >= SHORTEST_KNOWN and key in KNOWN_KEYS:
+                if self._left is not None and len(item) > self._left:
+                    raise TooLongError  # before it is decoded
+                if (told := told_of_base64(item)) is not None:
+                    self._look_at(len(item))
+                    return self._told(told)
             return self._text(item)
         return self.value(item, depth)
 
-    def _told_by(self, key: str, mapping: Mapping[object, object], depth: int, *, below: bool = False) -> AnyValue:
-        """Return what stands under a telling *key*, which tells of all the texts in it, however deep."""
-        if depth == 0 or is_schema(mapping):
+    def _told_by(self, secret: str, mapping: Mapping[object, object], depth: int, *, below: bool = False) -> AnyValue:
+        """Return what stands under the telling key *secret*, which tells of all the texts in it, however deep."""
+        if depth == 0:
             return self.value(mapping, depth)
-        owners = not below and names_owners(key)
+        schema = is_schema(mapping)
+        owners = not below and not schema and names_owners(secret)
         plain = plain_keys(mapping)
-        return {
-            self._key(name): self.value(each, depth - 1)
-            if name in plain
-            else self._told_below(key, name, each, depth - 1, is_owner=owners)
-            for name, each in mapping.items()
-        }
+        found: dict[str, AnyValue] = {}
+        for key, item in mapping.items():
+            if self.room <= 0:
+                found[_CUT] = f"{len(mapping) - len(found)} items"
+                break
+            name = self._key(key)
+            if name in found:
+                name = _numbered(name, found)
+            if key in plain or (schema and says_of_schema(key)):
+                found[name] = self.value(item, depth - 1)
+            else:
+                found[name] = self._told_below(secret, key, item, depth - 1, is_owner=owners)
+        return found
 
     def _told_below(self, key: str, name: object, item: object, depth: int, *, is_owner: bool) -> AnyValue:
         if depth > 0 and isinstance(item, Mapping):
             return self._told_by(key, cast("Mapping[object, object]", item), depth, below=True)
         if depth > 0 and isinstance(item, (list, tuple)):
-            items = cast("Collection[object]", item)
-            return [self._told_below(key, name, each, depth - 1, is_owner=is_owner) for each in items]
+            return self._each(
+                cast("Collection[object]", item),
+                lambda each: self._told_below(key, name, each, depth - 1, is_owner=is_owner),
+            )
         is_text = type(item) in _TEXTS or names_value(name)
         if is_text and (is_owner or not describes(name, key)):
             return self._told(redacted("secret")) if not is_harmless(key, item) else self.value(item, depth)
         return self._item(name, item, depth)
+
+
+def _numbered(name: str, found: Collection[str]) -> str:
+    """Return *name* with the first number that makes it another than those *found*: redacted, two may be the same."""
+    number = len(found) + 1
+    while (numbered := f"{name} ({number})") in found:
+        number += 1
+    return numbered
 
 
 def _left_out(items: Collection[object], shown: int) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from threading import current_thread, main_thread
 from typing import TypeAlias, cast
 
 from otelier.errors import SettingError
-from otelier.settings import quoted
+from otelier.settings import MAX_CONTENT_CHARS, quoted
 from otelier.signals._bytes import may_hold_bytes, pieces_of
 from otelier.signals._guard import on_reset, report_fault, warn_once
 from otelier.signals._personal import PERSONAL
 from otelier.signals._rows import apply_rows, redacted
 from otelier.signals._secrets import SECRETS, SHORTEST_KEY
 
-MAX_CHARS = 1_000_000
+MAX_CHARS = MAX_CONTENT_CHARS
 """Characters of one text that are looked at; what is beyond is cut off, since it was not looked at."""
 MARGIN = 4_096
 """Characters behind a cut that are looked at all the same, so that no half of a secret is left before it."""
@@ -159,7 +160,9 @@ def _as_function(redactor: object) -> Callable[[str], object]:
 def _call(function: Callable[[str], object], text: str) -> str:
     try:
         result = function(text)
-    except Exception as exc:
+    except BaseException as exc:  # a panic of Rust is no `Exception`
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)) and current_thread() is main_thread():
+            raise  # a handler of a signal runs in the middle of whatever the main thread does
         # The user's code, so it is told as such and not as a fault of ours; its message may hold the text.
         warn_once("redactor", "A redactor of `init(redact=…)` raised %s: such values are replaced.", type(exc).__name__)
         return FAILED

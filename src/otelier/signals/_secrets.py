@@ -10,7 +10,17 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Final
 
-from otelier.signals._assignments import ARGUMENT, ASSIGNED, BARE, JOIN, QUOTE, VALUE, is_no_authorization, is_no_secret
+from otelier.signals._assignments import (
+    ARGUMENT,
+    ASSIGNED,
+    BARE,
+    JOIN,
+    QUOTE,
+    VALUE,
+    VALUE_NAME,
+    is_no_authorization,
+    is_no_secret,
+)
 from otelier.signals._makers import MAKERS
 from otelier.signals._rows import Group, Row
 from otelier.signals._telling import TELLING, is_harmless, is_other
@@ -82,11 +92,17 @@ def _not_a_list(match: re.Match[str], _: str) -> bool:
     return is_other(match["name"], left) or any(word in match["value"] for word in ('type"', 'description"', '$ref"'))
 
 
+def _not_block(match: re.Match[str], _: str) -> bool:
+    start = match.start("name")
+    return is_other(match["name"], match.string[max(start - 24, 0) : start]) or is_harmless("secret", match["value"])
+
+
 def _not_element(match: re.Match[str], _: str) -> bool:
     name, value = match["name"], match["value"].strip()
     return " " in value or is_harmless(name, value) or is_other(name, match["left"])
 
 
+_NEWLINE: Final = r"(?:\r?\n|(?:\\r)?\\n)"
 _PORT: Final = re.compile(r"\d{1,5}(?:[/?#]|\Z)")
 _TOOLS: Final = ("curl", "wget", "http")
 _CLIENTS_P: Final = ("sshpass", "mongo", " login ", "mysql", "mariadb", "sqlcmd", "smbclient", "ldapsearch")
@@ -289,9 +305,9 @@ SECRETS: Final = (
             ),
             _row(
                 "secret",
-                "value",
+                "value|default|const|content|example",
                 # `{"value": …, "name": "DB_PASSWORD"}`; the other way round is below.
-                rf"(?P<keep>value{QUOTE}\s?:\s?(?P<quote>{QUOTE}))(?P<value>[^\"'`\\\n]{{1,256}})"
+                rf"(?P<keep>[\"'`](?:{VALUE_NAME}){QUOTE}\s?:\s?(?P<quote>{QUOTE}))(?P<value>[^\"'`\\\n]{{1,256}})"
                 rf"(?={QUOTE}\s?,\s{{0,40}}{QUOTE}(?:name|key){QUOTE}\s?:\s?{QUOTE}(?P<left>[\w.-]{{0,64}}?)"
                 rf"(?P<name>{TELLING}){QUOTE})",
                 any_case=True,
@@ -344,6 +360,16 @@ SECRETS: Final = (
     Group(
         ("key", "pass", "token", "secret", "pw", "cred"),
         (
+            _row(
+                "secret",
+                "\n|\\n",
+                # A block of YAML, whole.
+                rf"(?P<keep>(?P<name>{TELLING})(?:{QUOTE})?\s{{0,8}}:[ \t]{{1,8}}(?:!![a-z]{{1,16}}[ \t]{{1,4}})?"
+                rf"[|>][0-9+-]{{0,2}}[ \t]{{0,8}}(?:#[^\n\\]{{0,80}})?{_NEWLINE}(?P<indent>[ \t]{{1,32}}))"
+                rf"(?P<value>(?:(?!{_NEWLINE}).)+(?:{_NEWLINE}(?P=indent)(?:(?!{_NEWLINE}).)*)*)",
+                any_case=True,
+                unless=_not_block,
+            ),
             _row("password", "login ", r"(?P<keep>login\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S{1,256}", any_case=True),
             _row(
                 "secret",

@@ -41,7 +41,7 @@ def start_client_span(tracer: Tracer, name: str, context: Context, attributes: M
 def end_span(
     span: Span, attributes: Mapping[str, AttributeValue] | None = None, *, end_time_ns: int | None = None
 ) -> None:
-    """Write *attributes* at once and end *span*; never raises, whatever somebody's processor does.
+    """Write *attributes* at once and end *span*; never raises, whatever somebody's span or processor does.
 
     Args:
         span: A span of ours that is still open.
@@ -52,9 +52,12 @@ def end_span(
         >>> from opentelemetry import trace
         >>> end_span(trace.INVALID_SPAN)
     """
-    try:
-        if attributes:
+    if attributes:
+        try:
             span.set_attributes(attributes)
+        except Exception as exc:
+            foreign_fault(exc)
+    try:
         span.end(end_time_ns)
     except Exception as exc:
         foreign_fault(exc)
@@ -103,15 +106,16 @@ def fail_span(
 
 
 def foreign_fault(exc: Exception) -> None:
-    """Tell, once, that what others put behind a span raised *exc*: it is not ours, and not the program's affair.
+    """Tell, once, that a span's class or a span processor raised *exc*: it is not ours, and not the program's affair.
 
     Example:
         >>> foreign_fault(OSError("the disk is full"))
     """
     warn_once(
-        f"signals.foreign.{error_type(exc)}",
-        "A span processor raised %s as a span ended: the program goes on, but processors after it did not get the "
-        "span.",
+        "signals.foreign",
+        "%s was raised as a span was written or ended, by its class or a span processor: the program goes on, but the "
+        "span may lack attributes, and processors after that one did not get it. Later faults of this kind are not "
+        "logged.",
         error_type(exc),
     )
 

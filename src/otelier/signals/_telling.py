@@ -16,6 +16,10 @@ TELLING: Final = (
     r"|tokens?|cred(?:ential)?s|credential|keys?)"
 )
 """The end of a name, in lower case, that may tell; `is_other` looks at what stands before it."""
+VALUE_NAMES: Final = (
+    *("value", "val", "v", "stringValue", "default", "defaultValue", "const", "content", "example", "examples"),
+)
+"""What values are called in pairs, `{"name": "DB_PASSWORD", "value": …}`, and in schemas."""
 _NAME: Final = re.compile(
     rf"(?:{TELLING}|authorization|cookies?|^auth|^bearer|(?<![a-z])(?:psw|otp|cvv2?|cvc)|(?:php|j)sessi(?:on)?d|kennwort|contraseña|senha|mot_?de_?passe"
     r"|wachtwoord|пароль|密码|密碼|パスワード|비밀번호)\Z"
@@ -40,7 +44,7 @@ _OTHER_PASS: Final = re.compile(
 _REFERENCE: Final = re.compile(
     # Where the value is, and not the value: in a shell, in a template, in a form that is to be filled in.
     r"(?:\$[A-Z_][A-Z0-9_]{2,}|\$env:\w+|%[A-Z_]{3,}%|\$\([^()]*\)?|\$?\{\{?[^{}]*\}\}?|\$?\{+|<[^<>]{0,64}>"
-    r"|\[[\w .:-]{0,40}\]|!(?:Ref|Sub|GetAtt|vault|secret|env|ref|sub)|%[sdr]|%\(\w+\)[sdr]|%\{\w+\}"
+    r"|\[[\w .:-]{0,40}\]|!(?:Ref|Sub|GetAtt|vault|secret|env|ref|sub)(?:\s.*)?|%[sdr]|%\(\w+\)[sdr]|%\{\w+\}"
     r"|(?i:alt|ctrl|cmd|shift|option)\+\S+|\*{3,}|[xX]{4,}|\.{3,}|…|(?i:your|insert|enter)[-_ ][A-Za-z_ -]{0,40})\Z"
 )
 

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanEvent:
-    """One event on a span."""
+    """One event on a span.
+
+    Example:
+        >>> from otelier.testing import SpanRecorder
+        >>> recorder = SpanRecorder()
+        >>> tracer = recorder.tracer_provider.get_tracer("docs")
+        >>> with tracer.start_as_current_span("work") as span:
+        ...     span.add_event("found", {"count": 2})
+        >>> (event,) = recorder.records[0].events
+        >>> event.name, event.attributes
+        ('found', {'count': 2})
+    """
 
     name: str
     """Name of the event."""
@@ -29,7 +40,21 @@ class SpanEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanLink:
-    """One link from a span to another."""
+    """One link from a span to another.
+
+    Example:
+        >>> from otelier.testing import SpanRecorder
+        >>> recorder = SpanRecorder()
+        >>> tracer = recorder.tracer_provider.get_tracer("docs")
+        >>> from opentelemetry.trace import Link
+        >>> with tracer.start_as_current_span("first") as first:
+        ...     pass
+        >>> with tracer.start_as_current_span("then", links=[Link(first.get_span_context())]):
+        ...     pass
+        >>> first, then = recorder.records
+        >>> then.links[0].span_id == first.span_id
+        True
+    """
 
     trace_id: str
     """Trace of the other span, 32 hexadecimal digits."""
@@ -41,7 +66,18 @@ class SpanLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanRecord:
-    """One finished span as plain data."""
+    """One finished span as plain data.
+
+    Example:
+        >>> from otelier.testing import SpanRecorder
+        >>> recorder = SpanRecorder()
+        >>> tracer = recorder.tracer_provider.get_tracer("docs")
+        >>> with tracer.start_as_current_span("outer"), tracer.start_as_current_span("inner"):
+        ...     pass
+        >>> inner, outer = recorder.records
+        >>> inner.name, inner.kind, inner.parent_id == outer.span_id
+        ('inner', 'INTERNAL', True)
+    """
 
     name: str
     """Name of the span."""
@@ -102,7 +138,18 @@ class SpanRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exemplar:
-    """One measured value that a metric point kept."""
+    """One measured value that a metric point kept.
+
+    Example:
+        >>> from otelier.testing import SpanRecorder
+        >>> recorder = SpanRecorder()
+        >>> histogram = recorder.meter_provider.get_meter("docs").create_histogram("latency")
+        >>> with recorder.tracer_provider.get_tracer("docs").start_as_current_span("work"):
+        ...     histogram.record(0.5)
+        >>> (exemplar,) = recorder.metric_points[0].exemplars
+        >>> exemplar.value, exemplar.span_id == recorder.records[0].span_id
+        (0.5, True)
+    """
 
     value: float
     """The value."""
@@ -114,7 +161,16 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricPoint:
-    """One data point of a metric as plain data."""
+    """One data point of a metric as plain data.
+
+    Example:
+        >>> from otelier.testing import SpanRecorder
+        >>> recorder = SpanRecorder()
+        >>> recorder.meter_provider.get_meter("docs").create_counter("calls").add(2, {"agent": "triage"})
+        >>> (point,) = recorder.metric_points
+        >>> point.name, point.kind, point.value, point.attributes
+        ('calls', 'sum', 2, {'agent': 'triage'})
+    """
 
     name: str
     """Name of the metric."""
@@ -150,7 +206,17 @@ class MetricPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """One log record as plain data."""
+    """One log record as plain data.
+
+    Example:
+        >>> from opentelemetry._logs import LogRecord
+        >>> from otelier.testing import SpanRecorder
+        >>> recorder = SpanRecorder()
+        >>> recorder.logger_provider.get_logger("docs").emit(LogRecord(event_name="shop.paid", body="Paid."))
+        >>> (entry,) = recorder.logs
+        >>> entry.event_name, entry.body
+        ('shop.paid', 'Paid.')
+    """
 
     body: Any
     """What was logged; `None` for an event without a body."""

@@ -445,3 +445,38 @@ def test_secrets_of_mcp_servers(capture):
     secret = {"authorization": "crm-token", "headers": {"X-Account": "crm-header"}}
     assert capture("responses", tools=[{**server, **secret}])[TOOLS] == [{"name": "mcp", **server}]
     assert not [word for word in ("crm-token", "crm-header") if word in capture._recorder.spans[-1].to_json()]
+
+
+@pytest.mark.parametrize("execution", ["client", "server"])
+def test_secrets_of_mcp_servers_that_a_search_found(capture, execution):
+    """Wherever such a tool stands, sent or received, what authorises its use is not told; other headers are content."""
+    server = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example.com"}
+    secret = {"authorization": "crm-canary", "headers": {"X-Crm-Account": "s3cr3t-canary-77"}}
+    tools = [{"type": "namespace", "name": "shop", "tools": [{**server, **secret}]}, {**server, **secret}]
+    item = {"type": "tool_search_output", "call_id": "c-1", "execution": execution, "status": "completed"}
+    unknown = {"type": "search_results", "found": tools, "headers": {"Accept": "all"}}
+    items = [{**item, "id": "i-1", "tools": tools}, {**unknown, "id": "i-2"}]
+    capture.api.server.reply(body=response(*items))
+    found = capture("responses", input=items)
+    assert "canary" not in capture._recorder.spans[-1].to_json()
+    for messages in (found[INPUT], found[OUTPUT]):
+        assert json.dumps(messages).count("https://crm.example.com") == 4
+        assert json.dumps(messages).count("Accept") == 1
+
+
+def test_what_is_encrypted(capture):
+    """No kind of item shows what its provider encrypted; a tool's parameter may be called so."""
+    items = [
+        {"type": kind, "id": f"i-{kind}", "encrypted_content": "canary", "deep": [{"encrypted_content": "canary"}]}
+        for kind in ("mcp_call", "reasoning", "compaction", "an_unknown_kind", "program_output", "shell_call_output")
+    ]
+    capture.api.server.reply(body=response(*items))
+    parameters = {"type": "object", "properties": {"encrypted_content": {"type": "string"}}}
+    tools = [
+        {"type": "function", "name": "open", "parameters": parameters},
+        {"type": "an_unknown_kind", "encrypted_content": "canary", "mode": "fast"},
+    ]
+    found = capture("responses", input=items, tools=tools)
+    assert "canary" not in capture._recorder.spans[-1].to_json()
+    assert found[TOOLS][0]["parameters"] == parameters
+    assert found[TOOLS][1] == {"name": "an_unknown_kind", "mode": "fast", "type": "an_unknown_kind"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -18,11 +19,29 @@ from otelier.openai.content._streamed_choice import StreamedChoice
 
 INPUT, OUTPUT, TOOLS = "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"
 CANARY = "what it says"
+_CANARIES = re.compile(r"<<(\w+)>>")
 _WRAPPERS = {typing_extensions.Required, typing_extensions.NotRequired, typing_extensions.Annotated}
 _WRAPPERS |= {getattr(typing, name) for name in ("Required", "NotRequired") if hasattr(typing, name)}
 
-# What is no content, in all of them: ids, states, settings, what is encrypted, and what authorises.
-_SILENT = frozenset(("encrypted_content", "authorization", "headers", "fingerprint"))
+_BESIDE = frozenset(("id", "call_id", "file_id", "created_by", "namespace", "fingerprint"))
+"""Beside the content: told where an id refers to it, or the item is told as its provider has it."""
+_SILENT = frozenset(("encrypted_content", "authorization", "headers"))
+"""What is encrypted, and what authorises."""
+_CITED = frozenset(("filename", "token"))
+_CHECKS = frozenset(("code", "message"))
+_SILENT_OF = {
+    "message": _CITED,
+    "output_text": _CITED,
+    "computer_call": _CHECKS,
+    "computer_call_output": _CHECKS,
+    "shell_call": frozenset(("description", "name", "path")),  # of its environment
+    "function_call_output": frozenset(("name",)),
+    "function": frozenset(("output_schema",)),
+    # By its id, where it has one.
+    "file": frozenset(("file_data", "filename")),
+    "input_file": frozenset(("file_data", "file_url", "filename")),
+}
+"""What stands beside the content of one kind, and is not told."""
 
 
 def members(union: Any) -> Iterator[type[Any]]:
@@ -67,26 +86,36 @@ def _kinds(module: Any, *unions: str) -> Iterator[Any]:
                 yield pytest.param(kind, value, id=f"{kind.__name__}-{value}")
 
 
-def example(annotation: Any, depth: int = 5) -> Any:
-    """Something that fits a type, with a canary for each text."""
+def canary(name: str) -> str:
+    """A text that says which field it stands in."""
+    return f"<<{name}>>"
+
+
+def canaries(value: Any) -> set[str]:
+    """The fields whose texts are somewhere in *value*."""
+    return set(_CANARIES.findall(json.dumps(value)))
+
+
+def example(annotation: Any, name: str = "", depth: int = 5) -> Any:
+    """Something that fits the type of the field *name*, with a canary for each text."""
     annotation = getattr(annotation, "__value__", annotation)
     origin, inner = get_origin(annotation), get_args(annotation)
     if getattr(annotation, "__metadata__", None) is not None or origin in _WRAPPERS:
-        return example(inner[0], depth)
+        return example(inner[0], name, depth)
     if origin is typing.Literal:
         return inner[0]
     if origin in (Union, types.UnionType):
-        return example(next(one for one in inner if one is not type(None)), depth)
+        return example(next(one for one in inner if one is not type(None)), name, depth)
     if (origin is not None and issubclass(origin, dict)) or annotation is dict:
-        return {"key": CANARY}
+        return {"key": canary(name)}
     if origin is not None:
-        return [example(inner[0], depth)]
+        return [example(inner[0], name, depth)]
     if annotation in (str, object, typing.Any):
-        return CANARY
+        return canary(name)
     if annotation in (int, float, bool):
         return annotation(1)
     if depth and isinstance(annotation, type) and hasattr(annotation, "__annotations__"):
-        return {name: example(one, depth - 1) for name, one in annotations(annotation).items()}
+        return {field: example(one, field, depth - 1) for field, one in annotations(annotation).items()}
     return None
 
 
@@ -97,9 +126,9 @@ def made(kind: type[Any], value: Any) -> dict[str, Any]:
     return found
 
 
-def words(value: Any) -> str:
-    """All that is told, as text."""
-    return json.dumps(value)
+def check_told(value: Any, given: Any, told: Any) -> None:
+    """Look whether all that *given* says is told, and nothing that is silent in what is of that kind."""
+    assert canaries(told) - _BESIDE == canaries(given) - _BESIDE - _SILENT - _SILENT_OF.get(value, frozenset())
 
 
 def check_parts(messages: list[Any]) -> None:
@@ -155,8 +184,7 @@ def test_items_sent(kind, value):
         assert message["role"] == item["role"]
     if told == {"tool_call_response"}:
         assert message["role"] == "tool"
-    said = {name for name, given in item.items() if CANARY in words(given)} - _SILENT
-    assert CANARY in words(message) or not said
+    check_told(value, item, message)
 
 
 @pytest.mark.parametrize(("kind", "value"), kinds(responses, "ResponseOutputItem"))
@@ -172,6 +200,7 @@ def test_items_received(kind, value):
         (message,) = found
         assert {part["type"] for part in message["parts"]} <= PART_OF.get(value, {value})
         assert message["finish_reason"]
+        check_told(value, item, message)
 
 
 PARTS = {
@@ -208,6 +237,7 @@ def test_parts_sent(kind, value):
     assert chats == items
     check_parts(chats)
     assert chats[0]["parts"][0]["type"] == PARTS.get(value, "uri")
+    check_told(value, part, chats)
 
 
 @pytest.mark.parametrize(("kind", "value"), kinds(chat, "ChatCompletionMessageParam"))
@@ -217,6 +247,7 @@ def test_messages_sent(kind, value):
     (told,) = chat_request_content({"messages": [message]})[INPUT]
     check_parts([told])
     assert told["role"] == {"function": "tool"}.get(value, value)
+    check_told(value, message, told)
     kinds_told = [part["type"] for part in told["parts"]]
     if value in ("tool", "function"):
         assert kinds_told == ["tool_call_response"]
@@ -237,7 +268,7 @@ def test_tools_offered(kind, value):
         assert definition["type"] == value
         assert isinstance(definition["name"], str)
         assert not _SILENT & set(definition)
-        assert CANARY in words(definition) or CANARY not in words({**tool, "authorization": 0, "headers": 0})
+        check_told(value, tool, definition)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +281,8 @@ def test_calls_of_chat(kind, value):
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     (sent,) = chat_request_content({"messages": [message]})[INPUT]
     (received,) = chat_answer_content({"choices": [{"finish_reason": "tool_calls", "message": message}]})[OUTPUT]
-    expected = {"arguments": CANARY, "name": CANARY, "id": CANARY, "type": "tool_call"}
+    arguments = canary("input" if value == "custom" else "arguments")
+    expected = {"arguments": arguments, "name": canary("name"), "id": canary("id"), "type": "tool_call"}
     assert sent["parts"] == received["parts"] == [expected]
 
 

@@ -46,18 +46,26 @@ def test_fetched_whole(api, recorder, background):
     assert told(recorder) == (USED, [("fetch_response", 2)])
 
 
-def test_fetched_before_it_ended(api, recorder):
-    """A fetch that finds it at work tells nothing, and leaves it to the next one."""
-    usage = {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}
-    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+@pytest.mark.parametrize("zeros", [True, False])
+def test_fetched_before_it_ended(api, recorder, zeros):
+    """A fetch that finds it at work tells nothing, whatever usage there is, and leaves it to the next one."""
     stored = {"id": "resp_b", "object": "response", "created_at": 1, "model": "gpt-4.1", "output": []}
-    for status in ("queued", "in_progress", "cancelled"):
-        more = {"usage": {**usage, **details}} if status == "cancelled" else {}
+    for status in ("queued", "in_progress", "cancelled", "cancelled"):
+        read, written = (9, 2) if status == "cancelled" else (0, 0)
+        usage = {
+            "input_tokens": read,
+            "output_tokens": written,
+            "total_tokens": read + written,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        }
+        more = {"usage": usage} if zeros or written else {}
         api.server.reply(body={**stored, "status": status, **more})
     api.call("responses", extra_body=BACKGROUND)
     api.client.responses.retrieve("resp_b")
     assert told(recorder) == ({}, [])
-    api.client.responses.retrieve("resp_b")
+    for _ in range(2):
+        api.client.responses.retrieve("resp_b")
     assert told(recorder) == (USED, [("fetch_response", 2)])
 
 

@@ -15,6 +15,7 @@ import openai
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
+from pydantic import BaseModel
 
 from otelier.openai import OpenAIInstrumentor
 from tests.openai.conftest import Api, instrumenting, serving
@@ -30,6 +31,12 @@ each_mode = pytest.mark.parametrize("mode", ["sync", "async"])
 
 class ConsumerError(Exception):
     """What a consumer raises."""
+
+
+class Person(BaseModel):
+    """What a helper is to read."""
+
+    name: str
 
 
 @pytest.fixture
@@ -615,6 +622,72 @@ def test_stream_helper_failed(streams, recorder, endpoint, mode):
             next(stream)
             raise ConsumerError("not ours")
     assert outcome(recorder.find(SPAN)) == LEFT
+
+
+def opened(client: Any, endpoint: str, way: str) -> Any:
+    """A block around a stream: the client's own, its helper's, or that of a response that streams."""
+    resource = client.responses if endpoint == "responses" else client.chat.completions
+    if way == "helper":
+        return helper(client, endpoint)
+    return resource.with_streaming_response.create if way == "lazy" else resource.create
+
+
+@each_mode
+@each_endpoint
+@pytest.mark.parametrize("way", ["own", "helper", "lazy", "body"])
+def test_another_call_that_fails_in_the_block(api, recorder, endpoint, mode, way):
+    """The error of a call that the consumer makes while it reads is that call's alone."""
+    api.server.reply(TEXT)
+    api.server.fail(429)
+    more = {} if way in ("helper", "body") else {"stream": True}
+
+    def call() -> None:
+        made = opened(api.client, endpoint, "lazy" if way == "body" else way)(**api.arguments[endpoint], **more)
+        with made as stream:
+            if way != "body":
+                next(iter(stream.parse() if way == "lazy" else stream))
+            api.call("embeddings")
+
+    async def call_async() -> None:
+        async with api.async_client() as client:
+            made = opened(client, endpoint, "lazy" if way == "body" else way)(**api.arguments[endpoint], **more)
+            async with await made if way == "own" else made as stream:
+                if way != "body":
+                    await anext(aiter(await stream.parse() if way == "lazy" else stream))
+                await api.call_async(client, "embeddings")
+
+    with pytest.raises(openai.RateLimitError):
+        asyncio.run(call_async()) if mode == "async" else call()
+    inner, outer = recorder.spans
+    assert outcome(inner)[:1] == (StatusCode.ERROR,)
+    assert outcome(outer) == LEFT
+
+
+@each_mode
+def test_a_helper_that_fails_in_the_block_of_another(api, recorder, mode):
+    """An error of one helper is not one of the helper around it, which is not read on either."""
+    api.server.reply(TEXT)
+    api.server.reply('{"name"', finish_reason="length")
+    given = {**api.arguments["chat"], "response_format": Person}
+
+    def call() -> None:
+        with helper(api.client, "chat")(**api.arguments["chat"]) as outer:
+            next(outer)
+            with helper(api.client, "chat")(**given) as inner:
+                list(inner)
+
+    async def call_async() -> None:
+        async with api.async_client() as client, helper(client, "chat")(**api.arguments["chat"]) as outer:
+            await anext(outer)
+            async with helper(client, "chat")(**given) as inner:
+                assert [event async for event in inner]
+
+    with pytest.raises(openai.LengthFinishReasonError):
+        asyncio.run(call_async()) if mode == "async" else call()
+    inner, outer = recorder.spans
+    assert outcome(outer) == LEFT
+    assert "gen_ai.usage.output_tokens" not in outer.attributes
+    assert inner.attributes["gen_ai.response.finish_reasons"] == ("length",)
 
 
 @each_endpoint

@@ -11,7 +11,6 @@ from otelier.openai.content._parts import (
     Part,
     blob_part,
     content_parts,
-    decoded,
     file_part,
     input_message,
     other_part,
@@ -100,9 +99,9 @@ def _audio(audio: Any) -> list[Part]:
     """Return what was spoken: its words, and the sound by its hash, or by its id where that was told before."""
     transcript, data, audio_id = (field_of(audio, name) for name in ("transcript", "data", "id"))
     parts = [text_part(transcript)] if isinstance(transcript, str) and transcript else []
-    content = decoded(data) if isinstance(data, str) and data else None
-    if content is not None:
-        parts.append(blob_part(None, "audio", content))
+    sound = blob_part(None, "audio", data) if isinstance(data, str) and data else None
+    if sound is not None:
+        parts.append(sound)
     elif isinstance(audio_id, str) and audio_id:
         parts.append(file_part(None, "audio", audio_id))
     return parts

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from otelier.openai.content._parts import Part, plain
+from otelier.openai.content._parts import AUTHORISING, Part, plain
 from otelier.openai.reading._fields import field_of, fields_set, items_of, text_of
 
 _FUNCTION: Final = "function"
-_SECRET: Final = frozenset(("authorization", "headers"))
-"""What a tool is called with on the provider's side; it says nothing to the model."""
 
 
 def tool_definitions(tools: Any) -> list[Part]:
@@ -33,7 +31,7 @@ def _definition(tool: Any, kind: str) -> Part:
     members = field_of(tool, kind) or tool
     if kind == _FUNCTION:
         return _function(members)
-    given = {key: plain(value) for key, value in fields_set(members).items() if key not in _SECRET}
+    given = {key: value for key, value in plain(fields_set(members)).items() if key not in AUTHORISING}
     name = given.pop("name", None)
     return {"name": name if isinstance(name, str) else kind, **given, "type": kind}
 

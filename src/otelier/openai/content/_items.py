@@ -164,11 +164,11 @@ def _server_output(item: Any, kind: str) -> Part:
 
 def _details(item: Any, tool: str) -> tuple[Part, str | None, str | None]:
     """Return the members of an item as the provider names them, for its *tool*; and the item's id and call's."""
-    details = {key: _detail(key, value) for key, value in fields_set(item).items() if key != "type"}
+    details = {
+        key: result(value) if key in _JSON_TEXTS else value
+        for key, value in plain(fields_set(item)).items()
+        if key != "type"
+    }
     item_id, call_id = text_of(details.pop("id", None)), text_of(details.pop("call_id", None))
     details["type"] = tool
     return details, item_id or None, call_id or None
-
-
-def _detail(key: str, value: Any) -> Any:
-    return result(value) if key in _JSON_TEXTS else plain(value)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import mimetypes
 from base64 import b64decode
+from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from otelier.openai.reading._fields import field_of, fields_set, is_mapping, is_sequence, items_of
+from otelier.signals import Later
 
 Part: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
@@ -25,8 +28,14 @@ _IMAGES = frozenset(("computer_screenshot", "image_url", "input_image"))
 _REASONING = frozenset(("reasoning_text", "summary_text"))
 _ADDRESSES = ("data:", "http://", "https://")
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
+AUTHORISING = frozenset(("authorization", "headers"))
+"""What a tool is called with on the provider's side; it says nothing to the model."""
+_MCP = "mcp"
+_ENCRYPTED = "encrypted_content"
 _MAX_DEPTH = 64
 _LONGEST_INDENT = 64
+_MOST_AT_ONCE = 1_024
+"""Characters that are parsed or decoded where they are met; more may be too much for the event loop that runs here."""
 
 
 def text_part(content: str) -> Part:
@@ -77,14 +86,15 @@ def parsed(arguments: Any) -> Any:
     """Return JSON *arguments* as data, or as they are when they are no JSON."""
     if not isinstance(arguments, str):
         return plain(arguments)
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):  # the model may write `[[[[…`
-        return arguments
+    return _data(arguments) if len(arguments) <= _MOST_AT_ONCE else Later(_data, arguments)
 
 
 def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
-    """Return what JSON can hold of *value*: models become what is set of them, other objects nothing."""
+    """Return what JSON can hold of *value*: models become what is set of them, other objects nothing.
+
+    What the provider encrypted says nothing to anybody, and what authorises it to use an MCP server is nobody's
+    business: neither is in it.
+    """
     if value is None or isinstance(value, (str, int, float)):
         return value
     if depth == 0:
@@ -93,7 +103,12 @@ def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
     if hasattr(value, "model_dump"):
         return plain(fields_set(value), depth - 1)
     if is_mapping(value):
-        return {str(key): plain(item, depth - 1) for key, item in value.items()}
+        secret = AUTHORISING if value.get("type") == _MCP else ()
+        return {
+            str(key): plain(item, depth - 1)
+            for key, item in value.items()
+            if key not in secret and (key != _ENCRYPTED or is_mapping(item))  # a schema may describe one
+        }
     return [plain(item, depth - 1) for item in value] if is_sequence(value) else None
 
 
@@ -109,6 +124,13 @@ def refusal_parts(message: Any) -> list[Part]:
     """Return the text of a refusal, which stands beside the content."""
     refusal = field_of(message, "refusal")
     return [text_part(refusal)] if isinstance(refusal, str) else []
+
+
+def _data(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # the model may write `[[[[…`
+        return text
 
 
 def _part(item: Any) -> Part | None:
@@ -142,10 +164,8 @@ def _image(item: Any) -> Part | None:
 
 def _audio(audio: Any) -> Part | None:
     data, form = field_of(audio, "data"), field_of(audio, "format")
-    content = decoded(data) if isinstance(data, str) else None
-    if content is None:
-        return None
-    return blob_part(_AUDIO_TYPES.get(form) if isinstance(form, str) else None, "audio", content)
+    mime_type = _AUDIO_TYPES.get(form) if isinstance(form, str) else None
+    return blob_part(mime_type, "audio", data) if isinstance(data, str) else None
 
 
 def _document(file: Any) -> Part | None:
@@ -158,22 +178,54 @@ def _document(file: Any) -> Part | None:
         return None
     if data.startswith(_ADDRESSES):
         return _media(data, "document")
-    content = decoded(data)
-    return None if content is None else blob_part(mime_type, "document", content)
+    return blob_part(mime_type, "document", data)
 
 
 def _media(url: str, modality: str) -> Part | None:
     if not url.startswith("data:"):
         return {"mime_type": None, "modality": modality, "uri": url, "type": "uri"}
-    header, _, payload = url.removeprefix("data:").partition(",")
-    content = decoded(payload) if ";base64" in header.lower() else unquote_to_bytes(payload)
-    return None if content is None else blob_part(header.split(";", 1)[0] or None, modality, content)
+    end = url.find(",") if "," in url else len(url)
+    header = url[len("data:") : end]
+    decode = _decoded if ";base64" in header.lower() else unquote_to_bytes
+    # Cut where it is decoded: a copy of a long URL takes its time, too.
+    return blob_part(header.split(";", 1)[0] or None, modality, url, lambda text: decode(text[end + 1 :]))
 
 
-def blob_part(mime_type: str | None, modality: str, content: bytes) -> Part:
-    """Return a reference in the place of bytes: signals are no store of files, and the hash tells one from another."""
-    uri = f"sha256:{sha256(content).hexdigest()}"
-    return {"mime_type": mime_type, "modality": modality, "uri": uri, "size": len(content), "type": "uri"}
+def blob_part(
+    mime_type: str | None, modality: str, data: str, decode: Callable[[str], bytes | None] | None = None
+) -> Part | None:
+    """Return a reference in the place of bytes: signals are no store of files, and the hash tells one from another.
+
+    Args:
+        mime_type: Their type, if known.
+        modality: What they are to a reader.
+        data: What they are written as.
+        decode: Makes bytes of that; `None` reads base64.
+
+    Returns:
+        The part; `None` for a short text that cannot be decoded. A long one is looked at later, and told as it is.
+    """
+    decode = decode or _decoded
+    uri: Any
+    size: Any
+    if len(data) <= _MOST_AT_ONCE:
+        content = decode(data)
+        if content is None:
+            return None
+        uri, size = _reference(content)
+    else:
+
+        @cache
+        def made(text: str) -> tuple[str, int]:
+            content = decode(text)
+            return _reference(text.encode(errors="replace") if content is None else content)
+
+        uri, size = Later(lambda text: made(text)[0], data), Later(lambda text: made(text)[1], data)
+    return {"mime_type": mime_type, "modality": modality, "uri": uri, "size": size, "type": "uri"}
+
+
+def _reference(content: bytes) -> tuple[str, int]:
+    return f"sha256:{sha256(content).hexdigest()}", len(content)
 
 
 def file_part(mime_type: str | None, modality: str, file_id: str) -> Part:
@@ -181,8 +233,8 @@ def file_part(mime_type: str | None, modality: str, file_id: str) -> Part:
     return {"mime_type": mime_type, "modality": modality, "file_id": file_id, "type": "file"}
 
 
-def decoded(data: str) -> bytes | None:
-    """Return the bytes of base64 *data*; `None` when it is none."""
+def _decoded(data: str) -> bytes | None:
+    """Return the bytes that *data* holds as base64; `None` when it is not base64."""
     try:
         return b64decode("".join(data.split()), validate=True)
     except ValueError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from otelier.openai.content._chat import ASSISTANT, KNOWN_CALLS, message_reason, said
 from otelier.openai.content._parts import Message, output_message
+from otelier.openai.reading._call_pieces import CallPieces
 from otelier.openai.reading._fields import (
     Facts,
     facts_of,
@@ -83,7 +83,7 @@ class StreamedChoice:
         index = field_of(piece, "index")
         index = index if isinstance(index, int) else None
         call = self._latest.get(index)
-        if call is None or call.ends_before(piece):
+        if call is None or call.pieces.end_before(field_of(piece, "id"), _member(piece)[1]):
             call = self._latest[index] = _StreamedCall()
             self._calls.append(call)
         call.add(piece)
@@ -92,49 +92,30 @@ class StreamedChoice:
 class _StreamedCall:
     """One call of a tool, whose arguments come in pieces."""
 
-    __slots__ = ("_id", "_kind", "_name", "_other", "_written")
+    __slots__ = ("_kind", "_other", "pieces")
 
     def __init__(self) -> None:
-        self._id: Any = None
+        self.pieces = CallPieces()
         self._kind = "function"
-        self._name = ""
         self._other: dict[str, Any] = {}
         """Members of a call of a kind that nobody knows."""
-        self._written: list[str] = []
-
-    def ends_before(self, piece: Any) -> bool:
-        """Tell whether *piece* begins another call: some providers give all of them the same index, or none."""
-        call_id = field_of(piece, "id")
-        if call_id and self._id:
-            return call_id != self._id
-        name = _member(piece)[1]
-        return bool(name and self._name) and (name != self._name or self._is_whole())
 
     def add(self, piece: Any) -> None:
         """Add one piece."""
-        self._id = self._id or field_of(piece, "id")
         kind, name, written = _member(piece)
         if not kind:
             _join(self._other, fields_set(piece))
         self._kind = kind or self._kind
-        self._name = self._name or name
-        self._written.append(written)
+        self.pieces.add(field_of(piece, "id"), name, written)
 
     def whole(self) -> dict[str, Any]:
         """Return the call as one that is not streamed."""
-        written = "".join(self._written)
-        if not self._name and not written and text_of(self._other.get("type")) not in KNOWN_CALLS:
+        call_id, name, written = self.pieces.call_id, self.pieces.name, "".join(self.pieces.written)
+        if not name and not written and text_of(self._other.get("type")) not in KNOWN_CALLS:
             return self._other
         if self._kind == "custom":
-            return {"id": self._id, "custom": {"name": self._name, "input": written}}
-        return {"id": self._id, "function": {"name": self._name, "arguments": written}}
-
-    def _is_whole(self) -> bool:
-        try:
-            json.loads("".join(self._written))
-        except (ValueError, RecursionError):
-            return False
-        return True
+            return {"id": call_id, "custom": {"name": name, "input": written}}
+        return {"id": call_id, "function": {"name": name, "arguments": written}}
 
 
 def _join(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:

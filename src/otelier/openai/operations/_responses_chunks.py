@@ -10,7 +10,7 @@ from otelier.openai._point import CallPoint
 from otelier.openai.content._items import ASSISTANT
 from otelier.openai.content._parts import output_message, text_part
 from otelier.openai.content._responses import output_messages, responses_answer_content
-from otelier.openai.operations._started import created_answer, started
+from otelier.openai.operations._started import ended_answer, started
 from otelier.openai.reading._answer import ERROR_REASON, add_model, add_text, failure_told
 from otelier.openai.reading._fields import Attributes, answer_of, facts_of, field_of, text_of
 from otelier.signals import Failure, fit_text
@@ -101,7 +101,7 @@ class ResponsesChunks:
             add_text(names.RESPONSE_ID, latest.get("id"), attributes)
             started(latest.get("id"))
             return self._failure
-        failure = created_answer(answer_of(self._final), attributes, point)
+        failure = ended_answer(answer_of(self._final), attributes, point)
         # Only the event says that it failed: a completed response may carry the error of an attempt.
         return self._failure and (failure or self._failure)
 

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from otelier.openai._point import CallPoint
-from otelier.openai.reading._answer import responses_answer, responses_usage
-from otelier.openai.reading._fields import Attributes, Facts
+from otelier.openai.reading._answer import UNFINISHED, responses_answer, responses_usage
+from otelier.openai.reading._fields import Attributes, Facts, text_of
 from otelier.signals import Failure, on_fork, on_reset
 
 MAX_STARTED: Final = 4_096
@@ -31,17 +31,28 @@ def started(response_id: Any) -> None:
 
 def created_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
     """Add what a response says that a call asked for; return what made it fail, if something did."""
+    return ended_answer({**facts, "usage": None} if _is_at_work(facts) else facts, attributes, point)
+
+
+def ended_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Do the same for a response that is known to have ended."""
     if facts.get("usage") is None:
         started(facts.get("id"))
     return responses_answer(facts, attributes, point)
 
 
 def usage_once(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    """Add the tokens of a response that was fetched, if this process started it and nobody has told them."""
+    """Add the tokens of a response that was fetched and ended, if this process started it and nobody told them."""
     usage, response_id = facts.get("usage"), facts.get("id")
-    # Only one of many that fetch it at once gets to pop it.
-    if usage is not None and isinstance(response_id, str) and _started.pop(response_id, False):
+    if usage is None or not isinstance(response_id, str) or _is_at_work(facts):
+        return
+    if _started.pop(response_id, False):  # only one of many that fetch it at once
         responses_usage(usage, attributes, point)
+
+
+def _is_at_work(facts: Facts) -> bool:
+    """Tell whether a response has not ended; some servers count its tokens all the same, or send zeros."""
+    return text_of(facts.get("status")) in UNFINISHED
 
 
 @on_fork

@@ -13,6 +13,8 @@ from otelier.signals import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text,
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
+UNFINISHED: Final = frozenset(("queued", "in_progress"))
+"""States of a response that still works, as in the background."""
 OTHER_ERROR: Final = "_OTHER"
 """What stands for a code that is none: it is an attribute of metrics, and the provider may write anything there."""
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -24,7 +26,6 @@ _CLIENT_CALLS: Final = frozenset(
     ("apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call")
 )
 _ENDED = ("completed", "incomplete")
-_UNFINISHED = frozenset(("queued", "in_progress"))
 _BROKEN = frozenset(("failed", "cancelled", "incomplete"))
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
@@ -139,7 +140,7 @@ def finish_reasons(facts: Facts) -> tuple[str, ...]:
     """Return why a response ended: one reason for what broke it off, else each kind of its items once."""
     status = text_of(facts.get("status"))
     whole = reason_of_status(status, facts_of(facts.get("incomplete_details")).get("reason"))
-    if status in _UNFINISHED:
+    if status in UNFINISHED:
         return ()
     reasons: dict[str, None] = {}
     if status not in _BROKEN:

@@ -12,7 +12,7 @@ from typing import Any
 from otelier.openai._call import Call
 from otelier.openai.reading._fields import facts_of
 from otelier.openai.reading._raw import RAW_RESPONSE, data_in
-from otelier.openai.streams._hooks import FOLLOWER, hook_close, is_of_client
+from otelier.openai.streams._hooks import FOLLOWER, hook_close, is_raised_by
 from otelier.signals import report_fault
 
 _READERS = ("parse", "read")  # all else that reads the whole body comes down to these
@@ -63,7 +63,7 @@ class Body:
 
     def leave(self, error: BaseException | None = None) -> None:
         """End the call, because the response was closed: after the body was read in pieces, or without any of it."""
-        self.end(error if error is None or is_of_client(error) else GeneratorExit())
+        self.end(error if error is None or is_raised_by(self, error) else GeneratorExit())
 
     def __del__(self) -> None:
         self.end()

@@ -9,14 +9,12 @@ from typing import Any
 from otelier.openai._call import Call
 from otelier.openai.reading._fields import facts_of
 from otelier.openai.reading._raw import RAW_RESPONSE
-from otelier.openai.streams._hooks import FOLLOWER, Follower, hook_close, hook_parse
+from otelier.openai.streams._hooks import FOLLOWER, follower_of, hook_close, hook_parse
 from otelier.openai.streams._proxies import AsyncStreamProxy, StreamProxy
-from otelier.openai.streams._reading_on import is_of_helper, read_on, read_on_async
+from otelier.openai.streams._reading_on import is_raised_by_helper, read_on, read_on_async
 from otelier.openai.streams._steps import shown_steps, shown_steps_async
 from otelier.openai.streams._streamed import StreamedCall
 from otelier.signals import report_fault
-
-_HELD = ("__response", "__stream")
 
 
 def follow(call: Call, stream: Any, *, asynchronous: bool) -> Any:
@@ -55,9 +53,9 @@ def leaving(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, 
     """Run `__exit__` or `__aexit__` of what is read; what ends the block by an exception ends the call first."""
     try:
         error = args[1] if len(args) > 1 else None
-        streamed = None if error is None else _follower_of(stream)
+        streamed = None if error is None else follower_of(stream)
         if streamed is not None and error is not None:
-            if isinstance(streamed, StreamedCall) and streamed.awaits_usage() and is_of_helper(error):
+            if isinstance(streamed, StreamedCall) and streamed.awaits_usage() and is_raised_by_helper(streamed, error):
                 if inspect.iscoroutinefunction(wrapped):
                     return _leaving_late(wrapped, streamed, error, args, kwargs)
                 _read_on(streamed)
@@ -85,16 +83,6 @@ async def _leaving_late(
         streamed.leave(error)
         result = await wrapped(*args, **kwargs)
     return result
-
-
-def _follower_of(thing: Any) -> Follower | None:
-    facts = facts_of(thing)
-    if FOLLOWER in facts:
-        return facts[FOLLOWER]
-    # A streaming response's block holds that under a private name; so does that of `.stream()` a helper, and that the
-    # stream.
-    held = facts_of(next((held for name, held in facts.items() if name.endswith(_HELD)), None))
-    return held.get(FOLLOWER) or facts_of(held.get("_raw_stream")).get(FOLLOWER)
 
 
 def _followed(stream: Any, streamed: StreamedCall, *, asynchronous: bool) -> Any:

@@ -14,6 +14,7 @@ FOLLOWER: Final = "_otelier"
 """Attribute of what the caller reads that holds what ends its call."""
 
 _CLIENT: Final = "openai"
+_HELD: Final = ("__response", "__stream")
 
 
 class Follower(Protocol):
@@ -64,10 +65,27 @@ def hook_close(response: Any, streamed: Follower, *, asynchronous: bool) -> None
     streamed.at_end(lambda: _unhook(response, name, hooked))
 
 
-def is_of_client(error: BaseException) -> bool:
-    """Tell whether *error* came out of the client, or is the own one of whoever read from it."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_globals.get("__name__", "").partition(".")[0] == _CLIENT for frame, _ in frames)
+def follower_of(thing: Any) -> Follower | None:
+    """Return what ends the call whose answer *thing* gives, or holds."""
+    facts = facts_of(thing)
+    if FOLLOWER in facts:
+        return facts[FOLLOWER]
+    # A streaming response's block holds that under a private name; so does that of `.stream()` a helper, and that the
+    # stream.
+    held = facts_of(next((held for name, held in facts.items() if name.endswith(_HELD)), None))
+    return held.get(FOLLOWER) or facts_of(held.get("_raw_stream", facts.get("_raw_stream"))).get(FOLLOWER)
+
+
+def is_raised_by(follower: Follower, error: BaseException, *, below: str = _CLIENT) -> bool:
+    """Tell whether *error* came out of what the client made of that answer, by a module *below* that one.
+
+    Else it is the own one of whoever read the answer, or that of another call that they made meanwhile.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = f"{frame.f_globals.get('__name__', '')}."
+        if module.startswith(f"{below}.") and follower_of(frame.f_locals.get("self")) is follower:
+            return True
+    return False
 
 
 def hook_parse(raw: Any, follow: Callable[[Any], Any]) -> None:

@@ -6,25 +6,24 @@ same, so it is read first, for a moment: a provider that sends nothing more must
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from otelier.openai._call import clock
+from otelier.openai.streams._hooks import is_raised_by
 from otelier.openai.streams._streamed import StreamedCall
 
 _SECONDS: Final = 0.5
 _MOST_CHUNKS: Final = 16
 _SHORTEST: Final = 0.001
 """Of waits, in seconds: none at all would be another mode of the socket."""
-_HELPERS: Final = "openai.lib.streaming."
+_HELPERS: Final = "openai.lib.streaming"
 
 
-def is_of_helper(error: BaseException) -> bool:
-    """Tell whether the client's helper for streams raised *error*."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(str(frame.f_globals.get("__name__", "")).startswith(_HELPERS) for frame, _ in frames)
+def is_raised_by_helper(streamed: StreamedCall, error: BaseException) -> bool:
+    """Tell whether the client's helper for that stream raised *error*."""
+    return is_raised_by(streamed, error, below=_HELPERS)
 
 
 def read_on(streamed: StreamedCall) -> None:

@@ -11,7 +11,7 @@ from otelier import names
 from otelier.openai._call import Call, clock
 from otelier.openai.operations._chunks import Chunks
 from otelier.openai.reading._answer import add_served_model
-from otelier.openai.streams._hooks import is_of_client
+from otelier.openai.streams._hooks import is_raised_by
 from otelier.signals import Failure, is_leaving, report_fault
 
 _LAST: Final = (names.FINISH_REASONS, names.OUTPUT_TOKENS)
@@ -102,7 +102,7 @@ class StreamedCall:
     def leave(self, error: BaseException | None = None) -> None:
         """End the call, because its consumer closed the stream or left its block, by *error* if that is what it was."""
         # A response that was never made a stream may have been read to its end, in pieces that say nothing.
-        self.end(error, left=self.inner is not None if error is None else not is_of_client(error))
+        self.end(error, left=self.inner is not None if error is None else not is_raised_by(self, error))
 
     def abandon(self) -> None:
         """End the call as of its last chunk: nobody will read on, since when is unknown."""
