@@ -41,7 +41,8 @@ def test_every_error_is_documented(error):
 
 def test_facts_stand_on_the_error():
     """Handlers need no regular expression."""
-    assert errors.ContextValueError("too long", field="user_id").field == "user_id"
+    error = errors.ContextValueError("too long", field="user_id", reason="a long text")
+    assert (error.field, error.reason) == ("user_id", "a long text")
     assert errors.SettingError("unreadable", setting="OTELIER_APP").setting == "OTELIER_APP"
     assert errors.MissingExtraError("not installed", extra="cli").extra == "cli"
     assert errors.ToolArgumentsError("no JSON", tool="search", call_id="call_1").tool == "search"

@@ -44,10 +44,13 @@ class OtelierError(Exception):
 
 
 class ContextValueError(OtelierError, ValueError):
-    """A context field was given text that cannot be carried, where otelier is strict: control characters, or too long.
+    """A context field was given text that cannot be carried, where otelier is strict.
+
+    Such text has control characters, more than 1024 characters, or a comma inside one of several roles.
 
     Attributes:
         field: Name of the field, such as `user_id`.
+        reason: What cannot be carried, without the value, such as `a text of more than 1024 characters`.
 
     Example:
         >>> import otelier
@@ -58,9 +61,10 @@ class ContextValueError(OtelierError, ValueError):
         'agent'
     """
 
-    def __init__(self, message: str, *, field: str) -> None:
+    def __init__(self, message: str, *, field: str, reason: str) -> None:
         super().__init__(message)
         self.field = field
+        self.reason = reason
 
 
 class ContextUseError(OtelierError, RuntimeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import flask
@@ -184,6 +185,28 @@ def test_asgi_requests_in_one_task_never_see_each_other():
     assert [body.decode() for body in sent if body is not None] == SEEN
 
 
+@pytest.mark.parametrize("kind", ["lifespan", "something new", None])
+def test_only_requests_are_served_as_requests(spans, kind):
+    """The life of a server is no request: what a worker sets that it starts reaches no other one."""
+    seen = []
+
+    async def app(scope, receive, send):
+        for name in ("first", "second"):
+            worker = threading.Thread(target=contextvars.copy_context().run, args=(work, name))
+            worker.start()
+            worker.join()
+
+    def work(name):
+        seen.append(spans.born_here().get("user.id"))
+        otelier.set_context(user_id=name)
+
+    async def main():
+        await otelier.ContextMiddleware(app)({} if kind is None else {"type": kind}, None, None)
+
+    asyncio.run(main())
+    assert seen == [None, None]
+
+
 def test_as_frameworks_add_middleware():
     """`add_middleware` of Starlette and FastAPI, and the assignment that Flask wants, take it as it is."""
     fast = FastAPI()
@@ -224,7 +247,7 @@ def test_asgi_applications_that_are_no_coroutine_functions():
             self.__call__ = app
 
     async def main(served):
-        await served({}, None, None)
+        await served({"type": "http"}, None, None)
         return user()
 
     for each in (lambda scope, receive, send: app(scope, receive, send), PerObject()):
@@ -242,7 +265,7 @@ def test_asgi_exceptions_pass():
 
     async def main():
         with pytest.raises(LookupError) as raised:
-            await otelier.ContextMiddleware(app)({}, None, None)
+            await otelier.ContextMiddleware(app)({"type": "http"}, None, None)
         return raised.value, user()
 
     assert asyncio.run(main()) == (error, "-")

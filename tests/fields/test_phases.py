@@ -433,6 +433,16 @@ def test_a_fault_in_the_end_of_a_phase_stays_inside(spans, fastapi_spans, monkey
     assert [span.name for span in spans.spans] == ["fastapi.endpoint", "GET /"]
 
 
+def test_a_phase_whose_end_was_taken_down(spans, fastapi_spans):
+    """Code that holds the method `end` of a phase may call it twice: the second call does nothing, as on any span."""
+    with spans.open("GET /", kind=SpanKind.SERVER):
+        phase = spans.tracer_provider.get_tracer("fastapi").start_span("fastapi.endpoint")
+        end = phase.end
+        end()
+        end()
+    assert [span.name for span in spans.spans] == ["fastapi.endpoint", "GET /"]
+
+
 @pytest.mark.parametrize("way", ["async", "sync", "handler"])
 def test_what_is_not_sampled_has_its_logs(way):
     """With FastAPI's own telemetry, no sampling and the middleware, log records of the request have its user."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.process
+import concurrent.futures.thread
 import functools
 import itertools
 import multiprocessing
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing.pool import Pool, ThreadPool
+from multiprocessing.pool import ThreadPool
 
 import pytest
 import wrapt
@@ -106,7 +108,7 @@ def test_beside_others_in_every_order(a, b):
                 others[who].put_in() if way == "in" else others[who].take_out()
             if "ours" in inside:
                 assert pools_carry(), (order, event)
-            elif not others.keys() & inside:
+            else:
                 with ThreadPoolExecutor(1) as pool:
                     assert pool.submit(lambda: "mine").result() == "mine"
         ThreadPoolExecutor.submit = SUBMIT
@@ -114,15 +116,36 @@ def test_beside_others_in_every_order(a, b):
 
 def test_with_blocks_patch_nothing():
     """Neither the import nor a block nor a call of `set_context` patches a pool: only switching on does."""
-    stood = (vars(ThreadPoolExecutor).copy(), vars(Pool).copy(), vars(threading.Thread).copy())
+    modules = (concurrent.futures.thread, concurrent.futures.process, multiprocessing.pool, threading)
+
+    def standing():
+        members = {f"{module.__name__}.{name}": value for module in modules for name, value in vars(module).items()}
+        for place, kind in list(members.items()):
+            if isinstance(kind, type):
+                members.update({f"{place}.{name}": value for name, value in vars(kind).items()})
+        return members
+
+    stood = standing()
+
+    def patched():
+        return {name for name, value in standing().items() if value is not stood.get(name)}
+
     with otelier.context(user_id="never seen before"):
         otelier.set_context(session_id="never seen before")
         otelier.propagate(user)()
-    assert (vars(ThreadPoolExecutor), vars(Pool), vars(threading.Thread)) == stood
+    assert patched() == set()
     assert not pools_carry()
     otelier.activate()
+    assert patched() >= {
+        "concurrent.futures.thread._WorkItem.run",
+        "concurrent.futures.process._process_worker",
+        "multiprocessing.pool.worker",
+        "multiprocessing.pool.Pool.map",
+        "threading.Thread.start",
+    }
     assert pools_carry()
     otelier.shutdown()
+    assert patched() == set()
     assert not pools_carry()
 
 

@@ -11,12 +11,12 @@ import threading
 
 import pytest
 from opentelemetry import baggage, trace
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, attach, get_current
 from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier.fields import entries_of
+from otelier.fields import arrived, entries_of, noted
 from tests.recording import Spans
 
 
@@ -403,3 +403,182 @@ def test_late_values_of_the_middlewares_request_are_leased(spans, start):
     served = otelier.ContextMiddleware(app)({}, None)
     assert started[0].ask(spans.born_here) == {}
     assert served == ["alice"]
+
+
+# --- what the worker sets itself --------------------------------------------------------------------------------------
+def in_a_request(spans, inside):
+    with spans.open("request", SpanKind.SERVER):
+        otelier.set_context(user_id="a")
+        inside()
+
+
+def in_a_block(spans, inside):
+    with otelier.context(user_id="a"):
+        inside()
+
+
+def in_a_middleware(spans, inside):
+    def app(environ, start_response):
+        otelier.set_context(user_id="a")
+        inside()
+        return []
+
+    otelier.ContextMiddleware(app)({}, None)
+
+
+def in_a_task(spans, inside):
+    async def request():
+        otelier.set_context(user_id="a")
+        inside()
+
+    asyncio.run(request())
+
+
+PLACES = pytest.mark.parametrize("place", [in_a_request, in_a_block, in_a_middleware, in_a_task])
+
+
+def set_step():
+    otelier.set_context(workflow_id="step")
+
+
+def enter_step():
+    otelier.context(workflow_id="step").__enter__()
+
+
+def enter_noted_step():
+    attach(noted(get_current(), (None, None, None, None, None, "step"), {"otelier.run.id": "r-1"}))
+
+
+def arrive_step():
+    attach(arrived(get_current(), (None, None, None, None, None, "step"), ("caller", None)))
+
+
+CHANGES = pytest.mark.parametrize("change", [set_step, enter_step, enter_noted_step, arrive_step])
+
+
+@PLACES
+@CHANGES
+def test_what_a_worker_sets_outlives_the_request_alone(spans, start, seen, place, change):
+    """A value that a worker sets stays with it; those of the request that started it still end with the request."""
+    workers = []
+
+    def inside():
+        workers.append(worker := start())
+        worker.ask(change)
+        assert worker.ask(otelier.get_context) == otelier.CallContext(user_id="a", workflow_id="step")
+        assert worker.ask(seen) == all_of("a")
+
+    place(spans, inside)
+    (worker,) = workers
+    assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="step")
+    assert worker.ask(seen) == all_of(None)
+    assert worker.ask(lambda: set(entries_of(get_current()))) == {"otelier.workflow.id"}
+    assert worker.ask(spans.born_here)["otelier.workflow.id"] == "step"
+    worker.ask(lambda: otelier.set_context(session_id="s"))
+    assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="step", session_id="s")
+
+
+@PLACES
+def test_a_block_that_outlives_the_request(spans, start, seen, place):
+    """A worker's loop in a block of its own is told for the request no longer than that is open."""
+    block, workers = otelier.context(workflow_id="indexer"), []
+
+    def inside():
+        workers.append(worker := start())
+        worker.ask(block.__enter__)
+        worker.ask(lambda: otelier.set_context(session_id="s"))
+        assert worker.ask(seen) == all_of("a")
+
+    place(spans, inside)
+    (worker,) = workers
+    assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="indexer", session_id="s")
+    assert worker.ask(seen) == all_of(None)
+    worker.ask(lambda: block.__exit__(None, None, None))
+    assert worker.ask(otelier.get_context) == otelier.CallContext()
+
+
+@PLACES
+def test_a_decorated_loop_that_outlives_the_request(spans, start, seen, place):
+    """So it is where the loop is a function with fields of its own, here a generator."""
+    steps = []
+
+    @otelier.context(workflow_id="indexer")
+    def loop():
+        while True:
+            yield seen(), otelier.get_context()
+
+    def inside():
+        steps.append((start(), loop()))
+        assert steps[0][0].ask(lambda: next(steps[0][1]))[0] == all_of("a")
+
+    place(spans, inside)
+    worker, stepping = steps[0]
+    assert worker.ask(lambda: next(stepping)) == (all_of(None), otelier.CallContext(workflow_id="indexer"))
+    worker.ask(stepping.close)
+
+
+def test_what_the_request_said_again(spans, start, seen):
+    """A worker that sets what the request began with has that value alone, and not what came late to the request."""
+    otelier.set_context(workflow_id="w")
+    with spans.open("request", SpanKind.SERVER):
+        otelier.set_context(workflow_id="other", user_id="a")
+        worker = start()
+        worker.ask(lambda: otelier.set_context(user_id="", workflow_id="w"))
+        assert worker.ask(seen) == all_of(None)
+    assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="w")
+    assert worker.ask(seen) == all_of(None)
+
+
+def test_late_values_below_what_a_worker_sets(spans, start):
+    """What a request got late goes into what the worker sets then, and ends with the request, in a longer block too."""
+    with otelier.context(agent="bot"):
+        with spans.open("request", SpanKind.SERVER):
+            worker = start()
+            otelier.set_context(user_id="late")
+            worker.ask(set_step)
+            assert worker.ask(user) == "late"
+        assert worker.ask(otelier.get_context) == otelier.CallContext(agent="bot", workflow_id="step")
+    assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="step")
+
+
+def test_a_value_set_in_a_span_of_the_workers_own(spans, start):
+    """A span that the worker began for the request keeps its fields beside what is set in it, until it ends."""
+    with spans.open("request"):
+        otelier.set_context(user_id="a")
+        worker = start()
+        own = worker.ask(lambda: spans.open("own"))
+        worker.ask(own.__enter__)
+        worker.ask(set_step)
+    assert worker.ask(spans.born_here)["user.id"] == "a"
+    assert worker.ask(spans.born_here)["otelier.workflow.id"] == "step"
+    worker.ask(lambda: own.__exit__(None, None, None))
+    assert worker.ask(spans.born_here) == {}
+
+
+def test_a_message_that_a_worker_reads_for_another(spans, start, seen):
+    """A message of somebody else's that begins during the request goes on without the request's user."""
+    with spans.open("request", SpanKind.SERVER):
+        otelier.set_context(user_id="a")
+        worker = start()
+        message = worker.ask(
+            lambda: spans.tracer.start_as_current_span("message", context=Context(), kind=SpanKind.CONSUMER)
+        )
+        worker.ask(message.__enter__)
+        worker.ask(set_step)
+    assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="step")
+    assert worker.ask(seen) == all_of(None)
+    worker.ask(lambda: message.__exit__(None, None, None))
+
+
+def test_threads_of_a_worker_that_sets_something(spans, start, seen):
+    """A worker's own threads have what it set until its block ends, and the request's until that ends."""
+    with spans.open("request", SpanKind.SERVER):
+        otelier.set_context(user_id="a")
+        worker, block = start(), otelier.context(workflow_id="indexer")
+        worker.ask(block.__enter__)
+        inner, other = worker.ask(start), worker.ask(start)
+        assert inner.ask(otelier.get_context) == otelier.CallContext(user_id="a", workflow_id="indexer")
+        worker.ask(lambda: block.__exit__(None, None, None))
+        assert other.ask(seen) == all_of("a")
+    assert inner.ask(otelier.get_context) == other.ask(otelier.get_context) == otelier.CallContext()
+    assert inner.ask(seen) == all_of(None)

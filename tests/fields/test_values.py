@@ -482,3 +482,40 @@ def test_a_role_of_no_text_clears_them_all():
     """Half of a list of roles would be told for the wrong user."""
     with otelier.context(user_role="admin"), otelier.context(user_role=["guest", object()]):
         assert otelier.get_context().user_role is None
+
+
+@pytest.mark.parametrize("several", [["viewer,admin"], ("guest", "viewer,admin"), {","}], ids=str)
+def test_a_comma_inside_one_of_several_roles_clears_them_all(give, several):
+    """A role holds no comma: text of somebody else's in a list never becomes two roles."""
+    otelier.set_context(user_role="guest", user_id="u-1")
+    assert give(user_role=several) == otelier.CallContext(user_id="u-1")
+
+
+def test_a_comma_inside_one_of_several_roles_raises(give, strict):
+    """Where otelier is strict it raises, and says what to pass."""
+    with pytest.raises(ContextValueError, match=r"user_role to several roles with 'viewer,admin'.*element"):
+        give(user_role=["viewer,admin"])
+    assert known() == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("user_id", "ad\nmin", "a text with control characters or lone surrogates"),
+        ("user_id", "x" * 1025, "a text of more than 1024 characters"),
+        ("user_id", "\n" * 1025, "a text of more than 1024 characters"),
+        ("user_id", 10**2000, "a text of more than 1024 characters"),
+        ("user_id", 1.5, "a float"),
+        ("user_id", ["u-1"], "a list"),
+        ("user_role", ["ad\nmin"], "a text with control characters or lone surrogates"),
+        ("user_role", ["x" * 1025], "a text of more than 1024 characters"),
+        ("user_role", ["x" * 1000, "y" * 1000], "a text of more than 1024 characters"),
+        ("user_role", ["guest", 1.5], "a list with a value that is no text"),
+        ("user_role", ["viewer,admin"], "several roles with a comma inside one, which would be two"),
+    ],
+)
+def test_the_warning_says_what_cannot_be_carried(caplog, field, value, said):
+    """The reason in the warning is that of the value that was refused, also of one in a list."""
+    otelier.set_context(**{field: value})
+    (warned,) = [record.getMessage() for record in caplog.records if "cannot be carried" in record.getMessage()]
+    assert f"The field {field} was given {said}, which cannot be carried" in warned

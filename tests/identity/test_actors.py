@@ -80,8 +80,11 @@ def test_a_call_below_a_frameworks_span(otelier_spans, call, span, saying, field
     assert "POST" in [one.name for one in otelier_spans.spans]
     assert {name for name, _ in registered(otelier_spans)} == {"helper"}
     assert counted(otelier_spans) == {"agent": 1}
-    for point in otelier_spans.metrics().get("gen_ai.client.operation.duration", []):
-        assert point["attributes"]["gen_ai.agent.name"] == "helper"
+    agents = [
+        point["attributes"]["gen_ai.agent.name"]
+        for point in otelier_spans.metrics().get("gen_ai.client.operation.duration", [])
+    ]
+    assert agents == ["helper"]
 
 
 def test_a_name_that_comes_after_the_start(otelier_spans, call, span):
@@ -176,7 +179,7 @@ def test_what_otelier_stamps_late_names_nobody_below(otelier_spans, call, span):
 
 def test_ten_thousand_names(otelier_spans, span):
     """Names without end cost no memory without end."""
-    for number in range(5_000):
+    for number in range(10_000):
         with span("run", attributes={"gen_ai.agent.name": f"helper-{number}"}):
             pass
     assert len(state_of().below) <= 1_024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -14,6 +15,7 @@ from opentelemetry.trace import NoOpTracer
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 
 import otelier
+from otelier.setup import _ending
 from tests.recording import pools_carry
 
 
@@ -119,6 +121,83 @@ def test_flush_does_not_wait_for_an_exporter_that_hangs():
         go_on.set()
     provider.shutdown()
     assert len(exporter.get_finished_spans()) == 1
+
+
+class Waiting(TracerProvider):
+    """A provider whose flush waits until it may go on, and counts how often it is asked."""
+
+    def __init__(self):
+        super().__init__(shutdown_on_exit=False)
+        self.asked, self.done = [], []
+        self.go_on = threading.Event()
+
+    def force_flush(self, timeout_millis=30000):
+        self.asked.append(len(self.done))
+        return self.go_on.wait(300)
+
+
+def flushing():
+    return [thread for thread in threading.enumerate() if thread.name == "otelier-flush"]
+
+
+def until(condition):
+    """Wait until *condition* holds."""
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+
+
+def test_flush_piles_up_no_threads():
+    """However often `flush` is called while an exporter hangs, at most two threads wait for it."""
+    provider = Waiting()
+    otelier.init(tracer_provider=provider)
+    try:
+        assert [otelier.flush(0.01) for _ in range(20)] == [False] * 20
+        assert len(flushing()) == 2
+    finally:
+        provider.go_on.set()
+    until(lambda: flushing() == [])
+    assert otelier.flush() is True
+
+
+def test_who_flushes_at_once_shares_a_thread():
+    """Callers that wait for a free thread share the next one, which begins after all of their work was done."""
+    provider = Waiting()
+    otelier.init(tracer_provider=provider)
+    answers = []
+
+    def work():
+        provider.done.append(True)
+        answers.append(otelier.flush(300))
+
+    threads = [threading.Thread(target=work) for _ in range(12)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        until(lambda number=number: len(_ending._sends._deadlines) == number + 1)
+    provider.go_on.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [True] * 12
+    assert (len(provider.asked), provider.asked[-1]) == (3, 12)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_flushes_while_its_parent_does():
+    """Threads of the parent that hang in an exporter are none of the child's."""
+    provider = Waiting()
+    otelier.init(tracer_provider=provider)
+    try:
+        assert [otelier.flush(0.01) for _ in range(2)] == [False] * 2
+        child = os.fork()
+        if child == 0:
+            provider.go_on.set()
+            os._exit(0 if otelier.flush(60) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        provider.go_on.set()
+    until(lambda: flushing() == [])
 
 
 @pytest.mark.parametrize("timeout_s", [1, 1e300, float("inf")])

@@ -213,6 +213,26 @@ def test_flush_is_true_when_the_receiver_is_back(backend, lost):
     provider.shutdown()
 
 
+def test_every_flush_at_once_tells_of_what_was_lost(lost):
+    """Several threads that flush at once all hear that a span was lost, whichever asks first; the next one does not."""
+    provider = tracing(batched(Failing(SpanExportResult.FAILURE)))
+    together, answers = threading.Barrier(4), []
+
+    def work():
+        end_spans(provider)
+        together.wait(timeout=60)
+        answers.append(otelier.flush(60))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [False] * 4
+    assert otelier.flush() is True
+    provider.shutdown()
+
+
 def test_flush_knows_what_failed_before_it_was_called(lost):
     """What a processor tried to send by itself, and lost, is not forgotten when `flush` finds nothing waiting."""
     exporter = Failing(SpanExportResult.FAILURE)
@@ -307,6 +327,56 @@ def test_what_comes_after_shutdown_is_counted(lost, make, caplog):
     assert lost() in ({("traces", "already_shutdown"): 1}, {("traces", "export_failed"): 1})
 
 
+@pytest.mark.parametrize("inner", [batched, SimpleSpanProcessor])
+@pytest.mark.parametrize("around", ["Around", "Transparent"])
+@pytest.mark.parametrize("when", ["made before", "made after"])
+def test_what_comes_after_shutdown_through_somebody_elses(lost, inner, around, when, caplog):
+    """A late span is counted once below a processor that hands on, and shutting that down twice raises nothing."""
+    exporter = InMemorySpanExporter()
+    if when == "made before":
+        otelier.shutdown()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(globals()[around](inner(exporter)))
+    otelier.init(tracer_provider=provider)
+    end_spans(provider)
+    late = provider.get_tracer("tests").start_span("late")
+    provider.shutdown()
+    late.end()
+    provider.shutdown()
+    assert len(exporter.get_finished_spans()) == 1
+    assert lost() in ({("traces", "already_shutdown"): 1}, {("traces", "export_failed"): 1})
+
+
+def test_a_fault_of_ours_at_shutdown(lost, quiet_faults, monkeypatch, caplog):
+    """What fails in the counting reaches neither an export nor the shutdown of the user's provider."""
+    exporter = InMemorySpanExporter()
+    provider = tracing(batched(exporter))
+
+    def fail(*args, **kwargs):
+        raise LookupError("ours")
+
+    monkeypatch.setattr("otelier.setup._losses._Pipeline._settle", fail)
+    monkeypatch.setattr("otelier.setup._losses._Pipeline._count_late_comers", fail)
+    end_spans(provider)
+    assert otelier.flush() is True
+    end_spans(provider)
+    provider.shutdown()
+    assert len(exporter.get_finished_spans()) == 2
+    assert "setup.losses" in caplog.text
+
+
+def test_methods_of_the_objects_own_come_back():
+    """A method that a processor has as an attribute of its own is called, and stands there again after `shutdown`."""
+    closed = []
+    processor = SimpleSpanProcessor(InMemorySpanExporter())
+    processor.shutdown = shut_down = lambda: closed.append(True)
+    provider = tracing(processor)
+    provider.shutdown()
+    assert closed == [True]
+    otelier.shutdown()
+    assert processor.shutdown is shut_down
+
+
 def test_logs_after_shutdown_are_counted(lost, caplog):
     """So is a log record."""
     provider = LoggerProvider(shutdown_on_exit=False)
@@ -375,7 +445,17 @@ class Around(SpanProcessor):
         self.processor.shutdown()
 
 
-@pytest.mark.parametrize("around", [lambda processor: processor, Around])
+class Transparent:
+    """A processor that is none by its class, and has everything from another one."""
+
+    def __init__(self, processor):
+        self._inner = processor
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("around", [lambda processor: processor, Around, Transparent])
 @pytest.mark.parametrize("when", ["made before", "made before and added after", "made after"])
 def test_whoever_made_the_provider_and_whenever(around, when):
     """Processors of others are watched: made before otelier is switched on or after, and inside another one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unittest.mock import MagicMock, Mock
 
 import openai
 import pytest
@@ -15,7 +16,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
@@ -157,6 +158,72 @@ def test_what_takes_a_providers_place(signals):
         tracers.get_tracer("tests").start_span("work").end()
         loggers.get_logger("tests").emit(LogRecord(body="said"))
     assert signals.users() == (["u-1"], ["u-1"])
+
+
+class Ring(SpanProcessor):
+    """A processor, of log records as well, that hands on to itself."""
+
+    def __init__(self):
+        self.processor = self
+
+    def on_emit(self, log_record):
+        pass
+
+    def force_flush(self, timeout_millis=30000):
+        return True
+
+
+class Bottomless(Ring):
+    """A processor that hands on to a new one whenever it is asked, and whose list of processors has no end."""
+
+    def __init__(self):
+        pass
+
+    @property
+    def processor(self):
+        return Bottomless()
+
+    @property
+    def _span_processors(self):
+        return iter(Bottomless, None)
+
+
+class Touchy(Ring):
+    """A processor that raises when it is looked at."""
+
+    @property
+    def _processor(self):
+        raise LookupError("private")
+
+
+@pytest.mark.parametrize("make", [MagicMock, Mock, Ring, Bottomless, Touchy])
+def test_processors_that_lead_nowhere(make, signals):
+    """A processor behind which others seem to stand without end costs nothing: fields are there, `flush` answers."""
+    signals.tracer_provider.add_span_processor(make())
+    signals.logger_provider.add_log_record_processor(make())
+    for _ in range(2):
+        otelier.init(tracer_provider=signals.tracer_provider, logger_provider=signals.logger_provider)
+    with otelier.context(user_id="u-1"):
+        signals.tracer_provider.get_tracer("tests").start_span("work").end()
+        signals.logger_provider.get_logger("tests").emit(LogRecord(body="said"))
+    assert signals.users() == (["u-1"], ["u-1"])
+    assert otelier.flush()
+
+
+def test_what_cannot_be_watched_carries_the_fields(quiet_faults, signals, monkeypatch, caplog):
+    """A fault of ours in the watching of losses costs neither the fields nor the answer of `flush`."""
+
+    def fail(provider):
+        raise LookupError("watch")
+
+    monkeypatch.setattr("otelier.setup._losses.parts_of", fail)
+    otelier.init(tracer_provider=signals.tracer_provider, logger_provider=signals.logger_provider)
+    with otelier.context(user_id="u-1"):
+        signals.tracer_provider.get_tracer("tests").start_span("work").end()
+        signals.logger_provider.get_logger("tests").emit(LogRecord(body="said"))
+    assert signals.users() == (["u-1"], ["u-1"])
+    assert otelier.flush()
+    assert "setup.losses" in caplog.text
 
 
 GLOBAL = """

@@ -18,7 +18,7 @@ from opentelemetry.trace import Span
 from otelier import names
 from otelier.fields._actors import NAMING, actor_in
 from otelier.fields._blocks import inside_block
-from otelier.fields._leases import Lease
+from otelier.fields._leases import Held, Lease
 from otelier.fields._limits import cut, length_limit
 from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
@@ -149,22 +149,33 @@ def leased_state(lease: Lease, span: object) -> State | None:
     What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
     """
     if span is lease.span and lease.is_over():
-        return None
+        return lease.own
     return _inherited(lease.now(), span)
 
 
-def changed_state(state: State | None, span: object, changes: Changes) -> State:
+def changed_state(state: Held | None, span: Any, changes: Changes) -> Held:
     """Return what *changes* make of *state*, a context's own, below that context's *span*; see `State.change`."""
     mark: Any = getattr(span, MARK, None)
-    changed = (_inherited(state, span) or UNSET).change(changes)
+    inherited = _inherited(state, span)
+    if type(state) is not Lease or state.is_over():
+        return _changed(inherited or UNSET, mark, changes)
+    # Of what the span hands down, a thread keeps what its own spans do; the one that it was started in is leased.
+    own = state.own if span is state.span else _inherited(state.own, span)
+    late = () if span is None or inherited is state.now() else ((span.is_recording, inherited),)
+    return state.varied(lambda base: _changed(base, mark, changes), own, *late)
+
+
+def _changed(state: State, mark: Any, changes: Changes) -> State:
+    changed = state.change(changes)
     if type(mark) is Record and changed is mark.seen and any(new is not None for new in changes):
         # Said again since the span began, the old values are newer than what came late to the span.
         return changed.twin()
     return changed
 
 
-def set_late(context: Context, holder: Any, new: Context, changes: Changes, state: State) -> None:
-    """Tell the open span of *context*, and its *holder*, what *changes* set, which made *state* and *new* of it."""
+def set_late(context: Context, holder: Any, new: Context, changes: Changes, made: Held) -> None:
+    """Tell the open span of *context*, and its *holder*, what *changes* set, which *made* this and *new* of it."""
+    state = (made.now() or UNSET) if type(made) is Lease else cast("State", made)
     span: Any = context.get(SPAN)
     if span is not None:
         mark: Any = getattr(span, MARK, None)
@@ -197,10 +208,10 @@ def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> N
 
 
 def stamp_call(span: Any, context: Context) -> None:
-    """Write the state of a call in *context* to *span*, which stands for it, is another's, and is open already.
+    """Write the state of a call in *context* to *span*: the open span that another instrumentation made for the call.
 
-    It started before what the call's prompt says was known, maybe unseen by a processor of ours; what it says itself
-    stays.
+    That span started before the call's prompt was read, and maybe no processor of ours saw it. Attributes that the
+    other instrumentation set stay.
     """
     ready = (born_state(context) or UNSET).gen_ai_attributes()
     if not ready:

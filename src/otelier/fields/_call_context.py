@@ -19,7 +19,7 @@ class CallContext:
     user_id: str | None = None
     """End user the calls are made for."""
     user_role: str | None = None
-    """Role of that user, free text."""
+    """Role of that user; several with a comma between them."""
     agent: str | None = None
     """Name of the agent that makes the calls."""
     agent_id: str | None = None

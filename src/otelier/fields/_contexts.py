@@ -9,21 +9,21 @@ from opentelemetry.context import Context, attach, get_current
 from opentelemetry.util.types import AttributeValue
 
 from otelier.fields._births import born_state, changed_state
-from otelier.fields._leases import Lease, Setting
+from otelier.fields._leases import Held, Lease, Setting
 from otelier.fields._phases import MARK, Phase, holder_in, note_in_phase
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
-from otelier.fields._state import NO_CALLER, UNSET, Caller, State
+from otelier.fields._state import NO_CALLER, UNSET, Caller
 from otelier.fields._values import Changes
 from otelier.signals import report_fault
 
 
-def with_state(current: Context, state: State) -> Context:
+def with_state(current: Context, state: Held) -> Context:
     """Return *current* with *state* in force."""
     bag: Any = current.get(BAGGAGE)
     return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state})
 
 
-def with_setting(current: Context, state: State, setting: Setting) -> Context:
+def with_setting(current: Context, state: Held, setting: Setting) -> Context:
     """Return *current* with *state* in force, set where *setting* says."""
     bag: Any = current.get(BAGGAGE)
     return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting})
@@ -62,7 +62,7 @@ def entries_of(current: Context) -> Mapping[str, object]:
     return bag if held is None else merged(bag, held)
 
 
-def merged(bag: Mapping[str, object], state: State) -> Mapping[str, object]:
+def merged(bag: Mapping[str, object], state: Held) -> Mapping[str, object]:
     """Return *bag* with our entries replaced by those of *state*; the application's own stay."""
     foreign = not_ours(bag)
     return {**foreign, **state.baggage} if foreign else state.baggage
@@ -83,7 +83,7 @@ def begin_phase(span: Any, born: object, context: Context) -> None:
     setattr(span, MARK, phase)
 
     def end(*args: Any, **kwargs: Any) -> None:
-        del span.end  # the class's own holds again; this one would keep the span alive
+        span.__dict__.pop("end", None)  # the class's own holds again; this one would keep the span alive
         span.end(*args, **kwargs)
         try:
             _hand_over(phase)
@@ -125,7 +125,7 @@ def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
     user, role, _, _, session, workflow = (
         new if old is None and other is None else None for old, other, new in zip(state.values, here.values, changes)
     )
-    mine = state.change((user, role, None, None, session, workflow))
+    mine = changed_state(current.get(FIELDS), holder_in(current), (user, role, None, None, session, workflow))  # type: ignore[arg-type]
     return with_state(current, mine.called_by(caller) if caller != NO_CALLER else mine)
 
 

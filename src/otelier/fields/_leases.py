@@ -7,19 +7,22 @@ first request starts may serve all others, so it holds the values of that reques
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeAlias, cast
 
 from opentelemetry.context import Context
+from opentelemetry.util.types import AttributeValue
 
 from otelier.fields._blocks import is_block_open, outside
 from otelier.fields._call_context import CallContext
 from otelier.fields._phases import current_task, holder_in
 from otelier.fields._slots import BLOCK, FIELDS, SETTING
-from otelier.fields._state import UNSET, State
+from otelier.fields._state import UNSET, Caller, State
 from otelier.fields._values import Changes
 
+Held: TypeAlias = "State | Lease"
+"""What stands in the slot of the fields."""
 _Level: TypeAlias = "tuple[Callable[[], bool], State | None]"
 """A state that holds somewhere, and whether that place is still open."""
 
@@ -78,30 +81,60 @@ def owner_of(span: Any) -> Any:
 class Lease:
     """Stands for a state in the context of a raw thread, for as long as what the state was set in is open.
 
-    It has the methods of `State` that are called without a look at what it is.
+    It has the members of `State` that are used without a look at what it is.
     """
 
-    __slots__ = ("_levels", "span")
+    __slots__ = ("_levels", "own", "span")
 
-    def __init__(self, levels: tuple[_Level, ...], span: object) -> None:
+    def __init__(self, levels: tuple[_Level, ...], span: object, own: State | None = None) -> None:
         self._levels = levels
         self.span = span
         """The span, or request, in which the thread was started: what it hands down is leased as well."""
+        self.own = own
+        """What the thread itself has set, which holds when the lease is over; `None` for nothing."""
 
     def is_over(self) -> bool:
         """Tell whether nothing that the thread was started in is open any more."""
-        levels = self._levels
-        while levels and not levels[0][0]():
-            self._levels = levels = levels[1:]
-        return not levels
+        return not self._open_levels()
 
     def now(self) -> State | None:
         """Return the state that still holds; `None` when there is none."""
-        return None if self.is_over() else self._levels[0][1]
+        levels = self._open_levels()
+        return levels[0][1] if levels else self.own
 
-    def change(self, changes: Changes) -> State:
+    def _open_levels(self) -> tuple[_Level, ...]:
+        levels = self._levels
+        while levels and not levels[0][0]():
+            self._levels = levels = levels[1:]
+        return levels
+
+    @property
+    def baggage(self) -> Mapping[str, object]:
+        """Entries for the baggage: those of the thread's own values, as what is there stays."""
+        return {} if self.own is None else self.own.baggage
+
+    def varied(self, vary: Callable[[State], State], own: State | None, *inner: _Level) -> Lease:
+        """Return the lease of what *vary* makes of each state: leased values end as before, new ones do not.
+
+        Args:
+            vary: Makes a state of the one that holds without it.
+            own: What the thread itself has set here so far; see `Lease.own`.
+            inner: Levels that hold before those of this lease.
+        """
+        levels = tuple((holds, vary(state or UNSET)) for holds, state in (*inner, *self._levels))
+        return Lease(levels, self.span, vary(own or UNSET))
+
+    def change(self, changes: Changes) -> Lease:
         """Return what *changes* make of it; see `State.change`."""
-        return (self.now() or UNSET).change(changes)
+        return self.varied(lambda state: state.change(changes), self.own)
+
+    def called_by(self, caller: Caller) -> Lease:
+        """Return it with *caller*; see `State.called_by`."""
+        return self.varied(lambda state: state.called_by(caller), self.own)
+
+    def with_notes(self, notes: Mapping[str, AttributeValue]) -> Lease:
+        """Return it with *notes*; see `State.with_notes`."""
+        return self.varied(lambda state: state.with_notes(notes), self.own)
 
     def call_context(self) -> CallContext:
         """Return the six fields as the public value."""
@@ -119,19 +152,32 @@ class Lease:
         block: Any = current.get(BLOCK)
         setting: Any = current.get(SETTING)
         while True:
-            if type(state) is cls:
+            if type(state) is cls and state.own is None:
                 yield from state._levels
                 return
             if setting is not None and setting.block is block:
-                yield setting.holds, state
+                yield from cls._levels_of(state, setting.holds)
                 state, setting = setting.before, setting.outer
                 continue
             around = None if block is None else outside(block)
             holds = partial(_is_open, owner_of(holder_in(current))) if block is None else partial(is_block_open, block)
-            yield holds, state
+            yield from cls._levels_of(state, holds)
             if around is None:
                 return
             state, block, setting = around.get(FIELDS), around.get(BLOCK), around.get(SETTING)
+
+    @classmethod
+    def _levels_of(cls, state: Any, holds: Callable[[], bool]) -> Iterator[_Level]:
+        """Yield what is leased of *state*, a lease also, that was set where *holds* tells whether it is open."""
+        if type(state) is cls:
+            for inherited, leased in state._levels:
+                yield partial(_both, holds, inherited), leased
+            state = state.own
+        yield holds, state
+
+
+def _both(one: Callable[[], bool], other: Callable[[], bool]) -> bool:
+    return one() and other()
 
 
 def _is_open(owner: Any) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
 
@@ -14,6 +14,9 @@ from otelier.fields._contexts import with_state
 from otelier.fields._phases import Request, holder_in
 from otelier.fields._slots import REQUEST, SPAN
 from otelier.fields._state import UNSET
+
+_REQUESTS = ("http", "websocket")
+"""Types of ASGI scopes that are requests."""
 
 
 class ContextMiddleware:
@@ -78,7 +81,9 @@ class _Wsgi(ContextMiddleware):
 
 
 async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -> None:
-    if _is_served():
+    # A `lifespan` is no request: it lasts as long as the server, and what it starts would share what any of it sets.
+    is_request_scope = isinstance(scope, Mapping) and cast("Mapping[str, Any]", scope).get("type") in _REQUESTS
+    if not is_request_scope or _is_served():
         await app(scope, receive, send)
         return
     frame = _Served()

@@ -84,7 +84,10 @@ def note_in_phase(context: Context) -> None:
 
 
 class Request:
-    """A request that `ContextMiddleware` serves: has what of a span is needed where none stands for the request."""
+    """A request that `ContextMiddleware` serves: it stands for the request's span where there is none.
+
+    It has the members of a span that this room uses.
+    """
 
     __slots__ = (MARK, "_block")
     attributes = None

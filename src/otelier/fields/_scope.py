@@ -35,7 +35,8 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
 
     Args:
         user_id: End user the calls are made for.
-        user_role: Role of that user, free text without a comma, or several.
+        user_role: Role of that user. Several are a list, tuple or set of roles without commas, or one text with commas
+            between them.
         agent: Name of the agent that makes the calls.
         agent_id: Id of that agent, for callers that have one. It stands before the name.
         session_id: Session of the end user.
@@ -45,7 +46,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
 
     Raises:
         TypeError: with `init(strict=True)`, if a value is of another type.
-        ContextValueError: with `init(strict=True)`, if a value has control characters or more than 1024 characters.
+        ContextValueError: with `init(strict=True)`, if a text cannot be carried.
         ContextUseError: if one object is entered again while its block is open.
 
     Example:

@@ -10,7 +10,7 @@ from opentelemetry.context import Context, create_key
 FIELDS: Final = create_key("otelier-fields")
 """Slot of the ready `State`."""
 BLOCK: Final = create_key("otelier-block")
-"""Slot of the innermost `Block` that is open here."""
+"""Slot of the innermost `context()` block or `Frame` that is open here."""
 SETTING: Final = create_key("otelier-setting")
 """Slot of the `Setting` that says where `set_context` was called here."""
 REQUEST: Final = create_key("otelier-request")

@@ -38,7 +38,8 @@ def set_context(
 
     Args:
         user_id: End user the calls are made for.
-        user_role: Role of that user, free text without a comma, or several.
+        user_role: Role of that user. Several are a list, tuple or set of roles without commas, or one text with commas
+            between them.
         agent: Name of the agent that makes the calls; an id is derived from it.
         agent_id: Id of that agent, for callers that have one. It stands before the name, and a name goes with it
             only when both are set in one call.
@@ -46,12 +47,12 @@ def set_context(
         workflow_id: Workflow or job that the calls belong to.
 
     A value is text, or an `int` or `UUID`, which are taken as their text. What cannot be carried (another type, control
-    characters, more than 1024 characters) clears its field: one warning, and a count in `otelier.internal.errors`.
+    characters, more than 1024 characters, a comma inside a role of several) clears its field: one warning, and a count
+    in `otelier.internal.errors`.
 
     Raises:
         TypeError: with `init(strict=True)`, if a value is of another type; nothing is set then.
-        ContextValueError: with `init(strict=True)`, if a value has control characters or more than 1024 characters;
-            nothing is set then.
+        ContextValueError: with `init(strict=True)`, if a text cannot be carried; nothing is set then.
 
     Example:
         >>> import otelier

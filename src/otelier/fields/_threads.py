@@ -50,7 +50,8 @@ def _for_thread(current: Context, thread: Any) -> Context:
         return current
     if getattr(getattr(thread, "_target", None), "__module__", None) in _POOLS or type(thread).__module__ in _POOLS:
         return without_fields(current)
-    return current if type(state) is Lease else leased(current, Lease.of(current))
+    is_leased_alone = type(state) is Lease and state.own is None
+    return current if is_leased_alone else leased(current, Lease.of(current))
 
 
 # OpenTelemetry's instrumentation gives `Timer` a `start` of its own, which may lead past that of its base.

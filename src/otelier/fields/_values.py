@@ -41,6 +41,8 @@ USER, ROLE, AGENT, AGENT_ID, SESSION, WORKFLOW = range(6)
 _UNCARRIABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+_SEVERAL: Final = (list, tuple, set, frozenset)
+"""What several roles may be in."""
 _MAX_BITS: Final = 4096
 """Longest number that is written out at all: one of more than 1024 digits is refused, and very long ones take long."""
 
@@ -117,12 +119,11 @@ def _taken(field: str, value: object) -> str | None:
 
 def _tell(field: str, exc: Exception, value: object) -> None:
     """Say once for each *field* and reason that a value was not taken, without quoting it, and count it each time."""
-    if not isinstance(exc, ContextValueError):
-        reason, said = "type", f"a {type(value).__name__}"
-    elif isinstance(value, str) and len(value) <= MAX_CHARS:
-        reason, said = "characters", "a text with control characters"
+    if isinstance(exc, ContextValueError):
+        reason = said = exc.reason
     else:
-        reason, said = "length", f"a text of more than {MAX_CHARS} characters"
+        among = " with a value that is no text" if type(value) in _SEVERAL and field == "user_role" else ""
+        reason, said = "type", f"a {type(value).__name__}{among}"
     warn_once(
         f"fields.{field}.{reason}",
         "The field %s was given %s, which cannot be carried: it is cleared, so that nothing is told for the wrong one. "
@@ -145,13 +146,21 @@ def _text(value: object) -> object:
 
 
 def _roles(value: object) -> object:
-    """Return one role, or several with a comma between them, as one text."""
-    if not isinstance(value, (list, tuple, set, frozenset)):
+    """Return one role, or several with a comma between them, as one text; a comma in a text parts roles as well."""
+    if not isinstance(value, _SEVERAL):
         return _text(value)
     roles = [_text(role) for role in cast("Collection[object]", value)]
     for role in roles:
         _check("user_role", role)
     texts = cast("list[str]", roles)
+    for text in texts:
+        if "," in text:
+            raise ContextValueError(
+                f"Cannot set user_role to several roles with {text[:64]!r} among them: a comma parts two roles, so it "
+                f"would be more than one. Pass each role as an element of its own.",
+                field="user_role",
+                reason="several roles with a comma inside one, which would be two",
+            )
     return ",".join(texts if isinstance(value, (list, tuple)) else sorted(texts))
 
 
@@ -187,12 +196,14 @@ def _check(field: str, value: object) -> None:
             f"Cannot set {field} to a text of {len(value)} characters ({value[:32]!r}…): every span and log record "
             f"would carry it. Pass at most {MAX_CHARS} characters, such as an id.",
             field=field,
+            reason=f"a text of more than {MAX_CHARS} characters",
         )
     if _UNCARRIABLE.search(value):
         raise ContextValueError(
             f"Cannot set {field} to {value[:64]!r}: control characters and lone surrogates cannot be sent. "
             f"Remove them, or encode the value.",
             field=field,
+            reason="a text with control characters or lone surrogates",
         )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
 
-from otelier.settings import APP, ENV, SERVICE_NAME
+from otelier.settings import APP, ENV, RESOURCE_ATTRIBUTES, SERVICE_NAME
 from otelier.signals import on_fork, on_reset, read_setting, warn_once
 
 _UNKNOWN = "unknown_service"
@@ -89,7 +88,7 @@ def _service_name() -> str:
     name = SERVICE_NAME.value()
     if name is not None:
         return name
-    for item in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+    for item in (RESOURCE_ATTRIBUTES.value() or "").split(","):
         key, _, value = item.partition("=")
         if key.strip() == "service.name" and value.strip():
             return value.strip()

@@ -7,19 +7,22 @@ import time
 from typing import Any, cast
 
 from otelier.setup._activation import switch_off
-from otelier.setup._losses import delivered, watch
+from otelier.setup._losses import delivered, told, watch
 from otelier.setup._providers import innermost_provider, known_providers
-from otelier.signals import drain_all, finish_aside, report_fault, say_sum
+from otelier.signals import drain_all, finish_aside, on_fork, report_fault, say_sum
 
 _LONGEST_S = 86_400.0
 """Longest wait: a thread can be waited for no longer than the platform's clock counts."""
+_MOST_THREADS = 2
+"""One that sends already when `flush` is called may have passed what the caller wants sent; a second one has not."""
 
 
 def flush(timeout_s: float = 10.0) -> bool:
     """Send what waits: queued metric points, then whatever the providers hold.
 
     Providers are the global ones and those that `init` was given. Where otelier is not switched on, or its patches are
-    not wanted, only the providers' own answers are known, and they are `True` for a receiver that refuses everything.
+    not wanted, the answer is the providers' own. OpenTelemetry's own providers answer `True` also when the receiver
+    refuses everything.
 
     Args:
         timeout_s: Longest wait in seconds for everything together.
@@ -40,17 +43,82 @@ def flush(timeout_s: float = 10.0) -> bool:
         raise TypeError(f"flush(timeout_s=) must be a number of seconds, not a {type(timeout_s).__name__}.")
     timeout_s = min(max(0.0, timeout_s), _LONGEST_S)
     deadline_s = time.monotonic() + timeout_s
-    answers: list[bool] = []
-    # Some of the SDK's processors export in the caller's thread, whatever time they are given: 1.45 of OpenTelemetry
-    # holds it as long as the exporter tries. So that is another thread, and this one waits no longer than asked.
-    sending = threading.Thread(target=lambda: answers.append(_send(deadline_s)), name="otelier-flush", daemon=True)
+    before = told()
     try:
-        sending.start()
+        done = _sends.ask(deadline_s)
     except RuntimeError:  # the interpreter is ending, and starts no threads any more
         done = _send(deadline_s)
-        return delivered() and done
-    sending.join(timeout_s)
-    return delivered() and answers == [True]
+    return delivered(before) and done
+
+
+class _Sends:
+    """Threads that send, shared by those who wait.
+
+    Some of the SDK's processors export in the caller's thread, whatever time they are given: 1.45 of OpenTelemetry
+    holds it as long as the exporter tries. So that is another thread, and the caller waits no longer than asked.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._newest: _Send | None = None
+        self._alive = 0
+        self._deadlines: list[float] = []
+
+    def ask(self, deadline_s: float) -> bool:
+        """Return the answer of a thread that began to send after this call; `False` if it takes too long.
+
+        Raises:
+            RuntimeError: if no thread can be started any more.
+        """
+        mine: _Send | None = None
+        with self._changed:
+            before = self._newest
+            self._deadlines.append(deadline_s)
+            try:
+                while mine is None or mine.answer is None:
+                    if mine is None and self._newest is not before:
+                        mine = self._newest
+                    elif mine is None and self._alive < _MOST_THREADS:
+                        mine = self._begin(max(self._deadlines))
+                    elif not self._changed.wait(max(deadline_s - time.monotonic(), 0.0)):
+                        return False
+            finally:
+                self._deadlines.remove(deadline_s)
+        return mine.answer
+
+    def _begin(self, deadline_s: float) -> _Send:
+        send = _Send()
+        threading.Thread(target=self._run, args=(send, deadline_s), name="otelier-flush", daemon=True).start()
+        self._newest = send
+        self._alive += 1
+        return send
+
+    def _run(self, send: _Send, deadline_s: float) -> None:
+        answer = False
+        try:
+            answer = _send(deadline_s)
+        finally:
+            with self._changed:
+                send.answer = answer
+                self._alive -= 1
+                self._changed.notify_all()
+
+
+class _Send:
+    """What one thread sends."""
+
+    def __init__(self) -> None:
+        self.answer: bool | None = None
+        """Whether everything was delivered; `None` while the thread sends."""
+
+
+_sends = _Sends()
+
+
+@on_fork
+def _begin_anew() -> None:
+    global _sends
+    _sends = _Sends()
 
 
 def _send(deadline_s: float) -> bool:

@@ -14,7 +14,6 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Sized
-from functools import partial
 from typing import Any, Final, cast
 
 from otelier.setup._pipelines import batch_of, exporter_of, parts_of
@@ -36,7 +35,9 @@ _SIGNALS: Final = {"on_end": "traces", "on_emit": "logs", "collect": "metrics"}
 _lock = threading.RLock()
 _pipelines: weakref.WeakSet[_Pipeline] = weakref.WeakSet()
 _watching = False
-_asked = 0
+_told = 0
+"""How much was lost when a `flush` last answered: the next one answers for what came since."""
+_ABSENT: Final = object()
 
 
 def start_watching() -> None:
@@ -60,18 +61,28 @@ def stop_watching() -> None:
 
 def watch(provider: Any) -> None:
     """Watch what stands on *provider*, from now on; what is watched already is left alone."""
-    if _watching:
+    if not _watching:
+        return
+    try:
         for part in parts_of(provider):
             _watch_part(part)
+    except Exception as exc:
+        report_fault("setup.losses", exc)
 
 
-def delivered() -> bool:
-    """Tell whether nothing was lost since this was last asked, and the newest metrics have arrived."""
-    global _asked
+def told() -> int:
+    """Return how much was lost of which a `flush` has told already; for `delivered`."""
+    return _told
+
+
+def delivered(before: int) -> bool:
+    """Tell whether no more was lost than what was told *before*, and the newest metrics have arrived."""
+    global _told
     with _lock:
-        before, _asked = _asked, lost()
+        now = lost()
+        _told = max(_told, now)
         late = any(pipeline.late and not pipeline.closing for pipeline in _pipelines)
-        return before == _asked and not late
+        return now <= before and not late
 
 
 class _Entrance:
@@ -79,6 +90,7 @@ class _Entrance:
 
     def __init__(self, batch: Any, queue: Sized) -> None:
         self.batch = batch
+        self.emit: Callable[[Any], None] = batch.emit
         self.queue = queue
         self.begin(len(queue))
 
@@ -119,9 +131,11 @@ class _Pipeline:
         self._parts.append(part)
         door, name = part, "on_end" if self._signal == "traces" else "on_emit"
         found = batch_of(part)
+        # Not that of its class: what hands on by `__getattr__` has none there.
+        refuse: Any = getattr(cast("object", part), name, None)
         if found is not None:
             door, name = found[0], "emit"
-            self._observe_entrance(*found)
+            refuse = self._observe_entrance(*found)
         shut_down = part.shutdown
 
         def closed(*args: Any, **kwargs: Any) -> Any:
@@ -129,9 +143,9 @@ class _Pipeline:
             try:
                 return shut_down(*args, **kwargs)
             finally:
-                self._settle(at_rest=True)
-                if self._signal != "metrics":
-                    self._count_late_comers(door, name)
+                _attempt(self._settle, at_rest=True)
+                if refuse is not None and self._signal != "metrics":
+                    _attempt(self._count_late_comers, door, name, refuse)
                 say_sum()
 
         self._replace(part, "shutdown", closed)
@@ -153,27 +167,29 @@ class _Pipeline:
 
         def observed(*args: Any, **kwargs: Any) -> Any:
             batch = args[0] if args else next(iter(kwargs.values()), ())
-            self._take(batch)
+            _attempt(self._take, batch)
             try:
                 answer = export(*args, **kwargs)
             except BaseException as exc:
-                self._fail(batch, type(exc).__name__)
+                _attempt(self._fail, batch, type(exc).__name__)
                 raise
             # Each signal has an enum of its own for this. An exporter that answers nothing is believed.
             if getattr(answer, "name", None) == "FAILURE":
-                self._fail(batch, "export_failed")
+                _attempt(self._fail, batch, "export_failed")
             else:
                 self.late = False
-                self._settle()
+                _attempt(self._settle)
             return answer
 
         self._replace(self.exporter, "export", observed)
 
-    def _observe_entrance(self, batch: Any, queue: Sized) -> None:
-        if any(known.batch is batch for known in self._entrances):
-            return
+    def _observe_entrance(self, batch: Any, queue: Sized) -> Callable[[Any], None]:
+        """Count what comes into *batch*, and return its `emit` as it was before."""
+        known = next((known for known in self._entrances if known.batch is batch), None)
+        if known is not None:
+            return known.emit
         entrance = _Entrance(batch, queue)
-        emit = batch.emit
+        emit = entrance.emit
 
         def counted(item: Any) -> None:
             emit(item)
@@ -182,22 +198,23 @@ class _Pipeline:
 
         self._entrances.append(entrance)
         self._replace(batch, "emit", counted)
+        return emit
 
-    def _count_late_comers(self, door: Any, name: str) -> None:
+    def _count_late_comers(self, door: Any, name: str, refuse: Callable[[Any], None]) -> None:
         """Count what comes after shutdown, which the SDK refuses with a line of its own at most."""
-        of_class: Any = getattr(type(cast("object", door)), name)
-        refuse = partial(of_class, door)
 
         def refused(item: Any) -> None:
             taken = self._taken
             refuse(item)
-            if self._taken != taken:
-                return  # an older SDK asks the exporter all the same, whose answer counts
-            context = item.context if name == "on_end" else None
-            if context is None or context.trace_flags.sampled:
-                self._count("already_shutdown", 1)
+            if self._taken == taken:  # an older SDK asks the exporter all the same, whose answer counts
+                _attempt(self._count_late_comer, item)
 
         self._replace(door, name, refused)
+
+    def _count_late_comer(self, item: Any) -> None:
+        context = getattr(item, "context", None) if self._signal == "traces" else None
+        if context is None or context.trace_flags.sampled:
+            self._count("already_shutdown", 1)
 
     def _take(self, batch: Any) -> None:
         if self._signal != "metrics":
@@ -206,14 +223,11 @@ class _Pipeline:
             self._settle()
 
     def _fail(self, batch: Any, reason: str) -> None:
-        try:
-            if self._signal == "metrics":
-                self._fail_metrics(batch, reason)
-            else:
-                self._count(reason, _size(batch))
-                self._settle()
-        except Exception as exc:
-            report_fault("setup.losses", exc)
+        if self._signal == "metrics":
+            self._fail_metrics(batch, reason)
+        else:
+            self._count(reason, _size(batch))
+            self._settle()
 
     def _fail_metrics(self, data: Any, reason: str) -> None:
         # A sum since the start comes again with the next collection; a difference does not, nor anything at the end.
@@ -252,11 +266,17 @@ class _Pipeline:
 
     def _replace(self, owner: Any, name: str, observer: Callable[..., Any]) -> None:
         """Let *observer* stand for a method of this one *owner*, until `release`."""
+        members = cast("dict[str, Any]", vars(owner))
+        own = members.get(name, _ABSENT)
         setattr(owner, name, observer)
 
         def undo() -> None:
-            if owner.__dict__.get(name) is observer:
+            if members.get(name) is not observer:
+                return
+            if own is _ABSENT:
                 delattr(owner, name)
+            else:
+                setattr(owner, name, own)
 
         self._undo.append(undo)
 
@@ -277,16 +297,21 @@ def _watch_part(part: Any) -> None:
         pass  # a class of somebody else's, whose objects take no attribute: its own answers must do
 
 
+def _attempt(step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Run a *step* of ours inside somebody else's call: a fault costs that call nothing."""
+    try:
+        step(*args, **kwargs)
+    except Exception as exc:
+        report_fault("setup.losses", exc)
+
+
 def _size(batch: Any) -> int:
     return len(batch) if isinstance(batch, Sized) else 0
 
 
 def _made(make: Callable[..., Any], part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     make(*args, **kwargs)
-    try:
-        _watch_part(part)
-    except Exception as exc:
-        report_fault("setup.losses", exc)
+    _attempt(_watch_part, part)
 
 
 _patches = Patches(
@@ -303,14 +328,14 @@ _patches = Patches(
 
 @on_fork
 def _begin_anew() -> None:
-    global _lock, _asked
+    global _lock, _told
     _lock = threading.RLock()
-    _asked = 0
+    _told = 0
     for pipeline in list(_pipelines):
         pipeline.begin_anew()
 
 
 @on_reset
 def _forget() -> None:
-    global _asked
-    _asked = 0
+    global _told
+    _told = 0

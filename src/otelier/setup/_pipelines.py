@@ -1,14 +1,17 @@
 """From a provider to what exports its signals: processors, readers, exporters, and the queues between them.
 
-They are nowhere public. Private names are read here and nowhere else; they are those of the releases 1.39 to 1.45.
-Where one is missing, there is nothing behind it: whoever asks does without.
+OpenTelemetry shows none of them by a public name. Private names are read here and nowhere else; they are those of the
+releases 1.39 to 1.45. Where an object lacks one, the answer is as if there were nothing behind it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
+from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 _PARTS = (
     "_active_span_processor._span_processors",
@@ -26,21 +29,26 @@ _EXPORTERS = ("_batch_processor._exporter", "span_exporter", "_exporter")
 _BATCH = ("_batch_processor",)
 """From a batch processor to the part that has `emit` and the queue."""
 _QUEUE = ("_queue",)
+_MOST = 32
+"""Most parts of one provider: a mock has another processor below each one, without end."""
 
 
 def parts_of(provider: Any) -> Iterator[Any]:
-    """Yield the processors and readers of *provider*, those that stand in others too."""
-    for parts in _found(provider, _PARTS):
-        for part in parts:
+    """Yield the processors and readers of *provider*, also those that stand in others, each once."""
+    waiting = deque(_held_by(provider))
+    seen: dict[int, Any] = {}  # they may not be hashable; what is held here keeps its id
+    while waiting and len(seen) < _MOST:
+        part = waiting.popleft()
+        if id(part) not in seen:
+            seen[id(part)] = part
             yield part
-            yield from _within(part)
+            waiting.extend((*_found(part, _WITHIN), *_held_by(part)))
 
 
-def _within(part: Any) -> Iterator[Any]:
-    for inner in _found(part, _WITHIN):
-        yield inner
-        yield from _within(inner)
-    yield from parts_of(part)
+def _held_by(owner: Any) -> Iterator[Any]:
+    for parts in _found(owner, _PARTS):
+        if isinstance(parts, Iterable):
+            yield from islice(cast("Iterable[Any]", parts), _MOST)
 
 
 def exporter_of(part: Any) -> Any:
@@ -62,10 +70,10 @@ def sessions_of(exporter: Any) -> Iterator[Any]:
     yield from _found(exporter, ("_client._transport._session", "_session"))  # the second in older releases
 
 
-def _found(owner: Any, paths: Iterable[str]) -> Iterator[Any]:
-    """Yield what stands at those of *paths* that *owner* has."""
+def _found(owner: Any, paths: Iterable[str]) -> list[Any]:
+    """Return what stands at those of *paths* that *owner* has."""
+    found: list[Any] = []
     for path in paths:
-        try:
-            yield attrgetter(path)(owner)
-        except AttributeError:
-            continue
+        with suppress(Exception):  # mostly it lacks one; but the owner is somebody else's, and may raise anything
+            found.append(attrgetter(path)(owner))
+    return found

@@ -47,7 +47,13 @@ def attach_spans(provider: Any) -> bool:
     if not is_set(provider):
         return False
     provider = innermost_provider(provider)
-    _losses.watch(provider)
+    try:
+        return _put_on_spans(provider)
+    finally:
+        _losses.watch(provider)
+
+
+def _put_on_spans(provider: Any) -> bool:
     if provider in _attached:
         return True
     add = getattr(provider, "add_span_processor", None)
@@ -71,7 +77,13 @@ def attach_logs(provider: Any) -> bool:
     if not is_set(provider):
         return False
     provider = innermost_provider(provider)
-    _losses.watch(provider)
+    try:
+        return _put_on_logs(provider)
+    finally:
+        _losses.watch(provider)
+
+
+def _put_on_logs(provider: Any) -> bool:
     if provider in _attached:
         return True
     add = getattr(provider, "add_log_record_processor", None)
@@ -94,8 +106,8 @@ def attach_metrics(provider: Any) -> None:
     """Let *provider* report what telemetry is lost."""
     if is_set(provider):
         provider = innermost_provider(provider)
-        _losses.watch(provider)
         observe_losses(provider)
+        _losses.watch(provider)
 
 
 def _attach_late_logs(provider: Any) -> None:

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import logging
-import os
 
 from opentelemetry import _logs, trace
 
 from otelier.identity import ProcessIdentity
 from otelier.processors import ContextLogProcessor
+from otelier.settings import (
+    CONFIG_FILE,
+    ENDPOINT,
+    LOGS_ENDPOINT,
+    LOGS_EXPORTER,
+    METRICS_ENDPOINT,
+    METRICS_EXPORTER,
+    TRACES_ENDPOINT,
+    TRACES_EXPORTER,
+)
 from otelier.setup._providers import innermost_provider, is_set
 from otelier.setup._resource import process_attributes
 
-_ENDPOINTS = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-)
-_EXPORTERS = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
-_CONFIG_FILE = "OTEL_CONFIG_FILE"
+_EXPORTERS = (TRACES_EXPORTER, METRICS_EXPORTER, LOGS_EXPORTER)
+_PLACES = (ENDPOINT, TRACES_ENDPOINT, METRICS_ENDPOINT, LOGS_ENDPOINT, CONFIG_FILE)
 
 
 def exporter_is_configured() -> bool:
     """Tell whether the environment says where signals go."""
-    named = any(os.environ.get(name, "").strip().lower() not in ("", "none") for name in _EXPORTERS)
-    return named or any(os.environ.get(name, "").strip() for name in (*_ENDPOINTS, _CONFIG_FILE))
+    named = any((setting.value() or "none").lower() != "none" for setting in _EXPORTERS)
+    return named or any(setting.value() for setting in _PLACES)
 
 
 def wants_no_traces() -> bool:
     """Tell whether the environment says that spans go nowhere."""
-    return os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+    return (TRACES_EXPORTER.value() or "").lower() == "none"
 
 
 def is_set_up() -> bool:
@@ -62,7 +65,6 @@ def set_up(identity: ProcessIdentity) -> bool:
 
     OpenTelemetryDistro().configure()  # pyright: ignore[reportUnknownMemberType] -- its **kwargs have no type
     # A configuration file speaks for itself, and the configurator warns about anything beside it.
-    from_file = bool(os.environ.get(_CONFIG_FILE))
-    given = {} if from_file else {"resource_attributes": process_attributes(identity)}
+    given = {} if CONFIG_FILE.value() else {"resource_attributes": process_attributes(identity)}
     OpenTelemetryConfigurator().configure(**given)  # pyright: ignore[reportUnknownMemberType] -- as above
     return is_set_up()
