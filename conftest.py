@@ -24,7 +24,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
-from otelier.signals import raise_faults, run_resets
+from otelier.faults import raise_faults, run_resets
 from otelier.testing import OpenAIServer, SpanRecorder
 from otelier.testing._stage import on_stage
 
@@ -80,6 +80,14 @@ def pytest_collection() -> Iterator[None]:
     finally:
         _forget()
         gc.enable()
+
+
+@pytest.fixture
+def quiet_faults() -> Iterator[None]:
+    """Let faults be logged and counted, as they are outside our own tests."""
+    raise_faults(False)
+    yield
+    raise_faults(True)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanContext
 
-from otelier.signals import duration_histogram, point_queue, token_histogram
+from otelier.telemetry import duration_histogram, point_queue, token_histogram
 
 ROUNDS, CALLS = 30, 2_000
 ATTRIBUTES = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from otelier.signals import redact, redact_value
+from otelier.redaction import redact, redact_value
 
 MEGABYTE = 1_000_000
 PROSE = (

@@ -25,7 +25,7 @@ from presidio_analyzer.predefined_recognizers import (
     UsSsnRecognizer,
 )
 
-from otelier.signals import redact
+from otelier.redaction import redact
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "signals"))
 from corpus import INNOCENT, PERSONAL, SECRETS, Found

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src"
-GROUND = ("errors", "names", "settings")
-ROOMS = ("signals", "identity", "fields", "processors", "baggage", "openai", "llm", "interceptors", "agents")
-ROOMS += ("experiments", "sessions", "workflows")
+GROUND = ("errors", "names", "settings", "faults", "patches", "codec")
+ROOMS = ("redaction", "telemetry", "identity", "fields", "baggage", "openai", "llm", "interceptors", "agents")
+ROOMS += ("store", "experiments", "sessions", "workflows")
 DOORS = ("setup", "testing", "__init__", "cli")  # the demo is a program, and uses the package as one
 FLOORS = {name: floor for floor, name in enumerate(GROUND + ROOMS + DOORS)}
 PROGRAMS = {"otelier.cli.demo.apps.helpdesk", "otelier.cli.demo.apps.payments"}

@@ -10,7 +10,7 @@ import socket
 import pytest
 from opentelemetry.context import Context, attach, detach
 
-from otelier.signals import report_fault
+from otelier.faults import report_fault
 
 
 def test_no_connection_leaves_the_machine():

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         propagate,
         set_context,
     )
+    from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
     from otelier.identity import AgentIdentity, prompt_fingerprint
-    from otelier.processors import AgentSpanProcessor, ContextLogProcessor
     from otelier.setup import activate, flush, init, shutdown
 
 __all__ = [
@@ -72,9 +72,9 @@ _ROOMS: Final = {
     "Agent": "agents",
     "AgentIdentity": "identity",
     "AgentResult": "agents",
-    "AgentSpanProcessor": "processors",
+    "AgentSpanProcessor": "fields.processors",
     "CallContext": "fields",
-    "ContextLogProcessor": "processors",
+    "ContextLogProcessor": "fields.processors",
     "ContextMiddleware": "fields",
     "RunContext": "agents",
     "Tool": "agents",

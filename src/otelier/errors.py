@@ -17,7 +17,7 @@
     └── UnknownToolError      (LookupError)   no tool has that name
 
 A wrong type is a plain `TypeError`. Faults of otelier itself are never raised into a program: they are logged
-and counted, see `otelier.signals`.
+and counted, see `otelier.faults`.
 """
 
 from __future__ import annotations

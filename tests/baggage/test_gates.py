@@ -246,7 +246,7 @@ otelier.init()
 {between}
 import httpx, requests, aiohttp, urllib3, httpcore
 import urllib3.connection, aiohttp.client_reqrep
-from otelier.signals import is_patch
+from otelier.patches import is_patch
 originals = [
     vars(httpcore.ConnectionPool)["handle_request"], vars(httpcore.AsyncConnectionPool)["handle_async_request"],
     vars(urllib3.connection.HTTPConnection)["request"], vars(aiohttp.client_reqrep.ClientRequest)["send"],

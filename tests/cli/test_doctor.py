@@ -14,15 +14,14 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
 import otelier
-from otelier.cli.demo._services import standard_logging
+from otelier.cli.demo._processes import standard_logging
 from otelier.cli.doctor._diagnosis import diagnose
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._instrumentations import instrumentations
-from otelier.cli.doctor._neighbours import neighbours
+from otelier.cli.doctor._neighbours import neighbours, versions
 from otelier.cli.doctor._patches import propagators
 from otelier.cli.doctor._providers import providers
 from otelier.cli.doctor._switches import switches
-from otelier.cli.doctor._versions import versions
 from otelier.testing import OtlpReceiver
 from tests.cli.children import INSTRUMENT, OTELIER, run
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier.signals import raise_faults
+from otelier.faults import raise_faults
 from tests.recording import Spans
 from tests.serving import Client, asgi_server, get_all
 

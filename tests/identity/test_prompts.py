@@ -13,6 +13,7 @@ from enum import Enum
 import pytest
 
 import otelier
+from otelier.faults import report_fault
 from otelier.identity import (
     agent_id_for,
     fingerprint_of,
@@ -20,7 +21,6 @@ from otelier.identity import (
     prompt_fingerprint,
     resolve_fingerprint,
 )
-from otelier.signals import report_fault
 from tests.programs import run
 
 

@@ -14,8 +14,8 @@ from opentelemetry.trace import SpanKind
 
 import otelier
 from otelier import names
+from otelier.faults import raise_faults
 from otelier.identity import agent_id_for
-from otelier.signals import raise_faults
 from otelier.testing import SpanRecorder, reset
 from otelier.testing._stage import on_stage
 from tests.programs import run

@@ -22,9 +22,9 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from otelier.openai import OpenAIInstrumentor
-from otelier.signals import drain_all, point_queue
+from otelier.telemetry import drain_all, point_queue
 from tests.openai.instant import OUTPUT, Instant, chat, replaying
-from tests.signals.metering import run
+from tests.telemetry.metering import run
 
 DURATION, TOKENS = "gen_ai.client.operation.duration", "gen_ai.client.token.usage"
 FIRST, GAPS = "gen_ai.client.operation.time_to_first_chunk", "gen_ai.client.operation.time_per_output_chunk"
@@ -268,7 +268,7 @@ PROGRAM = f"""
     from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from otelier.openai import OpenAIInstrumentor
-    from otelier.signals import drain_all
+    from otelier.telemetry import drain_all
     from tests.openai.instant import Instant, chat, replaying
 
     reader = InMemoryMetricReader(preferred_temporality={{Histogram: AggregationTemporality.DELTA}})

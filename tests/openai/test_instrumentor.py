@@ -166,7 +166,7 @@ for _ in range(3):
     OpenAIInstrumentor().uninstrument()
 import openai
 from openai.resources.chat.completions import Completions
-from otelier.signals import is_patch
+from otelier.patches import is_patch
 print(is_patch(Completions.create))
 OpenAIInstrumentor().instrument()
 print(is_patch(Completions.create), is_patch(Completions.create.__wrapped__))

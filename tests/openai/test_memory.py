@@ -14,8 +14,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 import otelier
+from otelier.fields.processors import AgentSpanProcessor
 from otelier.openai import OpenAIInstrumentor
-from otelier.processors import AgentSpanProcessor
 from tests.openai.instant import chat, replaying, replaying_async
 
 CALLS = 30

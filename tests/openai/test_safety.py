@@ -12,10 +12,10 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
+from otelier.faults import raise_faults
 from otelier.openai import _beginning, _call
 from otelier.openai.operations import _table
 from otelier.openai.streams import _follow, _streamed
-from otelier.signals import raise_faults
 from tests.openai.conftest import Api, instrumenting, known, serving
 
 SPAN = "chat gpt-4.1"

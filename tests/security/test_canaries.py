@@ -17,7 +17,7 @@ from opentelemetry.trace import StatusCode
 import otelier
 from otelier import Agent
 from otelier.errors import AnswerError
-from otelier.signals import raise_faults, run_resets
+from otelier.faults import raise_faults, run_resets
 from otelier.testing import SpanRecorder
 from otelier.testing.server import OpenAIRequest
 from tests.openai.conftest import serving

@@ -11,8 +11,9 @@ from opentelemetry import propagate
 from opentelemetry.context import Context, attach
 
 import otelier
+from otelier.faults import raise_faults, report_fault
 from otelier.fields import FIELD_NAMES
-from otelier.signals import raise_faults, redact, report_fault
+from otelier.redaction import redact
 from otelier.testing import SpanRecorder
 from tests.openai.conftest import serving
 from tests.programs import exporting_to, run

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from otelier.signals import raise_faults
 from otelier.testing import OtlpReceiver
 from tests.recording import spans
 
@@ -18,11 +17,3 @@ def receiver() -> Iterator[OtlpReceiver]:
     """A real OTLP receiver; to the programs that export to it, it is another process."""
     with OtlpReceiver() as running:
         yield running
-
-
-@pytest.fixture
-def quiet_faults() -> Iterator[None]:
-    """Faults are logged and counted, as they are outside our own tests."""
-    raise_faults(False)
-    yield
-    raise_faults(True)

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import otelier
 from otelier.errors import OtelierError, SettingError
-from otelier.signals import redact
+from otelier.redaction import redact
 
 CHAT = {"gen_ai.operation.name": "chat"}
 

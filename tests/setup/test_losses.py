@@ -564,7 +564,7 @@ def test_losses_are_one_line_and_a_sum_at_the_end(lost, caplog):
 
 def test_lines_come_again_after_a_while(lost, caplog, monkeypatch):
     """An outage that lasts is told again, with the number so far."""
-    monkeypatch.setattr("otelier.signals._losses.SAY_AGAIN_S", 0.0)
+    monkeypatch.setattr("otelier.telemetry._losses.SAY_AGAIN_S", 0.0)
     provider = tracing(SimpleSpanProcessor(Failing(SpanExportResult.FAILURE)))
     end_spans(provider, 2)
     assert [line.split()[0] for line in warnings_of(caplog)] == ["1", "2"]

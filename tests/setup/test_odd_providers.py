@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 
 import otelier
-from otelier.signals import point_queue
+from otelier.telemetry import point_queue
 from otelier.testing import OpenAIServer
 from tests.programs import run
 

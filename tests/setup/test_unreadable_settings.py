@@ -8,8 +8,8 @@ import pytest
 
 import otelier
 from otelier.errors import SettingError
+from otelier.faults import report_fault
 from otelier.settings import all_settings
-from otelier.signals import report_fault
 from tests.programs import run
 
 CANARY = "hunter2-canary"

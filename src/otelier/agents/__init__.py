@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from otelier.agents._agent import Agent
-from otelier.agents._context import RunContext
-from otelier.agents._events import AgentEvent, RunFinished, TextDelta, ToolFinished, ToolStarted
+from otelier.agents._context import RunContext, generate_id, now_utc
 from otelier.agents._exported import exported
-from otelier.agents._ids import generate_id, now_utc
 from otelier.agents._lazy import AgentRun
-from otelier.agents._results import AgentResult, ToolCall, Usage
+from otelier.agents._results import (
+    AgentEvent,
+    AgentResult,
+    RunFinished,
+    TextDelta,
+    ToolCall,
+    ToolFinished,
+    ToolStarted,
+    Usage,
+)
 from otelier.agents._stream import AgentStream
 from otelier.agents._tool import Tool, tool
 

@@ -13,20 +13,17 @@ from pydantic_core import to_json
 
 from otelier import llm, names
 from otelier.agents._content import result_content
-from otelier.agents._events import ToolFinished, ToolStarted
-from otelier.agents._failures import tell_failure, told_of
+from otelier.agents._failures import stop_in, tell_failure, told_of
 from otelier.agents._functions import call_function, call_on_error
-from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._points import ToolPoint
-from otelier.agents._results import ToolCall
-from otelier.agents._run import Offer, Run
+from otelier.agents._results import ToolCall, ToolFinished, ToolStarted
+from otelier.agents._run import PERMIT, Offer, Permit, Run
 from otelier.agents._spans import span_of
-from otelier.agents._stops import stop_in
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase
 from otelier.llm.functions import unknown_tool
-from otelier.signals import Failure, failure_of, fit_text
+from otelier.telemetry import Failure, failure_of, fit_text
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from otelier import names
-from otelier.agents._conversation import begins_with_prompt
+from otelier.agents._read_only import begins_with_prompt
 from otelier.agents._run import Run
 
 

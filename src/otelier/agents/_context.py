@@ -5,12 +5,41 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import threading
+import uuid
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Final, TypeVar, cast
 
-from otelier.agents._either import EitherParams
 from otelier.identity import AgentIdentity
+
+
+class EitherParams:
+    """Stands for the `__dataclass_params__` of a base that is as frozen as the subclass that is being made."""
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+        self._made = threading.local()
+
+    def note(self, subclass: type) -> None:
+        """Remember the class that this thread has just made."""
+        self._made.last = weakref.ref(subclass)
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        """Return the parameters of the class that is being decorated, else the base's own."""
+        made = getattr(self._made, "last", None)
+        subclass: type | None = None if made is None else made()
+        if subclass is None or "__dataclass_fields__" in vars(subclass):
+            return self._own
+        params: Any = vars(subclass).get("__dataclass_params__")
+        if params is None:
+            return self._own
+        above: list[Any] = [vars(base).get("__dataclass_params__") for base in subclass.__mro__[1:]]
+        between = [one for one in above if one is not None and one is not self]
+        return params if all(one.frozen == params.frozen for one in between) else self._own
+
 
 C = TypeVar("C", bound="RunContext")
 
@@ -103,3 +132,25 @@ def derived(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None)
         object.__setattr__(made, name, value)
     made.__dict__[_AGENT] = agent
     return made
+
+
+def generate_id() -> str:
+    """Return a new id: 32 hexadecimal digits at random.
+
+    Example:
+        >>> import otelier
+        >>> len(otelier.generate_id())
+        32
+    """
+    return uuid.uuid4().hex
+
+
+def now_utc() -> datetime:
+    """Return the time it is, with UTC as its time zone.
+
+    Example:
+        >>> import otelier
+        >>> otelier.now_utc().utcoffset().total_seconds()
+        0.0
+    """
+    return datetime.now(timezone.utc)

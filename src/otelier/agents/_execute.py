@@ -14,21 +14,22 @@ from pydantic import BaseModel
 from otelier import names
 from otelier.agents._content import run_content
 from otelier.agents._context import RunContext, derived
-from otelier.agents._conversation import Conversation
-from otelier.agents._events import AgentEvent, RunFinished
 from otelier.agents._exported import fields_of, notes_of
 from otelier.agents._facts import carry_facts
 from otelier.agents._loop import work
 from otelier.agents._points import RunPoint
-from otelier.agents._results import AgentResult
+from otelier.agents._read_only import Conversation
+from otelier.agents._results import AgentEvent, AgentResult, RunFinished
 from otelier.agents._run import RUN, Limits, Offer, Run, current_run
 from otelier.agents._spans import OpenSpan, span_of
 from otelier.agents._task import Task
 from otelier.errors import AgentLimitError
+from otelier.faults import report_fault
 from otelier.fields import noted
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.interceptors import Interceptor
-from otelier.signals import content_gate, fit_text, fit_texts, redact, report_fault
+from otelier.redaction import content_gate, redact
+from otelier.telemetry import fit_text, fit_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

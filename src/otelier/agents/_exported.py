@@ -20,9 +20,10 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.agents._context import RunContext
+from otelier.faults import warn_once
 from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, taken_value
 from otelier.llm.functions import Unresolved, resolved
-from otelier.signals import redact_value, warn_once
+from otelier.redaction import redact_value
 
 MAX_CHARS: Final = 1024
 """Longest text of an exported field; the rest is cut off."""

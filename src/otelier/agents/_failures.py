@@ -10,17 +10,17 @@ from opentelemetry.context import get_current
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.signals import (
+from otelier.faults import report_fault
+from otelier.interceptors import StopExecution
+from otelier.redaction import ContentGate, redact_start
+from otelier.telemetry import (
     MAX_MEMBERS,
-    ContentGate,
     error_type,
     errors_in,
     failure_of,
     fit_text,
     group_members,
     logger_of,
-    redact_start,
-    report_fault,
     stack_of,
 )
 
@@ -82,3 +82,8 @@ def _whole(text: str) -> str:
 
 def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {failure_of(error).message or ''}"
+
+
+def stop_in(error: BaseException) -> StopExecution | None:
+    """Return the stop that *error* is, or holds: a task group raises those of its tasks in a group."""
+    return next((one for one in errors_in(error) if isinstance(one, StopExecution)), None)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from otelier.agents._results import AgentResult
 from otelier.agents._tool import OnError, Tool, is_awaited
-from otelier.signals import in_thread
+from otelier.telemetry import in_thread
 
 R = TypeVar("R")
 

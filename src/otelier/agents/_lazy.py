@@ -13,11 +13,10 @@ from typing import Any, Final, Generic
 
 from otelier.agents._context import RunContext
 from otelier.agents._functions import in_a_task, result_of
-from otelier.agents._permit import PERMIT, Permit
 from otelier.agents._results import AgentResult, T, ToolCall, Usage
-from otelier.agents._run import Run, current_run
+from otelier.agents._run import PERMIT, Permit, Run, current_run
 from otelier.errors import AgentUseError
-from otelier.signals import on_a_loop
+from otelier.telemetry import on_a_loop
 
 _GIVEN_UP: Final = "This run was given up before it began: nobody waits for it any more."
 

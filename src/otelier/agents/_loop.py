@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from otelier import llm
 from otelier.agents._calls import make_call
-from otelier.agents._events import TextDelta
 from otelier.agents._functions import in_a_task, result_of
-from otelier.agents._results import ToolCall
+from otelier.agents._given import step_settings
+from otelier.agents._results import TextDelta, ToolCall
 from otelier.agents._run import Run
-from otelier.agents._settings import step_settings
 from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.interceptors import Phase, StopExecution
 

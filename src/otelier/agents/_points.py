@@ -14,15 +14,14 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
+from otelier.faults import on_reset, report_fault
 from otelier.identity import may_tell_agent
-from otelier.signals import (
+from otelier.telemetry import (
     PointQueue,
     inference_calls_histogram,
     may_tell,
     measured_by,
     metering_of,
-    on_reset,
-    report_fault,
     run_histogram,
     tool_calls_histogram,
     tool_histogram,

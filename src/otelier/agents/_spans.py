@@ -16,21 +16,10 @@ from opentelemetry.util.types import AttributeValue
 from otelier import names
 from otelier.agents._points import SpanPoint
 from otelier.agents._run import RUN, Run
+from otelier.faults import report_fault
 from otelier.interceptors import StopExecution
-from otelier.signals import (
-    MOST_ON_A_LOOP,
-    ContentGate,
-    Failure,
-    TooLongError,
-    copied,
-    do_aside,
-    end_span,
-    error_type,
-    fail_span,
-    is_leaving,
-    report_fault,
-    tracer,
-)
+from otelier.redaction import MOST_ON_A_LOOP, ContentGate, TooLongError, copied
+from otelier.telemetry import Failure, do_aside, end_span, error_type, fail_span, is_leaving, tracer
 
 
 @dataclass(slots=True)

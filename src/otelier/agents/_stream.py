@@ -9,9 +9,8 @@ from typing import Any, Generic
 
 from typing_extensions import Self
 
-from otelier.agents._events import AgentEvent
 from otelier.agents._functions import in_a_task, result_of
-from otelier.agents._results import AgentResult, T
+from otelier.agents._results import AgentEvent, AgentResult, T
 from otelier.errors import AgentUseError
 
 Emit = Callable[[AgentEvent], None]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from otelier.agents._conversation import begins_with_prompt
+from otelier.agents._read_only import begins_with_prompt
 
 _OF_RUNS: Final = {
     "model": "give it to `Agent(model=)`, or change it by an interceptor's `use_model`",

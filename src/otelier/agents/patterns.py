@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from otelier.agents._context import RunContext
-from otelier.agents._ids import generate_id, now_utc
+from otelier.agents._context import RunContext, generate_id, now_utc
 
 __all__ = ["DelegationContext", "ExecutionContext", "RetryContext", "TaskContext", "TimedContext"]
 

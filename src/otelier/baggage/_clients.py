@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from otelier.baggage._gates import HEADER
 from otelier.baggage._hop import changed_headers, ours_here
-from otelier.signals import PatchPoint, report_fault
+from otelier.baggage._switch import HEADER
+from otelier.faults import report_fault
+from otelier.patches import PatchPoint
 
 _Call = Callable[..., Any]
 

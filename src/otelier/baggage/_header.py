@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
-from otelier.signals import on_reset, warn_once
+from otelier.faults import on_reset, warn_once
 
 MAX_FIELD_BYTES: Final = 1_024
 """Longest value of one field, percent-encoded."""

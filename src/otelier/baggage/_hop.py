@@ -7,11 +7,10 @@ from typing import Final
 
 from opentelemetry.context import get_current
 
-from otelier.baggage._gates import HEADER, carries_trace, is_open
 from otelier.baggage._header import Entries, with_ours, without_ours
-from otelier.baggage._switch import switch
+from otelier.baggage._switch import HEADER, carries_trace, is_open, switch
+from otelier.faults import report_fault
 from otelier.fields import FieldText, entries_of
-from otelier.signals import report_fault
 
 _MODEL_CLIENT: Final = "x-stainless-"
 """How headers begin that openai's client puts on each request, and so do other providers' of the same make."""

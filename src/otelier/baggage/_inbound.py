@@ -10,8 +10,9 @@ from opentelemetry.context import Context, get_current
 from otelier import names
 from otelier.baggage._switch import switch
 from otelier.errors import ContextValueError
+from otelier.faults import report_fault, warn_once
 from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, PROPAGATORS, arrived, checked
-from otelier.signals import Patches, PatchPoint, report_fault, warn_once
+from otelier.patches import Patches, PatchPoint
 
 
 def _extract(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

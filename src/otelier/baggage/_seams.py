@@ -8,11 +8,10 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from otelier.baggage._clients import PATCH_POINTS
-from otelier.baggage._gates import is_propagated
 from otelier.baggage._inbound import INBOUND
-from otelier.baggage._switch import switch
+from otelier.baggage._switch import is_propagated, switch
 from otelier.fields import hold_back
-from otelier.signals import Patches, PatchPoint, is_patched
+from otelier.patches import Patches, PatchPoint, is_patched
 
 _OUTBOUND = Patches(PATCH_POINTS, place="baggage")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
@@ -43,3 +45,24 @@ class Steps:
             took_s = time.monotonic() - started_s
             took = (f"  {took_s:.1f} s" if took_s >= 0.05 else "", "dim")
             self._console.print(Text.assemble(mark, (f"{title:<{_TITLE_CHARS}} ", "bold"), said, took))
+
+
+_WIDTH = 100
+"""Columns when the output is no terminal; rich's own 80 would break tables that a log or a file has room for."""
+
+
+def results() -> Console:
+    """Return the console for results."""
+    return _console(sys.stdout)
+
+
+def progress() -> Console:
+    """Return the console for progress."""
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # a sign that the terminal does not know must not end the command
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH)

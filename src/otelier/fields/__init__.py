@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from otelier.fields._actors import NAMING, actor_in
 from otelier.fields._births import (
+    NAMING,
     Record,
+    actor_in,
     actor_named_late,
     born_state,
     claim_request,
     leased_state,
     stamp_call,
 )
-from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import arrived, begin_phase, entries_of, noted
 from otelier.fields._hold import PROPAGATORS, hold_back, is_held_back
 from otelier.fields._leases import Lease
-from otelier.fields._limits import fitting
 from otelier.fields._middleware import ContextMiddleware
 from otelier.fields._phases import MARK, PHASES, Phase, holder_in
-from otelier.fields._pools import carry_into_pools, is_carried, stop_carrying
+from otelier.fields._pools import carry_into_pools, is_carried, lease_to_threads, stop_carrying, stop_leasing
 from otelier.fields._propagation import propagate
 from otelier.fields._scope import context
 from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, REQUEST, SPAN, FieldText
-from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State
+from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State, fitting
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
-from otelier.fields._threads import lease_to_threads, stop_leasing
-from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, be_strict, checked, roles_in, taken_value
+from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, CallContext, be_strict, checked, roles_in, taken_value
 
 __all__ = [
     "BAGGAGE",

@@ -16,15 +16,37 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from otelier import names
-from otelier.fields._actors import NAMING, actor_in
+from otelier.faults import on_fork
 from otelier.fields._blocks import inside_block
 from otelier.fields._leases import Held, Lease
-from otelier.fields._limits import cut, length_limit
 from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
-from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State
+from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State, cut, length_limit
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
-from otelier.signals import on_fork
+
+OPENINFERENCE_NAME: Final = "agent.name"
+NAMING: Final = (names.AGENT_NAME, names.AGENT_ID, OPENINFERENCE_NAME)
+"""Attributes by which spans name their agent; most have none of them."""
+_MAX_CHARS: Final = 256
+
+
+def actor_in(attributes: Mapping[str, Any]) -> Actor:
+    """Return the agent that a span with these attributes names: by its name if it has one, else by its id.
+
+    Both together are not taken: some frameworks make an id for each object, and each would be an agent of its own.
+    """
+    if attributes.get(names.OPERATION) == names.CREATE_AGENT:  # that one is made, and not at work
+        return NO_ACTOR
+    for attribute in (names.AGENT_NAME, OPENINFERENCE_NAME):
+        if _is_telling(attributes.get(attribute)):
+            return attributes[attribute], None
+    agent_id = attributes.get(names.AGENT_ID)
+    return (None, agent_id) if _is_telling(agent_id) else NO_ACTOR
+
+
+def _is_telling(text: object) -> bool:
+    return type(text) is str and 0 < len(text) <= _MAX_CHARS and text.isprintable()
+
 
 _PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""

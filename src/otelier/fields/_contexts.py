@@ -8,13 +8,13 @@ from typing import Any
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.util.types import AttributeValue
 
+from otelier.faults import report_fault
 from otelier.fields._births import born_state, changed_state
 from otelier.fields._leases import Held, Lease, Setting
 from otelier.fields._phases import MARK, Phase, holder_in, note_in_phase
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
 from otelier.fields._state import NO_CALLER, UNSET, Caller
 from otelier.fields._values import Changes
-from otelier.signals import report_fault
 
 
 def with_state(current: Context, state: Held) -> Context:

@@ -14,7 +14,7 @@ from opentelemetry.context import Context, get_current
 
 from otelier.fields._contexts import not_ours
 from otelier.fields._slots import BAGGAGE, FieldText
-from otelier.signals import Patches, PatchPoint
+from otelier.patches import Patches, PatchPoint
 
 
 def _inject_foreign(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -15,11 +15,10 @@ from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from otelier.fields._blocks import is_block_open, outside
-from otelier.fields._call_context import CallContext
 from otelier.fields._phases import current_task, holder_in
 from otelier.fields._slots import BLOCK, FIELDS, SETTING
 from otelier.fields._state import UNSET, Caller, State
-from otelier.fields._values import Changes
+from otelier.fields._values import CallContext, Changes
 
 Held: TypeAlias = "State | Lease"
 """What stands in the slot of the fields."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.context import Context, attach, get_current
 
+from otelier.faults import report_fault
+from otelier.fields._births import MARK
 from otelier.fields._blocks import Frame
-from otelier.fields._contexts import without_fields
-from otelier.signals import Patches, PatchPoint, report_fault
+from otelier.fields._contexts import leased, without_fields
+from otelier.fields._leases import Lease
+from otelier.fields._slots import FIELDS, SPAN
+from otelier.patches import Patches, PatchPoint
 
 _CONTEXT = "_otelier_context"
 _CARRIERS = {"logfire._internal.integrations.executors": "func"}
@@ -134,3 +138,57 @@ def stop_carrying() -> None:
 def is_carried() -> bool:
     """Tell whether the patches are in place."""
     return _POOLS.are_in()
+
+
+_THREAD_POOLS = ("concurrent.futures.thread", "concurrent.futures.process", "multiprocessing.pool")
+"""Modules whose threads serve whoever comes: what they run has the context that came with it."""
+
+
+def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Around `Thread.start`, in the thread that starts another one."""
+    current = get_current()
+    try:
+        inside = _for_thread(current, thread)
+        if inside is not current:
+            # Whoever patched `start` before us, or above us, has taken the context already and keeps it there.
+            members = cast("dict[str, Any]", vars(thread))
+            for name, value in tuple(members.items()):
+                if value is current:
+                    setattr(thread, name, inside)
+    except Exception as exc:
+        report_fault("fields.thread", exc)
+        inside = current
+    if inside is current:
+        return wrapped(*args, **kwargs)
+    attach(inside)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        attach(current)
+
+
+def _for_thread(current: Context, thread: Any) -> Context:
+    state, span = current.get(FIELDS), current.get(SPAN)
+    if state is None and getattr(span, MARK, None) is None:
+        return current
+    target = getattr(thread, "_target", None)
+    if getattr(target, "__module__", None) in _THREAD_POOLS or type(thread).__module__ in _THREAD_POOLS:
+        return without_fields(current)
+    is_leased_alone = type(state) is Lease and state.own is None
+    return current if is_leased_alone else leased(current, Lease.of(current))
+
+
+# OpenTelemetry's instrumentation gives `Timer` a `start` of its own, which may lead past that of its base.
+_STARTS = Patches(
+    (PatchPoint("threading", owner, "start", _start) for owner in ("Thread", "Timer")), place="fields.threads"
+)
+
+
+def lease_to_threads() -> None:
+    """Let a raw thread that inherits fields have them only while what they were set in is open."""
+    _STARTS.apply()
+
+
+def stop_leasing() -> None:
+    """Take the patches out again."""
+    _STARTS.remove()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.fields._call_context import CallContext
+from otelier.faults import on_reset, warn_once
 from otelier.fields._slots import FieldText
 from otelier.fields._values import (
     AGENT,
@@ -21,6 +22,7 @@ from otelier.fields._values import (
     BAGGAGE_KEYS,
     FIELD_NAMES,
     SESSION,
+    CallContext,
     Changes,
     Values,
     applied,
@@ -38,7 +40,6 @@ from otelier.identity import (
     resolve_process,
 )
 from otelier.settings import switched_off
-from otelier.signals import on_reset, warn_once
 
 Attributes: TypeAlias = dict[str, AttributeValue]
 Caller: TypeAlias = "tuple[str | None, str | None]"
@@ -344,3 +345,23 @@ def _forget() -> None:
     UNSET.children.clear()
     UNSET.calls.clear()
     UNSET.below.clear()
+
+
+def length_limit(attributes: object) -> int | None:
+    """Return how long texts may be in *attributes* of a span or log record; `None` for any length."""
+    return getattr(attributes, "max_value_len", None)
+
+
+def cut(value: Any, limit: int | None) -> Any:
+    """Return *value*, a text, several, or none, as it stands under *limit*."""
+    if limit is None or value is None:
+        return value
+    return value[:limit] if isinstance(value, str) else tuple(text[:limit] for text in value)
+
+
+def fitting(added: Mapping[str, Any], there: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what of *added* goes into the attributes *there* without pushing any out, or being cut by them."""
+    limit, count = length_limit(there), getattr(there, "maxlen", None)
+    if count is not None and len(there) + len(added) > count:
+        added = dict(islice(added.items(), max(count - len(there), 0)))
+    return added if limit is None else {key: cut(value, limit) for key, value in added.items()}

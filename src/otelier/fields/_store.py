@@ -8,15 +8,15 @@ from uuid import UUID
 
 from opentelemetry.context import Context, attach, get_current
 
+from otelier.faults import on_reset, report_fault
 from otelier.fields._births import born_state, changed_state, set_late
-from otelier.fields._call_context import CallContext
 from otelier.fields._contexts import with_setting, without_state
 from otelier.fields._leases import setting_in
 from otelier.fields._phases import holder_in
 from otelier.fields._slots import FIELDS
 from otelier.fields._state import UNSET, State
+from otelier.fields._values import CallContext
 from otelier.identity import AgentIdentity
-from otelier.signals import on_reset, report_fault
 
 
 def set_context(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 from uuid import UUID
 
 from otelier import names
 from otelier.errors import ContextValueError
+from otelier.faults import count_fault, on_reset, read_setting, warn_once
 from otelier.settings import STRICT
-from otelier.signals import count_fault, on_reset, read_setting, warn_once
 
 Values: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
 """One value for each of `FIELD_NAMES`, in that order; `None` when unset."""
@@ -212,3 +213,28 @@ def _wrong_type(field: str, value: object) -> TypeError:
         f"Cannot set {field} to a {type(value).__name__}: fields are sent as text with every signal. "
         f"Pass a `str`, an `int` or a `UUID`, `None` to leave the field alone, or an empty text to clear it."
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallContext:
+    """What is known of the calls made here; `None` is unset.
+
+    Example:
+        >>> import otelier
+        >>> with otelier.context(user_id="u-1"):
+        ...     otelier.get_context().user_id
+        'u-1'
+    """
+
+    user_id: str | None = None
+    """End user the calls are made for."""
+    user_role: str | None = None
+    """Role of that user; several with a comma between them."""
+    agent: str | None = None
+    """Name of the agent that makes the calls."""
+    agent_id: str | None = None
+    """Id of that agent, for callers that have one."""
+    session_id: str | None = None
+    """Session of the end user."""
+    workflow_id: str | None = None
+    """Workflow or job that the calls belong to."""

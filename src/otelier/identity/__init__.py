@@ -5,7 +5,6 @@ from __future__ import annotations
 from otelier.identity._agent import NOBODY, AgentIdentity, resolve, resolve_process
 from otelier.identity._fingerprint import prompt_fingerprint
 from otelier.identity._ids import agent_id_for
-from otelier.identity._metrics import may_tell_agent
 from otelier.identity._process import ProcessIdentity, name_process, process
 from otelier.identity._prompts import (
     MAX_PROMPT_CHARS,
@@ -16,7 +15,7 @@ from otelier.identity._prompts import (
     resolve_fingerprint,
     use_fingerprint,
 )
-from otelier.identity._registry import register, report_to, report_waiting
+from otelier.identity._registry import may_tell_agent, register, report_to, report_waiting
 
 __all__ = [
     "MAX_PROMPT_CHARS",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import uuid
 
+from otelier.faults import on_reset
 from otelier.identity._process import fix_namespace
-from otelier.signals import on_reset
 
 _CACHED_IDS = 1024
 """Names whose ids are kept; deriving one again costs about 3 µs and gives the same id."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from otelier.faults import on_fork, on_reset, read_setting, warn_once
 from otelier.settings import APP, ENV, RESOURCE_ATTRIBUTES, SERVICE_NAME
-from otelier.signals import on_fork, on_reset, read_setting, warn_once
 
 _UNKNOWN = "unknown_service"
 

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
+from otelier.faults import on_fork, on_reset, warn_once
 from otelier.identity._agent import AgentIdentity
 from otelier.identity._dates import date_names
 from otelier.identity._fingerprint import MAX_CHARS, hashed, prompt_fingerprint
 from otelier.identity._ids import agent_id_for
-from otelier.signals import on_fork, on_reset, warn_once
 
 Fingerprint: TypeAlias = Callable[[str], "str | None"]
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from otelier import names
+from otelier.faults import on_reset, report_fault, warn_once
 from otelier.identity._agent import AgentIdentity
 from otelier.identity._process import process
-from otelier.signals import emit_event, on_reset, report_fault, warn_once
+from otelier.identity._prompts import is_name_of_prompt
 
 MAX_AGENTS: Final = 1_000
 _NOWHERE: Final = {"otelier-no-span": True}
@@ -121,6 +122,8 @@ def _tell(identity: AgentIdentity) -> None:
     from opentelemetry import _logs  # see above
     from opentelemetry.context import Context
 
+    from otelier.telemetry import emit_event
+
     about = {
         names.AGENT_NAME: identity.name,
         names.RESOLVED_AGENT_ID: identity.id,
@@ -145,3 +148,17 @@ def _count(identity: AgentIdentity) -> None:
 @on_reset
 def _forget() -> None:
     _registry.clear()
+
+
+def may_tell_agent(name: str) -> bool:
+    """Tell whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
+
+    Names made of prompts are a kind of their own: prompts that change with each user take no place of a name that
+    somebody gave.
+    """
+    from otelier.telemetry import may_tell
+
+    own = process()
+    if own is not None and name == own.app:
+        return True
+    return may_tell(names.AGENT_NAME, name, "of prompts" if is_name_of_prompt(name) else "")

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from otelier.interceptors._allow_tools import AllowTools
-from otelier.interceptors._budget import Budget
-from otelier.interceptors._context import InterceptContext
-from otelier.interceptors._failover import Failover
-from otelier.interceptors._interceptor import Interceptor
+from otelier.interceptors._budget import AllowTools, Budget, Failover, RequireRole
+from otelier.interceptors._interceptor import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
 from otelier.interceptors._mask_personal_data import MaskPersonalData
-from otelier.interceptors._phase import Phase
 from otelier.interceptors._rate_limit import RateLimit
-from otelier.interceptors._require_role import RequireRole
-from otelier.interceptors._result import InterceptResult
-from otelier.interceptors._stop import StopExecution
 
 __all__ = [
     "AllowTools",

@@ -2,9 +2,175 @@
 
 from __future__ import annotations
 
-from otelier.interceptors._context import InterceptContext
-from otelier.interceptors._phase import Phase
-from otelier.interceptors._result import InterceptResult
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from otelier.identity import AgentIdentity
+
+
+@dataclass(slots=True, kw_only=True)
+class InterceptContext:
+    """One moment of a run, as an interceptor sees it; changing it changes nothing, but for `state`.
+
+    Messages, and all that is in them, refuse to be changed.
+
+    Example:
+        >>> from otelier.identity import NOBODY
+        >>> InterceptContext(phase=Phase.PRE_RUN, agent=NOBODY, task="Hello", run_context=None).task
+        'Hello'
+    """
+
+    phase: Phase
+    """The moment."""
+    agent: AgentIdentity
+    """Name and id of the agent that runs."""
+    task: str = field(repr=False)
+    """What this run was asked."""
+    run_context: Any = field(repr=False)
+    """The run's `RunContext`, or the subclass that was passed to `run`."""
+    messages: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """The conversation so far, in the form of chat completions."""
+    state: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
+    """Of this one run, by text or by the interceptor itself: what one puts here it finds again in the next phase, and
+    no other run does."""
+    model: str = ""
+    """Model that is asked."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that are offered."""
+    model_calls: int = 0
+    """Answers of the model so far."""
+    tool_calls: int = 0
+    """Calls of tools so far."""
+    input_tokens: int = 0
+    """Tokens of all prompts so far, with those of subagents."""
+    output_tokens: int = 0
+    """Tokens of all answers so far, with those of subagents."""
+    model_response: Mapping[str, Any] | None = field(default=None, repr=False)
+    """POST_THINK: the answer, as a message of chat completions."""
+    tool_name: str | None = None
+    """PRE_ACT, POST_ACT: the tool."""
+    tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
+    """PRE_ACT, POST_ACT: its arguments, a copy."""
+    tool_result: str | None = field(default=None, repr=False)
+    """POST_ACT: what the model will be told."""
+    output: Any = field(default=None, repr=False)
+    """POST_RUN: the run's output: text, or an instance of the agent's `output_type`."""
+    error: BaseException | None = field(default=None, repr=False)
+    """ON_ERROR: what is about to end the run; POST_ACT: what the tool raised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterceptResult:
+    """What shall happen next: go on, go on with something changed, leave out a tool's call, or stop.
+
+    Interceptors are asked in order. The next one sees what those before changed; after a `stop`, or a `skip` of a call,
+    none is asked at that moment. A field that is `None`, or is not for that phase, changes nothing.
+
+    Example:
+        >>> InterceptResult.stop("Permission denied").proceed
+        False
+        >>> InterceptResult.modify_args({"limit": 10}).modified_tool_args
+        {'limit': 10}
+    """
+
+    proceed: bool = True
+    """Whether the run goes on; if not, it ends with `final_response`."""
+    final_response: Any = field(default=None, repr=False)
+    """Output of a run that is stopped; for a call that is skipped, what the model is told in place of a result."""
+    reason: str | None = field(default=None, repr=False)
+    """Why the run is stopped, for the span."""
+    skip_action: bool = False
+    """PRE_ACT: do not call the tool."""
+    modified_messages: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
+    """The conversation from here on, in the form of chat completions. Any phase before an answer or a tool's call."""
+    modified_prompt: str | None = field(default=None, repr=False)
+    """PRE_RUN, PRE_THINK: text of the system or developer message from here on."""
+    modified_tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
+    """PRE_ACT: arguments of the call."""
+    modified_tool_result: str | None = field(default=None, repr=False)
+    """POST_ACT: what the model is told as the tool's result."""
+    modified_tools: Sequence[str] | None = None
+    """PRE_RUN: names of the tools that the run may use; PRE_THINK: those that this one question offers."""
+    modified_model: str | None = None
+    """PRE_RUN: model of the run; PRE_THINK: of this one question; ON_ERROR: ask this one again what failed."""
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """For other interceptors and tests; put into the run's `state`."""
+
+    @classmethod
+    def continue_(cls, **metadata: Any) -> InterceptResult:
+        """Go on."""
+        return cls(metadata=metadata)
+
+    @classmethod
+    def ok(cls, **metadata: Any) -> InterceptResult:
+        """Go on: another name of `continue_`."""
+        return cls(metadata=metadata)
+
+    @classmethod
+    def stop(cls, response: Any = "", *, reason: str | None = None) -> InterceptResult:
+        """End the run with *response* as its output: text, or an instance of the agent's `output_type`."""
+        return cls(proceed=False, final_response=response, reason=reason)
+
+    @classmethod
+    def skip(cls, response: str | None = None) -> InterceptResult:
+        """PRE_ACT: do not call the tool, and tell the model *response* in its place; elsewhere nothing is skipped."""
+        return cls(skip_action=True, final_response=response)
+
+    @classmethod
+    def modify_messages(cls, messages: Sequence[Mapping[str, Any]]) -> InterceptResult:
+        """Go on with *messages* as the conversation."""
+        return cls(modified_messages=messages)
+
+    @classmethod
+    def modify_args(cls, arguments: Mapping[str, Any]) -> InterceptResult:
+        """PRE_ACT: call the tool with *arguments*."""
+        return cls(modified_tool_args=arguments)
+
+    @classmethod
+    def modify_result(cls, result: str) -> InterceptResult:
+        """POST_ACT: tell the model *result*."""
+        return cls(modified_tool_result=result)
+
+    @classmethod
+    def modify_tools(cls, names: Sequence[str]) -> InterceptResult:
+        """PRE_RUN, PRE_THINK: offer the tools of these *names* only."""
+        return cls(modified_tools=names)
+
+    @classmethod
+    def use_model(cls, model: str) -> InterceptResult:
+        """PRE_RUN, PRE_THINK: ask *model*; ON_ERROR: ask it again what failed."""
+        return cls(modified_model=model)
+
+    @classmethod
+    def modify_prompt(cls, prompt: str) -> InterceptResult:
+        """PRE_RUN, PRE_THINK: go on with *prompt* as the system message."""
+        return cls(modified_prompt=prompt)
+
+
+class Phase(str, Enum):
+    """A moment of an agent's run; the same in `run` and in `stream`, and in the runs of subagents.
+
+    Example:
+        >>> Phase.PRE_ACT.value
+        'pre_act'
+    """
+
+    PRE_RUN = "pre_run"
+    """Before the first question to the model, once."""
+    PRE_THINK = "pre_think"
+    """Before each question to the model."""
+    POST_THINK = "post_think"
+    """After each answer of the model, before the tools that it calls."""
+    PRE_ACT = "pre_act"
+    """Before each call of a tool."""
+    POST_ACT = "post_act"
+    """After each call of a tool, failed or not."""
+    POST_RUN = "post_run"
+    """When the run has its output, by the model or by a stop, once. Not after an error."""
+    ON_ERROR = "on_error"
+    """When an error is about to end the run. A tool's error does not: it goes back to the model."""
 
 
 class Interceptor:
@@ -27,3 +193,24 @@ class Interceptor:
         Called once per phase, in the run's own task.
         """
         return InterceptResult.continue_()
+
+
+class StopExecution(Exception):  # noqa: N818 -- it is no error: it reads like `StopIteration`
+    """End the run that this is raised in, with *response* as its output: from an interceptor, a tool, or below one.
+
+    Calls of other tools that are under way are cancelled. A run around this one, whose agent delegated it, goes on.
+
+    Attributes:
+        response: Output of the run: text, or an instance of the agent's `output_type`.
+        reason: Why, for the span; `None` without one.
+
+    Example:
+        >>> stop = StopExecution("Come back tomorrow.", reason="quota")
+        >>> stop.response, stop.reason
+        ('Come back tomorrow.', 'quota')
+    """
+
+    def __init__(self, response: Any = "", reason: str | None = None) -> None:
+        super().__init__(str(response))
+        self.response = response
+        self.reason = reason

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from itertools import compress
 from typing import Any, cast
 
-from otelier.interceptors._context import InterceptContext
-from otelier.interceptors._interceptor import Interceptor
-from otelier.interceptors._phase import Phase
-from otelier.interceptors._result import InterceptResult
-from otelier.signals import MOST_ON_A_LOOP, in_thread, redact
+from otelier.interceptors._interceptor import InterceptContext, Interceptor, InterceptResult, Phase
+from otelier.redaction import MOST_ON_A_LOOP, redact
+from otelier.telemetry import in_thread
 
 
 class MaskPersonalData(Interceptor):

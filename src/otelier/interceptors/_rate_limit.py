@@ -9,12 +9,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Final
 
+from otelier.faults import on_fork
 from otelier.fields import get_context
-from otelier.interceptors._context import InterceptContext
-from otelier.interceptors._interceptor import Interceptor
-from otelier.interceptors._phase import Phase
-from otelier.interceptors._result import InterceptResult
-from otelier.signals import on_fork
+from otelier.interceptors._interceptor import InterceptContext, Interceptor, InterceptResult, Phase
 
 MAX_KEYS: Final = 10_000
 """Keys that one limit remembers; beyond, the one that had its last turn longest ago is forgotten."""

@@ -6,8 +6,7 @@ own retries, timeouts and `base_url` hold. This room makes no span of its own.
 
 from __future__ import annotations
 
-from otelier.llm._answers import Answer, Chunk, Usage
-from otelier.llm._calls import ToolCall
+from otelier.llm._answers import Answer, Chunk, ToolCall, Usage
 from otelier.llm._generate import generate, stream
 from otelier.llm._reading import read_message
 from otelier.llm._stream import AnswerStream

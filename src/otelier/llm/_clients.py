@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from otelier.errors import ClientUseError
-from otelier.signals import in_thread, on_reset
+from otelier.faults import on_reset
+from otelier.telemetry import in_thread
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI

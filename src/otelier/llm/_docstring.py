@@ -35,14 +35,14 @@ def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     """
     lines = (inspect.getdoc(function) or "").splitlines()
     first = next((number for number, line in enumerate(lines) if _begins(line)), len(lines))
-    return "\n".join(lines[:first]).strip(), _parameters(lines[first:])
+    return "\n".join(lines[:first]).strip(), _documented_parameters(lines[first:])
 
 
 def _begins(line: str) -> bool:
     return bool(_HEADING.match(line) or _FIELD.match(line))
 
 
-def _parameters(lines: list[str]) -> dict[str, str]:
+def _documented_parameters(lines: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     inside, is_numpy, indent = False, False, 0
     names: list[str] = []  # those that the text at hand is about

@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 
 from otelier.errors import ToolError
 from otelier.llm._annotations import Unresolved, resolved, spaces_of, unbound
-from otelier.llm._calls import misfit
+from otelier.llm._answers import misfit
 from otelier.llm._carried import carried, is_endless
 from otelier.llm._docstring import read_docstring
 from otelier.llm._json_schema import Problem

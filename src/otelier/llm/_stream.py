@@ -10,13 +10,12 @@ from typing import Any, Final, Generic, TypeVar
 from typing_extensions import Self
 
 from otelier.errors import UnfinishedAnswerError
+from otelier.faults import on_reset
 from otelier.llm import _clients
 from otelier.llm._answers import Answer, Chunk
 from otelier.llm._json import members_of
-from otelier.llm._merging import Merger
-from otelier.llm._reading import plain, read_answer, read_text, read_usage
+from otelier.llm._reading import Merger, plain, read_answer, read_text, read_usage
 from otelier.llm._schemas import Reader
-from otelier.signals import on_reset
 
 T = TypeVar("T")
 

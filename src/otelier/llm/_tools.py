@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
-from otelier.llm._calls import ToolCall, misfit
+from otelier.llm._answers import ToolCall, misfit
 from otelier.llm._carried import carried
 from otelier.llm._docstring import read_docstring
 from otelier.llm._json_schema import problems_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry._logs import LogRecord
@@ -12,19 +12,25 @@ from opentelemetry.trace import SpanKind, TraceFlags
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
-from otelier.fields import LLM_CALL, MARK, SPAN, State, state_of
-from otelier.openai._identity import in_state_of_call
+from otelier.faults import report_fault
+from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, actor_named_late, state_of
+from otelier.identity import process
 from otelier.openai._point import CallPoint
 from otelier.openai._telemetry import Telemetry
 from otelier.openai.operations._table import Operation
 from otelier.openai.reading._answer import add_served_model
-from otelier.openai.reading._fields import Arguments, Attributes, answer_of
-from otelier.openai.reading._raised import answer_behind
-from otelier.openai.reading._raw import RAW_RESPONSE, answer_in, is_left_to_caller
-from otelier.signals import (
-    MOST_ON_A_LOOP,
+from otelier.openai.reading._fields import (
+    RAW_RESPONSE,
+    Arguments,
+    Attributes,
+    answer_behind,
+    answer_in,
+    answer_of,
+    is_left_to_caller,
+)
+from otelier.redaction import MOST_ON_A_LOOP, TooLongError
+from otelier.telemetry import (
     Failure,
-    TooLongError,
     do_aside,
     end_span,
     error_type,
@@ -34,8 +40,27 @@ from otelier.signals import (
     foreign_fault,
     is_leaving,
     on_a_loop,
-    report_fault,
 )
+
+
+def in_state_of_call(
+    current: Context, recipe: Callable[[Arguments], str | None] | None, arguments: Arguments
+) -> Context:
+    """Return *current* with the state of a call of these *arguments*; unchanged where nothing is known by prompts."""
+    if recipe is None or process() is None:
+        return current
+    try:
+        fingerprint = recipe(arguments)
+    except Exception as exc:
+        report_fault("openai.fingerprint", exc)
+        return current
+    if fingerprint is None:
+        return current
+    state = state_of(current)
+    if state.identity is None:
+        state = state.below_span_of(actor_named_late(current.get(SPAN)))
+    return Context({**current, FIELDS: state.for_call(fingerprint)})
+
 
 clock: Final = time.perf_counter
 

@@ -15,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.identity import may_tell_agent
-from otelier.signals import may_tell
+from otelier.telemetry import may_tell
 
 _OTHER: Final = "_OTHER"
 

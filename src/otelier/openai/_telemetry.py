@@ -13,18 +13,17 @@ from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.trace import Span, TracerProvider
 
 from otelier import names
+from otelier.faults import read_setting
 from otelier.openai._point import Instruments
 from otelier.openai.content._completion_hook import CompletionHook, completion_hook
+from otelier.redaction import ContentGate, content_gate
 from otelier.settings import STREAM_USAGE
-from otelier.signals import (
-    ContentGate,
+from otelier.telemetry import (
     PointQueue,
     chunk_histogram,
-    content_gate,
     duration_histogram,
     first_chunk_histogram,
     point_queue,
-    read_setting,
     token_histogram,
 )
 

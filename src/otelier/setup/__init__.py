@@ -6,7 +6,7 @@ from otelier.setup._activation import Activator, activate, settle
 from otelier.setup._ending import flush, shutdown
 from otelier.setup._init import init
 from otelier.setup._providers import innermost_provider
-from otelier.setup._resource import ProcessResourceDetector
+from otelier.setup._sdk import ProcessResourceDetector
 
 __all__ = [
     "Activator",

@@ -11,13 +11,14 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
+from otelier.faults import on_fork, on_reset, read_setting, report_fault, warn_once
 from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _losses, _providers, _sdk
-from otelier.setup._connections import renew_connections
-from otelier.signals import log_to, measure_to, on_fork, on_reset, read_setting, report_fault, trace_to, warn_once
+from otelier.setup._sdk import renew_connections
+from otelier.telemetry import log_to, measure_to, trace_to
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()

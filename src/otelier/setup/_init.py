@@ -11,11 +11,12 @@ from opentelemetry.trace import TracerProvider
 
 from otelier import baggage
 from otelier.errors import SettingError
+from otelier.faults import report_fault
 from otelier.fields import be_strict
 from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
+from otelier.redaction import set_redactions
 from otelier.settings import DISABLED, MAX_NAME_CHARS, check_ours
 from otelier.setup import _activation, _sdk
-from otelier.signals import report_fault, set_redactions
 
 
 def init(

@@ -10,10 +10,12 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import _internal as logs_internal
 from opentelemetry.metrics import _internal as metrics_internal
 
+from otelier.faults import on_reset, report_fault, warn_once
+from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
 from otelier.identity import report_waiting
-from otelier.processors import AgentSpanProcessor, ContextLogProcessor
+from otelier.patches import Patches, PatchPoint
 from otelier.setup import _losses
-from otelier.signals import ByIdentity, Patches, PatchPoint, observe_losses, on_reset, report_fault, warn_once
+from otelier.telemetry import ByIdentity, observe_losses
 
 _attached: ByIdentity[None] = ByIdentity()
 """Providers that have our processor."""

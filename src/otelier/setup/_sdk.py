@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 
 from opentelemetry import _logs, trace
+from opentelemetry.sdk.resources import Resource, ResourceDetector
 
+from otelier import names
+from otelier.faults import read_setting, report_fault
+from otelier.fields.processors import ContextLogProcessor
 from otelier.identity import ProcessIdentity
-from otelier.processors import ContextLogProcessor
 from otelier.settings import (
+    APP,
     CONFIG_FILE,
     ENDPOINT,
+    ENV,
     LOGS_ENDPOINT,
     LOGS_EXPORTER,
     METRICS_ENDPOINT,
@@ -18,8 +23,34 @@ from otelier.settings import (
     TRACES_ENDPOINT,
     TRACES_EXPORTER,
 )
-from otelier.setup._providers import innermost_provider, is_set
-from otelier.setup._resource import process_attributes
+from otelier.setup._pipelines import exporter_of, parts_of, sessions_of
+from otelier.setup._providers import innermost_provider, is_set, known_providers
+
+
+def process_attributes(identity: ProcessIdentity) -> dict[str, str]:
+    """Return the resource attributes for what was named; a name that is only the service's is not repeated."""
+    return _named(identity.app if identity.named else None, identity.env)
+
+
+def _named(app: str | None, env: str | None) -> dict[str, str]:
+    named = {names.MAIN_AGENT_NAME: app, names.ENVIRONMENT: env}
+    return {key: value for key, value in named.items() if value is not None}
+
+
+class ProcessResourceDetector(ResourceDetector):
+    """Put `OTELIER_APP` and `OTELIER_ENV` on the resource, for processes whose SDK otelier does not set up.
+
+    It is switched on by its entry point's name: `OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=otel,otelier`.
+
+    Example:
+        >>> dict(ProcessResourceDetector().detect().attributes)
+        {}
+    """
+
+    def detect(self) -> Resource:
+        """Return the attributes; an empty resource where neither variable is set."""
+        return Resource(_named(read_setting(APP), read_setting(ENV)))
+
 
 _EXPORTERS = (TRACES_EXPORTER, METRICS_EXPORTER, LOGS_EXPORTER)
 _PLACES = (ENDPOINT, TRACES_ENDPOINT, METRICS_ENDPOINT, LOGS_ENDPOINT, CONFIG_FILE)
@@ -68,3 +99,17 @@ def set_up(identity: ProcessIdentity) -> bool:
     given = {} if CONFIG_FILE.value() else {"resource_attributes": process_attributes(identity)}
     OpenTelemetryConfigurator().configure(**given)  # pyright: ignore[reportUnknownMemberType] -- as above
     return is_set_up()
+
+
+def renew_connections() -> None:
+    """Let every OTLP exporter of the known providers that sends over HTTP connect anew."""
+    try:
+        for provider in known_providers():
+            for part in parts_of(innermost_provider(provider)):
+                for session in sessions_of(exporter_of(part)):
+                    for adapter in session.adapters.values():
+                        # As if it had been pickled and sent here: the same settings, and pools that are empty. The
+                        # old ones are not asked to close: their locks may be held by a thread that is not here.
+                        adapter.__setstate__(adapter.__getstate__())
+    except Exception as exc:
+        report_fault("setup.connections", exc)

@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
-from otelier.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.signals import finish_aside
+from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
+from otelier.telemetry import finish_aside
 from otelier.testing._metrics import PointStore
 from otelier.testing._records import LogEntry, MetricPoint, SpanRecord
 from otelier.testing._ticks import Clock, CountedIds, TickingProvider, Ticks, let_tick

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.signals import run_resets
+from otelier.faults import run_resets
 
 
 def reset() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from otelier.openai.content import _parts
-from otelier.signals import MOST_ON_A_LOOP, do_aside, finish_aside
+from otelier.redaction import MOST_ON_A_LOOP
+from otelier.telemetry import do_aside, finish_aside
 from tests.openai.conftest import CHAT, instrumenting, serving
 
 MODE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"

@@ -834,7 +834,7 @@ def test_closing_a_stream_of_another_type(recorder, failing, way):
 # --- measuring -------------------------------------------------------------------------------------------------
 def test_no_room_in_the_queue(streams, recorder, monkeypatch):
     """Where chunk times have no room to wait, each is recorded as it comes, to the same figures."""
-    from otelier.signals import PointQueue
+    from otelier.telemetry import PointQueue
 
     monkeypatch.setattr(PointQueue, "room_for_stream", lambda _: None)
     chunks = drained(streams, "chat", "sync")

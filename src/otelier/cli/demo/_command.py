@@ -9,9 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from otelier.cli._console import progress, results
 from otelier.cli._extras import require
-from otelier.cli._steps import Steps
+from otelier.cli._steps import Steps, progress, results
 
 
 def demo(

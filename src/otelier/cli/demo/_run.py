@@ -13,10 +13,9 @@ from otelier.cli._endpoints import without_secrets
 from otelier.cli._steps import Steps
 from otelier.cli.demo._destination import endpoint, headers
 from otelier.cli.demo._missing import missing
-from otelier.cli.demo._processes import free_port
+from otelier.cli.demo._processes import HELPDESK, PAYMENTS, free_port, service
 from otelier.cli.demo._received import Received, received, strayed
 from otelier.cli.demo._report import known_by_prompt
-from otelier.cli.demo._services import HELPDESK, PAYMENTS, service
 from otelier.cli.demo._traffic import TOO_MUCH, USERS, drive
 from otelier.testing import LogEntry, MetricPoint, OpenAIServer, OtlpReceiver, SpanRecord
 

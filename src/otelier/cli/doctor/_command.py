@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from otelier.cli._console import progress, results
+from otelier.cli._steps import progress, results
 from otelier.cli.doctor._findings import Finding, Severity
 
 _MARKS: dict[Severity, tuple[str, str]] = {

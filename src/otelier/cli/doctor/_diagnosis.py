@@ -8,17 +8,15 @@ from typing import Any
 
 from opentelemetry import trace
 
-from otelier.cli.doctor._baggage import baggage
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._findings import Finding
 from otelier.cli.doctor._instrumentations import instrumentations
-from otelier.cli.doctor._neighbours import neighbours
+from otelier.cli.doctor._neighbours import neighbours, versions
 from otelier.cli.doctor._patches import patches, propagators
 from otelier.cli.doctor._providers import providers
-from otelier.cli.doctor._switches import switches
-from otelier.cli.doctor._versions import versions
+from otelier.cli.doctor._switches import baggage, switches
 from otelier.identity import process
-from otelier.signals import redact
+from otelier.redaction import redact
 
 
 def diagnose() -> list[Finding]:

@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry import _logs, metrics, trace
 
 from otelier.cli.doctor._findings import Finding
-from otelier.processors import AgentSpanProcessor, ContextLogProcessor
+from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
 
 _AREA = "providers"
 _UNSET_HERE = "Nothing sets it in this process; your program or opentelemetry-instrument does."

@@ -15,7 +15,8 @@ from opentelemetry.context import Context
 from otelier import names
 from otelier.fields import LLM_CALL, SPAN
 from otelier.openai.operations._kinds import SAYING, Kind, is_llm_span
-from otelier.signals import is_patch, suppressed
+from otelier.patches import is_patch
+from otelier.telemetry import suppressed
 
 _OPERATION, _SPAN_KIND, _REQUEST_TYPE = SAYING
 _OFFICIAL: Final = "opentelemetry.instrumentation.genai.openai"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from otelier import names
-from otelier.openai.content._definitions import function_definitions, tool_definitions
 from otelier.openai.content._parts import (
     Message,
     Part,
     blob_part,
     content_parts,
     file_part,
+    function_definitions,
     input_message,
     other_part,
     output_message,
@@ -21,6 +21,7 @@ from otelier.openai.content._parts import (
     refusal_parts,
     text_part,
     tool_call_part,
+    tool_definitions,
     tool_response_part,
 )
 from otelier.openai.reading._answer import ERROR_REASON

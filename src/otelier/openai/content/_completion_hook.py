@@ -17,8 +17,8 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.trace import Span
 
 from otelier import names
+from otelier.faults import warn_once
 from otelier.settings import COMPLETION_HOOK, quoted
-from otelier.signals import warn_once
 
 _GROUP: Final = "opentelemetry_genai_completion_hook"
 _TYPES: Final = "opentelemetry.util.genai.types"

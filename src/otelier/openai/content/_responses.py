@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from otelier import names
-from otelier.openai.content._definitions import tool_definitions
 from otelier.openai.content._items import ASSISTANT, COMPACTION, kind_of, parts_of, role_of
-from otelier.openai.content._parts import Message, Part, content_parts, input_message, output_message, text_part
+from otelier.openai.content._parts import (
+    Message,
+    Part,
+    content_parts,
+    input_message,
+    output_message,
+    text_part,
+    tool_definitions,
+)
 from otelier.openai.reading._answer import ERROR_REASON, is_client_call, is_ended_call, reason_of_status
 from otelier.openai.reading._fields import Arguments, field_of, fields_set, items_of
 

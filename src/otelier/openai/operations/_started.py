@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Final
 
+from otelier.faults import on_fork, on_reset
 from otelier.openai._point import CallPoint
 from otelier.openai.reading._answer import UNFINISHED, responses_answer, responses_usage
 from otelier.openai.reading._fields import Attributes, Facts, text_of
-from otelier.signals import Failure, on_fork, on_reset
+from otelier.telemetry import Failure
 
 MAX_STARTED: Final = 4_096
 """Ids that are remembered; beyond that the oldest are forgotten, and what they used is not told."""

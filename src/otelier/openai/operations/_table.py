@@ -10,8 +10,7 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.content._chat import chat_answer_content, chat_request_content
 from otelier.openai.content._responses import fetched_content, responses_answer_content, responses_request_content
-from otelier.openai.operations._chunks import ChatChunks, Chunks
-from otelier.openai.operations._fetch import FetchChunks, fetch_answer, fetch_request
+from otelier.openai.operations._chunks import ChatChunks, Chunks, TextChunks, text_answer_content, text_request_content
 from otelier.openai.operations._kinds import EMBEDDING, FETCHING, INFERENCE, Kind
 from otelier.openai.operations._media import (
     IMAGE,
@@ -23,15 +22,14 @@ from otelier.openai.operations._media import (
     media_request,
     media_request_content,
 )
-from otelier.openai.operations._responses_chunks import ResponsesChunks
+from otelier.openai.operations._responses_chunks import FetchChunks, ResponsesChunks, fetch_answer, fetch_request
 from otelier.openai.operations._started import created_answer
 from otelier.openai.operations._templates import Templates
-from otelier.openai.operations._text_completion import TextChunks, text_answer_content, text_request_content
 from otelier.openai.reading._answer import chat_answer, embeddings_answer
 from otelier.openai.reading._fields import Arguments, Attributes, Facts
 from otelier.openai.reading._prompt import chat_fingerprint, responses_fingerprint
 from otelier.openai.reading._request import chat_request, embeddings_request, responses_request
-from otelier.signals import Failure
+from otelier.telemetry import Failure
 
 
 class _MakeChunks(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.signals import fit_text
+from otelier.telemetry import fit_text
 
 OPENAI: Final = "openai"
 AZURE: Final = "azure.ai.openai"

@@ -9,7 +9,8 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.openai.reading._request import has_compaction
-from otelier.signals import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text, redact
+from otelier.redaction import redact
+from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""

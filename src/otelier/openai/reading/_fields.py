@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypeGuard
+import json
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from opentelemetry.util.types import AttributeValue
 
@@ -68,3 +70,55 @@ def is_sequence(thing: Any) -> TypeGuard[Sequence[Any]]:
     """Tell whether *thing* is a sequence of things, not text or bytes."""
     # A class of the standard library's own takes 0.3 us to ask, and most sequences are lists.
     return type(thing) is list or (isinstance(thing, Sequence) and not isinstance(thing, (str, bytes, bytearray)))
+
+
+RAW_RESPONSE: Final = "http_response"
+"""Field that tells a raw response from an answer."""
+_RAW_HEADER: Final = "x-stainless-raw-response"
+
+
+def is_left_to_caller(arguments: Arguments) -> bool:
+    """Tell whether the caller reads the body of the answer, as `with_streaming_response` lets them."""
+    headers = arguments.get("extra_headers")
+    named = headers.items() if is_mapping(headers) else ()
+    return any(str(name).lower() == _RAW_HEADER and value == "stream" for name, value in named)
+
+
+def answer_in(raw: Any) -> Any:
+    """Return the answer in a raw response; as plain data where the caller's own model of it does not fit."""
+    try:
+        return raw.parse()  # parsed once, and kept by the response for the caller
+    except Exception:  # the caller will see
+        return data_in(facts_of(raw).get(RAW_RESPONSE))
+
+
+def data_in(response: Any) -> Any:
+    """Return the JSON of an HTTP response whose body was read; `None` for anything else, such as a proxy's HTML."""
+    try:
+        return json.loads(response.content)
+    except Exception:
+        return None
+
+
+_CLIENT: Final = "openai"
+_RESPONSE: Final = "response"
+_SELF: Final = "self"
+
+
+def answer_behind(error: BaseException) -> tuple[Any, Any]:
+    """Return the answer that *error* is raised over, and the headers it came with; each `None` where there is none."""
+    response = next(_responses(error), None)
+    answer = facts_of(error).get("completion")
+    return data_in(response) if answer is None else answer, getattr(response, "headers", None)
+
+
+def _responses(error: BaseException) -> Iterator[Any]:
+    """Yield what *error* and its frames hold of HTTP responses that are no errors themselves."""
+    held = [facts_of(error).get(_RESPONSE)]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").partition(".")[0] == _CLIENT:
+            found = frame.f_locals
+            held += found.get(_RESPONSE), facts_of(found.get(_SELF)).get(RAW_RESPONSE)
+    for response in reversed(held):  # the innermost has the answer to the last try
+        if getattr(response, "is_success", False) is True:
+            yield response

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from otelier import names
 from otelier.openai.reading._fields import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
-from otelier.signals import MAX_NUMBER, fit_count, fit_text, fit_texts
+from otelier.telemetry import MAX_NUMBER, fit_count, fit_text, fit_texts
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
 _Kind: TypeAlias = "type[int] | type[float]"

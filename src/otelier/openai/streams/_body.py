@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from otelier.faults import report_fault
 from otelier.openai._call import Call
-from otelier.openai.reading._fields import facts_of
-from otelier.openai.reading._raw import RAW_RESPONSE, data_in
+from otelier.openai.reading._fields import RAW_RESPONSE, data_in, facts_of
 from otelier.openai.streams._hooks import FOLLOWER, hook_close, is_raised_by
-from otelier.signals import report_fault
 
 _READERS = ("parse", "read")  # all else that reads the whole body comes down to these
 

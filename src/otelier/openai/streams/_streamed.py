@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from otelier import names
+from otelier.faults import report_fault
 from otelier.openai._call import Call, clock
 from otelier.openai.operations._chunks import Chunks
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.streams._hooks import is_raised_by
-from otelier.signals import Failure, is_leaving, report_fault
+from otelier.telemetry import Failure, is_leaving
 
 _LAST: Final = (names.FINISH_REASONS, names.OUTPUT_TOKENS)
 """What the last chunks of a stream bring."""

@@ -11,10 +11,9 @@ from typing import Any, cast
 from otelier.testing import _loopback
 from otelier.testing.server import _audio, _chat, _completions, _embeddings, _images, _responses
 from otelier.testing.server._exchanges import exact
-from otelier.testing.server._forms import form_fields
 from otelier.testing.server._refusals import refusal
 from otelier.testing.server._replies import BreakMode, Reply, failure
-from otelier.testing.server._requests import Json, OpenAIRequest
+from otelier.testing.server._requests import Json, OpenAIRequest, form_fields
 from otelier.testing.server._turns import Ids, Turn, turn
 
 CHAT = "/v1/chat/completions"

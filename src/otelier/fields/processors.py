@@ -1,0 +1,230 @@
+"""The fields on every span, written when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.trace import SpanKind
+
+from otelier import names
+from otelier.faults import report_fault
+from otelier.fields import (
+    FIELDS,
+    IDENTITY_ATTRIBUTES,
+    LLM_REPORTER,
+    MARK,
+    NAMING,
+    PHASES,
+    REQUEST,
+    SPAN,
+    UNSET,
+    Lease,
+    Phase,
+    Record,
+    State,
+    actor_in,
+    begin_phase,
+    claim_request,
+    fitting,
+    holder_in,
+    leased_state,
+    state_of,
+)
+from otelier.identity import ProcessIdentity, process
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import ReadWriteLogRecord
+
+
+def without_present(attributes: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *attributes* less those *present*; where those name another agent, ours is left out whole.
+
+    The attributes of an identity belong together: one agent's name never stands beside another's id.
+    """
+    kept = set(present)
+    if any(present[key] != attributes.get(key) for key in IDENTITY_ATTRIBUTES & kept):
+        kept |= IDENTITY_ATTRIBUTES
+        if names.OPERATION not in present:  # a call's own span keeps the fingerprint of its prompt, whoever makes it
+            kept.add(names.AGENT_FINGERPRINT)
+    return {key: value for key, value in attributes.items() if key not in kept}
+
+
+class ProcessAttributes:
+    """What says which process made a span; one for each processor, since each provider has its own resource."""
+
+    __slots__ = ("_added", "_for")
+
+    def __init__(self) -> None:
+        self._for: ProcessIdentity | None = None
+        self._added: dict[str, str] = {}
+
+    def added(self, attributes: dict[str, Any], span: Span) -> dict[str, Any]:
+        """Return *attributes* with the process's own, for spans without a local parent and GenAI spans.
+
+        They are the same dict where nothing is added: before otelier is switched on, and where the resource
+        says it already.
+        """
+        own = process()
+        if own is None:
+            return attributes
+        if own is not self._for:
+            self._added = _missing(own, span)
+            self._for = own
+        return {**attributes, **self._added} if self._added else attributes
+
+
+def _missing(own: ProcessIdentity, span: Span) -> dict[str, str]:
+    resource = getattr(span, "resource", None)
+    known: Mapping[str, Any] = {} if resource is None else resource.attributes
+    wanted = {names.MAIN_AGENT_NAME: own.app if own.named else None, names.ENVIRONMENT: own.env}
+    return {key: value for key, value in wanted.items() if value is not None and known.get(key) != value}
+
+
+# A member that is looked up on its class costs 0.2 µs before Python 3.12.
+_INTERNAL, _SERVER = SpanKind.INTERNAL, SpanKind.SERVER
+_REQUESTS = (_SERVER, SpanKind.CONSUMER)
+_BY_NAME, _BY_ID, _BY_OPENINFERENCE = NAMING
+"""Asked for one by one: a set would take 0.2 us more on every span with start attributes."""
+
+
+class AgentSpanProcessor(SpanProcessor):
+    """Stamp each span at its start with the fields of its context: user, session, workflow and agent.
+
+    It works for the spans of every instrumentation, with any sampler and exporter, and may stand anywhere among
+    the processors of a provider. `otelier.init` and `opentelemetry-instrument` add one; add it yourself to a
+    provider that neither of them sees.
+
+    Attributes that a span was started with are kept, and a span that names its own agent keeps that one alone.
+
+    Example:
+        >>> import otelier
+        >>> from opentelemetry.sdk.trace import TracerProvider
+        >>> provider = TracerProvider()
+        >>> provider.add_span_processor(otelier.AgentSpanProcessor())
+        >>> with otelier.context(user_id="u-1"):
+        ...     span = provider.get_tracer("example").start_span("work")
+        >>> span.attributes["user.id"]
+        'u-1'
+    """
+
+    def __init__(self) -> None:
+        self._process = ProcessAttributes()
+
+    # Runs inside the user's call: one look at the context, one write, both dicts of the state ready. What every
+    # span passes is written out here instead of called (`fields.born_state` is the same rule), 0.06 µs a call.
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Write the fields to *span*; see `SpanProcessor.on_start`."""
+        try:
+            context = get_current() if parent_context is None else parent_context
+            state: Any = context.get(FIELDS)
+            seen = state
+            around: Any = context.get(SPAN)
+            parent: Any = getattr(around, MARK, None)
+            plain = REQUEST not in context if parent is None else type(parent) is not Phase
+            holder = around if plain else holder_in(context)
+            mark: Any = parent if holder is around else getattr(holder, MARK, None)
+            if mark is not state:
+                if type(mark) is Record and (state is None or state is mark.seen):
+                    state = mark.hands_down()
+                elif state is None:
+                    state = mark
+                elif type(state) is Lease:
+                    state = leased_state(state, holder)
+            state = UNSET if state is None else state
+            try:
+                # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each.
+                started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
+                kind, scope = span._kind, span._instrumentation_scope._name  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue, reportOptionalMemberAccess]
+            except AttributeError:
+                started = span.attributes or {}
+                kind, scope = span.kind, getattr(getattr(span, "instrumentation_scope", None), "name", "")
+            if started and (_BY_NAME in started or _BY_ID in started or _BY_OPENINFERENCE in started):
+                state = state.below_span_of(actor_in(started))
+            if kind in _REQUESTS or scope in PHASES or not (state is seen or seen is None):
+                _mark(span, context, state, kind, scope)
+            else:
+                setattr(span, MARK, state)
+            is_gen_ai = names.OPERATION in started or (LLM_REPORTER in context and _is_reporters(span, context))
+            attributes = state.gen_ai_attributes() if is_gen_ai else state.attributes
+            if parent is None or is_gen_ai:
+                attributes = self._process.added(attributes, span)
+            if started and not started.keys().isdisjoint(attributes.keys()):
+                attributes = without_present(attributes, started)
+            if attributes:
+                span.set_attributes(attributes)
+        except Exception as exc:
+            report_fault("processors.span", exc)
+
+    # Older releases of the base class answer nothing, and their provider then flushes no processor after this one.
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Return `True`: nothing waits here."""
+        return True
+
+
+def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str) -> None:
+    """Mark a span that is not simply of *state*: a request, a phase of one, or one born with what came late."""
+    request = kind in _REQUESTS
+    seen: Any = context.get(FIELDS)
+    # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
+    alone = not request and (state is seen or seen is None)
+    born = state if alone else Record(state, passes_on=request, seen=seen)
+    parent = context.get(SPAN)
+    if kind is _INTERNAL and hasattr(parent, MARK) and span.name.endswith(PHASES.get(scope, ())):
+        begin_phase(span, born, context)
+        return
+    setattr(span, MARK, born)
+    if kind is _SERVER and (parent is None or not hasattr(parent, MARK)):
+        claim_request(span)
+
+
+def _is_reporters(span: Span, context: Context) -> bool:
+    """Tell whether *span* is that of the instrumentation which reports the call to a model that is open here.
+
+    Not all of them say at its start what kind of span it is.
+    """
+    package: Any = context[LLM_REPORTER]
+    scope = span.instrumentation_scope
+    return bool(package) and scope is not None and f"{scope.name}.".startswith(f"{package}.")
+
+
+class ContextLogProcessor(LogRecordProcessor):
+    """Stamp each log record with the fields of its context, sampled or not: the same attributes as on spans.
+
+    Attributes that a record has are kept; under a limit on their number ours take the room that is left. The
+    processor must stand before the ones that export, since a record may be gone after them; `otelier.init` and
+    `opentelemetry-instrument` put it there.
+
+    Example:
+        >>> import otelier
+        >>> from opentelemetry.sdk._logs import LoggerProvider
+        >>> provider = LoggerProvider()
+        >>> provider.add_log_record_processor(otelier.ContextLogProcessor())
+    """
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Write the fields to *log_record*; see `LogRecordProcessor.on_emit`."""
+        try:
+            record = log_record.log_record
+            attributes = state_of(record.context).attributes
+            if not attributes:
+                return
+            present: Any = record.attributes
+            if present is None:
+                present = record.attributes = {}
+            ours = without_present(attributes, present) if present else attributes
+            # OpenTelemetry logs a warning for each value that it cuts or drops: where log records are exported, that is
+            # one more record to stamp, with the same value.
+            present.update(fitting(ours, present))
+        except Exception as exc:
+            report_fault("processors.log", exc)
+
+    def shutdown(self) -> None:
+        """Do nothing: the processor holds nothing."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Return `True`: nothing waits here."""
+        return True

@@ -1,0 +1,22 @@
+"""Redaction: what of a value may leave the process."""
+
+from __future__ import annotations
+
+from otelier.redaction._gate import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
+from otelier.redaction._nested import Later, TooLongError, copied, redact_value
+from otelier.redaction._redact import redact, redact_start, set_redactions
+
+__all__ = [
+    "MOST_ON_A_LOOP",
+    "ContentGate",
+    "ContentMode",
+    "Later",
+    "TooLongError",
+    "content_gate",
+    "copied",
+    "json_of",
+    "redact",
+    "redact_start",
+    "redact_value",
+    "set_redactions",
+]

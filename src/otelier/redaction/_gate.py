@@ -1,0 +1,144 @@
+"""The content gate: prompts, answers, tool definitions and arguments leave only when asked for, and redacted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from opentelemetry.util.types import AnyValue
+
+from otelier.errors import SettingError
+from otelier.faults import read_setting, report_fault, warn_once
+from otelier.redaction._nested import LIMIT, redact_value, redact_values
+from otelier.redaction._redact import FAILED, redact, redact_start
+from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
+
+MOST_ON_A_LOOP: Final = 32_768
+"""Characters of content that are redacted on the thread of an event loop, in 1 to 5 ms; more is done aside."""
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_TRIES = 4
+_NOTES = 64
+
+
+class ContentMode(Enum):
+    """Where content may go: `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
+
+    Example:
+        >>> ContentMode.SPAN_ONLY.on_span, ContentMode.SPAN_ONLY.on_event
+        (True, False)
+    """
+
+    NO_CONTENT = "NO_CONTENT"
+    SPAN_ONLY = "SPAN_ONLY"
+    EVENT_ONLY = "EVENT_ONLY"
+    SPAN_AND_EVENT = "SPAN_AND_EVENT"
+
+    @property
+    def on_span(self) -> bool:
+        """Whether spans carry content, as JSON text."""
+        return self in (ContentMode.SPAN_ONLY, ContentMode.SPAN_AND_EVENT)
+
+    @property
+    def on_event(self) -> bool:
+        """Whether log events carry content, structured."""
+        return self in (ContentMode.EVENT_ONLY, ContentMode.SPAN_AND_EVENT)
+
+    @property
+    def any(self) -> bool:
+        """Whether content goes anywhere at all."""
+        return self is not ContentMode.NO_CONTENT
+
+
+@dataclass(frozen=True, slots=True)
+class ContentGate:
+    """What content has to pass: ask `mode` whether it may go, then send it through `json` or `value`.
+
+    Example:
+        >>> gate = ContentGate(ContentMode.SPAN_ONLY)
+        >>> gate.json([{"role": "user", "content": "my password=hunter2"}])
+        '[{"role":"user","content":"my password=[REDACTED:secret]"}]'
+    """
+
+    mode: ContentMode
+    """Where content may go."""
+    emits: bool = False
+    """Whether calls are told by log events, with or without content."""
+    personal: bool = False
+    """Whether personal data is redacted beside secrets."""
+    max_chars: int = CONTENT_MAX_CHARS.default
+    """Characters that an attribute has at most."""
+
+    def text(self, text: str, max_chars: int) -> str:
+        """Return the start of *text* with the secrets in it redacted, such as the message of an error."""
+        return redact_start(text, max_chars, personal=self.personal)
+
+    def value(self, value: object) -> AnyValue:
+        """Return nested data with the secrets in it redacted, for the structured attributes of an event."""
+        return redact_value(value, personal=self.personal, max_chars=self.max_chars)
+
+    def values(self, content: Mapping[str, object], *, most: int | None = None) -> dict[str, AnyValue]:
+        """Return the attributes of one operation's *content*, each as `value` does it.
+
+        Together they have at most twice the characters that one may have; the first ones come first.
+
+        Raises:
+            TooLongError: if they have more than *most* characters, which is how many may be looked at here.
+        """
+        return redact_values(content, personal=self.personal, max_chars=self.max_chars, most=most)
+
+    def json(self, value: object) -> str:
+        """Return nested data as JSON text with the secrets in it redacted, for a span's attribute."""
+        return self.written(self.value(value))
+
+    def written(self, shown: AnyValue) -> str:
+        """Return what `value` gave as strict JSON text, as long as an attribute may be; never raises."""
+        text = json_of(shown)
+        max_chars = self.max_chars
+        for _ in range(_TRIES):
+            if len(text) <= self.max_chars:
+                return text
+            # What had to be escaped, and notes of what was cut, took more room than there was.
+            max_chars = max(max_chars * self.max_chars // len(text) - _NOTES, 0)
+            text = json_of(redact_value(shown, max_chars=max_chars))
+        return text if len(text) <= self.max_chars else json.dumps(LIMIT)
+
+
+def json_of(value: AnyValue) -> str:
+    """Return *value* as strict JSON text; never raises.
+
+    Example:
+        >>> json_of({"role": "user"})
+        '{"role":"user"}'
+    """
+    try:
+        return _encode(value)
+    except Exception as exc:
+        report_fault("signals.content", exc)
+        return json.dumps(FAILED)
+
+
+def content_gate() -> ContentGate:
+    """Return the gate as the environment sets it now; ask once, when switching on, not per call.
+
+    A value that is no mode warns once, naming the choices, and means `NO_CONTENT`; so does any other that cannot be
+    read, and what it is about is then redacted.
+
+    Example:
+        >>> content_gate().mode
+        <ContentMode.NO_CONTENT: 'NO_CONTENT'>
+    """
+    try:
+        mode = ContentMode(CAPTURE_CONTENT.value())
+    except SettingError as exc:
+        warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
+        mode = ContentMode.NO_CONTENT
+    said = read_setting(EMIT_EVENT)
+    return ContentGate(
+        mode,
+        emits=mode.on_event if said is None else said,
+        personal=read_setting(REDACT_PERSONAL, unreadable=True),
+        max_chars=read_setting(CONTENT_MAX_CHARS),
+    )

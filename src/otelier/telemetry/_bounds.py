@@ -1,0 +1,104 @@
+"""Bounds on what signals carry of what others choose: providers, models, and whoever writes a request.
+
+An exporter drops a whole batch for one number that is no 64-bit one or one text that is no Unicode, a receiver refuses
+it for one text of megabytes, and each new value of a metric's attribute is a time series more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from otelier.faults import on_reset, warn_once
+
+MAX_VALUES: Final = 200
+"""Values that metrics of one process carry of each attribute that is not of a known few."""
+_MAX_CHARS: Final = 256
+MAX_TEXT_CHARS: Final = 1_024
+"""Characters of a name, an id or the like that signals carry; the ids of real providers have at most a few hundred."""
+MAX_TEXTS: Final = 128
+"""Texts that one list of them carries: no provider gives an answer more choices."""
+MAX_NUMBER: Final = 2**53 - 1
+"""Largest number that metrics carry. Above it a float does not hold every whole number, so a sum would lose calls."""
+_UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNFIT_IN_LINES: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_STAND_IN: Final = "\ufffd"
+
+_told: dict[tuple[str, str], set[object]] = {}
+
+
+def may_tell(attribute: str, value: object, kind: str = "") -> bool:
+    """Tell whether metrics may carry *value* as *attribute*: one of the first 200 values, and no very long one.
+
+    Others warn once for each attribute. Spans carry them all the same.
+
+    Args:
+        attribute: Name of the attribute.
+        value: What it would say.
+        kind: Which of the attribute's values it is one of: those of one kind take no place of another's.
+
+    Example:
+        >>> may_tell("gen_ai.agent.name", "triage")
+        True
+    """
+    told = _told.setdefault((attribute, kind), set())
+    if value in told:
+        return True
+    if len(told) >= MAX_VALUES or len(str(value)) > _MAX_CHARS:
+        warn_once(
+            f"signals.told.{attribute}.{kind}",
+            "There were more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
+            MAX_VALUES,
+            attribute,
+        )
+        return False
+    told.add(value)
+    return True
+
+
+def fit_text(value: object, *, lines: bool = False) -> str | None:
+    """Return *value* as signals may carry it, `None` when it is no text or empty.
+
+    Control characters and halves of UTF-16 pairs become U+FFFD, and what is longer than 1,024 characters is cut, with
+    a note of how much.
+
+    Args:
+        value: A name, an id, a reason: what is one short text.
+        lines: Whether tabs and ends of lines are among what it may hold.
+
+    Example:
+        >>> fit_text("gpt-4.1"), fit_text("gpt\\ud800"), fit_text(4.1)
+        ('gpt-4.1', 'gpt\ufffd', None)
+    """
+    if type(value) is str and 0 < len(value) <= MAX_TEXT_CHARS and value.isprintable():
+        return value
+    if not isinstance(value, str) or not value:
+        return None
+    text = (_UNFIT_IN_LINES if lines else _UNFIT).sub(_STAND_IN, value[:MAX_TEXT_CHARS])
+    cut = len(value) - MAX_TEXT_CHARS
+    return f"{text} [cut: {cut} characters]" if cut > 0 else text
+
+
+def fit_texts(values: Iterable[object], *, lines: bool = False) -> tuple[str, ...]:
+    """Return those of *values* that are texts as `fit_text` does, at most 128 of them.
+
+    Example:
+        >>> fit_texts(["stop", None, "length"])
+        ('stop', 'length')
+    """
+    return tuple([text for value in islice(values, MAX_TEXTS) if (text := fit_text(value, lines=lines)) is not None])
+
+
+def fit_count(value: object) -> int | None:
+    """Return *value* when it is a number of things, `None` for anything else: a flag, one below zero, a giant.
+
+    Example:
+        >>> fit_count(12), fit_count(-1), fit_count(10**25), fit_count(True)
+        (12, None, None, None)
+    """
+    return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
+
+
+on_reset(_told.clear)
