@@ -8,6 +8,8 @@
     │   ├── AgentLimitError   (RuntimeError)  a run did more than it may: steps, calls, delegations
     │   └── ToolError         (TypeError)     a function cannot be offered as a tool, or not get its context
     ├── SettingError          (ValueError)    an argument or environment variable cannot be read
+    ├── CodecError            (ValueError)    a value cannot be stored as JSON, or does not fit the type it is read as
+    │   └── NotJsonError                      a text is no JSON
     ├── MissingExtraError     (ImportError)   a command or room needs an extra that is not installed
     ├── ClientUseError        (RuntimeError)  a client of the model is used on a second event loop
     ├── AnswerError           (ValueError)    a model's answer is not what was asked for
@@ -170,6 +172,39 @@ class SettingError(OtelierError, ValueError):
     def __init__(self, message: str, *, setting: str) -> None:
         super().__init__(message)
         self.setting = setting
+
+
+class CodecError(OtelierError, ValueError):
+    """A value cannot be stored as JSON, or what is stored does not fit the type it is to be read as.
+
+    The message names place and type, and quotes no value.
+
+    Attributes:
+        place: Where in the value it is, such as `orders[2].id`; empty for all of it.
+        problem: What is wrong there.
+
+    Example:
+        >>> from otelier import codec
+        >>> try:
+        ...     codec.to_json({"orders": [{"id": b"o-1"}]})
+        ... except CodecError as error:
+        ...     print(error.place)
+        orders[0].id
+    """
+
+    def __init__(self, message: str, *, place: str = "", problem: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+        self.problem = problem
+
+
+class NotJsonError(CodecError):
+    """A text is no JSON; the message says where, and nothing of what stands there.
+
+    Attributes:
+        place: Empty.
+        problem: Empty.
+    """
 
 
 class MissingExtraError(OtelierError, ImportError):

@@ -15,10 +15,9 @@ from otelier import llm, names
 from otelier.agents._content import result_content
 from otelier.agents._failures import stop_in, tell_failure, told_of
 from otelier.agents._functions import call_function, call_on_error
-from otelier.agents._points import ToolPoint
+from otelier.agents._operations import ToolPoint, agent_span
 from otelier.agents._results import ToolCall, ToolFinished, ToolStarted
 from otelier.agents._run import PERMIT, Offer, Permit, Run
-from otelier.agents._spans import span_of
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase
@@ -149,7 +148,8 @@ async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcom
         attributes[names.TOOL_CALL_ID] = told_id
     if offer is not None and offer.description:
         attributes[names.TOOL_DESCRIPTION] = offer.description
-    with span_of(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), ToolPoint(agent, name)) as opened:
+    point = ToolPoint(agent, name)
+    with agent_span(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), point, run.gate) as opened:
         opened.show({names.TOOL_ARGUMENTS: outcome.arguments})
         try:
             if outcome.error is not None or offer is None:

@@ -17,11 +17,10 @@ from otelier.agents._context import RunContext, derived
 from otelier.agents._exported import fields_of, notes_of
 from otelier.agents._facts import carry_facts
 from otelier.agents._loop import work
-from otelier.agents._points import RunPoint
+from otelier.agents._operations import RunPoint, agent_span
 from otelier.agents._read_only import Conversation
 from otelier.agents._results import AgentEvent, AgentResult, RunFinished
 from otelier.agents._run import RUN, Limits, Offer, Run, current_run
-from otelier.agents._spans import OpenSpan, span_of
 from otelier.agents._task import Task
 from otelier.errors import AgentLimitError
 from otelier.faults import report_fault
@@ -29,7 +28,7 @@ from otelier.fields import noted
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.interceptors import Interceptor
 from otelier.redaction import content_gate, redact
-from otelier.telemetry import fit_text, fit_texts
+from otelier.telemetry import OperationSpan, fit_text, fit_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ async def execute(
     run = _begin(plan, task, context, emit)
     point = RunPoint(plan.name, plan.told_model)
     attributes = {**plan.attributes, **_known_by(plan.instructions, run.identity)}
-    with span_of(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point) as opened:
+    with agent_span(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point, run.gate) as opened:
         said = None
         try:
             if run.depth > plan.limits.max_depth:
@@ -170,7 +169,7 @@ def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, At
     return {names.AGENT_FINGERPRINT: fingerprint}
 
 
-def _at_end(run: Run, opened: OpenSpan, output: object) -> None:
+def _at_end(run: Run, opened: OperationSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase

@@ -20,7 +20,7 @@ from otelier.telemetry import (
     failure_of,
     fit_text,
     group_members,
-    logger_of,
+    logger_for,
     stack_of,
 )
 
@@ -59,7 +59,7 @@ def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGat
         if message and gate.mode.on_event:
             attributes[names.EXCEPTION_MESSAGE] = _whole(gate.text(message, MAX_CHARS))
         now = time.time_ns()
-        logger_of(names.SCOPE_AGENTS).emit(
+        logger_for(names.SCOPE_AGENTS).emit(
             LogRecord(
                 timestamp=now,
                 observed_timestamp=now,

@@ -15,7 +15,7 @@ from otelier.identity._prompts import (
     resolve_fingerprint,
     use_fingerprint,
 )
-from otelier.identity._registry import may_tell_agent, register, report_to, report_waiting
+from otelier.identity._registry import may_tell_agent, register, report_waiting
 
 __all__ = [
     "MAX_PROMPT_CHARS",
@@ -32,7 +32,6 @@ __all__ = [
     "process",
     "prompt_fingerprint",
     "register",
-    "report_to",
     "report_waiting",
     "resolve",
     "resolve_fingerprint",

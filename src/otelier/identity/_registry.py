@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from otelier import names
 from otelier.faults import on_reset, report_fault, warn_once
@@ -13,8 +13,6 @@ from otelier.identity._process import process
 from otelier.identity._prompts import is_name_of_prompt
 
 MAX_AGENTS: Final = 1_000
-_NOWHERE: Final = {"otelier-no-span": True}
-"""What makes a context that holds nothing: an empty one counts as none given, and the current one is taken."""
 
 
 class _Registry:
@@ -32,8 +30,6 @@ class _Registry:
         """Agents that were named, each with a fingerprint of its prompts."""
         self.events: deque[AgentIdentity] = deque()
         self.counts: deque[AgentIdentity] = deque()
-        self.logger_provider: Any = None
-        self.meter_provider: Any = None
 
 
 _registry = _Registry()
@@ -75,32 +71,18 @@ def _register_prompt(identity: AgentIdentity) -> None:
         report_waiting()
 
 
-def report_to(*, logger_provider: Any = None, meter_provider: Any = None) -> None:
-    """Send reports to the given providers from now on; `None` keeps what was said before, at first the global ones."""
-    if logger_provider is not None:
-        _registry.logger_provider = logger_provider
-    if meter_provider is not None:
-        _registry.meter_provider = meter_provider
-
-
 def report_waiting() -> None:
     """Report what was seen and could not be reported yet, each half as soon as it has a provider; never raises."""
     if process() is None or not (_registry.events or _registry.counts):
         return
     try:
-        # Imported here: with it the context rooms would cost a third more to load.
-        from opentelemetry import _logs, metrics
-        from opentelemetry._logs import _internal as logs_internal
-        from opentelemetry.metrics import _internal as metrics_internal
+        # Imported here: with it the context rooms would cost three times as much to load.
+        from otelier.telemetry import is_set, logger_provider, meter_provider
 
-        stand_ins = (
-            logs_internal.ProxyLoggerProvider,
-            metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
-        )
         # What the API's stand-ins are given before a provider is set is lost.
-        if not isinstance(_registry.logger_provider or _logs.get_logger_provider(), stand_ins):
+        if is_set(logger_provider()):
             _drain(_registry.events, _tell)
-        if not isinstance(_registry.meter_provider or metrics.get_meter_provider(), stand_ins):
+        if is_set(meter_provider()):
             _drain(_registry.counts, _count)
     except Exception as exc:
         report_fault("identity.register", exc)
@@ -119,10 +101,7 @@ def _drain(waiting: deque[AgentIdentity], report: Callable[[AgentIdentity], None
 
 
 def _tell(identity: AgentIdentity) -> None:
-    from opentelemetry import _logs  # see above
-    from opentelemetry.context import Context
-
-    from otelier.telemetry import emit_event
+    from otelier.telemetry import NOWHERE, emit_event, logger_for  # see above
 
     about = {
         names.AGENT_NAME: identity.name,
@@ -131,18 +110,17 @@ def _tell(identity: AgentIdentity) -> None:
         names.AGENT_FINGERPRINT: identity.fingerprint,
     }
     attributes = {key: value for key, value in about.items() if value is not None}
-    logger = _logs.get_logger(names.SCOPE, logger_provider=_registry.logger_provider)
     # Of no span and no user: an agent is the process's, not his whose call came first.
-    emit_event(logger, names.AGENT_REGISTERED, attributes, Context(_NOWHERE))
+    emit_event(logger_for(names.SCOPE), names.AGENT_REGISTERED, attributes, NOWHERE)
 
 
 def _count(identity: AgentIdentity) -> None:
-    from opentelemetry import metrics  # see above
-    from opentelemetry.context import Context
+    from otelier.telemetry import NOWHERE, meter_for  # see above
 
-    meter = metrics.get_meter(names.SCOPE, meter_provider=_registry.meter_provider)
-    counter = meter.create_counter(names.AGENT_REGISTRATIONS, unit="{agent}", description="Agents seen by a process.")
-    counter.add(1, {names.AGENT_SOURCE: identity.source or ""}, Context(_NOWHERE))
+    counter = meter_for(names.SCOPE).create_counter(
+        names.AGENT_REGISTRATIONS, unit="{agent}", description="Agents seen by a process."
+    )
+    counter.add(1, {names.AGENT_SOURCE: identity.source or ""}, NOWHERE)
 
 
 @on_reset

@@ -5,7 +5,6 @@ from __future__ import annotations
 from otelier.setup._activation import Activator, activate, settle
 from otelier.setup._ending import flush, shutdown
 from otelier.setup._init import init
-from otelier.setup._providers import innermost_provider
 from otelier.setup._sdk import ProcessResourceDetector
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "activate",
     "flush",
     "init",
-    "innermost_provider",
     "settle",
     "shutdown",
 ]

@@ -18,7 +18,7 @@ from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _losses, _providers, _sdk
 from otelier.setup._sdk import renew_connections
-from otelier.telemetry import log_to, measure_to, trace_to
+from otelier.telemetry import is_set
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -119,7 +119,7 @@ def _warn_where_nothing_records() -> None:
 
 
 def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
-    """Put the processors on the given providers, and let our spans and metrics go to them; `None` is skipped."""
+    """Put the processors on the given providers, and let calls of openai go to them; `None` is skipped."""
     given = {
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
@@ -128,16 +128,12 @@ def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> N
     given = {name: provider for name, provider in given.items() if provider is not None}
     if not given:
         return
-    _attempt("setup.providers", lambda: _providers.remember(*given.values()))
     if tracer_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
-        trace_to(tracer_provider)
     if meter_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_metrics(meter_provider))
-        measure_to(meter_provider)
     if logger_provider is not None:
         _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
-        log_to(logger_provider)
     _instrument_openai(**given)
     _attempt("setup.agents", report_waiting)
 
@@ -175,7 +171,7 @@ def _summary() -> list[str]:
     spans = "no provider yet, processors follow when one is set"
     if SDK_DISABLED.value():
         spans = "OTEL_SDK_DISABLED, only the context works"
-    elif _providers.is_set(provider):
+    elif is_set(provider):
         spans = f"fields on spans and logs of {type(provider).__qualname__}"
     openai = "openai instrumented" if OpenAIInstrumentor().is_instrumented_by_opentelemetry else "openai left alone"
     pools = "thread pools carry the context" if patches_allowed() else "no patches"

@@ -9,8 +9,7 @@ from typing import Any, cast
 from otelier.faults import on_fork, report_fault
 from otelier.setup._activation import switch_off
 from otelier.setup._losses import delivered, told, watch
-from otelier.setup._providers import innermost_provider, known_providers
-from otelier.telemetry import drain_all, finish_aside, say_sum
+from otelier.telemetry import drain_all, finish_aside, innermost_provider, known_providers, say_sum
 
 _LONGEST_S = 86_400.0
 """Longest wait: a thread can be waited for no longer than the platform's clock counts."""

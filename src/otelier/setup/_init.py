@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from re import Pattern
+from typing import Any
 
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
@@ -13,10 +14,11 @@ from otelier import baggage
 from otelier.errors import SettingError
 from otelier.faults import report_fault
 from otelier.fields import be_strict
-from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, report_to, use_fingerprint
+from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, use_fingerprint
 from otelier.redaction import set_redactions
 from otelier.settings import DISABLED, MAX_NAME_CHARS, check_ours
 from otelier.setup import _activation, _sdk
+from otelier.telemetry import use_providers
 
 
 def init(
@@ -85,13 +87,13 @@ def init(
     if redact is not None:
         set_redactions(redact)
     use_fingerprint(fingerprint)
-    report_to(logger_provider=logger_provider, meter_provider=meter_provider)  # once named, agents are reported
-    identity = name_process(app=app, env=env)
-    given = {
+    given: dict[str, Any] = {
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
         "logger_provider": logger_provider,
     }
+    use_providers(**given)
+    identity = name_process(app=app, env=env)  # once named, agents are reported
     with _activation.lock:
         if any(provider is not None for provider in given.values()):
             _activation.switch_on()

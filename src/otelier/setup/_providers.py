@@ -15,33 +15,10 @@ from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
 from otelier.identity import report_waiting
 from otelier.patches import Patches, PatchPoint
 from otelier.setup import _losses
-from otelier.telemetry import ByIdentity, observe_losses
+from otelier.telemetry import ByIdentity, innermost_provider, is_set, observe_losses
 
 _attached: ByIdentity[None] = ByIdentity()
 """Providers that have our processor."""
-_known: ByIdentity[None] = ByIdentity()
-"""Providers that `init` was given, besides the global ones; for `flush`."""
-_MAX_STAND_INS = 8
-
-
-def is_set(provider: object) -> bool:
-    """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
-    stand_ins = (
-        trace.ProxyTracerProvider,
-        logs_internal.ProxyLoggerProvider,
-        metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
-    )
-    return not isinstance(provider, stand_ins)
-
-
-def innermost_provider(provider: Any) -> Any:
-    """Return the provider that *provider* stands for: logfire's stand for one each, and get another in its place."""
-    for _ in range(_MAX_STAND_INS):
-        inner = getattr(provider, "provider", None)
-        if not isinstance(inner, (trace.TracerProvider, _logs.LoggerProvider, metrics.MeterProvider)):
-            break
-        provider = inner
-    return provider
 
 
 def attach_spans(provider: Any) -> bool:
@@ -128,24 +105,6 @@ def _has(chain: Any, kind: type) -> bool:
     return any(isinstance(processor, kind) for processor in processors)
 
 
-def remember(*providers: object) -> None:
-    """Keep *providers* in mind for `flush`; `None` is skipped."""
-    for provider in providers:
-        if provider is not None:
-            _known.setdefault(provider, None)
-
-
-def known_providers() -> list[Any]:
-    """Return every provider that may hold something of ours, each once: the global ones and those given."""
-    candidates = [
-        trace.get_tracer_provider(),
-        metrics.get_meter_provider(),
-        _logs.get_logger_provider(),
-        *_known.owners(),
-    ]
-    return list({id(provider): provider for provider in candidates}.values())
-
-
 def _watch(module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]) -> PatchPoint:
     """Return the patch that calls *attach* whenever a global provider is set through *module*."""
 
@@ -183,6 +142,5 @@ def attach_to_global() -> None:
 
 @on_reset
 def stop_watching() -> None:
-    """Leave providers that are set later alone, and forget those that `init` was given."""
+    """Leave providers that are set later alone."""
     _WATCHES.remove()
-    _known.clear()

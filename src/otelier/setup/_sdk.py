@@ -24,7 +24,7 @@ from otelier.settings import (
     TRACES_EXPORTER,
 )
 from otelier.setup._pipelines import exporter_of, parts_of, sessions_of
-from otelier.setup._providers import innermost_provider, is_set, known_providers
+from otelier.telemetry import innermost_provider, is_set, known_providers
 
 
 def process_attributes(identity: ProcessIdentity) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""Telemetry: providers, spans, metric points and events; knows no agent and needs the OpenTelemetry API only."""
+"""Telemetry: providers, operation spans, metric points and events. It knows no agent, and needs the API only."""
 
 from __future__ import annotations
 
 from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
 from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, fit_count, fit_text, fit_texts, may_tell
 from otelier.telemetry._by_identity import ByIdentity
-from otelier.telemetry._events import emit_event, event_record, log_to, logger_of
+from otelier.telemetry._events import emit_event, event_record
 from otelier.telemetry._failures import (
     MAX_MEMBERS,
     Failure,
@@ -27,13 +27,32 @@ from otelier.telemetry._instruments import (
     tool_histogram,
 )
 from otelier.telemetry._losses import count_lost, lost, observe_losses, say_late, say_sum
-from otelier.telemetry._meters import measure_to, measured_by, metering_of
-from otelier.telemetry._point_queue import PointQueue
+from otelier.telemetry._operation import OTHER, OperationPoint, OperationSpan, operation_span, start_operation
+from otelier.telemetry._point_queue import NOWHERE, PointQueue
 from otelier.telemetry._point_queues import drain_all, point_queue
+from otelier.telemetry._providers import (
+    Metering,
+    innermost_provider,
+    is_set,
+    known_providers,
+    logger_for,
+    logger_provider,
+    meter_for,
+    meter_provider,
+    tracer_for,
+    use_providers,
+)
 from otelier.telemetry._spans import end_span, fail_span, foreign_fault, start_client_span
-from otelier.telemetry._suppression import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, suppressed
+from otelier.telemetry._suppression import (
+    EMBEDDING_SUPPRESSORS,
+    FETCH_SUPPRESSORS,
+    INFERENCE_SUPPRESSORS,
+    is_replaying,
+    live,
+    replayed,
+    suppressed,
+)
 from otelier.telemetry._threads import in_thread
-from otelier.telemetry._tracers import trace_to, tracer
 
 __all__ = [
     "EMBEDDING_SUPPRESSORS",
@@ -42,8 +61,13 @@ __all__ = [
     "MAX_MEMBERS",
     "MAX_NUMBER",
     "MAX_TEXTS",
+    "NOWHERE",
+    "OTHER",
     "ByIdentity",
     "Failure",
+    "Metering",
+    "OperationPoint",
+    "OperationSpan",
     "PointQueue",
     "chunk_histogram",
     "count_lost",
@@ -66,26 +90,33 @@ __all__ = [
     "group_members",
     "in_thread",
     "inference_calls_histogram",
+    "innermost_provider",
     "is_leaving",
-    "log_to",
-    "logger_of",
+    "is_replaying",
+    "is_set",
+    "known_providers",
+    "live",
+    "logger_for",
+    "logger_provider",
     "lost",
     "may_tell",
-    "measure_to",
-    "measured_by",
-    "metering_of",
+    "meter_for",
+    "meter_provider",
     "observe_losses",
     "on_a_loop",
+    "operation_span",
     "point_queue",
+    "replayed",
     "run_histogram",
     "say_late",
     "say_sum",
     "stack_of",
     "start_client_span",
+    "start_operation",
     "suppressed",
     "token_histogram",
     "tool_calls_histogram",
     "tool_histogram",
-    "trace_to",
-    "tracer",
+    "tracer_for",
+    "use_providers",
 ]

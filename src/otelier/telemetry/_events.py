@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
-from opentelemetry._logs import Logger, LoggerProvider, LogRecord, get_logger
+from opentelemetry._logs import Logger, LogRecord
 from opentelemetry.context import Context
 from opentelemetry.util.types import AnyValue
 
-from otelier import names
-from otelier.faults import on_reset
 from otelier.redaction import json_of
+from otelier.telemetry._suppression import is_replaying
 
 MAX_LEVELS: Final = 80
 """Messages of protobuf that one attribute nests: for more than 100, six of them around it, a whole batch is refused."""
@@ -20,31 +19,9 @@ _OF_MAPPING: Final = 3
 _OF_LIST: Final = 2
 _FLAT: Final = frozenset((str, int, float, bool, type(None)))
 
-_given: LoggerProvider | None = None
-
-
-def log_to(provider: LoggerProvider | None) -> None:
-    """Take loggers from *provider* from now on; `None` is the global one, also when it is set later.
-
-    Example:
-        >>> log_to(None)
-    """
-    global _given
-    _given = provider
-
-
-def logger_of(scope: str) -> Logger:
-    """Return the logger of *scope* from the provider that holds now; ask for each record, and keep none.
-
-    Example:
-        >>> from opentelemetry import context
-        >>> emit_event(logger_of("otelier.docs"), "docs.example", {"answer": 42}, context.get_current())
-    """
-    return get_logger(scope, "", _given, names.SCHEMA_URL)
-
 
 def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], context: Context) -> None:
-    """Emit a log record that is an event; without a logger provider nothing happens.
+    """Emit a log record that is an event; without a logger provider, and in a replay, nothing happens.
 
     Args:
         logger: Where it goes.
@@ -56,7 +33,8 @@ def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], co
         >>> from opentelemetry import _logs, context
         >>> emit_event(_logs.get_logger("docs"), "docs.example", {"answer": 42}, context.get_current())
     """
-    logger.emit(event_record(name, attributes, context))
+    if not is_replaying(context):
+        logger.emit(event_record(name, attributes, context))
 
 
 def event_record(name: str, attributes: Mapping[str, AnyValue], context: Context) -> LogRecord:
@@ -114,8 +92,3 @@ def _flattened(value: AnyValue, left: int) -> AnyValue:
             return json_of(value)
         return [_flattened(item, left - _OF_LIST) for item in value]
     return value
-
-
-@on_reset
-def _forget() -> None:
-    log_to(None)

@@ -26,6 +26,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otelier.faults import report_fault
 from otelier.telemetry._sdk import Collects, inside_sdk
+from otelier.telemetry._suppression import is_replaying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,13 +64,13 @@ class Point(Protocol):
 
 # An empty context is falsy and the SDK then takes the current one, so that a collection inside somebody's span
 # would give that span as exemplar. This one is not empty and holds no span.
-_NOWHERE = Context({"otelier-no-span": True})
+NOWHERE = Context({"otelier-no-span": True})
 
 
 def context_of(point: Point) -> Context:
     """Return the context to record *point* with: one that holds its span's context and nothing else."""
     where = point.span_context
-    return _NOWHERE if where is None else trace.set_span_in_context(NonRecordingSpan(where), _NOWHERE)
+    return NOWHERE if where is None else trace.set_span_in_context(NonRecordingSpan(where), NOWHERE)
 
 
 MAX_POINTS = 4_096
@@ -107,9 +108,13 @@ class PointQueue:
     def put(self, point: Point) -> None:
         """Let *point* wait for collection, or record it now where nobody will collect; never raises.
 
+        In a replay nothing is recorded.
+
         Args:
             point: All that one call measured. Its `record` runs once, in whatever thread collects.
         """
+        if is_replaying():
+            return
         waiting = self._waiting
         waiting.append(point)
         collects = self._collects()

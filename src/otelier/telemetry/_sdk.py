@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias, cast
 
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Tracer
 
 _SDK = "opentelemetry.sdk.metrics"
 
@@ -75,3 +78,40 @@ def in_collection(provider: MeterProvider) -> bool:
     """Tell whether *provider* is collecting: registering a callback waits for that, in a callback for ever."""
     lock = getattr(getattr(provider, "_measurement_consumer", None), "_lock", None)
     return lock is not None and bool(lock.locked())
+
+
+class _ForcedIds:
+    """Stands for a tracer's id generator, and gives the id that is to be had next; all else is the generator's."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+
+    def generate_span_id(self) -> int:
+        wanted = _wanted_id.get()
+        return self._generator.generate_span_id() if wanted is None else wanted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+
+_wanted_id: ContextVar[int | None] = ContextVar("otelier-span-id", default=None)
+
+
+@contextmanager
+def forced_span_id(tracer: Tracer, span_id: int | None) -> Generator[None]:
+    """Let the span that *tracer* starts in the block have *span_id*; `None`, or another tracer than the SDK's, changes
+    nothing.
+
+    `Tracer.id_generator` is public in the SDK; only to set it is not foreseen.
+    """
+    generator: Any = getattr(tracer, "id_generator", None)
+    if span_id is None or generator is None:
+        yield
+        return
+    if not isinstance(generator, _ForcedIds):
+        cast("Any", tracer).id_generator = _ForcedIds(generator)
+    token = _wanted_id.set(span_id)
+    try:
+        yield
+    finally:
+        _wanted_id.reset(token)

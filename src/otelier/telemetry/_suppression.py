@@ -1,4 +1,4 @@
-"""Who may tell us to keep silent, through the OpenTelemetry Context."""
+"""Marks in the OpenTelemetry Context that keep our signals back: of other instrumentations, and of a replay."""
 
 from __future__ import annotations
 
@@ -27,3 +27,43 @@ def suppressed(context: Context, keys: frozenset[str] = SUPPRESSORS) -> bool:
         True
     """
     return any(context.get(key) for key in keys)
+
+
+_REPLAYING: Final = context_api.create_key("otelier-replaying")
+_is_marked = False
+"""Whether a replay was ever marked in this process: most never replay, and are not to look for it at each call."""
+
+
+def replayed(context: Context) -> Context:
+    """Return *context* for code that runs again to find its place: what it tells was told the first time.
+
+    Spans of ours that begin there record nothing, metric points are not recorded, events not emitted. What other
+    instrumentations report is not ours to keep back.
+
+    Example:
+        >>> is_replaying(replayed(Context()))
+        True
+    """
+    global _is_marked
+    _is_marked = True
+    return context_api.set_value(_REPLAYING, True, context)
+
+
+def live(context: Context) -> Context:
+    """Return *context* for code that runs for the first time, though what is around it is replayed.
+
+    Example:
+        >>> is_replaying(live(replayed(Context())))
+        False
+    """
+    return context_api.set_value(_REPLAYING, False, context) if _is_marked else context
+
+
+def is_replaying(context: Context | None = None) -> bool:
+    """Tell whether *context*, the current one if none is given, is one of a replay.
+
+    Example:
+        >>> is_replaying()
+        False
+    """
+    return _is_marked and bool((context_api.get_current() if context is None else context).get(_REPLAYING))

@@ -152,7 +152,7 @@ def _exporter(processor: Any) -> Any:
 def _parts(provider: object, *paths: str) -> list[Any] | None:
     """Return what stands on *provider*, wherever this SDK's release keeps it; `None` when it is not the SDK's."""
     # Imported here: like `opentelemetry.propagate` it raises where OTEL_PROPAGATORS names what is not installed.
-    from otelier.setup import innermost_provider
+    from otelier.telemetry import innermost_provider
 
     provider = innermost_provider(provider)
     for path in paths:

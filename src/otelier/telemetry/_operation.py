@@ -1,0 +1,264 @@
+"""Operation spans: one operation of ours from its start to its end, as a span and as one metric point.
+
+Runs of agents and calls of tools are operations; so are the steps and waits of a workflow, and the turns of a session.
+A call of a model is written out in `otelier.openai`, where each function costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter, time_ns
+from typing import Any, Generic, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.util.types import AttributeValue
+
+from otelier import names
+from otelier.faults import report_fault
+from otelier.redaction import MOST_ON_A_LOOP, ContentGate, TooLongError, copied
+from otelier.telemetry._aside import do_aside
+from otelier.telemetry._bounds import may_tell
+from otelier.telemetry._failures import Failure, error_type, is_leaving
+from otelier.telemetry._providers import Metering, tracer_for
+from otelier.telemetry._sdk import forced_span_id
+from otelier.telemetry._spans import end_span, fail_span
+from otelier.telemetry._suppression import is_replaying
+
+Instruments = TypeVar("Instruments")
+
+OTHER = "_OTHER"
+"""What metrics say in place of an attribute's further values, as the conventions have it for `error.type`."""
+
+
+class OperationPoint(Generic[Instruments]):
+    """What is measured of one operation: `record_on` is asked at collection, with the instruments of that time.
+
+    Example:
+        >>> from otelier.telemetry import Metering
+        >>> metering = Metering("otelier.docs", lambda meter: meter.create_histogram("docs.duration", unit="s"))
+        >>> class Point(OperationPoint):
+        ...     __slots__ = ()
+        ...     def record_on(self, instruments, context):
+        ...         instruments.record(self.seconds, self.error_attributes(), context)
+        >>> with operation_span("work", get_current(), Point(metering), scope="otelier.docs"):
+        ...     pass
+    """
+
+    __slots__ = ("_instruments", "_metering", "error", "seconds", "span_context")
+
+    def __init__(self, metering: Metering[Instruments]) -> None:
+        self._metering = metering
+        self._instruments: Instruments | None = None
+        self.seconds = 0.0
+        """Duration."""
+        self.error: str | None = None
+        """Value of `error.type`; `None` where nothing failed."""
+        self.span_context: SpanContext | None = None
+        """Where exemplars point to; `None` when the span is not sampled."""
+
+    def put(self) -> None:
+        """Let it wait for collection; never raises."""
+        try:
+            self._instruments, queue = self._metering.now()
+            queue.put(self)
+        except Exception as exc:
+            report_fault("telemetry.operation", exc)
+
+    def record(self, context: Context) -> None:
+        """Record all of it with *context*; the queue calls this."""
+        if self._instruments is not None:
+            self.record_on(self._instruments, context)
+
+    def record_on(self, instruments: Instruments, context: Context) -> None:
+        """Record all of it on *instruments* with *context*."""
+        raise NotImplementedError
+
+    def error_attributes(self) -> dict[str, AttributeValue]:
+        """Return `error.type` as metrics may carry it; nothing where nothing failed."""
+        if self.error is None:
+            return {}
+        return {names.ERROR_TYPE: self.error if may_tell(names.ERROR_TYPE, self.error) else OTHER}
+
+
+@dataclass(slots=True)
+class OperationSpan:
+    """The span of an operation that goes on, and what is written when it ends."""
+
+    span: Span
+    point: OperationPoint[Any] | None
+    """What is measured of it; `None` is nothing."""
+    gate: ContentGate | None = None
+    """What its content and error messages have to pass; `None` lets none through."""
+    is_failure: Callable[[BaseException], bool] = field(default=lambda _: True, repr=False)
+    """Whether an exception that ends the block is a failure."""
+    attributes: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue], repr=False)
+    """What was learned since the start; written at the end, all at once."""
+    failure: BaseException | Failure | None = field(default=None, repr=False)
+    """What went wrong although the block goes on."""
+    end_time_ns: int | None = None
+    """When it ended, in nanoseconds since the epoch; `None` is when the block ends."""
+    started: float = field(default_factory=perf_counter)
+    _late: dict[str, object] = field(default_factory=dict[str, object], repr=False)
+    """Content, as it was when it was to be shown, whose redaction would hold up the event loop."""
+
+    def show(self, content: Mapping[str, object]) -> None:
+        """Put *content*, by attribute, onto the span where spans carry content; never raises."""
+        gate = self.gate
+        if gate is None or not gate.mode.on_span or not self.span.is_recording():
+            return
+        try:
+            self.attributes.update(_written(gate, content, MOST_ON_A_LOOP))
+        except TooLongError:
+            self._late.update((name, copied(value, gate.max_chars)) for name, value in content.items())
+        except Exception as exc:
+            report_fault("telemetry.content", exc)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span and queue its point; *error* is what ended its block. Never raises."""
+        point = self.point
+        try:
+            failure = self.failure if error is None or not self.is_failure(error) else error
+            if point is not None:
+                self._measure(point, failure)
+            end_time_ns = self.end_time_ns
+            if not self._late or not self._end_aside(failure, time_ns() if end_time_ns is None else end_time_ns):
+                self._end(failure, end_time_ns)
+        except Exception as exc:
+            report_fault("telemetry.operation", exc)
+        if point is not None:
+            point.put()
+
+    def _measure(self, point: OperationPoint[Any], failure: BaseException | Failure | None) -> None:
+        point.seconds = perf_counter() - self.started
+        where = self.span.get_span_context()
+        if where.trace_flags & TraceFlags.SAMPLED:
+            point.span_context = where
+        if failure is not None and not is_leaving(failure):
+            point.error = error_type(failure) if isinstance(failure, BaseException) else failure.type
+
+    def _end_aside(self, failure: BaseException | Failure | None, end_time_ns: int) -> bool:
+        def end() -> None:
+            try:
+                if self.gate is not None:
+                    self.attributes.update(_written(self.gate, self._late, None))
+            except Exception as exc:
+                report_fault("telemetry.content", exc)
+            finally:
+                self._end(failure, end_time_ns)
+
+        return do_aside(end)
+
+    def _end(self, failure: BaseException | Failure | None, end_time_ns: int | None) -> None:
+        if failure is None:
+            end_span(self.span, self.attributes, end_time_ns=end_time_ns)
+        else:
+            fail_span(self.span, failure, self.attributes, gate=self.gate, end_time_ns=end_time_ns)
+
+
+def start_operation(
+    name: str,
+    base: Context,
+    point: OperationPoint[Any] | None = None,
+    *,
+    scope: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    links: Sequence[Link] = (),
+    start_time_ns: int | None = None,
+    span_id: int | None = None,
+    gate: ContentGate | None = None,
+    is_failure: Callable[[BaseException], bool] | None = None,
+) -> OperationSpan:
+    """Start an operation whose end is not that of a block; whoever starts it calls its `end`. Never raises.
+
+    Where *base* is replayed the span records nothing and stands for its parent, and nothing is measured.
+
+    Args:
+        name: The span's name.
+        base: Parent and fields.
+        point: What is measured of it.
+        scope: Name of the instrumentation scope, from `otelier.names`.
+        kind: The span's kind.
+        attributes: What it is born with: what samplers look at.
+        links: Spans that it belongs to besides its parent.
+        start_time_ns: When it began, in nanoseconds since the epoch; `None` is now.
+        span_id: The id it is to have, such as one that is the same each time a workflow is resumed. `None` leaves it
+            to the provider, which also holds where the provider is not OpenTelemetry's SDK.
+        gate: What its content and error messages have to pass; `None` lets none through.
+        is_failure: Tells whether an exception that ends it is a failure; `None` takes each for one.
+
+    Example:
+        >>> operation = start_operation("wait", get_current(), scope="otelier.docs")
+        >>> operation.end()
+    """
+    opened = OperationSpan(INVALID_SPAN, point, gate)
+    if is_failure is not None:
+        opened.is_failure = is_failure
+    try:
+        if is_replaying(base):
+            opened.span = NonRecordingSpan(trace.get_current_span(base).get_span_context())
+            opened.point = None
+        else:
+            tracer = tracer_for(scope)
+            with forced_span_id(tracer, span_id):
+                opened.span = tracer.start_span(name, base, kind, attributes, links, start_time_ns)
+    except Exception as exc:
+        report_fault("telemetry.operation", exc)
+    return opened
+
+
+@contextmanager
+def operation_span(
+    name: str,
+    base: Context,
+    point: OperationPoint[Any] | None = None,
+    *,
+    scope: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    links: Sequence[Link] = (),
+    start_time_ns: int | None = None,
+    span_id: int | None = None,
+    gate: ContentGate | None = None,
+    is_failure: Callable[[BaseException], bool] | None = None,
+) -> Generator[OperationSpan]:
+    """Make an operation's span current in *base* while the block runs, and end and measure it however that ends.
+
+    The arguments are those of `start_operation`.
+
+    Example:
+        >>> with operation_span("work", get_current(), scope="otelier.docs") as operation:
+        ...     operation.attributes["docs.size"] = 3
+    """
+    opened = start_operation(
+        name,
+        base,
+        point,
+        scope=scope,
+        kind=kind,
+        attributes=attributes,
+        links=links,
+        start_time_ns=start_time_ns,
+        span_id=span_id,
+        gate=gate,
+        is_failure=is_failure,
+    )
+    former = get_current()
+    attach(trace.set_span_in_context(opened.span, base))
+    try:
+        yield opened
+    except BaseException as exc:
+        opened.end(exc)
+        raise
+    else:
+        opened.end()
+    finally:
+        attach(former)
+
+
+def _written(gate: ContentGate, content: Mapping[str, object], most: int | None) -> dict[str, str]:
+    return {name: gate.written(value) for name, value in gate.values(content, most=most).items()}

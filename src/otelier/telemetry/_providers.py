@@ -1,0 +1,188 @@
+"""The provider register: where spans, metrics and log records of our own go.
+
+A provider may be given when otelier is switched on. Where none was, the global one holds, also one that is set later.
+Ask for a tracer, meter or logger each time there is something to send, and keep none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry._logs import Logger, LoggerProvider
+from opentelemetry._logs import _internal as logs_internal
+from opentelemetry.metrics import Meter, MeterProvider
+from opentelemetry.metrics import _internal as metrics_internal
+from opentelemetry.trace import Tracer, TracerProvider
+
+from otelier import names
+from otelier.faults import count_faults_by, on_reset
+from otelier.telemetry._by_identity import ByIdentity
+from otelier.telemetry._point_queue import PointQueue
+from otelier.telemetry._point_queues import point_queue
+
+Instruments = TypeVar("Instruments")
+
+_STAND_INS: Final = (
+    trace.ProxyTracerProvider,
+    logs_internal.ProxyLoggerProvider,
+    metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
+)
+_MAX_STAND_INS: Final = 8
+
+
+class _Register:
+    """What was given; `None` is the global provider."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.tracer_provider: TracerProvider | None = None
+        self.meter_provider: MeterProvider | None = None
+        self.logger_provider: LoggerProvider | None = None
+        self.known: ByIdentity[None] = ByIdentity()
+        """All that were ever given: they may still hold something of ours."""
+        self.tracers: dict[str, tuple[TracerProvider, Tracer]] = {}
+        """The last tracer of each scope, with its provider. The SDK changes the process's filters of warnings each
+        time it is asked for one: 40 us, and warnings that are shown once come again."""
+
+
+_register = _Register()
+
+
+def use_providers(
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    logger_provider: LoggerProvider | None = None,
+) -> None:
+    """Send our own signals to the given providers from now on; `None` leaves what was said before.
+
+    Example:
+        >>> from opentelemetry import trace
+        >>> use_providers(tracer_provider=trace.NoOpTracerProvider())
+        >>> type(tracer_for("otelier.docs")).__name__
+        'NoOpTracer'
+    """
+    if tracer_provider is not None:
+        _register.tracer_provider = tracer_provider
+    if meter_provider is not None:
+        _register.meter_provider = meter_provider
+        count_faults_by(meter_provider)
+    if logger_provider is not None:
+        _register.logger_provider = logger_provider
+    for provider in (tracer_provider, meter_provider, logger_provider):
+        if provider is not None:
+            _register.known.setdefault(provider, None)
+
+
+def tracer_provider() -> TracerProvider:
+    """Return the tracer provider that holds now."""
+    given = _register.tracer_provider
+    return trace.get_tracer_provider() if given is None else given
+
+
+def meter_provider() -> MeterProvider:
+    """Return the meter provider that holds now."""
+    given = _register.meter_provider
+    return metrics.get_meter_provider() if given is None else given
+
+
+def logger_provider() -> LoggerProvider:
+    """Return the logger provider that holds now."""
+    given = _register.logger_provider
+    return _logs.get_logger_provider() if given is None else given
+
+
+def known_providers() -> list[Any]:
+    """Return every provider that may hold something of ours, each once: the global ones and all that were given."""
+    candidates = [
+        trace.get_tracer_provider(),
+        metrics.get_meter_provider(),
+        _logs.get_logger_provider(),
+        *_register.known.owners(),
+    ]
+    return list({id(provider): provider for provider in candidates}.values())
+
+
+def tracer_for(scope: str) -> Tracer:
+    """Return the tracer of *scope*, of the provider that holds now.
+
+    Example:
+        >>> tracer_for("otelier.docs").start_span("work").end()
+    """
+    provider = tracer_provider()
+    made = _register.tracers.get(scope)
+    if made is None or made[0] is not provider:
+        made = _register.tracers[scope] = (provider, provider.get_tracer(scope, schema_url=names.SCHEMA_URL))
+    return made[1]
+
+
+def meter_for(scope: str) -> Meter:
+    """Return the meter of *scope*, of the provider that holds now; instruments of it are to be kept, see `Metering`.
+
+    Example:
+        >>> counter = meter_for("otelier.docs").create_counter("docs.count")
+    """
+    return meter_provider().get_meter(scope, schema_url=names.SCHEMA_URL)
+
+
+def logger_for(scope: str) -> Logger:
+    """Return the logger of *scope*, of the provider that holds now.
+
+    Example:
+        >>> from otelier.telemetry import emit_event
+        >>> from opentelemetry import context
+        >>> emit_event(logger_for("otelier.docs"), "docs.example", {"answer": 42}, context.get_current())
+    """
+    return logger_provider().get_logger(scope, schema_url=names.SCHEMA_URL)
+
+
+class Metering(Generic[Instruments]):
+    """The instruments of one scope, made once for each provider, and the queue of their points.
+
+    Example:
+        >>> metering = Metering("otelier.docs", lambda meter: meter.create_histogram("docs.duration", unit="s"))
+        >>> histogram, queue = metering.now()
+    """
+
+    def __init__(self, scope: str, make: Callable[[Meter], Instruments]) -> None:
+        self._scope = scope
+        self._make = make
+        self._last: tuple[MeterProvider, Instruments, PointQueue] | None = None
+        on_reset(self._forget)
+
+    def now(self) -> tuple[Instruments, PointQueue]:
+        """Return instruments and queue of the provider that holds now."""
+        provider, last = meter_provider(), self._last
+        if last is None or last[0] is not provider:
+            made = self._make(meter_for(self._scope))
+            last = self._last = (provider, made, point_queue(_register.meter_provider))
+        return last[1], last[2]
+
+    def _forget(self) -> None:
+        self._last = None
+
+
+def is_set(provider: object) -> bool:
+    """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
+    return not isinstance(provider, _STAND_INS)
+
+
+def innermost_provider(provider: Any) -> Any:
+    """Return the provider that *provider* stands for: logfire's stand for one each, and get another in its place."""
+    for _ in range(_MAX_STAND_INS):
+        inner = getattr(provider, "provider", None)
+        if not isinstance(inner, (trace.TracerProvider, LoggerProvider, MeterProvider)):
+            break
+        provider = inner
+    return provider
+
+
+@on_reset
+def _forget() -> None:
+    _register.clear()
+    count_faults_by(None)

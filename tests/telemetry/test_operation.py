@@ -1,0 +1,217 @@
+"""An operation is one span and one metric point, however it ends; in a replay it is neither."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.trace import Link, NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags
+
+from otelier import names
+from otelier.redaction import ContentGate, ContentMode
+from otelier.telemetry import (
+    Failure,
+    Metering,
+    OperationPoint,
+    emit_event,
+    finish_aside,
+    is_replaying,
+    live,
+    logger_for,
+    operation_span,
+    replayed,
+    start_operation,
+    use_providers,
+)
+
+SCOPE = "otelier.docs"
+OTHER_SPAN = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+
+
+class Point(OperationPoint):
+    """Records its seconds, and whether it failed."""
+
+    __slots__ = ()
+    metering = Metering(SCOPE, lambda meter: meter.create_histogram("docs.duration", unit="s"))
+
+    def __init__(self):
+        super().__init__(self.metering)
+
+    def record_on(self, instruments, context):
+        instruments.record(self.seconds, self.error_attributes(), context)
+
+
+@pytest.fixture
+def reader():
+    """A reader of the metrics provider that holds."""
+    reader = InMemoryMetricReader()
+    use_providers(meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    return reader
+
+
+def points(reader):
+    """Attributes and exemplars of what was recorded."""
+    data = reader.get_metrics_data()
+    if data is None:
+        return []
+    return [
+        (dict(point.attributes or {}), point.count, [one.span_id for one in point.exemplars])
+        for group in data.resource_metrics
+        for scoped in group.scope_metrics
+        for metric in scoped.metrics
+        if metric.name == "docs.duration"
+        for point in metric.data.data_points
+    ]
+
+
+def test_what_an_operation_tells(otelier_spans, reader):
+    """Name, scope, kind, links, times and attributes of the span are those that were asked for, and it is measured."""
+    with operation_span(
+        "work",
+        get_current(),
+        Point(),
+        scope=SCOPE,
+        kind=SpanKind.CONSUMER,
+        attributes={"docs.size": 1},
+        links=[Link(OTHER_SPAN)],
+        start_time_ns=1_000,
+    ) as operation:
+        assert trace.get_current_span() is operation.span
+        operation.attributes["docs.result"] = "ok"
+        operation.end_time_ns = 5_000
+    (span,) = otelier_spans.spans
+    assert (span.name, span.scope, span.kind, span.status) == ("work", SCOPE, "CONSUMER", "UNSET")
+    assert (span.start_time_ns, span.end_time_ns) == (1_000, 5_000)
+    assert {name: span.attributes[name] for name in ("docs.size", "docs.result")} == {
+        "docs.size": 1,
+        "docs.result": "ok",
+    }
+    assert [link.span_id for link in span.links] == [f"{8:016x}"]
+    assert points(reader) == [({}, 1, [operation.span.get_span_context().span_id])]
+
+
+def test_a_failure(otelier_spans, reader):
+    """What ends the block ends the span as failed, in the metric too, and passes."""
+    with pytest.raises(KeyError), operation_span("work", get_current(), Point(), scope=SCOPE):
+        raise KeyError("a")
+    (span,) = otelier_spans.spans
+    assert (span.status.status_code, span.attributes[names.ERROR_TYPE]) == (StatusCode.ERROR, "KeyError")
+    assert [found[0] for found in points(reader)] == [{names.ERROR_TYPE: "KeyError"}]
+
+
+def test_a_failure_that_the_block_outlives(otelier_spans, reader):
+    """What went wrong is told although the block goes on."""
+    with operation_span("work", get_current(), Point(), scope=SCOPE) as operation:
+        operation.failure = Failure(type="rejected")
+    (span,) = otelier_spans.spans
+    assert (span.status.status_code, span.attributes[names.ERROR_TYPE]) == (StatusCode.ERROR, "rejected")
+    assert [found[0] for found in points(reader)] == [{names.ERROR_TYPE: "rejected"}]
+
+
+class Stop(Exception):
+    """Ends an operation as it was meant to."""
+
+
+def test_what_counts_as_a_failure(otelier_spans, reader):
+    """An exception that is no failure leaves status and metric alone."""
+    with (
+        pytest.raises(Stop),
+        operation_span(
+            "work", get_current(), Point(), scope=SCOPE, is_failure=lambda error: not isinstance(error, Stop)
+        ),
+    ):
+        raise Stop
+    assert otelier_spans.spans[0].status.status_code is StatusCode.UNSET
+    assert [found[0] for found in points(reader)] == [{}]
+
+
+def test_a_cancelled_operation(otelier_spans, reader):
+    """Nobody waits any more, and nothing failed."""
+    with pytest.raises(asyncio.CancelledError), operation_span("work", get_current(), Point(), scope=SCOPE):
+        raise asyncio.CancelledError
+    (span,) = otelier_spans.spans
+    assert (span.status.status_code, span.attributes[names.CANCELLED]) == (StatusCode.UNSET, True)
+    assert [found[0] for found in points(reader)] == [{}]
+
+
+def test_a_forced_id(otelier_spans):
+    """A resumed operation has the id that it had before; what is around it and below has ids of its own."""
+    with operation_span("work", get_current(), scope=SCOPE, span_id=0xABCDEF):
+        with operation_span("below", get_current(), scope=SCOPE):
+            pass
+        trace.get_tracer("app").start_span("app").end()
+    found = {span.name: span for span in otelier_spans.spans}
+    assert found["work"].context.span_id == 0xABCDEF
+    assert found["below"].parent.span_id == found["app"].parent.span_id == 0xABCDEF
+    assert len({span.context.span_id for span in otelier_spans.spans}) == 3
+
+
+def test_a_forced_id_of_another_provider():
+    """Where the provider is not the SDK's the id is the provider's to choose."""
+    use_providers(tracer_provider=NoOpTracerProvider())
+    with operation_span("work", get_current(), scope=SCOPE, span_id=5) as operation:
+        assert operation.span.get_span_context().span_id != 5
+
+
+def test_content_of_a_long_operation(otelier_spans):
+    """Content too long for the event loop is redacted beside it, and the span ends as of when the block ended."""
+
+    async def work():
+        with operation_span("work", get_current(), scope=SCOPE, gate=ContentGate(ContentMode.SPAN_ONLY)) as operation:
+            operation.show({"docs.text": "password=hunter2 " * 5_000})
+
+    asyncio.run(work())
+    assert finish_aside()
+    (span,) = otelier_spans.spans
+    assert "[REDACTED" in span.attributes["docs.text"]
+    assert "hunter2" not in span.attributes["docs.text"]
+
+
+def test_a_replay_is_silent(otelier_spans, reader):
+    """What is told while code runs again was told the first time: no span, no point, no event."""
+    around = trace.set_span_in_context(trace.NonRecordingSpan(OTHER_SPAN), replayed(get_current()))
+    with operation_span("work", around, Point(), scope=SCOPE, span_id=5) as operation:
+        assert is_replaying()
+        operation.show({"docs.text": "a"})
+        operation.attributes["a"] = 1
+        assert trace.get_current_span().get_span_context() == OTHER_SPAN
+        Point().put()
+        emit_event(logger_for(SCOPE), "docs.example", {}, get_current())
+        with operation_span("first time", live(get_current()), Point(), scope=SCOPE):
+            assert not is_replaying()
+            emit_event(logger_for(SCOPE), "docs.live", {}, get_current())
+    assert [span.name for span in otelier_spans.spans] == ["first time"]
+    assert otelier_spans.spans[0].parent == OTHER_SPAN
+    assert [found[:2] for found in points(reader)] == [({}, 1)]
+    assert [record.event_name for record in otelier_spans.logs] == ["docs.live"]
+
+
+def test_an_operation_without_a_block(otelier_spans, reader):
+    """Whoever starts an operation may end it elsewhere, as a wait does that another task ends."""
+    operation = start_operation("wait", get_current(), Point(), scope=SCOPE)
+    assert not trace.get_current_span().is_recording()
+    operation.end(TimeoutError())
+    (span,) = otelier_spans.spans
+    assert span.attributes[names.ERROR_TYPE] == "TimeoutError"
+    assert [found[0] for found in points(reader)] == [{names.ERROR_TYPE: "TimeoutError"}]
+
+
+class Broken(NoOpTracerProvider):
+    """A provider whose tracers raise."""
+
+    def get_tracer(self, *args, **kwargs):
+        raise OSError
+
+
+def test_a_fault_costs_the_span_only(quiet_faults, reader):
+    """The block runs whatever a provider does."""
+    use_providers(tracer_provider=Broken())
+    with operation_span("work", Context(), Point(), scope=SCOPE) as operation:
+        done = True
+    assert done
+    assert operation.span.get_span_context().span_id == 0
+    assert [found[1] for found in points(reader)] == [1]
