@@ -204,6 +204,14 @@ class NotJsonError(CodecError):
     Attributes:
         place: Empty.
         problem: Empty.
+
+    Example:
+        >>> from otelier import codec
+        >>> try:
+        ...     codec.read_json("[1, NaN]")
+        ... except NotJsonError as error:
+        ...     print(error)
+        it holds a number that cannot be read
     """
 
 

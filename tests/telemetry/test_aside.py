@@ -10,10 +10,9 @@ import sys
 import threading
 
 import pytest
-from otelier.signals import _aside
 
 from otelier.redaction import MOST_ON_A_LOOP, set_redactions
-from otelier.telemetry import do_aside, finish_aside
+from otelier.telemetry import _aside, do_aside, finish_aside
 from otelier.testing import SpanRecorder
 from tests.openai.conftest import instrumenting, serving
 
