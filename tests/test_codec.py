@@ -34,7 +34,6 @@ class Address(pydantic.BaseModel):
 
 
 class Aliased(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(populate_by_name=True)
     name: str = pydantic.Field(alias="fullName")
 
 
@@ -52,7 +51,7 @@ class Order:
 ORDER = Order(UUID(int=7), Decimal("9.90"), Address(street="Ring 1"), (1, 2))
 ROUND_TRIPS: dict[str, tuple[Any, Any]] = {
     "model": (Address(street="Ring 1"), Address),
-    "model by alias": (Aliased(name="Ann"), Aliased),
+    "model by alias": (Aliased(fullName="Ann"), Aliased),
     "dataclass": (dataclasses.replace(ORDER, parent=ORDER), Order),
     "enum": (Color.RED, Color),
     "number enum": (Level.HIGH, Level),

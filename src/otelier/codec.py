@@ -288,7 +288,7 @@ def _dumped(value: object, as_type: Any, what: str) -> Any:
     from pydantic_core import PydanticSerializationError
 
     try:
-        return _adapter(as_type).dump_python(value, mode="json", round_trip=True, warnings="error")
+        return _adapter(as_type).dump_python(value, mode="json", by_alias=True, round_trip=True, warnings="error")
     except PydanticSerializationError:
         pass
     # Raised out here, since pydantic's words quote the value.

@@ -102,7 +102,7 @@ DEFAULTS = {
     "no number": (math.nan, {}),
     "within a list": ([1, -math.inf], {}),
     "within a dict": ({"a": {"b": math.nan}}, {}),
-    "half a pair": ("\ud83d", {"default": "?"}),
+    "half a pair": ("\ud83d", {"default": "\ufffd"}),
     "a number": (1.5, {"default": 1.5}),
 }
 

@@ -19,6 +19,7 @@ from otelier.agents._operations import ToolPoint, agent_span
 from otelier.agents._results import ToolCall, ToolFinished, ToolStarted
 from otelier.agents._run import PERMIT, Offer, Permit, Run
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
+from otelier.codec import whole_text
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase
 from otelier.llm.functions import unknown_tool
@@ -205,7 +206,7 @@ def _told(result: object, max_chars: int) -> str:
 
 def _cut(text: str, max_chars: int) -> str:
     """Return *text* at most so long, and without halves of characters, which no request can carry."""
-    text = text.encode(errors="replace").decode()
+    text = whole_text(text)
     over = len(text) - max_chars
     text = text[: max(max_chars, 0)]
     return f"{text} [cut: {over} characters]" if over > 0 else text

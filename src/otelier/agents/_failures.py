@@ -10,6 +10,7 @@ from opentelemetry.context import get_current
 from opentelemetry.util.types import AnyValue
 
 from otelier import names
+from otelier.codec import whole_text
 from otelier.faults import report_fault
 from otelier.interceptors import StopExecution
 from otelier.redaction import ContentGate, redact_start
@@ -40,7 +41,7 @@ def told_of(error: BaseException, max_chars: int) -> str:
     if members:
         more = len(members) - MAX_MEMBERS
         text += f" [{'; '.join(map(_words, members[:MAX_MEMBERS]))}{f'; and {more} more' if more > 0 else ''}]"
-    return _whole(redact_start(f"Error: {text}", max_chars))
+    return whole_text(redact_start(f"Error: {text}", max_chars))
 
 
 def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate) -> None:
@@ -57,7 +58,7 @@ def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGat
             attributes[names.TOOL_CALL_ID] = told_id
         message = failure_of(error).message
         if message and gate.mode.on_event:
-            attributes[names.EXCEPTION_MESSAGE] = _whole(gate.text(message, MAX_CHARS))
+            attributes[names.EXCEPTION_MESSAGE] = whole_text(gate.text(message, MAX_CHARS))
         now = time.time_ns()
         logger_for(names.SCOPE_AGENTS).emit(
             LogRecord(
@@ -73,11 +74,6 @@ def tell_failure(tool: str, call_id: str, error: BaseException, gate: ContentGat
         )
     except Exception as exc:
         report_fault("agents.failures", exc)
-
-
-def _whole(text: str) -> str:
-    """Return *text* without halves of UTF-16 pairs, which no request and no exporter can carry."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _words(error: BaseException) -> str:

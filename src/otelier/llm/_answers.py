@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from typing_extensions import Self
 
-from otelier.errors import ToolArgumentsError
-from otelier.llm._json import NotJsonError, members_of, parsed
+from otelier.codec import read_json, to_plain
+from otelier.errors import NotJsonError, ToolArgumentsError
+from otelier.llm._json import members_of
 from otelier.llm._json_schema import Problem, lines_of, listed
 from otelier.llm._schemas import Schema, reader_of
 
@@ -41,7 +42,7 @@ class ToolCall:
             ToolArgumentsError: if they are no JSON object. Its message is for the model, and does not quote them.
         """
         try:
-            found: Any = parsed(self.arguments_json) if self.arguments_json.strip() else {}
+            found: Any = read_json(self.arguments_json) if self.arguments_json.strip() else {}
         except NotJsonError as exc:
             problem = str(exc)
         else:
@@ -141,10 +142,9 @@ class Answer(Generic[T]):
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as what `json.dumps` takes; an instance of a model class becomes its fields."""
-        dump = getattr(self.object, "model_dump", None)
-        plain: Any = dump(mode="json", by_alias=True) if dump else self.object
         calls = [asdict(call) for call in self.tool_calls]  # JSON knows no tuples
-        return {**asdict(replace(self, object=None)), "object": plain, "tool_calls": calls}
+        made = to_plain(self.object, what="the object of an answer")
+        return {**asdict(replace(self, object=None)), "object": made, "tool_calls": calls}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], *, schema: Schema | None = None) -> Answer[Any]:

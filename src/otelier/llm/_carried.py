@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Final, cast
 
+from otelier.codec import whole_text
+
 _OF_DATA: Final = ("default", "const", "enum", "examples")
 """Keywords that hold values, where the others hold schemas or limits."""
 
@@ -25,13 +27,13 @@ def _schema(schema: Any, *, names: bool) -> Any:
     if isinstance(schema, dict):
         items = cast("dict[str, Any]", schema).items()
         return {
-            _text(key): _schema(value, names=key in ("properties", "$defs") and not names)
+            whole_text(key): _schema(value, names=key in ("properties", "$defs") and not names)
             for key, value in items
             if names or not (is_endless(value) if key in _OF_DATA else isinstance(value, float) and is_endless(value))
         }
     if isinstance(schema, list):
         return [_schema(one, names=False) for one in cast("list[Any]", schema)]
-    return _text(schema) if isinstance(schema, str) else schema
+    return whole_text(schema) if isinstance(schema, str) else schema
 
 
 def is_endless(value: Any) -> bool:
@@ -41,7 +43,3 @@ def is_endless(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(is_endless, cast("list[Any]", value)))
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _text(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

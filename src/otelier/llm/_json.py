@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
+
+from otelier.codec import read_json, whole_text
+from otelier.errors import NotJsonError
 
 _FENCE: Final = re.compile(r"```+|~~~+")
 _LABEL: Final = re.compile(r"[\w+-]*")
@@ -15,28 +17,6 @@ _BEGIN: Final = re.compile(r'\s*[\[{"\-\dtfn]')
 _MOST_FENCES: Final = 32
 """Of one text: an answer has a few, and each pair of them may be what stands around the JSON."""
 _BYTE_ORDER_MARK: Final = "\ufeff"
-
-
-class NotJsonError(ValueError):
-    """A text is no JSON; the message says where, and nothing of what stands there."""
-
-
-def parsed(text: str) -> Any:
-    """Return what *text* says.
-
-    Raises:
-        NotJsonError: if it is no JSON. `NaN`, `Infinity` and `1e999` are none, though Python's parser takes them.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
-    except json.JSONDecodeError as exc:
-        problem = f"{exc.msg} at line {exc.lineno}, column {exc.colno}"
-    except RecursionError:
-        problem = "it is nested too deeply"
-    except ValueError:  # of `_refuse`, or a number of more digits than Python reads
-        problem = "it holds a number that cannot be read"
-    # Raised out here: as the cause of this error, the text would be in tracebacks that are exported.
-    raise NotJsonError(problem)
 
 
 def found_in(text: str) -> tuple[str, Any]:
@@ -53,11 +33,11 @@ def found_in(text: str) -> tuple[str, Any]:
         ('[1, 2]', [1, 2])
     """
     try:
-        return text, parsed(text)
+        return text, read_json(text)
     except NotJsonError:
         for block in _blocks(text):
             try:
-                return block, parsed(block)
+                return block, read_json(block)
             except NotJsonError:
                 continue
         raise
@@ -90,14 +70,10 @@ def sendable(message: dict[str, Any]) -> dict[str, Any]:
         RecursionError: if it is nested too deeply to be sent at all.
     """
     text = json.dumps(message, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-8", "replace").decode()
-    else:
-        if "NaN" not in text and "Infinity" not in text:
-            return message
-    return json.loads(text, parse_constant=lambda _: None)
+    whole = whole_text(text)
+    if whole == text and "NaN" not in text and "Infinity" not in text:
+        return message
+    return json.loads(whole, parse_constant=lambda _: None)
 
 
 def members_of(value: Any) -> dict[str, Any]:
@@ -108,12 +84,3 @@ def members_of(value: Any) -> dict[str, Any]:
 def items_of(value: Any) -> list[Any]:
     """Return *value* when it is a JSON array, else an empty one."""
     return cast("list[Any]", value) if isinstance(value, list) else []
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _refuse(digits)  # such as 1e999
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)

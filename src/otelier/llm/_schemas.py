@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
-from otelier.errors import AnswerError
+from otelier.errors import AnswerError, NotJsonError
 from otelier.llm._carried import carried
-from otelier.llm._json import NotJsonError, found_in, members_of
+from otelier.llm._json import found_in, members_of
 from otelier.llm._json_schema import Problem, lines_of, listed, problems_of, shown_lines_of
 from otelier.llm._strict import WRAPPED, is_wrapped, object_form, strict_form
 

@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from opentelemetry.util.types import AnyValue
 
+from otelier.codec import whole_text
 from otelier.faults import report_fault
 from otelier.redaction._bytes import (
     FEWEST_NUMBERS,
@@ -35,7 +36,7 @@ from otelier.redaction._pairs import (
     secret_keys,
 )
 from otelier.redaction._personal import is_card
-from otelier.redaction._redact import FAILED, MAX_CHARS, NOTE, PRIVATE, redact, start_of, whole_text, without_note
+from otelier.redaction._redact import FAILED, MAX_CHARS, NOTE, PRIVATE, redact, start_of, without_note
 from otelier.redaction._rules import redacted
 from otelier.redaction._secrets import SHORTEST_KEY
 

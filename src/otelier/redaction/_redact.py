@@ -24,7 +24,6 @@ NOTE = 32
 _NOTE_AT_END = re.compile(r" \[cut: (\d+) characters\]\Z")
 PRIVATE = "PRIVATE KEY"
 """What a text has in it whose base64 is a key and no file."""
-_HALVES = re.compile("[\ud800-\udfff]")
 FAILED = redacted("error")
 """What stands for a value whose redaction failed."""
 
@@ -113,16 +112,6 @@ def without_note(text: str) -> tuple[str, int]:
     """Return *text* without the note of an earlier cut, and how much that was of."""
     note = _NOTE_AT_END.search(text, max(len(text) - NOTE, 0))
     return (text[: note.start()], int(note[1])) if note is not None else (text, 0)
-
-
-def whole_text(text: str) -> str:
-    """Return *text* with U+FFFD for each half of a UTF-16 pair, which no exporter can write.
-
-    Example:
-        >>> whole_text("what \\ud83d was said")
-        'what \ufffd was said'
-    """
-    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def _redact(text: str, *, personal: bool = False) -> str:

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
+from otelier.codec import whole_text
 from otelier.faults import warn_once
 from otelier.redaction import ContentGate
 from otelier.telemetry._failures import Failure, error_type, failure_of, is_leaving
@@ -125,7 +126,7 @@ def _description(failure: Failure, gate: ContentGate | None) -> str:
     told = failure.told
     if failure.message and gate is not None and gate.mode.on_span:
         told = f"{told}: {gate.text(failure.message, MAX_DESCRIPTION_CHARS)}"
-    told = told.encode("utf-8", "replace").decode()  # half a pair of UTF-16 would cost it, too
+    told = whole_text(told)  # half a pair of UTF-16 would cost it, too
     if len(told) <= MAX_DESCRIPTION_CHARS:
         return told
     return f"{told[:MAX_DESCRIPTION_CHARS]} [cut: {len(told) - MAX_DESCRIPTION_CHARS} characters]"
