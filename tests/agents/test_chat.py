@@ -135,11 +135,12 @@ ABSENT = {
 
 
 @pytest.mark.parametrize(("choice", "sent"), ABSENT.values(), ids=ABSENT)
-def test_a_choice_names_only_tools_that_are_offered(model, choice, sent):
+def test_a_choice_names_only_tools_that_are_offered(choice, sent):
     """A provider refuses one that names others."""
-    model.says("Done.")
-    model.agent(add, settings={"tool_choice": choice}).run("Go").wait()
-    assert last(model).get("tool_choice") == sent
+    with scripted(refuses=False) as model:  # openai 1 knows no lists
+        model.says("Done.")
+        model.agent(add, settings={"tool_choice": choice}).run("Go").wait()
+        assert last(model).get("tool_choice") == sent
 
 
 @pytest.mark.parametrize("function", [llm.generate, llm.stream])

@@ -38,7 +38,7 @@ _SILENT_OF = {
     "function_call_output": frozenset(("name",)),
     "function": frozenset(("output_schema",)),
     # By its id, where it has one.
-    "file": frozenset(("file_data", "filename")),
+    "file": frozenset(("file_data", "file_name", "filename")),  # openai 1 has both words for its name
     "input_file": frozenset(("file_data", "file_url", "filename")),
 }
 """What stands beside the content of one kind, and is not told."""
