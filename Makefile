@@ -69,10 +69,26 @@ test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; n
 	@$(BIN)/python -m pytest -m backends tests/backends -rs
 
 .PHONY: lint
-lint: $(STAMP) ## check style, format, and that the lock is current
+lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell
+	@$(BIN)/interrogate --quiet tests typing_tests || { $(BIN)/interrogate -vv tests typing_tests | grep MISSED; exit 1; }
 	@$(BIN)/uv lock --check --quiet
+
+.PHONY: hooks
+hooks: $(STAMP) ## let git check each commit as lint does
+	@$(BIN)/pre-commit install
+
+.PHONY: lock
+lock: $(BIN)/uv ## write uv.lock anew for what pyproject.toml says
+	@$(BIN)/uv lock
+
+.PHONY: build
+build: $(STAMP) ## build the sdist and the wheel in dist/
+	@rm -rf dist
+	@$(BIN)/uv build --quiet
+	@ls dist
 
 .PHONY: fix
 fix: $(STAMP) ## mend style and format, write the generated pages
