@@ -56,6 +56,8 @@ class _Sends:
 
     Some of the SDK's processors export in the caller's thread, whatever time they are given: 1.45 of OpenTelemetry
     holds it as long as the exporter tries. So that is another thread, and the caller waits no longer than asked.
+
+    See: https://github.com/open-telemetry/opentelemetry-python/issues/4568
     """
 
     def __init__(self) -> None:

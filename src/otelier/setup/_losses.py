@@ -6,6 +6,8 @@ counts what comes in and each exporter what it is given and answers, and the dif
 
 Processors that are made while otelier is switched on are watched from their first item, whoever makes them and
 whatever they are put into; older ones from then on, where they stand on a provider.
+
+See: https://github.com/open-telemetry/opentelemetry-python/issues/3152
 """
 
 from __future__ import annotations

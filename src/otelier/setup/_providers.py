@@ -71,7 +71,8 @@ def _put_on_logs(provider: Any) -> bool:
     chain = getattr(provider, "_multi_log_record_processor", None)
     if not _has(chain, ContextLogProcessor):
         processor = ContextLogProcessor()
-        # A processor that exports at once must come after ours, and the SDK only appends.
+        # A processor that exports at once must come after ours, and the SDK only appends, as it must:
+        # https://github.com/open-telemetry/opentelemetry-specification/issues/987
         try:
             with chain._lock:  # type: ignore[union-attr] -- None has no lock, and is caught
                 chain._log_record_processors = (processor, *chain._log_record_processors)  # type: ignore[union-attr]

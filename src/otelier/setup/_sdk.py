@@ -102,7 +102,10 @@ def set_up(identity: ProcessIdentity) -> bool:
 
 
 def renew_connections() -> None:
-    """Let every OTLP exporter of the known providers that sends over HTTP connect anew."""
+    """Let every OTLP exporter of the known providers that sends over HTTP connect anew.
+
+    See: https://github.com/open-telemetry/opentelemetry-python/issues/4994
+    """
     try:
         for provider in known_providers():
             for part in parts_of(innermost_provider(provider)):
