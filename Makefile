@@ -131,6 +131,10 @@ minimal: $(STAMP) ## build the wheel, install it without extras, look at what an
 floor: $(STAMP) ## run the tests on the oldest releases that pyproject.toml allows
 	@scripts/floor.sh $(BIN)
 
+.PHONY: coverage
+coverage: $(STAMP) ## run the tests on one more Python, and tell which lines of src none of them runs
+	@scripts/coverage.sh $(BIN)
+
 .PHONY: matrix
 matrix: $(STAMP) ## run the tests on every other Python, 3.10 to 3.14, that is at hand
 	@scripts/matrix.sh $(BIN)
@@ -144,8 +148,8 @@ beside: $(STAMP) ## run the tests beside other instrumentations of openai
 	@scripts/beside.sh $(BIN)
 
 .PHONY: check
-check: lint types docs minimal floor openai matrix beside slow test ## all that CI runs
+check: lint types docs minimal floor openai coverage matrix beside slow test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too
-	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .envs
+	@rm -rf $(VENV) build dist .coverage* .pytest_cache .ruff_cache .mypy_cache .envs
