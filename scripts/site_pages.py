@@ -99,4 +99,4 @@ def _link(target: str, source: str, uri: str) -> str:
 def _fence(found: re.Match[str]) -> str:
     """A block ```trace ATTRIBUTE …` shows spans with these attributes; other words are for our tests."""
     language, words = found.groups()
-    return f'```text title="{words.replace(" ", ", ")}"' if language == "trace" else f"```{language}"
+    return f'```text title="Trace with {words.replace(" ", ", ")}"' if language == "trace" else f"```{language}"
