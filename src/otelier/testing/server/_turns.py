@@ -1,4 +1,4 @@
-"""What the model says to a request that nothing was recorded for: text, tool calls and usage, always the same."""
+"""Texts, tool calls and usage for requests without a recording, the same in each run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SAYINGS = (
     (r"", r"summar", "In short: nothing unusual happened, and no action is needed."),
 )
 """Patterns in the instructions and in the prompt, and what is said where both are found; the first one counts."""
-
-
+CREATED = 1731456000
+"""Time at which answers without a recording were made, in seconds since 1970."""
 DEEPEST_SAMPLE = 16
 """Levels of what is made up for a schema."""
 
