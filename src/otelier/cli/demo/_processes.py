@@ -19,7 +19,6 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otelier.cli.demo._received import CAPTURE_SETTING, KEPT_HEADERS
 from otelier.errors import OtelierError
 from otelier.testing import OpenAIServer, OtlpReceiver
 
@@ -32,6 +31,9 @@ STOP_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")
+_CAPTURE_SETTING = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST"
+_KEPT_HEADERS = "baggage,traceparent"
+"""Headers that the services keep on the spans of their requests, for the table of what each server received."""
 
 
 class ServiceError(OtelierError):
@@ -223,7 +225,7 @@ def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, *, port: int
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_LOGS_EXPORTER": "otlp",
-        CAPTURE_SETTING: KEPT_HEADERS,
+        _CAPTURE_SETTING: _KEPT_HEADERS,
         **standard_logging(),
         **further,
     }
