@@ -17,7 +17,7 @@ from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, actor_named_late
 from otelier.identity import process
 from otelier.openai._point import CallPoint
 from otelier.openai._telemetry import Telemetry
-from otelier.openai.operations._table import Operation
+from otelier.openai.operations._operation import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import (
     RAW_RESPONSE,

@@ -6,39 +6,15 @@ What `looker` returns runs for every chunk inside the consumer's loop: it looks 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.content._chat import ASSISTANT, message_reason
+from otelier.openai.content._chat import ASSISTANT, StreamedChoice, message_reason
 from otelier.openai.content._parts import input_message, output_message, text_part
-from otelier.openai.content._streamed_choice import StreamedChoice
 from otelier.openai.reading._answer import add_model, add_text, chat_usage, reason_told
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.telemetry import MAX_TEXTS, Failure, fit_text
-
-
-class Chunks(Protocol):
-    """The chunks of one stream."""
-
-    model: str | None
-    """Model that answers, as soon as a chunk names it."""
-
-    def looker(self) -> Callable[[Any], bool]:
-        """Return what looks at one chunk and tells whether it is the last that says anything."""
-        ...
-
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        """Add what was seen; return what made the operation fail, if something did."""
-        ...
-
-    def awaits_usage(self) -> bool:
-        """Tell whether the answer has come to its end, or may have, and its usage has not."""
-        ...
-
-    def content(self) -> Mapping[str, list[Any]]:
-        """Return the content that was seen, by attribute."""
-        ...
 
 
 class ChatChunks:

@@ -7,8 +7,7 @@ from typing import Any, Final, cast
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
-from otelier.openai.reading._request import has_compaction
+from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, has_compaction, items_of, text_of
 from otelier.redaction import redact
 from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text
 

@@ -56,6 +56,11 @@ def items_of(value: Any) -> Sequence[Any]:
     return value if is_sequence(value) else ()
 
 
+def has_compaction(items: Any) -> bool:
+    """Tell whether a conversation's *items* hold one that the provider compacted."""
+    return any(field_of(item, "type") == "compaction" for item in items_of(items))
+
+
 def text_of(value: Any) -> str:
     """Return *value* when it is text, else nothing."""
     return value if isinstance(value, str) else ""

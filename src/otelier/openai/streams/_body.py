@@ -12,7 +12,7 @@ from typing import Any
 from otelier.faults import report_fault
 from otelier.openai._call import Call
 from otelier.openai.reading._fields import RAW_RESPONSE, data_in, facts_of
-from otelier.openai.streams._hooks import FOLLOWER, hook_close, is_raised_by
+from otelier.openai.streams._streamed import FOLLOWER, hook_close, is_raised_by
 
 _READERS = ("parse", "read")  # all else that reads the whole body comes down to these
 

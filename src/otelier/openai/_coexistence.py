@@ -1,7 +1,4 @@
-"""Who else reports a call: another instrumentation's wrapper around the method, or what the context says.
-
-A call that somebody else reports gets our identity and fields on their span, and nothing else of ours.
-"""
+"""Coexistence with other instrumentations of openai: they report their calls, and get our identity on their spans."""
 
 from __future__ import annotations
 
@@ -10,11 +7,14 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, get_current
 
 from otelier import names
-from otelier.fields import LLM_CALL, SPAN
-from otelier.openai.operations._kinds import SAYING, Kind, is_llm_span
+from otelier.faults import report_fault
+from otelier.fields import LLM_CALL, LLM_REPORTER, SPAN, stamp_call
+from otelier.openai._call import in_state_of_call
+from otelier.openai.operations._operation import SAYING, Kind, Operation, is_llm_span
+from otelier.openai.reading._fields import Arguments
 from otelier.patches import is_patch
 from otelier.telemetry import suppressed
 
@@ -138,3 +138,37 @@ def _is_active(package: str) -> bool:
         return True
     instrumentor: Any = getattr(sys.modules.get(package), "OpenAIInstrumentor", None)
     return getattr(getattr(instrumentor, "_instance", None), "_is_instrumented_by_opentelemetry", True)
+
+
+class Guest:
+    """One call in somebody else's span; what it is answered, and whether its stream ends, is theirs to report.
+
+    Their span starts in a context that has the state of the call, so the processor stamps it; where it is open
+    already it is stamped here.
+    """
+
+    __slots__ = ("_former", "_inside")
+
+    def __init__(
+        self, operation: Operation, resource: Any, arguments: Arguments, current: Context, reporter: str
+    ) -> None:
+        self._former = current
+        inside = in_state_of_call(current, operation.fingerprint, arguments)
+        span = current.get(SPAN)
+        if is_llm_span(span, operation.kind):
+            stamp_call(span, inside)
+        self._inside = Context({**inside, LLM_CALL: resource, LLM_REPORTER: reporter})
+        # Nothing may fail from here on: what is attached must be taken back.
+        attach(self._inside)
+
+    def leave(self, *, asynchronous: bool) -> None:
+        """Make the caller's context current again, if this still runs inside the call's own."""
+        if not asynchronous or get_current().get(LLM_CALL) is self._inside.get(LLM_CALL):
+            attach(self._former)
+
+    def fail(self, error: BaseException, *, asynchronous: bool) -> None:
+        """Leave; what failed is theirs to say."""
+        try:
+            self.leave(asynchronous=asynchronous)
+        except Exception as exc:
+            report_fault("openai.guest", exc)

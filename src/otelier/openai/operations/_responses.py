@@ -1,17 +1,30 @@
-"""What the events of a Responses stream say, gathered while they pass."""
+"""Responses: the events of their streams, fetches, and the tokens of those that work in the background.
+
+Tokens are recorded once: by the first fetch that finds a response ended. A process that only fetches records none,
+since the one that started the response may.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelier import names
+from otelier.faults import on_fork, on_reset
 from otelier.openai._point import CallPoint
-from otelier.openai.content._items import ASSISTANT
 from otelier.openai.content._parts import output_message, text_part
-from otelier.openai.content._responses import fetched_content, output_messages, responses_answer_content
-from otelier.openai.operations._started import ended_answer, started, usage_once
-from otelier.openai.reading._answer import ERROR_REASON, add_model, add_text, failure_told, finish_reasons
+from otelier.openai.content._responses import ASSISTANT, fetched_content, output_messages, responses_answer_content
+from otelier.openai.reading._answer import (
+    ERROR_REASON,
+    UNFINISHED,
+    add_model,
+    add_text,
+    failure_told,
+    finish_reasons,
+    responses_answer,
+    responses_usage,
+)
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, answer_of, facts_of, field_of, text_of
 from otelier.openai.reading._request import API_RESPONSES
 from otelier.telemetry import Failure, fit_text
@@ -100,7 +113,7 @@ class ResponsesChunks:
         if self._final is None:
             latest = answer_of(self._latest)
             add_text(names.RESPONSE_ID, latest.get("id"), attributes)
-            started(latest.get("id"))
+            remember_unrecorded(latest.get("id"))
             return self._failure
         failure = ended_answer(answer_of(self._final), attributes, point)
         # Only the event says that it failed: a completed response may carry the error of an attempt.
@@ -155,3 +168,50 @@ class FetchChunks(ResponsesChunks):
 
     def content(self) -> Mapping[str, list[Any]]:
         return {**fetched_content(self._latest), **super().content()}
+
+
+MAX_UNRECORDED: Final = 4_096
+"""Ids that are remembered; beyond that the oldest are forgotten, and their tokens are not recorded."""
+_LONGEST_ID: Final = 1_024
+
+_unrecorded: Final[OrderedDict[str, bool]] = OrderedDict()
+
+
+def remember_unrecorded(response_id: Any) -> None:
+    """Remember a response that this process started and whose tokens are not recorded yet."""
+    if isinstance(response_id, str) and 0 < len(response_id) <= _LONGEST_ID:
+        _unrecorded[response_id] = True
+        if len(_unrecorded) > MAX_UNRECORDED:
+            _unrecorded.popitem(last=False)
+
+
+def created_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Add what a response says that a call asked for; return what made it fail, if something did."""
+    return ended_answer({**facts, "usage": None} if _is_at_work(facts) else facts, attributes, point)
+
+
+def ended_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Do the same for a response that is known to have ended."""
+    if facts.get("usage") is None:
+        remember_unrecorded(facts.get("id"))
+    return responses_answer(facts, attributes, point)
+
+
+def usage_once(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
+    """Add the tokens of a response that was fetched and ended, if this process started it and they are not recorded."""
+    usage, response_id = facts.get("usage"), facts.get("id")
+    if usage is None or not isinstance(response_id, str) or _is_at_work(facts):
+        return
+    if _unrecorded.pop(response_id, False):  # only one of many that fetch it at once
+        responses_usage(usage, attributes, point)
+
+
+def _is_at_work(facts: Facts) -> bool:
+    """Tell whether a response has not ended; some servers count its tokens all the same, or send zeros."""
+    return text_of(facts.get("status")) in UNFINISHED
+
+
+@on_fork
+@on_reset
+def _forget() -> None:
+    _unrecorded.clear()
