@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otelier
 from otelier.identity import prompt_fingerprint
-from otelier.openai import OpenAIInstrumentor, gives_way_to
+from otelier.openai import OpenAIInstrumentor, defers_to
 from otelier.testing import OpenAIServer, SpanRecorder
 
 PROMPT = "You are a billing agent."
@@ -134,7 +134,7 @@ def test_an_instrumentation_that_comes_later(client, otelier_spans):
 def test_an_unknown_wrapper(client, otelier_spans):
     """What else is put around the client's methods changes nothing."""
     put_around(other("acme.decorators"))
-    assert not gives_way_to("acme.decorators")
+    assert not defers_to("acme.decorators")
     ask(client)
     assert sorted(span.name for span in otelier_spans.spans) == ["chat gpt-4.1", "theirs"]
 

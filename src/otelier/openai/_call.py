@@ -1,4 +1,4 @@
-"""One call of the user's, from just before it to its end: its span, its metric point, its content."""
+"""One call of the user's from start to end: its span, its metric point, its content."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from otelier.telemetry import (
 )
 
 
-def in_state_of_call(
+def with_call_state(
     current: Context, recipe: Callable[[Arguments], str | None] | None, arguments: Arguments
 ) -> Context:
     """Return *current* with the state of a call of these *arguments*; unchanged where nothing is known by prompts."""
@@ -103,7 +103,7 @@ class Call:
         # The state of the call stands in the context before its span starts: the processor then writes all at once,
         # and what is below the span gets the agent for nothing.
         if operation.fingerprint is not None:
-            current = in_state_of_call(current, operation.fingerprint, arguments)
+            current = with_call_state(current, operation.fingerprint, arguments)
         self.span = span = telemetry.start_span(template.name, current, SpanKind.CLIENT, start)
         self.recording = span.is_recording()
         self.point = point = CallPoint(telemetry.instruments, start)
@@ -281,7 +281,7 @@ class Call:
             if telemetry.hook is not None and self.operation.content is not None:
                 self.span.set_attributes(attributes)  # before the hook adds its own, or replaces some
                 attributes = {}
-                telemetry.hook.tell(shown, self.span, event)
+                telemetry.hook.complete(shown, self.span, event)
             if event is not None:
                 telemetry.logger.emit(event)
         except Exception as exc:
@@ -289,7 +289,7 @@ class Call:
         return attributes
 
     def _raised_over(self, error: BaseException, attributes: Attributes) -> Mapping[str, list[Any]]:
-        """Add what the answer says that the client raised *error* over, if one came; return its content."""
+        """Add the attributes of the answer that the client raised *error* over, if one came; return its content."""
         if self.streamed and self.operation.inference:
             attributes[names.REQUEST_STREAM] = True
         try:
@@ -332,7 +332,7 @@ class Call:
     def _event(
         self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
     ) -> LogRecord | None:
-        """Return the event that tells of the call; `None` where none is asked for."""
+        """Return the event of the call; `None` where none is asked for."""
         gate, operation = self.telemetry.gate, self.operation
         if operation.content is None or not operation.inference or not gate.emits:
             return None

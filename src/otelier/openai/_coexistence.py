@@ -12,13 +12,13 @@ from opentelemetry.context import Context, attach, get_current
 from otelier import names
 from otelier.faults import report_fault
 from otelier.fields import LLM_CALL, LLM_REPORTER, SPAN, stamp_call
-from otelier.openai._call import in_state_of_call
-from otelier.openai.operations._operation import SAYING, Kind, Operation, is_llm_span
+from otelier.openai._call import with_call_state
+from otelier.openai.operations._operation import CALL_ATTRIBUTES, Kind, Operation, is_llm_span
 from otelier.openai.reading._fields import Arguments
 from otelier.patches import is_patch
 from otelier.telemetry import suppressed
 
-_OPERATION, _SPAN_KIND, _REQUEST_TYPE = SAYING
+_OPERATION, _SPAN_KIND, _REQUEST_TYPE = CALL_ATTRIBUTES
 _OFFICIAL: Final = "opentelemetry.instrumentation.genai.openai"
 _KNOWN: Final = (
     _OFFICIAL,
@@ -39,8 +39,8 @@ def when_covered(callback: Callable[[], object]) -> None:
     _covered.append(callback)
 
 
-def is_plain(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
-    """Tell at once whether a call is nobody's but ours, as most are; anything else takes a closer look (`reporter`).
+def nobody_else_reports(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
+    """Tell at once that only we report a call, as for most; where this is `False`, `reporter` takes a closer look.
 
     Every call passes here: 0.3 us.
     """
@@ -58,8 +58,8 @@ def is_plain(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
         return False
 
 
-def is_silenced(resource: Any, current: Context) -> bool:
-    """Tell whether nothing at all is to be reported, or this call is being reported by a patch of ours further out."""
+def is_suppressed(resource: Any, current: Context) -> bool:
+    """Tell whether we report nothing: telemetry is suppressed, or a patch of ours further out reports this call."""
     if suppressed(current):
         return True
     return current.get(LLM_CALL) is resource
@@ -71,8 +71,8 @@ def reporter(wrapped: Any, resource: Any, kind: Kind, current: Context) -> str |
     below = package_in(wrapped) or package_in(getattr(getattr(resource, "_client", None), "request", None))
     if above is not None or below is not None:
         return above or below
-    told = is_llm_span(current.get(SPAN), kind) or suppressed(current, kind.suppressors - {LLM_CALL})
-    return "" if told else None
+    by_context = is_llm_span(current.get(SPAN), kind) or suppressed(current, kind.suppressors - {LLM_CALL})
+    return "" if by_context else None
 
 
 def package_in(method: Any, *, above_ours: bool = False) -> str | None:
@@ -86,13 +86,13 @@ def package_in(method: Any, *, above_ours: bool = False) -> str | None:
     return None
 
 
-def gives_way_to(module: str) -> bool:
+def defers_to(module: str) -> bool:
     """Tell whether calls that the instrumentation in *module* reports are left to it, with the identity on its spans.
 
     Example:
-        >>> gives_way_to("opentelemetry.instrumentation.genai.openai")
+        >>> defers_to("opentelemetry.instrumentation.genai.openai")
         True
-        >>> gives_way_to("acme.openai_tracing")
+        >>> defers_to("acme.openai_tracing")
         False
     """
     return known_package(module) is not None
@@ -137,11 +137,11 @@ def _is_active(package: str) -> bool:
     if package != _OFFICIAL:
         return True
     instrumentor: Any = getattr(sys.modules.get(package), "OpenAIInstrumentor", None)
-    return getattr(getattr(instrumentor, "_instance", None), "_is_instrumented_by_opentelemetry", True)
+    return instrumentor is None or bool(instrumentor().is_instrumented_by_opentelemetry)  # one object for the process
 
 
-class Guest:
-    """One call in somebody else's span; what it is answered, and whether its stream ends, is theirs to report.
+class DeferredCall:
+    """A call that another instrumentation reports: its agent and fields go onto their span, and we emit nothing.
 
     Their span starts in a context that has the state of the call, so the processor stamps it; where it is open
     already it is stamped here.
@@ -153,7 +153,7 @@ class Guest:
         self, operation: Operation, resource: Any, arguments: Arguments, current: Context, reporter: str
     ) -> None:
         self._former = current
-        inside = in_state_of_call(current, operation.fingerprint, arguments)
+        inside = with_call_state(current, operation.fingerprint, arguments)
         span = current.get(SPAN)
         if is_llm_span(span, operation.kind):
             stamp_call(span, inside)
@@ -167,8 +167,8 @@ class Guest:
             attach(self._former)
 
     def fail(self, error: BaseException, *, asynchronous: bool) -> None:
-        """Leave; what failed is theirs to say."""
+        """Leave; the other instrumentation reports the failure."""
         try:
             self.leave(asynchronous=asynchronous)
         except Exception as exc:
-            report_fault("openai.guest", exc)
+            report_fault("openai.deferred", exc)

@@ -14,7 +14,14 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier.faults import on_fork, on_reset, report_fault
 from otelier.openai._call import Call
-from otelier.openai._coexistence import Guest, is_plain, is_silenced, package_in, reporter, when_covered
+from otelier.openai._coexistence import (
+    DeferredCall,
+    is_suppressed,
+    nobody_else_reports,
+    package_in,
+    reporter,
+    when_covered,
+)
 from otelier.openai._telemetry import Telemetry, make_telemetry, switch
 from otelier.openai.operations._operation import Operation
 from otelier.openai.operations._table import (
@@ -28,14 +35,14 @@ from otelier.openai.operations._table import (
     TRANSCRIPTS,
 )
 from otelier.openai.reading._fields import Arguments, is_left_to_caller
-from otelier.openai.streams._body import follow_body
-from otelier.openai.streams._follow import ask_for_usage, follow, leaving
+from otelier.openai.streams._body import follow_unread
+from otelier.openai.streams._follow import ask_for_usage, exit_block, follow
 from otelier.patches import Patches, PatchPoint, Wrapper, is_patch
 from otelier.settings import patches_allowed
 
 
-class Begun(Protocol):
-    """What has to be done for every call that began, whoever reports it; a `Call` tells what came of it too."""
+class StartedCall(Protocol):
+    """A call between its start and its end, whoever reports it."""
 
     def leave(self, *, asynchronous: bool) -> None:
         """Make the caller's context current again."""
@@ -46,29 +53,29 @@ class Begun(Protocol):
         ...
 
 
-def begin(
+def start_call(
     telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments, wrapped: Any
-) -> Begun | None:
-    """Make current what a call runs in: our span, or our context for somebody else's; `None` leaves it alone.
+) -> StartedCall | None:
+    """Start a call and make its context current: with our span, or with our fields for another instrumentation's span.
 
     Args:
         telemetry: Where our signals go.
         operation: What kind of call it is.
         resource: The client's object whose method is called.
         arguments: What it is called with.
-        wrapped: The method as it is below our patch; what others put around it says who else reports the call.
+        wrapped: The method as it is below our patch; wrappers that others put around it show who else reports the call.
     """
     try:
         current, kind = get_current(), operation.kind
-        if not is_plain(wrapped, resource, kind, current):
-            if is_silenced(resource, current):
+        if not nobody_else_reports(wrapped, resource, kind, current):
+            if is_suppressed(resource, current):
                 return None
             other = reporter(wrapped, resource, kind, current)
             if other is not None:
-                return Guest(operation, resource, arguments, current, other)
+                return DeferredCall(operation, resource, arguments, current, other)
         call = Call(telemetry, operation, resource, arguments, current)
     except Exception as exc:
-        report_fault("openai.begin", exc)
+        report_fault("openai.start", exc)
         return None
     if call.streamed and telemetry.stream_usage and operation.usage_on_request:
         call.hides_usage = _ask_for_usage(arguments)
@@ -97,7 +104,7 @@ def reporting(operation: Operation, first: str | None = None) -> Wrapper:
         arguments = kwargs if first is None else _named(first, args, kwargs)
         if telemetry is None or arguments is None:
             return wrapped(*args, **kwargs)
-        call = begin(telemetry, operation, resource, arguments, wrapped)
+        call = start_call(telemetry, operation, resource, arguments, wrapped)
         if call is None:
             return wrapped(*args, **kwargs)
         try:
@@ -111,7 +118,7 @@ def reporting(operation: Operation, first: str | None = None) -> Wrapper:
         if call.streamed:
             return follow(call, answer, asynchronous=False)
         if call.finish(answer):
-            follow_body(call, answer, asynchronous=False)
+            follow_unread(call, answer, asynchronous=False)
         return answer
 
     return report
@@ -125,7 +132,7 @@ def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
         arguments = kwargs if first is None else _named(first, args, kwargs)
         if telemetry is None or arguments is None:
             return await wrapped(*args, **kwargs)
-        call = begin(telemetry, operation, resource, arguments, wrapped)
+        call = start_call(telemetry, operation, resource, arguments, wrapped)
         if call is None:
             return await wrapped(*args, **kwargs)
         try:
@@ -139,7 +146,7 @@ def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
         if call.streamed:
             return follow(call, answer, asynchronous=True)
         if call.finish(answer):
-            follow_body(call, answer, asynchronous=True)
+            follow_unread(call, answer, asynchronous=True)
         return answer
 
     return report
@@ -160,8 +167,8 @@ def _calls(
 
 
 def _blocks(module: str, owner: str) -> Iterator[PatchPoint]:
-    yield PatchPoint(module, owner, "__exit__", leaving)
-    yield PatchPoint(module, f"Async{owner}", "__aexit__", leaving)
+    yield PatchPoint(module, owner, "__exit__", exit_block)
+    yield PatchPoint(module, f"Async{owner}", "__aexit__", exit_block)
 
 
 PATCH_POINTS: Final = (

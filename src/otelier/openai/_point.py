@@ -1,4 +1,4 @@
-"""What one call measured, as one point: its attributes are put together at collection, not on the caller."""
+"""The measurements of one call as one point, whose attributes are built at collection and not in the user's call."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def make_telemetry(
         tracer_provider: For spans.
         meter_provider: For metrics.
         logger_provider: For events.
-        stream_usage: Whether streams ask for usage; `None` is what the environment says.
+        stream_usage: Whether streams ask for usage; `None` reads the environment.
         hook: What stores content elsewhere; `None` is the one that the environment names.
     """
     try:
@@ -130,13 +130,13 @@ class CompletionHook:
         self._input, self._output = types.InputMessage, types.OutputMessage
         self._function, self._other_tool = types.FunctionToolDefinition, types.GenericToolDefinition
 
-    def tell(self, shown: Mapping[str, Any], span: Span, event: LogRecord | None) -> None:
+    def complete(self, shown: Mapping[str, Any], span: Span, event: LogRecord | None) -> None:
         """Give the hook what of a call's content may be *shown*, by attribute; never raises.
 
         The hook may write references to what it stored onto *span* and *event*, which then leave.
         """
         try:
-            told: dict[str, Any] = {
+            given: dict[str, Any] = {
                 "inputs": [self._message(self._input, one) for one in _whole(shown.get(names.INPUT_MESSAGES))],
                 "outputs": [self._message(self._output, one) for one in _whole(shown.get(names.OUTPUT_MESSAGES))],
                 "system_instruction": [self._part(one) for one in _whole(shown.get(names.SYSTEM_INSTRUCTIONS))],
@@ -145,11 +145,11 @@ class CompletionHook:
         except (KeyError, TypeError):
             warn_once(
                 "openai.completion_hook.limit",
-                "A completion hook was not told of a call: its content is larger than what redaction looks at.",
+                "A completion hook was not called: its content is larger than what redaction looks at.",
             )
             return
         try:
-            self._call(**told, span=span, log_record=event)
+            self._call(**given, span=span, log_record=event)
         except Exception as exc:  # the hook's own, which may quote content
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 

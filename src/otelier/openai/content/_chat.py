@@ -63,7 +63,7 @@ def chat_answer_content(answer: Any) -> dict[str, list[Any]]:
     for choice in items_of(field_of(answer, "choices")):
         message = field_of(choice, "message")
         if message:
-            parts = said(message)
+            parts = message_parts(message)
             role = text_of(field_of(message, "role"))
             found.append(output_message(role, parts, message_reason(field_of(choice, "finish_reason"))))
     return {names.OUTPUT_MESSAGES: found}
@@ -71,8 +71,8 @@ def chat_answer_content(answer: Any) -> dict[str, list[Any]]:
 
 def message_reason(reason: Any) -> str:
     """Return a finish reason under the name that messages use for it."""
-    told = text_of(reason)
-    return "tool_call" if told in _TOOL_REASONS else told or ERROR_REASON
+    known = text_of(reason)
+    return "tool_call" if known in _TOOL_REASONS else known or ERROR_REASON
 
 
 def _input_message(message: Any) -> Message | None:
@@ -80,15 +80,15 @@ def _input_message(message: Any) -> Message | None:
     if role in (_TOOL, _FUNCTION):
         role, parts = _TOOL, [tool_response_part(field_of(message, "tool_call_id"), content)]
     elif role == ASSISTANT:
-        parts = said(message)
+        parts = message_parts(message)
     else:
         parts = content_parts(content)
     return input_message(str(role), parts, field_of(message, "name")) if parts else None
 
 
-def said(message: Any, *, calls_first: bool = True) -> list[Part]:
-    """Return all that a message of the model says; in a stream its calls come last."""
-    message = fields_set(message)  # a model takes 2 us to say that it has no such field
+def message_parts(message: Any, *, calls_first: bool = True) -> list[Part]:
+    """Return the parts of a message of the model's; in a stream its calls come last."""
+    message = fields_set(message)  # a model takes 2 us to find that it has no such field
     calls = _calls(message)
     return [
         *_reasoning(message),
@@ -109,7 +109,7 @@ def _reasoning(message: Any) -> list[Part]:
 
 
 def _audio(audio: Any) -> list[Part]:
-    """Return what was spoken: its words, and the sound by its hash, or by its id where that was told before."""
+    """Return what was spoken: its words, and the sound by its hash, or by its id where it was sent before."""
     transcript, data, audio_id = (field_of(audio, name) for name in ("transcript", "data", "id"))
     parts = [text_part(transcript)] if isinstance(transcript, str) and transcript else []
     sound = blob_part(None, "audio", data) if isinstance(data, str) and data else None
@@ -191,7 +191,7 @@ class StreamedChoice:
             "function_call": None if self._old_call is None else self._old_call.whole()["function"],
             "tool_calls": [call.whole() for call in self._calls],
         }
-        return output_message(ASSISTANT, said(whole, calls_first=False), message_reason(finish_reason))
+        return output_message(ASSISTANT, message_parts(whole, calls_first=False), message_reason(finish_reason))
 
     def _add_others(self, facts: Facts) -> None:
         self._refusal.append(text_of(facts.get("refusal")))
@@ -248,7 +248,7 @@ class _StreamedCall:
 
 
 def _join(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
-    """Add the members of a piece: text goes on, unless it says once more what the call is."""
+    """Add the members of a piece: text goes on, but id and type do not."""
     for name, value in piece.items():
         before = whole.get(name)
         if name == "index":
@@ -278,7 +278,7 @@ _DEPTH: Final = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
 class CallPieces:
-    """What came of one call, as far as it tells whether the next piece is of the same call.
+    """The pieces of one call so far, and whether the next piece belongs to the same call.
 
     Some providers give all calls of an answer the same index, or none, and no ids.
 
@@ -308,7 +308,7 @@ class CallPieces:
         self._escape = ""
 
     def add(self, call_id: Any, name: str, written: str) -> None:
-        """Add what one piece says."""
+        """Add the members of one piece."""
         self.call_id = self.call_id or call_id
         self.name = self.name or name
         self.written.append(written)

@@ -150,13 +150,13 @@ _FROM_USER: Final = frozenset(("compaction_trigger", "configuration_update", "it
 
 
 def kind_of(item: Any) -> str:
-    """Return what an item is; a message may do without saying so."""
+    """Return the kind of an item; a message may have none."""
     kind = field_of(item, "type")
     return kind if isinstance(kind, str) else _MESSAGE if field_of(item, "role") else ""
 
 
 def role_of(item: Any, kind: str) -> str:
-    """Return who says an *item* of that *kind*."""
+    """Return the role of an *item* of that *kind*."""
     role = field_of(item, "role")
     if isinstance(role, str) and role:
         return role
@@ -166,7 +166,7 @@ def role_of(item: Any, kind: str) -> str:
 
 
 def parts_of(item: Any, kind: str) -> list[Part]:
-    """Return what an *item* of that *kind* says; what is not known stays as the provider has it."""
+    """Return the parts of an *item* of that *kind*; unknown kinds stay as the provider has them."""
     if kind == _MESSAGE:
         return content_parts(field_of(item, "content"))
     if kind == "reasoning":

@@ -79,11 +79,11 @@ class Templates:
         return server
 
     def _make(self, server: _Server, model: str | None) -> Template:
-        start, told = dict(server.start), ""
+        start, shown = dict(server.start), ""
         if model is not None:
-            start[names.REQUEST_MODEL] = told = fit_text(model) or ""
+            start[names.REQUEST_MODEL] = shown = fit_text(model) or ""
         start.update(server.address)
-        template = Template(f"{self._operation} {told}" if told else self._operation, start)
+        template = Template(f"{self._operation} {shown}" if shown else self._operation, start)
         if model is None or len(model) <= _LONGEST_MODEL:
             if len(server.templates) >= _MAX_MODELS:
                 server.templates.clear()
@@ -92,7 +92,7 @@ class Templates:
 
 
 def _provider(client: Any, url: Any) -> str:
-    """Return who the server is, as far as client and host tell; others speak the API too, and their host says who."""
+    """Return the provider, as far as client and host show it; of others that speak the API the span has the host."""
     if any(base.__name__ == _AZURE_CLIENT for base in type(client).__mro__):
         return AZURE
     return AZURE if str(getattr(url, "host", "")).endswith(_AZURE_HOSTS) else OPENAI
@@ -115,8 +115,8 @@ def _as_text(model: Any) -> str | None:
 
 _SPAN_KIND: Final = "openinference.span.kind"
 _REQUEST_TYPE: Final = "llm.request.type"
-SAYING: Final = (names.OPERATION, _SPAN_KIND, _REQUEST_TYPE)
-"""Attributes by which spans say that they are calls to a model: the conventions', openinference's and Traceloop's."""
+CALL_ATTRIBUTES: Final = (names.OPERATION, _SPAN_KIND, _REQUEST_TYPE)
+"""Attributes that mark spans as calls to a model: the conventions', openinference's and Traceloop's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +126,13 @@ class Kind:
     suppressors: frozenset[str]
     """Keys of the OpenTelemetry Context; one that is set there means that the call is reported already. Ours is among
     them, so that asking for it costs a call nothing more."""
-    said: Mapping[str, frozenset[str]]
-    """What a span says that stands for such a call, by attribute."""
+    span_values: Mapping[str, frozenset[str]]
+    """Values that mark a span as such a call, by attribute."""
 
 
 INFERENCE: Final = Kind(
     suppressors=INFERENCE_SUPPRESSORS | {LLM_CALL},
-    said={
+    span_values={
         names.OPERATION: frozenset(("chat", "generate_content", "text_completion")),
         _SPAN_KIND: frozenset(("LLM",)),
         _REQUEST_TYPE: frozenset(("chat", "completion")),
@@ -140,7 +140,7 @@ INFERENCE: Final = Kind(
 )
 EMBEDDING: Final = Kind(
     suppressors=EMBEDDING_SUPPRESSORS | {LLM_CALL},
-    said={
+    span_values={
         names.OPERATION: frozenset(("embeddings",)),
         _SPAN_KIND: frozenset(("EMBEDDING",)),
         _REQUEST_TYPE: frozenset(("embedding",)),
@@ -148,7 +148,7 @@ EMBEDDING: Final = Kind(
 )
 FETCHING: Final = Kind(
     suppressors=FETCH_SUPPRESSORS | {LLM_CALL},
-    said={names.OPERATION: frozenset(("fetch_response",))},
+    span_values={names.OPERATION: frozenset(("fetch_response",))},
 )
 
 
@@ -157,7 +157,9 @@ def is_llm_span(span: Any, kind: Kind) -> bool:
     there: Any = getattr(span, "attributes", None)
     if not is_mapping(there) or not span.is_recording():
         return False
-    if not any(isinstance(said := there.get(name), str) and said in values for name, values in kind.said.items()):
+    if not any(
+        isinstance(value := there.get(name), str) and value in values for name, values in kind.span_values.items()
+    ):
         return False
     scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or ""
     return scope.partition(".")[0] != names.SCOPE
@@ -169,12 +171,12 @@ class Chunks(Protocol):
     model: str | None
     """Model that answers, as soon as a chunk names it."""
 
-    def looker(self) -> Callable[[Any], bool]:
-        """Return what looks at one chunk and tells whether it is the last that says anything."""
+    def observer(self) -> Callable[[Any], bool]:
+        """Return a function that takes one chunk and returns whether it is the last that counts."""
         ...
 
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        """Add what was seen; return what made the operation fail, if something did."""
+    def write_to(self, attributes: Attributes, point: CallPoint) -> Failure | None:
+        """Add the attributes that were observed; return the operation's failure, if it has one."""
         ...
 
     def awaits_usage(self) -> bool:
@@ -192,12 +194,12 @@ class _MakeChunks(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """How an operation's content is read."""
+    """Readers of an operation's content."""
 
     sent: Callable[[Arguments], Mapping[str, list[Any]]]
-    """What the arguments send, by attribute."""
+    """Content of the arguments, by attribute."""
     received: Callable[[Any], Mapping[str, list[Any]]]
-    """What an answer holds, by attribute."""
+    """Content of an answer, by attribute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,18 +208,18 @@ class Operation:
 
     templates: Templates
     kind: Kind
-    """By what it is known that somebody else reports the call."""
+    """Marks by which another instrumentation shows that it reports the call."""
     read_request: Callable[[Arguments, Attributes], None]
     read_answer: Callable[[Facts, Attributes, CallPoint], Failure | None]
     fingerprint: Callable[[Arguments], str | None] | None = None
-    """What knows an agent by the call's prompt; `None` when such calls have none."""
+    """Fingerprint of the call's system prompt; `None` when such calls have none."""
     chunks: _MakeChunks | None = None
-    """What gathers a stream; `None` when there are no streams."""
+    """Collector of a stream's chunks; `None` when there are no streams."""
     content: Content | None = None
-    """`None` for what has none that is worth telling; it emits no event either."""
+    """`None` for operations without content; they emit no event either."""
     inference: bool = True
-    """Whether a model works: then there is an event, and a span says that it streamed and how soon it began."""
+    """Whether a model works: then there is an event, and a span has the time to its first chunk."""
     usage_on_request: bool = False
-    """Whether a stream tells its usage only when asked to."""
+    """Whether a stream has usage only when asked for it."""
     names_served_model: bool = False
     """Whether a header may name the model that really answered."""

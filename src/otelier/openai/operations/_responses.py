@@ -20,7 +20,7 @@ from otelier.openai.reading._answer import (
     UNFINISHED,
     add_model,
     add_text,
-    failure_told,
+    failure_from,
     finish_reasons,
     responses_answer,
     responses_usage,
@@ -60,7 +60,7 @@ class ResponsesChunks:
         self._failure: Failure | None = None
         self._compacted = False
 
-    def looker(self) -> Callable[[Any], bool]:
+    def observer(self) -> Callable[[Any], bool]:
         return self._see_content if self._content else self._see
 
     def _see(self, event: Any) -> bool:
@@ -69,7 +69,7 @@ class ResponsesChunks:
         except AttributeError:  # a type of the caller's own
             return False
         kind = facts.get("type")
-        if kind is None:  # before 1.100 the event that says what failed comes as the data of another
+        if kind is None:  # before 1.100 the event of a failure comes as the data of another
             event = field_of(event, "data")
             kind = field_of(event, "type")
         return type(kind) is str and kind in _WATCHED and self._watch(event, kind)
@@ -94,7 +94,7 @@ class ResponsesChunks:
         if response is not None and not self.model:
             self.model = fit_text(field_of(response, "model"))
         if kind == "error":
-            self._failure = failure_told(field_of(event, "code"), field_of(event, "message"))
+            self._failure = failure_from(field_of(event, "code"), field_of(event, "message"))
         elif kind in _LAST:
             self._final = response
             if kind == "response.failed":
@@ -106,7 +106,7 @@ class ResponsesChunks:
     def awaits_usage(self) -> bool:
         return self._final is None and self._failure is None
 
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
+    def write_to(self, attributes: Attributes, point: CallPoint) -> Failure | None:
         add_model(self.model, attributes, point)
         if self._compacted:
             attributes[names.CONVERSATION_COMPACTED] = True
@@ -116,7 +116,7 @@ class ResponsesChunks:
             remember_unrecorded(latest.get("id"))
             return self._failure
         failure = ended_answer(answer_of(self._final), attributes, point)
-        # Only the event says that it failed: a completed response may carry the error of an attempt.
+        # Only the event counts as failed: a completed response may carry the error of an attempt.
         return self._failure and (failure or self._failure)
 
     def content(self) -> Mapping[str, list[Any]]:
@@ -130,7 +130,7 @@ class ResponsesChunks:
 
 
 def fetch_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments say."""
+    """Add the attributes of a fetch's arguments."""
     attributes[names.OPENAI_API_TYPE] = API_RESPONSES
     response_id, cursor = arguments.get("response_id"), arguments.get("starting_after")
     add_text(names.RESPONSE_ID, response_id, attributes)
@@ -139,7 +139,7 @@ def fetch_request(arguments: Arguments, attributes: Attributes) -> None:
 
 
 def fetch_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    """Add what the response says; that it failed once is no failure to fetch it."""
+    """Add the attributes of a fetched response; that it failed once is no failure to fetch it."""
     add_model(facts.get("model"), attributes, point)
     add_text(names.RESPONSE_STATUS, facts.get("status"), attributes)
     add_text(names.OPENAI_RESPONSE_SERVICE_TIER, facts.get("service_tier"), attributes)
@@ -160,7 +160,7 @@ class FetchChunks(ResponsesChunks):
             self._failure = None
         return last
 
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
+    def write_to(self, attributes: Attributes, point: CallPoint) -> Failure | None:
         add_model(self.model, attributes, point)
         if self._final is not None:
             fetch_answer(answer_of(self._final), attributes, point)
@@ -186,7 +186,7 @@ def remember_unrecorded(response_id: Any) -> None:
 
 
 def created_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
-    """Add what a response says that a call asked for; return what made it fail, if something did."""
+    """Add the attributes of a response that a call created; return its failure, if it has one."""
     return ended_answer({**facts, "usage": None} if _is_at_work(facts) else facts, attributes, point)
 
 

@@ -1,4 +1,4 @@
-"""The operations that are instrumented, each as one value: what to read where."""
+"""The instrumented operations, each as one value."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _JSON_FORMATS = frozenset(("json_object", "json_schema"))
 
 
 def chat_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments of a chat completion say."""
+    """Add the attributes of a chat completion's arguments."""
     # One walk and one look-up each. The exact type drops `NOT_GIVEN`, `omit` and nonsense without naming them.
     for name, value in arguments.items():
         number = _CHAT_NUMBERS.get(name)
@@ -48,7 +48,7 @@ def chat_request(arguments: Arguments, attributes: Attributes) -> None:
 
 
 def responses_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments of a Responses call say."""
+    """Add the attributes of a Responses call's arguments."""
     attributes[names.OPENAI_API_TYPE] = API_RESPONSES
     for name, value in arguments.items():
         taker = _RESPONSES.get(name)
@@ -57,7 +57,7 @@ def responses_request(arguments: Arguments, attributes: Attributes) -> None:
 
 
 def embeddings_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments of an embeddings call say."""
+    """Add the attributes of an embeddings call's arguments."""
     dimensions, encoding = arguments.get("dimensions"), arguments.get("encoding_format")
     if fit_count(dimensions) is not None:
         attributes[names.EMBEDDING_DIMENSIONS] = dimensions
@@ -97,15 +97,15 @@ def _take_response_format(value: Any, attributes: Attributes) -> None:
 
 
 def _take_format(kind: Any, attributes: Attributes) -> None:
-    told = fit_text(kind)
-    if told is not None:
-        attributes[names.OUTPUT_TYPE] = JSON if told in _JSON_FORMATS else told
+    text = fit_text(kind)
+    if text is not None:
+        attributes[names.OUTPUT_TYPE] = JSON if text in _JSON_FORMATS else text
 
 
 def _take_service_tier(value: Any, attributes: Attributes) -> None:
-    told = fit_text(value)
-    if told is not None and told != "auto":
-        attributes[names.OPENAI_REQUEST_SERVICE_TIER] = told
+    text = fit_text(value)
+    if text is not None and text != "auto":
+        attributes[names.OPENAI_REQUEST_SERVICE_TIER] = text
 
 
 def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
@@ -181,7 +181,7 @@ def chat_fingerprint(arguments: Arguments) -> str | None:
 def responses_fingerprint(arguments: Arguments) -> str | None:
     """Return the fingerprint of a Responses call's `instructions` and leading messages, else of its `prompt.id`."""
     instructions = text_of(arguments.get("instructions"))
-    texts = _leading(arguments.get("input"), [instructions] if _says(instructions) else [])
+    texts = _leading(arguments.get("input"), [instructions] if _is_text(instructions) else [])
     if texts:
         return _of_texts(texts)
     prompt_id = text_of(field_of(arguments.get("prompt"), "id"))
@@ -203,7 +203,7 @@ def _leading(messages: Any, before: list[str] | None = None) -> list[str]:
         if field_of(message, "role") not in _ROLES:
             break
         for text in _texts(field_of(message, "content")):
-            if _says(text):
+            if _is_text(text):
                 found.append(text)
                 chars += len(text)
             if chars >= MAX_PROMPT_CHARS:
@@ -211,12 +211,12 @@ def _leading(messages: Any, before: list[str] | None = None) -> list[str]:
     return found
 
 
-def _says(text: str) -> bool:
+def _is_text(text: str) -> bool:
     return bool(text) and not text.isspace()  # strip() would copy 10 MB
 
 
 def _texts(content: Any) -> Iterator[str]:
-    """Yield the texts of a message's *content*; parts of other kinds say nothing about who it is for."""
+    """Yield the texts of a message's *content*; parts of other kinds are skipped."""
     if isinstance(content, str):
         yield content
     else:
