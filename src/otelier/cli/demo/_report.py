@@ -39,10 +39,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """What came of one signal."""
+    """Counts of one signal."""
 
     name: str
-    """What was counted."""
+    """Name of what was counted."""
     by_service: Mapping[str, int]
     """Number from each service, the one that was asked first before those it asked."""
     count: int
@@ -52,7 +52,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """One line of a trace: a span, or several that say nothing by themselves."""
+    """One line of a trace: a span, or several folded into one."""
 
     span: SpanRecord
     """The span, or the first of several."""
@@ -65,7 +65,7 @@ class Branch:
 
 
 def is_model_call(span: SpanRecord) -> bool:
-    """Tell whether *span* is one call to a model."""
+    """Return whether *span* is one call to a model."""
     return span.attributes.get(names.OPERATION) in _MODEL_OPERATIONS
 
 
@@ -80,7 +80,7 @@ def usage(spans: Iterable[SpanRecord]) -> list[Usage]:
 
 
 def known_by_prompt(spans: Iterable[SpanRecord]) -> dict[str, str]:
-    """Return the fingerprint of each agent that only its prompt tells of, by the name that comes of it."""
+    """Return the fingerprint of each agent that is known by its prompt only, by the name made of it."""
     calls = [span.attributes for span in spans if is_model_call(span)]
     found = [call for call in calls if call.get(names.AGENT_SOURCE) == "fingerprint"]
     return {str(call.get(names.AGENT_NAME)): str(call.get(names.AGENT_FINGERPRINT)) for call in found}
@@ -132,9 +132,11 @@ def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequ
 
 
 def _registered(logs: Iterable[LogEntry]) -> list[LogEntry]:
-    """Return one event for each agent of a service: an agent is told again with each new prompt."""
-    told = [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]
-    return list({(service_of(entry), entry.attributes.get(names.RESOLVED_AGENT_ID)): entry for entry in told}.values())
+    """Return one event for each agent of a service: an agent is registered again with each new prompt."""
+    events = [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]
+    return list(
+        {(service_of(entry), entry.attributes.get(names.RESOLVED_AGENT_ID)): entry for entry in events}.values()
+    )
 
 
 def _signal(name: str, records: Sequence[Record], services: Iterable[str]) -> Signal:
@@ -209,7 +211,7 @@ class Crossing:
     """Span of the request in the service that answered it."""
 
     def keeps(self, key: str) -> bool:
-        """Tell whether both sides have the same value under *key*."""
+        """Return whether both sides have the same value under *key*."""
         return key in self.sent.attributes and self.sent.attributes[key] == self.served.attributes.get(key)
 
 

@@ -76,14 +76,14 @@ def run(steps: Steps) -> Outcome:
         with steps.step(PAYMENTS, payments.command):
             payments.wait()
         requests = _send_traffic(helpdesk.port, steps)
-        with steps.step("services", "stopping, which sends what they still hold") as say:
+        with steps.step("services", "stopping, which sends what they still hold") as show:
             helpdesk.stop()
             payments.stop()
-            say("stopped, everything is sent")
+            show("stopped, everything is sent")
         if sent_to:
-            with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as say:
+            with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as show:
                 receiver.stop()
-                say(f"sent {receiver.counts['requests']} requests on to {sent_to}")
+                show(f"sent {receiver.counts['requests']} requests on to {sent_to}")
     spans = receiver.spans
     problems: list[str] = []
     arrived = sum(span.kind == "SERVER" and span.parent_id is None for span in spans)
@@ -109,17 +109,17 @@ def _send_traffic(port: int, steps: Steps) -> int:
     planned = sum(len(user.asks) for user in USERS)
     answers = 0
     lock = threading.Lock()
-    with steps.step("traffic", f"0 of {planned} requests answered") as say:
+    with steps.step("traffic", f"0 of {planned} requests answered") as show:
 
         def count() -> None:
             nonlocal answers
             with lock:
                 answers += 1
-                say(f"{answers} of {planned} requests answered")
+                show(f"{answers} of {planned} requests answered")
 
         sent = drive(port, answered=count)
         tenants = {user.user_id.partition("/")[0] for user in USERS}
-        say(f"{sent} requests of {len(USERS)} users in {len(tenants)} tenants answered")
+        show(f"{sent} requests of {len(USERS)} users in {len(tenants)} tenants answered")
     return sent
 
 
