@@ -32,7 +32,7 @@ from otelier.testing.server._text_answers import (
     response_body,
     response_events,
 )
-from otelier.testing.server._turns import Ids, Turn, turn
+from otelier.testing.server._turns import Ids, Turn, make_turn
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -130,13 +130,13 @@ def _adapted(
         return _error(400, "You must provide a model parameter.", ids)
     if request.model == UNKNOWN_MODEL:
         return _error(404, f"The model `{request.model}` does not exist or you do not have access to it.", ids)
-    said = turn(request, reply, ids)
+    turn = make_turn(request, reply, ids)
     if path in (SPEECH, *TEXTS_OF_AUDIO):
-        return _of_audio(path, request, said, reply, headers)
+        return _of_audio(path, request, turn, reply, headers)
     if path == EMBEDDINGS:
-        return _whole(200, headers, embeddings_body(request, said))
+        return _whole(200, headers, embeddings_body(request, turn))
     if path == RESPONSES:
-        body = response_body(request, said)
+        body = response_body(request, turn)
         kept = None if request.asked.get("store") is False else body
         if request.stream:
             return _stream(headers, response_events(body), reply.break_mode, reply.break_after, stored=kept)
@@ -144,21 +144,21 @@ def _adapted(
         return _whole(200, headers, now, stored=kept)
     body_of, events_of = _SHAPES.get(path, (image_body, image_events))
     if request.stream:
-        return _stream(headers, events_of(request, said), reply.break_mode, reply.break_after)
-    return _whole(200, headers, body_of(request, said))
+        return _stream(headers, events_of(request, turn), reply.break_mode, reply.break_after)
+    return _whole(200, headers, body_of(request, turn))
 
 
 _SHAPES: Final = {CHAT: (chat_body, chat_events), COMPLETIONS: (completion_body, completion_events)}
 """Functions that make an answer as one body or as the events of a stream, by path; all others are of images."""
 
 
-def _of_audio(path: str, request: OpenAIRequest, said: Turn, reply: Reply, headers: dict[str, str]) -> Answer:
+def _of_audio(path: str, request: OpenAIRequest, turn: Turn, reply: Reply, headers: dict[str, str]) -> Answer:
     if path != SPEECH:
         if request.stream:
-            return _stream(headers, transcript_events(said), reply.break_mode, reply.break_after)
-        return _whole(200, headers, transcript_body(request, said))
+            return _stream(headers, transcript_events(turn), reply.break_mode, reply.break_after)
+        return _whole(200, headers, transcript_body(request, turn))
     if request.asked.get("stream_format") == "sse":
-        return _stream(headers, speech_events(request, said), reply.break_mode, reply.break_after)
+        return _stream(headers, speech_events(request, turn), reply.break_mode, reply.break_after)
     kind, spoken = speech(request)
     return Answer(status=200, headers={"content-type": kind, **headers}, body=spoken)
 

@@ -49,13 +49,13 @@ def _image_settings(request: OpenAIRequest) -> dict[str, Any]:
 
 
 def _image_usage(turn: Turn, count: int) -> Json:
-    heard, drawn = turn.usage["input_tokens"], _TOKENS_PER_IMAGE * count
+    read, drawn = turn.usage["input_tokens"], _TOKENS_PER_IMAGE * count
     return {
-        "input_tokens": heard,
-        "input_tokens_details": {"image_tokens": 0, "text_tokens": heard},
+        "input_tokens": read,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": read},
         "output_tokens": drawn,
         "output_tokens_details": {"image_tokens": drawn, "text_tokens": 0},
-        "total_tokens": heard + drawn,
+        "total_tokens": read + drawn,
     }
 
 
@@ -86,8 +86,8 @@ def speech(request: OpenAIRequest) -> tuple[str, bytes]:
 def speech_events(request: OpenAIRequest, turn: Turn) -> list[Json]:
     """Return speech in pieces, and what it took."""
     audio = base64.b64encode(speech(request)[1]).decode()
-    heard, said = turn.usage["input_tokens"], turn.usage["output_tokens"]
-    usage = {"input_tokens": heard, "output_tokens": said, "total_tokens": heard + said}
+    read, written = turn.usage["input_tokens"], turn.usage["output_tokens"]
+    usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
     return [
         {"data": {"type": "speech.audio.delta", "audio": audio}},
         {"data": {"type": "speech.audio.done", "usage": usage}},
@@ -95,26 +95,26 @@ def speech_events(request: OpenAIRequest, turn: Turn) -> list[Json]:
 
 
 def transcript_body(request: OpenAIRequest, turn: Turn) -> Json | str:
-    """Return what was said, in the form that was asked for."""
-    said, form = turn.text or "", request.asked.get("response_format") or "json"
+    """Return the transcript, in the form that was asked for."""
+    written, form = turn.text or "", request.asked.get("response_format") or "json"
     if form == "text":
-        return f"{said}\n"
+        return f"{written}\n"
     if form == "srt":
-        return f"1\n00:00:00,000 --> 00:00:01,000\n{said}\n\n"
+        return f"1\n00:00:00,000 --> 00:00:01,000\n{written}\n\n"
     if form == "vtt":
-        return f"WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n{said}\n\n"
+        return f"WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n{written}\n\n"
     translated = request.path.endswith("/translations")
     if form == "verbose_json":
         task = "translate" if translated else "transcribe"
-        return {"task": task, "language": "english", "duration": 1.0, "text": said, "segments": []}
-    return {"text": said} if translated else {"text": said, "usage": _audio_usage(turn)}
+        return {"task": task, "language": "english", "duration": 1.0, "text": written, "segments": []}
+    return {"text": written} if translated else {"text": written, "usage": _audio_usage(turn)}
 
 
 def transcript_events(turn: Turn) -> list[Json]:
-    """Return what was said, word by word and then whole."""
-    said = turn.text or ""
-    found: list[Json] = [{"type": "transcript.text.delta", "delta": piece} for piece in pieces(said)]
-    found.append({"type": "transcript.text.done", "text": said, "usage": _audio_usage(turn)})
+    """Return the transcript word by word, and then whole."""
+    written = turn.text or ""
+    found: list[Json] = [{"type": "transcript.text.delta", "delta": piece} for piece in pieces(written)]
+    found.append({"type": "transcript.text.done", "text": written, "usage": _audio_usage(turn)})
     return [{"data": one} for one in found]
 
 
@@ -122,13 +122,13 @@ def _audio_usage(turn: Turn) -> Json:
     """Return what it took: `whisper-1` counts seconds, the others tokens."""
     if turn.model == "whisper-1":
         return {"type": "duration", "seconds": 1}
-    heard, said = turn.usage["input_tokens"], turn.usage["output_tokens"]
+    read, written = turn.usage["input_tokens"], turn.usage["output_tokens"]
     return {
         "type": "tokens",
-        "input_tokens": heard,
-        "input_token_details": {"audio_tokens": heard, "text_tokens": 0},
-        "output_tokens": said,
-        "total_tokens": heard + said,
+        "input_tokens": read,
+        "input_token_details": {"audio_tokens": read, "text_tokens": 0},
+        "output_tokens": written,
+        "total_tokens": read + written,
     }
 
 

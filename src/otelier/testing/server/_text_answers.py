@@ -76,8 +76,8 @@ def _service_tier(request: OpenAIRequest) -> dict[str, Any]:
 
 def _chat_usage(turn: Turn) -> Json:
     usage: Json = template("chat")["usage"]
-    heard, said = turn.usage["input_tokens"], turn.usage["output_tokens"]
-    usage.update(prompt_tokens=heard, completion_tokens=said, total_tokens=heard + said)
+    read, written = turn.usage["input_tokens"], turn.usage["output_tokens"]
+    usage.update(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
     usage["prompt_tokens_details"]["cached_tokens"] = turn.usage["cached_tokens"]
     usage["completion_tokens_details"]["reasoning_tokens"] = turn.usage["reasoning_tokens"]
     return usage
@@ -120,8 +120,8 @@ def _completion_choices(request: OpenAIRequest) -> int:
 
 
 def _completion_usage(turn: Turn) -> Json:
-    heard, said = turn.usage["input_tokens"], turn.usage["output_tokens"]
-    return {"prompt_tokens": heard, "completion_tokens": said, "total_tokens": heard + said}
+    read, written = turn.usage["input_tokens"], turn.usage["output_tokens"]
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 ECHOED = (
@@ -218,11 +218,11 @@ def _response_output(turn: Turn) -> list[Json]:
 
 
 def _response_usage(turn: Turn) -> Json:
-    heard, said = turn.usage["input_tokens"], turn.usage["output_tokens"]
+    read, written = turn.usage["input_tokens"], turn.usage["output_tokens"]
     return {
-        "input_tokens": heard,
+        "input_tokens": read,
         "input_tokens_details": {"cached_tokens": turn.usage["cached_tokens"]},
-        "output_tokens": said,
+        "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": turn.usage["reasoning_tokens"]},
-        "total_tokens": heard + said,
+        "total_tokens": read + written,
     }
