@@ -257,13 +257,13 @@ def test_a_known_instrumentation_inside_a_framework(client, otelier_spans):
 def test_an_instrumentation_that_is_switched_off(client, otelier_spans, monkeypatch):
     """The official one leaves its wrappers where they are when it is switched off: then the calls are ours again."""
     official = "opentelemetry.instrumentation.genai.openai"
-    instrumentor = SimpleNamespace(_is_instrumented_by_opentelemetry=False)
-    module = SimpleNamespace(OpenAIInstrumentor=SimpleNamespace(_instance=instrumentor))
+    instrumentor = SimpleNamespace(is_instrumented_by_opentelemetry=False)
+    module = SimpleNamespace(OpenAIInstrumentor=lambda: instrumentor)
     monkeypatch.setitem(sys.modules, official, module)
     put_around(other(official))
     ask(client)
     assert sorted(span.name for span in otelier_spans.spans) == ["chat gpt-4.1", "theirs"]
     otelier_spans.clear()
-    instrumentor._is_instrumented_by_opentelemetry = True
+    instrumentor.is_instrumented_by_opentelemetry = True
     ask(client)
     assert [span.name for span in otelier_spans.spans] == ["theirs"]
