@@ -1,4 +1,4 @@
-"""What of a run's context reaches telemetry: fields with the names of the six, the tenant, and those marked."""
+"""Exported fields of a run's context: those named like the fields of a call, and those marked with `exported`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def fields_of(context: RunContext) -> dict[str, str]:
     return found
 
 
-def notes_of(context: RunContext) -> dict[str, AttributeValue]:
+def exported_attributes(context: RunContext) -> dict[str, AttributeValue]:
     """Return the attributes that *context* exports beside the six fields."""
     found: dict[str, AttributeValue] = {}
     for field, attribute in exports_of(type(context)):

@@ -23,7 +23,7 @@ _KNOWN: Final = {**vars(typing), "typing": typing, "RunContext": RunContext, "ot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ContextParameter:
     """The parameter that is given the run's context."""
 
     name: str
@@ -33,7 +33,7 @@ class Wanted:
     """Whether the function does without one."""
 
 
-def wanted_by(parameter: inspect.Parameter, annotation: Any) -> Wanted | None:
+def context_parameter(parameter: inspect.Parameter, annotation: Any) -> ContextParameter | None:
     """Return what *parameter* wants of the run's context, by its annotation or its name; `None` for any other."""
     if isinstance(annotation, Unresolved):
         annotation = resolved(annotation.text, _KNOWN)
@@ -42,7 +42,8 @@ def wanted_by(parameter: inspect.Parameter, annotation: Any) -> Wanted | None:
         kind = RunContext
     if kind is None:
         return None
-    return Wanted(name=parameter.name, kind=kind, optional=optional or parameter.default is not parameter.empty)
+    optional = optional or parameter.default is not parameter.empty
+    return ContextParameter(name=parameter.name, kind=kind, optional=optional)
 
 
 def _context_type(annotation: Any) -> tuple[type[RunContext] | None, bool]:
@@ -170,16 +171,16 @@ class Tool(Generic[P, R]):
         return f"Tool({self.name!r})"
 
     @functools.cached_property
-    def _read(self) -> tuple[Signature, Wanted | None]:
+    def _read(self) -> tuple[Signature, ContextParameter | None]:
         """What the function takes, and which context; annotations that are text are resolved when this is first read.
 
         Raises:
             ToolError: if the function cannot be called by a model.
         """
-        found: list[Wanted] = []
+        found: list[ContextParameter] = []
 
         def hides(parameter: inspect.Parameter, annotation: Any) -> bool:
-            wanted = wanted_by(parameter, annotation)
+            wanted = context_parameter(parameter, annotation)
             if wanted is not None:
                 found.append(wanted)
             return wanted is not None

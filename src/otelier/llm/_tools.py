@@ -23,7 +23,7 @@ Handler = Callable[..., Any]
 Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
-class Offerable(Protocol):
+class OfferedTool(Protocol):
     """What a model can be told of: a registered tool, or a function that `otelier.tool` made one."""
 
     def to_param(self) -> dict[str, Any]:

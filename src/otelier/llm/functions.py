@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from otelier.llm._annotations import Unresolved, names_around, resolved, unbound
 from otelier.llm._signature import Signature
-from otelier.llm._tools import param_of, unknown_tool
+from otelier.llm._tools import OfferedTool, param_of, unknown_tool
 
-__all__ = ["Signature", "Unresolved", "names_around", "param_of", "resolved", "unbound", "unknown_tool"]
+__all__ = ["OfferedTool", "Signature", "Unresolved", "names_around", "param_of", "resolved", "unbound", "unknown_tool"]

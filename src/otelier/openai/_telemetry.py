@@ -16,7 +16,7 @@ from otelier import names
 from otelier.faults import read_setting
 from otelier.openai._point import Instruments
 from otelier.openai.content._completion_hook import CompletionHook, completion_hook
-from otelier.redaction import ContentGate, content_gate
+from otelier.redaction import ContentGate, read_content_gate
 from otelier.settings import STREAM_USAGE
 from otelier.telemetry import (
     PointQueue,
@@ -81,7 +81,7 @@ def make_telemetry(
         release = ""
     scope, schema = names.SCOPE_OPENAI, names.SCHEMA_URL
     meter = get_meter(scope, release, meter_provider, schema)
-    gate, stored = content_gate(), completion_hook(hook)
+    gate, stored = read_content_gate(), completion_hook(hook)
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(
