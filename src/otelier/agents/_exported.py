@@ -22,7 +22,7 @@ from otelier import names
 from otelier.agents._context import RunContext
 from otelier.faults import warn_once
 from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, taken_value
-from otelier.llm.functions import Unresolved, resolved
+from otelier.llm.functions import Unresolved, resolve_annotation
 from otelier.redaction import redact_value
 
 MAX_CHARS: Final = 1024
@@ -121,9 +121,9 @@ def _annotation_of(kind: type, name: str, annotation: Any) -> Any:
     declaring = next((one for one in kind.__mro__ if name in vars(one).get("__annotations__", ())), kind)
     module = sys.modules.get(declaring.__module__)
     known = {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring}
-    found = resolved(annotation, known)
+    found = resolve_annotation(annotation, known)
     # The mark counts, and not the type beside it: that may be known to type checkers only, or inside a function.
-    return resolved(annotation, _Forgiving(known)) if isinstance(found, Unresolved) else found
+    return resolve_annotation(annotation, _Forgiving(known)) if isinstance(found, Unresolved) else found
 
 
 class _Forgiving(dict[str, Any]):

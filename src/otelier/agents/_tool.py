@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, Union, cast, overloa
 
 from otelier.agents._context import RunContext
 from otelier.errors import ToolError
-from otelier.llm.functions import Signature, Unresolved, names_around, param_of, resolved, unbound
+from otelier.llm.functions import Signature, Unresolved, enclosing_locals, param_of, resolve_annotation, unwrap_partial
 
 CONTEXT_NAME: Final = "ctx"
 _UNIONS: Final = (Union, types.UnionType)
@@ -36,7 +36,7 @@ class ContextParameter:
 def context_parameter(parameter: inspect.Parameter, annotation: Any) -> ContextParameter | None:
     """Return what *parameter* wants of the run's context, by its annotation or its name; `None` for any other."""
     if isinstance(annotation, Unresolved):
-        annotation = resolved(annotation.text, _KNOWN)
+        annotation = resolve_annotation(annotation.text, _KNOWN)
     kind, optional = _context_type(annotation)
     if kind is None and parameter.name == CONTEXT_NAME:
         kind = RunContext
@@ -98,7 +98,7 @@ class Tool(Generic[P, R]):
         max_result_chars: int = MAX_RESULT_CHARS,
         on_error: OnError | None = None,
     ) -> None:
-        self._around = names_around(function)
+        self._around = enclosing_locals(function)
         if isinstance(function, Tool):
             other = cast("Tool[P, R]", function)
             self._around = other._around
@@ -110,7 +110,7 @@ class Tool(Generic[P, R]):
                 f"`tool` made; a name is given as `@tool(name=...)`."
             )
         functools.update_wrapper(self, function)
-        written = unbound(function)
+        written = unwrap_partial(function)
         self.name: str = name or getattr(written, "__name__", type(written).__name__)
         """Name that the model calls it by."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -1,13 +1,12 @@
-"""The two ways to ask a model: for the whole answer, and for its pieces as they come."""
+"""`generate` and `stream`: a question to a model, for the whole answer or for its pieces as they come."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
 
-from otelier.llm._answers import Answer
+from otelier.llm._answers import Answer, plain_body, read_answer
 from otelier.llm._clients import Client, create
-from otelier.llm._reading import plain, read_answer
 from otelier.llm._schemas import Reader, Schema, format_of, is_model_class, reader_of, reader_of_format
 from otelier.llm._stream import USAGE_TOO, AnswerStream
 from otelier.llm._tools import OfferedTool
@@ -182,7 +181,7 @@ async def generate(
         ('This is a test.', 5)
     """
     request, reader = read_request(prompt, messages, model, schema, response_format, tools, options)
-    return read_answer(plain(await create(client, request)), reader)
+    return read_answer(plain_body(await create(client, request)), reader)
 
 
 @overload
