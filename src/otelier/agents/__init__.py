@@ -1,4 +1,4 @@
-"""Agents: a run's context, tools, the loop between model and tools, delegation."""
+"""Agents: contexts of runs, tools, the loop between model and tools, and delegation."""
 
 from __future__ import annotations
 

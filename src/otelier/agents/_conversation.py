@@ -197,7 +197,7 @@ def checked_settings(settings: object) -> Mapping[str, Any]:
     """Return a copy of *settings*; whether the client knows each of them is its own affair.
 
     Raises:
-        TypeError: if they are no mapping by name, or hold what the run itself says.
+        TypeError: if they are no mapping by name, or hold an argument that the run itself gives.
     """
     if settings is None:
         return {}

@@ -45,7 +45,7 @@ class exported:  # noqa: N801 -- reads as a word in an annotation
         name: Attribute it becomes; `None` is `otelier.context.<field>`.
 
     Raises:
-        ValueError: if *name* is empty, or is an attribute that says who a call is for or which agent makes it.
+        ValueError: if *name* is empty, or is an attribute of a call's user or agent.
 
     Example:
         >>> from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""Results of a run: its output, usage and tool calls, and the events of a stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T", bound="BaseModel | str", default=str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunUsage(llm.Usage):
-    """What a run used, the runs that it delegated included.
+    """Tokens and model calls of a run, the runs that it delegated included.
 
     Example:
         >>> RunUsage(model_calls=1, input_tokens=12, output_tokens=3).total_tokens
@@ -59,14 +59,14 @@ class ToolResult:
     arguments: Mapping[str, Any] = field(repr=False)
     """What the model sent; empty when that could not be read."""
     result: str = field(repr=False)
-    """What the model was told."""
+    """Result of the call, as the model got it."""
     error: BaseException | None = field(repr=False)
     """What the tool raised, or why it was not called; `None` when it gave a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult(Generic[T]):
-    """What a run of an agent came to.
+    """Result of a run of an agent.
 
     Example:
         >>> AgentResult(output="Hello!", messages=[], usage=RunUsage(), tool_calls=[], context=RunContext()).output
@@ -74,8 +74,8 @@ class AgentResult(Generic[T]):
     """
 
     output: T = field(repr=False)
-    """What the model said last, as an instance of the agent's `output_type` if it has one; of a run that was stopped,
-    the response that it was stopped with, as it was given."""
+    """The last answer of the model, as an instance of the agent's `output_type` if it has one; after a stop, the
+    response of that stop, as it was given."""
     messages: list[dict[str, Any]] = field(repr=False)
     """The whole conversation, in the form of chat completions."""
     usage: RunUsage = field(default_factory=RunUsage)
@@ -110,7 +110,7 @@ class AgentEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta(AgentEvent):
-    """A piece of what the model says.
+    """A piece of the model's text.
 
     Example:
         >>> import asyncio, otelier
@@ -193,4 +193,4 @@ class RunFinished(AgentEvent):
     """
 
     result: AgentResult[Any]
-    """What it came to."""
+    """Its result."""

@@ -1,4 +1,4 @@
-"""The base class of interceptors."""
+"""`Interceptor` and its parts: phases, the context that it is shown, and the results that it returns."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class InterceptContext:
     tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
     """PRE_ACT, POST_ACT: its arguments."""
     tool_result: str | None = field(default=None, repr=False)
-    """POST_ACT: what the model will be told."""
+    """POST_ACT: the result of the call, as the model will get it."""
     output: Any = field(default=None, repr=False)
     """POST_RUN: the run's output: text, or an instance of the agent's `output_type`."""
     error: BaseException | None = field(default=None, repr=False)
