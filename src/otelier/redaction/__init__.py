@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from otelier.redaction._gate import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
+from otelier.redaction._gate import (
+    MOST_ON_A_LOOP,
+    ContentGate,
+    ContentMode,
+    content_gate,
+    forget_content_gate,
+    json_of,
+    read_content_gate,
+)
 from otelier.redaction._nested import Later, TooLongError, copied, redact_value
 from otelier.redaction._redact import redact, redact_start, set_redactions
 
@@ -14,7 +22,9 @@ __all__ = [
     "TooLongError",
     "content_gate",
     "copied",
+    "forget_content_gate",
     "json_of",
+    "read_content_gate",
     "redact",
     "redact_start",
     "redact_value",

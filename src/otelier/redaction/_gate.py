@@ -11,7 +11,7 @@ from typing import Final
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.faults import read_setting, report_fault, warn_once
+from otelier.faults import on_reset, read_setting, report_fault, warn_once
 from otelier.redaction._nested import LIMIT, redact_value, redact_values
 from otelier.redaction._redact import FAILED, redact, redact_start
 from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
@@ -120,16 +120,43 @@ def json_of(value: AnyValue) -> str:
         return json.dumps(FAILED)
 
 
-def content_gate() -> ContentGate:
-    """Return the gate as the environment sets it now; ask once, when switching on, not per call.
+_kept: ContentGate | None = None
+"""The gate since otelier was switched on; `None` before."""
 
-    A value that is no mode warns once, naming the choices, and means `NO_CONTENT`; so does any other that cannot be
-    read, and what it is about is then redacted.
+
+def content_gate() -> ContentGate:
+    """Return the gate that was read when otelier was switched on; before that, as the environment sets it now.
 
     Example:
         >>> content_gate().mode
         <ContentMode.NO_CONTENT: 'NO_CONTENT'>
     """
+    return _read() if _kept is None else _kept
+
+
+def read_content_gate() -> ContentGate:
+    """Read the gate from the environment, and keep it for calls and agents alike; for switching on.
+
+    A value that is no mode warns once, naming the choices, and means `NO_CONTENT`; so does any other that cannot be
+    read, and what it is about is then redacted.
+
+    Example:
+        >>> read_content_gate() is content_gate()
+        True
+    """
+    global _kept
+    _kept = _read()
+    return _kept
+
+
+@on_reset
+def forget_content_gate() -> None:
+    """Read the environment anew from now on; for switching off."""
+    global _kept
+    _kept = None
+
+
+def _read() -> ContentGate:
     try:
         mode = ContentMode(CAPTURE_CONTENT.value())
     except SettingError as exc:
