@@ -216,7 +216,7 @@ def test_tasks_never_mix(api, recorder):
 
 
 def test_a_call_that_is_closed_elsewhere(instrumented):
-    """A coroutine that is closed in another context than it ran in leaves that one as it is, and its span is alice's."""
+    """A coroutine that is closed in another context than it ran in leaves that one as it is; its span is alice's."""
     with waiting_call() as call, otelier.context(user_id="bob"):
         before = get_current()
         call.close()

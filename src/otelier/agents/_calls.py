@@ -23,6 +23,7 @@ from otelier.codec import whole_text
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase
 from otelier.llm.functions import unknown_tool
+from otelier.redaction import cut_text
 from otelier.telemetry import Failure, failure_of, fit_text
 
 _UNKNOWN = "unknown"
@@ -206,7 +207,4 @@ def _told(result: object, max_chars: int) -> str:
 
 def _cut(text: str, max_chars: int) -> str:
     """Return *text* at most so long, and without halves of characters, which no request can carry."""
-    text = whole_text(text)
-    over = len(text) - max_chars
-    text = text[: max(max_chars, 0)]
-    return f"{text} [cut: {over} characters]" if over > 0 else text
+    return cut_text(whole_text(text), max_chars)

@@ -12,7 +12,8 @@ from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
 from otelier.faults import read_setting, report_fault, warn_once
-from otelier.redaction._nested import LIMIT, redact_value, redact_values
+from otelier.redaction._input import LIMIT
+from otelier.redaction._nested import redact_value, redact_values
 from otelier.redaction._redact import FAILED, redact, redact_start
 from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
 
@@ -116,7 +117,7 @@ def json_of(value: AnyValue) -> str:
     try:
         return _encode(value)
     except Exception as exc:
-        report_fault("signals.content", exc)
+        report_fault("redaction.json", exc)
         return json.dumps(FAILED)
 
 
