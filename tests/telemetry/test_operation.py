@@ -12,7 +12,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import Link, NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from otelier import names
-from otelier.redaction import ContentGate, ContentMode
+from otelier.redaction import ContentGate
+from otelier.settings import ContentMode
 from otelier.telemetry import (
     Failure,
     Metering,

@@ -16,7 +16,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 
 from otelier import names
 from otelier.faults import warn_once
-from otelier.redaction import ContentGate, ContentMode
+from otelier.redaction import ContentGate
+from otelier.settings import ContentMode
 from otelier.telemetry import (
     Failure,
     chunk_histogram,

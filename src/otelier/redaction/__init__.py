@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.redaction._gate import MOST_ON_A_LOOP, ContentGate, ContentMode, content_gate, json_of
+from otelier.redaction._gate import MOST_ON_A_LOOP, ContentGate, content_gate, json_of
 from otelier.redaction._input import Later, TooLongError, copied
 from otelier.redaction._nested import redact_value
 from otelier.redaction._redact import cut_text, redact, redact_start, set_redactions
@@ -10,7 +10,6 @@ from otelier.redaction._redact import cut_text, redact, redact_start, set_redact
 __all__ = [
     "MOST_ON_A_LOOP",
     "ContentGate",
-    "ContentMode",
     "Later",
     "TooLongError",
     "content_gate",
