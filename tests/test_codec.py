@@ -206,7 +206,8 @@ def test_unions_are_read_in_their_own_order():
 
 @pytest.mark.parametrize(
     ("as_type", "problem"),
-    [("Nowhere", "Nowhere"), (list["Nowhere"], "Nowhere"), (object(), "type"), (HTTPServer, "HTTPServer")],
+    [("Nowhere", "Nowhere"), (list[ForwardRef("Nowhere")], "Nowhere"), (object(), "type"), (Meter, "Meter")],
+    ids=["text", "forward reference", "object", "class"],
 )
 def test_types_that_pydantic_does_not_read_are_clear_errors(as_type, problem):
     """A name that is not resolved, and a class that is no data, are refused on the way in and out."""

@@ -28,7 +28,8 @@ class Form:
 
         config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
         # Inside a tuple, since pydantic takes no settings beside a dataclass, a `TypedDict` or a model.
-        self._adapter: TypeAdapter[Any] = TypeAdapter(tuple[as_type], config=config)
+        inside: Any = tuple
+        self._adapter: TypeAdapter[Any] = TypeAdapter(inside[as_type], config=config)
         if not self._adapter.pydantic_complete:  # a name in it is not known yet
             self._adapter.rebuild(raise_errors=True)
         self._by_name = any(not _reads_back(field) for field in _fields(self._adapter.core_schema))

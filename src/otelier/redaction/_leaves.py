@@ -41,7 +41,7 @@ class Leaves:
         self.personal = personal
         self.room = max_chars
         """Characters that are left for what is shown."""
-        self.left = most
+        self.left: int | None = most
         """Characters of input that may still be looked at; `None` for any number."""
 
     def take_room(self, text: str) -> str:
