@@ -170,6 +170,31 @@ def test_content_of_a_long_operation(otelier_spans):
     assert "hunter2" not in span.attributes["docs.text"]
 
 
+def test_long_content_is_shown_as_it_was(otelier_spans):
+    """What its owner changes after it was shown changes nothing on the span, though it is redacted later."""
+
+    async def work():
+        content = {"text": "first " * 20_000, "more": ["first"]}
+        with operation_span("work", get_current(), scope=SCOPE, gate=ContentGate(ContentMode.SPAN_ONLY)) as operation:
+            operation.show({"docs.content": content})
+            content["text"] = "second"
+            content["more"].append("second")
+
+    asyncio.run(work())
+    assert finish_aside()
+    (span,) = otelier_spans.spans
+    assert "first" in span.attributes["docs.content"]
+    assert "second" not in span.attributes["docs.content"]
+
+
+def test_an_operation_of_a_replay_that_ends_after_it(otelier_spans, reader):
+    """What began in a replay is not measured either where the replay is over when it ends."""
+    operation = start_operation("wait", replayed(get_current()), Point(), scope=SCOPE)
+    operation.end()
+    assert otelier_spans.spans == ()
+    assert points(reader) == []
+
+
 def test_a_replay_is_silent(otelier_spans, reader):
     """What is told while code runs again was told the first time: no span, no point, no event."""
     around = trace.set_span_in_context(trace.NonRecordingSpan(OTHER_SPAN), replayed(get_current()))
