@@ -20,7 +20,7 @@ from otelier.codec import whole_text
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase
 from otelier.llm.functions import unknown_tool
-from otelier.redaction import redact_start
+from otelier.redaction import cut_text, redact_start
 from otelier.telemetry import MAX_MEMBERS, Failure, errors_in, failure_of, fit_text, group_members
 
 _UNKNOWN = "unknown"
@@ -165,10 +165,7 @@ def _result_text(result: object, max_chars: int) -> str:
 
 def _cut(text: str, max_chars: int) -> str:
     """Return *text* at most so long, and without halves of characters, which no request can carry."""
-    text = whole_text(text)
-    over = len(text) - max_chars
-    text = text[: max(max_chars, 0)]
-    return f"{text} [cut: {over} characters]" if over > 0 else text
+    return cut_text(whole_text(text), max_chars)
 
 
 def error_text(error: BaseException, max_chars: int) -> str:
