@@ -16,8 +16,8 @@ from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_c
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
-from otelier.setup import _losses, _providers, _sdk
-from otelier.setup._sdk import renew_connections
+from otelier.setup import _configurator, _losses, _providers
+from otelier.setup._configurator import renew_connections
 from otelier.telemetry import is_set
 
 _log = logging.getLogger("otelier")
@@ -62,7 +62,7 @@ def warn_of_logging() -> None:
 
 def _warn_of_logging() -> None:
     off = DISABLED_INSTRUMENTATIONS.value()
-    if _active and off.isdisjoint(("logging", "*")) and _sdk.leaves_logging_alone():
+    if _active and off.isdisjoint(("logging", "*")) and _configurator.leaves_logging_alone():
         warn_once(
             "setup.logging",
             "Records of the standard `logging` are not exported: what your program logs cannot be found by user or "
@@ -106,9 +106,9 @@ def _switch_on() -> None:
 
 def _warn_where_nothing_records() -> None:
     """Say once that there is no provider, unless the environment wants none."""
-    if SDK_DISABLED.value() or _sdk.is_set_up() or _sdk.wants_no_traces():
+    if SDK_DISABLED.value() or _configurator.is_set_up() or _configurator.wants_no_traces():
         return
-    configured = _sdk.exporter_is_configured()
+    configured = _configurator.exporter_is_configured()
     warn_once(
         "setup.no_provider",
         "No OpenTelemetry provider is set%s: otelier records nothing until a provider is set. %s, or run under "
@@ -152,7 +152,7 @@ def switch_off() -> None:
     global _active
     with lock:
         _active = False
-        _attempt("setup.providers", _providers.stop_watching)
+        _attempt("setup.providers", _providers.stop_following)
         _attempt("setup.losses", _losses.stop_watching)
         _attempt("setup.pools", stop_carrying)
         _attempt("setup.threads", stop_leasing)

@@ -17,7 +17,7 @@ from otelier.fields import be_strict
 from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, use_fingerprint
 from otelier.redaction import set_redactions
 from otelier.settings import DISABLED, MAX_NAME_CHARS, check_ours
-from otelier.setup import _activation, _sdk
+from otelier.setup import _activation, _configurator
 from otelier.telemetry import use_providers
 
 
@@ -107,7 +107,7 @@ def init(
 
 def _attempt_sdk(identity: ProcessIdentity) -> bool:
     try:
-        return _sdk.set_up(identity)
+        return _configurator.set_up(identity)
     except Exception as exc:
         report_fault("setup.sdk", exc)
         return False

@@ -18,8 +18,7 @@ from typing import Any, Final, cast
 
 from otelier.faults import on_fork, on_reset, report_fault
 from otelier.patches import Patches, PatchPoint
-from otelier.setup._pipelines import batch_of, exporter_of, parts_of
-from otelier.telemetry import count_lost, lost, say_late, say_sum
+from otelier.telemetry import batch_of, count_lost, exporter_of, lost, parts_of, say_late, say_sum
 
 _SIGNALS: Final = {"on_end": "traces", "on_emit": "logs", "collect": "metrics"}
 """Signal of a processor or reader, by the public method that hands to it or asks it."""

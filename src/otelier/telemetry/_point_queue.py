@@ -25,7 +25,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otelier.faults import report_fault
-from otelier.telemetry._sdk import Collects, inside_sdk
+from otelier.telemetry._sdk import HasReader, sdk_is_on_the_stack
 from otelier.telemetry._suppression import is_replaying
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class PointQueue:
         True
     """
 
-    def __init__(self, collects: Collects) -> None:
-        self._collects = collects
+    def __init__(self, has_reader: HasReader) -> None:
+        self._has_reader = has_reader
         self._waiting: deque[Point] = deque()
         self._recording: set[int] = set()
         self._budget = budget()
@@ -117,10 +117,10 @@ class PointQueue:
             return
         waiting = self._waiting
         waiting.append(point)
-        collects = self._collects()
-        if not collects:
+        has_reader = self._has_reader()
+        if not has_reader:
             # Two, so that what still waits from better times goes too, without making one caller record it all.
-            if collects is False or not inside_sdk():
+            if has_reader is False or not sdk_is_on_the_stack():
                 self._record_oldest(2)
             return
         size = len(waiting)
@@ -130,12 +130,12 @@ class PointQueue:
     def record_now(self, point: Point) -> None:
         """Record *point* in this thread, before what waits, unless the SDK is interrupted here; never raises."""
         self._waiting.appendleft(point)
-        if not inside_sdk():
+        if not sdk_is_on_the_stack():
             self._record_oldest(1)
 
     def room_for_stream(self) -> StreamRoom | None:
         """Reserve room for a stream's chunk times; `None` where there is none: record each chunk as it comes."""
-        if not self._collects():
+        if not self._has_reader():
             return None
         try:
             self._budget.pop()
@@ -145,7 +145,7 @@ class PointQueue:
 
     def record_inline(self) -> None:
         """Let nothing wait from now on."""
-        self._collects = lambda: None
+        self._has_reader = lambda: None
 
     def drain(self, timeout_s: float = 10.0) -> bool:
         """Record what waits now, in this thread; return whether there was time for all of it."""
@@ -170,7 +170,7 @@ class PointQueue:
         if self._pid != os.getpid():  # forked by a host that runs none of Python's hooks, as uWSGI may
             self.forget()
             self._waiting.append(newest)
-        elif len(self._waiting) > MAX_POINTS and not inside_sdk():
+        elif len(self._waiting) > MAX_POINTS and not sdk_is_on_the_stack():
             # One as a rule, or two while finalisers inside the SDK have left more than one too many.
             self._record_oldest(min(2, len(self._waiting) - MAX_POINTS))
 

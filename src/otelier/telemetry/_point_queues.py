@@ -18,7 +18,7 @@ from otelier import names
 from otelier.faults import on_reset
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._point_queue import Point, PointQueue, StreamRoom
-from otelier.telemetry._sdk import collecting, collector_of, enabled, in_collection
+from otelier.telemetry._sdk import collector_of, is_collecting, is_enabled, reader_check
 
 _queues: ByIdentity[PointQueue] = ByIdentity()
 """By what collects: of one provider, and of what stands for it."""
@@ -38,16 +38,16 @@ def point_queue(meter_provider: MeterProvider | None = None) -> PointQueue:
     """
     if meter_provider is None:
         meter_provider = metrics.get_meter_provider()
-        if collecting(meter_provider) is None:
+        if reader_check(meter_provider) is None:
             return _global_queue
-    collects = collecting(meter_provider)
-    if collects is None:
+    has_reader = reader_check(meter_provider)
+    if has_reader is None:
         return PointQueue(_unknown)
     collector = collector_of(meter_provider)
     known = _queues.get(collector)
     if known is not None:
         return known
-    queue = PointQueue(collects)
+    queue = PointQueue(has_reader)
     with _lock:
         known = _queues.setdefault(collector, queue)
     if known is queue:
@@ -98,7 +98,7 @@ class _GlobalQueue(PointQueue):
 
     def _find(self) -> PointQueue | None:
         provider = metrics.get_meter_provider()
-        if collecting(provider) is not None and not in_collection(provider):
+        if reader_check(provider) is not None and not is_collecting(provider):
             self._target = point_queue(provider)
         return self._target
 
@@ -119,7 +119,7 @@ def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:
         unit="{point}",
         description="Never has a value: its callback records the points that waited.",
     )
-    if isinstance(meter, NoOpMeter) or not enabled(gauge):
+    if isinstance(meter, NoOpMeter) or not is_enabled(gauge):
         queue.record_inline()
     # Exit handlers run youngest first, so this one comes before the provider's own shutdown, whose last collection
     # may have too little time left for a full queue.

@@ -23,8 +23,15 @@ from otelier.settings import (
     TRACES_ENDPOINT,
     TRACES_EXPORTER,
 )
-from otelier.setup._pipelines import exporter_of, parts_of, sessions_of
-from otelier.telemetry import innermost_provider, is_set, known_providers
+from otelier.telemetry import (
+    exporter_of,
+    innermost_provider,
+    is_set,
+    known_providers,
+    parts_of,
+    processors_of,
+    sessions_of,
+)
 
 
 def process_attributes(identity: ProcessIdentity) -> dict[str, str]:
@@ -75,9 +82,7 @@ def is_set_up() -> bool:
 def leaves_logging_alone() -> bool:
     """Tell whether log records are exported, and those of the standard `logging` are not among them."""
     provider = innermost_provider(_logs.get_logger_provider())
-    chain = getattr(provider, "_multi_log_record_processor", None)
-    processors = getattr(chain, "_log_record_processors", ())
-    if all(isinstance(processor, ContextLogProcessor) for processor in processors):
+    if all(isinstance(processor, ContextLogProcessor) for processor in processors_of(provider) or ()):
         return False
     handlers = logging.getLogger().handlers
     return not any(type(handler).__module__.startswith(("opentelemetry.", "logfire.")) for handler in handlers)
