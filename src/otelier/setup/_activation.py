@@ -16,9 +16,15 @@ from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_c
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
-from otelier.setup import _configurator, _losses, _providers
-from otelier.setup._configurator import renew_connections
-from otelier.telemetry import is_set
+from otelier.setup import _configurator, _providers
+from otelier.telemetry import (
+    flush,
+    is_set,
+    renew_connections,
+    report_total,
+    start_watching_exports,
+    stop_watching_exports,
+)
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -91,7 +97,7 @@ def _switch_on() -> None:
     _attempt("setup.strict", be_strict)
     _attempt("setup.name", name_process)
     if patches_allowed():
-        _attempt("setup.losses", _losses.start_watching)
+        _attempt("setup.exports", start_watching_exports)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
     _attempt("setup.fingerprints", prepare_fingerprints)
@@ -153,7 +159,7 @@ def switch_off() -> None:
     with lock:
         _active = False
         _attempt("setup.providers", _providers.stop_following)
-        _attempt("setup.losses", _losses.stop_watching)
+        _attempt("setup.exports", stop_watching_exports)
         _attempt("setup.pools", stop_carrying)
         _attempt("setup.threads", stop_leasing)
         _attempt("setup.baggage", baggage.uninstall)
@@ -161,9 +167,20 @@ def switch_off() -> None:
             _attempt("setup.openai", OpenAIInstrumentor().uninstrument)
 
 
-def is_active() -> bool:
-    """Tell whether otelier is switched on in this process."""
-    return _active
+def shutdown() -> None:
+    """Flush, take every patch out again, and stop following providers.
+
+    The context goes on working. Providers belong to who made them: they are flushed and not shut down, those that
+    OpenTelemetry set up for us shut down by themselves at the end of the process. One WARNING sums up what was lost of
+    the telemetry, if anything was. `init` may be called again.
+
+    Example:
+        >>> import otelier
+        >>> otelier.shutdown()
+    """
+    flush()
+    report_total()
+    switch_off()
 
 
 def _summary() -> list[str]:

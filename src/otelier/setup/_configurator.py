@@ -8,7 +8,7 @@ from opentelemetry import _logs, trace
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otelier import names
-from otelier.faults import read_setting, report_fault
+from otelier.faults import read_setting
 from otelier.fields.processors import ContextLogProcessor
 from otelier.identity import ProcessIdentity
 from otelier.settings import (
@@ -24,13 +24,9 @@ from otelier.settings import (
     TRACES_EXPORTER,
 )
 from otelier.telemetry import (
-    exporter_of,
     innermost_provider,
     is_set,
-    known_providers,
-    parts_of,
     processors_of,
-    sessions_of,
 )
 
 
@@ -104,17 +100,3 @@ def set_up(identity: ProcessIdentity) -> bool:
     given = {} if CONFIG_FILE.value() else {"resource_attributes": process_attributes(identity)}
     OpenTelemetryConfigurator().configure(**given)  # pyright: ignore[reportUnknownMemberType] -- as above
     return is_set_up()
-
-
-def renew_connections() -> None:
-    """Let every OTLP exporter of the known providers that sends over HTTP connect anew."""
-    try:
-        for provider in known_providers():
-            for part in parts_of(innermost_provider(provider)):
-                for session in sessions_of(exporter_of(part)):
-                    for adapter in session.adapters.values():
-                        # As if it had been pickled and sent here: the same settings, and pools that are empty. The
-                        # old ones are not asked to close: their locks may be held by a thread that is not here.
-                        adapter.__setstate__(adapter.__getstate__())
-    except Exception as exc:
-        report_fault("setup.connections", exc)

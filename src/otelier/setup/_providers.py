@@ -11,7 +11,6 @@ from otelier.faults import on_reset, report_fault, warn_once
 from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
 from otelier.identity import report_waiting
 from otelier.patches import Patches, PatchPoint
-from otelier.setup import _losses
 from otelier.telemetry import (
     GLOBAL_LOGGER_PROVIDER,
     GLOBAL_METER_PROVIDER,
@@ -23,6 +22,7 @@ from otelier.telemetry import (
     observe_losses,
     processors_of,
     put_first,
+    watch_exports,
 )
 
 _attached: ByIdentity[None] = ByIdentity()
@@ -37,7 +37,7 @@ def attach_spans(provider: Any) -> bool:
     try:
         return _put_on_spans(provider)
     finally:
-        _losses.watch(provider)
+        watch_exports(provider)
 
 
 def _put_on_spans(provider: Any) -> bool:
@@ -67,7 +67,7 @@ def attach_logs(provider: Any) -> bool:
     try:
         return _put_on_logs(provider)
     finally:
-        _losses.watch(provider)
+        watch_exports(provider)
 
 
 def _put_on_logs(provider: Any) -> bool:
@@ -90,7 +90,7 @@ def attach_metrics(provider: Any) -> None:
     if is_set(provider):
         provider = innermost_provider(provider)
         observe_losses(provider)
-        _losses.watch(provider)
+        watch_exports(provider)
 
 
 def _attach_late_logs(provider: Any) -> None:

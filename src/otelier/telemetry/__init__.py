@@ -6,6 +6,12 @@ from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
 from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, fit_count, fit_text, fit_texts, may_tell
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._events import emit_event, event_record
+from otelier.telemetry._exports import (
+    renew_connections,
+    start_watching_exports,
+    stop_watching_exports,
+    watch_exports,
+)
 from otelier.telemetry._failures import (
     MAX_MEMBERS,
     Failure,
@@ -16,6 +22,7 @@ from otelier.telemetry._failures import (
     is_leaving,
     stack_of,
 )
+from otelier.telemetry._flush import flush
 from otelier.telemetry._instruments import (
     chunk_histogram,
     duration_histogram,
@@ -26,7 +33,7 @@ from otelier.telemetry._instruments import (
     tool_calls_histogram,
     tool_histogram,
 )
-from otelier.telemetry._losses import count_lost, lost, observe_losses, say_late, say_sum
+from otelier.telemetry._losses import count_lost, lost, observe_losses, report_late, report_total
 from otelier.telemetry._operation import OTHER, OperationPoint, OperationSpan, operation_span, start_operation
 from otelier.telemetry._point_queue import NOWHERE, PointQueue
 from otelier.telemetry._point_queues import drain_all, point_queue
@@ -108,6 +115,7 @@ __all__ = [
     "fit_count",
     "fit_text",
     "fit_texts",
+    "flush",
     "foreign_fault",
     "group_members",
     "in_thread",
@@ -133,18 +141,22 @@ __all__ = [
     "propagators_of",
     "provider_of_early_meters",
     "put_first",
+    "renew_connections",
     "replayed",
+    "report_late",
+    "report_total",
     "run_histogram",
-    "say_late",
-    "say_sum",
     "sessions_of",
     "stack_of",
     "start_client_span",
     "start_operation",
+    "start_watching_exports",
+    "stop_watching_exports",
     "suppressed",
     "token_histogram",
     "tool_calls_histogram",
     "tool_histogram",
     "tracer_for",
     "use_providers",
+    "watch_exports",
 ]
