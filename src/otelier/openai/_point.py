@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
@@ -15,9 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.identity import may_tell_agent
-from otelier.telemetry import may_tell
-
-_OTHER: Final = "_OTHER"
+from otelier.telemetry import OTHER, may_tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class CallPoint:
         if self.extra is not None:
             attributes.update((key, value) for key, value in self.extra.items() if may_tell(key, value))
         if self.error is not None:
-            attributes[names.ERROR_TYPE] = self.error if may_tell(names.ERROR_TYPE, self.error) else _OTHER
+            attributes[names.ERROR_TYPE] = self.error if may_tell(names.ERROR_TYPE, self.error) else OTHER
         instruments = self._instruments
         instruments.duration.record(self.seconds, attributes, context)
         if self.input_tokens is not None:

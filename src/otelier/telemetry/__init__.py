@@ -33,15 +33,14 @@ from otelier.telemetry._instruments import (
     tool_calls_histogram,
     tool_histogram,
 )
-from otelier.telemetry._losses import count_lost, lost, observe_losses, report_late, report_total
+from otelier.telemetry._losses import observe_losses, report_total
 from otelier.telemetry._operation import OTHER, OperationPoint, OperationSpan, operation_span, start_operation
 from otelier.telemetry._point_queue import NOWHERE, PointQueue
-from otelier.telemetry._point_queues import drain_all, point_queue
+from otelier.telemetry._point_queues import point_queue
 from otelier.telemetry._providers import (
     Metering,
     innermost_provider,
     is_set,
-    known_providers,
     logger_for,
     logger_provider,
     meter_for,
@@ -55,14 +54,11 @@ from otelier.telemetry._sdk import (
     GLOBAL_METER_PROVIDER,
     GLOBAL_TRACER_PROVIDER,
     GlobalProvider,
-    batch_of,
     exporter_of,
-    parts_of,
     processors_of,
     propagators_of,
     provider_of_early_meters,
     put_first,
-    sessions_of,
 )
 from otelier.telemetry._spans import end_span, fail_span, foreign_fault, start_client_span
 from otelier.telemetry._suppression import (
@@ -96,11 +92,8 @@ __all__ = [
     "OperationPoint",
     "OperationSpan",
     "PointQueue",
-    "batch_of",
     "chunk_histogram",
-    "count_lost",
     "do_aside",
-    "drain_all",
     "duration_histogram",
     "emit_event",
     "end_span",
@@ -124,18 +117,15 @@ __all__ = [
     "is_leaving",
     "is_replaying",
     "is_set",
-    "known_providers",
     "live",
     "logger_for",
     "logger_provider",
-    "lost",
     "may_tell",
     "meter_for",
     "meter_provider",
     "observe_losses",
     "on_a_loop",
     "operation_span",
-    "parts_of",
     "point_queue",
     "processors_of",
     "propagators_of",
@@ -143,10 +133,8 @@ __all__ = [
     "put_first",
     "renew_connections",
     "replayed",
-    "report_late",
     "report_total",
     "run_histogram",
-    "sessions_of",
     "stack_of",
     "start_client_span",
     "start_operation",

@@ -239,7 +239,7 @@ class StreamRoom:
         ...     pass  # record each chunk as it comes
         ... else:
         ...     room.put(times, len(times))
-        >>> from otelier.telemetry import drain_all
+        >>> from otelier.telemetry._point_queues import drain_all
         >>> _ = drain_all()
         2 times
     """

@@ -7,7 +7,6 @@ would stay for ever. So a queue outlives `uninstrument`, and instrumenting again
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 
@@ -15,7 +14,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider, NoOpMeter
 
 from otelier import names
-from otelier.faults import on_reset
+from otelier.faults import on_fork, on_reset
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._point_queue import Point, PointQueue, StreamRoom
 from otelier.telemetry._sdk import collector_of, is_collecting, is_enabled, reader_check
@@ -127,6 +126,7 @@ def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:
     atexit.register(drain_all)
 
 
+@on_fork
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()  # a thread of the parent may have held it
@@ -141,5 +141,3 @@ def _forget_points() -> None:
 
 
 _global_queue = _GlobalQueue()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -10,14 +10,12 @@ from otelier.openai._point import CallPoint
 from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.openai.reading._request import has_compaction
 from otelier.redaction import redact
-from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text
+from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, OTHER, Failure, fit_count, fit_text
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
 UNFINISHED: Final = frozenset(("queued", "in_progress"))
 """States of a response that still works, as in the background."""
-OTHER_ERROR: Final = "_OTHER"
-"""What stands for a code that is none: it is an attribute of metrics, and the provider may write anything there."""
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_NUMBER = 4
 _SERVED_MODEL = "x-ms-served-model"
@@ -112,7 +110,8 @@ def failure_told(code: Any, message: Any) -> Failure:
     """Return the failure that a provider tells of; what is no code counts as `_OTHER`, and what is no text as none."""
     said = str(code) if isinstance(code, (str, int)) else ""
     known = _CODE.fullmatch(said) is not None and redact(said) == said
-    kind = said if known else OTHER_ERROR if code else ERROR_REASON
+    # Metrics carry it, and a provider may write anything there.
+    kind = said if known else OTHER if code else ERROR_REASON
     return Failure(type=kind, message=message if isinstance(message, str) else None)
 
 
