@@ -250,7 +250,7 @@ def test_streams_without_room(recorder, metering):
     watched = [Watched(temporality) for temporality in BOTH]
     provider = metering(*(one.reader for one in watched))
     queue = point_queue(provider)
-    rooms = list(iter(queue.room_for_stream, None))
+    rooms = list(iter(queue.reserve_for_stream, None))
     with replaying() as http:
         stream(http, 1)
         rooms.clear()

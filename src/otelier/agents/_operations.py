@@ -15,7 +15,7 @@ from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.identity import may_tell_agent
+from otelier.identity import agent_within_cardinality
 from otelier.interceptors import StopExecution
 from otelier.redaction import ContentGate
 from otelier.telemetry import (
@@ -24,11 +24,11 @@ from otelier.telemetry import (
     OperationPoint,
     OperationSpan,
     inference_calls_histogram,
-    may_tell,
     operation_span,
     run_histogram,
     tool_calls_histogram,
     tool_histogram,
+    within_cardinality,
 )
 
 
@@ -67,7 +67,7 @@ class RunPoint(OperationPoint[_Instruments]):
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the run."""
         agent = _agent_attributes(self.agent)
-        model = {names.REQUEST_MODEL: self.model} if may_tell(names.REQUEST_MODEL, self.model) else {}
+        model = {names.REQUEST_MODEL: self.model} if within_cardinality(names.REQUEST_MODEL, self.model) else {}
         instruments.runs.record(self.seconds, {**agent, **model, **self.error_attributes()}, context)
         instruments.inference_calls.record(self.inference_calls, agent, context)
         instruments.tool_calls.record(self.tool_calls, agent, context)
@@ -85,7 +85,7 @@ class ToolPoint(OperationPoint[_Instruments]):
 
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the call."""
-        tool = self.tool if may_tell(names.TOOL_NAME, self.tool) else OTHER
+        tool = self.tool if within_cardinality(names.TOOL_NAME, self.tool) else OTHER
         attributes = {names.TOOL_NAME: tool, names.TOOL_TYPE: names.FUNCTION}
         attributes |= {**_agent_attributes(self.agent), **self.error_attributes()}
         instruments.tools.record(self.seconds, attributes, context)
@@ -109,4 +109,4 @@ def _is_failure(error: BaseException) -> bool:
 
 
 def _agent_attributes(agent: str) -> dict[str, AttributeValue]:
-    return {names.AGENT_NAME: agent} if may_tell_agent(agent) else {}
+    return {names.AGENT_NAME: agent} if agent_within_cardinality(agent) else {}

@@ -1,4 +1,4 @@
-"""Switching otelier on: once per process, by whichever door comes first."""
+"""Switching otelier on, once per process, and off again."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _warn_where_nothing_records() -> None:
     )
 
 
-def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
+def attach_given(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
     """Put the processors on the given providers, and let calls of openai go to them; `None` is skipped."""
     given = {
         "tracer_provider": tracer_provider,

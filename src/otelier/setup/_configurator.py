@@ -1,4 +1,4 @@
-"""Setting OpenTelemetry's SDK up where nobody has, as its own distro would."""
+"""OpenTelemetry's SDK, set up as its own distro does it where nobody has; the environment says whether."""
 
 from __future__ import annotations
 

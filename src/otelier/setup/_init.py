@@ -1,4 +1,4 @@
-"""`init()`: the front door for programs that switch otelier on themselves."""
+"""`init()`, for programs that switch otelier on themselves."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def init(
     with _activation.lock:
         if any(provider is not None for provider in given.values()):
             _activation.switch_on()
-            _activation.use(**given)
+            _activation.attach_given(**given)
         else:
             was_set_up = _attempt_sdk(identity)
             _activation.activate()

@@ -1,4 +1,4 @@
-"""Putting our processors on providers: those that are there, and those that are set later."""
+"""Processors of ours on providers: on those that are set, and on those that are set later."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
-from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, fit_count, fit_text, fit_texts, may_tell
+from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, fit_count, fit_text, fit_texts, within_cardinality
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._events import emit_event, event_record
 from otelier.telemetry._exports import (
@@ -120,7 +120,6 @@ __all__ = [
     "live",
     "logger_for",
     "logger_provider",
-    "may_tell",
     "meter_for",
     "meter_provider",
     "observe_losses",
@@ -147,4 +146,5 @@ __all__ = [
     "tracer_for",
     "use_providers",
     "watch_exports",
+    "within_cardinality",
 ]

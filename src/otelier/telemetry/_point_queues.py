@@ -1,4 +1,4 @@
-"""Which queue serves which MeterProvider: one each, with one observable instrument, for as long as both live.
+"""Queues of metric points by their MeterProvider: one each, with one observable instrument, while both live.
 
 A second observable of one name would be dropped by the SDK together with its callback, and the points of its queue
 would stay for ever. So a queue outlives `uninstrument`, and instrumenting again finds it.
@@ -16,7 +16,7 @@ from opentelemetry.metrics import MeterProvider, NoOpMeter
 from otelier import names
 from otelier.faults import on_fork, on_reset
 from otelier.telemetry._by_identity import ByIdentity
-from otelier.telemetry._point_queue import Point, PointQueue, StreamRoom
+from otelier.telemetry._point_queue import Point, PointQueue, StreamReservation
 from otelier.telemetry._sdk import collector_of, is_collecting, is_enabled, reader_check
 
 _queues: ByIdentity[PointQueue] = ByIdentity()
@@ -83,9 +83,9 @@ class _GlobalQueue(PointQueue):
         else:
             target.put(point)
 
-    def room_for_stream(self) -> StreamRoom | None:
+    def reserve_for_stream(self) -> StreamReservation | None:
         target = self._target or self._find()
-        return None if target is None else target.room_for_stream()
+        return None if target is None else target.reserve_for_stream()
 
     def drain(self, timeout_s: float = 10.0) -> bool:
         target = self._target or self._find()

@@ -52,7 +52,7 @@ class StreamedCall:
         call.arguments = {}  # the caller's prompts: nothing needs them any more
         self._undo: list[Callable[[], object]] = []
         self._times = [clock()]
-        self._room = call.telemetry.queue.room_for_stream()
+        self._room = call.telemetry.queue.reserve_for_stream()
         self.stamp: Callable[[float], object] = self._times.append if self._room is not None else self._record_now
         """Takes the time at which a chunk came, after it was seen."""
         self.served_by: Any = None
