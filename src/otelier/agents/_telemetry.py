@@ -24,7 +24,7 @@ from otelier.agents._run import Run
 from otelier.codec import read_json, whole_text
 from otelier.errors import NotJsonError
 from otelier.faults import report_fault
-from otelier.identity import may_tell_agent
+from otelier.identity import agent_within_cardinality
 from otelier.interceptors import StopExecution
 from otelier.redaction import ContentGate
 from otelier.telemetry import (
@@ -37,12 +37,12 @@ from otelier.telemetry import (
     fit_text,
     inference_calls_histogram,
     logger_for,
-    may_tell,
     operation_span,
     run_histogram,
     stack_of,
     tool_calls_histogram,
     tool_histogram,
+    within_cardinality,
 )
 
 _MAX_MESSAGE_CHARS: Final = 8_192
@@ -84,7 +84,7 @@ class RunPoint(OperationPoint[_Instruments]):
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the run."""
         agent = _agent_attributes(self.agent)
-        model = {names.REQUEST_MODEL: self.model} if may_tell(names.REQUEST_MODEL, self.model) else {}
+        model = {names.REQUEST_MODEL: self.model} if within_cardinality(names.REQUEST_MODEL, self.model) else {}
         instruments.runs.record(self.seconds, {**agent, **model, **self.error_attributes()}, context)
         instruments.inference_calls.record(self.inference_calls, agent, context)
         instruments.tool_calls.record(self.tool_calls, agent, context)
@@ -102,7 +102,7 @@ class ToolPoint(OperationPoint[_Instruments]):
 
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the call."""
-        tool = self.tool if may_tell(names.TOOL_NAME, self.tool) else OTHER
+        tool = self.tool if within_cardinality(names.TOOL_NAME, self.tool) else OTHER
         attributes = {names.TOOL_NAME: tool, names.TOOL_TYPE: names.FUNCTION}
         attributes |= {**_agent_attributes(self.agent), **self.error_attributes()}
         instruments.tools.record(self.seconds, attributes, context)
@@ -126,7 +126,7 @@ def _is_failure(error: BaseException) -> bool:
 
 
 def _agent_attributes(agent: str) -> dict[str, AttributeValue]:
-    return {names.AGENT_NAME: agent} if may_tell_agent(agent) else {}
+    return {names.AGENT_NAME: agent} if agent_within_cardinality(agent) else {}
 
 
 def log_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate) -> None:

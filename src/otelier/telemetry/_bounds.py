@@ -30,7 +30,7 @@ _STAND_IN: Final = "\ufffd"
 _told: dict[tuple[str, str], set[object]] = {}
 
 
-def may_tell(attribute: str, value: object, kind: str = "") -> bool:
+def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
     """Tell whether metrics may carry *value* as *attribute*: one of the first 200 values, and no very long one.
 
     Others warn once for each attribute. Spans carry them all the same.
@@ -41,7 +41,7 @@ def may_tell(attribute: str, value: object, kind: str = "") -> bool:
         kind: Which of the attribute's values it is one of: those of one kind take no place of another's.
 
     Example:
-        >>> may_tell("gen_ai.agent.name", "triage")
+        >>> within_cardinality("gen_ai.agent.name", "triage")
         True
     """
     told = _told.setdefault((attribute, kind), set())
