@@ -15,6 +15,7 @@ from otelier.faults import on_fork, on_reset, read_setting, report_fault, warn_o
 from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
+from otelier.redaction import forget_content_gate, read_content_gate
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
 from otelier.setup import _losses, _providers, _sdk
 from otelier.setup._sdk import renew_connections
@@ -95,6 +96,8 @@ def _switch_on() -> None:
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
     _attempt("setup.fingerprints", prepare_fingerprints)
+    if not OpenAIInstrumentor().is_instrumented_by_opentelemetry:  # that has read it
+        _attempt("setup.content", read_content_gate)
     if patches_allowed():
         _attempt("setup.pools", carry_into_pools)
         _attempt("setup.threads", lease_to_threads)
@@ -159,6 +162,7 @@ def switch_off() -> None:
         _attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
             _attempt("setup.openai", OpenAIInstrumentor().uninstrument)
+        forget_content_gate()
 
 
 def is_active() -> bool:

@@ -205,7 +205,7 @@ def start_operation(
         else:
             tracer = tracer_for(scope)
             with forced_span_id(tracer, span_id):
-                opened.span = tracer.start_span(name, base, kind, attributes, links, start_time_ns)
+                opened.span = tracer.start_span(name, base, kind, attributes, links, start_time=start_time_ns)
     except Exception as exc:
         report_fault("telemetry.operation", exc)
     return opened
