@@ -35,7 +35,7 @@ def broken(*_: Any, **__: Any) -> Any:
 BREAKS: dict[str, tuple[Any, str]] = {
     "state": (_call, "state_of"),
     "suppressed": (_instrumentor, "get_current"),
-    "rivals": (_instrumentor, "nobody_else_reports"),
+    "coexistence": (_instrumentor, "nobody_else_reports"),
     "template": (_table.Templates, "of"),
     "point": (_call, "CallPoint"),
     "facts": (_call, "answer_of"),
@@ -43,7 +43,7 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "hook": (_follow, "hook_close"),
     "copy": (_follow.copy, "copy"),
     "look": (_table.ChatChunks, "_see"),
-    "tell": (_table.ChatChunks, "tell"),
+    "write": (_table.ChatChunks, "write_to"),
     "leave": (_follow, "follower_of"),
     "steps": (_follow, "visible_chunks"),
     "clock": (_streamed, "time"),
