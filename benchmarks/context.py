@@ -1,4 +1,4 @@
-"""What the fields cost: a span with all six stamped on it, a block entered and left, and `import otelier`.
+"""What the fields cost: a span with six fields stamped on it, a block entered and left, and `import otelier`.
 
 Run: uv run python benchmarks/context.py
 

@@ -25,7 +25,7 @@ from otelier.testing import OpenAIServer
 
 pytest.importorskip("tests.baggage.world")
 
-from tests.baggage.fields import SIX, WRITTEN, activate
+from tests.baggage.fields import GIVEN, WRITTEN, activate
 from tests.baggage.world import CLIENTS, instrumented
 from tests.programs import run
 
@@ -40,7 +40,7 @@ def switched_on():
     def enter(name, *, first=True):
         return instrumented(CLIENTS[name], activate, first=first, sampled=True)
 
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         yield enter
 
 
@@ -59,7 +59,7 @@ def test_no_propagation_for_this_request(here, name, headers):
     """A client that is not instrumented sends nothing, also when it passes on another trace's header."""
     activate()
     span = TracerProvider().get_tracer("tests").start_span("work")
-    with otelier.context(**SIX), trace.use_span(span):
+    with otelier.context(**GIVEN), trace.use_span(span):
         CLIENTS[name].send(here.url("billing"), headers=headers)
     assert [got.baggage for got in here.got] == [()]
 
@@ -89,7 +89,7 @@ def test_headers_by_hand(here, name):
     """A request into which the application injected the trace itself is propagated like any other."""
     activate()
     span = TracerProvider().get_tracer("tests").start_span("work")
-    with otelier.context(**SIX), trace.use_span(span):
+    with otelier.context(**GIVEN), trace.use_span(span):
         headers: dict[str, str] = {}
         propagate.inject(headers)
         CLIENTS[name].send(here.url("billing", "evil.example"), headers=headers)
@@ -122,7 +122,7 @@ def test_the_models_host_gets_nothing(here, how):
         OpenAIServer() as server,
         openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=1) as client,
         instrumented(_openais_own(), activate, first=True, sampled=True),
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
     ):
         if how == "retry":
             server.fail(500, times=1)
@@ -172,7 +172,7 @@ def test_the_models_host_gets_nothing_from_any_endpoint(here, call, off, monkeyp
         OpenAIServer() as server,
         openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=0) as client,
         instrumented(_openais_own(), activate, first=True, sampled=True),
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
     ):
         with contextlib.suppress(openai.NotFoundError):
             call(client)
@@ -190,7 +190,7 @@ def test_what_is_sent_during_a_call(here):
         OpenAIServer() as server,
         openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=0) as client,
         instrumented(own, activate, first=True, sampled=True),
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
     ):
         client._client.event_hooks["request"].append(lambda request: own.send(here.url("billing")))
         client.chat.completions.create(**ASK)

@@ -13,7 +13,12 @@ from tests.cli.records import call, log, points, span
 def complete():
     """A request to one service, which asks another one; both call a model and log."""
     request = span("POST /chat", kind="SERVER")
-    fields = {"user__roles": ("admin",), "session__id": "s-1", "otelier__workflow__id": "w-1"}
+    fields = {
+        "user__roles": ("admin",),
+        "session__id": "s-1",
+        "otelier__workflow__id": "w-1",
+        "otelier__tenant__id": "t-1",
+    }
     asking = span("POST", parent=request, agent="billing", kind="CLIENT", **fields)
     there = {"agent": "auditor", "service": "payments", "otelier__caller__agent__name": "billing", **fields}
     served = span("POST /reviews", parent=asking, kind="SERVER", **there)
@@ -86,9 +91,9 @@ def test_a_trace_that_ends_between_the_services():
     ]
 
 
-@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id"])
+@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id", "otelier.tenant.id"])
 def test_a_field_that_does_not_arrive(key):
-    """Both sides of a request between services have the same user, role, session and workflow, and have them."""
+    """Both sides of a request between services have the same user, role, session, workflow and tenant."""
     spans, _, _ = complete()
     lost = f"1 of 1 requests between services lost their {key} on the way."
     for sent, served in (

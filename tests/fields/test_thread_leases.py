@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier.fields import arrived, entries_of, noted
+from otelier.fields import entries_of, with_fields, with_inbound
 from tests.recording import Spans
 
 
@@ -446,11 +446,11 @@ def enter_step():
 
 
 def enter_noted_step():
-    attach(noted(get_current(), (None, None, None, None, None, "step"), {"otelier.run.id": "r-1"}))
+    attach(with_fields(get_current(), notes={"otelier.run.id": "r-1"}, workflow_id="step"))
 
 
 def arrive_step():
-    attach(arrived(get_current(), (None, None, None, None, None, "step"), ("caller", None)))
+    attach(with_inbound(get_current(), workflow_id="step", agent="caller"))
 
 
 CHANGES = pytest.mark.parametrize("change", [set_step, enter_step, enter_noted_step, arrive_step])

@@ -24,7 +24,7 @@ from otelier.agents._run import RUN, Limits, Offer, Run, current_run
 from otelier.agents._task import Task
 from otelier.errors import AgentLimitError
 from otelier.faults import report_fault
-from otelier.fields import noted
+from otelier.fields import with_fields
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.interceptors import Interceptor
 from otelier.redaction import content_gate, redact
@@ -139,21 +139,14 @@ def _begin(plan: Plan, task: Task, context: RunContext | None, emit: Callable[[A
 
 def _inside(run: Run) -> Context:
     """Return the context that the run works in: its user, its agent, its lineage, and what it exports."""
-    own = fields_of(run.context)
     notes: dict[str, AttributeValue] = {**notes_of(run.context), names.AGENT_DEPTH: run.depth}
     if run.parent is not None:
         parent = run.parent.identity
         notes[names.AGENT_PARENT_NAME] = parent.name
         notes[names.AGENT_PARENT_ID] = parent.id
-    changes = (
-        own.get("user_id"),
-        own.get("user_role"),
-        run.identity.name,
-        "",  # of the agent around it: a name never stands beside another's id
-        own.get("session_id"),
-        own.get("workflow_id"),
-    )
-    return Context({**noted(get_current(), changes, notes), RUN: run})
+    # The id is that of the agent around it: a name never stands beside another's.
+    inside = with_fields(get_current(), notes=notes, agent=run.identity.name, agent_id="", **fields_of(run.context))
+    return Context({**inside, RUN: run})
 
 
 def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:

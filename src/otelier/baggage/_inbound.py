@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from opentelemetry.context import Context, get_current
 
-from otelier import names
 from otelier.baggage._switch import switch
 from otelier.errors import ContextValueError
 from otelier.faults import report_fault, warn_once
-from otelier.fields import BAGGAGE, BAGGAGE_KEYS, FIELD_NAMES, PROPAGATORS, arrived, checked
+from otelier.fields import BAGGAGE, FIELD_BY_KEY, PROPAGATORS, check_field, with_inbound
 from otelier.patches import Patches, PatchPoint
 
 
@@ -34,7 +33,7 @@ def _received(before: Context, after: Context) -> Context:
     had: Mapping[str, object] = before.get(BAGGAGE) or {}  # pyright: ignore[reportAssignmentType]
     if not there or there is had:
         return after
-    came = {key: there[key] for key in BAGGAGE_KEYS if key in there and there[key] is not had.get(key)}
+    came = {key: there[key] for key in FIELD_BY_KEY if key in there and there[key] is not had.get(key)}
     if not came:
         return after
     # What was here before under that key, ours or the application's, is there again.
@@ -45,22 +44,17 @@ def _received(before: Context, after: Context) -> Context:
 
 
 def _trusted(context: Context, came: Mapping[str, object]) -> Context:
-    values = {key: value for key, value in came.items() if _may_be_taken(key, value)}
-    if not values:
-        return context
-    changes: Any = tuple(values.get(key) for key in BAGGAGE_KEYS)
-    caller: Any = (values.get(names.AGENT_NAME), values.get(names.AGENT_ID))
-    return arrived(context, changes, caller)
+    values: Any = {FIELD_BY_KEY[key]: value for key, value in came.items() if _may_be_taken(key, value)}
+    return with_inbound(context, **values) if values else context
 
 
 def _may_be_taken(key: str, value: object) -> bool:
     if not value:  # empty is no value; here it must not clear a field
         return False
-    changes: Any = tuple(value if key == other else None for other in BAGGAGE_KEYS)
+    field: Final = FIELD_BY_KEY[key]
     try:
-        checked(changes)
+        check_field(field, value)
     except (ContextValueError, TypeError):
-        field: Final = FIELD_NAMES[BAGGAGE_KEYS.index(key)]
         warn_once(f"baggage.inbound.{key}", "An inbound %s cannot be a field and is dropped.", field)
         return False
     return True

@@ -1,4 +1,4 @@
-"""The six fields of a call: set, scoped, read, cleared, and carried across tasks, threads and processes."""
+"""The fields of a call: set, scoped, read, cleared, and carried across tasks, threads and processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otelier.fields._births import (
     leased_state,
     stamp_call,
 )
-from otelier.fields._contexts import arrived, begin_phase, entries_of, noted
+from otelier.fields._contexts import begin_phase, entries_of, with_fields, with_inbound
 from otelier.fields._hold import PROPAGATORS, hold_back, is_held_back
 from otelier.fields._leases import Lease
 from otelier.fields._middleware import ContextMiddleware
@@ -23,12 +23,22 @@ from otelier.fields._scope import context
 from otelier.fields._slots import BAGGAGE, FIELDS, LLM_CALL, LLM_REPORTER, REQUEST, SPAN, FieldText
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State, fitting
 from otelier.fields._store import clear_context, get_agent, get_context, set_context, state_of
-from otelier.fields._values import BAGGAGE_KEYS, FIELD_NAMES, CallContext, be_strict, checked, roles_in, taken_value
+from otelier.fields._values import (
+    BAGGAGE_KEYS,
+    FIELD_BY_KEY,
+    FIELD_NAMES,
+    CallContext,
+    be_strict,
+    check_field,
+    roles_in,
+    taken_value,
+)
 
 __all__ = [
     "BAGGAGE",
     "BAGGAGE_KEYS",
     "FIELDS",
+    "FIELD_BY_KEY",
     "FIELD_NAMES",
     "IDENTITY_ATTRIBUTES",
     "LLM_CALL",
@@ -49,12 +59,11 @@ __all__ = [
     "State",
     "actor_in",
     "actor_named_late",
-    "arrived",
     "be_strict",
     "begin_phase",
     "born_state",
     "carry_into_pools",
-    "checked",
+    "check_field",
     "claim_request",
     "clear_context",
     "context",
@@ -68,7 +77,6 @@ __all__ = [
     "is_held_back",
     "lease_to_threads",
     "leased_state",
-    "noted",
     "propagate",
     "roles_in",
     "set_context",
@@ -77,6 +85,8 @@ __all__ = [
     "stop_carrying",
     "stop_leasing",
     "taken_value",
+    "with_fields",
+    "with_inbound",
 ]
 
 # What is in the baggage must never leave by the propagator, whether or not otelier is switched on.

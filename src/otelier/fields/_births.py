@@ -22,7 +22,7 @@ from otelier.fields._leases import Held, Lease
 from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
 from otelier.fields._slots import BLOCK, FIELDS, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State, cut, length_limit
-from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
+from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, TENANT, UNCHANGED, USER, WORKFLOW, Changes
 
 OPENINFERENCE_NAME: Final = "agent.name"
 NAMING: Final = (names.AGENT_NAME, names.AGENT_ID, OPENINFERENCE_NAME)
@@ -48,7 +48,13 @@ def _is_telling(text: object) -> bool:
     return type(text) is str and 0 < len(text) <= _MAX_CHARS and text.isprintable()
 
 
-_PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
+_PASSED_ON = {
+    USER: names.USER_ID,
+    ROLE: names.USER_ROLES,
+    SESSION: names.SESSION_ID,
+    WORKFLOW: names.WORKFLOW_ID,
+    TENANT: names.TENANT_ID,
+}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
 _FINGERPRINT = (names.AGENT_FINGERPRINT,)
 _READ_FOR_ACTOR = (*NAMING, names.OPERATION)

@@ -13,7 +13,7 @@ from otelier.fields._births import born_state, changed_state
 from otelier.fields._leases import Held, Lease, Setting
 from otelier.fields._phases import MARK, Phase, holder_in, note_in_phase
 from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
-from otelier.fields._state import NO_CALLER, UNSET, Caller
+from otelier.fields._state import NO_CALLER, UNSET
 from otelier.fields._values import Changes
 
 
@@ -111,34 +111,63 @@ def changed(current: Context, changes: Changes) -> Context:
     return with_state(current, changed_state(state, holder_in(current), changes))
 
 
-def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
-    """Return *current* with what came with a request; a field that is set already keeps its value.
+def with_inbound(
+    current: Context,
+    *,
+    user_id: str | None = None,
+    user_role: str | None = None,
+    agent: str | None = None,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    workflow_id: str | None = None,
+    tenant_id: str | None = None,
+) -> Context:
+    """Return *current* with the fields that a request carried; a field that is set already keeps its value.
 
-    Args:
-        current: What the request runs in.
-        changes: Fields that came; the two of the agent are not taken, see *caller*.
-        caller: Name and id of the agent that sent the request.
+    The inbound agent is the caller's: it names no call made here. Each value has passed `check_field`.
     """
     state = born_state(current) or UNSET
     # Servers mostly ask for a Context of its own, empty but for what came; what was set here still comes first.
     here = born_state(get_current()) or UNSET
-    user, role, _, _, session, workflow = (
-        new if old is None and other is None else None for old, other, new in zip(state.values, here.values, changes)
+    inbound = (user_id, user_role, None, None, session_id, workflow_id, tenant_id)
+    changes: Any = tuple(
+        new if old is None and other is None else None for old, other, new in zip(state.values, here.values, inbound)
     )
-    mine = changed_state(current.get(FIELDS), holder_in(current), (user, role, None, None, session, workflow))  # type: ignore[arg-type]
+    known: Any = current.get(FIELDS)
+    mine = changed_state(known, holder_in(current), changes)
+    caller = (agent, agent_id)
     return with_state(current, mine.called_by(caller) if caller != NO_CALLER else mine)
 
 
-def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue]) -> Context:
-    """Return *current* with *changes* made, and *notes* on every span and log record made in it.
+def with_fields(
+    current: Context,
+    *,
+    notes: Mapping[str, AttributeValue] | None = None,
+    user_id: str | None = None,
+    user_role: str | None = None,
+    agent: str | None = None,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    workflow_id: str | None = None,
+    tenant_id: str | None = None,
+) -> Context:
+    """Return *current* with these fields set, and *notes* on every span and log record made in it.
 
-    Values that cannot be carried are treated as `State.change` does.
+    `None` leaves a field alone, `""` clears it. What cannot be carried clears its field, or raises: see
+    `set_context`.
 
     Args:
         current: What holds around it.
-        changes: The six fields in their order; `None` keeps one, `""` clears it.
         notes: Attributes with values that can be sent; notes that hold already and are not named again stay.
+        user_id: See `set_context`, as for all that follow.
+        user_role: Several roles are one text with commas between them.
+        agent: Name of the agent.
+        agent_id: Id of the agent.
+        session_id: Session of the user.
+        workflow_id: Workflow or job.
+        tenant_id: Customer whose data it is.
     """
-    state: Any = current.get(FIELDS)
-    changed = changed_state(state, holder_in(current), changes)
-    return with_state(current, changed.with_notes(notes) if notes else changed)
+    changes = (user_id, user_role, agent, agent_id, session_id, workflow_id, tenant_id)
+    known: Any = current.get(FIELDS)
+    state = changed_state(known, holder_in(current), changes)
+    return with_state(current, state.with_notes(notes) if notes else state)

@@ -136,7 +136,7 @@ class Lease:
         return self.varied(lambda state: state.with_notes(notes), self.own)
 
     def call_context(self) -> CallContext:
-        """Return the six fields as the public value."""
+        """Return the fields as the public value."""
         return (self.now() or UNSET).call_context()
 
     @classmethod

@@ -41,6 +41,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         agent_id: Id of that agent, for callers that have one. It stands before the name.
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
+        tenant_id: Customer whose data the calls work on.
 
     Values are what `set_context` takes; what cannot be carried clears its field inside.
 
@@ -70,8 +71,9 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         agent_id: str | int | UUID | None = None,
         session_id: str | int | UUID | None = None,
         workflow_id: str | int | UUID | None = None,
+        tenant_id: str | int | UUID | None = None,
     ) -> None:
-        self._changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
+        self._changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id, tenant_id)
         self._mine: Context | None = None
 
     def __enter__(self) -> None:

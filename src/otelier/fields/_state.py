@@ -22,12 +22,14 @@ from otelier.fields._values import (
     BAGGAGE_KEYS,
     FIELD_NAMES,
     SESSION,
+    UNCHANGED,
     CallContext,
     Changes,
     Values,
     applied,
     roles_in,
     taken,
+    taken_value,
 )
 from otelier.identity import (
     NOBODY,
@@ -91,7 +93,7 @@ class State:
         notes: Notes = (),
     ) -> None:
         self.values = values
-        """The six values in the order of `FIELD_NAMES`; `None` when unset."""
+        """The seven values in the order of `FIELD_NAMES`; `None` when unset."""
         self.named_with_id = named_with_id
         """Whether name and id of the agent were set together."""
         self.caller = caller
@@ -129,7 +131,7 @@ class State:
         return _restored, tuple(self._made_of().values())
 
     def _attributes(self) -> Attributes:
-        user, role, _, _, session, workflow = self.values
+        user, role, _, _, session, workflow, tenant = self.values
         attributes: Attributes = {}
         if user is not None:
             attributes[names.USER_ID] = user
@@ -143,6 +145,8 @@ class State:
             attributes[names.SESSION_ID] = session
         if workflow is not None:
             attributes[names.WORKFLOW_ID] = workflow
+        if tenant is not None:
+            attributes[names.TENANT_ID] = tenant
         for name, value in zip((names.CALLER_AGENT_NAME, names.CALLER_AGENT_ID), self.caller):
             if value is not None:
                 attributes[name] = value
@@ -236,7 +240,7 @@ class State:
         return self.identity or resolve_process() or NOBODY
 
     def call_context(self) -> CallContext:
-        """Return the six fields as the public value."""
+        """Return the fields as the public value."""
         return CallContext(**dict(zip(FIELD_NAMES, self.values)))
 
     def change(self, changes: Changes) -> State:
@@ -257,7 +261,7 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
         attributes[names.AGENT_FINGERPRINT] = identity.fingerprint
 
 
-UNSET: Final = State((None, None, None, None, None, None))
+UNSET: Final = State(UNCHANGED)
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
 _states: dict[tuple[Values, bool, Caller, Actor, str | None, str], State] = {}
 
@@ -285,14 +289,17 @@ def _restored(
     values: Changes, named_with_id: bool, caller: Caller, actor: Actor, fingerprint: str | None, notes: Notes
 ) -> State:
     # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
-    _, _, name, agent_id, _, _ = taken((None, None, *caller, None, None))
-    caller = (name or None, agent_id or None)
-    _, _, name, agent_id, _, _ = taken((None, None, *actor, None, None))
-    actor = (name or None, agent_id or None)
+    caller, actor = _taken_pair(caller), _taken_pair(actor)
     values = applied(UNSET.values, taken(values))
     return _known(
         values=values, named_with_id=named_with_id, caller=caller, actor=actor, fingerprint=fingerprint, notes=notes
     )
+
+
+def _taken_pair(pair: tuple[str | None, str | None]) -> tuple[str | None, str | None]:
+    """Return name and id of an agent; one that cannot be carried is `None`."""
+    name, agent_id = pair
+    return taken_value("agent", name) or None, taken_value("agent_id", agent_id) or None
 
 
 def _known(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from otelier import names
 from otelier.cli.demo._report import service_of
-from otelier.fields import BAGGAGE_KEYS, FIELD_NAMES
+from otelier.fields import FIELD_BY_KEY
 from otelier.testing import LogEntry, SpanRecord
 
 _AGENT = (names.AGENT_NAME, names.AGENT_ID)
-FIELDS = {key: name for key, name in zip(BAGGAGE_KEYS, FIELD_NAMES) if key not in _AGENT}
+FIELDS = {key: name for key, name in FIELD_BY_KEY.items() if key not in _AGENT}
 """Attributes and names of the fields that hold in the service that was called too; the agent does not."""
 
 

@@ -24,7 +24,7 @@ from otelier.cli.demo._report import (
     tree,
     usage,
 )
-from otelier.fields import BAGGAGE_KEYS, FIELD_NAMES
+from otelier.fields import FIELD_BY_KEY
 from otelier.testing import SpanRecord
 
 _BAR_CHARS = 10
@@ -94,9 +94,8 @@ def received_table(rows: Iterable[Received]) -> Table:
     table.add_column("from", no_wrap=True)
     table.add_column("fields in their baggage")
     for row in rows:
-        fields: dict[str, str] = dict(zip(BAGGAGE_KEYS, FIELD_NAMES))
         named = [
-            fields[key] if count == row.requests else f"{fields[key]} ({count} of {row.requests})"
+            FIELD_BY_KEY[key] if count == row.requests else f"{FIELD_BY_KEY[key]} ({count} of {row.requests})"
             for key, count in row.fields.items()
         ]
         senders = ", ".join(row.senders) or ("unknown" if row.server == MODEL_HOST else "its users")
