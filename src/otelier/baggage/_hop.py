@@ -10,7 +10,7 @@ from opentelemetry.context import get_current
 from otelier.baggage._header import Entries, with_ours, without_ours
 from otelier.baggage._switch import HEADER, carries_trace, is_open, switch
 from otelier.faults import report_fault
-from otelier.fields import FieldText, entries_of
+from otelier.fields import entries_of
 
 _MODEL_CLIENT: Final = "x-stainless-"
 """How headers begin that openai's client puts on each request, and so do other providers' of the same make."""
@@ -22,8 +22,7 @@ def ours_here() -> Entries:
     """Return our entries of the current context, nothing where otelier sends none."""
     if not switch.on:
         return ()
-    bag = entries_of(get_current())
-    return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
+    return entries_of(get_current())
 
 
 def changed_headers(

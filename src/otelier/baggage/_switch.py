@@ -11,9 +11,9 @@ from opentelemetry.propagate import get_global_textmap
 from otelier.baggage._policy import Policy
 from otelier.errors import SettingError
 from otelier.faults import on_reset, read_setting, warn_of_setting
-from otelier.fields import LLM_CALL, SPAN
+from otelier.fields import SPAN
 from otelier.settings import PROPAGATE_TO, TRUST_INBOUND
-from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, suppressed
+from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, LLM_CALL, suppressed
 
 
 class _Switch:

@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, cast
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Span
+from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.faults import on_fork
@@ -155,11 +156,15 @@ def born_state(context: Context) -> State | None:
 
     `None` means that nothing was ever set and no parent of ours is there.
     """
-    return _inherited(context.get(FIELDS), holder_in(context))
+    return inherited(context.get(FIELDS), holder_in(context))
 
 
-# `AgentSpanProcessor.on_start` is the same rule, written out.
-def _inherited(state: Any, span: object) -> State | None:
+def inherited(state: Any, span: object) -> State | None:
+    """Return the state of a span born where *state* stands in the context, below *span*, see `holder_in`.
+
+    This is the rule: the context's own fields, whole; where it has none, or nothing was set since the parent span
+    began, what that hands down. `None` as in `born_state`.
+    """
     mark: Any = getattr(span, MARK, None)
     if mark is state:
         return state
@@ -168,28 +173,33 @@ def _inherited(state: Any, span: object) -> State | None:
         return mark.hands_down()
     if state is None:
         return cast("State | None", mark)
-    return leased_state(state, span) if type(state) is Lease else state
+    return _leased_state(state, span) if type(state) is Lease else state
 
 
-def leased_state(lease: Lease, span: object) -> State | None:
+def _leased_state(lease: Lease, span: object) -> State | None:
     """Return what a child of *span* gets in a thread that has a *lease*.
 
     What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
     """
     if span is lease.span and lease.is_over():
         return lease.own
-    return _inherited(lease.now(), span)
+    return inherited(lease.now(), span)
+
+
+def state_of(context: Context | None = None) -> State:
+    """Return the state that a span born in *context* gets; `None` is the current context."""
+    return born_state(get_current() if context is None else context) or UNSET
 
 
 def changed_state(state: Held | None, span: Any, changes: Changes) -> Held:
     """Return what *changes* make of *state*, a context's own, below that context's *span*; see `State.change`."""
     mark: Any = getattr(span, MARK, None)
-    inherited = _inherited(state, span)
+    here = inherited(state, span)
     if type(state) is not Lease or state.is_over():
-        return _changed(inherited or UNSET, mark, changes)
+        return _changed(here or UNSET, mark, changes)
     # Of what the span hands down, a thread keeps what its own spans do; the one that it was started in is leased.
-    own = state.own if span is state.span else _inherited(state.own, span)
-    late = () if span is None or inherited is state.now() else ((span.is_recording, inherited),)
+    own = state.own if span is state.span else inherited(state.own, span)
+    late = () if span is None or here is state.now() else ((span.is_recording, here),)
     return state.varied(lambda base: _changed(base, mark, changes), own, *late)
 
 
@@ -235,6 +245,31 @@ def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> N
         span.set_attributes(updates)
 
 
+def with_fingerprint(context: Context, fingerprint: str) -> Context:
+    """Return *context* for a call whose prompt has *fingerprint*, which names the agent where nothing else does."""
+    state = state_of(context)
+    if state.identity is None:
+        state = state.below_span_of(_actor_named_late(context.get(SPAN)))
+    return Context({**context, FIELDS: state.for_call(fingerprint)})
+
+
+def call_attributes(span: object, context: Context) -> tuple[Attributes, bool]:
+    """Return the attributes of ours on *span*, just started in *context* for a call, and whether they stand there yet.
+
+    They do not where the provider takes no processors, or never got ours. Do not change them: others use them too.
+    """
+    mark: Any = getattr(span, MARK, None)
+    if type(mark) is State:
+        return mark.gen_ai_attributes(), True
+    return state_of(context).gen_ai_attributes(), False
+
+
+def late_attributes(span: object) -> Mapping[str, AttributeValue]:
+    """Return what `set_context` has written to the open *span* that no processor of ours saw start."""
+    mark: Any = getattr(span, MARK, None)
+    return mark.stamped if type(mark) is Record else {}
+
+
 def stamp_call(span: Any, context: Context) -> None:
     """Write the state of a call in *context* to *span*: the open span that another instrumentation made for the call.
 
@@ -256,7 +291,7 @@ def stamp_call(span: Any, context: Context) -> None:
         span.set_attributes(updates)
 
 
-def actor_named_late(span: Any) -> Actor:
+def _actor_named_late(span: Any) -> Actor:
     """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
     there: Any = getattr(span, "_attributes", None)
     if not there or not any(name in there for name in NAMING):

@@ -52,14 +52,13 @@ def without_fields(current: Context) -> Context:
     return leased(without_state(current), Lease((), holder))
 
 
-def entries_of(current: Context) -> Mapping[str, object]:
-    """Return the baggage of *current* with our entries as they hold now, also in a thread that has them by a lease."""
+def entries_of(current: Context) -> tuple[tuple[str, str], ...]:
+    """Return our entries in the baggage of *current*, as they hold now, also in a thread that has them by a lease."""
     bag: Any = current.get(BAGGAGE) or {}
     state: Any = current.get(FIELDS)
-    if type(state) is not Lease:
-        return bag
-    held = state.now()
-    return bag if held is None else merged(bag, held)
+    if type(state) is Lease and (held := state.now()) is not None:
+        bag = merged(bag, held)
+    return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
 
 
 def merged(bag: Mapping[str, object], state: Held) -> Mapping[str, object]:

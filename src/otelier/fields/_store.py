@@ -6,15 +6,15 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import attach, get_current
 
 from otelier.faults import on_reset, report_fault
-from otelier.fields._births import born_state, changed_state, set_late
+from otelier.fields._births import changed_state, set_late, state_of
 from otelier.fields._contexts import with_setting, without_state
 from otelier.fields._leases import setting_in
 from otelier.fields._phases import holder_in
 from otelier.fields._slots import FIELDS
-from otelier.fields._state import UNSET, State
+from otelier.fields._state import UNSET
 from otelier.fields._values import CallContext
 from otelier.identity import AgentIdentity
 
@@ -121,12 +121,7 @@ def get_agent() -> AgentIdentity:
         ...     otelier.get_agent().source
         'agent'
     """
-    return (born_state(get_current()) or UNSET).agent()
-
-
-def state_of(context: Context | None = None) -> State:
-    """Return the state that a span born in *context* gets; `None` is the current context."""
-    return born_state(get_current() if context is None else context) or UNSET
+    return state_of().agent()
 
 
 @on_reset

@@ -7,11 +7,12 @@ from typing import Any
 from opentelemetry.context import Context, attach, get_current
 
 from otelier.faults import report_fault
-from otelier.fields import LLM_CALL, LLM_REPORTER, SPAN, stamp_call
+from otelier.fields import SPAN, stamp_call
 from otelier.openai._call import in_state_of_call
 from otelier.openai.operations._kinds import is_llm_span
 from otelier.openai.operations._table import Operation
 from otelier.openai.reading._fields import Arguments
+from otelier.telemetry import LLM_CALL, LLM_REPORTER
 
 
 class Guest:

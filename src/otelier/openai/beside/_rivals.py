@@ -13,10 +13,10 @@ from typing import Any, Final
 from opentelemetry.context import Context
 
 from otelier import names
-from otelier.fields import LLM_CALL, SPAN
+from otelier.fields import SPAN
 from otelier.openai.operations._kinds import SAYING, Kind, is_llm_span
 from otelier.patches import is_patch
-from otelier.telemetry import suppressed
+from otelier.telemetry import LLM_CALL, suppressed
 
 _OPERATION, _SPAN_KIND, _REQUEST_TYPE = SAYING
 _OFFICIAL: Final = "opentelemetry.instrumentation.genai.openai"

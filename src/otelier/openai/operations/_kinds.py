@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from otelier import names
-from otelier.fields import LLM_CALL
 from otelier.openai.reading._fields import is_mapping
-from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS
+from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, LLM_CALL
 
 _SPAN_KIND: Final = "openinference.span.kind"
 _REQUEST_TYPE: Final = "llm.request.type"
