@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.trace import SpanKind, Tracer
 
 import otelier
-from otelier.fields._births import state_of
+from otelier.fields._inheritance import state_of
 
 ROUNDS, SPANS, BLOCKS, IMPORTS = 60, 400, 2_000, 15
 FIELDS = {

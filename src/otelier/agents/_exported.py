@@ -21,7 +21,7 @@ from opentelemetry.util.types import AttributeValue
 from otelier import names
 from otelier.agents._context import RunContext
 from otelier.faults import warn_once
-from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, taken_value
+from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, accept_value
 from otelier.llm.functions import Unresolved, resolved
 from otelier.redaction import redact_value
 
@@ -74,7 +74,7 @@ def fields_of(context: RunContext) -> dict[str, str]:
     there = {one.name for one in dataclasses.fields(context)}
     for name in OF_USER:
         value = getattr(context, name, None) if name in there else None
-        taken = taken_value(name, value)
+        taken = accept_value(name, value)
         if taken is not None:
             found[name] = taken
     return found

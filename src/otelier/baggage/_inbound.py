@@ -1,4 +1,4 @@
-"""What comes with a request under our keys: dropped, or, where the application trusts it, checked and taken."""
+"""Inbound entries under our keys: dropped, or checked and set where the application trusts them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from opentelemetry.context import Context, get_current
 
-from otelier.baggage._switch import switch
+from otelier.baggage._config import config
 from otelier.errors import ContextValueError
 from otelier.faults import report_fault, warn_once
 from otelier.fields import BAGGAGE, FIELD_BY_KEY, PROPAGATORS, check_field, with_inbound
@@ -18,7 +18,7 @@ def _extract(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwa
     """Around `extract(carrier, context=None, getter=…)`."""
     given = args[1] if len(args) > 1 else kwargs.get("context")
     extracted = wrapped(*args, **kwargs)
-    if not switch.on:
+    if not config.on:
         return extracted
     try:
         return _received(get_current() if given is None else given, extracted)
@@ -40,7 +40,7 @@ def _received(before: Context, after: Context) -> Context:
     back = {key: had[key] for key in came if key in had}
     kept = {key: value for key, value in there.items() if key not in came}
     after = Context({**after, BAGGAGE: {**kept, **back}})
-    return _trusted(after, came) if switch.trusts_inbound else after
+    return _trusted(after, came) if config.trusts_inbound else after
 
 
 def _trusted(context: Context, came: Mapping[str, object]) -> Context:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from otelier.fields._births import call_attributes, late_attributes, stamp_call, with_fingerprint
+from otelier.fields._api import clear_context, get_agent, get_context, set_context
+from otelier.fields._context_keys import BAGGAGE, SPAN
 from otelier.fields._contexts import entries_of, with_fields, with_inbound
-from otelier.fields._hold import PROPAGATORS, hold_back, is_held_back
+from otelier.fields._inheritance import call_attributes, late_attributes, stamp_call, with_fingerprint
 from otelier.fields._middleware import ContextMiddleware
 from otelier.fields._pools import carry_into_pools, is_carried, lease_to_threads, stop_carrying, stop_leasing
 from otelier.fields._propagation import propagate
+from otelier.fields._propagator_guard import PROPAGATORS, hold_back, is_held_back
 from otelier.fields._scope import context
-from otelier.fields._slots import BAGGAGE, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES
-from otelier.fields._store import clear_context, get_agent, get_context, set_context
 from otelier.fields._values import (
     BAGGAGE_KEYS,
     FIELD_BY_KEY,
     FIELD_NAMES,
     CallContext,
+    accept_value,
     be_strict,
     check_field,
     roles_in,
-    taken_value,
 )
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "SPAN",
     "CallContext",
     "ContextMiddleware",
+    "accept_value",
     "be_strict",
     "call_attributes",
     "carry_into_pools",
@@ -53,7 +54,6 @@ __all__ = [
     "stamp_call",
     "stop_carrying",
     "stop_leasing",
-    "taken_value",
     "with_fields",
     "with_fingerprint",
     "with_inbound",

@@ -9,10 +9,10 @@ from opentelemetry.context import Context, attach, get_current
 from opentelemetry.util.types import AttributeValue
 
 from otelier.faults import report_fault
-from otelier.fields._births import born_state, changed_state
+from otelier.fields._context_keys import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
+from otelier.fields._inheritance import born_state, changed_state
 from otelier.fields._leases import Held, Lease, Setting
 from otelier.fields._phases import MARK, Phase, holder_in, note_in_phase
-from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
 from otelier.fields._state import NO_CALLER, UNSET
 from otelier.fields._values import Changes
 
@@ -20,13 +20,15 @@ from otelier.fields._values import Changes
 def with_state(current: Context, state: Held) -> Context:
     """Return *current* with *state* in force."""
     bag: Any = current.get(BAGGAGE)
-    return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state})
+    return Context({**current, BAGGAGE: merge_baggage(bag, state) if bag else state.baggage, FIELDS: state})
 
 
 def with_setting(current: Context, state: Held, setting: Setting) -> Context:
     """Return *current* with *state* in force, set where *setting* says."""
     bag: Any = current.get(BAGGAGE)
-    return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting})
+    return Context(
+        {**current, BAGGAGE: merge_baggage(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting}
+    )
 
 
 def without_state(current: Context) -> Context:
@@ -38,7 +40,7 @@ def without_state(current: Context) -> Context:
     return Context(rest)
 
 
-def leased(current: Context, lease: Lease) -> Context:
+def with_lease(current: Context, lease: Lease) -> Context:
     """Return *current* for a thread that has its fields by *lease* alone: as baggage they would stay for ever."""
     bag: Any = current.get(BAGGAGE)
     return Context({**current, FIELDS: lease, **({BAGGAGE: not_ours(bag)} if bag else {})})
@@ -49,7 +51,7 @@ def without_fields(current: Context) -> Context:
     holder = holder_in(current)
     if current.get(FIELDS) is None and getattr(holder, MARK, None) is None:
         return current
-    return leased(without_state(current), Lease((), holder))
+    return with_lease(without_state(current), Lease((), holder))
 
 
 def entries_of(current: Context) -> tuple[tuple[str, str], ...]:
@@ -57,11 +59,11 @@ def entries_of(current: Context) -> tuple[tuple[str, str], ...]:
     bag: Any = current.get(BAGGAGE) or {}
     state: Any = current.get(FIELDS)
     if type(state) is Lease and (held := state.now()) is not None:
-        bag = merged(bag, held)
+        bag = merge_baggage(bag, held)
     return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
 
 
-def merged(bag: Mapping[str, object], state: Held) -> Mapping[str, object]:
+def merge_baggage(bag: Mapping[str, object], state: Held) -> Mapping[str, object]:
     """Return *bag* with our entries replaced by those of *state*; the application's own stay."""
     foreign = not_ours(bag)
     return {**foreign, **state.baggage} if foreign else state.baggage
@@ -104,7 +106,7 @@ def _hand_over(phase: Phase) -> None:
     note_in_phase(new)
 
 
-def changed(current: Context, changes: Changes) -> Context:
+def with_changes(current: Context, changes: Changes) -> Context:
     """Return *current* with *changes* made; see `State.change`."""
     state: Any = current.get(FIELDS)
     return with_state(current, changed_state(state, holder_in(current), changes))
@@ -135,7 +137,7 @@ def with_inbound(
     known: Any = current.get(FIELDS)
     mine = changed_state(known, holder_in(current), changes)
     caller = (agent, agent_id)
-    return with_state(current, mine.called_by(caller) if caller != NO_CALLER else mine)
+    return with_state(current, mine.with_caller(caller) if caller != NO_CALLER else mine)
 
 
 def with_fields(

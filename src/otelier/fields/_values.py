@@ -90,22 +90,22 @@ def is_strict() -> bool:
     return _strictness.on
 
 
-def taken(changes: tuple[object, ...]) -> Changes:
+def accept_values(changes: tuple[object, ...]) -> Changes:
     """Return what the user gave as plain text; what cannot be carried is empty, which clears its field, and is told.
 
     Raises:
         TypeError: where `be_strict` says so, if a value is neither text nor an `int` nor a `UUID`.
         ContextValueError: where `be_strict` says so, if a value cannot be carried.
     """
-    return cast("Changes", tuple(_taken(field, value) for field, value in zip(FIELD_NAMES, changes)))
+    return cast("Changes", tuple(_accept(field, value) for field, value in zip(FIELD_NAMES, changes)))
 
 
-def taken_value(field: str, value: object) -> str | None:
-    """Return what the user gave for one *field* as `taken` does."""
-    return _taken(field, value)
+def accept_value(field: str, value: object) -> str | None:
+    """Return what the user gave for one *field* as `accept_values` does."""
+    return _accept(field, value)
 
 
-def _taken(field: str, value: object) -> str | None:
+def _accept(field: str, value: object) -> str | None:
     if value is None:
         return None
     try:
@@ -198,7 +198,7 @@ def check_field(field: str, value: object) -> None:
         )
 
 
-def applied(values: Values, changes: Changes) -> Values:
+def apply_changes(values: Values, changes: Changes) -> Values:
     """Return *values* with *changes* made."""
     return cast("Values", tuple(old if new is None else new or None for old, new in zip(values, changes)))
 

@@ -12,11 +12,11 @@ from opentelemetry.trace import SpanKind
 
 from otelier import names
 from otelier.faults import report_fault
-from otelier.fields._births import NAMING, Record, actor_in, claim_request, inherited, state_of
+from otelier.fields._context_keys import FIELDS, REQUEST, SPAN
 from otelier.fields._contexts import begin_phase
+from otelier.fields._inheritance import NAMING, SpanFields, actor_in, claim_request, inherited, state_of
 from otelier.fields._leases import Lease
 from otelier.fields._phases import MARK, PHASES, holder_in
-from otelier.fields._slots import FIELDS, REQUEST, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State, fitting
 from otelier.identity import ProcessIdentity, process
 from otelier.telemetry import LLM_REPORTER
@@ -112,7 +112,7 @@ class AgentSpanProcessor(SpanProcessor):
             if (REQUEST not in context if mark is None else type(mark) is State) and type(seen) is not Lease:
                 state: Any = mark if seen is None else seen
             else:
-                state = inherited(seen, around if type(mark) is Record else holder_in(context))
+                state = inherited(seen, around if type(mark) is SpanFields else holder_in(context))
             state = UNSET if state is None else state
             try:
                 # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each.
@@ -150,7 +150,7 @@ def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str
     seen: Any = context.get(FIELDS)
     # A span born with what its parent got late knows both: below it, too, that is newer than the context's.
     alone = not request and (state is seen or seen is None)
-    born = state if alone else Record(state, passes_on=request, seen=seen)
+    born = state if alone else SpanFields(state, passes_on=request, context_state=seen)
     parent = context.get(SPAN)
     if kind is _INTERNAL and hasattr(parent, MARK) and span.name.endswith(PHASES.get(scope, ())):
         begin_phase(span, born, context)

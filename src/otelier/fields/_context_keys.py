@@ -1,4 +1,4 @@
-"""Where the fields live in the OpenTelemetry Context, and what marks a baggage entry as ours."""
+"""Keys of the OpenTelemetry Context that the fields use, and the type of our baggage entries."""
 
 from __future__ import annotations
 

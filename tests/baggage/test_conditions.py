@@ -276,13 +276,13 @@ def test_patches_come_out_again(before, between, patched):
 
 
 def test_a_client_without_the_place_gets_nothing_and_is_told(monkeypatch):
-    """A release that lacks the last hop is left alone, and `seams()`, which doctor shows, says so."""
+    """A release that lacks the last hop is left alone, and `client_patches()`, which doctor shows, says so."""
     monkeypatch.setitem(sys.modules, "aiohttp.client_reqrep", types.ModuleType("aiohttp.client_reqrep"))
     otelier.init()
-    told = {seam.name: seam for seam in otelier_baggage.seams(load=True)}
+    told = {patch.name: patch for patch in otelier_baggage.client_patches(load=True)}
     lacking = told["aiohttp ClientRequest.send"]
     assert (lacking.patched, lacking.failed) == (False, True)
     assert lacking.why == "this release has no ClientRequest.send"
     assert told["urllib3 HTTPConnection.request"].patched
     otelier.shutdown()
-    assert not any(seam.patched for seam in otelier_baggage.seams())
+    assert not any(patch.patched for patch in otelier_baggage.client_patches())

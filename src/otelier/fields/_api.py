@@ -9,11 +9,11 @@ from uuid import UUID
 from opentelemetry.context import attach, get_current
 
 from otelier.faults import on_reset, report_fault
-from otelier.fields._births import changed_state, set_late, state_of
+from otelier.fields._context_keys import FIELDS
 from otelier.fields._contexts import with_setting, without_state
+from otelier.fields._inheritance import changed_state, set_late, state_of
 from otelier.fields._leases import setting_in
 from otelier.fields._phases import holder_in
-from otelier.fields._slots import FIELDS
 from otelier.fields._state import UNSET
 from otelier.fields._values import CallContext
 from otelier.identity import AgentIdentity
