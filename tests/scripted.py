@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,3 +58,6 @@ def scripted(**options: Any) -> Iterator[Model]:
             base_url=server.base_url, api_key="sk-none", max_retries=0, http_client=plain
         ) as client:  # fmt: skip
             yield Model(server, client)
+            for thread in threading.enumerate():  # calls that were given up: they would connect behind the closing
+                if thread.name == "otelier-model":
+                    thread.join(60)

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
 from otelier.faults import raise_faults
-from otelier.openai import _beginning, _call
+from otelier.openai import _call, _instrumentor
 from otelier.openai.operations import _table
 from otelier.openai.streams import _follow, _streamed
 from tests.openai.conftest import Api, instrumenting, known, serving
@@ -34,8 +34,8 @@ def broken(*_: Any, **__: Any) -> Any:
 
 BREAKS: dict[str, tuple[Any, str]] = {
     "state": (_call, "state_of"),
-    "suppressed": (_beginning, "get_current"),
-    "rivals": (_beginning, "is_plain"),
+    "suppressed": (_instrumentor, "get_current"),
+    "rivals": (_instrumentor, "nobody_else_reports"),
     "template": (_table.Templates, "of"),
     "point": (_call, "CallPoint"),
     "facts": (_call, "answer_of"),
@@ -45,7 +45,7 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "look": (_table.ChatChunks, "_see"),
     "tell": (_table.ChatChunks, "tell"),
     "leave": (_follow, "follower_of"),
-    "steps": (_follow, "shown_steps"),
+    "steps": (_follow, "visible_chunks"),
     "clock": (_streamed, "time"),
 }
 

@@ -7,12 +7,16 @@ beside a number, and a short one only where a day and a year stand together.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+# Importing `pathlib` takes a tenth of what `import otelier` does. Not in the function either: a child that is forked
+# while another thread imports waits for that thread.
+_TABLE: Final = os.path.join(os.path.dirname(__file__), "date_names.txt")  # noqa: PTH118, PTH120
 _MARKS: Final = b".,:;!?"
 _MAX_DATES: Final = 5
 """Dates that are looked at: a prompt says the day once or twice, and each takes a microsecond or two."""
@@ -76,10 +80,8 @@ class _Names:
 @functools.cache
 def date_names() -> _Names:
     """Return the table; the first call reads it, in 5 ms."""
-    from pathlib import Path  # a tenth of what `import otelier` takes, and of what this does
-
-    table = Path(__file__).with_name("date_names.txt").read_text(encoding="utf-8")
-    lines = [line for line in table.splitlines() if not line.startswith("#")]
+    with open(_TABLE, encoding="utf-8") as table:  # noqa: PTH123
+        lines = [line for line in table.read().splitlines() if not line.startswith("#")]
     between, names, days, short = (line.split(" ") for line in lines)
     every = frozenset(name.encode() for name in (*names, *short))
     sure = frozenset(name.encode() for name in names if _is_sure(name)).union(name.encode() for name in short)

@@ -1,4 +1,4 @@
-"""One call of the user's, from just before it to its end: its span, its metric point, its content."""
+"""One call of the user's from start to end: its span, its metric point, its content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otelier.fields import SPAN, call_attributes, late_attributes, with_fingerpr
 from otelier.identity import process
 from otelier.openai._point import CallPoint
 from otelier.openai._telemetry import Telemetry
-from otelier.openai.operations._table import Operation
+from otelier.openai.operations._operation import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import (
     RAW_RESPONSE,
@@ -44,7 +44,7 @@ from otelier.telemetry import (
 )
 
 
-def in_state_of_call(
+def with_call_state(
     current: Context, recipe: Callable[[Arguments], str | None] | None, arguments: Arguments
 ) -> Context:
     """Return *current* with the state of a call of these *arguments*; unchanged where nothing is known by prompts."""
@@ -99,7 +99,7 @@ class Call:
         # The state of the call stands in the context before its span starts: the processor then writes all at once,
         # and what is below the span gets the agent for nothing.
         if operation.fingerprint is not None:
-            current = in_state_of_call(current, operation.fingerprint, arguments)
+            current = with_call_state(current, operation.fingerprint, arguments)
         self.span = span = telemetry.start_span(template.name, current, SpanKind.CLIENT, start)
         self.recording = span.is_recording()
         self.point = point = CallPoint(telemetry.instruments, start)
@@ -275,7 +275,7 @@ class Call:
             if telemetry.hook is not None and self.operation.content is not None:
                 self.span.set_attributes(attributes)  # before the hook adds its own, or replaces some
                 attributes = {}
-                telemetry.hook.tell(shown, self.span, event)
+                telemetry.hook.complete(shown, self.span, event)
             if event is not None:
                 telemetry.logger.emit(event)
         except Exception as exc:
@@ -283,7 +283,7 @@ class Call:
         return attributes
 
     def _raised_over(self, error: BaseException, attributes: Attributes) -> Mapping[str, list[Any]]:
-        """Add what the answer says that the client raised *error* over, if one came; return its content."""
+        """Add the attributes of the answer that the client raised *error* over, if one came; return its content."""
         if self.streamed and self.operation.inference:
             attributes[names.REQUEST_STREAM] = True
         try:
@@ -325,7 +325,7 @@ class Call:
     def _event(
         self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
     ) -> LogRecord | None:
-        """Return the event that tells of the call; `None` where none is asked for."""
+        """Return the event of the call; `None` where none is asked for."""
         gate, operation = self.telemetry.gate, self.operation
         if operation.content is None or not operation.inference or not gate.emits:
             return None

@@ -1,4 +1,4 @@
-"""What one call measured, as one point: its attributes are put together at collection, not on the caller."""
+"""The measurements of one call as one point, whose attributes are built at collection and not in the user's call."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class CallPoint:
         if self.output_tokens is not None:
             instruments.tokens.record(self.output_tokens, {**attributes, names.TOKEN_TYPE: "output"}, context)
 
-    def chunk_times(self, started: float, times: list[float]) -> Point:
+    def chunk_times(self, started: float, times: list[float]) -> CallPoint | _StreamPoint:
         """Return this point with the chunks of a stream: *started* and *times* are seconds of one clock."""
         if not times:
             return self
@@ -112,6 +112,3 @@ class _StreamPoint:
         record = self._instruments.chunk.record
         for soon, late in pairwise(times):
             record(max(late - soon, 0.0), attributes, context)
-
-
-Point = CallPoint | _StreamPoint

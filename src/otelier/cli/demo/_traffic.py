@@ -1,4 +1,4 @@
-"""What the users of the demonstration ask, and how it is sent: the same in every run."""
+"""Traffic of the demonstration: users, their requests, and how they are sent, the same in every run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Ask:
     path: str
     """Path, which names the agent where one is named."""
     message: str
-    """What is asked."""
+    """Text of the request."""
     status: int = 200
     """Status that the answer must have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """One user and what they ask, one after the other."""
+    """One user and their requests, one after the other."""
 
     user_id: str
     """Id of the user, `tenant/name`."""
@@ -53,7 +53,7 @@ _RESPOND, _STREAM = "/agents/billing/respond", "/agents/triage/stream"
 _SUMMARY = "/summaries"
 
 TOO_MUCH = "Export every invoice since 2019."
-"""What the model's provider refuses with 429, however often it is asked."""
+"""Message that the model's provider refuses with 429, however often it is sent."""
 
 USERS = (
     User(

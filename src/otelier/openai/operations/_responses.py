@@ -1,17 +1,30 @@
-"""What the events of a Responses stream say, gathered while they pass."""
+"""Responses: the events of their streams, fetches, and the tokens of those that work in the background.
+
+Tokens are recorded once: by the first fetch that finds a response ended. A process that only fetches records none,
+since the one that started the response may.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otelier import names
+from otelier.faults import on_fork, on_reset
 from otelier.openai._point import CallPoint
-from otelier.openai.content._items import ASSISTANT
 from otelier.openai.content._parts import output_message, text_part
-from otelier.openai.content._responses import fetched_content, output_messages, responses_answer_content
-from otelier.openai.operations._started import ended_answer, started, usage_once
-from otelier.openai.reading._answer import ERROR_REASON, add_model, add_text, failure_told, finish_reasons
+from otelier.openai.content._responses import ASSISTANT, fetched_content, output_messages, responses_answer_content
+from otelier.openai.reading._answer import (
+    ERROR_REASON,
+    UNFINISHED,
+    add_model,
+    add_text,
+    failure_from,
+    finish_reasons,
+    responses_answer,
+    responses_usage,
+)
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, answer_of, facts_of, field_of, text_of
 from otelier.openai.reading._request import API_RESPONSES
 from otelier.telemetry import Failure, fit_text
@@ -47,7 +60,7 @@ class ResponsesChunks:
         self._failure: Failure | None = None
         self._compacted = False
 
-    def looker(self) -> Callable[[Any], bool]:
+    def observer(self) -> Callable[[Any], bool]:
         return self._see_content if self._content else self._see
 
     def _see(self, event: Any) -> bool:
@@ -56,7 +69,7 @@ class ResponsesChunks:
         except AttributeError:  # a type of the caller's own
             return False
         kind = facts.get("type")
-        if kind is None:  # before 1.100 the event that says what failed comes as the data of another
+        if kind is None:  # before 1.100 the event of a failure comes as the data of another
             event = field_of(event, "data")
             kind = field_of(event, "type")
         return type(kind) is str and kind in _WATCHED and self._watch(event, kind)
@@ -81,7 +94,7 @@ class ResponsesChunks:
         if response is not None and not self.model:
             self.model = fit_text(field_of(response, "model"))
         if kind == "error":
-            self._failure = failure_told(field_of(event, "code"), field_of(event, "message"))
+            self._failure = failure_from(field_of(event, "code"), field_of(event, "message"))
         elif kind in _LAST:
             self._final = response
             if kind == "response.failed":
@@ -93,17 +106,17 @@ class ResponsesChunks:
     def awaits_usage(self) -> bool:
         return self._final is None and self._failure is None
 
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
+    def write_to(self, attributes: Attributes, point: CallPoint) -> Failure | None:
         add_model(self.model, attributes, point)
         if self._compacted:
             attributes[names.CONVERSATION_COMPACTED] = True
         if self._final is None:
             latest = answer_of(self._latest)
             add_text(names.RESPONSE_ID, latest.get("id"), attributes)
-            started(latest.get("id"))
+            remember_unrecorded(latest.get("id"))
             return self._failure
         failure = ended_answer(answer_of(self._final), attributes, point)
-        # Only the event says that it failed: a completed response may carry the error of an attempt.
+        # Only the event counts as failed: a completed response may carry the error of an attempt.
         return self._failure and (failure or self._failure)
 
     def content(self) -> Mapping[str, list[Any]]:
@@ -117,7 +130,7 @@ class ResponsesChunks:
 
 
 def fetch_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments say."""
+    """Add the attributes of a fetch's arguments."""
     attributes[names.OPENAI_API_TYPE] = API_RESPONSES
     response_id, cursor = arguments.get("response_id"), arguments.get("starting_after")
     add_text(names.RESPONSE_ID, response_id, attributes)
@@ -126,7 +139,7 @@ def fetch_request(arguments: Arguments, attributes: Attributes) -> None:
 
 
 def fetch_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    """Add what the response says; that it failed once is no failure to fetch it."""
+    """Add the attributes of a fetched response; that it failed once is no failure to fetch it."""
     add_model(facts.get("model"), attributes, point)
     add_text(names.RESPONSE_STATUS, facts.get("status"), attributes)
     add_text(names.OPENAI_RESPONSE_SERVICE_TIER, facts.get("service_tier"), attributes)
@@ -147,7 +160,7 @@ class FetchChunks(ResponsesChunks):
             self._failure = None
         return last
 
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
+    def write_to(self, attributes: Attributes, point: CallPoint) -> Failure | None:
         add_model(self.model, attributes, point)
         if self._final is not None:
             fetch_answer(answer_of(self._final), attributes, point)
@@ -155,3 +168,50 @@ class FetchChunks(ResponsesChunks):
 
     def content(self) -> Mapping[str, list[Any]]:
         return {**fetched_content(self._latest), **super().content()}
+
+
+MAX_UNRECORDED: Final = 4_096
+"""Ids that are remembered; beyond that the oldest are forgotten, and their tokens are not recorded."""
+_LONGEST_ID: Final = 1_024
+
+_unrecorded: Final[OrderedDict[str, bool]] = OrderedDict()
+
+
+def remember_unrecorded(response_id: Any) -> None:
+    """Remember a response that this process started and whose tokens are not recorded yet."""
+    if isinstance(response_id, str) and 0 < len(response_id) <= _LONGEST_ID:
+        _unrecorded[response_id] = True
+        if len(_unrecorded) > MAX_UNRECORDED:
+            _unrecorded.popitem(last=False)
+
+
+def created_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Add the attributes of a response that a call created; return its failure, if it has one."""
+    return ended_answer({**facts, "usage": None} if _is_at_work(facts) else facts, attributes, point)
+
+
+def ended_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
+    """Do the same for a response that is known to have ended."""
+    if facts.get("usage") is None:
+        remember_unrecorded(facts.get("id"))
+    return responses_answer(facts, attributes, point)
+
+
+def usage_once(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
+    """Add the tokens of a response that was fetched and ended, if this process started it and they are not recorded."""
+    usage, response_id = facts.get("usage"), facts.get("id")
+    if usage is None or not isinstance(response_id, str) or _is_at_work(facts):
+        return
+    if _unrecorded.pop(response_id, False):  # only one of many that fetch it at once
+        responses_usage(usage, attributes, point)
+
+
+def _is_at_work(facts: Facts) -> bool:
+    """Tell whether a response has not ended; some servers count its tokens all the same, or send zeros."""
+    return text_of(facts.get("status")) in UNFINISHED
+
+
+@on_fork
+@on_reset
+def _forget() -> None:
+    _unrecorded.clear()

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otelier
 from otelier.identity import prompt_fingerprint
-from otelier.openai import OpenAIInstrumentor, gives_way_to
+from otelier.openai import OpenAIInstrumentor, defers_to
 from otelier.testing import OpenAIServer, SpanRecorder
 
 PROMPT = "You are a billing agent."
@@ -134,7 +134,7 @@ def test_an_instrumentation_that_comes_later(client, otelier_spans):
 def test_an_unknown_wrapper(client, otelier_spans):
     """What else is put around the client's methods changes nothing."""
     put_around(other("acme.decorators"))
-    assert not gives_way_to("acme.decorators")
+    assert not defers_to("acme.decorators")
     ask(client)
     assert sorted(span.name for span in otelier_spans.spans) == ["chat gpt-4.1", "theirs"]
 
@@ -257,13 +257,13 @@ def test_a_known_instrumentation_inside_a_framework(client, otelier_spans):
 def test_an_instrumentation_that_is_switched_off(client, otelier_spans, monkeypatch):
     """The official one leaves its wrappers where they are when it is switched off: then the calls are ours again."""
     official = "opentelemetry.instrumentation.genai.openai"
-    instrumentor = SimpleNamespace(_is_instrumented_by_opentelemetry=False)
-    module = SimpleNamespace(OpenAIInstrumentor=SimpleNamespace(_instance=instrumentor))
+    instrumentor = SimpleNamespace(is_instrumented_by_opentelemetry=False)
+    module = SimpleNamespace(OpenAIInstrumentor=lambda: instrumentor)
     monkeypatch.setitem(sys.modules, official, module)
     put_around(other(official))
     ask(client)
     assert sorted(span.name for span in otelier_spans.spans) == ["chat gpt-4.1", "theirs"]
     otelier_spans.clear()
-    instrumentor._is_instrumented_by_opentelemetry = True
+    instrumentor.is_instrumented_by_opentelemetry = True
     ask(client)
     assert [span.name for span in otelier_spans.spans] == ["theirs"]

@@ -1,4 +1,4 @@
-"""How the report looks."""
+"""The demo's page: its tables, colours and durations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from otelier.cli.demo._received import MODEL_HOST, Received
-from otelier.cli.demo._report import signals
-from otelier.cli.demo._tables import Colours, bar, duration, received_table, signal_table, trace_table, usage_table
+from otelier.cli.demo._report import MODEL_HOST, Received, signals
+from otelier.cli.demo._show import Colours, bar, duration, received_table, signal_table, trace_table, usage_table
 from tests.cli.records import MS, call, log, points, span
 
 

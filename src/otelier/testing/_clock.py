@@ -21,7 +21,7 @@ Clock = Callable[[], int]
 SECOND_NS = 1_000_000_000
 
 
-class Ticks:
+class CountingClock:
     """A clock that is one second later each time it is asked, beginning at 1."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class CountedIds(IdGenerator):
         return next(self._spans)
 
 
-class TickingProvider(TracerProvider):
+class ClockedTracerProvider(TracerProvider):
     """A tracer provider whose spans take their times from a clock."""
 
     def __init__(self, *, clock: Clock, **kwargs: Any) -> None:
@@ -63,12 +63,12 @@ class TickingProvider(TracerProvider):
     def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
         tracer: Any = super().get_tracer(*args, **kwargs)
         if type(tracer) is Tracer:
-            tracer.__class__ = _TickingTracer
+            tracer.__class__ = _ClockedTracer
             vars(tracer)["clock"] = self._clock
         return tracer
 
 
-class _TickingTracer(Tracer):
+class _ClockedTracer(Tracer):
     clock: Clock
 
     def start_span(self, *args: Any, start_time: int | None = None, **kwargs: Any) -> ApiSpan:
@@ -81,7 +81,7 @@ _START_TIME = 5
 """Position of `start_time` among the arguments of `start_span`."""
 
 
-class TickingSpan(Span):
+class ClockedSpan(Span):
     """A span whose end and events take their times from its recorder's clock."""
 
     clock: Clock
@@ -93,8 +93,8 @@ class TickingSpan(Span):
         super().add_event(name, attributes, self.clock() if timestamp is None else timestamp)
 
 
-def let_tick(span: Span, clock: Clock) -> None:
-    """Let *span*, which has just started, take its times from *clock*."""
-    if not isinstance(span, TickingSpan):
-        span.__class__ = TickingSpan
+def set_clock(span: Span, clock: Clock) -> None:
+    """Make *span*, which has just started, take its times from *clock*."""
+    if not isinstance(span, ClockedSpan):
+        span.__class__ = ClockedSpan
         vars(span)["clock"] = clock

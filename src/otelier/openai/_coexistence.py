@@ -1,7 +1,4 @@
-"""Who else reports a call: another instrumentation's wrapper around the method, or what the context says.
-
-A call that somebody else reports gets our identity and fields on their span, and nothing else of ours.
-"""
+"""Coexistence with other instrumentations of openai: they report their calls, and get our identity on their spans."""
 
 from __future__ import annotations
 
@@ -10,15 +7,18 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, get_current
 
 from otelier import names
-from otelier.fields import SPAN
-from otelier.openai.operations._kinds import SAYING, Kind, is_llm_span
+from otelier.faults import report_fault
+from otelier.fields import SPAN, stamp_call
+from otelier.openai._call import with_call_state
+from otelier.openai.operations._operation import CALL_ATTRIBUTES, Kind, Operation, is_llm_span
+from otelier.openai.reading._fields import Arguments
 from otelier.patches import is_patch
-from otelier.telemetry import LLM_CALL, suppressed
+from otelier.telemetry import LLM_CALL, LLM_REPORTER, suppressed
 
-_OPERATION, _SPAN_KIND, _REQUEST_TYPE = SAYING
+_OPERATION, _SPAN_KIND, _REQUEST_TYPE = CALL_ATTRIBUTES
 _OFFICIAL: Final = "opentelemetry.instrumentation.genai.openai"
 _KNOWN: Final = (
     _OFFICIAL,
@@ -39,8 +39,8 @@ def when_covered(callback: Callable[[], object]) -> None:
     _covered.append(callback)
 
 
-def is_plain(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
-    """Tell at once whether a call is nobody's but ours, as most are; anything else takes a closer look (`reporter`).
+def nobody_else_reports(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
+    """Tell at once that only we report a call, as for most; where this is `False`, `reporter` takes a closer look.
 
     Every call passes here: 0.3 us.
     """
@@ -58,8 +58,8 @@ def is_plain(wrapped: Any, resource: Any, kind: Kind, current: Context) -> bool:
         return False
 
 
-def is_silenced(resource: Any, current: Context) -> bool:
-    """Tell whether nothing at all is to be reported, or this call is being reported by a patch of ours further out."""
+def is_suppressed(resource: Any, current: Context) -> bool:
+    """Tell whether we report nothing: telemetry is suppressed, or a patch of ours further out reports this call."""
     if suppressed(current):
         return True
     return current.get(LLM_CALL) is resource
@@ -71,8 +71,8 @@ def reporter(wrapped: Any, resource: Any, kind: Kind, current: Context) -> str |
     below = package_in(wrapped) or package_in(getattr(getattr(resource, "_client", None), "request", None))
     if above is not None or below is not None:
         return above or below
-    told = is_llm_span(current.get(SPAN), kind) or suppressed(current, kind.suppressors - {LLM_CALL})
-    return "" if told else None
+    by_context = is_llm_span(current.get(SPAN), kind) or suppressed(current, kind.suppressors - {LLM_CALL})
+    return "" if by_context else None
 
 
 def package_in(method: Any, *, above_ours: bool = False) -> str | None:
@@ -86,13 +86,13 @@ def package_in(method: Any, *, above_ours: bool = False) -> str | None:
     return None
 
 
-def gives_way_to(module: str) -> bool:
+def defers_to(module: str) -> bool:
     """Tell whether calls that the instrumentation in *module* reports are left to it, with the identity on its spans.
 
     Example:
-        >>> gives_way_to("opentelemetry.instrumentation.genai.openai")
+        >>> defers_to("opentelemetry.instrumentation.genai.openai")
         True
-        >>> gives_way_to("acme.openai_tracing")
+        >>> defers_to("acme.openai_tracing")
         False
     """
     return known_package(module) is not None
@@ -137,4 +137,38 @@ def _is_active(package: str) -> bool:
     if package != _OFFICIAL:
         return True
     instrumentor: Any = getattr(sys.modules.get(package), "OpenAIInstrumentor", None)
-    return getattr(getattr(instrumentor, "_instance", None), "_is_instrumented_by_opentelemetry", True)
+    return instrumentor is None or bool(instrumentor().is_instrumented_by_opentelemetry)  # one object for the process
+
+
+class DeferredCall:
+    """A call that another instrumentation reports: its agent and fields go onto their span, and we emit nothing.
+
+    Their span starts in a context that has the state of the call, so the processor stamps it; where it is open
+    already it is stamped here.
+    """
+
+    __slots__ = ("_former", "_inside")
+
+    def __init__(
+        self, operation: Operation, resource: Any, arguments: Arguments, current: Context, reporter: str
+    ) -> None:
+        self._former = current
+        inside = with_call_state(current, operation.fingerprint, arguments)
+        span = current.get(SPAN)
+        if is_llm_span(span, operation.kind):
+            stamp_call(span, inside)
+        self._inside = Context({**inside, LLM_CALL: resource, LLM_REPORTER: reporter})
+        # Nothing may fail from here on: what is attached must be taken back.
+        attach(self._inside)
+
+    def leave(self, *, asynchronous: bool) -> None:
+        """Make the caller's context current again, if this still runs inside the call's own."""
+        if not asynchronous or get_current().get(LLM_CALL) is self._inside.get(LLM_CALL):
+            attach(self._former)
+
+    def fail(self, error: BaseException, *, asynchronous: bool) -> None:
+        """Leave; the other instrumentation reports the failure."""
+        try:
+            self.leave(asynchronous=asynchronous)
+        except Exception as exc:
+            report_fault("openai.deferred", exc)
