@@ -126,7 +126,7 @@ def check_baggage(received, calls):
     assert helpdesk == {"server": "helpdesk", "requests": 23, "senders": [], "fields": {}}
     asked = payments["requests"]
     assert asked > 5
-    keys = ("user.id", "user.roles", "gen_ai.agent.name", "session.id", "otelier.workflow.id")
+    keys = ("user.id", "user.roles", "gen_ai.agent.name", "session.id", "otelier.workflow.id", "otelier.tenant.id")
     fields = dict.fromkeys(keys, asked)
     assert payments == {"server": "payments", "requests": asked, "senders": ["helpdesk"], "fields": fields}
     assert (model["server"], model["fields"]) == ("model's host", {})
@@ -142,6 +142,7 @@ def check_records(records):
         found = span["attributes"]
         assert found["session.id"] == found["gen_ai.conversation.id"] == f"{found['user.id'].replace('/', '-')}-morning"
         assert found["user.roles"] in (["admin"], ["customer"])
+        assert found["otelier.tenant.id"] == found["user.id"].partition("/")[0]
         assert re.fullmatch(rf"{found['user.id'].replace('/', '-')}-\d", found["otelier.workflow.id"])
         named = found["gen_ai.agent.name"] in ("triage", "billing", "auditor")
         assert found["otelier.agent.source"] == ("agent" if named else "fingerprint")
@@ -242,7 +243,7 @@ def test_the_page_and_an_endpoint_that_is_not_there():
         "otelier doctor",
     ]
     assert " 38 calls took 40 requests to the model's host: its client repeats what fails." in lines
-    across = "user_id, user_role, session_id, workflow_id hold in payments too, which trusts inbound baggage."
+    across = "user_id, user_role, session_id, workflow_id, tenant_id hold in payments: it trusts inbound baggage."
     assert lines.index(f" {across}") > lines.index(titles[1])
     assert " The agent does not: billing stands there as the caller, and its own agent is auditor." in lines
     known = re.compile(r" (agent-([0-9a-f]{8})) is known by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")

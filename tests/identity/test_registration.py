@@ -94,10 +94,11 @@ def test_every_tier(spans):
 
 
 def test_an_event_is_for_nobody(spans):
-    """It carries no user, session or workflow, and belongs to no trace: the agent is the process's."""
+    """It carries no user, session, workflow or tenant, and belongs to no trace: the agent is the process's."""
     init(spans)
     with spans.open("request"):
-        otelier.set_context(user_id="alice", user_role="admin", session_id="s-1", workflow_id="w-1", agent="billing")
+        otelier.set_context(user_id="alice", user_role="admin", session_id="s-1", workflow_id="w-1", tenant_id="t-1")
+        otelier.set_context(agent="billing")
     (event,) = events(spans)
     assert set(event.attributes) == {"gen_ai.agent.name", "otelier.agent.id", "otelier.agent.source"}
     assert (event.trace_id, event.span_id) == (None, None)

@@ -22,6 +22,7 @@ FIELDS = {
     "agent": "triage",
     "session_id": "s-1",
     "workflow_id": "w-1",
+    "tenant_id": "t-1",
 }
 STAMPED = {
     "user.id": "bob",
@@ -31,6 +32,7 @@ STAMPED = {
     "session.id": "s-1",
     "gen_ai.conversation.id": "s-1",
     "otelier.workflow.id": "w-1",
+    "otelier.tenant.id": "t-1",
 }
 ENDPOINTS = ("chat", "responses", "embeddings")
 each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)

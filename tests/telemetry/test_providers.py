@@ -229,7 +229,11 @@ def test_the_apis_stand_ins_are_no_providers(provider):
     assert not is_set(provider)
 
 
-@pytest.mark.parametrize("provider", [NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider()], ids=str)
+@pytest.mark.parametrize(
+    "provider",
+    [NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider()],
+    ids=lambda provider: type(provider).__name__,
+)
 def test_whatever_else_is_a_provider(provider):
     """A provider that does nothing was set by somebody who wants nothing."""
     assert is_set(provider)

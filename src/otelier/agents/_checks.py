@@ -12,7 +12,7 @@ from otelier.agents._context import RunContext
 from otelier.agents._run import Limits, RunTool
 from otelier.agents._tool import Tool
 from otelier.errors import AgentError, ToolError
-from otelier.fields import checked
+from otelier.fields import check_field
 from otelier.interceptors import Interceptor
 
 _LEAST_OF_LIMITS = {"max_depth": 0}
@@ -31,7 +31,7 @@ def checked_name(name: object) -> str:
         raise TypeError(
             f"Cannot name an agent by a {type(name).__name__}: every signal of its runs has it. Give a text."
         )
-    checked((None, None, name, None, None, None))
+    check_field("agent", name)
     if not name:
         raise AgentError("An agent needs a name: every signal of its runs carries it. Pass `name=`.")
     return name

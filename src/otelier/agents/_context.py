@@ -54,7 +54,7 @@ class RunContext:
     neither yours nor a parent's is ever changed; what fields refer to, such as a database, is shared. A subclass may
     have required fields, and may be frozen.
 
-    Spans and log records of the run carry its fields `user_id`, `user_role`, `session_id`, `workflow_id` and
+    Spans and log records of the run carry its fields `user_id`, `user_role`, `session_id`, `workflow_id`,
     `tenant_id`, those marked with `exported`, and nothing else of it.
 
     Example:

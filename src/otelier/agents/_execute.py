@@ -20,7 +20,7 @@ from otelier.agents._run import RUN, AgentSpec, Run, current_run
 from otelier.agents._telemetry import RunPoint, agent_span, run_content
 from otelier.errors import AgentLimitError
 from otelier.faults import report_fault
-from otelier.fields import noted
+from otelier.fields import with_fields
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.redaction import content_gate, redact
 from otelier.telemetry import OperationSpan, fit_text, fit_texts
@@ -101,21 +101,14 @@ def _begin(
 
 def _inside(run: Run) -> Context:
     """Return the context that the run works in: its user, its agent, its lineage, and its exported fields."""
-    own = fields_of(run.context)
     notes: dict[str, AttributeValue] = {**exported_attributes(run.context), names.AGENT_DEPTH: run.depth}
     if run.parent is not None:
         parent = run.parent.identity
         notes[names.AGENT_PARENT_NAME] = parent.name
         notes[names.AGENT_PARENT_ID] = parent.id
-    changes = (
-        own.get("user_id"),
-        own.get("user_role"),
-        run.identity.name,
-        "",  # of the agent around it: a name never stands beside another's id
-        own.get("session_id"),
-        own.get("workflow_id"),
-    )
-    return Context({**noted(get_current(), changes, notes), RUN: run})
+    # The id is that of the agent around it: a name never stands beside another's.
+    inside = with_fields(get_current(), notes=notes, agent=run.identity.name, agent_id="", **fields_of(run.context))
+    return Context({**inside, RUN: run})
 
 
 def _fingerprint(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:

@@ -1,4 +1,4 @@
-"""Who makes a call: the process's own agent, stable ids for names, and which tier of §3 named an agent."""
+"""Agents that make calls: the process's own, stable ids derived from names, and the tiers that name one."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _tell(identity: AgentIdentity) -> None:
         names.AGENT_FINGERPRINT: identity.fingerprint,
     }
     attributes = {key: value for key, value in about.items() if value is not None}
-    # Of no span and no user: an agent is the process's, not his whose call came first.
+    # The event belongs to no span and no user: an agent is the process's, whoever's call came first.
     emit_event(logger_for(names.SCOPE), names.AGENT_REGISTERED, attributes, NOWHERE)
 
 

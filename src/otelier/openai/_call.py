@@ -13,7 +13,7 @@ from opentelemetry.util.types import AnyValue
 
 from otelier import names
 from otelier.faults import report_fault
-from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, actor_named_late, state_of
+from otelier.fields import SPAN, call_attributes, late_attributes, with_fingerprint
 from otelier.identity import process
 from otelier.openai._point import CallPoint
 from otelier.openai._telemetry import Telemetry
@@ -30,6 +30,7 @@ from otelier.openai.reading._fields import (
 )
 from otelier.redaction import MOST_ON_A_LOOP, TooLongError
 from otelier.telemetry import (
+    LLM_CALL,
     Failure,
     do_aside,
     end_span,
@@ -54,12 +55,7 @@ def with_call_state(
     except Exception as exc:
         report_fault("openai.fingerprint", exc)
         return current
-    if fingerprint is None:
-        return current
-    state = state_of(current)
-    if state.identity is None:
-        state = state.below_span_of(actor_named_late(current.get(SPAN)))
-    return Context({**current, FIELDS: state.for_call(fingerprint)})
+    return current if fingerprint is None else with_fingerprint(current, fingerprint)
 
 
 clock: Final = time.perf_counter
@@ -110,11 +106,9 @@ class Call:
         where = span.get_span_context()
         if where.trace_flags & TraceFlags.SAMPLED:
             point.span_context = where
-        # The mark is the state that a processor of ours stamped the span with. Without one the fields are ours to
-        # write: the provider takes no processors, or never got ours.
-        mark: Any = getattr(span, MARK, None)
-        stamped = type(mark) is State
-        self._fields = fields = (mark if stamped else state_of(current)).gen_ai_attributes()
+        # Where no processor of ours stamped the span, the fields are this call's to write.
+        fields, stamped = call_attributes(span, current)
+        self._fields = fields
         self._unstamped = not stamped and bool(fields)
         if fields:
             point.agent = fields.get(names.AGENT_NAME)
@@ -306,8 +300,7 @@ class Call:
 
     def _unstamped_fields(self) -> Attributes:
         """Return the fields for a span that no processor stamps, with those that were set while it was open."""
-        late: Any = getattr(self.span, MARK, None)
-        return {**self._fields, **({} if late is None else late.stamped)}
+        return {**self._fields, **late_attributes(self.span)}
 
     def _takes_content(self) -> bool:
         telemetry = self.telemetry

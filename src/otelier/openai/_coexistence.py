@@ -11,12 +11,12 @@ from opentelemetry.context import Context, attach, get_current
 
 from otelier import names
 from otelier.faults import report_fault
-from otelier.fields import LLM_CALL, LLM_REPORTER, SPAN, stamp_call
+from otelier.fields import SPAN, stamp_call
 from otelier.openai._call import with_call_state
 from otelier.openai.operations._operation import CALL_ATTRIBUTES, Kind, Operation, is_llm_span
 from otelier.openai.reading._fields import Arguments
 from otelier.patches import is_patch
-from otelier.telemetry import suppressed
+from otelier.telemetry import LLM_CALL, LLM_REPORTER, suppressed
 
 _OPERATION, _SPAN_KIND, _REQUEST_TYPE = CALL_ATTRIBUTES
 _OFFICIAL: Final = "opentelemetry.instrumentation.genai.openai"

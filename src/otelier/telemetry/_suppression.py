@@ -18,6 +18,11 @@ INFERENCE_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.inference.c
 EMBEDDING_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.embedding.context"}
 FETCH_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.fetch_response.context"}
 
+LLM_CALL: Final = context_api.create_key("otelier-llm-call")
+"""Key of the client's object whose call to a model is open: nothing of ours leaves with its requests."""
+LLM_REPORTER: Final = context_api.create_key("otelier-llm-reporter")
+"""Key of the package that reports the call instead of us: spans of its tracers are GenAI spans."""
+
 
 def suppressed(context: Context, keys: frozenset[str] = SUPPRESSORS) -> bool:
     """Tell whether one of *keys* is set in *context*: there, and neither `None` nor false.

@@ -118,7 +118,7 @@ def _send_traffic(port: int, steps: Steps) -> int:
                 show(f"{answers} of {planned} requests answered")
 
         sent = drive(port, answered=count)
-        tenants = {user.user_id.partition("/")[0] for user in USERS}
+        tenants = {user.tenant_id for user in USERS}
         show(f"{sent} requests of {len(USERS)} users in {len(tenants)} tenants answered")
     return sent
 

@@ -132,7 +132,7 @@ def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
         )
         if not (kept and agents and callers):
             continue
-        yield Text(f" {', '.join(kept)} hold in {service} too, which trusts inbound baggage.", "dim")
+        yield Text(f" {', '.join(kept)} hold in {service}: it trusts inbound baggage.", "dim")
         yield Text(f" The agent does not: {callers} stands there as the caller, and its own agent is {agents}.", "dim")
 
 

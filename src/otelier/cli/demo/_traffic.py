@@ -38,6 +38,11 @@ class User:
     asks: tuple[Ask, ...]
     """Requests in their order."""
 
+    @property
+    def tenant_id(self) -> str:
+        """Id of the tenant that the user belongs to."""
+        return self.user_id.partition("/")[0]
+
 
 class TrafficError(OtelierError):
     """The service did not answer as it must."""
@@ -142,6 +147,7 @@ def _send(port: int, user: User, ask: Ask, number: int) -> None:
         "x-user-id": user.user_id,
         "x-user-role": user.role,
         "x-session-id": f"{name}-morning",
+        "x-tenant-id": user.tenant_id,
     }
     body = json.dumps({"message": ask.message, "ticket": f"{name}-{number}"})
     # The standard library's own client: no proxy between two processes of one machine.

@@ -9,10 +9,16 @@ from typing import Any, Final, Protocol
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.fields import LLM_CALL
 from otelier.openai._point import CallPoint
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, is_mapping
-from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, Failure, fit_text
+from otelier.telemetry import (
+    EMBEDDING_SUPPRESSORS,
+    FETCH_SUPPRESSORS,
+    INFERENCE_SUPPRESSORS,
+    LLM_CALL,
+    Failure,
+    fit_text,
+)
 
 OPENAI: Final = "openai"
 AZURE: Final = "azure.ai.openai"

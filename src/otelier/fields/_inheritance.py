@@ -1,8 +1,8 @@
-"""What a span was born with, what was set on it later, and which of that its children get.
+"""Inheritance of fields: a span has those it was born with, gets more while it is open, and hands some to its children.
 
 A span born here carries its state as one attribute of the span object (under 0.05 µs; a weak dictionary costs
-0.2). A request span, and a span that `set_context` stamped later, carries a `Record` in its place, and a phase of a
-request a `Phase`. A request that has no span has a `Record` as well.
+0.2). A request span, and a span that `set_context` stamped later, carries a `SpanFields` in its place, and a phase of a
+request a `Phase`. A request that has no span has a `SpanFields` as well.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, cast
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Span
+from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.faults import on_fork
 from otelier.fields._blocks import inside_block
+from otelier.fields._context_keys import BLOCK, FIELDS, SPAN
 from otelier.fields._leases import Held, Lease
 from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
-from otelier.fields._slots import BLOCK, FIELDS, SPAN
 from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State, cut, length_limit
-from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, UNCHANGED, USER, WORKFLOW, Changes
+from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, TENANT, UNCHANGED, USER, WORKFLOW, Changes
 
 OPENINFERENCE_NAME: Final = "agent.name"
 NAMING: Final = (names.AGENT_NAME, names.AGENT_ID, OPENINFERENCE_NAME)
@@ -48,7 +49,13 @@ def _is_telling(text: object) -> bool:
     return type(text) is str and 0 < len(text) <= _MAX_CHARS and text.isprintable()
 
 
-_PASSED_ON = {USER: names.USER_ID, ROLE: names.USER_ROLES, SESSION: names.SESSION_ID, WORKFLOW: names.WORKFLOW_ID}
+_PASSED_ON = {
+    USER: names.USER_ID,
+    ROLE: names.USER_ROLES,
+    SESSION: names.SESSION_ID,
+    WORKFLOW: names.WORKFLOW_ID,
+    TENANT: names.TENANT_ID,
+}
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
 _FINGERPRINT = (names.AGENT_FINGERPRINT,)
 _READ_FOR_ACTOR = (*NAMING, names.OPERATION)
@@ -56,7 +63,7 @@ _READ_FOR_ACTOR = (*NAMING, names.OPERATION)
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
-class Record:
+class SpanFields:
     """One span, or a request without one: its state at birth, what was set late, and what it hands down."""
 
     __slots__ = (
@@ -67,16 +74,16 @@ class Record:
         "_newest",
         "_ready",
         "born",
+        "context_state",
         "inner",
         "passes_on",
-        "seen",
         "stamped",
     )
 
-    def __init__(self, born: State | None, *, passes_on: bool, seen: State | None) -> None:
+    def __init__(self, born: State | None, *, passes_on: bool, context_state: State | None) -> None:
         self.born = born
         """State at birth; `None` when no processor of ours saw the span start."""
-        self.seen = seen
+        self.context_state = context_state
         """State of the context the span was born in: where it still holds, nothing was set since."""
         self.passes_on = passes_on
         """Whether this is a request, whose late values reach later children."""
@@ -108,7 +115,7 @@ class Record:
         self._newest = flow(), state
         self._ready.clear()
 
-    def hands_down(self) -> State | None:
+    def inherited_by_children(self) -> State | None:
         """Return the state that a child gets whose context has none of its own."""
         if self._mixed or not (self._late or self._from_tasks):
             served: Any = getattr(self.inner, MARK, None)
@@ -149,49 +156,58 @@ def born_state(context: Context) -> State | None:
 
     `None` means that nothing was ever set and no parent of ours is there.
     """
-    return _inherited(context.get(FIELDS), holder_in(context))
+    return inherited(context.get(FIELDS), holder_in(context))
 
 
-# `AgentSpanProcessor.on_start` is the same rule, written out.
-def _inherited(state: Any, span: object) -> State | None:
+def inherited(state: Any, span: object) -> State | None:
+    """Return the state of a span born where *state* stands in the context, below *span*, see `holder_in`.
+
+    This is the rule: the context's own fields, whole; where it has none, or nothing was set since the parent span
+    began, what that hands down. `None` as in `born_state`.
+    """
     mark: Any = getattr(span, MARK, None)
     if mark is state:
         return state
-    # The state from before the span means that nothing was set here since, so its late values are newer.
-    if type(mark) is Record and (state is None or state is mark.seen):
-        return mark.hands_down()
+    # The context still has the state that the span was born in: nothing was set since, so late values are newer.
+    if type(mark) is SpanFields and (state is None or state is mark.context_state):
+        return mark.inherited_by_children()
     if state is None:
         return cast("State | None", mark)
-    return leased_state(state, span) if type(state) is Lease else state
+    return _leased_state(state, span) if type(state) is Lease else state
 
 
-def leased_state(lease: Lease, span: object) -> State | None:
+def _leased_state(lease: Lease, span: object) -> State | None:
     """Return what a child of *span* gets in a thread that has a *lease*.
 
     What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
     """
     if span is lease.span and lease.is_over():
         return lease.own
-    return _inherited(lease.now(), span)
+    return inherited(lease.now(), span)
+
+
+def state_of(context: Context | None = None) -> State:
+    """Return the state that a span born in *context* gets; `None` is the current context."""
+    return born_state(get_current() if context is None else context) or UNSET
 
 
 def changed_state(state: Held | None, span: Any, changes: Changes) -> Held:
     """Return what *changes* make of *state*, a context's own, below that context's *span*; see `State.change`."""
     mark: Any = getattr(span, MARK, None)
-    inherited = _inherited(state, span)
+    here = inherited(state, span)
     if type(state) is not Lease or state.is_over():
-        return _changed(inherited or UNSET, mark, changes)
+        return _changed(here or UNSET, mark, changes)
     # Of what the span hands down, a thread keeps what its own spans do; the one that it was started in is leased.
-    own = state.own if span is state.span else _inherited(state.own, span)
-    late = () if span is None or inherited is state.now() else ((span.is_recording, inherited),)
-    return state.varied(lambda base: _changed(base, mark, changes), own, *late)
+    own = state.own if span is state.span else inherited(state.own, span)
+    late = () if span is None or here is state.now() else ((span.is_recording, here),)
+    return state.mapped(lambda base: _changed(base, mark, changes), own, *late)
 
 
 def _changed(state: State, mark: Any, changes: Changes) -> State:
     changed = state.change(changes)
-    if type(mark) is Record and changed is mark.seen and any(new is not None for new in changes):
-        # Said again since the span began, the old values are newer than what came late to the span.
-        return changed.twin()
+    if type(mark) is SpanFields and changed is mark.context_state and any(new is not None for new in changes):
+        # The old values were set again after the span began, so they are newer than its late values.
+        return changed.set_again()
     return changed
 
 
@@ -211,7 +227,7 @@ def set_late(context: Context, holder: Any, new: Context, changes: Changes, made
 def is_request(span: Any) -> bool:
     """Tell whether *span* is that of a request, which hands down what is set late."""
     mark: Any = getattr(span, MARK, None)
-    return type(mark) is Record and mark.passes_on
+    return type(mark) is SpanFields and mark.passes_on
 
 
 def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> None:
@@ -227,6 +243,31 @@ def stamp_late(span: Any, context: Context, changes: Changes, state: State) -> N
             record.add_late(given, state)
     if updates:
         span.set_attributes(updates)
+
+
+def with_fingerprint(context: Context, fingerprint: str) -> Context:
+    """Return *context* for a call whose prompt has *fingerprint*, which names the agent where nothing else does."""
+    state = state_of(context)
+    if state.identity is None:
+        state = state.below_span_of(_actor_named_late(context.get(SPAN)))
+    return Context({**context, FIELDS: state.for_call(fingerprint)})
+
+
+def call_attributes(span: object, context: Context) -> tuple[Attributes, bool]:
+    """Return the attributes of ours on *span*, just started in *context* for a call, and whether they stand there yet.
+
+    They do not where the provider takes no processors, or never got ours. Do not change them: others use them too.
+    """
+    mark: Any = getattr(span, MARK, None)
+    if type(mark) is State:
+        return mark.gen_ai_attributes(), True
+    return state_of(context).gen_ai_attributes(), False
+
+
+def late_attributes(span: object) -> Mapping[str, AttributeValue]:
+    """Return what `set_context` has written to the open *span* that no processor of ours saw start."""
+    mark: Any = getattr(span, MARK, None)
+    return mark.stamped if type(mark) is SpanFields else {}
 
 
 def stamp_call(span: Any, context: Context) -> None:
@@ -250,7 +291,7 @@ def stamp_call(span: Any, context: Context) -> None:
         span.set_attributes(updates)
 
 
-def actor_named_late(span: Any) -> Actor:
+def _actor_named_late(span: Any) -> Actor:
     """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
     there: Any = getattr(span, "_attributes", None)  # a private name of which `telemetry/_sdk.py` tells
     if not there or not any(name in there for name in NAMING):
@@ -265,7 +306,7 @@ class _OpenSpan:
 
     __slots__ = ("_limit", "_stamped", "there")
 
-    def __init__(self, span: Any, record: Record) -> None:
+    def __init__(self, span: Any, record: SpanFields) -> None:
         self.there: Mapping[str, Any] = getattr(span, "attributes", None) or {}
         self._limit = length_limit(getattr(span, "_attributes", None))
         self._stamped = record.stamped
@@ -283,14 +324,14 @@ class _OpenSpan:
         return {name: ready.get(name, "") for name in group if name in ready or name in self.there}
 
 
-def _record_of(span: Any) -> Record:
+def _record_of(span: Any) -> SpanFields:
     """Return the record of *span*, which it gets now where it has none."""
     mark: Any = getattr(span, MARK, None)
     phase = mark if type(mark) is Phase else None
     born: Any = mark if phase is None else phase.born
-    if type(born) is Record:
+    if type(born) is SpanFields:
         return born
-    record = Record(born, passes_on=False, seen=born)
+    record = SpanFields(born, passes_on=False, context_state=born)
     try:
         setattr(span, MARK, record) if phase is None else setattr(phase, "born", record)
     except AttributeError:  # another SDK's span may take none: what stands there is then nobody's to change

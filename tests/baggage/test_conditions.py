@@ -25,7 +25,7 @@ from otelier.testing import OpenAIServer
 
 pytest.importorskip("tests.baggage.world")
 
-from tests.baggage.fields import SIX, WRITTEN, activate
+from tests.baggage.fields import GIVEN, WRITTEN, activate
 from tests.baggage.world import CLIENTS, instrumented
 from tests.programs import run
 
@@ -40,7 +40,7 @@ def switched_on():
     def enter(name, *, first=True):
         return instrumented(CLIENTS[name], activate, first=first, sampled=True)
 
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         yield enter
 
 
@@ -59,7 +59,7 @@ def test_no_propagation_for_this_request(here, name, headers):
     """A client that is not instrumented sends nothing, also when it passes on another trace's header."""
     activate()
     span = TracerProvider().get_tracer("tests").start_span("work")
-    with otelier.context(**SIX), trace.use_span(span):
+    with otelier.context(**GIVEN), trace.use_span(span):
         CLIENTS[name].send(here.url("billing"), headers=headers)
     assert [got.baggage for got in here.got] == [()]
 
@@ -72,7 +72,7 @@ def test_a_header_that_merely_holds_the_trace_id(here, name, header):
     span = TracerProvider().get_tracer("tests").start_span("work")
     trace_id = f"{span.get_span_context().trace_id:032x}"
     propagators = propagate.get_global_textmap().fields
-    with otelier.context(**SIX), trace.use_span(span):
+    with otelier.context(**GIVEN), trace.use_span(span):
         CLIENTS[name].send(here.url("billing"), headers={header: f"id={trace_id}"})
     assert [bool(got.baggage) for got in here.got] == [header in propagators]
 
@@ -102,7 +102,7 @@ def test_headers_by_hand(here, name):
     """A request into which the application injected the trace itself is propagated like any other."""
     activate()
     span = TracerProvider().get_tracer("tests").start_span("work")
-    with otelier.context(**SIX), trace.use_span(span):
+    with otelier.context(**GIVEN), trace.use_span(span):
         headers: dict[str, str] = {}
         propagate.inject(headers)
         CLIENTS[name].send(here.url("billing", "evil.example"), headers=headers)
@@ -135,7 +135,7 @@ def test_the_models_host_gets_nothing(here, how):
         OpenAIServer() as server,
         openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=1) as client,
         instrumented(_openais_own(), activate, first=True, sampled=True),
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
     ):
         if how == "retry":
             server.fail(500, times=1)
@@ -185,7 +185,7 @@ def test_the_models_host_gets_nothing_from_any_endpoint(here, call, off, monkeyp
         OpenAIServer() as server,
         openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=0) as client,
         instrumented(_openais_own(), activate, first=True, sampled=True),
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
     ):
         with contextlib.suppress(openai.NotFoundError):
             call(client)
@@ -203,7 +203,7 @@ def test_what_is_sent_during_a_call(here):
         OpenAIServer() as server,
         openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=0) as client,
         instrumented(own, activate, first=True, sampled=True),
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
     ):
         client._client.event_hooks["request"].append(lambda request: own.send(here.url("billing")))
         client.chat.completions.create(**ASK)
@@ -289,13 +289,13 @@ def test_patches_come_out_again(before, between, patched):
 
 
 def test_a_client_without_the_place_gets_nothing_and_is_told(monkeypatch):
-    """A release that lacks the last hop is left alone, and `seams()`, which doctor shows, says so."""
+    """A release that lacks the last hop is left alone, and `client_patches()`, which doctor shows, says so."""
     monkeypatch.setitem(sys.modules, "aiohttp.client_reqrep", types.ModuleType("aiohttp.client_reqrep"))
     otelier.init()
-    told = {seam.name: seam for seam in otelier_baggage.seams(load=True)}
+    told = {patch.name: patch for patch in otelier_baggage.client_patches(load=True)}
     lacking = told["aiohttp ClientRequest.send"]
     assert (lacking.patched, lacking.failed) == (False, True)
     assert lacking.why == "this release has no ClientRequest.send"
     assert told["urllib3 HTTPConnection.request"].patched
     otelier.shutdown()
-    assert not any(seam.patched for seam in otelier_baggage.seams())
+    assert not any(patch.patched for patch in otelier_baggage.client_patches())

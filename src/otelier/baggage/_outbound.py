@@ -1,4 +1,4 @@
-"""What becomes of one request's `baggage` header at the last hop, where its real host is known."""
+"""Outbound `baggage` header of one request, at the last hop, where its real host is known."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 from opentelemetry.context import get_current
 
+from otelier.baggage._config import HEADER, carries_trace, config, is_open
 from otelier.baggage._header import Entries, with_ours, without_ours
-from otelier.baggage._switch import HEADER, carries_trace, is_open, switch
 from otelier.faults import report_fault
-from otelier.fields import FieldText, entries_of
+from otelier.fields import entries_of
 
 _MODEL_CLIENT: Final = "x-stainless-"
 """How headers begin that openai's client puts on each request, and so do other providers' of the same make."""
@@ -20,10 +20,9 @@ Headers = Sequence[tuple[str, str]]
 
 def ours_here() -> Entries:
     """Return our entries of the current context, nothing where otelier sends none."""
-    if not switch.on:
+    if not config.on:
         return ()
-    bag = entries_of(get_current())
-    return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
+    return entries_of(get_current())
 
 
 def changed_headers(
@@ -51,7 +50,7 @@ def _changed(
     host: str | None, headers: Headers, entries: Entries, also: Sequence[str]
 ) -> list[tuple[str, str]] | None:  # fmt: skip
     lowered = [(name.lower(), value) for name, value in headers]
-    allows = switch.policy.allows
+    allows = config.policy.allows
     inside = host is not None and allows(host) and all(map(allows, also)) and _is_meant_for_inside(lowered)
     there = any(name == HEADER for name, _ in lowered)
     if not inside and not there:
@@ -77,7 +76,7 @@ def _is_meant_for_inside(lowered: Headers) -> bool:
     provider, whichever of its endpoints is called: those that are not instrumented open no call that could be seen.
     """
     for name, value in lowered:
-        if name.startswith(_MODEL_CLIENT) or (name == "host" and not switch.policy.allows(_without_port(value))):
+        if name.startswith(_MODEL_CLIENT) or (name == "host" and not config.policy.allows(_without_port(value))):
             return False
     return True
 

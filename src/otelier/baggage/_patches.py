@@ -1,4 +1,4 @@
-"""The patches of this room as a whole: put in, taken out, and shown."""
+"""The patches of HTTP clients and propagators: put in, taken out, and listed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from otelier.baggage._clients import PATCH_POINTS
+from otelier.baggage._config import config, is_propagated
 from otelier.baggage._inbound import INBOUND
-from otelier.baggage._switch import is_propagated, switch
 from otelier.fields import hold_back
 from otelier.patches import Patches, PatchPoint, is_patched
 
@@ -17,7 +17,7 @@ _OUTBOUND = Patches(PATCH_POINTS, place="baggage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seam:
+class ClientPatch:
     """One place where an HTTP client hands a request to its connection."""
 
     name: str
@@ -38,7 +38,7 @@ def install() -> None:
     Example:
         >>> install(); uninstall()
     """
-    switch.on = True
+    config.on = True
     hold_back()
     INBOUND.apply()
     _OUTBOUND.apply()
@@ -49,7 +49,7 @@ def uninstall() -> None:
 
     The fields are still held back: they then leave to no host at all.
     """
-    switch.turn_back()
+    config.reset()
     _OUTBOUND.remove()
     INBOUND.remove()
 
@@ -61,29 +61,29 @@ def summary() -> str:
         >>> summary()
         'no field leaves this process'
     """
-    if not switch.on:
+    if not config.on:
         return "no field leaves this process"
     goes = "fields stay in this process, since baggage is no configured propagator"
     if is_propagated():
-        named = len(switch.policy.patterns)
+        named = len(config.policy.patterns)
         goes = "fields go to hosts inside" + (f" and {named} named" if named else "")
-    return f"{goes}; inbound fields are {'trusted' if switch.trusts_inbound else 'dropped'}"
+    return f"{goes}; inbound fields are {'trusted' if config.trusts_inbound else 'dropped'}"
 
 
-def seams(*, load: bool = False) -> list[Seam]:
+def client_patches(*, load: bool = False) -> list[ClientPatch]:
     """Return what became of each client's last hop.
 
     Args:
         load: Whether to import installed clients first, so that none is merely "not loaded yet".
 
     Example:
-        >>> sorted({seam.name.partition(" ")[0] for seam in seams()})
+        >>> sorted({patch.name.partition(" ")[0] for patch in client_patches()})
         ['aiohttp', 'httpcore', 'httpcore2', 'urllib3']
     """
-    return [_seam(point, load=load) for point in _OUTBOUND.points]
+    return [_client_patch(point, load=load) for point in _OUTBOUND.points]
 
 
-def _seam(point: PatchPoint, *, load: bool) -> Seam:
+def _client_patch(point: PatchPoint, *, load: bool) -> ClientPatch:
     package = point.module.partition(".")[0]
     try:
         release = version(package)
@@ -96,10 +96,10 @@ def _seam(point: PatchPoint, *, load: bool) -> Seam:
             pass
     method = point.found()
     loaded = point.module in sys.modules
-    patched = switch.on and is_patched(method)
+    patched = config.on and is_patched(method)
     why = None
     if not patched:
-        if not switch.on:
+        if not config.on:
             why = "otelier is not switched on here"
         elif loaded and method is None:
             why = f"this release has no {point.owner}.{point.method}"
@@ -107,6 +107,6 @@ def _seam(point: PatchPoint, *, load: bool) -> Seam:
             why = "not installed"
         else:
             why = "not loaded yet" if not loaded else "the patch did not go in"
-    failed = switch.on and loaded and not patched
+    failed = config.on and loaded and not patched
     name = f"{package} {point.owner}.{point.method}"
-    return Seam(name=name, version=release, patched=patched, why=why, failed=failed)
+    return ClientPatch(name=name, version=release, patched=patched, why=why, failed=failed)

@@ -6,15 +6,15 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import attach, get_current
 
 from otelier.faults import on_reset, report_fault
-from otelier.fields._births import born_state, changed_state, set_late
+from otelier.fields._context_keys import FIELDS
 from otelier.fields._contexts import with_setting, without_state
+from otelier.fields._inheritance import changed_state, set_late, state_of
 from otelier.fields._leases import setting_in
 from otelier.fields._phases import holder_in
-from otelier.fields._slots import FIELDS
-from otelier.fields._state import UNSET, State
+from otelier.fields._state import UNSET
 from otelier.fields._values import CallContext
 from otelier.identity import AgentIdentity
 
@@ -27,6 +27,7 @@ def set_context(
     agent_id: str | int | UUID | None = None,
     session_id: str | int | UUID | None = None,
     workflow_id: str | int | UUID | None = None,
+    tenant_id: str | int | UUID | None = None,
 ) -> None:
     """Set fields from here on: on the open span and on every span, metric and log that follows.
 
@@ -45,6 +46,7 @@ def set_context(
             only when both are set in one call.
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
+        tenant_id: Customer whose data the calls work on.
 
     A value is text, or an `int` or `UUID`, which are taken as their text. What cannot be carried (another type, control
     characters, more than 1024 characters, a comma inside a role of several) clears its field: one warning, and a count
@@ -62,9 +64,9 @@ def set_context(
         ('u-1', 'billing')
         >>> otelier.clear_context()
     """
-    if user_id is user_role is agent is agent_id is session_id is workflow_id is None:
+    if user_id is user_role is agent is agent_id is session_id is workflow_id is tenant_id is None:
         return
-    changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
+    changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id, tenant_id)
     current = get_current()
     holder = holder_in(current)
     known: Any = current.get(FIELDS)
@@ -80,7 +82,7 @@ def set_context(
 
 
 def clear_context() -> None:
-    """Clear all six fields from here on; what spans already carry stays on them.
+    """Clear all fields from here on; what spans already carry stays on them.
 
     Example:
         >>> import otelier
@@ -89,7 +91,7 @@ def clear_context() -> None:
         >>> otelier.get_context() == otelier.CallContext()
         True
     """
-    set_context(user_id="", user_role="", agent="", agent_id="", session_id="", workflow_id="")
+    set_context(user_id="", user_role="", agent="", agent_id="", session_id="", workflow_id="", tenant_id="")
 
 
 def get_context() -> CallContext:
@@ -119,12 +121,7 @@ def get_agent() -> AgentIdentity:
         ...     otelier.get_agent().source
         'agent'
     """
-    return (born_state(get_current()) or UNSET).agent()
-
-
-def state_of(context: Context | None = None) -> State:
-    """Return the state that a span born in *context* gets; `None` is the current context."""
-    return born_state(get_current() if context is None else context) or UNSET
+    return state_of().agent()
 
 
 @on_reset

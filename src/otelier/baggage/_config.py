@@ -1,4 +1,4 @@
-"""What holds for this process: where our entries may go, whether inbound ones are taken, and whether all is on."""
+"""Configuration: the hosts our entries may go to, whether inbound ones are trusted, what a request must fulfil."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from opentelemetry.propagate import get_global_textmap
 from otelier.baggage._policy import Policy
 from otelier.errors import SettingError
 from otelier.faults import on_reset, read_setting, warn_of_setting
-from otelier.fields import LLM_CALL, SPAN
+from otelier.fields import SPAN
 from otelier.settings import PROPAGATE_TO, TRUST_INBOUND
-from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, suppressed
+from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, LLM_CALL, suppressed
 
 
-class _Switch:
+class _Config:
     def __init__(self) -> None:
-        self.turn_back()
+        self.reset()
 
-    def turn_back(self) -> None:
+    def reset(self) -> None:
         self.on = False
         """Whether the last hops write, and inbound entries are looked at."""
         self.policy = Policy()
@@ -31,8 +31,8 @@ class _Switch:
         self.trust_given: bool | None = None
 
 
-switch = _Switch()
-on_reset(switch.turn_back)
+config = _Config()
+on_reset(config.reset)
 
 
 def propagated_to() -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def propagated_to() -> tuple[str, ...]:
         >>> propagated_to()
         ()
     """
-    return switch.policy.patterns
+    return config.policy.patterns
 
 
 def trusts_inbound() -> bool:
@@ -52,7 +52,7 @@ def trusts_inbound() -> bool:
         >>> trusts_inbound()
         False
     """
-    return switch.trusts_inbound
+    return config.trusts_inbound
 
 
 def named_hosts() -> Policy:
@@ -75,12 +75,12 @@ def follow_environment() -> None:
         >>> follow_environment()
     """
     try:
-        policy = switch.given or named_hosts()
+        policy = config.given or named_hosts()
     except SettingError as exc:
         warn_of_setting(exc, None)
         policy = Policy()
-    switch.policy = policy
-    switch.trusts_inbound = read_setting(TRUST_INBOUND, switch.trust_given)
+    config.policy = policy
+    config.trusts_inbound = read_setting(TRUST_INBOUND, config.trust_given)
 
 
 def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool | None = None) -> None:
@@ -106,12 +106,12 @@ def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool 
         raise TypeError(f"init(trust_inbound=) must be a `bool` or `None`, not a {type(trust_inbound).__name__}.")
     if propagate_to is not None and not hasattr(propagate_to, "__iter__"):
         raise TypeError(f"init(propagate_to=) must be a list of hosts, not a {type(propagate_to).__name__}.")
-    given = switch.given if propagate_to is None else Policy(propagate_to)
-    trust_given = switch.trust_given if trust_inbound is None else trust_inbound
+    given = config.given if propagate_to is None else Policy(propagate_to)
+    trust_given = config.trust_given if trust_inbound is None else trust_inbound
     policy = given or named_hosts()
     trusts = TRUST_INBOUND.value(trust_given)
-    switch.given, switch.policy = given, policy
-    switch.trust_given, switch.trusts_inbound = trust_given, trusts
+    config.given, config.policy = given, policy
+    config.trust_given, config.trusts_inbound = trust_given, trusts
 
 
 HEADER: Final = "baggage"
