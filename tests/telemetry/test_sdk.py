@@ -248,9 +248,9 @@ def test_a_private_name_is_there(private, sdk):
 ELSEWHERE = {
     "fields/processors.py": {"_attributes", "_dict", "_kind", "_instrumentation_scope", "_name"},
     "fields/_births.py": {"_attributes"},
-    "openai/beside/_rivals.py": {"_attributes", "_dict", "_instance", "_is_instrumented_by_opentelemetry"},
+    "openai/_coexistence.py": {"_attributes", "_dict", "_instance", "_is_instrumented_by_opentelemetry"},
     "openai/streams/_streamed.py": {"_attributes"},  # a method of our own
-    "testing/_switched.py": {"_agnosticcontextmanager", "_Gauge"},
+    "testing/_global_providers.py": {"_agnosticcontextmanager", "_Gauge"},
 }
 """Where a private name is read outside the one module, since a function would cost time, or the class is a base."""
 COMMON = {"_lock", "_name", "_kind", "_queue", "_shutdown", "_session", "_exporter", "_instance", "_dict"}
