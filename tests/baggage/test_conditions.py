@@ -65,6 +65,19 @@ def test_no_propagation_for_this_request(here, name, headers):
 
 
 @clients
+@pytest.mark.parametrize("header", ["x-request-id", "x-traceparent", "tracestate"])
+def test_a_header_that_merely_holds_the_trace_id(here, name, header):
+    """Only a propagator's own header says that a request is propagated: an id of the application's does not."""
+    activate()
+    span = TracerProvider().get_tracer("tests").start_span("work")
+    trace_id = f"{span.get_span_context().trace_id:032x}"
+    propagators = propagate.get_global_textmap().fields
+    with otelier.context(**GIVEN), trace.use_span(span):
+        CLIENTS[name].send(here.url("billing"), headers={header: f"id={trace_id}"})
+    assert [bool(got.baggage) for got in here.got] == [header in propagators]
+
+
+@clients
 def test_suppressed_http_spans(here, name, switched_on):
     """Under `suppress_http_instrumentation` no client injects a trace, so nothing of ours goes along."""
     with switched_on(name), suppress_http_instrumentation():

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
@@ -19,7 +19,7 @@ import otelier
 from otelier.faults import raise_faults
 from otelier.identity import agent_id_for
 from tests.fields.given import ATTRIBUTES, GIVEN
-from tests.recording import Spans
+from tests.recording import LogCopies, Spans
 
 try:
     from opentelemetry.instrumentation.logging.handler import LoggingHandler
@@ -146,26 +146,36 @@ def test_the_programs_own_dict_is_left_alone(spans):
 @pytest.mark.parametrize("make", [SimpleLogRecordProcessor, BatchLogRecordProcessor], ids=lambda made: made.__name__)
 def test_before_an_exporting_processor(make):
     """Standing before it, the processor's attributes are what every exporter exports."""
-    provider, exporter = LoggerProvider(), InMemoryLogRecordExporter()
+    provider, exporter = LoggerProvider(), LogCopies()
     provider.add_log_record_processor(otelier.ContextLogProcessor())
     provider.add_log_record_processor(make(exporter))
     with otelier.context(user_id="u-1"):
         provider.get_logger("tests").emit(LogRecord(body="said"))
     provider.shutdown()
-    (record,) = exporter.get_finished_logs()
-    assert dict(record.log_record.attributes) == {"user.id": "u-1"}
+    assert exporter.attributes == [{"user.id": "u-1"}]
+
+
+def test_behind_an_exporting_processor():
+    """Standing behind one that exports at once, the processor comes too late: the order is what matters."""
+    provider, exporter = LoggerProvider(), LogCopies()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    provider.add_log_record_processor(otelier.ContextLogProcessor())
+    with otelier.context(user_id="u-1"):
+        provider.get_logger("tests").emit(LogRecord(body="said"))
+    provider.shutdown()
+    assert exporter.attributes == [{}]
 
 
 def test_several_of_them_change_nothing():
     """A second processor on one provider adds nothing."""
-    provider, exporter = LoggerProvider(), InMemoryLogRecordExporter()
+    provider, exporter = LoggerProvider(), LogCopies()
     for _ in range(2):
         provider.add_log_record_processor(otelier.ContextLogProcessor())
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     with otelier.context(**GIVEN):
         provider.get_logger("tests").emit(LogRecord(body="said"))
     provider.shutdown()
-    assert len(exporter.get_finished_logs()[0].log_record.attributes) == len(ATTRIBUTES)
+    assert [len(attributes) for attributes in exporter.attributes] == [len(ATTRIBUTES)]
 
 
 class Broken:

@@ -23,6 +23,7 @@ import otelier
 from otelier.identity import prompt_fingerprint
 from otelier.openai import OpenAIInstrumentor, defers_to
 from otelier.testing import OpenAIServer, SpanRecorder
+from tests.openai.instant import waiting_call
 
 PROMPT = "You are a billing agent."
 FINGERPRINT = prompt_fingerprint(PROMPT)
@@ -230,6 +231,18 @@ def test_the_context_is_the_callers_again(client, otelier_spans):
         client.chat.completions.create(model="error-400", messages=PROMPTED)
     assert get_current() is before
     assert [span.name for span in otelier_spans.spans] == ["theirs", "theirs"]
+
+
+def test_a_call_that_is_closed_elsewhere(client, otelier_spans, foreign_detaches):
+    """A coroutine that is closed in another context than it ran in leaves that one as it is."""
+    put_around(other(KNOWN))
+    otelier.init(app="shop")
+    with waiting_call(messages=PROMPTED) as call, otelier.context(user_id="bob"):
+        before = get_current()
+        call.close()
+        assert get_current() is before
+    assert identity(otelier_spans)[0] == "alice"
+    foreign_detaches.clear()  # of the other instrumentation, which uses a token
 
 
 def test_calls_inside_calls(client, otelier_spans):

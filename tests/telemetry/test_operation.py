@@ -12,7 +12,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import Link, NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from otelier import names
-from otelier.redaction import ContentGate, ContentMode
+from otelier.redaction import ContentGate
+from otelier.settings import ContentMode
 from otelier.telemetry import (
     Failure,
     Metering,
@@ -167,6 +168,31 @@ def test_content_of_a_long_operation(otelier_spans):
     (span,) = otelier_spans.spans
     assert "[REDACTED" in span.attributes["docs.text"]
     assert "hunter2" not in span.attributes["docs.text"]
+
+
+def test_long_content_is_shown_as_it_was(otelier_spans):
+    """What its owner changes after it was shown changes nothing on the span, though it is redacted later."""
+
+    async def work():
+        content = {"text": "first " * 20_000, "more": ["first"]}
+        with operation_span("work", get_current(), scope=SCOPE, gate=ContentGate(ContentMode.SPAN_ONLY)) as operation:
+            operation.show({"docs.content": content})
+            content["text"] = "second"
+            content["more"].append("second")
+
+    asyncio.run(work())
+    assert finish_aside()
+    (span,) = otelier_spans.spans
+    assert "first" in span.attributes["docs.content"]
+    assert "second" not in span.attributes["docs.content"]
+
+
+def test_an_operation_of_a_replay_that_ends_after_it(otelier_spans, reader):
+    """What began in a replay is not measured either where the replay is over when it ends."""
+    operation = start_operation("wait", replayed(get_current()), Point(), scope=SCOPE)
+    operation.end()
+    assert otelier_spans.spans == ()
+    assert points(reader) == []
 
 
 def test_a_replay_is_silent(otelier_spans, reader):

@@ -1,4 +1,4 @@
-"""The part of a run's context that reaches telemetry: members named like the fields, and those marked."""
+"""Exported fields of a run's context: those named like the fields of a call, and those marked with `exported`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from otelier import names
 from otelier.agents._context import RunContext
 from otelier.faults import warn_once
 from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, accept_value
-from otelier.llm.functions import Unresolved, resolved
+from otelier.llm.functions import Unresolved, resolve_annotation
 from otelier.redaction import redact_value
 
 MAX_CHARS: Final = 1024
@@ -45,7 +45,7 @@ class exported:  # noqa: N801 -- reads as a word in an annotation
         name: Attribute it becomes; `None` is `otelier.context.<field>`.
 
     Raises:
-        ValueError: if *name* is empty, or is an attribute that says who a call is for or which agent makes it.
+        ValueError: if *name* is empty, or is an attribute of a call's user or agent.
 
     Example:
         >>> from dataclasses import dataclass
@@ -80,7 +80,7 @@ def fields_of(context: RunContext) -> dict[str, str]:
     return found
 
 
-def notes_of(context: RunContext) -> dict[str, AttributeValue]:
+def exported_attributes(context: RunContext) -> dict[str, AttributeValue]:
     """Return the attributes that *context* exports beside the fields."""
     found: dict[str, AttributeValue] = {}
     for field, attribute in exports_of(type(context)):
@@ -119,9 +119,9 @@ def _annotation_of(kind: type, name: str, annotation: Any) -> Any:
     declaring = next((one for one in kind.__mro__ if name in vars(one).get("__annotations__", ())), kind)
     module = sys.modules.get(declaring.__module__)
     known = {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring}
-    found = resolved(annotation, known)
+    found = resolve_annotation(annotation, known)
     # The mark counts, and not the type beside it: that may be known to type checkers only, or inside a function.
-    return resolved(annotation, _Forgiving(known)) if isinstance(found, Unresolved) else found
+    return resolve_annotation(annotation, _Forgiving(known)) if isinstance(found, Unresolved) else found
 
 
 class _Forgiving(dict[str, Any]):

@@ -293,7 +293,7 @@ def stamp_call(span: Any, context: Context) -> None:
 
 def _actor_named_late(span: Any) -> Actor:
     """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
-    there: Any = getattr(span, "_attributes", None)
+    there: Any = getattr(span, "_attributes", None)  # a private name of which `telemetry/_sdk.py` tells
     if not there or not any(name in there for name in NAMING):
         return NO_ACTOR
     stamped, limit = _record_of(span).stamped, length_limit(there)

@@ -115,7 +115,8 @@ class AgentSpanProcessor(SpanProcessor):
                 state = inherited(seen, around if type(mark) is SpanFields else holder_in(context))
             state = UNSET if state is None else state
             try:
-                # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each.
+                # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each; these are among
+                # the private names of which `telemetry/_sdk.py` tells.
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
                 kind, scope = span._kind, span._instrumentation_scope._name  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue, reportOptionalMemberAccess]
             except AttributeError:

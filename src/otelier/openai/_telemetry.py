@@ -22,7 +22,7 @@ from opentelemetry.trace import Span, TracerProvider
 from otelier import names
 from otelier.faults import read_setting, warn_once
 from otelier.openai._point import Instruments
-from otelier.redaction import ContentGate, content_gate
+from otelier.redaction import ContentGate, read_content_gate
 from otelier.settings import COMPLETION_HOOK, STREAM_USAGE, quoted
 from otelier.telemetry import (
     PointQueue,
@@ -87,7 +87,7 @@ def make_telemetry(
         release = ""
     scope, schema = names.SCOPE_OPENAI, names.SCHEMA_URL
     meter = get_meter(scope, release, meter_provider, schema)
-    gate, stored = content_gate(), completion_hook(hook)
+    gate, stored = read_content_gate(), completion_hook(hook)
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(

@@ -1,4 +1,4 @@
-"""Work beside an event loop: what takes too long to be done on the loop's thread, such as redacting a long text.
+"""Background jobs for event loops: work that would hold the loop's thread up, such as redacting a long text.
 
 One thread does it, job after job, as long as there are any. The interpreter waits for it at its end, before providers
 shut down.

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from otelier.faults import on_reset, warn_once
+from otelier.redaction import cut_text
 
 MAX_VALUES: Final = 200
 """Values that metrics of one process carry of each attribute that is not of a known few."""
@@ -29,7 +30,7 @@ _STAND_IN: Final = "\ufffd"
 _told: dict[tuple[str, str], set[object]] = {}
 
 
-def may_tell(attribute: str, value: object, kind: str = "") -> bool:
+def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
     """Tell whether metrics may carry *value* as *attribute*: one of the first 200 values, and no very long one.
 
     Others warn once for each attribute. Spans carry them all the same.
@@ -40,7 +41,7 @@ def may_tell(attribute: str, value: object, kind: str = "") -> bool:
         kind: Which of the attribute's values it is one of: those of one kind take no place of another's.
 
     Example:
-        >>> may_tell("gen_ai.agent.name", "triage")
+        >>> within_cardinality("gen_ai.agent.name", "triage")
         True
     """
     told = _told.setdefault((attribute, kind), set())
@@ -76,9 +77,7 @@ def fit_text(value: object, *, lines: bool = False) -> str | None:
         return value
     if not isinstance(value, str) or not value:
         return None
-    text = (_UNFIT_IN_LINES if lines else _UNFIT).sub(_STAND_IN, value[:MAX_TEXT_CHARS])
-    cut = len(value) - MAX_TEXT_CHARS
-    return f"{text} [cut: {cut} characters]" if cut > 0 else text
+    return (_UNFIT_IN_LINES if lines else _UNFIT).sub(_STAND_IN, cut_text(value, MAX_TEXT_CHARS))
 
 
 def fit_texts(values: Iterable[object], *, lines: bool = False) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from otelier import names
 from otelier.faults import report_fault
 from otelier.redaction import MOST_ON_A_LOOP, ContentGate, TooLongError, copied
 from otelier.telemetry._aside import do_aside
-from otelier.telemetry._bounds import may_tell
+from otelier.telemetry._bounds import within_cardinality
 from otelier.telemetry._failures import Failure, error_type, is_leaving
 from otelier.telemetry._providers import Metering, tracer_for
 from otelier.telemetry._sdk import forced_span_id
@@ -81,7 +81,7 @@ class OperationPoint(Generic[Instruments]):
         """Return `error.type` as metrics may carry it; nothing where nothing failed."""
         if self.error is None:
             return {}
-        return {names.ERROR_TYPE: self.error if may_tell(names.ERROR_TYPE, self.error) else OTHER}
+        return {names.ERROR_TYPE: self.error if within_cardinality(names.ERROR_TYPE, self.error) else OTHER}
 
 
 @dataclass(slots=True)
@@ -205,7 +205,7 @@ def start_operation(
         else:
             tracer = tracer_for(scope)
             with forced_span_id(tracer, span_id):
-                opened.span = tracer.start_span(name, base, kind, attributes, links, start_time_ns)
+                opened.span = tracer.start_span(name, base, kind, attributes, links, start_time=start_time_ns)
     except Exception as exc:
         report_fault("telemetry.operation", exc)
     return opened

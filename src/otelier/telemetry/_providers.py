@@ -11,9 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import Logger, LoggerProvider
-from opentelemetry._logs import _internal as logs_internal
 from opentelemetry.metrics import Meter, MeterProvider
-from opentelemetry.metrics import _internal as metrics_internal
 from opentelemetry.trace import Tracer, TracerProvider
 
 from otelier import names
@@ -21,14 +19,10 @@ from otelier.faults import count_faults_by, on_reset
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._point_queue import PointQueue
 from otelier.telemetry._point_queues import point_queue
+from otelier.telemetry._sdk import is_stand_in
 
 Instruments = TypeVar("Instruments")
 
-_STAND_INS: Final = (
-    trace.ProxyTracerProvider,
-    logs_internal.ProxyLoggerProvider,
-    metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
-)
 _MAX_STAND_INS: Final = 8
 
 
@@ -169,7 +163,7 @@ class Metering(Generic[Instruments]):
 
 def is_set(provider: object) -> bool:
     """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
-    return not isinstance(provider, _STAND_INS)
+    return not is_stand_in(provider)
 
 
 def innermost_provider(provider: Any) -> Any:

@@ -15,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 from otelier import names
 from otelier.codec import whole_text
 from otelier.faults import warn_once
-from otelier.redaction import ContentGate
+from otelier.redaction import ContentGate, cut_text
 from otelier.telemetry._failures import Failure, error_type, failure_of, is_leaving
 
 MAX_DESCRIPTION_CHARS: Final = 8_192
@@ -126,7 +126,4 @@ def _description(failure: Failure, gate: ContentGate | None) -> str:
     told = failure.told
     if failure.message and gate is not None and gate.mode.on_span:
         told = f"{told}: {gate.text(failure.message, MAX_DESCRIPTION_CHARS)}"
-    told = whole_text(told)  # half a pair of UTF-16 would cost it, too
-    if len(told) <= MAX_DESCRIPTION_CHARS:
-        return told
-    return f"{told[:MAX_DESCRIPTION_CHARS]} [cut: {len(told) - MAX_DESCRIPTION_CHARS} characters]"
+    return cut_text(whole_text(told), MAX_DESCRIPTION_CHARS)  # half a pair of UTF-16 would cost it, too

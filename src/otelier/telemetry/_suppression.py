@@ -7,9 +7,9 @@ from typing import Final
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
-SUPPRESSORS: Final = frozenset(
-    (getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation")
-)
+from otelier.telemetry._sdk import SUPPRESS_INSTRUMENTATION
+
+SUPPRESSORS: Final = frozenset((SUPPRESS_INSTRUMENTATION, "suppress_instrumentation"))
 """Both keys of `opentelemetry.instrumentation.utils.suppress_instrumentation`; the first has a random ending."""
 # Traceloop's instrumentations of frameworks put this while a call to a model runs that they report.
 _CALLS: Final = SUPPRESSORS | {"suppress_language_model_instrumentation"}

@@ -15,15 +15,19 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import wrapt
 from opentelemetry import _logs, metrics, trace
-from opentelemetry._logs import _internal as logs_internal
-from opentelemetry.metrics import _internal as metrics_internal
 from opentelemetry.util._decorator import _agnosticcontextmanager  # pyright: ignore[reportPrivateUsage]
 
+from otelier.telemetry import (
+    EARLY_METER_PROVIDER,
+    GLOBAL_LOGGER_PROVIDER,
+    GLOBAL_METER_PROVIDER,
+    GLOBAL_TRACER_PROVIDER,
+    provider_of_early_meters,
+)
 from otelier.testing._recorder import SpanRecorder
 
 if TYPE_CHECKING:
@@ -31,34 +35,12 @@ if TYPE_CHECKING:
 else:
     _Proxy = wrapt.ObjectProxy
 
-_EARLY: Any = metrics_internal._PROXY_METER_PROVIDER  # pyright: ignore[reportPrivateUsage]
 _NOBODY = metrics.NoOpMeterProvider()
 
 _recorder: SpanRecorder | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """Where OpenTelemetry keeps one global provider, and the mark that it was set."""
-
-    module: Any
-    provider: str
-    once: str
-
-    def read(self) -> tuple[Any, bool]:
-        return getattr(self.module, self.provider), getattr(self.module, self.once)._done
-
-    def write(self, provider: Any, done: bool) -> None:
-        setattr(self.module, self.provider, provider)
-        getattr(self.module, self.once)._done = done
-
-
-SLOTS = (
-    _Slot(trace, "_TRACER_PROVIDER", "_TRACER_PROVIDER_SET_ONCE"),
-    _Slot(metrics_internal, "_METER_PROVIDER", "_METER_PROVIDER_SET_ONCE"),
-    _Slot(logs_internal, "_LOGGER_PROVIDER", "_LOGGER_PROVIDER_SET_ONCE"),
-)
-"""Private names, the same in OpenTelemetry 1.39 to 1.45; its own tests set them too."""
+SLOTS = (GLOBAL_TRACER_PROVIDER, GLOBAL_METER_PROVIDER, GLOBAL_LOGGER_PROVIDER)
 
 
 @contextmanager
@@ -87,8 +69,8 @@ def as_global_providers(recorder: SpanRecorder) -> Generator[None]:
 
 def _adopt_early_meters(stand_in: Any) -> None:
     """Let meters that were taken before any provider was set delegate, too."""
-    if not isinstance(_EARLY._real_meter_provider, _MeterProvider):
-        _EARLY.on_set_meter_provider(stand_in)
+    if not isinstance(provider_of_early_meters(), _MeterProvider):
+        EARLY_METER_PROVIDER.on_set_meter_provider(stand_in)
 
 
 class _TracerProvider(_Proxy):
@@ -121,7 +103,7 @@ def _meter_provider() -> metrics.MeterProvider:
         return _recorder.meter_provider
     provider = metrics.get_meter_provider()
     # The API's stand-in for a provider that is not set yet asks us since `_adopt_early_meters`.
-    return _NOBODY if provider is _EARLY else provider
+    return _NOBODY if provider is EARLY_METER_PROVIDER else provider
 
 
 def _logger_provider() -> _logs.LoggerProvider:

@@ -9,14 +9,12 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, has_compaction, items_of, text_of
 from otelier.redaction import redact
-from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text
+from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, OTHER, Failure, fit_count, fit_text
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
 UNFINISHED: Final = frozenset(("queued", "in_progress"))
 """States of a response that still works, as in the background."""
-OTHER_ERROR: Final = "_OTHER"
-"""What stands for a code that is none: it is an attribute of metrics, and the provider may write anything there."""
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_NUMBER = 4
 _SERVED_MODEL = "x-ms-served-model"
@@ -111,7 +109,7 @@ def failure_from(code: Any, message: Any) -> Failure:
     """Return a failure of a provider's *code*, `_OTHER` where that is none, and its *message*, if that is text."""
     text = str(code) if isinstance(code, (str, int)) else ""
     is_code = _CODE.fullmatch(text) is not None and redact(text) == text
-    kind = text if is_code else OTHER_ERROR if code else ERROR_REASON
+    kind = text if is_code else OTHER if code else ERROR_REASON
     return Failure(type=kind, message=message if isinstance(message, str) else None)
 
 

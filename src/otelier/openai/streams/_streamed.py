@@ -195,7 +195,7 @@ class StreamedCall:
         call.arguments = {}  # the caller's prompts: nothing needs them any more
         self._undo: list[Callable[[], object]] = []
         self._times = [clock()]
-        self._reservation = call.telemetry.queue.room_for_stream()
+        self._reservation = call.telemetry.queue.reserve_for_stream()
         self.on_chunk_time: Callable[[float], object] = (
             self._times.append if self._reservation is not None else self._record_now
         )

@@ -1,11 +1,13 @@
-"""Watching what becomes of telemetry: what a batch processor drops, and what an exporter does not deliver.
+"""Exporters: what they do not deliver, what batch processors drop before them, and their connections after a fork.
 
-The SDK tells nobody: a processor throws the exporter's answer away, and what it drops for want of room it only logs.
-Its own counts, where they are switched on, miss what is dropped while two threads put at once. So each batch processor
-counts what comes in and each exporter what it is given and answers, and the difference is what was dropped.
+The SDK reports neither: a processor ignores the exporter's answer, and what finds its queue full it only logs. Its own
+counts, where they are switched on, miss what is dropped while two threads put at once. So each batch processor counts
+what comes in, each exporter what it is given and answers, and the difference is what was dropped.
 
 Processors that are made while otelier is switched on are watched from their first item, whoever makes them and
-whatever they are put into; older ones from then on, where they stand on a provider.
+whatever they are put into; older ones from the time when `init` or `flush` finds them on a provider.
+
+See: https://github.com/open-telemetry/opentelemetry-python/issues/3152, which asks the SDK for such counts.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from typing import Any, Final, cast
 
 from otelier.faults import on_fork, on_reset, report_fault
 from otelier.patches import Patches, PatchPoint
-from otelier.setup._pipelines import batch_of, exporter_of, parts_of
-from otelier.telemetry import count_lost, lost, say_late, say_sum
+from otelier.telemetry._losses import count_lost, lost, report_late, report_total
+from otelier.telemetry._providers import innermost_provider, known_providers
+from otelier.telemetry._sdk import batch_of, exporter_of, parts_of, sessions_of
 
 _SIGNALS: Final = {"on_end": "traces", "on_emit": "logs", "collect": "metrics"}
 """Signal of a processor or reader, by the public method that hands to it or asks it."""
@@ -27,19 +30,19 @@ _SIGNALS: Final = {"on_end": "traces", "on_emit": "logs", "collect": "metrics"}
 _lock = threading.RLock()
 _pipelines: weakref.WeakSet[_Pipeline] = weakref.WeakSet()
 _watching = False
-_told = 0
+_reported = 0
 """How much was lost when a `flush` last answered: the next one answers for what came since."""
 _ABSENT: Final = object()
 
 
-def start_watching() -> None:
-    """Watch the processors and readers that are made from now on; those of a provider by `watch`."""
+def start_watching_exports() -> None:
+    """Watch the processors and readers that are made from now on; those on a provider by `watch_exports`."""
     global _watching
     _watching = True
     _patches.apply()
 
 
-def stop_watching() -> None:
+def stop_watching_exports() -> None:
     """Leave every processor and exporter as it was made; what was counted stays."""
     global _watching
     _watching = False
@@ -51,7 +54,7 @@ def stop_watching() -> None:
         pipeline.release()
 
 
-def watch(provider: Any) -> None:
+def watch_exports(provider: Any) -> None:
     """Watch what stands on *provider*, from now on; what is watched already is left alone."""
     if not _watching:
         return
@@ -59,22 +62,39 @@ def watch(provider: Any) -> None:
         for part in parts_of(provider):
             _watch_part(part)
     except Exception as exc:
-        report_fault("setup.losses", exc)
+        report_fault("telemetry.exports", exc)
 
 
-def told() -> int:
-    """Return how much was lost of which a `flush` has told already; for `delivered`."""
-    return _told
+def reported_losses() -> int:
+    """Return how much was lost when a `flush` last answered; for `all_delivered`."""
+    return _reported
 
 
-def delivered(before: int) -> bool:
-    """Tell whether no more was lost than what was told *before*, and the newest metrics have arrived."""
-    global _told
+def all_delivered(reported: int) -> bool:
+    """Tell whether no more was lost than was *reported* before, and the newest metrics have arrived."""
+    global _reported
     with _lock:
         now = lost()
-        _told = max(_told, now)
+        _reported = max(_reported, now)
         late = any(pipeline.late and not pipeline.closing for pipeline in _pipelines)
-        return now <= before and not late
+        return now <= reported and not late
+
+
+def renew_connections() -> None:
+    """Let every OTLP exporter of the known providers that sends over HTTP connect anew, as a forked child must.
+
+    See: https://github.com/open-telemetry/opentelemetry-python/issues/4994; to be dropped once that is mended.
+    """
+    try:
+        for provider in known_providers():
+            for part in parts_of(innermost_provider(provider)):
+                for session in sessions_of(exporter_of(part)):
+                    for adapter in session.adapters.values():
+                        # What pickling does: the settings are kept and the pools are new. The old pools are not closed,
+                        # since a thread of the parent may hold their locks.
+                        adapter.__setstate__(adapter.__getstate__())
+    except Exception as exc:
+        report_fault("telemetry.connections", exc)
 
 
 class _Entrance:
@@ -138,7 +158,7 @@ class _Pipeline:
                 _attempt(self._settle, at_rest=True)
                 if refuse is not None and self._signal != "metrics":
                     _attempt(self._count_late_comers, door, name, refuse)
-                say_sum()
+                report_total()
 
         self._replace(part, "shutdown", closed)
 
@@ -234,7 +254,7 @@ class _Pipeline:
         if points:
             self._count(reason, points)
         else:
-            say_late(reason, type(self.exporter).__qualname__)
+            report_late(reason, type(self.exporter).__qualname__)
 
     def _settle(self, *, at_rest: bool = False) -> None:
         """Count what was dropped since the last time.
@@ -294,7 +314,7 @@ def _attempt(step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
     try:
         step(*args, **kwargs)
     except Exception as exc:
-        report_fault("setup.losses", exc)
+        report_fault("telemetry.exports", exc)
 
 
 def _size(batch: Any) -> int:
@@ -314,20 +334,20 @@ _patches = Patches(
         PatchPoint("opentelemetry.sdk._logs.export", "SimpleLogRecordProcessor", "__init__", _made),
         PatchPoint("opentelemetry.sdk.metrics.export", "PeriodicExportingMetricReader", "__init__", _made),
     ),
-    place="setup.losses",
+    place="telemetry.exports",
 )
 
 
 @on_fork
 def _begin_anew() -> None:
-    global _lock, _told
+    global _lock, _reported
     _lock = threading.RLock()
-    _told = 0
+    _reported = 0
     for pipeline in list(_pipelines):
         pipeline.begin_anew()
 
 
 @on_reset
 def _forget() -> None:
-    global _told
-    _told = 0
+    global _reported
+    _reported = 0

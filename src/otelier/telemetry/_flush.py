@@ -1,4 +1,7 @@
-"""Flushing and switching off."""
+"""`flush`: every queue and provider sends what it holds, in threads that callers share.
+
+Any code may call it: a program, a room of this package, a finaliser's thread or an exit handler.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import time
 from typing import Any, cast
 
 from otelier.faults import on_fork, report_fault
-from otelier.setup._activation import switch_off
-from otelier.setup._losses import delivered, told, watch
-from otelier.telemetry import drain_all, finish_aside, innermost_provider, known_providers, say_sum
+from otelier.telemetry._aside import finish_aside
+from otelier.telemetry._exports import all_delivered, reported_losses, watch_exports
+from otelier.telemetry._point_queues import drain_all
+from otelier.telemetry._providers import innermost_provider, known_providers
 
 _LONGEST_S = 86_400.0
 """Longest wait: a thread can be waited for no longer than the platform's clock counts."""
@@ -43,19 +47,21 @@ def flush(timeout_s: float = 10.0) -> bool:
         raise TypeError(f"flush(timeout_s=) must be a number of seconds, not a {type(timeout_s).__name__}.")
     timeout_s = min(max(0.0, timeout_s), _LONGEST_S)
     deadline_s = time.monotonic() + timeout_s
-    before = told()
+    reported = reported_losses()
     try:
         done = _sends.ask(deadline_s)
     except RuntimeError:  # the interpreter is ending, and starts no threads any more
         done = _send(deadline_s)
-    return delivered(before) and done
+    return all_delivered(reported) and done
 
 
 class _Sends:
     """Threads that send, shared by those who wait.
 
-    Some of the SDK's processors export in the caller's thread, whatever time they are given: 1.45 of OpenTelemetry
-    holds it as long as the exporter tries. So that is another thread, and the caller waits no longer than asked.
+    Some of the SDK's processors export in the thread that flushes them, however long the exporter tries. So that is
+    another thread than the caller's, who waits no longer than asked.
+
+    See: https://github.com/open-telemetry/opentelemetry-python/issues/4568, a timeout that is not kept.
     """
 
     def __init__(self) -> None:
@@ -127,7 +133,7 @@ def _send(deadline_s: float) -> bool:
         done = finish_aside(max(deadline_s - time.monotonic(), 0.0))
         done = drain_all(max(deadline_s - time.monotonic(), 0.0)) and done
     except Exception as exc:
-        report_fault("setup.flush", exc)
+        report_fault("telemetry.flush", exc)
         done = False
     for provider in known_providers():
         left_ms = max(int((deadline_s - time.monotonic()) * 1000), 0)
@@ -137,7 +143,7 @@ def _send(deadline_s: float) -> bool:
 
 def _flush_provider(provider: Any, timeout_ms: int) -> bool:
     try:  # even an attribute may raise: the provider is somebody else's
-        watch(innermost_provider(provider))  # what was made before otelier was switched on may have been added since
+        watch_exports(innermost_provider(provider))  # it may have got processors since that were made before `init`
         force_flush = getattr(provider, "force_flush", None)
         if force_flush is None:
             return True
@@ -146,21 +152,5 @@ def _flush_provider(provider: Any, timeout_ms: int) -> bool:
         # Some providers answer None for done.
         return force_flush(timeout_ms) is not False
     except Exception as exc:
-        report_fault("setup.flush", exc)
+        report_fault("telemetry.flush", exc)
         return False
-
-
-def shutdown() -> None:
-    """Flush, take every patch out again, and stop following providers.
-
-    The context goes on working. Providers belong to who made them: they are flushed and not shut down, those that
-    OpenTelemetry set up for us shut down by themselves at the end of the process. One WARNING sums up what was lost of
-    the telemetry, if anything was. `init` may be called again.
-
-    Example:
-        >>> import otelier
-        >>> otelier.shutdown()
-    """
-    flush()
-    say_sum()
-    switch_off()

@@ -1,4 +1,4 @@
-"""`AgentRun`: a run that starts when it is awaited or read."""
+"""`AgentRun` and `AgentStream`: a run as one result, and as a stream of events."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextvars import copy_context
+from types import TracebackType
 from typing import Any, Final, Generic
 
+from typing_extensions import Self
+
 from otelier.agents._context import RunContext
-from otelier.agents._functions import in_a_task, result_of
-from otelier.agents._results import AgentResult, T, ToolCall, Usage
-from otelier.agents._run import PERMIT, Permit, Run, current_run
+from otelier.agents._functions import SLOT, Slot, in_a_task, result_of
+from otelier.agents._results import AgentEvent, AgentResult, RunUsage, T, ToolResult
+from otelier.agents._run import Run, current_run
 from otelier.errors import AgentUseError
 from otelier.telemetry import on_a_loop
+
+Emit = Callable[[AgentEvent], None]
 
 _GIVEN_UP: Final = "This run was given up before it began: nobody waits for it any more."
 
@@ -44,7 +49,7 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] -- the caller of `Agent.run`
         self._line = (frame.f_code.co_filename, frame.f_lineno)
         self._is_refused = False
-        """Whether its output was asked for where it cannot be had: who was told so needs no warning besides."""
+        """Whether its output was asked for where it cannot be had: that raised, and needs no warning besides."""
 
     def __await__(self) -> Generator[Any, None, AgentResult[T]]:
         return self._once().__await__()
@@ -72,7 +77,7 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
 
     @property
     def output(self) -> T:
-        """What the run came to; starts the run and waits for it.
+        """Output of the run; starts the run and waits for it.
 
         In a tool's thread the work goes to the loop of the run that the tool belongs to.
 
@@ -87,12 +92,12 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
         return self.wait().messages
 
     @property
-    def usage(self) -> Usage:
-        """What the run used; waits like `output`."""
+    def usage(self) -> RunUsage:
+        """Tokens and calls of the run; waits like `output`."""
         return self.wait().usage
 
     @property
-    def tool_calls(self) -> list[ToolCall]:
+    def tool_calls(self) -> list[ToolResult]:
         """Calls of the agent's tools; waits like `output`."""
         return self.wait().tool_calls
 
@@ -115,13 +120,13 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
                 f"Cannot wait for the run of agent {self._name!r} on the thread of its event loop: the loop would "
                 f"stand still, and the run with it. Write `await agent.run(...)`."
             )
-        permit, run = PERMIT.get(), current_run()
-        if permit is not None and permit.is_over:
+        slot, run = SLOT.get(), current_run()
+        if slot is not None and slot.is_over:
             return self._given_up().result()
         if run is None:
             return asyncio.run(self._once())
         try:
-            return _on_loop_of(run, permit, self._once)
+            return _on_loop_of(run, slot, self._once)
         finally:
             self._given_up()  # if it was before it began
 
@@ -162,34 +167,34 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
 
 
 def _on_loop_of(
-    run: Run, permit: Permit | None, start: Callable[[], Coroutine[Any, Any, AgentResult[T]]]
+    run: Run, slot: Slot | None, start: Callable[[], Coroutine[Any, Any, AgentResult[T]]]
 ) -> AgentResult[T]:
-    """Do the work on the loop of *run*, in this thread's context, while this thread waits without its place."""
+    """Do the work on the loop of *run*, in this thread's context, while this thread waits without its slot."""
     waiting: Future[AgentResult[T]] = Future()
 
     async def delegated() -> AgentResult[T]:
-        if permit is None:
+        if slot is None:
             return await start()
-        permit.start_waiting()
+        slot.start_waiting()
         try:
             return await start()
         finally:
-            await permit.stop_waiting()
+            await slot.stop_waiting()
 
     def begin() -> None:
         task = asyncio.ensure_future(in_a_task(delegated()))
-        for under_way in (run.delegated, set[Any]() if permit is None else permit.runs):
+        for under_way in (run.delegated, set[Any]() if slot is None else slot.runs):
             under_way.add(task)
             task.add_done_callback(under_way.discard)
-        task.add_done_callback(lambda done: _settle(waiting, done))
-        if permit is not None and permit.is_over:
+        task.add_done_callback(lambda done: _pass_on(waiting, done))
+        if slot is not None and slot.is_over:
             task.cancel()
 
     run.loop.call_soon_threadsafe(begin, context=copy_context())
     return waiting.result()
 
 
-def _settle(waiting: Future[AgentResult[T]], done: asyncio.Future[AgentResult[T]]) -> None:
+def _pass_on(waiting: Future[AgentResult[T]], done: asyncio.Future[AgentResult[T]]) -> None:
     if done.cancelled():
         waiting.set_exception(AgentUseError(_GIVEN_UP))
         return
@@ -197,3 +202,98 @@ def _settle(waiting: Future[AgentResult[T]], done: asyncio.Future[AgentResult[T]
         waiting.set_result(result_of(done))
     except BaseException as exc:
         waiting.set_exception(exc)
+
+
+class AgentStream(Generic[T]):
+    """The events of one run, each as soon as it is known; the last is its `RunFinished`.
+
+    The run has a task of its own, which starts with the first event that is asked for. It is cancelled when the
+    stream is closed, dropped, or left as a `with` block. What ends the run is raised where events are asked for.
+
+    Example:
+        >>> import asyncio
+        >>> import otelier
+        >>> agent = otelier.Agent("triage", "gpt-4.1-nano")
+        >>> async def words():
+        ...     return [event.text async for event in agent.stream("Hello") if hasattr(event, "text")]
+        >>> asyncio.run(words())[:2]
+        ['Hello!', ' How']
+    """
+
+    def __init__(self, start: Callable[[Emit], Coroutine[Any, Any, AgentResult[T]]]) -> None:
+        self._start = start
+        self._events: asyncio.Queue[AgentEvent | None] | None = None
+        self._task: asyncio.Task[AgentResult[T]] | None = None
+        self._closed = False
+        self._raised = False
+        """Whether what ended the run was raised; it is raised once."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AgentEvent:
+        if self._task is None or self._events is None:
+            if self._closed:
+                raise StopAsyncIteration
+            self._begin()
+        assert self._task is not None
+        assert self._events is not None
+        # A task is done a moment before its callback puts the end: only the end says that there is nothing more.
+        event = await self._events.get()
+        if event is not None:
+            return event
+        self._events.put_nowait(None)  # for whoever asks again, or waits beside
+        raised, self._raised = self._raised, True
+        if not raised and not self._task.cancelled():
+            result_of(self._task)  # raises what ended it
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel the run, if it is still under way, and wait until its spans have ended.
+
+        A run that has not begun never will.
+        """
+        self._closed = True
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    @property
+    def result(self) -> AgentResult[T]:
+        """Result of the run, once its last event was read.
+
+        Raises:
+            AgentUseError: if the run is not over.
+        """
+        if self._task is None or not self._task.done():
+            raise AgentUseError("The streamed run is not over: read its events to the end first.")
+        return result_of(self._task)
+
+    def _begin(self) -> None:
+        events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
+        self._events = events
+        self._task = asyncio.ensure_future(in_a_task(self._start(events.put_nowait)))  # type: ignore[assignment]
+        assert self._task is not None
+
+        def end(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled():
+                task.exception()  # a stream that was left has nobody who looks at it
+            events.put_nowait(None)
+
+        self._task.add_done_callback(end)
+
+    def __del__(self) -> None:
+        task = getattr(self, "_task", None)
+        if task is not None and not task.done() and not task.get_loop().is_closed():
+            try:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                pass  # closed in between

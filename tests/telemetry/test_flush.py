@@ -1,12 +1,12 @@
-"""`otelier.flush` and `otelier.shutdown`: what waits is sent in time, what was switched on is switched off."""
+"""`otelier.flush`: what waits is sent in time, whoever asks and whatever the providers do."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 
-import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
@@ -15,8 +15,8 @@ from opentelemetry.trace import NoOpTracer
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 
 import otelier
-from otelier.setup import _ending
-from tests.recording import pools_carry
+from otelier.telemetry import _flush, flush
+from tests.programs import run
 
 
 class Failing(TracerProvider):
@@ -79,7 +79,7 @@ def test_flush_of_a_provider_whose_attributes_raise(quiet_faults, capfd, caplog)
     good.get_tracer("tests").start_span("work").end()
     assert otelier.flush() is False
     assert "Exception in thread" not in capfd.readouterr().err
-    assert "setup.flush" in caplog.text
+    assert "telemetry.flush" in caplog.text
     assert len(exporter.get_finished_spans()) == 1
     good.shutdown()
 
@@ -174,7 +174,7 @@ def test_who_flushes_at_once_shares_a_thread():
     threads = [threading.Thread(target=work) for _ in range(12)]
     for number, thread in enumerate(threads):
         thread.start()
-        until(lambda number=number: len(_ending._sends._deadlines) == number + 1)
+        until(lambda number=number: len(_flush._sends._deadlines) == number + 1)
     provider.go_on.set()
     for thread in threads:
         thread.join()
@@ -213,49 +213,114 @@ def test_flush_with_what_is_no_time(timeout_s):
         otelier.flush(timeout_s=timeout_s)
 
 
-def test_shutdown_takes_the_patches_out():
-    """After `shutdown` thread pools and openai are as they were; the context goes on working."""
-    create = openai.resources.chat.Completions.create
-    otelier.init()
-    assert pools_carry()
-    otelier.shutdown()
-    assert not pools_carry()
-    assert openai.resources.chat.Completions.create is create
-    with otelier.context(user_id="u-1"):
-        assert otelier.get_context().user_id == "u-1"
+def test_flush_from_an_exporter_that_is_flushed():
+    """A flush inside the one that runs waits no longer than asked, and the outer one answers for what it sent."""
+    inner = []
 
+    class Asking(InMemorySpanExporter):
+        def export(self, spans):
+            inner.append(otelier.flush(timeout_s=0.2))
+            return super().export(spans)
 
-def test_shutdown_flushes_and_leaves_providers_to_their_owners():
-    """`shutdown` sends what waits; a provider that was given goes on working."""
-    exporter = InMemorySpanExporter()
+    exporter = Asking()
     provider = batched(exporter)
     otelier.init(tracer_provider=provider)
-    provider.get_tracer("tests").start_span("before").end()
-    otelier.shutdown()
-    assert len(exporter.get_finished_spans()) == 1
-    provider.get_tracer("tests").start_span("after").end()
-    provider.force_flush()
-    assert len(exporter.get_finished_spans()) == 2
+    provider.get_tracer("tests").start_span("work").end()
+    assert otelier.flush(timeout_s=60) is True
+    assert (inner, len(exporter.get_finished_spans())) == ([False], 1)
+    until(lambda: flushing() == [])
     provider.shutdown()
 
 
-def test_shutdown_twice_and_before_init():
-    """`shutdown` is allowed at any time."""
-    otelier.shutdown()
-    otelier.init()
-    otelier.shutdown()
-    otelier.shutdown()
+def test_flush_while_a_provider_shuts_down():
+    """A provider that shuts down in another thread, or has done so, costs a flush neither an exception nor its time."""
+    exporter, held, go_on = InMemorySpanExporter(), threading.Event(), threading.Event()
+
+    class Slow(SimpleSpanProcessor):
+        def shutdown(self):
+            held.set()
+            go_on.wait(300)
+            super().shutdown()
+
+    provider = batched(exporter)
+    provider.add_span_processor(Slow(InMemorySpanExporter()))
+    otelier.init(tracer_provider=provider)
+    shutting_down = threading.Thread(target=provider.shutdown)
+    shutting_down.start()
+    assert held.wait(60)
+    try:
+        assert otelier.flush(timeout_s=60) in (True, False)
+    finally:
+        go_on.set()
+    shutting_down.join()
+    assert otelier.flush(timeout_s=60) in (True, False)
+    until(lambda: flushing() == [])
 
 
-def test_init_again_after_shutdown():
-    """After `shutdown` the process may switch otelier on again, and spans are still stamped by one processor."""
+AT_EXIT = """
+import atexit, json
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+import otelier
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider(shutdown_on_exit=False)
+provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=60_000))
+otelier.init(tracer_provider=provider)
+provider.get_tracer("tests").start_span("work").end()
+
+@atexit.register
+def last():
+    print(json.dumps([otelier.flush(), len(exporter.get_finished_spans())]))
+"""
+
+
+def test_flush_while_the_interpreter_ends():
+    """An exit handler flushes, although newer Pythons start no threads then."""
+    ran = run(AT_EXIT)
+    assert ran.answer == [True, 1]
+    assert ran.lines("Traceback") == []
+
+
+def test_flush_from_a_room():
+    """Code of otelier flushes by the same function, also on an event loop's thread and twice for a provider."""
     exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    for _ in range(3):
-        otelier.init(app="orchestrator", tracer_provider=provider)
-        assert pools_carry()
-        with otelier.context(user_id="u-1"):
-            provider.get_tracer("tests").start_span("work").end()
-        otelier.shutdown()
-    assert [span.attributes["user.id"] for span in exporter.get_finished_spans()] == ["u-1"] * 3
+    provider = batched(exporter)
+    for _ in range(2):
+        otelier.init(tracer_provider=provider)
+    provider.get_tracer("tests").start_span("work").end()
+
+    async def step():
+        return flush(timeout_s=60)
+
+    assert flush is otelier.flush
+    assert asyncio.run(step()) is True
+    assert len(exporter.get_finished_spans()) == 1
+    provider.shutdown()
+
+
+def test_flush_of_a_provider_without_a_hash_that_takes_no_attributes(quiet_faults):
+    """A provider is known by what it is: nothing is put into a set of providers, nor on the provider."""
+
+    class Odd(ApiTracerProvider):
+        __slots__ = ("asked",)
+        __hash__ = None
+
+        def __init__(self):
+            self.asked = 0
+
+        def __eq__(self, other):
+            return True
+
+        def get_tracer(self, *args, **kwargs):
+            return NoOpTracer()
+
+        def force_flush(self, timeout_millis=30000):
+            self.asked += 1
+
+    one, two = Odd(), Odd()
+    for provider in (one, two, one):
+        otelier.init(tracer_provider=provider)
+    assert otelier.flush() is True
+    assert (one.asked, two.asked) == (1, 1)

@@ -1,4 +1,4 @@
-"""A limit on what one run may use."""
+"""Ready-made interceptors: a budget, allowed tools, a required role, and models to fail over to."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def _roles_of(run_context: object) -> list[Any]:
 class Failover(Interceptor):
     """Ask the next of the given models when a question fails; when all have failed, the last error is the run's.
 
-    The next question starts with the agent's own model again. In a stream, what a model said before it failed has been
-    told already, and the next one starts anew.
+    The next question starts with the agent's own model again. In a stream, the text of a model
+    that failed has been emitted already, and the next one starts anew.
 
     Args:
         models: Names of models at the same `base_url`, in the order in which they are asked.

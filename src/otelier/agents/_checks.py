@@ -1,15 +1,15 @@
-"""What an agent is made of, checked where it is written: a mistake shall not wait for the first run."""
+"""Checks of an agent's arguments, made where the agent is written: a mistake does not wait for the first run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 from pydantic import BaseModel
 
-from otelier.agents._calls import FunctionOffer
+from otelier.agents._calls import FunctionTool
 from otelier.agents._context import RunContext
-from otelier.agents._run import Limits, Offer, Run
+from otelier.agents._run import Limits, RunTool
 from otelier.agents._tool import Tool
 from otelier.errors import AgentError, ToolError
 from otelier.fields import check_field
@@ -85,7 +85,7 @@ def checked_limits(agent: str, **limits: int) -> Limits:
 
 
 def checked_text(name: str, text: object) -> str | None:
-    """Return the text, or `None`, that was given as the argument *name*.
+    """Return the text, or `None`, that is the argument *name*.
 
     Raises:
         TypeError: if it is neither.
@@ -95,8 +95,8 @@ def checked_text(name: str, text: object) -> str | None:
     raise TypeError(f"`{name}` of an agent is a {type(text).__name__}: a model is told text. Give a text, or `None`.")
 
 
-def several(name: str, given: object) -> list[Any]:
-    """Return the members of the list that was given as the argument *name*.
+def checked_list(name: str, given: object) -> list[Any]:
+    """Return the members of the list that is the argument *name*.
 
     Raises:
         TypeError: if it is no list, but for example its only member.
@@ -122,30 +122,30 @@ def checked_interceptor(one: Interceptor) -> Interceptor:
     return one
 
 
-def offer_of(function: Tool[..., Any] | Callable[..., Any]) -> Offer:
-    """Return what a run offers for a tool, or for a function that becomes one."""
-    return FunctionOffer(cast("Tool[..., Any]", function) if isinstance(function, Tool) else Tool(function))
+def function_tool(function: Tool[..., Any] | Callable[..., Any]) -> RunTool:
+    """Return a tool, or a function that becomes one, as a run offers it."""
+    return FunctionTool(cast("Tool[..., Any]", function) if isinstance(function, Tool) else Tool(function))
 
 
-def by_name(agent: str, offers: list[Offer]) -> dict[str, Offer]:
-    """Return *offers* by name.
+def by_name(agent: str, tools: list[RunTool]) -> dict[str, RunTool]:
+    """Return *tools* by name.
 
     Raises:
         ToolError: if two have one name.
     """
-    found: dict[str, Offer] = {}
-    for offer in offers:
-        if offer.name in found:
+    found: dict[str, RunTool] = {}
+    for tool in tools:
+        if tool.name in found:
             raise ToolError(
-                f"Agent {agent!r} has two tools named {offer.name!r}: its model could not tell them apart. Rename one "
+                f"Agent {agent!r} has two tools named {tool.name!r}: its model could not tell them apart. Rename one "
                 f"by `tool(name=)`, or the subagent."
             )
-        found[offer.name] = offer
+        found[tool.name] = tool
     return found
 
 
 def checked_type(output_type: Any) -> type[BaseModel] | None:
-    """Return what the output of a run is to be; `None` is text.
+    """Return the type of the output; `None` is text.
 
     Raises:
         TypeError: if it is neither a pydantic model class nor text.
@@ -173,63 +173,3 @@ def as_context(context: object) -> RunContext | None:
         f"A run's context must be a RunContext, a mapping or `None`, not a {type(context).__name__}: tools are given "
         f"it. Derive a dataclass from `RunContext`."
     )
-
-
-_FREE: Final = ("auto", "none")
-"""Choices that force no call; all others do, also those of other vendors, such as `any`."""
-
-
-def step_settings(run: Run, offered: Collection[str]) -> dict[str, Any]:
-    """Return the settings of the next question, for which the tools named *offered* are offered.
-
-    What a provider refuses beside the rest of that question is left out, and so is a choice that would make the model
-    call tools for ever: it holds until one was called.
-    """
-    settings = dict(run.settings)
-    if not offered:
-        settings.pop("tool_choice", None)
-        settings.pop("parallel_tool_calls", None)
-    elif "tool_choice" in settings:
-        choice = _choice(settings.pop("tool_choice"), offered, is_held=not run.tool_calls)
-        if choice is not None:
-            settings["tool_choice"] = choice
-    if run.emit is None:
-        settings.pop("stream_options", None)
-    return settings
-
-
-def _choice(choice: object, offered: Collection[str], *, is_held: bool) -> object:
-    """Return *choice* with those tools only that are offered, and forcing a call only while *is_held*; else `None`."""
-    if not isinstance(choice, (str, Mapping)):
-        return choice
-    given = cast("str | Mapping[str, Any]", choice)
-    kind = given if isinstance(given, str) else given.get("type")
-    if kind in _FREE:
-        return given
-    if kind == "allowed_tools" and not isinstance(given, str):
-        return _allowed(given, offered, is_held=is_held)
-    name = None if isinstance(given, str) else _name(given)
-    return given if is_held and (name is None or name in offered) else None
-
-
-def _allowed(choice: Mapping[str, Any], offered: Collection[str], *, is_held: bool) -> object:
-    """Return a list of allowed tools with those that are offered; it still holds when it forces a call no more."""
-    inner = choice.get("allowed_tools")
-    # The Responses API, and servers that follow it, have no object inside.
-    allowed = cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else choice
-    tools: object = allowed.get("tools")
-    given = cast("list[Any]", tools) if isinstance(tools, (list, tuple)) else []
-    left: list[Any] = [one for one in given if isinstance(one, Mapping) and _name(cast("Any", one)) in offered]
-    if not left:
-        return None
-    held: dict[str, Any] = {**allowed, "tools": left}
-    if not is_held:
-        held["mode"] = "auto"
-    return held if allowed is choice else {**choice, "allowed_tools": held}
-
-
-def _name(tool: Mapping[str, Any]) -> str | None:
-    """Return the name of the tool that is meant, in the form of any API; `None` where it is none by name."""
-    inner = tool.get("function") or tool.get("custom")
-    name: object = (cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else tool).get("name")
-    return name if isinstance(name, str) else None

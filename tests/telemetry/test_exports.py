@@ -355,14 +355,14 @@ def test_a_fault_of_ours_at_shutdown(lost, quiet_faults, monkeypatch, caplog):
     def fail(*args, **kwargs):
         raise LookupError("ours")
 
-    monkeypatch.setattr("otelier.setup._losses._Pipeline._settle", fail)
-    monkeypatch.setattr("otelier.setup._losses._Pipeline._count_late_comers", fail)
+    monkeypatch.setattr("otelier.telemetry._exports._Pipeline._settle", fail)
+    monkeypatch.setattr("otelier.telemetry._exports._Pipeline._count_late_comers", fail)
     end_spans(provider)
     assert otelier.flush() is True
     end_spans(provider)
     provider.shutdown()
     assert len(exporter.get_finished_spans()) == 2
-    assert "setup.losses" in caplog.text
+    assert "telemetry.exports" in caplog.text
 
 
 def test_methods_of_the_objects_own_come_back():
@@ -564,7 +564,7 @@ def test_losses_are_one_line_and_a_sum_at_the_end(lost, caplog):
 
 def test_lines_come_again_after_a_while(lost, caplog, monkeypatch):
     """An outage that lasts is told again, with the number so far."""
-    monkeypatch.setattr("otelier.telemetry._losses.SAY_AGAIN_S", 0.0)
+    monkeypatch.setattr("otelier.telemetry._losses.REPEAT_S", 0.0)
     provider = tracing(SimpleSpanProcessor(Failing(SpanExportResult.FAILURE)))
     end_spans(provider, 2)
     assert [line.split()[0] for line in warnings_of(caplog)] == ["1", "2"]

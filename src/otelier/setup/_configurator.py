@@ -1,4 +1,4 @@
-"""Setting OpenTelemetry's SDK up where nobody has, as its own distro would."""
+"""OpenTelemetry's SDK, set up as its own distro does it where nobody has; the environment says whether."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from opentelemetry import _logs, trace
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otelier import names
-from otelier.faults import read_setting, report_fault
+from otelier.faults import read_setting
 from otelier.fields.processors import ContextLogProcessor
 from otelier.identity import ProcessIdentity
 from otelier.settings import (
@@ -23,8 +23,11 @@ from otelier.settings import (
     TRACES_ENDPOINT,
     TRACES_EXPORTER,
 )
-from otelier.setup._pipelines import exporter_of, parts_of, sessions_of
-from otelier.telemetry import innermost_provider, is_set, known_providers
+from otelier.telemetry import (
+    innermost_provider,
+    is_set,
+    processors_of,
+)
 
 
 def process_attributes(identity: ProcessIdentity) -> dict[str, str]:
@@ -75,9 +78,7 @@ def is_set_up() -> bool:
 def leaves_logging_alone() -> bool:
     """Tell whether log records are exported, and those of the standard `logging` are not among them."""
     provider = innermost_provider(_logs.get_logger_provider())
-    chain = getattr(provider, "_multi_log_record_processor", None)
-    processors = getattr(chain, "_log_record_processors", ())
-    if all(isinstance(processor, ContextLogProcessor) for processor in processors):
+    if all(isinstance(processor, ContextLogProcessor) for processor in processors_of(provider) or ()):
         return False
     handlers = logging.getLogger().handlers
     return not any(type(handler).__module__.startswith(("opentelemetry.", "logfire.")) for handler in handlers)
@@ -99,17 +100,3 @@ def set_up(identity: ProcessIdentity) -> bool:
     given = {} if CONFIG_FILE.value() else {"resource_attributes": process_attributes(identity)}
     OpenTelemetryConfigurator().configure(**given)  # pyright: ignore[reportUnknownMemberType] -- as above
     return is_set_up()
-
-
-def renew_connections() -> None:
-    """Let every OTLP exporter of the known providers that sends over HTTP connect anew."""
-    try:
-        for provider in known_providers():
-            for part in parts_of(innermost_provider(provider)):
-                for session in sessions_of(exporter_of(part)):
-                    for adapter in session.adapters.values():
-                        # As if it had been pickled and sent here: the same settings, and pools that are empty. The
-                        # old ones are not asked to close: their locks may be held by a thread that is not here.
-                        adapter.__setstate__(adapter.__getstate__())
-    except Exception as exc:
-        report_fault("setup.connections", exc)
