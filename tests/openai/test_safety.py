@@ -33,7 +33,7 @@ def broken(*_: Any, **__: Any) -> Any:
 
 
 BREAKS: dict[str, tuple[Any, str]] = {
-    "state": (_call, "state_of"),
+    "state": (_call, "call_attributes"),
     "suppressed": (_instrumentor, "get_current"),
     "coexistence": (_instrumentor, "nobody_else_reports"),
     "template": (_table.Templates, "of"),

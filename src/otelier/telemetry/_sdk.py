@@ -6,7 +6,7 @@ of `opentelemetry-api` and `opentelemetry-sdk`; `tests/telemetry/test_sdk.py` ha
 stops working without it. Where a release lacks one, a WARNING names it and what is off, once, and all else goes on.
 
 Code that each span or each call passes reads a few itself, since a function would cost it time: `fields/processors.py`
-and `fields/_births.py` (which also load nothing of this package) and `openai/_coexistence.py`. The test has a case
+and `fields/_inheritance.py` (which also load nothing of this package) and `openai/_coexistence.py`. The test has a case
 for theirs, too, and for the base classes in `testing/_global_providers.py`.
 """
 
