@@ -180,7 +180,17 @@ def test_plain_data_stays_what_it_is(value):
     assert codec.from_json(codec.to_json(value)) == value
 
 
-@pytest.mark.parametrize(("value", "as_type"), ROUND_TRIPS.values(), ids=ROUND_TRIPS)
+OLD = pydantic.VERSION.startswith("2.10.")
+BYTES_IN_DATACLASSES = ("generic dataclass in a list", "bytes in a dataclass")
+KNOWN = [
+    pytest.param(*given, id=name, marks=pytest.mark.skipif(OLD, reason="takes UTF-8 for bytes in dataclasses"))
+    if name in BYTES_IN_DATACLASSES
+    else pytest.param(*given, id=name)
+    for name, given in ROUND_TRIPS.items()
+]
+
+
+@pytest.mark.parametrize(("value", "as_type"), KNOWN)
 def test_values_come_back_with_their_type(value, as_type):
     """Whoever names the type that a value was stored with gets it back, equal and of its class."""
     text = codec.to_json(value, as_type)
@@ -189,7 +199,7 @@ def test_values_come_back_with_their_type(value, as_type):
     assert (again, type(again)) == (value, type(value))
 
 
-@pytest.mark.skipif(pydantic.VERSION.startswith("2.10."), reason="reads fields by their aliases alone")
+@pytest.mark.skipif(OLD, reason="reads fields by their aliases alone")
 @pytest.mark.parametrize("value", [TwoAliases(**{"in": "Ann"}), Choices(first="Ann")], ids=repr)
 def test_models_whose_aliases_differ_come_back(value):
     """A model that is written by another alias than it is read by goes by the names of its fields."""
