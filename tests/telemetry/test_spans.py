@@ -28,8 +28,9 @@ from otelier.telemetry import (
     fail_span,
     first_chunk_histogram,
     foreign_fault,
-    start_client_span,
+    start_operation,
     token_histogram,
+    use_providers,
 )
 from tests.telemetry.metering import Metering, collect, span
 
@@ -43,13 +44,20 @@ def tracer():
 
 @pytest.fixture
 def open_span(tracer):
-    return start_client_span(tracer, "chat gpt-4.1", Context(), {names.OPERATION: "chat"})
+    return tracer.start_span("chat gpt-4.1", Context(), SpanKind.CLIENT, {names.OPERATION: "chat"})
 
 
-def test_a_client_span_is_a_child_of_its_context(tracer):
+def test_a_client_span_is_a_child_of_its_context():
     """Kind, name, start attributes and parent are as asked; the span is not made current."""
     parent = span(1)
-    child = start_client_span(tracer, "chat", trace.set_span_in_context(parent, Context()), {names.OPERATION: "chat"})
+    use_providers(tracer_provider=TracerProvider(shutdown_on_exit=False))
+    child = start_operation(
+        "chat",
+        trace.set_span_in_context(parent, Context()),
+        scope="otelier.docs",
+        kind=SpanKind.CLIENT,
+        attributes={names.OPERATION: "chat"},
+    ).span
     assert (child.name, child.kind, dict(child.attributes)) == (
         "chat",
         SpanKind.CLIENT,

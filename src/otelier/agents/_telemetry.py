@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -37,9 +36,9 @@ from otelier.telemetry import (
     fit_text,
     inference_calls_histogram,
     logger_for,
-    operation_span,
     run_histogram,
     stack_of,
+    start_operation,
     tool_calls_histogram,
     tool_histogram,
     within_cardinality,
@@ -114,9 +113,9 @@ def agent_span(
     base: Context,
     point: RunPoint | ToolPoint,
     gate: ContentGate,
-) -> AbstractContextManager[OperationSpan]:
-    """Make the span of a run or a call of a tool current in *base* while the block runs; a stop is no failure."""
-    return operation_span(
+) -> OperationSpan:
+    """Start the span of a run or a call of a tool, for a `with` statement; a stop is no failure."""
+    return start_operation(
         name, base, point, scope=names.SCOPE_AGENTS, attributes=attributes, gate=gate, is_failure=_is_failure
     )
 

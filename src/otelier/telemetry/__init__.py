@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
-from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, fit_count, fit_text, fit_texts, within_cardinality
+from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, OTHER, fit_count, fit_text, fit_texts, within_cardinality
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._events import emit_event, event_record
 from otelier.telemetry._exports import (
@@ -34,13 +34,12 @@ from otelier.telemetry._instruments import (
     tool_histogram,
 )
 from otelier.telemetry._losses import observe_losses, report_total
-from otelier.telemetry._operation import OTHER, OperationPoint, OperationSpan, operation_span, start_operation
+from otelier.telemetry._operation import OperationPoint, OperationSpan, start_operation
 from otelier.telemetry._point_queue import NOWHERE, PointQueue
 from otelier.telemetry._point_queues import point_queue
 from otelier.telemetry._providers import (
     Metering,
     innermost_provider,
-    is_set,
     logger_for,
     logger_provider,
     meter_for,
@@ -55,12 +54,13 @@ from otelier.telemetry._sdk import (
     GLOBAL_TRACER_PROVIDER,
     GlobalProvider,
     exporter_of,
+    is_set,
     processors_of,
     propagators_of,
     provider_of_early_meters,
     put_first,
 )
-from otelier.telemetry._spans import end_span, fail_span, foreign_fault, start_client_span
+from otelier.telemetry._spans import end_span, fail_span, foreign_fault
 from otelier.telemetry._suppression import (
     EMBEDDING_SUPPRESSORS,
     FETCH_SUPPRESSORS,
@@ -128,7 +128,6 @@ __all__ = [
     "meter_provider",
     "observe_losses",
     "on_a_loop",
-    "operation_span",
     "point_queue",
     "processors_of",
     "propagators_of",
@@ -139,7 +138,6 @@ __all__ = [
     "report_total",
     "run_histogram",
     "stack_of",
-    "start_client_span",
     "start_operation",
     "start_watching_exports",
     "stop_watching_exports",

@@ -27,6 +27,9 @@ _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNFIT_IN_LINES: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _STAND_IN: Final = "\ufffd"
 
+OTHER: Final = "_OTHER"
+"""What metrics say in place of an attribute's further values, as the conventions have it for `error.type`."""
+
 _told: dict[tuple[str, str], set[object]] = {}
 
 
@@ -49,7 +52,7 @@ def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
         return True
     if len(told) >= MAX_VALUES or len(str(value)) > _MAX_CHARS:
         warn_once(
-            f"signals.told.{attribute}.{kind}",
+            f"telemetry.bounds.{attribute}.{kind}",
             "There were more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
             MAX_VALUES,
             attribute,

@@ -205,7 +205,7 @@ class PointQueue:
                 try:
                     point.record(context_of(point))
                 except Exception as exc:
-                    report_fault("signals.record_point", exc)
+                    report_fault("telemetry.record_point", exc)
         finally:
             self._recording.discard(me)
 

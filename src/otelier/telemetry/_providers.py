@@ -19,7 +19,6 @@ from otelier.faults import count_faults_by, on_reset
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._point_queue import PointQueue
 from otelier.telemetry._point_queues import point_queue
-from otelier.telemetry._sdk import is_stand_in
 
 Instruments = TypeVar("Instruments")
 
@@ -159,11 +158,6 @@ class Metering(Generic[Instruments]):
 
     def _forget(self) -> None:
         self._last = None
-
-
-def is_set(provider: object) -> bool:
-    """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
-    return not is_stand_in(provider)
 
 
 def innermost_provider(provider: Any) -> Any:

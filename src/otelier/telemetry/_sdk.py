@@ -12,6 +12,7 @@ for theirs, too, and for the base classes in `testing/_global_providers.py`.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import weakref
@@ -48,19 +49,23 @@ def _warn_missing(owner: object, name: str, off: str, module: str = _SDK) -> Non
     kind = next((kind for kind in type(owner).__mro__ if kind.__module__.startswith(module)), None)
     if kind is None:
         return
-    try:
-        release = version("opentelemetry-sdk")
-    except PackageNotFoundError:  # its files were copied, without their metadata
-        release = "of this release"
     warn_once(
         f"telemetry.sdk.{kind.__name__}.{name}",
         "OpenTelemetry %s has no `%s.%s`, which otelier knows of 1.39 to 1.45: %s. All else works. Update otelier, or "
         "pin opentelemetry-sdk to a release that it knows.",
-        release,
+        _release(),
         kind.__name__,
         name,
         off,
     )
+
+
+@functools.cache  # asked at each call where a name is missing
+def _release() -> str:
+    try:
+        return version("opentelemetry-sdk")
+    except PackageNotFoundError:  # its files were copied, without their metadata
+        return "of this release"
 
 
 # Global providers.
@@ -119,10 +124,10 @@ def provider_of_early_meters() -> Any:
     return getattr(EARLY_METER_PROVIDER, "_real_meter_provider", None)
 
 
-def is_stand_in(provider: object) -> bool:
-    """Tell whether *provider* is what the API gives while none is set."""
+def is_set(provider: object) -> bool:
+    """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
     kind = provider.__class__
-    return kind.__module__.startswith(_OPENTELEMETRY) and kind.__name__.lstrip("_").startswith("Proxy")
+    return not (kind.__module__.startswith(_OPENTELEMETRY) and kind.__name__.lstrip("_").startswith("Proxy"))
 
 
 SUPPRESS_INSTRUMENTATION: Final = getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
