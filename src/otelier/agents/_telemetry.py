@@ -6,12 +6,10 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.util.types import AnyValue, AttributeValue
@@ -31,6 +29,7 @@ from otelier.telemetry import (
     Metering,
     OperationPoint,
     OperationSpan,
+    emit_event,
     error_type,
     failure_of,
     fit_text,
@@ -143,19 +142,8 @@ def log_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate
         message = failure_of(error).message
         if message and gate.mode.on_event:
             attributes[names.EXCEPTION_MESSAGE] = whole_text(gate.text(message, _MAX_MESSAGE_CHARS))
-        now = time.time_ns()
-        logger_for(names.SCOPE_AGENTS).emit(
-            LogRecord(
-                timestamp=now,
-                observed_timestamp=now,
-                context=get_current(),
-                severity_number=SeverityNumber.ERROR,
-                severity_text="ERROR",
-                event_name=names.TOOL_FAILED,
-                body=f"Tool {tool!r} raised {kind}.",
-                attributes=attributes,
-            )
-        )
+        failure = f"Tool {tool!r} raised {kind}."
+        emit_event(logger_for(names.SCOPE_AGENTS), names.TOOL_FAILED, attributes, get_current(), failure=failure)
     except Exception as exc:
         report_fault("agents.failures", exc)
 

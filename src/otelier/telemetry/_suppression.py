@@ -40,10 +40,10 @@ _is_marked = False
 
 
 def replayed(context: Context) -> Context:
-    """Return *context* for code that runs again to find its place: what it tells was told the first time.
+    """Return *context* for code that runs again to find its place: what it reports was reported the first time.
 
-    Spans of ours that begin there record nothing, metric points are not recorded, events not emitted. What other
-    instrumentations report is not ours to keep back.
+    Operations that begin there have no span, metric points are dropped, and `emit_event` emits nothing. Spans of calls
+    that really are made there again, also to a model, are spans as ever.
 
     Example:
         >>> is_replaying(replayed(Context()))
