@@ -26,7 +26,7 @@ from sybil.parsers.rest import DocTestParser
 
 from otelier.faults import raise_faults, run_resets
 from otelier.testing import OpenAIServer, SpanRecorder
-from otelier.testing._stage import on_stage
+from otelier.testing._global_providers import as_global_providers
 
 ROOT = Path(__file__).parent
 
@@ -156,7 +156,7 @@ def _open_document(namespace: dict[str, Any]) -> None:
     stack.callback(detach, attach(Context()))
     patch = stack.enter_context(pytest.MonkeyPatch.context())
     recorder = namespace["_recorder"] = SpanRecorder()
-    stack.enter_context(on_stage(recorder))
+    stack.enter_context(as_global_providers(recorder))
     server = stack.enter_context(OpenAIServer())
     patch.setenv("OPENAI_BASE_URL", server.base_url)
     patch.setenv("OPENAI_API_KEY", "sk-none")

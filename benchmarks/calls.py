@@ -11,7 +11,7 @@ used twice would flatter the fingerprint.
 |---|---|
 | by hand | span, attributes and three histograms as the conventions have them, recorded in the call |
 | ours | the instrumentor alone: the same signals |
-| six fields | `init()`, all fields set, the processor, the prompt's fingerprint |
+| six fields | `init()`, six fields set, the processor, the prompt's fingerprint |
 
 The last two figures of a row count each call's share of a collection of the metrics in, when ours are recorded.
 Of streams the cost of one chunk is told, beside one that is handed on without a metric, and beside one with its metric

@@ -10,10 +10,10 @@ own cost is not counted.
 | column | what is sent |
 |---|---|
 | bare | a request by the client as it came |
-| by hand | the same, and the application writes the six fields into the header itself |
+| by hand | the same, and the application writes six fields into the header itself |
 | nothing set | patched, and no field is set |
 | outside | patched, six fields are set, and the host gets none of them |
-| inside | patched, six fields are set, and the host gets all |
+| inside | patched, six fields are set, and the host gets these |
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ def settings_page() -> str:
             "",
             "A value is taken from the first of these that is set: argument, environment variable, default.",
             "Variables are read when otelier is switched on (`init`, `activate`, `instrument`), never at import.",
+            "An agent that runs before that reads those about content when its run starts.",
             "An empty variable counts as unset.",
             "For an invalid `OTELIER_` variable, `init` raises a `SettingError` with its name and the allowed values.",
             "Without `init`, and for OpenTelemetry's variables, a warning says the same, and the default applies.",

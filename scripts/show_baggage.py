@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import otelier
 from otelier.testing import reset
-from tests.baggage.fields import SIX, activate
+from tests.baggage.fields import GIVEN, activate
 from tests.baggage.world import CLIENTS, HOSTS, INSIDE, World, instrumented, world
 
 WAY = ("billing", "evil.example", "billing")
@@ -34,7 +34,7 @@ def cell(here: World, name: str, hosts: tuple[str, ...], proxy: str | None) -> s
     seen: Counter[str] = Counter()
     for first, sampled in product((True, False), repeat=2):
         here.got.clear()
-        with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**SIX):
+        with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**GIVEN):
             url = here.url(*hosts, port=here.h2_port if client.h2 else None)
             client.send(url, proxy=proxy)
         reset()
@@ -50,7 +50,7 @@ def cell(here: World, name: str, hosts: tuple[str, ...], proxy: str | None) -> s
 def exports(here: World) -> list[str]:
     """Let an exporter send to a host inside, in a context with fields; return what it got of ours, by request."""
     here.got.clear()
-    with instrumented(CLIENTS["requests"], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS["requests"], activate, first=True, sampled=True), otelier.context(**GIVEN):
         provider = TracerProvider()
         endpoint = here.url("collector") + "v1/traces"
         provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))

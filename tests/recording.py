@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.trace import SpanKind
 
 import otelier
@@ -40,6 +41,21 @@ class Spans(SpanRecorder):
     def users(self, name: str) -> list[Any]:
         """Return the user of every finished span of that name."""
         return [attributes.get("user.id") for attributes in self.named(name)]
+
+
+class LogCopies(InMemoryLogRecordExporter):
+    """Keeps what each log record had on it when it was exported, as an exporter does that sends bytes.
+
+    The SDK's own keeps the record itself, on which whatever comes later is seen as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attributes: list[dict[str, Any]] = []
+
+    def export(self, batch: Any) -> Any:
+        self.attributes += [dict(one.log_record.attributes or {}) for one in batch]
+        return super().export(batch)
 
 
 def pools_carry() -> bool:

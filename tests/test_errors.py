@@ -20,6 +20,16 @@ def test_one_except_covers_all(error):
     assert issubclass(error, OtelierError)
 
 
+def test_the_errors_of_a_subject_have_one_parent():
+    """One `except` covers what goes wrong with models, or with agents, and leaves the others."""
+    of_llm = {error for error in ALL if issubclass(error, errors.LlmError)} - {errors.LlmError}
+    assert of_llm == {
+        *(errors.AnswerError, errors.RefusalError, errors.UnfinishedAnswerError),
+        *(errors.ToolArgumentsError, errors.UnknownToolError, errors.ClientUseError),
+    }
+    assert not any(issubclass(error, errors.AgentError) for error in of_llm)
+
+
 @each_error
 def test_the_tree_in_the_docstring_is_complete(error):
     """The picture at the top of the module shows every error, beside its standard parent or below its own."""

@@ -151,7 +151,7 @@ def loaded_by(statement):
     ],
 )
 def test_import_and_context_are_light(statement):
-    """`import otelier` and the six fields load OpenTelemetry's API only, and start no thread."""
+    """`import otelier` and the fields load OpenTelemetry's API only, and start no thread."""
     loaded = loaded_by(statement)
     heavy = [name for name in loaded["modules"] if any(name == one or name.startswith(f"{one}.") for one in HEAVY)]
     assert heavy == []

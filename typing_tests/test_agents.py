@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from typing_extensions import assert_type
 
 import otelier
-from otelier.agents import AgentEvent, AgentRun, AgentStream, RunFinished, ToolCall, Usage
+from otelier.agents import AgentEvent, AgentRun, AgentStream, RunFinished, RunUsage, ToolResult
 from otelier.agents.patterns import ExecutionContext, RetryContext
 from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase
 
@@ -66,8 +66,8 @@ agent.run("Hello", context=7)  # type: ignore[arg-type]
 async def awaited() -> None:
     result = await agent.run("Hello")
     assert_type(result, otelier.AgentResult)
-    assert_type(result.usage, Usage)
-    assert_type(result.tool_calls, list[ToolCall])
+    assert_type(result.usage, RunUsage)
+    assert_type(result.tool_calls, list[ToolResult])
     assert_type(result.messages, list[dict[str, Any]])
     async with agent.stream("Hello") as events:
         async for event in events:

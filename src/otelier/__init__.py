@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     )
     from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
     from otelier.identity import AgentIdentity, prompt_fingerprint
-    from otelier.setup import activate, flush, init, shutdown
+    from otelier.setup import activate, init, shutdown
+    from otelier.telemetry import flush
 
 __all__ = [
     "Agent",
@@ -82,7 +83,7 @@ _ROOMS: Final = {
     "clear_context": "fields",
     "context": "fields",
     "exported": "agents",
-    "flush": "setup",
+    "flush": "telemetry",
     "generate_id": "agents",
     "get_agent": "fields",
     "get_context": "fields",

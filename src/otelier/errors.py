@@ -10,13 +10,14 @@
     ├── SettingError          (ValueError)    an argument or environment variable cannot be read
     ├── CodecError            (ValueError)    a value cannot be stored as JSON, or does not fit the type it is read as
     │   └── NotJsonError                      a text is no JSON
-    ├── MissingExtraError     (ImportError)   a command or room needs an extra that is not installed
-    ├── ClientUseError        (RuntimeError)  a client of the model is used on a second event loop
-    ├── AnswerError           (ValueError)    a model's answer is not what was asked for
-    │   ├── RefusalError                      the model refuses to give it
-    │   └── UnfinishedAnswerError             it ends too early: at a limit of tokens, a content filter, a broken stream
-    ├── ToolArgumentsError    (ValueError)    what a model gives to a tool is no JSON object, or does not fit its schema
-    └── UnknownToolError      (LookupError)   no tool has that name
+    ├── MissingExtraError     (ImportError)   a command or module needs an extra that is not installed
+    └── LlmError                              a model cannot be asked, or its answer not be used
+        ├── ClientUseError    (RuntimeError)  a client of the model is used on a second event loop
+        ├── AnswerError       (ValueError)    a model's answer is not what was asked for
+        │   ├── RefusalError                  the model refuses to give it
+        │   └── UnfinishedAnswerError         it ends too early: at a limit of tokens, a content filter, a broken stream
+        ├── ToolArgumentsError (ValueError)   what a model gives to a tool is no JSON object, or misfits its schema
+        └── UnknownToolError  (LookupError)   no tool has that name
 
 A wrong type is a plain `TypeError`. Faults of otelier itself are never raised into a program: they are logged
 and counted, see `otelier.faults`.
@@ -233,7 +234,20 @@ class MissingExtraError(OtelierError, ImportError):
         self.extra = extra
 
 
-class ClientUseError(OtelierError, RuntimeError):
+class LlmError(OtelierError):
+    """Base of the errors of model calls. The provider's own exceptions are no such errors: they pass unchanged.
+
+    Example:
+        >>> import otelier
+        >>> try:
+        ...     otelier.llm.ToolCall(id="call_1", name="add", arguments_json="[1, 2]").arguments
+        ... except otelier.errors.LlmError as error:
+        ...     print(type(error).__name__)
+        ToolArgumentsError
+    """
+
+
+class ClientUseError(LlmError, RuntimeError):
     """An asynchronous client is used on a second event loop, but its connections belong to the first.
 
     Example:
@@ -251,7 +265,7 @@ class ClientUseError(OtelierError, RuntimeError):
     """
 
 
-class AnswerError(OtelierError, ValueError):
+class AnswerError(LlmError, ValueError):
     """A model's answer is not what was asked for: no JSON, not what the schema asks for, or no answer at all.
 
     The message says what is wrong without quoting the answer, because messages of exceptions end up in traces: names
@@ -315,7 +329,7 @@ class UnfinishedAnswerError(AnswerError):
     """
 
 
-class ToolArgumentsError(OtelierError, ValueError):
+class ToolArgumentsError(LlmError, ValueError):
     """What a model gives to a tool cannot be read as a JSON object, or does not fit the tool's schema.
 
     The message is one that the model can mend its call by: it has names that the model gave, and words of validators.
@@ -341,7 +355,7 @@ class ToolArgumentsError(OtelierError, ValueError):
         self.problems = tuple(problems)
 
 
-class UnknownToolError(OtelierError, LookupError):
+class UnknownToolError(LlmError, LookupError):
     """A tool was asked for that nobody registered.
 
     Attributes:

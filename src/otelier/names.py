@@ -28,6 +28,8 @@ SESSION_ID: Final = "session.id"
 """Session of the client application; attribute and baggage key."""
 WORKFLOW_ID: Final = "otelier.workflow.id"
 """Workflow that several calls belong to; attribute and baggage key."""
+TENANT_ID: Final = "otelier.tenant.id"
+"""Customer whose data a call works on; attribute and baggage key."""
 
 # --- which agent makes it --------------------------------------------------------------------------------------
 AGENT_NAME: Final = "gen_ai.agent.name"
@@ -49,8 +51,6 @@ MAIN_AGENT_NAME: Final = "gen_ai.main_agent.name"
 ENVIRONMENT: Final = "deployment.environment.name"
 """Deployment environment, `init(env=)`."""
 
-TENANT_ID: Final = "otelier.tenant.id"
-"""Tenant of the user, from a run's context that has a field `tenant_id`."""
 CONTEXT_PREFIX: Final = "otelier.context."
 """Prefix for the name of a run context's field that is marked with `exported` without a name."""
 AGENT_VERSION: Final = "otelier.agent.version"

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, TypeVar, cast
 
 from otelier.errors import SettingError
@@ -37,6 +38,36 @@ def quoted(text: str) -> str:
     if len(text) <= _MAX_SHOWN_CHARS and _SHOWN.fullmatch(text):
         return repr(text)
     return f"({len(text)} characters, not shown)"
+
+
+class ContentMode(Enum):
+    """Where content may go: the words of `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
+
+    Example:
+        >>> from otelier.settings import ContentMode
+        >>> ContentMode.SPAN_ONLY.on_span, ContentMode.SPAN_ONLY.on_event
+        (True, False)
+    """
+
+    NO_CONTENT = "NO_CONTENT"
+    SPAN_ONLY = "SPAN_ONLY"
+    EVENT_ONLY = "EVENT_ONLY"
+    SPAN_AND_EVENT = "SPAN_AND_EVENT"
+
+    @property
+    def on_span(self) -> bool:
+        """Whether spans carry content, as JSON text."""
+        return self in (ContentMode.SPAN_ONLY, ContentMode.SPAN_AND_EVENT)
+
+    @property
+    def on_event(self) -> bool:
+        """Whether log events carry content, structured."""
+        return self in (ContentMode.EVENT_ONLY, ContentMode.SPAN_AND_EVENT)
+
+    @property
+    def any(self) -> bool:
+        """Whether content goes anywhere at all."""
+        return self is not ContentMode.NO_CONTENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +149,15 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
+*_FIRST_MODES, _LAST_MODE = (f"`{mode}`" for mode in ContentMode.__members__)
+_CONTENT_MODES = f"{', '.join(_FIRST_MODES)} or {_LAST_MODE}"
+
+
 def _content_mode(text: str) -> str:
     mode = text.upper()
-    if mode in ("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"):
+    if mode in ContentMode.__members__:
         return mode
-    raise ValueError("it must be `NO_CONTENT`, `SPAN_ONLY`, `EVENT_ONLY` or `SPAN_AND_EVENT`")
+    raise ValueError(f"it must be {_CONTENT_MODES}")
 
 
 APP: Setting[str | None] = Setting(
@@ -191,8 +226,8 @@ DISABLED_INSTRUMENTATIONS: Setting[frozenset[str]] = Setting(
 CAPTURE_CONTENT: Setting[str] = Setting(
     variable="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
     parse=_content_mode,
-    default="NO_CONTENT",
-    kind="`NO_CONTENT`, `SPAN_ONLY`, `EVENT_ONLY` or `SPAN_AND_EVENT`",
+    default=ContentMode.NO_CONTENT.value,
+    kind=_CONTENT_MODES,
     meaning="Where prompts, answers and tool arguments may be recorded, with secrets redacted.",
 )
 EMIT_EVENT: Setting[bool | None] = Setting(
@@ -264,7 +299,7 @@ CONFIG_FILE = _place("OTEL_CONFIG_FILE")
 
 
 def switched_off() -> bool:
-    """Tell whether `OTELIER_DISABLED` is set; text that cannot be read counts as not set, `init` reports it.
+    """Return whether `OTELIER_DISABLED` is set; text that cannot be read counts as not set, `init` reports it.
 
     Example:
         >>> switched_off()
@@ -277,7 +312,7 @@ def switched_off() -> bool:
 
 
 def patches_allowed() -> bool:
-    """Tell whether otelier may patch other libraries: neither it nor everything is switched off.
+    """Return whether otelier may patch other libraries: neither it nor everything is switched off.
 
     Example:
         >>> patches_allowed()

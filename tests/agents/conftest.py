@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from otelier import tool
+from otelier.redaction import read_content_gate
 from tests.scripted import Model, model
 
 __all__ = ["model"]
+
+
+@pytest.fixture
+def capture_content(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let content go where the given mode says, as if otelier were switched on with it."""
+
+    def capture(mode: str) -> None:
+        monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", mode)
+        read_content_gate()
+
+    return capture
 
 
 @dataclass

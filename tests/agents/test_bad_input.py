@@ -87,7 +87,7 @@ ITSELF["self"] = ITSELF
         (b"\xff\xfe", "bytes object that cannot be shown"),
         (ITSELF, "dict object that cannot be shown"),
         (MUTE, "Mute object that cannot be shown"),
-        ("half \ud83d", "half ?"),
+        ("half \ud83d", "half \ufffd"),
     ],
     ids=lambda value: type(value).__name__,
 )

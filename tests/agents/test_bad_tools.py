@@ -266,6 +266,12 @@ def test_names_that_no_model_takes(name):
         tool(name=name)(by_name)
 
 
+def test_an_ellipsis_is_no_tool(model):
+    """`tools=[...]`, as pages write it, is an error where the agent is written."""
+    with pytest.raises(ToolError, match="Cannot offer a ellipsis as a tool"):
+        model.agent(...)
+
+
 def test_what_python_cannot_describe():
     """Some functions of C have no signature."""
     with pytest.raises(ToolError, match="does not know its parameters"):
@@ -303,7 +309,7 @@ RESULTS = {
     "itself": (itself, "list object that cannot be shown"),
     "no text": (NoText, "NoText object that cannot be shown"),
     "no text within": (lambda: {"a": NoText()}, "dict object that cannot be shown"),
-    "half a pair": (lambda: "a \ud83d b", "a ? b"),
+    "half a pair": (lambda: "a \ud83d b", "a \ufffd b"),
     "a generator": (lambda: (number for number in (1, 2)), "[1,2]"),
     "a coroutine": (lambda: later(), "later"),
     "a tuple": (lambda: (1, "x"), '[1,"x"]'),
@@ -358,7 +364,7 @@ class OddError(Exception):
 
 ERRORS = {
     "odd": (OddError, "Error: OddError: "),
-    "half a pair": (lambda: ValueError("a \ud83d"), "Error: ValueError: a ?"),
+    "half a pair": (lambda: ValueError("a \ud83d"), "Error: ValueError: a \ufffd"),
     "recursion": (lambda: RecursionError("deep"), "Error: RecursionError: deep"),
     "memory": (MemoryError, "Error: MemoryError: "),
     "stop of an iteration": (lambda: StopAsyncIteration("x"), "Error: StopAsyncIteration: x"),

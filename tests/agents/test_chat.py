@@ -147,7 +147,7 @@ def test_a_choice_names_only_tools_that_are_offered(choice, sent):
 def test_what_a_run_says_itself_is_no_setting(function):
     """Each argument that a run gives is refused where the agent is written, with what to do instead."""
     for name in {*inspect.signature(function).parameters, "stream"} - {"response_format", "options"}:
-        with pytest.raises(TypeError, match=f"Cannot take {name!r} as a setting: a run says that itself. Rather "):
+        with pytest.raises(TypeError, match=f"Cannot take {name!r} as a setting: a run gives that itself. Rather "):
             otelier.Agent("a", "gpt-4.1", settings={name: 1})
 
 
@@ -200,14 +200,14 @@ def test_another_agent_takes_a_chat_over(model):
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
-def test_a_chat_has_one_prompt_in_either_role(model, otelier_spans, monkeypatch, role):
+def test_a_chat_has_one_prompt_in_either_role(model, otelier_spans, capture_content, role):
     """Instructions and interceptors replace what the conversation begins with, by whichever name."""
 
     class Prompts(Interceptor):
         async def intercept(self, phase, context):
             return InterceptResult.modify_prompt("New.") if phase is Phase.PRE_THINK else None
 
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    capture_content("span_only")
     earlier = [{"role": role, "content": "Old."}, {"role": "user", "content": "Hello"}]
     model.says("Hm.", "Hm.")
     result = model.agent(interceptors=[Prompts()]).run("And?", messages=earlier).wait()
@@ -250,9 +250,9 @@ def test_the_earlier_messages_are_never_changed(model):
 
 
 @WAYS
-def test_a_turn_in_parts(model, way, otelier_spans, monkeypatch):
+def test_a_turn_in_parts(model, way, otelier_spans, capture_content):
     """A text beside an image goes to the model as it is; its words are the task, and the query of the context."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
+    capture_content("SPAN_ONLY")
     parts = [{"type": "text", "text": "What is this?"}, IMAGE]
     seen = []
 

@@ -148,6 +148,27 @@ def test_a_tool_that_waits_for_several_runs_keeps_one_place(model):
     assert meter.most == 1
 
 
+def test_a_tool_that_delegated_takes_its_place_again(model):
+    """What it does after the run that it waited for is bounded as before: its place is not left for good."""
+    specialist = model.agent(name="specialist")
+    meter = Meter()
+
+    @tool
+    def delegates(number: int) -> str:
+        said = specialist.run(f"task {number}").output
+        with meter:
+            time.sleep(0.02)  # long enough for the others, whose runs are over by then
+            return said
+
+    many = 6
+    model.server.reply(tool_calls=[("delegates", {"number": number}) for number in range(many)])
+    model.server.reply("Done.", when=lambda request: request.answers_tool)
+    model.server.reply("Leaf.", times=many)
+    result = model.agent(delegates, max_parallel_tools=1).run("Go").wait()
+    assert [call.result for call in result.tool_calls] == ["Leaf."] * many
+    assert meter.most == 1
+
+
 def test_a_model_that_calls_one_tool_at_a_time(model):
     """Nothing asks for parallel calls; the turns just follow each other."""
 

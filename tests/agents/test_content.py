@@ -11,11 +11,12 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
+import otelier
 from otelier import Agent, RunContext, tool
 from otelier.agents import TextDelta
 from otelier.interceptors import InterceptContext, InterceptResult, Phase
+from otelier.redaction import content_gate
 
-MODE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + hashlib.sha512(b"noise").digest() * 20
 DATA = base64.b64encode(PNG).decode()
 RESULTS = {
@@ -41,9 +42,9 @@ def strict(text):
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
-def test_whatever_a_tool_returns(model, otelier_spans, monkeypatch, result):
+def test_whatever_a_tool_returns(model, otelier_spans, capture_content, result):
     """The run goes on, and its span has the result as strict JSON within its budget, without bytes."""
-    monkeypatch.setenv(MODE, "span_only")
+    capture_content("span_only")
 
     @tool(max_result_chars=10_000_000)
     def work(picture: str) -> object:
@@ -62,9 +63,9 @@ def test_whatever_a_tool_returns(model, otelier_spans, monkeypatch, result):
     assert DATA[:60] not in repr(otelier_spans.records)
 
 
-def test_arguments_are_those_that_were_given(model, otelier_spans, monkeypatch):
+def test_arguments_are_those_that_were_given(model, otelier_spans, capture_content):
     """What a tool does to long arguments afterwards is not on its span."""
-    monkeypatch.setenv(MODE, "span_only")
+    capture_content("span_only")
     given = {"items": ["word " * 20_000]}
 
     @tool
@@ -169,3 +170,34 @@ def test_nothing_of_a_run_is_in_a_repr(model):
     shown += [repr(InterceptResult.stop("canary-response")), repr(agent)]
     assert len(shown) > 10
     assert [one for one in shown if "canary" in one] == []
+
+
+def test_content_is_switched_once(model, otelier_spans, monkeypatch):
+    """A mode set after switching on reaches neither the agent's spans nor those of its calls."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    model.says("Hello!")
+    model.agent().run("canary").wait()
+    assert "canary" not in repr([span.attributes for span in otelier_spans.records])
+
+
+def test_switching_on_again_reads_the_mode(model, otelier_spans, monkeypatch):
+    """Agents and their calls have content from then on, both."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    otelier.init(tracer_provider=otelier_spans.tracer_provider)
+    model.says("Hello!")
+    model.agent().run("canary").wait()
+    shown = [span.name for span in otelier_spans.records if "canary" in repr(span.attributes)]
+    assert sorted(shown) == ["chat gpt-4.1", "invoke_agent triage"]
+
+
+def test_content_where_the_client_is_left_alone(model, otelier_spans, monkeypatch):
+    """The mode is read when otelier is switched on, also where calls are not instrumented, and forgotten with it."""
+    mode = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    otelier.shutdown()
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "otelier-openai")
+    monkeypatch.setenv(mode, "span_only")
+    otelier.activate()
+    monkeypatch.setenv(mode, "no_content")
+    assert content_gate().mode.on_span
+    otelier.shutdown()
+    assert not content_gate().mode.on_span

@@ -108,12 +108,12 @@ def faults_of(name: str, kind: str, attributes: dict[str, Any], *, failed: bool)
 def test_spans_are_those_of_the_conventions(
     model: Model,
     otelier_spans: SpanRecorder,
-    monkeypatch: pytest.MonkeyPatch,
+    capture_content: Callable[[str], None],
     run: Callable[[Model], None],
     mode: str,
 ) -> None:
     """Kinds, attributes and the types of their values; content on spans in two of the modes only."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", mode)
+    capture_content(mode)
     with otelier.context(user_id="alice", user_role="admin", session_id="s-1"):
         run(model)
     ours = [span for span in otelier_spans.spans if span.name.startswith(("invoke_agent", "execute_tool"))]
@@ -148,9 +148,9 @@ def test_the_check_finds_what_is_wrong(wrong: dict[str, Any]) -> None:
         )
 
 
-def test_content_has_the_forms_of_the_conventions(model, otelier_spans, monkeypatch) -> None:
+def test_content_has_the_forms_of_the_conventions(model, otelier_spans, capture_content) -> None:
     """Messages, instructions, definitions, arguments and results; the output is one message that stopped."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
+    capture_content("SPAN_ONLY")
     whole(model)
     run = otelier_spans.find("invoke_agent triage").attributes
     assert json.loads(run["gen_ai.input.messages"]) == [
@@ -179,9 +179,9 @@ def test_why_the_output_ended(model, otelier_spans) -> None:
     assert "gen_ai.response.finish_reasons" not in otelier_spans.find("invoke_agent triage").attributes
 
 
-def test_instructions_on_a_span_are_those_that_held(model, otelier_spans, monkeypatch) -> None:
+def test_instructions_on_a_span_are_those_that_held(model, otelier_spans, capture_content) -> None:
     """Also when an interceptor put others in their place."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
+    capture_content("SPAN_ONLY")
 
     class Changes(Interceptor):
         async def intercept(self, phase, context):
@@ -210,9 +210,9 @@ def test_tokens_stand_on_the_calls_of_the_model_only(model, otelier_spans) -> No
 
 
 @pytest.mark.parametrize("mode", ["EVENT_ONLY", "SPAN_AND_EVENT"])
-def test_content_events_come_from_the_calls_of_the_model(model, otelier_spans, monkeypatch, mode) -> None:
+def test_content_events_come_from_the_calls_of_the_model(model, otelier_spans, capture_content, mode) -> None:
     """The conventions have none for runs and tools; arguments and results stand in those of the model's calls."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", mode)
+    capture_content(mode)
     otelier.openai.OpenAIInstrumentor().uninstrument()  # it reads the mode when it is switched on
     otelier.openai.OpenAIInstrumentor().instrument(
         tracer_provider=otelier_spans.tracer_provider, logger_provider=otelier_spans.logger_provider

@@ -60,9 +60,9 @@ def test_the_model_is_told_class_and_redacted_message(model, is_async):
 
 
 @KINDS
-def test_bytes_in_a_message_reach_nobody(model, otelier_spans, monkeypatch, is_async):
+def test_bytes_in_a_message_reach_nobody(model, otelier_spans, capture_content, is_async):
     """Neither the model, nor the span, nor the log record has more of them than type, size and hash."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_and_event")
+    capture_content("span_and_event")
     image = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4).decode()
     call = told_by(model, raising(ValueError(f"bad data:image/png;base64,{image}"), is_async=is_async))
     (entry,) = [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
@@ -90,9 +90,9 @@ def test_one_log_record_has_the_stack_and_no_word_of_the_message(model, otelier_
     assert "canary" not in repr(otelier_spans.records)
 
 
-def test_with_content_on_the_record_has_the_message_redacted(model, otelier_spans, monkeypatch):
+def test_with_content_on_the_record_has_the_message_redacted(model, otelier_spans, capture_content):
     """Whoever may see content sees what went wrong, without secrets."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "EVENT_ONLY")
+    capture_content("EVENT_ONLY")
     told_by(model, raising(KeyError(SECRET)))
     (entry,) = [one for one in otelier_spans.logs if one.event_name == "otelier.tool.failed"]
     assert entry.attributes["exception.message"] == "'postgres://user:[REDACTED:password]@db/x'"

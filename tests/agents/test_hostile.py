@@ -67,9 +67,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("content", ["NO_CONTENT", "SPAN_AND_EVENT"])
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_a_hostile_answer_ends_no_run(model, otelier_spans, monkeypatch, answer, content):
+def test_a_hostile_answer_ends_no_run(model, otelier_spans, capture_content, answer, content):
     """Calls are made or told why not, the conversation goes on, and what is written on spans is strict JSON."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", content)
+    capture_content(content)
     model.server.reply(body=answer)
     model.says("Done.")
     result = model.agent(take, interceptors=[Sees()]).run("Go").wait()
@@ -125,9 +125,9 @@ def test_defaults_that_json_does_not_have(model, default, told):
     assert properties == {"most": told, "default": {"default": 1, "type": "integer"}}
 
 
-def test_no_number_among_changed_arguments(model, otelier_spans, monkeypatch):
+def test_no_number_among_changed_arguments(model, otelier_spans, capture_content):
     """What an interceptor makes of arguments is written as strict JSON, too."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
+    capture_content("SPAN_ONLY")
 
     class Changes(Interceptor):
         async def intercept(self, phase, context):
@@ -140,9 +140,9 @@ def test_no_number_among_changed_arguments(model, otelier_spans, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["NO_CONTENT", "SPAN_ONLY"])
-def test_a_result_that_opens_lists_without_end(model, otelier_spans, monkeypatch, content):
+def test_a_result_that_opens_lists_without_end(model, otelier_spans, capture_content, content):
     """It is told as the text that it is."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", content)
+    capture_content(content)
 
     @tool
     def opens() -> str:

@@ -194,9 +194,9 @@ def test_a_stopped_run_has_the_stops_response(model):
     assert model.agent(stops, output_type=Parcel).run("Go").output == FOUND
 
 
-def test_content_of_the_object_only_when_asked_for(model, otelier_spans, monkeypatch):
+def test_content_of_the_object_only_when_asked_for(model, otelier_spans, capture_content):
     """The run's span shows it as the JSON that it is."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
+    capture_content("SPAN_ONLY")
     model.says(TEXT)
     model.agent(output_type=Parcel).run("Where is it?").wait()
     said = json.loads(otelier_spans.find("invoke_agent triage").attributes["gen_ai.output.messages"])

@@ -91,9 +91,9 @@ def test_spans_go_where_otelier_was_told(model, otelier_spans):
     assert otelier_spans.records == ()
 
 
-def test_content_only_when_asked_for(model, otelier_spans, monkeypatch):
+def test_content_only_when_asked_for(model, otelier_spans, capture_content):
     """Query, answer, arguments and results pass the one gate."""
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
+    capture_content("SPAN_ONLY")
     model.says([("add", {"a": 1, "b": 2})], "Three.")
     model.agent(add, instructions="Add.").run("1+2?").wait()
     call = otelier_spans.find("execute_tool add").attributes

@@ -220,7 +220,7 @@ def test_a_mark_beside_a_type_that_nobody_finds(model, otelier_spans):
 
 
 def test_what_reaches_telemetry(model, otelier_spans, caplog):
-    """The fields of the six, the tenant and what is marked, on every span and log record of the run; nothing else."""
+    """The fields of a call and what is marked, on every span and log record of the run; nothing else."""
 
     @otelier.tool
     def work() -> str:
@@ -266,7 +266,9 @@ def test_nothing_of_it_is_sent_on_as_baggage(model):
 
     model.says([("look", {})], "Done.")
     model.agent(look).run("Go", context=Told()).wait()
-    assert seen == [["gen_ai.agent.name", "otelier.workflow.id", "session.id", "user.id", "user.roles"]]
+    assert seen == [
+        ["gen_ai.agent.name", "otelier.tenant.id", "otelier.workflow.id", "session.id", "user.id", "user.roles"]
+    ]
 
 
 @pytest.mark.parametrize("value", ["a\x00b", "x" * 1025, object()])

@@ -6,9 +6,18 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 
 ALL = (
-    "user.id=mallory,user.roles=root,gen_ai.agent.name=evil,gen_ai.agent.id=e-1,session.id=s-9,otelier.workflow.id=w-9"
+    "user.id=mallory,user.roles=root,gen_ai.agent.name=evil,gen_ai.agent.id=e-1,session.id=s-9,otelier.workflow.id=w-9,"
+    "otelier.tenant.id=t-9"
 )
-KEYS = ("user.id", "user.roles", "gen_ai.agent.name", "gen_ai.agent.id", "session.id", "otelier.workflow.id")
+KEYS = (
+    "user.id",
+    "user.roles",
+    "gen_ai.agent.name",
+    "gen_ai.agent.id",
+    "session.id",
+    "otelier.workflow.id",
+    "otelier.tenant.id",
+)
 HOSTILE = {
     "8 KiB": "user.id=" + "a" * 8184,
     "9 KiB": "user.id=" + "a" * 9216,
@@ -18,7 +27,7 @@ HOSTILE = {
     "control characters": "user.id=a%00b,session.id=a%0Ab,otelier.workflow.id=%7F",
     "lone surrogate": "user.id=%ED%A0%80",
     "not ASCII": "user.id=ü",
-    "500 entries": ",".join(f"k{number}=v" for number in range(494)) + "," + ALL,
+    "500 entries": ",".join(f"k{number}=v" for number in range(493)) + "," + ALL,
     "500 of ours": ",".join(f"user.id=u{number}" for number in range(500)),
     "duplicates": "user.id=a,user.id=b,user.id=c",
     "encoded keys": "user%2Eid=a, session.id =b ,%75ser.roles=c",

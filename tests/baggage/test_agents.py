@@ -17,13 +17,13 @@ from tests.security.agent_runs import KINDS, METADATA, NEVER, QUERY, SAID
 from tests.security.places import WHO, found
 
 CLIENT_NAMES = [name for name, client in CLIENTS.items() if not client.h2]
-SENT = sorted(["user.id", "user.roles", "session.id", "otelier.workflow.id", "gen_ai.agent.name"])
+SENT = sorted(["user.id", "user.roles", "session.id", "otelier.workflow.id", "otelier.tenant.id", "gen_ai.agent.name"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CLIENT_NAMES)
 def test_what_a_tools_requests_carry(here, name, kind):
-    """Inside, the user, role, session and workflow of the run, and the agent; outside nothing; never any more."""
+    """Inside, the run's user, role, session, workflow, tenant and agent; outside nothing; never any more."""
     otelier.init(tracer_provider=TracerProvider(shutdown_on_exit=False))
 
     @otelier.tool

@@ -12,7 +12,7 @@ import otelier
 
 pytest.importorskip("tests.baggage.world")
 
-from tests.baggage.fields import SIX, WRITTEN, activate
+from tests.baggage.fields import GIVEN, WRITTEN, activate
 from tests.baggage.world import CLIENTS, HOSTS, INSIDE, OUTSIDE, instrumented
 
 clients = pytest.mark.parametrize("name", CLIENTS)
@@ -24,10 +24,10 @@ samplings = pytest.mark.parametrize("sampled", [True, False], ids=["sampled", "u
 @orders
 @samplings
 def test_hosts(here, name, first, sampled):
-    """Hosts inside get all six fields, hosts outside the trace and nothing else."""
+    """Hosts inside get all fields, hosts outside the trace and nothing else."""
     client = CLIENTS[name]
     port = here.h2_port if client.h2 else None
-    with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**SIX):
+    with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**GIVEN):
         for host in HOSTS.values():
             client.send(here.url(host, port=port))
     assert all(got.traceparent for got in here.got)
@@ -45,7 +45,7 @@ def test_redirects(here, name, first, sampled, outside):
     """A redirect to the outside takes nothing along, and one back to the inside is written anew."""
     client = CLIENTS[name]
     way = ("billing", outside, "localhost", outside, "127.0.0.1")
-    with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**SIX):
+    with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**GIVEN):
         client.send(here.url(*way, port=here.h2_port if client.h2 else None))
     assert [(got.host, got.baggage) for got in here.got] == [
         (host, () if host == outside else (WRITTEN,)) for host in way
@@ -58,7 +58,7 @@ def test_redirects(here, name, first, sampled, outside):
 def test_proxies(here, name, first, sampled):
     """Through a proxy, which stands outside here, the target counts."""
     client = CLIENTS[name]
-    with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**SIX):
+    with instrumented(client, activate, first=first, sampled=sampled), otelier.context(**GIVEN):
         for host in HOSTS.values():
             client.send(here.url(host), proxy=here.proxy)
         client.send(here.url("billing", "evil.example", "billing"), proxy=here.proxy)
@@ -74,7 +74,7 @@ def test_socks_proxies(here, name, first):
     """Through a SOCKS proxy the target counts as well; aiohttp knows none."""
     pytest.importorskip("socks" if name in ("requests", "urllib3") else "socksio", reason="needs the client's `socks`")
     client = CLIENTS[name]
-    with instrumented(client, activate, first=first, sampled=True), otelier.context(**SIX):
+    with instrumented(client, activate, first=first, sampled=True), otelier.context(**GIVEN):
         for host in HOSTS.values():
             client.send(here.url(host), proxy=here.socks_proxy)
         client.send(here.url("billing", "evil.example", "billing"), proxy=here.socks_proxy)
@@ -105,7 +105,7 @@ def test_tunnels(here, name, first, certificate, monkeypatch):
     client = CLIENTS[name]
     monkeypatch.setattr(here, "tls", certificate)
     way = ("billing", "evil.example", "api.partner.example")
-    with instrumented(client, activate, first=first, sampled=True), otelier.context(**SIX):
+    with instrumented(client, activate, first=first, sampled=True), otelier.context(**GIVEN):
         client.send(here.url(*way, scheme="https"), proxy=here.proxy)
     assert [got.baggage for got in here.got if got.host == "tunnel"] == [()] * 3
     assert [(got.host, got.baggage) for got in here.got if got.host != "tunnel"] == [

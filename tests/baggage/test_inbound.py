@@ -68,7 +68,7 @@ def born():
 
 
 def vars_of(fields):
-    return [getattr(fields, name) for name in ("user_id", "user_role", "session_id", "workflow_id")]
+    return [getattr(fields, name) for name in ("user_id", "user_role", "session_id", "workflow_id", "tenant_id")]
 
 
 def test_before_otelier_is_on_nothing_is_touched():
@@ -77,16 +77,17 @@ def test_before_otelier_is_on_nothing_is_touched():
 
 
 def test_trusted_fields_are_this_processs_own(trusting, spans):
-    """User, role, session and workflow are set and go on; the agent is the caller's, and out of the baggage."""
+    """User, role, session, workflow and tenant are set and go on; the agent is the caller's, and out of the baggage."""
     attach(extract("tenant=blue," + ALL))
     assert otelier.get_context() == otelier.CallContext(
-        user_id="mallory", user_role="root", session_id="s-9", workflow_id="w-9"
+        user_id="mallory", user_role="root", session_id="s-9", workflow_id="w-9", tenant_id="t-9"
     )
     assert spans.born_here() == {
         "user.id": "mallory",
         "user.roles": ("root",),
         "session.id": "s-9",
         "otelier.workflow.id": "w-9",
+        "otelier.tenant.id": "t-9",
         "otelier.caller.agent.name": "evil",
         "otelier.caller.agent.id": "e-1",
     }
@@ -96,6 +97,7 @@ def test_trusted_fields_are_this_processs_own(trusting, spans):
         "user.roles": "root",
         "session.id": "s-9",
         "otelier.workflow.id": "w-9",
+        "otelier.tenant.id": "t-9",
     }
     assert passed_on(get_current()) == "tenant=blue"
 

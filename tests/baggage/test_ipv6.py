@@ -8,7 +8,7 @@ import socket
 import pytest
 
 import otelier
-from tests.baggage.fields import SIX, WRITTEN, activate
+from tests.baggage.fields import GIVEN, WRITTEN, activate
 
 kit = pytest.importorskip("tests.baggage.world")
 
@@ -41,7 +41,7 @@ def test_hosts(here, name, proxied):
     client = kit.CLIENTS[name]
     hosts = [*INSIDE, *OUTSIDE]
     way = ("[::1]", "[2001:db8::7]", "[fd12:3456::1]")
-    with kit.instrumented(client, activate, first=True, sampled=True), otelier.context(**SIX):
+    with kit.instrumented(client, activate, first=True, sampled=True), otelier.context(**GIVEN):
         for host in hosts:
             client.send(here.url(host), proxy=here.proxy if proxied else None)
         client.send(here.url(*way), proxy=here.proxy if proxied else None)

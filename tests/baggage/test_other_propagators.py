@@ -29,7 +29,7 @@ def injected(propagator):
 
 @propagators
 def test_they_never_write_ours(propagator, prefix):
-    """They write the application's entries and none of the six fields, and no last hop adds those."""
+    """They write the application's entries and none of the fields, and no last hop adds those."""
     otelier.init()
     attach(baggage.set_baggage("tenant", "blue"))
     with otelier.context(user_id="u-1", session_id="s-1"):

@@ -26,7 +26,7 @@ import aiohttp
 import httpx
 import urllib3
 
-from tests.baggage.fields import ALLOWED, SIX, WRITTEN, activate
+from tests.baggage.fields import ALLOWED, GIVEN, WRITTEN, activate
 from tests.baggage.world import CLIENTS, OURS, instrumented
 
 clients = pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if not client.h2])
@@ -67,7 +67,7 @@ def test_the_host_that_is_judged_is_the_host_that_is_called(here, name, through_
     monkeypatch.setattr(socket.socket, "connect", seen_connect)
     inside = Policy([ALLOWED]).allows
     reached = 0
-    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**GIVEN):
         for url in (OUTSIDE + INSIDE).split():
             called.clear()
             here.got.clear()
@@ -90,7 +90,7 @@ def test_redirects_of_every_kind(here, name, code, monkeypatch):
     """A redirect of any kind to the outside takes nothing along, and one back is written anew."""
     monkeypatch.setattr(here, "redirect", code)
     way = ("billing", "evil.example", "billing.internal", "user@169.254.169.254", "localhost")
-    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**GIVEN):
         CLIENTS[name].send(here.url(*way))
     assert [(got.host, bool(got.ours)) for got in here.got] == [
         ("billing", True),
@@ -116,7 +116,7 @@ def test_redirects_of_every_kind(here, name, code, monkeypatch):
 )
 def test_another_host_in_the_header(here, name, host, written):
     """A gateway inside passes on by the `Host` that it is told: that one must be inside too."""
-    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**GIVEN):
         CLIENTS[name].send(here.url("127.0.0.2"), headers={"Host": host})
     assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
 
@@ -142,7 +142,7 @@ def test_another_host_in_the_target(here, name, target, sni, written):
         async with module.AsyncClient(trust_env=False) as client:
             await client.get(here.url("127.0.0.2"), extensions=extensions)
 
-    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**GIVEN):
         if "async" in name:
             asyncio.run(send_async())
         else:
@@ -159,7 +159,7 @@ def test_another_host_by_tls_in_aiohttp(here, tls_name, written):
         async with aiohttp.ClientSession() as session, session.get(here.url("127.0.0.2"), server_hostname=tls_name):
             pass
 
-    with instrumented(CLIENTS["aiohttp"], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS["aiohttp"], activate, first=True, sampled=True), otelier.context(**GIVEN):
         asyncio.run(get())
     assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
 
@@ -177,7 +177,7 @@ def test_another_host_by_tls_in_urllib3(here, tls_name, written):
     url = urllib3.util.parse_url(here.url("127.0.0.2"))
     with (
         instrumented(CLIENTS["urllib3"], activate, first=True, sampled=True),
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
         Pool(url.host, url.port) as pool,
     ):
         pool.urlopen("GET", "/")
@@ -203,7 +203,7 @@ def test_what_aiohttp_tells_of_a_request(here):
             error = aiohttp.ClientResponseError(answer.request_info, answer.history)
             seen.append(repr(error) + str(error.request_info.headers))
 
-    with instrumented(CLIENTS["aiohttp"], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS["aiohttp"], activate, first=True, sampled=True), otelier.context(**GIVEN):
         asyncio.run(get())
     assert [got.baggage for got in here.got] == [(WRITTEN,)]
     assert len(seen) == 3
@@ -214,7 +214,7 @@ def test_what_aiohttp_tells_of_a_request(here):
 @clients
 def test_a_models_client(here, name):
     """What openai's client sends is for a model's provider, though no call that we know of is open."""
-    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**SIX):
+    with instrumented(CLIENTS[name], activate, first=True, sampled=True), otelier.context(**GIVEN):
         CLIENTS[name].send(here.url("billing"), headers={"X-Stainless-Lang": "python"})
     assert [(got.baggage, bool(got.traceparent)) for got in here.got] == [((), True)]
 

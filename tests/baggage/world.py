@@ -63,7 +63,15 @@ OUTSIDE = {
     "not below allowed": "partner.example",
 }
 HOSTS = {**INSIDE, **OUTSIDE}
-OURS = ("user.id", "user.roles", "gen_ai.agent.name", "gen_ai.agent.id", "session.id", "otelier.workflow.id")
+OURS = (
+    "user.id",
+    "user.roles",
+    "gen_ai.agent.name",
+    "gen_ai.agent.id",
+    "session.id",
+    "otelier.workflow.id",
+    "otelier.tenant.id",
+)
 
 
 @dataclass(frozen=True)

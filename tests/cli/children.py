@@ -27,3 +27,28 @@ def without(*modules: str) -> tuple[str, ...]:
     """The command `otelier` in an environment where *modules* are not installed."""
     blocked = "".join(f"sys.modules[{module!r}] = None; " for module in modules)
     return sys.executable, "-c", f"import sys; {blocked}from otelier.cli import main; main()"
+
+
+_RECORDING_DEMO = """
+import json, sys
+from otelier.cli import main
+from otelier.cli.demo import _run
+
+run, path = _run.run, sys.argv.pop()
+
+
+def record(steps):
+    outcome = run(steps)
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump([dict(headers) for headers in outcome.model_requests], out)
+    return outcome
+
+
+_run.run = record
+main()
+"""
+
+
+def demo_recording(model_requests: Path, *options: str) -> tuple[str, ...]:
+    """The command `otelier demo`, which also writes the headers that the model's host received to a file."""
+    return sys.executable, "-c", _RECORDING_DEMO, "demo", *options, str(model_requests)

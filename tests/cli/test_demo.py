@@ -13,11 +13,13 @@ import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from otelier.cli.demo._processes import Service, ServiceError
-from tests.cli.children import OTELIER, environment, run
+from otelier.fields import BAGGAGE_KEYS
+from tests.cli.children import OTELIER, demo_recording, environment, run
 
 SERVICES = ("helpdesk", "payments")
 
@@ -39,12 +41,13 @@ def second_process(out: Path):
 
 
 def test_the_main_job(tmp_path):
-    """Everything that is shown has also arrived elsewhere: spans, log records and points, with user and agent."""
-    out = tmp_path / "records.jsonl"
+    """Everything that is shown has also arrived elsewhere, with its user and agent; nothing of it reached the model."""
+    out, model_requests = tmp_path / "records.jsonl", tmp_path / "model.json"
     with second_process(out) as (url, counts):
         # What the user's shell says otherwise must not change what the demonstration shows.
         others = {"OTEL_TRACES_SAMPLER": "always_off", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=one", "COLUMNS": "40"}
-        done = run(OTELIER, "demo", "--json", timeout_s=300, OTEL_EXPORTER_OTLP_ENDPOINT=url, **others)
+        command = demo_recording(model_requests, "--json")
+        done = run(*command, timeout_s=300, OTEL_EXPORTER_OTLP_ENDPOINT=url, **others)
         received = counts()
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -93,6 +96,8 @@ def test_the_main_job(tmp_path):
     check_trace(shown["trace"])
     check_baggage(shown["received"], signals["calls to the model"]["count"])
     check_records(records)
+    check_metrics([record for record in records if record["signal"] == "metrics"], shown["total"])
+    check_model_requests(json.loads(model_requests.read_text(encoding="utf-8")), records)
 
 
 def check_trace(trace):
@@ -121,7 +126,7 @@ def check_baggage(received, calls):
     assert helpdesk == {"server": "helpdesk", "requests": 23, "senders": [], "fields": {}}
     asked = payments["requests"]
     assert asked > 5
-    keys = ("user.id", "user.roles", "gen_ai.agent.name", "session.id", "otelier.workflow.id")
+    keys = ("user.id", "user.roles", "gen_ai.agent.name", "session.id", "otelier.workflow.id", "otelier.tenant.id")
     fields = dict.fromkeys(keys, asked)
     assert payments == {"server": "payments", "requests": asked, "senders": ["helpdesk"], "fields": fields}
     assert (model["server"], model["fields"]) == ("model's host", {})
@@ -137,6 +142,7 @@ def check_records(records):
         found = span["attributes"]
         assert found["session.id"] == found["gen_ai.conversation.id"] == f"{found['user.id'].replace('/', '-')}-morning"
         assert found["user.roles"] in (["admin"], ["customer"])
+        assert found["otelier.tenant.id"] == found["user.id"].partition("/")[0]
         assert re.fullmatch(rf"{found['user.id'].replace('/', '-')}-\d", found["otelier.workflow.id"])
         named = found["gen_ai.agent.name"] in ("triage", "billing", "auditor")
         assert found["otelier.agent.source"] == ("agent" if named else "fingerprint")
@@ -163,8 +169,8 @@ def check_both_sides(spans, logs):
     known = {span["span_id"]: span for span in spans}
     crossed = 0
     for trace in traces.values():
-        for key in ("user.id", "session.id"):
-            assert len({record["attributes"][key] for record in trace}) == 1
+        for key in ("user.id", "user.roles", "session.id"):
+            assert len({str(record["attributes"][key]) for record in trace}) == 1
         there = [record["attributes"] for record in trace if record["resource"]["service.name"] == "payments"]
         here = [record["attributes"] for record in trace if record["resource"]["service.name"] == "helpdesk"]
         assert {found["otelier.caller.agent.name"] for found in there} <= {"billing"}
@@ -181,6 +187,34 @@ def check_both_sides(spans, logs):
             assert known[one["parent_id"]]["attributes"]["gen_ai.agent.name"] == "billing"
         assert len(served) == bool(there)
     assert crossed > 5
+
+
+def check_metrics(points, total):
+    """Spans and metrics count the same calls and tokens."""
+    # Cumulative points come anew with each export: the last one of a series counts.
+    latest = {
+        (point["resource"]["service.name"], point["name"], str(sorted(point["attributes"].items()))): point
+        for point in points
+    }
+    measured = Counter()
+    for point in latest.values():
+        if point["name"] == "gen_ai.client.operation.duration":
+            measured["calls"] += point["count"]
+        elif point["name"] == "gen_ai.client.token.usage":
+            measured[f"{point['attributes']['gen_ai.token.type']}_tokens"] += point["sum"]
+    assert measured == {key: total[key] for key in ("calls", "input_tokens", "output_tokens")}
+
+
+def check_model_requests(requests, records):
+    """No header of a request to the model's host has a field, by its name or by its value."""
+    keys = {*BAGGAGE_KEYS, "otelier.agent.id", "otelier.caller.agent.name"}
+    found = [record["attributes"].get(key) for record in records for key in keys]
+    texts = {*keys, *(text for value in found for text in ([value] if isinstance(value, str) else value or ()))}
+    assert {"acme/alice", "billing", "user.id"} <= texts
+    assert len(requests) > 20
+    for headers in requests:
+        assert "traceparent" in headers
+        assert [name for name, value in headers.items() if any(text in unquote(value) for text in texts)] == []
 
 
 def test_the_page_and_an_endpoint_that_is_not_there():
@@ -209,7 +243,7 @@ def test_the_page_and_an_endpoint_that_is_not_there():
         "otelier doctor",
     ]
     assert " 38 calls took 40 requests to the model's host: its client repeats what fails." in lines
-    across = "user_id, user_role, session_id, workflow_id hold in payments too, which trusts inbound baggage."
+    across = "user_id, user_role, session_id, workflow_id, tenant_id hold in payments: it trusts inbound baggage."
     assert lines.index(f" {across}") > lines.index(titles[1])
     assert " The agent does not: billing stands there as the caller, and its own agent is auditor." in lines
     known = re.compile(r" (agent-([0-9a-f]{8})) is known by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from otelier.cli.demo._report import known_by_prompt, percentile, richest, signals, total, traces, tree, usage
+from otelier.cli.demo._report import (
+    MODEL_HOST,
+    known_by_prompt,
+    most_interesting,
+    percentile,
+    received,
+    signals,
+    total,
+    traces,
+    tree,
+    usage,
+)
 from tests.cli.records import call, log, points, span
 
 
@@ -91,8 +102,8 @@ def test_the_trace_with_most_agents_is_shown():
     plain = [span(str(number), trace=1) for number in range(5)]
     handed_over = [span("a", trace=2), span("b", trace=2, agent="billing")]
     later = [span("c", 5, 6, trace=3), span("d", 5, 6, trace=3, agent="billing")]
-    assert richest(traces([*plain, *handed_over, *later]).values()) == later
-    assert richest([]) == []
+    assert most_interesting(traces([*plain, *handed_over, *later]).values()) == later
+    assert most_interesting([]) == []
 
 
 def test_signals_say_how_many_carry_user_and_agent():
@@ -128,3 +139,51 @@ def test_agents_that_only_their_prompt_tells_of():
     spans = [call(**named), call(agent="agent-aa", **unnamed), call(agent="agent-aa", **unnamed)]
     assert known_by_prompt([*spans, span("POST", agent="agent-aa", **unnamed)]) == {"agent-aa": "fp1:aa"}
     assert known_by_prompt(spans[:1]) == {}
+
+
+OURS = "user.id=acme%2Falice,gen_ai.agent.name=billing"
+
+
+def kept(parent, *, baggage):
+    """What a service keeps of the headers of a request whose trace has *parent*."""
+    return {"http__request__header__baggage": (baggage,), "http__request__header__traceparent": (trace(parent),)}
+
+
+def trace(parent):
+    return f"00-{parent.trace_id}-{parent.span_id}-01"
+
+
+def world(**to_model):
+    """Spans of two services and what the model's host was sent."""
+    request = span("POST /chat", kind="SERVER", service="support")
+    asking = span("POST", 1, parent=request, kind="CLIENT", service="support")
+    served = span("POST /reviews", 2, parent=asking, kind="SERVER", service="payments", **kept(asking, baggage=OURS))
+    calls = [call(3, parent=request, service="support"), call(3, parent=served, service="payments")]
+    sent = [{"traceparent": trace(one), "user-agent": "OpenAI/Python", **to_model} for one in calls]
+    return [*calls, served, asking, request], sent
+
+
+def test_each_server_with_who_asked_it_and_what_came():
+    """Services in the order in which they were asked, the model's host last; keys that never came are left out."""
+    rows = [(row.server, row.requests, row.senders, dict(row.fields)) for row in received(*world())]
+    assert rows == [
+        ("support", 1, (), {}),
+        ("payments", 1, ("support",), {"user.id": 1, "gen_ai.agent.name": 1}),
+        (MODEL_HOST, 2, ("payments", "support"), {}),
+    ]
+
+
+def test_requests_are_counted_by_what_came_with_them():
+    """Of two requests one may bring what the other does not; the application's own entries are not ours."""
+    spans, sent = world()
+    request = spans[-1]
+    other = span("POST /reviews", 4, kind="SERVER", service="payments", **kept(request, baggage="shop=1, user.id=x"))
+    (row,) = (row for row in received([*spans, other], sent) if row.server == "payments")
+    assert (row.requests, row.fields) == (2, {"user.id": 2, "gen_ai.agent.name": 1})
+
+
+def test_a_request_without_a_trace_is_from_nobody_we_know():
+    """So is one of a trace whose span never arrived, or with a header that is none."""
+    spans, _ = world()
+    sent = [{}, {"traceparent": "nonsense"}, {"traceparent": trace(span("elsewhere"))}]
+    assert received(spans, sent)[-1].senders == ()

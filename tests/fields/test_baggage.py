@@ -9,28 +9,12 @@ from opentelemetry.context import attach
 from opentelemetry.propagate import get_global_textmap
 
 import otelier
-
-SIX = {
-    "user_id": "u-1",
-    "user_role": "admin",
-    "agent": "triage",
-    "agent_id": "a-1",
-    "session_id": "s-1",
-    "workflow_id": "w-1",
-}
-ENTRIES = {
-    "user.id": "u-1",
-    "user.roles": "admin",
-    "gen_ai.agent.name": "triage",
-    "gen_ai.agent.id": "a-1",
-    "session.id": "s-1",
-    "otelier.workflow.id": "w-1",
-}
+from tests.fields.given import ENTRIES, GIVEN
 
 
-def test_the_six_fields_stand_in_the_baggage():
+def test_every_field_stands_in_the_baggage():
     """Each field is a baggage entry under its key, the role as text."""
-    otelier.set_context(**SIX)
+    otelier.set_context(**GIVEN)
     assert dict(baggage.get_all()) == ENTRIES
     assert all(isinstance(value, str) for value in baggage.get_all().values())
 
@@ -40,11 +24,11 @@ def test_the_applications_entries_stay(how):
     """What the application put into the baggage is neither changed nor removed by setting, clearing or leaving."""
     attach(baggage.set_baggage("tenant", "blue"))
     if how == "set":
-        otelier.set_context(**SIX)
+        otelier.set_context(**GIVEN)
         assert dict(baggage.get_all()) == {"tenant": "blue", **ENTRIES}
         otelier.clear_context()
     else:
-        with otelier.context(**SIX):
+        with otelier.context(**GIVEN):
             assert dict(baggage.get_all()) == {"tenant": "blue", **ENTRIES}
     assert dict(baggage.get_all()) == {"tenant": "blue"}
 
@@ -60,7 +44,7 @@ def test_entries_added_inside_a_block_live_as_long_as_the_block():
 
 def test_a_cleared_field_leaves_no_entry():
     """Clearing one field takes its entry away and no other one."""
-    otelier.set_context(**SIX)
+    otelier.set_context(**GIVEN)
     otelier.set_context(user_id="")
     left = dict(ENTRIES)
     del left["user.id"]
@@ -91,9 +75,9 @@ def test_a_name_that_does_not_apply_is_not_in_the_baggage():
 
 @pytest.mark.parametrize("propagator", [W3CBaggagePropagator(), get_global_textmap()], ids=["baggage", "global"])
 def test_the_propagator_never_writes_ours(propagator):
-    """OpenTelemetry's propagators write the application's entries and none of the six fields."""
+    """OpenTelemetry's propagators write the application's entries and none of the fields."""
     attach(baggage.set_baggage("tenant", "blue"))
-    otelier.set_context(**SIX)
+    otelier.set_context(**GIVEN)
     carrier: dict[str, str] = {}
     propagator.inject(carrier)
     assert carrier["baggage"] == "tenant=blue"
@@ -102,7 +86,7 @@ def test_the_propagator_never_writes_ours(propagator):
 def test_the_propagator_writes_no_header_when_all_is_ours():
     """Without entries of the application there is no `baggage` header at all."""
     carrier: dict[str, str] = {}
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         W3CBaggagePropagator().inject(carrier)
     assert carrier == {}
 

@@ -19,6 +19,7 @@ PASSED_ON = {
     "user_role": ("user.roles", ("u-1",)),
     "session_id": ("session.id", "u-1"),
     "workflow_id": ("otelier.workflow.id", "u-1"),
+    "tenant_id": ("otelier.tenant.id", "u-1"),
 }
 
 
@@ -72,7 +73,7 @@ def test_a_remote_parent_hands_down_nothing(spans):
 
 @pytest.mark.parametrize("field", PASSED_ON)
 def test_late_values_reach_later_children_of_a_request(spans, request_span, field):
-    """User, role, session and workflow set late on a request reach its children that start afterwards."""
+    """User, role, session, workflow and tenant set late on a request reach its children that start afterwards."""
     attribute, value = PASSED_ON[field]
     assert spans.born_here() == {}
     in_dependency(**{field: "u-1"})

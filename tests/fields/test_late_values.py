@@ -8,25 +8,8 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otelier
+from tests.fields.given import ATTRIBUTES, GIVEN
 
-SIX = {
-    "user_id": "u-1",
-    "user_role": "admin",
-    "agent": "triage",
-    "agent_id": "a-1",
-    "session_id": "s-1",
-    "workflow_id": "w-1",
-}
-ALL = {
-    "user.id": "u-1",
-    "user.roles": ("admin",),
-    "gen_ai.agent.name": "triage",
-    "gen_ai.agent.id": "a-1",
-    "otelier.agent.id": "a-1",
-    "otelier.agent.source": "agent_id",
-    "session.id": "s-1",
-    "otelier.workflow.id": "w-1",
-}
 AGENT = ("gen_ai.agent.name", "gen_ai.agent.id", "otelier.agent.id", "otelier.agent.source")
 
 
@@ -34,18 +17,18 @@ def agent_on(span):
     return {key: span.attributes[key] for key in AGENT if key in span.attributes}
 
 
-def test_the_open_span_gets_all_six(spans):
+def test_the_open_span_gets_every_field(spans):
     """`set_context` stamps the span that is current and recording."""
     with spans.open("request"):
-        otelier.set_context(**SIX)
-    assert spans["request"] == ALL
+        otelier.set_context(**GIVEN)
+    assert spans["request"] == ATTRIBUTES
 
 
 def test_a_late_span_and_a_born_one_say_the_same(spans):
     """A span stamped late carries what a span born with the same fields carries."""
     with spans.open("late"):
-        otelier.set_context(**SIX)
-        assert spans.born_here() == ALL
+        otelier.set_context(**GIVEN)
+        assert spans.born_here() == ATTRIBUTES
 
 
 def test_only_the_current_span_is_stamped(spans):
@@ -78,19 +61,19 @@ def test_what_the_span_was_started_with_stays(spans):
     assert spans["request"] == {"user.id": "theirs", "session.id": "s-1"}
 
 
-@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id"])
+@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id", "otelier.tenant.id"])
 def test_what_the_user_writes_on_the_span_stays(spans, key):
     """A value that is not the one we stamped last is the user's own, whenever it was written."""
     with spans.open("before") as span:
         span.set_attribute(key, "theirs")
-        otelier.set_context(**SIX)
+        otelier.set_context(**GIVEN)
     with spans.open("between") as span:
-        otelier.set_context(**SIX)
+        otelier.set_context(**GIVEN)
         span.set_attribute(key, "theirs")
-        otelier.set_context(user_id="u-2", user_role="guest", session_id="s-2", workflow_id="w-2")
-    assert spans["before"] == {**ALL, key: "theirs"}
+        otelier.set_context(user_id="u-2", user_role="guest", session_id="s-2", workflow_id="w-2", tenant_id="t-2")
+    assert spans["before"] == {**ATTRIBUTES, key: "theirs"}
     assert spans["between"][key] == "theirs"
-    assert sum(value in ("u-2", ("guest",), "s-2", "w-2") for value in spans["between"].values()) == 3
+    assert sum(value in ("u-2", ("guest",), "s-2", "w-2", "t-2") for value in spans["between"].values()) == 4
 
 
 def test_the_users_own_agent_stays_whole(spans):
@@ -98,7 +81,7 @@ def test_the_users_own_agent_stays_whole(spans):
     for key in AGENT:
         with spans.open(f"with {key}") as span:
             span.set_attribute(key, "theirs")
-            otelier.set_context(**SIX)
+            otelier.set_context(**GIVEN)
         assert agent_on_named(spans, f"with {key}") == {key: "theirs"}
 
 
@@ -195,8 +178,8 @@ def test_a_span_that_is_not_recorded_is_no_trouble():
     provider.add_span_processor(otelier.AgentSpanProcessor())
     with provider.get_tracer("tests").start_as_current_span("request") as span:
         assert not span.is_recording()
-        otelier.set_context(**SIX)
-        assert otelier.get_context() == otelier.CallContext(**SIX)
+        otelier.set_context(**GIVEN)
+        assert otelier.get_context() == otelier.CallContext(**GIVEN)
 
 
 def test_a_span_that_has_ended_is_no_trouble(spans, caplog):
@@ -214,8 +197,8 @@ def test_a_span_that_has_ended_is_no_trouble(spans, caplog):
 def test_spans_of_other_makes_are_no_trouble(span):
     """A remote parent, or no span at all, takes no attributes, and nothing fails."""
     with trace.use_span(span):
-        otelier.set_context(**SIX)
-        assert otelier.get_context() == otelier.CallContext(**SIX)
+        otelier.set_context(**GIVEN)
+        assert otelier.get_context() == otelier.CallContext(**GIVEN)
 
 
 def test_a_span_that_no_processor_of_ours_saw_is_stamped_too():
@@ -238,7 +221,7 @@ def test_a_value_of_the_users_that_equals_ours_counts_as_ours(spans):
 def test_a_cleared_field_stays_on_no_later_span(spans):
     """Clearing late takes the field from what starts later."""
     with spans.open("request"):
-        otelier.set_context(**SIX)
+        otelier.set_context(**GIVEN)
         otelier.clear_context()
         assert spans.born_here() == {}
 

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
@@ -18,21 +18,13 @@ from opentelemetry.trace import SpanKind
 import otelier
 from otelier.faults import raise_faults
 from otelier.identity import agent_id_for
-from tests.recording import Spans
+from tests.fields.given import ATTRIBUTES, GIVEN
+from tests.recording import LogCopies, Spans
 
 try:
     from opentelemetry.instrumentation.logging.handler import LoggingHandler
 except ImportError:  # until 1.40 it was the SDK's
     from opentelemetry.sdk._logs import LoggingHandler
-
-SIX = {
-    "user_id": "u-1",
-    "user_role": "admin",
-    "agent": "triage",
-    "agent_id": "a-1",
-    "session_id": "s-1",
-    "workflow_id": "w-1",
-}
 
 
 def emit(spans, **given):
@@ -54,14 +46,14 @@ def logger(spans):
 
 def test_a_record_carries_what_a_span_carries(spans):
     """A log record and a span made in the same place have the same attributes of ours."""
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         assert emit(spans) == spans.born_here()
     assert emit(spans) == {}
 
 
 def test_records_of_the_standard_library(spans, logger):
     """What `logging` writes carries the fields, beside what the call gave as `extra`."""
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         logger.warning("low on %s", "stock", extra={"item": "tea"})
     (entry,) = spans.logs
     assert entry.body == "low on stock"
@@ -80,19 +72,19 @@ def test_sampled_or_not(spans, sampled, logger):
     assert [entry.attributes["user.id"] for entry in spans.logs] == ["u-1"]
 
 
-@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id"])
+@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id", "otelier.tenant.id"])
 def test_keys_that_are_present_are_kept(spans, key):
     """What a record brings itself stays; the other fields stand beside it."""
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         attributes = emit(spans, attributes={key: "theirs"})
     assert attributes[key] == "theirs"
-    assert len(attributes) == 8
+    assert len(attributes) == len(ATTRIBUTES)
 
 
 @pytest.mark.parametrize("key", ["gen_ai.agent.name", "gen_ai.agent.id", "otelier.agent.id"])
 def test_a_foreign_agent_is_kept_whole(spans, key):
     """A record that names another agent keeps that one alone."""
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         attributes = emit(spans, attributes={key: "theirs"})
     assert {name: value for name, value in attributes.items() if "agent" in name} == {key: "theirs"}
 
@@ -154,26 +146,36 @@ def test_the_programs_own_dict_is_left_alone(spans):
 @pytest.mark.parametrize("make", [SimpleLogRecordProcessor, BatchLogRecordProcessor], ids=lambda made: made.__name__)
 def test_before_an_exporting_processor(make):
     """Standing before it, the processor's attributes are what every exporter exports."""
-    provider, exporter = LoggerProvider(), InMemoryLogRecordExporter()
+    provider, exporter = LoggerProvider(), LogCopies()
     provider.add_log_record_processor(otelier.ContextLogProcessor())
     provider.add_log_record_processor(make(exporter))
     with otelier.context(user_id="u-1"):
         provider.get_logger("tests").emit(LogRecord(body="said"))
     provider.shutdown()
-    (record,) = exporter.get_finished_logs()
-    assert dict(record.log_record.attributes) == {"user.id": "u-1"}
+    assert exporter.attributes == [{"user.id": "u-1"}]
+
+
+def test_behind_an_exporting_processor():
+    """Standing behind one that exports at once, the processor comes too late: the order is what matters."""
+    provider, exporter = LoggerProvider(), LogCopies()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    provider.add_log_record_processor(otelier.ContextLogProcessor())
+    with otelier.context(user_id="u-1"):
+        provider.get_logger("tests").emit(LogRecord(body="said"))
+    provider.shutdown()
+    assert exporter.attributes == [{}]
 
 
 def test_several_of_them_change_nothing():
     """A second processor on one provider adds nothing."""
-    provider, exporter = LoggerProvider(), InMemoryLogRecordExporter()
+    provider, exporter = LoggerProvider(), LogCopies()
     for _ in range(2):
         provider.add_log_record_processor(otelier.ContextLogProcessor())
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         provider.get_logger("tests").emit(LogRecord(body="said"))
     provider.shutdown()
-    assert len(exporter.get_finished_logs()[0].log_record.attributes) == 8
+    assert [len(attributes) for attributes in exporter.attributes] == [len(ATTRIBUTES)]
 
 
 class Broken:

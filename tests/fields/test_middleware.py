@@ -320,7 +320,7 @@ def test_what_a_thread_sets_reaches_the_request(spans):
         if environ["PATH_INFO"] != "/":
             in_thread(identify, environ["PATH_INFO"])
         spans.born_here(f"call {environ['PATH_INFO']}")
-        otelier.set_context(workflow_id="w-1")
+        otelier.set_context(workflow_id="w-1", tenant_id="t-1")
         spans.born_here(f"later {environ['PATH_INFO']}")
 
         def body():
@@ -335,7 +335,8 @@ def test_what_a_thread_sets_reaches_the_request(spans):
         name = path.strip("/")
         mine = {"user.id": name, "session.id": f"s-{name}"} if name else {}
         assert spans[f"call {path}"] == mine
-        assert spans[f"later {path}"] == spans[f"streamed {path}"] == {**mine, "otelier.workflow.id": "w-1"}
+        late = {"otelier.workflow.id": "w-1", "otelier.tenant.id": "t-1"}
+        assert spans[f"later {path}"] == spans[f"streamed {path}"] == {**mine, **late}
     assert spans.born_here("after") == {}
 
 

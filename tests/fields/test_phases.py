@@ -180,7 +180,7 @@ def test_requests_at_once_never_mix(spans):
 @needs_own
 def test_the_table_knows_every_phase_of_fastapi(spans):
     """The spans that the installed FastAPI makes beside the request's are all in the table of phases."""
-    from otelier.fields import PHASES
+    from otelier.fields._phases import PHASES
 
     with application(spans, "own") as app:
         add_routes(app, spans)

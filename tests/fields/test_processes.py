@@ -55,7 +55,7 @@ if __name__ == "__main__":
     attach(baggage.set_baggage("tenant", "blue"))
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         with tracer.start_as_current_span("request") as span, otelier.context(
-            user_id="u-1", user_role="admin", agent="triage", session_id="s-1", workflow_id="w-1"
+            user_id="u-1", user_role="admin", agent="triage", session_id="s-1", workflow_id="w-1", tenant_id="t-1"
         ):
             bound = otelier.propagate(job)
             answers = {
@@ -92,6 +92,7 @@ def test_a_bound_function_carries_the_fields_to_another_process(tmp_path, method
             "otelier.agent.source": "agent",
             "session.id": "s-1",
             "otelier.workflow.id": "w-1",
+            "otelier.tenant.id": "t-1",
         }
         assert (answer["trace"], answer["parent"]) == (answers["trace"], answers["span"])
         assert answer["tenant"] == "blue"

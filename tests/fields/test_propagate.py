@@ -15,15 +15,7 @@ from opentelemetry import baggage, trace
 from opentelemetry.context import attach
 
 import otelier
-
-SIX = {
-    "user_id": "u-1",
-    "user_role": "admin",
-    "agent": "triage",
-    "agent_id": "a-1",
-    "session_id": "s-1",
-    "workflow_id": "w-1",
-}
+from tests.fields.given import GIVEN
 
 
 def user():
@@ -45,9 +37,9 @@ def bound(function, **fields):
         return otelier.propagate(function)
 
 
-def test_a_raw_thread_gets_the_six_fields():
+def test_a_raw_thread_gets_every_field():
     """A bound function has the fields of the place that bound it, in any thread, after that place has ended."""
-    assert in_raw_thread(bound(otelier.get_context, **SIX)) == otelier.CallContext(**SIX)
+    assert in_raw_thread(bound(otelier.get_context, **GIVEN)) == otelier.CallContext(**GIVEN)
 
 
 def test_the_span_and_the_baggage_go_along(spans):
@@ -93,7 +85,7 @@ def test_what_it_sets_stays_in_that_call():
 def test_it_replaces_the_fields_of_the_place_that_calls_it():
     """A bound function sees nothing of the context it is called in, also where nothing was set when it was bound."""
     job = otelier.propagate(otelier.get_context)
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         assert job() == otelier.CallContext()
 
 
@@ -245,19 +237,21 @@ def roundtrip(function):
     return pickle.loads(pickle.dumps(function))
 
 
-@pytest.mark.parametrize("field", SIX)
+@pytest.mark.parametrize("field", GIVEN)
 def test_each_field_survives_pickling(field):
     """A pickled bound function carries each field alone."""
-    assert roundtrip(bound(otelier.get_context, **{field: SIX[field]}))() == otelier.CallContext(**{field: SIX[field]})
+    assert roundtrip(bound(otelier.get_context, **{field: GIVEN[field]}))() == otelier.CallContext(
+        **{field: GIVEN[field]}
+    )
 
 
 def test_a_pickled_function_carries_all(spans):
     """Pickled, a bound function keeps fields, span and the application's baggage; ours come out as ours."""
     attach(baggage.set_baggage("tenant", "blue"))
-    with spans.open("request") as request, otelier.context(**SIX):
+    with spans.open("request") as request, otelier.context(**GIVEN):
         job = roundtrip(otelier.propagate(where))
     context, span, bag = job()
-    assert context == otelier.CallContext(**SIX)
+    assert context == otelier.CallContext(**GIVEN)
     assert span.is_remote
     assert (span.trace_id, span.span_id) == (request.context.trace_id, request.context.span_id)
     assert bag["tenant"] == "blue"

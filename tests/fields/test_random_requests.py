@@ -32,7 +32,9 @@ class Request:
     def some_fields(self):
         if self.anonymous:
             return {}
-        names = self.chance.sample(["user_id", "session_id", "workflow_id", "user_role"], self.chance.randint(1, 3))
+        names = self.chance.sample(
+            ["user_id", "session_id", "workflow_id", "tenant_id", "user_role"], self.chance.randint(1, 3)
+        )
         return {name: self.value() for name in names}
 
     def probe(self):

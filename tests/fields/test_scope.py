@@ -79,9 +79,9 @@ def test_a_refused_block_changes_nothing():
 
 
 def test_help_shows_what_a_user_can_do():
-    """`help(otelier.context)` shows the six fields and what they mean, and nothing of how a block works inside."""
+    """`help(otelier.context)` shows the fields and what they mean, and nothing of how a block works inside."""
     shown = pydoc.plain(pydoc.render_doc(otelier.context))
-    for field in ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id"):
+    for field in ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id", "tenant_id"):
         assert f"{field}: " in shown
     assert "user_id: 'str | int | UUID | None' = None" in shown
     for inside in ("Block", "Data descriptors", "inherited", "hot path", "Method resolution", "__annotations__"):

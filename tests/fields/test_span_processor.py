@@ -16,26 +16,9 @@ from opentelemetry.trace import SpanKind
 import otelier
 from otelier.faults import raise_faults
 from otelier.identity import agent_id_for, name_process
+from tests.fields.given import ATTRIBUTES, GIVEN
 from tests.recording import Spans
 
-SIX = {
-    "user_id": "u-1",
-    "user_role": "admin",
-    "agent": "triage",
-    "agent_id": "a-1",
-    "session_id": "s-1",
-    "workflow_id": "w-1",
-}
-ALL = {
-    "user.id": "u-1",
-    "user.roles": ("admin",),
-    "gen_ai.agent.name": "triage",
-    "gen_ai.agent.id": "a-1",
-    "otelier.agent.id": "a-1",
-    "otelier.agent.source": "agent_id",
-    "session.id": "s-1",
-    "otelier.workflow.id": "w-1",
-}
 NAMED = {
     "gen_ai.agent.name": "triage",
     "otelier.agent.source": "agent",
@@ -45,20 +28,20 @@ NAMED = {
 @pytest.mark.parametrize("kind", SpanKind, ids=lambda kind: kind.name)
 def test_spans_of_every_kind(spans, kind):
     """Whatever a span is for, it carries the fields it was started with."""
-    with otelier.context(**SIX):
-        assert spans.born_here(kind=kind) == ALL
+    with otelier.context(**GIVEN):
+        assert spans.born_here(kind=kind) == ATTRIBUTES
 
 
 def test_spans_of_other_instrumentations(spans):
     """Spans that a library's own instrumentation makes carry the fields beside its attributes."""
     with (
-        otelier.context(**SIX),
+        otelier.context(**GIVEN),
         httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client,
     ):
         HTTPXClientInstrumentor.instrument_client(client, tracer_provider=spans.tracer_provider)
         client.get("http://127.0.0.1/")
     attributes = spans["GET"]
-    assert attributes.items() >= ALL.items()
+    assert attributes.items() >= ATTRIBUTES.items()
     assert attributes["http.method" if "http.method" in attributes else "http.request.method"] == "GET"
 
 
@@ -80,17 +63,17 @@ def test_a_span_that_ends_elsewhere_keeps_its_own(spans):
     assert spans["work"] == {"user.id": "u-1"}
 
 
-@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id"])
+@pytest.mark.parametrize("key", ["user.id", "user.roles", "session.id", "otelier.workflow.id", "otelier.tenant.id"])
 def test_start_attributes_are_kept(spans, key):
     """An attribute that the span was started with stays; the other fields stand beside it."""
-    with otelier.context(**SIX):
-        assert spans.born_here(attributes={key: "theirs"}) == {**ALL, key: "theirs"}
+    with otelier.context(**GIVEN):
+        assert spans.born_here(attributes={key: "theirs"}) == {**ATTRIBUTES, key: "theirs"}
 
 
 @pytest.mark.parametrize("key", ["gen_ai.agent.name", "gen_ai.agent.id", "otelier.agent.id", "otelier.agent.source"])
 def test_a_foreign_agent_is_kept_whole(spans, key):
     """A span started with another agent keeps that one alone: nothing of ours names an agent beside it."""
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         attributes = spans.born_here(attributes={key: "theirs"})
     assert {name: value for name, value in attributes.items() if "agent" in name} == {key: "theirs"}
     assert attributes["user.id"] == "u-1"
@@ -140,9 +123,9 @@ def test_several_of_them_on_one_provider_change_nothing(times):
     for _ in range(times):
         provider.add_span_processor(otelier.AgentSpanProcessor())
     tracer = provider.get_tracer("tests")
-    with otelier.context(**SIX), tracer.start_as_current_span("outer"):
+    with otelier.context(**GIVEN), tracer.start_as_current_span("outer"):
         tracer.start_span("inner").end()
-    assert [dict(span.attributes) for span in exporter.get_finished_spans()] == [ALL, ALL]
+    assert [dict(span.attributes) for span in exporter.get_finished_spans()] == [ATTRIBUTES, ATTRIBUTES]
 
 
 def test_with_a_batch_exporter():
@@ -150,10 +133,10 @@ def test_with_a_batch_exporter():
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(BatchSpanProcessor(exporter))
     provider.add_span_processor(otelier.AgentSpanProcessor())
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         provider.get_tracer("tests").start_span("work").end()
     provider.shutdown()
-    assert [dict(span.attributes) for span in exporter.get_finished_spans()] == [ALL]
+    assert [dict(span.attributes) for span in exporter.get_finished_spans()] == [ATTRIBUTES]
 
 
 class RecordOnly(Sampler):
@@ -173,9 +156,9 @@ def test_any_sampler_will_do(sampler, recorded):
     """Spans carry the fields whenever they are recorded, and unrecorded ones are no trouble."""
     provider = TracerProvider(sampler=sampler)
     provider.add_span_processor(otelier.AgentSpanProcessor())
-    with otelier.context(**SIX), provider.get_tracer("tests").start_as_current_span("work") as span:
+    with otelier.context(**GIVEN), provider.get_tracer("tests").start_as_current_span("work") as span:
         assert span.is_recording() is recorded
-        assert dict(getattr(span, "attributes", {})) == (ALL if recorded else {})
+        assert dict(getattr(span, "attributes", {})) == (ATTRIBUTES if recorded else {})
         otelier.set_context(user_id="u-2")
         assert otelier.get_context().user_id == "u-2"
 
@@ -200,7 +183,7 @@ def test_attribute_limits_are_the_sdks_own_matter(most):
     provider = TracerProvider(span_limits=SpanLimits(max_span_attributes=most))
     provider.add_span_processor(otelier.AgentSpanProcessor())
     recorded.tracer = provider.get_tracer("tests")
-    with otelier.context(**SIX), recorded.open("work") as span:
+    with otelier.context(**GIVEN), recorded.open("work") as span:
         otelier.set_context(user_id="u-2")
         assert len(span.attributes) <= most
 
@@ -230,7 +213,7 @@ def test_no_exception_ever_leaves(caplog):
     """A failure inside the processor is logged once and never reaches the program."""
     raise_faults(False)
     processor = otelier.AgentSpanProcessor()
-    with otelier.context(**SIX):
+    with otelier.context(**GIVEN):
         for _ in range(3):
             processor.on_start(Broken(), Context())
             processor.on_start(Broken())
@@ -249,7 +232,7 @@ def test_the_users_call_happens_once_beside_a_failing_processor(caplog):
     provider = TracerProvider()
     provider.add_span_processor(Failing())
     calls = []
-    with otelier.context(**SIX), provider.get_tracer("tests").start_as_current_span("work"):
+    with otelier.context(**GIVEN), provider.get_tracer("tests").start_as_current_span("work"):
         calls.append("once")
     assert calls == ["once"]
 
@@ -261,5 +244,5 @@ def test_it_shuts_down_and_flushes_like_any_processor():
     provider.add_span_processor(processor)
     assert processor.force_flush() is not False
     processor.shutdown()
-    with otelier.context(**SIX):
-        assert dict(provider.get_tracer("tests").start_span("work").attributes) == ALL
+    with otelier.context(**GIVEN):
+        assert dict(provider.get_tracer("tests").start_span("work").attributes) == ATTRIBUTES

@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier.fields import arrived, entries_of, noted
+from otelier.fields import entries_of, with_fields, with_inbound
 from tests.recording import Spans
 
 
@@ -78,7 +78,7 @@ def seen(spans):
     def ask():
         with spans.open("own"):
             below = spans.born_here().get("user.id")
-        sent = entries_of(get_current()).get("user.id")
+        sent = dict(entries_of(get_current())).get("user.id")
         return user(), spans.born_here().get("user.id"), below, sent
 
     return ask
@@ -328,7 +328,7 @@ def test_fields_that_travel_end_too(spans, start):
 
     def job():
         with spans.open("call"):
-            sent.append(set(entries_of(get_current())))
+            sent.append(set(dict(entries_of(get_current()))))
 
     with spans.open("request"):
         otelier.set_context(user_id="a")
@@ -446,11 +446,11 @@ def enter_step():
 
 
 def enter_noted_step():
-    attach(noted(get_current(), (None, None, None, None, None, "step"), {"otelier.run.id": "r-1"}))
+    attach(with_fields(get_current(), notes={"otelier.run.id": "r-1"}, workflow_id="step"))
 
 
 def arrive_step():
-    attach(arrived(get_current(), (None, None, None, None, None, "step"), ("caller", None)))
+    attach(with_inbound(get_current(), workflow_id="step", agent="caller"))
 
 
 CHANGES = pytest.mark.parametrize("change", [set_step, enter_step, enter_noted_step, arrive_step])
@@ -472,7 +472,7 @@ def test_what_a_worker_sets_outlives_the_request_alone(spans, start, seen, place
     (worker,) = workers
     assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="step")
     assert worker.ask(seen) == all_of(None)
-    assert worker.ask(lambda: set(entries_of(get_current()))) == {"otelier.workflow.id"}
+    assert worker.ask(lambda: set(dict(entries_of(get_current())))) == {"otelier.workflow.id"}
     assert worker.ask(spans.born_here)["otelier.workflow.id"] == "step"
     worker.ask(lambda: otelier.set_context(session_id="s"))
     assert worker.ask(otelier.get_context) == otelier.CallContext(workflow_id="step", session_id="s")

@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind
 import otelier
 from otelier.errors import ContextValueError
 from otelier.fields import be_strict
+from tests.fields.given import GIVEN
 
 
 class Untouchable:
@@ -45,8 +46,7 @@ class Array:
     __hash__ = None
 
 
-FIELDS = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
-SIX = dict(zip(FIELDS, ("u-1", "admin", "triage", "a-1", "s-1", "w-1")))
+FIELDS = tuple(GIVEN)
 ATTRIBUTES = {
     "user_id": ("user.id", "u-1"),
     "user_role": ("user.roles", ("admin",)),
@@ -54,6 +54,7 @@ ATTRIBUTES = {
     "agent_id": ("gen_ai.agent.id", "a-1"),
     "session_id": ("session.id", "s-1"),
     "workflow_id": ("otelier.workflow.id", "w-1"),
+    "tenant_id": ("otelier.tenant.id", "t-1"),
 }
 WRONG = [lambda value=value: value for value in (1.5, True, b"u-1", [object()], {"id": 1}, ..., {1.5})] + [
     Untouchable,
@@ -96,7 +97,7 @@ def known():
 @each_field
 def test_each_field_reaches_the_span(spans, field):
     """A field is written to a span under the attribute of §3's table, the role as an array of texts."""
-    otelier.set_context(**{field: SIX[field]})
+    otelier.set_context(**{field: GIVEN[field]})
     attribute, value = ATTRIBUTES[field]
     assert spans.born_here()[attribute] == value
 
@@ -111,41 +112,41 @@ def test_only_what_is_set_reaches_the_span(spans):
 
 def test_all_six_are_known(give):
     """What was given is what `get_context` says."""
-    assert give(**SIX) == otelier.CallContext(**SIX)
+    assert give(**GIVEN) == otelier.CallContext(**GIVEN)
 
 
 @each_field
 def test_none_leaves_a_field_alone(give, field):
     """`None` keeps the value that is there, and every other field."""
-    otelier.set_context(**SIX)
-    assert give(**{field: None}) == otelier.CallContext(**SIX)
+    otelier.set_context(**GIVEN)
+    assert give(**{field: None}) == otelier.CallContext(**GIVEN)
 
 
 @each_field
 def test_empty_text_clears_one_field(give, spans, field):
     """`""` unsets this field and no other one."""
-    otelier.set_context(**SIX)
+    otelier.set_context(**GIVEN)
     left = give(**{field: ""})
-    assert left == otelier.CallContext(**{**SIX, field: None})
+    assert left == otelier.CallContext(**{**GIVEN, field: None})
 
 
 @each_field
 def test_a_cleared_field_is_on_no_later_span(spans, field):
     """A cleared field leaves no attribute, not an empty one."""
-    otelier.set_context(**{field: SIX[field]})
+    otelier.set_context(**{field: GIVEN[field]})
     otelier.set_context(**{field: ""})
     assert spans.born_here() == {}
 
 
 def test_nothing_given_changes_nothing(give):
     """A call without a field is allowed and has no effect."""
-    otelier.set_context(**SIX)
-    assert give() == otelier.CallContext(**SIX)
+    otelier.set_context(**GIVEN)
+    assert give() == otelier.CallContext(**GIVEN)
 
 
-def test_clear_context_clears_all_six(spans):
+def test_clear_context_clears_every_field(spans):
     """`clear_context` leaves every field unset, here and on later spans."""
-    otelier.set_context(**SIX)
+    otelier.set_context(**GIVEN)
     otelier.clear_context()
     assert otelier.get_context() == otelier.CallContext()
     assert spans.born_here() == {}
@@ -221,12 +222,12 @@ def test_the_error_tells_which_field(strict, field):
 @pytest.mark.parametrize("position", range(len(FIELDS)), ids=FIELDS)
 @pytest.mark.parametrize("wrong", [7.5, "\n", "x" * 1025, "\ud800"], ids=["type", "control", "long", "surrogate"])
 def test_wrong_input_never_half_applies(give, strict, spans, position, wrong):
-    """Where otelier is strict, one wrong field among six leaves all six, the open span and later spans as they were."""
+    """Where otelier is strict, one wrong field leaves all fields, the open span and later spans as they were."""
     otelier.set_context(user_id="before")
     with spans.open("request") as request:
         before = dict(request.attributes)
         with pytest.raises((TypeError, ContextValueError)):
-            give(**{**SIX, FIELDS[position]: wrong})
+            give(**{**GIVEN, FIELDS[position]: wrong})
         assert known() == {"user_id": "before"}
         assert dict(request.attributes) == before
         assert spans.born_here() == {"user.id": "before"}
@@ -271,7 +272,7 @@ def test_what_cannot_be_carried_clears_its_field(give, spans, caplog, field, rea
     """
     for made in BAD[reason]:
         value = made() if callable(made) else made
-        otelier.set_context(**SIX)
+        otelier.set_context(**GIVEN)
         other = "session_id" if field != "session_id" else "user_id"
         inside = give(**{field: value, other: "taken"})
         assert (getattr(inside, field), getattr(inside, other)) == (None, "taken")

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier.fields import state_of
+from otelier.fields._inheritance import state_of
 from otelier.identity import agent_id_for
 from tests.scripted import Model, model
 

@@ -17,7 +17,7 @@ from otelier import names
 from otelier.faults import raise_faults
 from otelier.identity import agent_id_for
 from otelier.testing import SpanRecorder, reset
-from otelier.testing._stage import on_stage
+from otelier.testing._global_providers import as_global_providers
 from tests.programs import run
 from tests.scripted import model
 
@@ -94,10 +94,11 @@ def test_every_tier(spans):
 
 
 def test_an_event_is_for_nobody(spans):
-    """It carries no user, session or workflow, and belongs to no trace: the agent is the process's."""
+    """It carries no user, session, workflow or tenant, and belongs to no trace: the agent is the process's."""
     init(spans)
     with spans.open("request"):
-        otelier.set_context(user_id="alice", user_role="admin", session_id="s-1", workflow_id="w-1", agent="billing")
+        otelier.set_context(user_id="alice", user_role="admin", session_id="s-1", workflow_id="w-1", tenant_id="t-1")
+        otelier.set_context(agent="billing")
     (event,) = events(spans)
     assert set(event.attributes) == {"gen_ai.agent.name", "otelier.agent.id", "otelier.agent.source"}
     assert (event.trace_id, event.span_id) == (None, None)
@@ -120,7 +121,7 @@ def test_before_init_it_waits(spans):
 def test_given_providers_and_no_others(spans):
     """The global providers hear nothing of it when others are given."""
     elsewhere = SpanRecorder()
-    with on_stage(elsewhere):
+    with as_global_providers(elsewhere):
         with otelier.context(agent="early"):
             init(spans)
         with otelier.context(agent="later"):
@@ -133,7 +134,7 @@ def test_given_providers_and_no_others(spans):
 def test_global_providers():
     """Without given ones the global providers are told."""
     recorder = SpanRecorder()
-    with on_stage(recorder):
+    with as_global_providers(recorder):
         otelier.init()
         with otelier.context(agent="billing"):
             pass
@@ -147,7 +148,7 @@ def test_while_no_provider_is_set_it_waits():
     with otelier.context(agent="early"):
         pass
     recorder = SpanRecorder()
-    with on_stage(recorder), otelier.context(agent="later"):
+    with as_global_providers(recorder), otelier.context(agent="later"):
         assert told(recorder) == ["early", "later"]
 
 
@@ -335,7 +336,7 @@ def test_a_log_processor_that_names_agents_itself(spans):
 def test_without_init_nothing_is_told():
     """Setting fields alone sends nothing."""
     recorder = SpanRecorder()
-    with on_stage(recorder), otelier.context(agent="billing"):
+    with as_global_providers(recorder), otelier.context(agent="billing"):
         pass
     assert recorder.logs == ()
     assert names.AGENT_REGISTRATIONS not in recorder.metrics()
@@ -345,7 +346,7 @@ def test_switched_off_nothing_is_told(monkeypatch):
     """`OTELIER_DISABLED` and `OTEL_SDK_DISABLED` silence this, too."""
     monkeypatch.setenv("OTELIER_DISABLED", "true")
     recorder = SpanRecorder()
-    with on_stage(recorder):
+    with as_global_providers(recorder):
         otelier.init()
         with otelier.context(agent="billing"):
             pass

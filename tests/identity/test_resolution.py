@@ -87,9 +87,9 @@ def test_the_process_comes_last_and_on_gen_ai_spans_only(spans):
 
 
 def test_other_fields_name_no_agent(spans):
-    """User, role, session and workflow leave the attribution to the process's own agent."""
+    """User, role, session, workflow and tenant leave the attribution to the process's own agent."""
     name_process(app="orchestrator")
-    otelier.set_context(user_id="u-1", user_role="admin", session_id="s-1", workflow_id="w-1")
+    otelier.set_context(user_id="u-1", user_role="admin", session_id="s-1", workflow_id="w-1", tenant_id="t-1")
     assert identity(spans.born_here()) == {}
     assert spans.born_here(attributes=CHAT)["otelier.agent.source"] == "app"
 

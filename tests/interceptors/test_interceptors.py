@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from otelier import tool
+from otelier.errors import ToolError
 from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
 
 
@@ -278,7 +279,7 @@ def test_state_is_of_one_run(model):
 
 
 def test_the_context_it_is_shown_is_its_own(model, finish):
-    """Messages refuse to be changed in place, and say what to do instead; changed arguments change nothing."""
+    """Messages and arguments refuse to be changed in place, at any depth, and the error says what to do instead."""
 
     def spoil(context):
         with pytest.raises(TypeError, match="modify_messages"):
@@ -287,11 +288,44 @@ def test_the_context_it_is_shown_is_its_own(model, finish):
             with pytest.raises(TypeError, match="modify_messages"):
                 call["function"]["arguments"] = "{}"
         if context.tool_args:
-            context.tool_args.clear()
+            with pytest.raises(TypeError, match="modify_args"):
+                context.tool_args.clear()
+            with pytest.raises(TypeError, match="modify_args"):
+                context.tool_args["b"].append(3)
 
-    model.says([("add", {"a": 1, "b": 2})], "Done.")
-    result = finish(model.agent(add, interceptors=[At(phase, spoil) for phase in Phase]), "Go")
+    @tool
+    def total(a: int, b: list[int]) -> int:
+        return a + sum(b)
+
+    model.says([("total", {"a": 1, "b": [2]})], "Done.")
+    result = finish(model.agent(total, interceptors=[At(phase, spoil) for phase in Phase]), "Go")
     assert (len(result.messages), result.tool_calls[0].result) == (4, "3")
+
+
+def test_what_it_is_shown_is_made_once(model, finish):
+    """Six interceptors at each phase read the same messages and arguments, not a copy each."""
+    notes = [At() for _ in range(6)]
+    model.says([("add", {"a": 1, "b": 2})], "Done.")
+    finish(model.agent(add, interceptors=notes), "Go")
+    for seen in zip(*(one.seen for one in notes)):
+        assert len({id(context.messages) for context in seen}) == 1
+        assert len({id(context.tool_args) for context in seen}) == 1
+    assert len({id(context.messages[0]) for context in notes[0].seen}) == 1
+
+
+def test_changed_arguments_are_the_tools_own(model, finish):
+    """Parts of the read-only arguments that go into changed ones reach the tool as plain dicts and lists."""
+    kinds: list[type] = []
+
+    @tool
+    def keep(items: Any) -> str:
+        kinds.extend((type(items), type(items["a"])))
+        return "kept"
+
+    change = At(Phase.PRE_ACT, lambda context: InterceptResult.modify_args(dict(context.tool_args)))
+    model.says([("keep", {"items": {"a": [1]}})], "Done.")
+    finish(model.agent(keep, interceptors=[change]), "Go")
+    assert kinds == [dict, list]
 
 
 def test_phases_with_a_subagent(model, finish):
@@ -329,7 +363,7 @@ def test_tools_and_model_of_the_whole_run(model, finish):
         raise AssertionError("called")
 
     interceptors = [
-        At(Phase.PRE_RUN, always(InterceptResult.modify_tools(["add", "unheard-of"]))),
+        At(Phase.PRE_RUN, always(InterceptResult.modify_tools(["add"]))),
         At(Phase.PRE_RUN, always(InterceptResult.use_model("gpt-4.1-mini"))),
     ]
     model.says([("add", {"a": 1, "b": 2}), ("delete", {})], "Done.")
@@ -339,6 +373,38 @@ def test_tools_and_model_of_the_whole_run(model, finish):
     for request in model.server.requests:
         assert request.model == "gpt-4.1-mini"
         assert [one["function"]["name"] for one in request.body["tools"]] == ["add"]
+
+
+@pytest.mark.parametrize("phase", [Phase.PRE_RUN, Phase.PRE_THINK])
+def test_tools_are_chosen_by_name_or_as_tools(model, finish, phase):
+    """A tool itself means its name."""
+
+    @tool
+    def delete() -> str:
+        raise AssertionError("called")
+
+    model.says("Done.")
+    finish(model.agent(add, delete, interceptors=[At(phase, always(InterceptResult.modify_tools([add])))]), "Go")
+    assert [one["function"]["name"] for one in model.server.requests[0].body["tools"]] == ["add"]
+
+
+@pytest.mark.parametrize("phase", [Phase.PRE_RUN, Phase.PRE_THINK])
+def test_a_tool_that_the_agent_does_not_have_ends_the_run(model, finish, phase):
+    """A misspelt name would else leave the run without its tool, and nobody would know why."""
+    choose = At(phase, always(InterceptResult.modify_tools(["add", "unheard-of"])))
+    with pytest.raises(ToolError, match="'unheard-of': agent 'triage' has no such tool, only 'add'"):
+        finish(model.agent(add, interceptors=[choose]), "Go")
+    assert not model.server.requests
+
+
+@pytest.mark.parametrize("odd", ["add", None, 3, [add, 3], [print], [...], {"add": add}], ids=repr)
+def test_neither_names_nor_tools(odd):
+    """What cannot choose tools is refused where the answer is made, by the method and by the field."""
+    with pytest.raises(TypeError, match="Cannot offer a"):
+        InterceptResult.modify_tools(odd)
+    if odd is not None:
+        with pytest.raises(TypeError, match="Cannot offer a"):
+            InterceptResult(modified_tools=odd)
 
 
 def test_what_is_for_another_phase_changes_nothing(model, finish):

@@ -135,6 +135,18 @@ def test_users_are_forgotten(clock, monkeypatch):
     assert list(limit._turns) == ["new"]
 
 
+def test_a_user_with_a_turn_that_still_counts_is_not_forgotten(clock):
+    """The last turn decides: whoever had the first long ago gets no further ones because another user comes."""
+    limit = RateLimit(2, per_s=10)
+    limit._take_turn("alice")
+    clock.now += 9
+    limit._take_turn("alice")
+    clock.now += 2
+    assert limit._take_turn("bob") == 0
+    assert limit._take_turn("alice") == 0
+    assert limit._take_turn("alice") is None
+
+
 def test_threads_share_a_limit():
     """Eight threads at once get as many turns as there are, and not one more."""
     limit = RateLimit(100, per_s=3600)

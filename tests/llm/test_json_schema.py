@@ -7,12 +7,12 @@ import contextlib
 import jsonschema
 import pytest
 
-from otelier.llm import _json_schema
+from otelier.llm import _schemas
 
 
 def problems_of(value, schema):
     """What does not fit, as the model is told."""
-    return _json_schema.lines_of(_json_schema.problems_of(value, schema))
+    return _schemas.lines_of(_schemas.schema_problems(value, schema))
 
 
 VALUES = [

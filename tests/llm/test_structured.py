@@ -92,6 +92,13 @@ def test_more_than_a_provider_takes_strictly(model, members):
     assert asked_for(model, create_model("Large", **members))["strict"] is False
 
 
+def test_a_reference_with_a_word_beside_it_is_not_asked_for_strictly(model):
+    """Nothing may stand beside a reference there, and two of one class may each say something else."""
+    part = create_model("Part", size=(int, ...))
+    fields = {name: (part, Field(json_schema_extra={"minimum": at})) for name, at in (("a", 1), ("b", 2))}
+    assert asked_for(model, create_model("Parts", **fields))["strict"] is False
+
+
 def test_json_schema(model, ask):
     """A JSON schema is sent as it is, and `object` is what the JSON says."""
     model.server.reply('{"id": 7, "city": "Rotterdam"}')

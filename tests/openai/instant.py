@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+import types
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextvars import copy_context
 from typing import Any
 
 import httpx
 import openai
 from openai.types.chat import ChatCompletion
+
+import otelier
 
 OUTPUT = 1_000_000
 """What the output tokens of a call are more than its input tokens: neither can pass for the other."""
@@ -47,6 +52,34 @@ class Instant(openai.OpenAI):
 
     def request(self, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         return ChatCompletion.model_validate(answer(options.json_data["model"]))
+
+
+class _Silent(openai.AsyncOpenAI):
+    """A user's own client, whose requests are never answered."""
+
+    async def request(self, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        await _forever()
+
+
+@types.coroutine
+def _forever() -> Iterator[None]:
+    yield
+
+
+@contextlib.contextmanager
+def waiting_call(**more: Any) -> Iterator[Coroutine[Any, Any, Any]]:
+    """A call of alice's that waits for its answer, in a context of its own; it needs no loop."""
+    client = _Silent(http_client=openai.DefaultAsyncHttpxClient(verify=False), **_OPTIONS)
+    call = client.chat.completions.create(**chat(1, **more))
+
+    def begin() -> None:
+        with otelier.context(user_id="alice"):
+            call.send(None)
+
+    copy_context().run(begin)
+    yield call
+    call.close()
+    asyncio.run(client.close())
 
 
 def _sse(asked: str) -> Iterator[bytes]:

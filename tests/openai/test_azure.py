@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from otelier.openai.operations._templates import Templates
+from otelier.openai.operations._operation import Templates
 from tests.openai.conftest import CHAT, RESPONSES, Api
 
 SERVED = {"X-MS-Served-Model": "gpt-4.1-2025-04-14"}

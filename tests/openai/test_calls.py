@@ -384,7 +384,7 @@ def test_not_given(api, recorder):
 @pytest.mark.parametrize("port", [443, None])
 def test_default_port_is_left_out(recorder, port):
     """The port of https says nothing and is left out."""
-    from otelier.openai.operations._templates import Templates
+    from otelier.openai.operations._operation import Templates
 
     client = SimpleNamespace(_client=SimpleNamespace(_base_url=SimpleNamespace(host="api.openai.com", port=port)))
     start = Templates("chat").of(client, "m").start

@@ -22,7 +22,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from otelier.openai import OpenAIInstrumentor
-from otelier.telemetry import drain_all, point_queue
+from otelier.telemetry import point_queue
+from otelier.telemetry._point_queues import drain_all
 from tests.openai.instant import OUTPUT, Instant, chat, replaying
 from tests.telemetry.metering import run
 
@@ -249,7 +250,7 @@ def test_streams_without_room(recorder, metering):
     watched = [Watched(temporality) for temporality in BOTH]
     provider = metering(*(one.reader for one in watched))
     queue = point_queue(provider)
-    rooms = list(iter(queue.room_for_stream, None))
+    rooms = list(iter(queue.reserve_for_stream, None))
     with replaying() as http:
         stream(http, 1)
         rooms.clear()
@@ -268,7 +269,7 @@ PROGRAM = f"""
     from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from otelier.openai import OpenAIInstrumentor
-    from otelier.telemetry import drain_all
+    from otelier.telemetry._point_queues import drain_all
     from tests.openai.instant import Instant, chat, replaying
 
     reader = InMemoryMetricReader(preferred_temporality={{Histogram: AggregationTemporality.DELTA}})

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import otelier
 from otelier.openai import OpenAIInstrumentor
 from tests.openai.conftest import known, serving
+from tests.openai.instant import waiting_call
 
 FIELDS = {
     "user_id": "bob",
@@ -20,6 +22,7 @@ FIELDS = {
     "agent": "triage",
     "session_id": "s-1",
     "workflow_id": "w-1",
+    "tenant_id": "t-1",
 }
 STAMPED = {
     "user.id": "bob",
@@ -29,6 +32,7 @@ STAMPED = {
     "session.id": "s-1",
     "gen_ai.conversation.id": "s-1",
     "otelier.workflow.id": "w-1",
+    "otelier.tenant.id": "t-1",
 }
 ENDPOINTS = ("chat", "responses", "embeddings")
 each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -211,3 +215,14 @@ def test_tasks_never_mix(api, recorder):
     for attributes in calls:
         expected = attributes["gen_ai.request.model"]
         assert attributes.get("user.id", "nobody") == expected
+
+
+def test_a_call_that_is_closed_elsewhere(instrumented):
+    """A coroutine that is closed in another context than it ran in leaves that one as it is; its span is alice's."""
+    with waiting_call() as call, otelier.context(user_id="bob"):
+        before = get_current()
+        call.close()
+        assert get_current() is before
+        assert otelier.get_context().user_id == "bob"
+    (span,) = instrumented.spans
+    assert span.attributes["user.id"] == "alice"

@@ -21,7 +21,7 @@ from tests.openai.instant import chat, replaying, replaying_async
 CALLS = 30
 WATCHED = {
     # ours
-    "Body", "Call", "CallPoint", "StreamRoom", "StreamedCall", "_StreamPoint",
+    "Body", "Call", "CallPoint", "StreamReservation", "StreamedCall", "_StreamPoint",
     # what a call has hold of
     "AsyncCompletions", "AsyncStream", "ChatCompletion", "ChatCompletionChunk", "Completions", "Context", "Prompt",
     "Request", "Response", "Stream", "_Span", "frame", "traceback",
@@ -193,5 +193,5 @@ def test_nothing_stays(reader, way):
     reader.collect()
     left = alive()
     assert waiting.pop("CallPoint") == CALLS
-    assert set(waiting) <= {"StreamRoom", "_StreamPoint"}  # a stream's times wait with it
+    assert set(waiting) <= {"StreamReservation", "_StreamPoint"}  # a stream's times wait with it
     assert left == {}

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
 from otelier.faults import raise_faults
-from otelier.openai import _call, _wrappers
+from otelier.openai import _call, _instrumentor
 from otelier.openai.operations import _table
 from otelier.openai.streams import _follow, _streamed
 from tests.openai.conftest import Api, instrumenting, known, serving
@@ -33,9 +33,9 @@ def broken(*_: Any, **__: Any) -> Any:
 
 
 BREAKS: dict[str, tuple[Any, str]] = {
-    "state": (_call, "state_of"),
-    "suppressed": (_wrappers, "get_current"),
-    "rivals": (_wrappers, "is_plain"),
+    "state": (_call, "call_attributes"),
+    "suppressed": (_instrumentor, "get_current"),
+    "coexistence": (_instrumentor, "nobody_else_reports"),
     "template": (_table.Templates, "of"),
     "point": (_call, "CallPoint"),
     "facts": (_call, "answer_of"),
@@ -43,9 +43,9 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "hook": (_follow, "hook_close"),
     "copy": (_follow.copy, "copy"),
     "look": (_table.ChatChunks, "_see"),
-    "tell": (_table.ChatChunks, "tell"),
+    "write": (_table.ChatChunks, "write_to"),
     "leave": (_follow, "follower_of"),
-    "steps": (_follow, "shown_steps"),
+    "steps": (_follow, "visible_chunks"),
     "clock": (_streamed, "time"),
 }
 

@@ -10,7 +10,8 @@ import textwrap
 
 import pytest
 
-from otelier.redaction import ContentGate, ContentMode, redact_start, redact_value
+from otelier.redaction import ContentGate, redact_start, redact_value
+from otelier.settings import ContentMode
 
 NOISE = random.Random(7).randbytes
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + NOISE(900)

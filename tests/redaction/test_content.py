@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from otelier.redaction import ContentGate, ContentMode, content_gate
+from otelier.redaction import ContentGate, content_gate
+from otelier.settings import ContentMode
 
 VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 

@@ -9,7 +9,7 @@ import pytest
 
 from otelier.errors import SettingError
 from otelier.faults import run_resets
-from otelier.redaction import copied, redact, redact_value, set_redactions
+from otelier.redaction import Later, TooLongError, copied, redact, redact_value, set_redactions
 
 A = "aB3dE6gH9j"  # ten characters as keys have them; put together here so that no scanner takes them for real
 HEX = "0123456789abcdef"
@@ -502,3 +502,11 @@ def test_no_text_makes_a_pattern_run_away(piece):
     assert isinstance(
         redact(text, personal=True), str
     )  # a pattern that tries again from each character would take hours
+
+
+def test_what_is_still_to_be_made_counts_as_what_it_is_made_of():
+    """A long text takes its time to parse, also where little comes of it: each one counts whole."""
+    later = [Later(len, "a" * 1_000) for _ in range(10)]
+    assert redact_value(later, most=10_000) == [1_000] * 10
+    with pytest.raises(TooLongError):
+        redact_value(later, most=5_000)

@@ -52,6 +52,7 @@ class Plain(RunContext):
     user_role: str = FIELDS["user_role"]
     session_id: str = FIELDS["session_id"]
     workflow_id: str = FIELDS["workflow_id"]
+    tenant_id: str = FIELDS["tenant_id"]
     db: Any = field(default_factory=Db)
     api_key: str = PASSWORD
     note: str = NOTE

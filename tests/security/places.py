@@ -20,6 +20,7 @@ FIELDS = {
     "user_role": "canary of the role",
     "session_id": "canary of the session",
     "workflow_id": "canary of the workflow",
+    "tenant_id": "canary of the tenant",
     "agent": "billing",
 }
 WHO = tuple(value for value in FIELDS.values() if value != "billing")

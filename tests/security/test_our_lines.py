@@ -163,7 +163,7 @@ def test_what_stands_in_a_traceback():
 
 
 def test_what_is_pickled():
-    """A pickled function holds the six fields, the trace and the application's own baggage: it is data for our side."""
+    """A pickled function holds the fields, the trace and the application's own baggage: it is data for our side."""
     with otelier.context(**FIELDS):
         parcel = pickle.dumps(otelier.propagate(print))
     assert found(WHO, parcel.decode("latin-1")) == list(WHO)
@@ -211,6 +211,7 @@ message = {"role": "user", "content": "canary of the prompt"}
 with openai.OpenAI(max_retries=0) as client, trace.get_tracer("app").start_as_current_span("request"):
     otelier.set_context(user_id="canary of the user", user_role="canary of the role")
     otelier.set_context(session_id="canary of the session", workflow_id="canary of the workflow", agent_id="a-1")
+    otelier.set_context(tenant_id="canary of the tenant")
     otelier.set_context(agent="billing")
     client.chat.completions.create(model="gpt-4.1", messages=[message])
     try:

@@ -52,7 +52,8 @@ def block(server, request):
         known = {"dataclass": dataclass, "field": field, "model": MODEL}
         names: dict[str, Any] = {name: known.get(name) or getattr(otelier, name) for name in EARLIER}
         names.update(given, __name__="page")
-        code = compile(BLOCKS[title] + "\n" + then, title, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        source = BLOCKS[title].replace("tools=[...]", "tools=[]")  # what the page leaves out
+        code = compile(source + "\n" + then, title, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         result = eval(code, names)
         if inspect.iscoroutine(result):
             asyncio.run(result)

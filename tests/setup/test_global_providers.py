@@ -8,7 +8,7 @@ import pytest
 
 from otelier.setup import settle
 from otelier.testing import SpanRecorder
-from otelier.testing._stage import on_stage
+from otelier.testing._global_providers import as_global_providers
 from tests.programs import exporting_to, run
 
 HEAD = """
@@ -213,7 +213,7 @@ print(json.dumps(None))
 
 def test_records_of_logging_under_opentelemetry_instrument(caplog, monkeypatch):
     """There it is said when all instrumentations were called, and only where the one of `logging` was not."""
-    with on_stage(SpanRecorder()):
+    with as_global_providers(SpanRecorder()):
         monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "logging")
         settle()
         assert "Records of the standard" not in caplog.text  # who switched it off knows

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry import metrics, propagate, trace
 from opentelemetry._logs import LogRecord, get_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -18,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 import otelier
 from otelier.errors import OtelierError, SettingError
 from otelier.redaction import redact
+from tests.recording import LogCopies
 
 CHAT = {"gen_ai.operation.name": "chat"}
 
@@ -218,13 +219,13 @@ def test_several_providers():
 
 def test_logs_are_stamped_before_they_are_exported():
     """A logger provider that exports already gets the fields in front of its exporter."""
-    provider, exporter = LoggerProvider(shutdown_on_exit=False), InMemoryLogRecordExporter()
+    provider, exporter = LoggerProvider(shutdown_on_exit=False), LogCopies()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     for _ in range(2):
         otelier.init(logger_provider=provider)
     with otelier.context(user_id="u-1"):
         provider.get_logger("tests").emit(LogRecord(body="said"))
-    assert dict(exporter.get_finished_logs()[0].log_record.attributes) == {"user.id": "u-1"}
+    assert exporter.attributes == [{"user.id": "u-1"}]
 
 
 def test_thread_pools_carry_the_context_from_then_on():

@@ -67,7 +67,14 @@ def test_all_signals_carry_the_fields(receiver, model):
     points = [point for point in receiver.metrics if point.name == "gen_ai.client.operation.duration"]
     assert {point.attributes["gen_ai.agent.name"] for point in points} == {"triage"}
     assert {point.count for point in points} == {1}
-    forbidden = {"user.id", "user.roles", "session.id", "otelier.workflow.id", "gen_ai.conversation.id"}
+    forbidden = {
+        "user.id",
+        "user.roles",
+        "session.id",
+        "otelier.workflow.id",
+        "otelier.tenant.id",
+        "gen_ai.conversation.id",
+    }
     assert not any(forbidden & set(point.attributes) for point in receiver.metrics)
 
 

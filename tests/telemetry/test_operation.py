@@ -12,7 +12,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import Link, NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from otelier import names
-from otelier.redaction import ContentGate, ContentMode
+from otelier.redaction import ContentGate
+from otelier.settings import ContentMode
 from otelier.telemetry import (
     Failure,
     Metering,
@@ -22,7 +23,6 @@ from otelier.telemetry import (
     is_replaying,
     live,
     logger_for,
-    operation_span,
     replayed,
     start_operation,
     use_providers,
@@ -70,7 +70,7 @@ def points(reader):
 
 def test_what_an_operation_tells(otelier_spans, reader):
     """Name, scope, kind, links, times and attributes of the span are those that were asked for, and it is measured."""
-    with operation_span(
+    with start_operation(
         "work",
         get_current(),
         Point(),
@@ -94,7 +94,7 @@ def test_what_an_operation_tells(otelier_spans, reader):
 
 def test_a_failure(otelier_spans, reader):
     """What ends the block ends the span as failed, in the metric too, and passes."""
-    with pytest.raises(KeyError), operation_span("work", get_current(), Point(), scope=SCOPE):
+    with pytest.raises(KeyError), start_operation("work", get_current(), Point(), scope=SCOPE):
         raise KeyError("a")
     (span,) = otelier_spans.spans
     assert (span.status.status_code, span.attributes[names.ERROR_TYPE]) == (StatusCode.ERROR, "KeyError")
@@ -103,7 +103,7 @@ def test_a_failure(otelier_spans, reader):
 
 def test_a_failure_that_the_block_outlives(otelier_spans, reader):
     """What went wrong is told although the block goes on."""
-    with operation_span("work", get_current(), Point(), scope=SCOPE) as operation:
+    with start_operation("work", get_current(), Point(), scope=SCOPE) as operation:
         operation.failure = Failure(type="rejected")
     (span,) = otelier_spans.spans
     assert (span.status.status_code, span.attributes[names.ERROR_TYPE]) == (StatusCode.ERROR, "rejected")
@@ -118,7 +118,7 @@ def test_what_counts_as_a_failure(otelier_spans, reader):
     """An exception that is no failure leaves status and metric alone."""
     with (
         pytest.raises(Stop),
-        operation_span(
+        start_operation(
             "work", get_current(), Point(), scope=SCOPE, is_failure=lambda error: not isinstance(error, Stop)
         ),
     ):
@@ -129,7 +129,7 @@ def test_what_counts_as_a_failure(otelier_spans, reader):
 
 def test_a_cancelled_operation(otelier_spans, reader):
     """Nobody waits any more, and nothing failed."""
-    with pytest.raises(asyncio.CancelledError), operation_span("work", get_current(), Point(), scope=SCOPE):
+    with pytest.raises(asyncio.CancelledError), start_operation("work", get_current(), Point(), scope=SCOPE):
         raise asyncio.CancelledError
     (span,) = otelier_spans.spans
     assert (span.status.status_code, span.attributes[names.CANCELLED]) == (StatusCode.UNSET, True)
@@ -138,8 +138,8 @@ def test_a_cancelled_operation(otelier_spans, reader):
 
 def test_a_forced_id(otelier_spans):
     """A resumed operation has the id that it had before; what is around it and below has ids of its own."""
-    with operation_span("work", get_current(), scope=SCOPE, span_id=0xABCDEF):
-        with operation_span("below", get_current(), scope=SCOPE):
+    with start_operation("work", get_current(), scope=SCOPE, span_id=0xABCDEF):
+        with start_operation("below", get_current(), scope=SCOPE):
             pass
         trace.get_tracer("app").start_span("app").end()
     found = {span.name: span for span in otelier_spans.spans}
@@ -151,7 +151,7 @@ def test_a_forced_id(otelier_spans):
 def test_a_forced_id_of_another_provider():
     """Where the provider is not the SDK's the id is the provider's to choose."""
     use_providers(tracer_provider=NoOpTracerProvider())
-    with operation_span("work", get_current(), scope=SCOPE, span_id=5) as operation:
+    with start_operation("work", get_current(), scope=SCOPE, span_id=5) as operation:
         assert operation.span.get_span_context().span_id != 5
 
 
@@ -159,7 +159,7 @@ def test_content_of_a_long_operation(otelier_spans):
     """Content too long for the event loop is redacted beside it, and the span ends as of when the block ended."""
 
     async def work():
-        with operation_span("work", get_current(), scope=SCOPE, gate=ContentGate(ContentMode.SPAN_ONLY)) as operation:
+        with start_operation("work", get_current(), scope=SCOPE, gate=ContentGate(ContentMode.SPAN_ONLY)) as operation:
             operation.show({"docs.text": "password=hunter2 " * 5_000})
 
     asyncio.run(work())
@@ -169,17 +169,42 @@ def test_content_of_a_long_operation(otelier_spans):
     assert "hunter2" not in span.attributes["docs.text"]
 
 
+def test_long_content_is_shown_as_it_was(otelier_spans):
+    """What its owner changes after it was shown changes nothing on the span, though it is redacted later."""
+
+    async def work():
+        content = {"text": "first " * 20_000, "more": ["first"]}
+        with start_operation("work", get_current(), scope=SCOPE, gate=ContentGate(ContentMode.SPAN_ONLY)) as operation:
+            operation.show({"docs.content": content})
+            content["text"] = "second"
+            content["more"].append("second")
+
+    asyncio.run(work())
+    assert finish_aside()
+    (span,) = otelier_spans.spans
+    assert "first" in span.attributes["docs.content"]
+    assert "second" not in span.attributes["docs.content"]
+
+
+def test_an_operation_of_a_replay_that_ends_after_it(otelier_spans, reader):
+    """What began in a replay is not measured either where the replay is over when it ends."""
+    operation = start_operation("wait", replayed(get_current()), Point(), scope=SCOPE)
+    operation.end()
+    assert otelier_spans.spans == ()
+    assert points(reader) == []
+
+
 def test_a_replay_is_silent(otelier_spans, reader):
     """What is told while code runs again was told the first time: no span, no point, no event."""
     around = trace.set_span_in_context(trace.NonRecordingSpan(OTHER_SPAN), replayed(get_current()))
-    with operation_span("work", around, Point(), scope=SCOPE, span_id=5) as operation:
+    with start_operation("work", around, Point(), scope=SCOPE, span_id=5) as operation:
         assert is_replaying()
         operation.show({"docs.text": "a"})
         operation.attributes["a"] = 1
         assert trace.get_current_span().get_span_context() == OTHER_SPAN
         Point().put()
         emit_event(logger_for(SCOPE), "docs.example", {}, get_current())
-        with operation_span("first time", live(get_current()), Point(), scope=SCOPE):
+        with start_operation("first time", live(get_current()), Point(), scope=SCOPE):
             assert not is_replaying()
             emit_event(logger_for(SCOPE), "docs.live", {}, get_current())
     assert [span.name for span in otelier_spans.spans] == ["first time"]
@@ -208,7 +233,7 @@ class Broken(NoOpTracerProvider):
 def test_a_fault_costs_the_span_only(quiet_faults, reader):
     """The block runs whatever a provider does."""
     use_providers(tracer_provider=Broken())
-    with operation_span("work", Context(), Point(), scope=SCOPE) as operation:
+    with start_operation("work", Context(), Point(), scope=SCOPE) as operation:
         done = True
     assert done
     assert operation.span.get_span_context().span_id == 0

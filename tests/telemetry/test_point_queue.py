@@ -22,7 +22,8 @@ from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistog
 
 from otelier import names
 from otelier.faults import run_resets
-from otelier.telemetry import drain_all, point_queue
+from otelier.telemetry import point_queue
+from otelier.telemetry._point_queues import drain_all
 from tests.telemetry.metering import Call, Metering, collect, counts, run, span, span_context
 
 LIMIT = 4_096
@@ -260,7 +261,7 @@ def test_a_finaliser_inside_the_sdks_locks(interrupted, way):
     """A garbage collection inside the SDK may end streams there: their points wait and are not lost."""
     queue, (reader,) = point_queue(interrupted.provider), interrupted.readers
     queue.put(interrupted.call())
-    rooms = [queue.room_for_stream() for _ in range(5)]
+    rooms = [queue.reserve_for_stream() for _ in range(5)]
 
     def end_streams() -> None:
         for room in rooms:
@@ -394,7 +395,7 @@ def test_nothing_waits_where_nobody_collects(provider):
     queue = point_queue(provider)
     queue.put(point)
     assert point.times == 1
-    assert queue.room_for_stream() is None
+    assert queue.reserve_for_stream() is None
 
 
 def test_nothing_waits_with_a_disabled_sdk(monkeypatch):
@@ -551,7 +552,7 @@ def test_a_stream_is_one_point_and_gives_its_room_back():
     metering = Metering(InMemoryMetricReader())
     queue = point_queue(metering.provider)
     for _ in range(3):
-        room = queue.room_for_stream()
+        room = queue.reserve_for_stream()
         point = Collected()
         room.put(point, 60_000)  # twice does not fit, so the next round needs the room back
         assert point.times == 0
@@ -562,7 +563,7 @@ def test_a_stream_is_one_point_and_gives_its_room_back():
 def test_a_streams_exemplar_is_its_span():
     """A stream's point carries the stream's span."""
     metering = Metering(InMemoryMetricReader())
-    room = point_queue(metering.provider).room_for_stream()
+    room = point_queue(metering.provider).reserve_for_stream()
     room.put(Call(metering.histograms, span_context=span_context(3)), 200)
     (exemplar,) = collect(metering.readers[0])["duration"].exemplars
     assert exemplar.span_id == 0xDEF003
@@ -574,7 +575,7 @@ def test_a_stream_that_outgrows_the_room_is_recorded_at_once():
     queue = point_queue(metering.provider)
     waiting, point = Collected(), Collected()
     queue.put(waiting)
-    queue.room_for_stream().put(point, 70_000)
+    queue.reserve_for_stream().put(point, 70_000)
     assert (point.times, waiting.times) == (1, 0)
 
 
@@ -583,12 +584,12 @@ def test_streams_without_room_are_told_at_their_start():
     metering = Metering(InMemoryMetricReader())
     queue = point_queue(metering.provider)
     rooms = []
-    while (room := queue.room_for_stream()) is not None:
+    while (room := queue.reserve_for_stream()) is not None:
         rooms.append(room)
     assert len(rooms) * 64 == 65_536
     rooms.pop()
     del room
-    assert queue.room_for_stream() is not None
+    assert queue.reserve_for_stream() is not None
 
 
 # --- fork ------------------------------------------------------------------------------------------------------
@@ -624,7 +625,7 @@ def test_a_fork_starts_with_an_empty_queue():
     printed = run(
         FORK
         + """
-    room = queue.room_for_stream()
+    room = queue.reserve_for_stream()
     if (child := os.fork()) == 0:
         queue.put(Call())
         print("child", seen(), flush=True)

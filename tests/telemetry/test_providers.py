@@ -25,12 +25,12 @@ from otelier.telemetry import (
     emit_event,
     innermost_provider,
     is_set,
-    known_providers,
     logger_for,
     meter_for,
     tracer_for,
     use_providers,
 )
+from otelier.telemetry._providers import known_providers
 from tests.programs import run
 
 

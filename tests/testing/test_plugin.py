@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import otelier
 from otelier.openai import OpenAIInstrumentor
 from otelier.testing import OpenAIServer, SpanRecorder, reset
-from otelier.testing._logging import _handler
+from otelier.testing._global_providers import _handler
 
 pytest_plugins = ["pytester"]
 

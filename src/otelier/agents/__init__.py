@@ -1,22 +1,21 @@
-"""Agents: a run's context, tools, the loop between model and tools, delegation."""
+"""Agents: contexts of runs, tools, the loop between model and tools, and delegation."""
 
 from __future__ import annotations
 
 from otelier.agents._agent import Agent
+from otelier.agents._agent_run import AgentRun, AgentStream
 from otelier.agents._context import RunContext, generate_id, now_utc
 from otelier.agents._exported import exported
-from otelier.agents._lazy import AgentRun
 from otelier.agents._results import (
     AgentEvent,
     AgentResult,
     RunFinished,
+    RunUsage,
     TextDelta,
-    ToolCall,
     ToolFinished,
+    ToolResult,
     ToolStarted,
-    Usage,
 )
-from otelier.agents._stream import AgentStream
 from otelier.agents._tool import Tool, tool
 
 __all__ = [
@@ -27,12 +26,12 @@ __all__ = [
     "AgentStream",
     "RunContext",
     "RunFinished",
+    "RunUsage",
     "TextDelta",
     "Tool",
-    "ToolCall",
     "ToolFinished",
+    "ToolResult",
     "ToolStarted",
-    "Usage",
     "exported",
     "generate_id",
     "now_utc",

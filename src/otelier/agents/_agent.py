@@ -7,26 +7,25 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic
 
-from otelier.agents._context import RunContext
-from otelier.agents._execute import Plan, execute
-from otelier.agents._given import (
+from otelier.agents._agent_run import AgentRun, AgentStream, Emit
+from otelier.agents._checks import (
     as_context,
     by_name,
     checked_client,
     checked_interceptor,
     checked_limits,
+    checked_list,
     checked_model,
     checked_name,
     checked_text,
     checked_type,
-    offer_of,
-    several,
+    function_tool,
 )
-from otelier.agents._lazy import AgentRun
+from otelier.agents._context import RunContext
+from otelier.agents._conversation import checked_settings, make_task
+from otelier.agents._execute import execute
 from otelier.agents._results import AgentResult, T
-from otelier.agents._run import Run
-from otelier.agents._stream import AgentStream, Emit
-from otelier.agents._task import checked_settings, task_of
+from otelier.agents._run import AgentSpec, Run
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.errors import ToolArgumentsError, ToolError
 from otelier.interceptors import Interceptor
@@ -34,18 +33,18 @@ from otelier.llm.functions import param_of
 from otelier.telemetry import fit_text
 
 
-class Delegate:
-    """An agent as another one's run offers it: a tool that takes a task."""
+class SubagentTool:
+    """An agent as another one's run offers and calls it: a tool that takes a task."""
 
     max_result_chars = MAX_RESULT_CHARS
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", plan.name)[:64]
+    def __init__(self, spec: AgentSpec) -> None:
+        self._spec = spec
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", spec.name)[:64]
         # A name without any Latin letter still needs one of its own.
-        self.name = safe if safe.strip("_-") else f"agent_{zlib.crc32(plan.name.encode()):08x}"
-        self.description = fit_text(plan.description, lines=True) or f"Delegate a task to {plan.name}."
-        """What the call's span tells of it: its instructions are content."""
+        self.name = safe if safe.strip("_-") else f"agent_{zlib.crc32(spec.name.encode()):08x}"
+        self.description = fit_text(spec.description, lines=True) or f"Delegate a task to {spec.name}."
+        """The description for spans: instructions are content."""
 
     def to_param(self) -> dict[str, Any]:
         """Return the tool as chat completions take it."""
@@ -55,8 +54,8 @@ class Delegate:
             "required": ["task"],
             "additionalProperties": False,
         }
-        told = self._plan.description or self._plan.instructions or self.description
-        return param_of(self.name, told, parameters)
+        description = self._spec.description or self._spec.instructions or self.description
+        return param_of(self.name, description, parameters)
 
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object:
         """Run the agent on the task, with a child of the run's context."""
@@ -65,11 +64,13 @@ class Delegate:
             raise ToolArgumentsError(
                 f"The arguments of tool {self.name!r} do not fit: task: a text is needed.", tool=self.name
             )
-        context = run.context if run.given else RunContext(query=run.context.query, metadata=run.context.metadata)
-        return (await execute(self._plan, task_of(task), context, None)).output
+        context = run.context
+        if not run.context_given:
+            context = RunContext(query=context.query, metadata=context.metadata)
+        return (await execute(self._spec, make_task(task), context, None)).output
 
     async def on_error(self, error: BaseException, run: Run) -> object:
-        """Say nothing: the model is told the error."""
+        """Return nothing: the model gets the error's text."""
         return None
 
 
@@ -152,7 +153,7 @@ class Agent(Generic[T]):
         max_calls_per_answer: int = MAX_CALLS_PER_ANSWER,
         max_model_calls: int = MAX_MODEL_CALLS,
     ) -> None:
-        self._plan = Plan(
+        self._spec = AgentSpec(
             name=checked_name(name),
             model=checked_model(model),
             version=checked_text("version", version),
@@ -160,15 +161,14 @@ class Agent(Generic[T]):
             client=checked_client(client),
             output_type=checked_type(output_type),
             instructions=checked_text("instructions", instructions),
-            # `tools=[...]` is how pages show an agent whose tools do not matter: there is nothing to offer then.
-            offers=by_name(
+            tools=by_name(
                 name,
                 [
-                    *(offer_of(one) for one in several("tools", tools) if one is not ...),
-                    *(Delegate(_subagent(one)._plan) for one in several("subagents", subagents)),
+                    *map(function_tool, checked_list("tools", tools)),
+                    *(SubagentTool(_subagent(one)._spec) for one in checked_list("subagents", subagents)),
                 ],
             ),
-            interceptors=tuple(map(checked_interceptor, several("interceptors", interceptors))),
+            interceptors=tuple(map(checked_interceptor, checked_list("interceptors", interceptors))),
             settings=checked_settings(settings),
             limits=checked_limits(
                 name,
@@ -183,22 +183,22 @@ class Agent(Generic[T]):
     @property
     def name(self) -> str:
         """Name of the agent."""
-        return self._plan.name
+        return self._spec.name
 
     @property
     def model(self) -> str:
         """Model that is asked."""
-        return self._plan.model
+        return self._spec.model
 
     @property
     def instructions(self) -> str | None:
         """The system message; `None` when there is none."""
-        return self._plan.instructions
+        return self._spec.instructions
 
     @property
     def description(self) -> str | None:
         """What a parent's model is told about it; `None` is its instructions."""
-        return self._plan.description
+        return self._spec.description
 
     def __repr__(self) -> str:
         return f"Agent({self.name!r}, {self.model!r})"
@@ -235,8 +235,8 @@ class Agent(Generic[T]):
             >>> asyncio.run(main())
             ('Hello! How can I help you today?', 'pro', 4)
         """
-        task, given = task_of(query, messages, settings), as_context(context)
-        return AgentRun(self.name, lambda: execute(self._plan, task, given, None))
+        task, given = make_task(query, messages, settings), as_context(context)
+        return AgentRun(self.name, lambda: execute(self._spec, task, given, None))
 
     def stream(
         self,
@@ -262,10 +262,10 @@ class Agent(Generic[T]):
             >>> asyncio.run(main())
             'Hello! How can I help you today?'
         """
-        task, given = task_of(query, messages, settings), as_context(context)
+        task, given = make_task(query, messages, settings), as_context(context)
 
         async def start(emit: Emit) -> AgentResult[T]:
-            return await execute(self._plan, task, given, emit)
+            return await execute(self._spec, task, given, emit)
 
         return AgentStream(start)
 

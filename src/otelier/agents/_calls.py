@@ -1,29 +1,27 @@
-"""One call of a tool: its arguments, its span, and what the model is told."""
+"""Calls of tools in a run: arguments, phases, span, and the result for the model."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.context import get_current
 from pydantic_core import to_json
 
 from otelier import llm, names
-from otelier.agents._content import result_content
-from otelier.agents._failures import stop_in, tell_failure, told_of
-from otelier.agents._functions import call_function, call_on_error
-from otelier.agents._operations import ToolPoint, agent_span
-from otelier.agents._results import ToolCall, ToolFinished, ToolStarted
-from otelier.agents._run import PERMIT, Offer, Permit, Run
+from otelier.agents._conversation import NOT_MADE
+from otelier.agents._functions import call_function, call_on_error, slot_of
+from otelier.agents._results import ToolFinished, ToolResult, ToolStarted
+from otelier.agents._run import Moment, Run, RunTool, find_stop
+from otelier.agents._telemetry import ToolPoint, agent_span, log_failure, result_content
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
 from otelier.codec import whole_text
 from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase
 from otelier.llm.functions import unknown_tool
-from otelier.telemetry import Failure, failure_of, fit_text
+from otelier.redaction import cut_text, redact_start
+from otelier.telemetry import MAX_MEMBERS, Failure, errors_in, failure_of, fit_text, group_members
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
@@ -33,160 +31,121 @@ _FAILURES: Final = (Exception, asyncio.CancelledError, SystemExit)
 """What fails a call, and no more than that: what a tool waited for may have been cancelled, and argparse exits."""
 
 
-class FunctionOffer:
-    """A function as a run offers it."""
-
-    __slots__ = ("_tool",)
+class FunctionTool:
+    """A function as a run offers and calls it."""
 
     def __init__(self, tool: Tool[..., Any]) -> None:
         self._tool = tool
-
-    @property
-    def name(self) -> str:
-        """Name that the model calls it by."""
-        return self._tool.name
+        self.name = tool.name
+        self.max_result_chars = tool.max_result_chars
+        self.to_param = tool.to_param
 
     @property
     def description(self) -> str:
-        """What spans tell of it."""
+        """The description for spans."""
         return fit_text(self._tool.description, lines=True) or ""
 
-    @property
-    def max_result_chars(self) -> int:
-        """Longest result that the model is told."""
-        return self._tool.max_result_chars
-
-    def to_param(self) -> dict[str, Any]:
-        """Return the tool as chat completions take it."""
-        return self._tool.to_param()
-
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object:
-        """Call the function, as soon as the run has a place for it."""
-        tool = self._tool
-        bound = tool.bind(arguments, tool.context_for(run.context, given=run.given))
-        async with _place(run):
-            return await call_function(tool, bound)
+        """Call the function, as soon as the run has a slot for it."""
+        bound = self._tool.bind(arguments, self._tool.context_for(run.context, given=run.context_given))
+        async with slot_of(run.limiter):
+            return await call_function(self._tool, bound)
 
     async def on_error(self, error: BaseException, run: Run) -> object:
-        """Return what the model is told of an error that the function raised; `None` where nobody says."""
+        """Return the result that the tool's own `on_error` gives; `None` where it has none."""
         if self._tool.on_error is None:
             return None
-        async with _place(run):
+        async with slot_of(run.limiter):
             return await call_on_error(self._tool, self._tool.on_error, error)
 
 
-@asynccontextmanager
-async def _place(run: Run) -> AsyncGenerator[None]:
-    """Hold one of the run's places for functions, as soon as there is one."""
-    permit = Permit(run.limiter)
-    PERMIT.set(permit)  # the call has a task, and so a context, of its own
-    await permit.take()
-    try:
-        yield
-    finally:
-        permit.end()
-
-
-@dataclass(slots=True)
-class _Outcome:
-    arguments: dict[str, Any] = field(repr=False)
-    result: str = field(default="", repr=False)
-    error: BaseException | None = field(default=None, repr=False)
-
-
-async def make_call(run: Run, asked: llm.ToolCall) -> ToolCall:
-    """Make one call as the model asked for it, with its phases, and return what came of it.
+async def make_call(run: Run, asked: llm.ToolCall) -> ToolResult:
+    """Make one call that the model asked for, with its phases, and return what came of it.
 
     Raises:
         StopExecution: if the tool or an interceptor stops the run.
         ToolError: if the tool asks for another kind of context than the run's.
     """
-    name, call_id = asked.name, asked.id
-    offer = run.offered().get(name)
-    arguments: dict[str, Any] = {}
+    tools = run.offered_tools()
+    tool = tools.get(asked.name)
+    moment = Moment(tool_name=asked.name)
     fault: Exception | None = None
     try:
-        arguments = asked.arguments
+        moment.arguments = asked.arguments
     except ToolArgumentsError as exc:
         fault = exc
-    if offer is None:
-        fault = unknown_tool(name, run.offered())
-    facts = await run.ask(Phase.PRE_ACT, tool_name=name, tool_args=arguments)
-    outcome = _Outcome(facts["tool_args"], error=fault)
-    run.tell(ToolStarted, call_id=call_id, name=name, arguments=outcome.arguments)
-    if "skip" in facts:
-        said = facts["skip"].final_response
-        outcome.result = "The call was not made." if said is None else said
-        outcome.error = None
-    else:
-        await _execute(run, offer, call_id, outcome)
-    facts = await run.ask(
-        Phase.POST_ACT,
-        tool_name=name,
-        tool_args=outcome.arguments,
-        tool_result=outcome.result,
-        error=outcome.error,
-    )
-    call = ToolCall(
-        id=call_id, name=name, arguments=outcome.arguments, result=facts["tool_result"], error=outcome.error
+    if tool is None:
+        fault = unknown_tool(asked.name, tools)
+    await run.ask(Phase.PRE_ACT, moment)
+    run.emit(ToolStarted, call_id=asked.id, name=asked.name, arguments=moment.arguments)
+    if not moment.is_skipped:
+        moment.error = fault
+        await _execute(run, tool, asked.id, moment)
+    elif moment.result is None:
+        moment.result = NOT_MADE
+    await run.ask(Phase.POST_ACT, moment)
+    assert moment.result is not None
+    call = ToolResult(
+        id=asked.id, name=asked.name, arguments=moment.arguments, result=moment.result, error=moment.error
     )  # fmt: skip
-    run.tell(ToolFinished, call=call)
+    run.emit(ToolFinished, call=call)
     return call
 
 
-async def _execute(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome) -> None:
-    name = _UNKNOWN if offer is None else offer.name
-    agent = run.identity.name or ""
-    run.calls += 1
+async def _execute(run: Run, tool: RunTool | None, call_id: str, moment: Moment) -> None:
+    name, agent = _UNKNOWN if tool is None else tool.name, run.spec.name
+    run.executed_tools += 1
     attributes: dict[str, Any] = {
         names.OPERATION: names.EXECUTE_TOOL,
         names.TOOL_NAME: name,
         names.TOOL_TYPE: names.FUNCTION,
         names.AGENT_NAME: agent,
     }
-    told_id = fit_text(call_id)
-    if told_id is not None:
-        attributes[names.TOOL_CALL_ID] = told_id
-    if offer is not None and offer.description:
-        attributes[names.TOOL_DESCRIPTION] = offer.description
+    fitting_id = fit_text(call_id)
+    if fitting_id is not None:
+        attributes[names.TOOL_CALL_ID] = fitting_id
+    if tool is not None and tool.description:
+        attributes[names.TOOL_DESCRIPTION] = tool.description
     point = ToolPoint(agent, name)
     with agent_span(f"{names.EXECUTE_TOOL} {name}", attributes, get_current(), point, run.gate) as opened:
-        opened.show({names.TOOL_ARGUMENTS: outcome.arguments})
+        opened.show({names.TOOL_ARGUMENTS: moment.arguments})
         try:
-            if outcome.error is not None or offer is None:
-                raise outcome.error or unknown_tool(name, ())
-            outcome.result = _told(await offer.call(outcome.arguments, run), offer.max_result_chars)
+            if moment.error is not None or tool is None:
+                raise moment.error or unknown_tool(name, ())
+            moment.result = _result_text(await tool.call(moment.arguments, run), tool.max_result_chars)
         except _FAILURES as exc:
             _raise_what_ends(run, exc)
-            await _fail(run, offer, call_id, outcome, exc)
-            assert outcome.error is not None
-            opened.failure = Failure(type="unknown_tool") if offer is None else failure_of(outcome.error)
+            moment.error, moment.result = await _failed(run, tool, call_id, moment.error, exc)
+            opened.failure = Failure(type="unknown_tool") if tool is None else failure_of(moment.error)
         if run.gate.mode.on_span:
-            opened.show({names.TOOL_RESULT: result_content(outcome.result)})
+            opened.show({names.TOOL_RESULT: result_content(moment.result)})
 
 
-async def _fail(run: Run, offer: Offer | None, call_id: str, outcome: _Outcome, error: BaseException) -> None:
-    """Write down what is told of *error*: to the model, and to whoever looks for the place where it was raised."""
-    told: object = None
-    # What the model itself did wrong is told to it, and is no failure of the tool.
-    if offer is not None and error is not outcome.error and not isinstance(error, ToolArgumentsError):
-        tell_failure(offer.name, call_id, error, run.gate)
+async def _failed(
+    run: Run, tool: RunTool | None, call_id: str, fault: BaseException | None, error: BaseException
+) -> tuple[BaseException, str]:
+    """Return the error of a call, and its result for the model; whoever wrote the tool gets a log record.
+
+    A *fault*, and arguments that do not fit, are the model's own mistakes: they are no failure of the tool.
+    """
+    result: object = None
+    if tool is not None and error is not fault and not isinstance(error, ToolArgumentsError):
+        log_failure(tool.name, call_id, error, run.gate)
         try:
-            told = await offer.on_error(error, run)
+            result = await tool.on_error(error, run)
         except _FAILURES as exc:
             _raise_what_ends(run, exc)
             error = exc
-            tell_failure(offer.name, call_id, error, run.gate)
-    limit = MAX_RESULT_CHARS if offer is None else offer.max_result_chars
-    outcome.error = error
-    outcome.result = told_of(error, limit) if told is None else _told(told, limit)
+            log_failure(tool.name, call_id, error, run.gate)
+    limit = MAX_RESULT_CHARS if tool is None else tool.max_result_chars
+    return error, error_text(error, limit) if result is None else _result_text(result, limit)
 
 
 def _raise_what_ends(run: Run, error: BaseException) -> None:
-    """Raise *error*, or the stop in it, if the model is not told of it."""
+    """Raise *error*, or the stop in it, if it ends the run."""
     if isinstance(error, asyncio.CancelledError) and run.is_giving_up:
         raise error
-    if (stop := stop_in(error)) is not None:
+    if (stop := find_stop(error)) is not None:
         raise stop from None
     if isinstance(error, ToolError):
         raise error
@@ -194,8 +153,8 @@ def _raise_what_ends(run: Run, error: BaseException) -> None:
         raise error  # or each run around it could ask for the same again, and all of them without end
 
 
-def _told(result: object, max_chars: int) -> str:
-    """Return *result* as the text that the model is told."""
+def _result_text(result: object, max_chars: int) -> str:
+    """Return *result* as the text that the model gets."""
     if isinstance(result, str):
         return _cut(result, max_chars)
     try:
@@ -206,7 +165,23 @@ def _told(result: object, max_chars: int) -> str:
 
 def _cut(text: str, max_chars: int) -> str:
     """Return *text* at most so long, and without halves of characters, which no request can carry."""
-    text = whole_text(text)
-    over = len(text) - max_chars
-    text = text[: max(max_chars, 0)]
-    return f"{text} [cut: {over} characters]" if over > 0 else text
+    return cut_text(whole_text(text), max_chars)
+
+
+def error_text(error: BaseException, max_chars: int) -> str:
+    """Return the text that a model gets of *error*: class and message, redacted; of a group the errors inside.
+
+    Example:
+        >>> error_text(KeyError("postgres://app:s3cret@db/orders"), 100)
+        "Error: KeyError: 'postgres://app:[REDACTED:password]@db/orders'"
+    """
+    text = _line_of(error)
+    members = [one for one in errors_in(error) if one is not error and not group_members(one)]
+    if members:
+        more = len(members) - MAX_MEMBERS
+        text += f" [{'; '.join(map(_line_of, members[:MAX_MEMBERS]))}{f'; and {more} more' if more > 0 else ''}]"
+    return whole_text(redact_start(f"Error: {text}", max_chars))
+
+
+def _line_of(error: BaseException) -> str:
+    return f"{type(error).__name__}: {failure_of(error).message or ''}"

@@ -1,4 +1,4 @@
-"""`RunContext`: what one run of an agent, and its tools and interceptors, are given."""
+"""`RunContext`: the data of one run, for its tools and interceptors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 from otelier.identity import AgentIdentity
 
 
-class EitherParams:
+class FrozenOrPlain:
     """Stands for the `__dataclass_params__` of a base that is as frozen as the subclass that is being made."""
 
     def __init__(self, own: Any) -> None:
@@ -54,7 +54,7 @@ class RunContext:
     neither yours nor a parent's is ever changed; what fields refer to, such as a database, is shared. A subclass may
     have required fields, and may be frozen.
 
-    Spans and log records of the run carry its fields `user_id`, `user_role`, `session_id`, `workflow_id` and
+    Spans and log records of the run carry its fields `user_id`, `user_role`, `session_id`, `workflow_id`,
     `tenant_id`, those marked with `exported`, and nothing else of it.
 
     Example:
@@ -100,14 +100,14 @@ class RunContext:
         Raises:
             TypeError: if a name is no field of the class.
         """
-        return derived(self, changes, self.agent)
+        return child_of(self, changes, self.agent)
 
 
-_either = EitherParams(RunContext.__dataclass_params__)  # type: ignore[attr-defined]
+_either = FrozenOrPlain(RunContext.__dataclass_params__)  # type: ignore[attr-defined]
 RunContext.__dataclass_params__ = _either  # type: ignore[attr-defined]
 
 
-def derived(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None) -> C:
+def child_of(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None) -> C:
     """Return a copy of *context* with *changes*, run by *agent*."""
     known = {one.name for one in dataclasses.fields(context)}
     if unknown := changes.keys() - known:

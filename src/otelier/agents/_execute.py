@@ -1,101 +1,65 @@
-"""From a call of `Agent.run` to its result: the run's context, its place among other runs, its span."""
+"""Execution of a run: its context, its lineage, its span, and the progress that an error carries."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, cast
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.util.types import AttributeValue
-from pydantic import BaseModel
 
 from otelier import names
-from otelier.agents._content import run_content
-from otelier.agents._context import RunContext, derived
-from otelier.agents._exported import fields_of, notes_of
-from otelier.agents._facts import carry_facts
-from otelier.agents._loop import work
-from otelier.agents._operations import RunPoint, agent_span
-from otelier.agents._read_only import Conversation
+from otelier.agents._context import RunContext, child_of
+from otelier.agents._conversation import Conversation, Task
+from otelier.agents._exported import exported_attributes, fields_of
+from otelier.agents._loop import run_loop
 from otelier.agents._results import AgentEvent, AgentResult, RunFinished
-from otelier.agents._run import RUN, Limits, Offer, Run, current_run
-from otelier.agents._task import Task
+from otelier.agents._run import RUN, AgentSpec, Run, current_run
+from otelier.agents._telemetry import RunPoint, agent_span, run_content
 from otelier.errors import AgentLimitError
 from otelier.faults import report_fault
-from otelier.fields import noted
+from otelier.fields import with_fields
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
-from otelier.interceptors import Interceptor
 from otelier.redaction import content_gate, redact
 from otelier.telemetry import OperationSpan, fit_text, fit_texts
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What an agent is, as its runs need it."""
-
-    name: str
-    model: str
-    version: str | None
-    description: str | None
-    client: Any = field(repr=False)
-    output_type: type[BaseModel] | None
-    instructions: str | None = field(repr=False)
-    offers: Mapping[str, Offer]
-    interceptors: Sequence[Interceptor]
-    limits: Limits
-    settings: Mapping[str, Any] = field(repr=False)
-    told_model: str = field(init=False)
-    """The model's name as signals may carry it."""
-    attributes: Mapping[str, AttributeValue] = field(init=False, repr=False)
-    """What the span of each run starts with."""
-
-    def __post_init__(self) -> None:
-        model = fit_text(self.model) or ""
-        found: dict[str, AttributeValue | None] = {
-            names.OPERATION: names.INVOKE_AGENT,
-            names.AGENT_NAME: self.name,
-            names.REQUEST_MODEL: model,
-            names.OUTPUT_TYPE: None if self.output_type is None else "json",
-            names.AGENT_VERSION: fit_text(self.version, lines=True),
-            names.AGENT_DESCRIPTION: fit_text(self.description, lines=True),
-        }
-        object.__setattr__(self, "told_model", model)
-        object.__setattr__(self, "attributes", {name: value for name, value in found.items() if value is not None})
+_CARRIED: Final = "_otelier_carried"
+"""Attribute of an error that names those of its attributes that a run put there."""
 
 
 async def execute(
-    plan: Plan, task: Task, context: RunContext | None, emit: Callable[[AgentEvent], None] | None
+    spec: AgentSpec, task: Task, context: RunContext | None, on_event: Callable[[AgentEvent], None] | None
 ) -> AgentResult[Any]:  # fmt: skip
-    """Run *plan* on *task* in the current context and return its result.
+    """Run the agent of *spec* on *task* in the current context, and return its result.
 
     Raises:
         AgentLimitError: if the run is delegated too deep, or takes too many steps.
-        AnswerError: if the provider sends no answer, or the output is not what the plan promises.
+        AnswerError: if the provider sends no answer, or the output is not of the promised type.
         ClientUseError: if the client belongs to another event loop.
         Exception: what the client or an interceptor raises, unchanged.
     """
-    run = _begin(plan, task, context, emit)
-    point = RunPoint(plan.name, plan.told_model)
-    attributes = {**plan.attributes, **_known_by(plan.instructions, run.identity)}
-    with agent_span(f"{names.INVOKE_AGENT} {plan.name}", attributes, _inside(run), point, run.gate) as opened:
-        said = None
+    run = _begin(spec, task, context, on_event)
+    point = RunPoint(spec.name, spec.model_attribute)
+    attributes = {**spec.attributes, **_fingerprint(spec.instructions, run.identity)}
+    with agent_span(f"{names.INVOKE_AGENT} {spec.name}", attributes, _inside(run), point, run.gate) as opened:
+        output = None
         try:
-            if run.depth > plan.limits.max_depth:
+            if run.depth > spec.limits.max_depth:
                 raise AgentLimitError(
-                    f"Agent {plan.name!r} would run at depth {run.depth}: agents delegate to each other without end, "
-                    f"or `max_depth={plan.limits.max_depth}` is too low.",
+                    f"Agent {spec.name!r} would run at depth {run.depth}: agents delegate to each other without end, "
+                    f"or `max_depth={spec.limits.max_depth}` is too low.",
                     limit="max_depth",
                 )
-            said = output = await work(run)
+            output = await run_loop(run)
         except Exception as exc:
-            carry_facts(exc, run)
+            _carry_progress(exc, run)
             raise
         finally:
             run.is_over = True
-            point.inference_calls, point.tool_calls = run.questions, run.calls
-            _at_end(run, opened, said)
+            point.inference_calls, point.tool_calls = run.model_calls, run.executed_tools
+            _write_end(run, opened, output)
     result: AgentResult[Any] = AgentResult(
         output=output,
         messages=run.messages,
@@ -104,59 +68,50 @@ async def execute(
         finish_reason=run.finish_reason,
         context=run.context,
     )
-    run.tell(RunFinished, result=result)
+    run.emit(RunFinished, result=result)
     return result
 
 
-def _begin(plan: Plan, task: Task, context: RunContext | None, emit: Callable[[AgentEvent], None] | None) -> Run:
+def _begin(
+    spec: AgentSpec, task: Task, context: RunContext | None, on_event: Callable[[AgentEvent], None] | None
+) -> Run:  # fmt: skip
     loop = asyncio.get_running_loop()
     parent = current_run()
-    identity = cast("AgentIdentity", resolve(plan.name, None, named_with_id=False))
-    given = context is not None
+    identity = cast("AgentIdentity", resolve(spec.name, None, named_with_id=False))
+    context_given = context is not None
     context = RunContext() if context is None else context
     return Run(
-        identity=identity,
-        model=plan.model,
-        client=plan.client,
-        offers=dict(plan.offers),
-        interceptors=plan.interceptors,
-        limits=plan.limits,
+        spec=spec,
         task=task,
-        settings={**plan.settings, **task.settings},
-        context=derived(context, {"query": context.query or task.text}, identity),
-        given=given,
+        identity=identity,
+        context=child_of(context, {"query": context.query or task.text}, identity),
+        context_given=context_given,
         parent=parent,
         depth=0 if parent is None else parent.depth + 1,
-        limiter=asyncio.Semaphore(plan.limits.max_parallel_tools),
-        gate=content_gate(),
-        emit=emit or (parent.emit if parent is not None and parent.loop is loop else None),
-        conversation=Conversation(task.messages(plan.instructions)),
         loop=loop,
-        instructions=plan.instructions,
-        output_type=plan.output_type,
+        gate=content_gate(),
+        on_event=on_event or (parent.on_event if parent is not None and parent.loop is loop else None),
+        conversation=Conversation(task.messages(spec.instructions)),
+        limiter=asyncio.Semaphore(spec.limits.max_parallel_tools),
+        model=spec.model,
+        tools=dict(spec.tools),
+        settings={**spec.settings, **task.settings},
     )
 
 
 def _inside(run: Run) -> Context:
-    """Return the context that the run works in: its user, its agent, its lineage, and what it exports."""
-    own = fields_of(run.context)
-    notes: dict[str, AttributeValue] = {**notes_of(run.context), names.AGENT_DEPTH: run.depth}
+    """Return the context that the run works in: its user, its agent, its lineage, and its exported fields."""
+    notes: dict[str, AttributeValue] = {**exported_attributes(run.context), names.AGENT_DEPTH: run.depth}
     if run.parent is not None:
         parent = run.parent.identity
         notes[names.AGENT_PARENT_NAME] = parent.name
         notes[names.AGENT_PARENT_ID] = parent.id
-    changes = (
-        own.get("user_id"),
-        own.get("user_role"),
-        run.identity.name,
-        "",  # of the agent around it: a name never stands beside another's id
-        own.get("session_id"),
-        own.get("workflow_id"),
-    )
-    return Context({**noted(get_current(), changes, notes), RUN: run})
+    # The id is that of the agent around it: a name never stands beside another's.
+    inside = with_fields(get_current(), notes=notes, agent=run.identity.name, agent_id="", **fields_of(run.context))
+    return Context({**inside, RUN: run})
 
 
-def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:
+def _fingerprint(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:
     """Return the fingerprint of an agent's prompt as its span has it, and register the agent with it."""
     try:
         fingerprint = fingerprint_of(instructions) if instructions and process() is not None else None
@@ -169,13 +124,13 @@ def _known_by(instructions: str | None, identity: AgentIdentity) -> dict[str, At
     return {names.AGENT_FINGERPRINT: fingerprint}
 
 
-def _at_end(run: Run, opened: OperationSpan, output: object) -> None:
+def _write_end(run: Run, opened: OperationSpan, output: object) -> None:
     if run.stopped is not None:
         phase, reason = run.stopped
         opened.attributes[names.AGENT_STOP_PHASE] = phase
-        told = None if reason is None else fit_text(redact(str(reason)), lines=True)  # such as a member of an enum
-        if told is not None:
-            opened.attributes[names.AGENT_STOP_REASON] = told
+        text = None if reason is None else fit_text(redact(str(reason)), lines=True)  # such as a member of an enum
+        if text is not None:
+            opened.attributes[names.AGENT_STOP_REASON] = text
     reasons = fit_texts((run.finish_reason,))
     if reasons:
         opened.attributes[names.FINISH_REASONS] = reasons
@@ -184,3 +139,27 @@ def _at_end(run: Run, opened: OperationSpan, output: object) -> None:
             opened.show(run_content(run, output))
         except Exception as exc:
             report_fault("agents.content", exc)
+
+
+def _carry_progress(error: Exception, run: Run) -> None:
+    """Put `messages`, `usage` and `tool_calls` of *run* on *error*; attributes of its own it keeps.
+
+    An error that ends several runs, one around the other, carries those of the outermost, which the caller started.
+    """
+    progress: dict[str, Any] = {
+        "messages": list(run.messages), "usage": run.usage, "tool_calls": list(run.tool_calls)
+    }  # fmt: skip
+    try:
+        ours: list[str] | None = vars(error).get(_CARRIED)
+        if ours is None:
+            ours = [name for name in progress if isinstance(error, AgentLimitError) or not _has(error, name)]
+        vars(error).update({name: progress[name] for name in ours}, **{_CARRIED: ours})
+    except Exception:  # the user's class, which may have no place for more
+        return
+
+
+def _has(error: Exception, name: str) -> bool:
+    try:
+        return hasattr(error, name)
+    except Exception:  # a property of the user's
+        return True

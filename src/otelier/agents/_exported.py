@@ -1,4 +1,4 @@
-"""What of a run's context reaches telemetry: fields with the names of the six, the tenant, and those marked."""
+"""Exported fields of a run's context: those named like the fields of a call, and those marked with `exported`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from opentelemetry.util.types import AttributeValue
 from otelier import names
 from otelier.agents._context import RunContext
 from otelier.faults import warn_once
-from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, taken_value
-from otelier.llm.functions import Unresolved, resolved
+from otelier.fields import BAGGAGE_KEYS, IDENTITY_ATTRIBUTES, accept_value
+from otelier.llm.functions import Unresolved, resolve_annotation
 from otelier.redaction import redact_value
 
 MAX_CHARS: Final = 1024
 """Longest text of an exported field; the rest is cut off."""
 MAX_ITEMS: Final = 64
 """Most items of an exported list; the rest is left out."""
-OF_USER: Final = ("user_id", "user_role", "session_id", "workflow_id")
+OF_USER: Final = ("user_id", "user_role", "session_id", "workflow_id", "tenant_id")
 _TAKEN: Final = IDENTITY_ATTRIBUTES | frozenset(BAGGAGE_KEYS) | {names.OPERATION}
 _AS_TEXT = (uuid.UUID, dt.date, dt.time, dt.timedelta, decimal.Decimal)
 
@@ -45,7 +45,7 @@ class exported:  # noqa: N801 -- reads as a word in an annotation
         name: Attribute it becomes; `None` is `otelier.context.<field>`.
 
     Raises:
-        ValueError: if *name* is empty, or is an attribute that says who a call is for or which agent makes it.
+        ValueError: if *name* is empty, or is an attribute of a call's user or agent.
 
     Example:
         >>> from dataclasses import dataclass
@@ -69,19 +69,19 @@ class exported:  # noqa: N801 -- reads as a word in an annotation
 
 
 def fields_of(context: RunContext) -> dict[str, str]:
-    """Return those of the six fields that *context* has a value for; one that cannot be carried is empty."""
+    """Return those of the fields that *context* has a value for; one that cannot be carried is empty."""
     found: dict[str, str] = {}
     there = {one.name for one in dataclasses.fields(context)}
     for name in OF_USER:
         value = getattr(context, name, None) if name in there else None
-        taken = taken_value(name, value)
+        taken = accept_value(name, value)
         if taken is not None:
             found[name] = taken
     return found
 
 
-def notes_of(context: RunContext) -> dict[str, AttributeValue]:
-    """Return the attributes that *context* exports beside the six fields."""
+def exported_attributes(context: RunContext) -> dict[str, AttributeValue]:
+    """Return the attributes that *context* exports beside the fields."""
     found: dict[str, AttributeValue] = {}
     for field, attribute in exports_of(type(context)):
         value = getattr(context, field, None)
@@ -111,8 +111,6 @@ def exports_of(kind: type[RunContext]) -> tuple[tuple[str, str], ...]:
         mark = _mark(_annotation_of(kind, field.name, field.type))
         if mark is not None:
             found.append((field.name, mark.name or names.CONTEXT_PREFIX + field.name))
-        elif field.name == "tenant_id":
-            found.append((field.name, names.TENANT_ID))
     return tuple(found)
 
 
@@ -121,9 +119,9 @@ def _annotation_of(kind: type, name: str, annotation: Any) -> Any:
     declaring = next((one for one in kind.__mro__ if name in vars(one).get("__annotations__", ())), kind)
     module = sys.modules.get(declaring.__module__)
     known = {**vars(typing), **(vars(module) if module else {}), declaring.__name__: declaring}
-    found = resolved(annotation, known)
+    found = resolve_annotation(annotation, known)
     # The mark counts, and not the type beside it: that may be known to type checkers only, or inside a function.
-    return resolved(annotation, _Forgiving(known)) if isinstance(found, Unresolved) else found
+    return resolve_annotation(annotation, _Forgiving(known)) if isinstance(found, Unresolved) else found
 
 
 class _Forgiving(dict[str, Any]):

@@ -1,13 +1,15 @@
-"""Calling the functions of a tool: in a thread or in a task of its own, and no longer than it may take."""
+"""Calls of a tool's functions: each has a slot of its run, a thread or a task of its own, and a time limit."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from otelier.agents._results import AgentResult
 from otelier.agents._tool import OnError, Tool, is_awaited
@@ -17,6 +19,73 @@ R = TypeVar("R")
 
 _CLEAN_UP_S = 1.0
 """Seconds that an async tool which is late has for its own clean-up."""
+
+
+class Slot:
+    """A slot of a run's limiter, given back while its holder waits for another run.
+
+    Used on the run's loop only. A holder may wait for several runs at once, in threads of its own.
+    """
+
+    __slots__ = ("_held", "_limiter", "_waits", "is_over", "runs")
+
+    def __init__(self, limiter: asyncio.Semaphore) -> None:
+        self._limiter = limiter
+        self._held = False
+        self._waits = 0
+        self.is_over = False
+        """Whether the call is over, though a thread of it may go on."""
+        self.runs: set[asyncio.Future[Any]] = set()
+        """Runs that the call waits for in threads."""
+
+    async def take(self) -> None:
+        """Wait for a slot, unless the call is over or waits for another run again."""
+        if self.is_over:
+            return
+        await self._limiter.acquire()
+        if self._held or self._waits or self.is_over:
+            self._limiter.release()
+        else:
+            self._held = True
+
+    def start_waiting(self) -> None:
+        """Give the slot back for as long as another run is waited for."""
+        self._waits += 1
+        self._leave()
+
+    async def stop_waiting(self) -> None:
+        """Take a slot again, if nothing else is waited for."""
+        self._waits -= 1
+        if not self._waits:
+            await self.take()
+
+    def end(self) -> None:
+        """Give the slot back for good: the call is over, and nobody waits for the runs that it delegated."""
+        self.is_over = True
+        self._leave()
+        for run in self.runs:
+            run.cancel()
+
+    def _leave(self) -> None:
+        if self._held:
+            self._held = False
+            self._limiter.release()
+
+
+SLOT: Final[ContextVar[Slot | None]] = ContextVar("otelier-agents-slot", default=None)
+"""The slot of the call of a tool that is under way."""
+
+
+@asynccontextmanager
+async def slot_of(limiter: asyncio.Semaphore) -> AsyncGenerator[None]:
+    """Hold a slot of *limiter*, as soon as there is one, until the block ends."""
+    slot = Slot(limiter)
+    SLOT.set(slot)  # the call has a task, and so a context, of its own
+    await slot.take()
+    try:
+        yield
+    finally:
+        slot.end()
 
 
 class ExitError(Exception):
@@ -61,7 +130,7 @@ async def call_function(tool: Tool[..., Any], bound: Callable[[], Any]) -> objec
 
 
 async def call_on_error(tool: Tool[..., Any], on_error: OnError, error: BaseException) -> object:
-    """Call what *tool* has to say of *error*, as its function is called.
+    """Call the `on_error` of *tool* with *error*, as its function is called.
 
     Raises:
         BaseException: what it raises, unchanged.

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelier import llm
 from otelier.agents._calls import make_call
 from otelier.agents._functions import in_a_task, result_of
-from otelier.agents._given import step_settings
-from otelier.agents._results import TextDelta, ToolCall
-from otelier.agents._run import Run
+from otelier.agents._results import TextDelta, ToolResult
+from otelier.agents._run import Moment, Run
 from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.interceptors import Phase, StopExecution
 
 _MAX_RETRIES: Final = 64
-"""How often one question may be asked again of another model: more than anybody lists, and not without end."""
-_MEND: Final = "This does not match the required schema: {}. Answer again with only the JSON that matches it."
+"""Most models that one question is asked of, after the first: an interceptor may name them without end."""
+_CORRECTION: Final = "This does not match the required schema: {}. Answer again with only the JSON that matches it."
 
 
-async def work(run: Run) -> Any:
+async def run_loop(run: Run) -> Any:
     """Run all phases and return the output.
 
     Raises:
@@ -34,7 +33,7 @@ async def work(run: Run) -> Any:
     except Exception as exc:
         output = await _stopped_by(run, exc)
     try:
-        await run.ask(Phase.POST_RUN, output=output)
+        await run.ask(Phase.POST_RUN, Moment(output=output))
     except StopExecution as stop:
         return stop.response
     except Exception as exc:
@@ -48,15 +47,15 @@ async def _until_stopped(run: Run) -> Any:
         while True:
             answer, fault = await _step(run)
             if answer.tool_calls:
-                await _act(run, answer.tool_calls)
+                await _call_tools(run, answer.tool_calls)
             elif fault is None:
                 run.finish_reason = answer.finish_reason
-                return answer.text or answer.refusal or "" if run.output_type is None else answer.object
-            elif run.is_told or not fault.problems:
+                return answer.text or answer.refusal or "" if run.spec.output_type is None else answer.object
+            elif run.correction_sent or not fault.problems:
                 raise fault
             else:
-                run.is_told = True
-                run.conversation.add({"role": "user", "content": _MEND.format("; ".join(fault.problems))})
+                run.correction_sent = True
+                run.conversation.add({"role": "user", "content": _CORRECTION.format("; ".join(fault.problems))})
     except StopExecution as stop:
         run.stopped = run.stopped or ("act", stop.reason)
         return stop.response
@@ -64,23 +63,26 @@ async def _until_stopped(run: Run) -> Any:
 
 async def _stopped_by(run: Run, exc: Exception) -> Any:
     """Ask about an error that ends the run, once; a stop gives an output in its place."""
-    if run.told is not exc:
+    if run.reported_error is not exc:
         try:
-            await _ask_about(run, exc)
+            await _report(run, exc)
         except StopExecution as stop:
             return stop.response
     raise exc
 
 
-async def _ask_about(run: Run, exc: Exception) -> Mapping[str, Any]:
-    run.told = exc
+async def _report(run: Run, exc: Exception) -> str | None:
+    """Ask the interceptors about an error; returns the model that one of them wants to ask instead."""
+    run.reported_error = exc
+    moment = Moment(error=exc)
     try:
-        return await run.ask(Phase.ON_ERROR, error=exc)
+        await run.ask(Phase.ON_ERROR, moment)
     except StopExecution:
         raise
     except Exception as fault:
-        run.told = fault  # an interceptor that fails at this is not asked about its own failure
+        run.reported_error = fault  # an interceptor that fails at this is not asked about its own failure
         raise
+    return moment.retry_model
 
 
 _Read = tuple[llm.Answer[Any], AnswerError | None]
@@ -89,78 +91,78 @@ _Read = tuple[llm.Answer[Any], AnswerError | None]
 
 async def _step(run: Run) -> _Read:
     """Ask the model once; returns its answer, as interceptors left it."""
-    most = run.limits.max_steps
-    if run.steps >= most:
+    most = run.spec.limits.max_steps
+    if run.answers >= most:
         raise AgentLimitError(
-            f"Agent {run.identity.name!r} gave {run.steps} answers and still asks for tools: a run ends after "
+            f"Agent {run.spec.name!r} gave {run.answers} answers and still asks for tools: a run ends after "
             f"`max_steps={most}`. Raise it, or tell the model when it is done.",
             limit="max_steps",
         )
     run.step_model = run.step_tools = None
     await run.ask(Phase.PRE_THINK)
-    answer, fault = await _think(run)
-    run.steps += 1
+    answer, fault = await _ask_model(run)
+    run.answers += 1
     message = answer.message
     run.conversation.add(message)
-    await run.ask(Phase.POST_THINK, model_response=message)
+    await run.ask(Phase.POST_THINK, Moment(model_response=message))
     last = run.messages[-1] if run.messages else message
     if last is message or last.get("role") != "assistant":
         return answer, fault
     try:
-        changed = llm.read_message(last, schema=run.output_type)
+        changed = llm.read_message(last, schema=run.spec.output_type)
         return replace(changed, finish_reason=answer.finish_reason), None
     except AnswerError as exc:
         return exc.answer, exc
 
 
-async def _think(run: Run) -> _Read:
+async def _ask_model(run: Run) -> _Read:
     for attempt in range(_MAX_RETRIES + 1):
         try:
-            return await _question(run)
+            return await _ask_once(run)
         except StopExecution:
             raise
         except Exception as exc:
-            facts = await _ask_about(run, exc)
-            if "retry" not in facts or attempt == _MAX_RETRIES:
+            retry_model = await _report(run, exc)
+            if retry_model is None or attempt == _MAX_RETRIES:
                 raise
-            run.step_model = facts["retry"]
+            run.step_model = retry_model
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _question(run: Run) -> _Read:
+async def _ask_once(run: Run) -> _Read:
     try:
         answer = await _answer(run)
     except AnswerError as exc:
         if exc.answer is None:
             raise
-        run.count(exc.answer.usage)
+        run.count_answer(exc.answer.usage)
         if isinstance(exc, (RefusalError, UnfinishedAnswerError)):
             raise
         return exc.answer, exc
-    run.count(answer.usage)
+    run.count_answer(answer.usage)
     return answer, None
 
 
 async def _answer(run: Run) -> llm.Answer[Any]:
-    model, offered = run.step_model or run.model, run.offered()
-    asked: dict[str, Any] = {"schema": run.output_type, "tools": offered.values(), "client": run.client}
-    options = step_settings(run, offered)
-    run.begin_question()
-    if run.emit is None:
+    model, offered = run.step_model or run.model, run.offered_tools()
+    asked: dict[str, Any] = {"schema": run.spec.output_type, "tools": offered.values(), "client": run.spec.client}
+    options = _step_settings(run, offered)
+    run.count_model_call()
+    if run.on_event is None:
         return await llm.generate(run.messages, model, **asked, **options)
     async with llm.stream(run.messages, model, **asked, **options) as stream:
         async for chunk in stream:
             if chunk.text:
-                run.tell(TextDelta, text=chunk.text)
+                run.emit(TextDelta, text=chunk.text)
         return await stream.collect()
 
 
-async def _act(run: Run, calls: Sequence[llm.ToolCall]) -> None:
+async def _call_tools(run: Run, calls: Sequence[llm.ToolCall]) -> None:
     """Make all calls at once and add their results to the conversation, in the order of the calls."""
-    most = run.limits.max_calls_per_answer
+    most = run.spec.limits.max_calls_per_answer
     if len(calls) > most:
         raise AgentLimitError(
-            f"The model of agent {run.identity.name!r} asks for {len(calls)} calls of tools in one answer: none was "
+            f"The model of agent {run.spec.name!r} asks for {len(calls)} calls of tools in one answer: none was "
             f"made, because a run ends at more than `max_calls_per_answer={most}`. Raise it, or tell the model to ask "
             f"for fewer at once.",
             limit="max_calls_per_answer",
@@ -180,8 +182,68 @@ async def _act(run: Run, calls: Sequence[llm.ToolCall]) -> None:
         if pending:
             await asyncio.wait(pending)
         run.is_giving_up = False
-        done: list[ToolCall] = [
+        done: list[ToolResult] = [
             task.result() for task in tasks if not task.cancelled() and task.exception() is None
         ]  # fmt: skip
         run.tool_calls += done
         run.conversation.add(*({"role": "tool", "tool_call_id": call.id, "content": call.result} for call in done))
+
+
+_FREE: Final = ("auto", "none")
+"""Choices that force no call; all others do, also those of other vendors, such as `any`."""
+
+
+def _step_settings(run: Run, offered: Collection[str]) -> dict[str, Any]:
+    """Return the settings of the next question, for which the tools named *offered* are offered.
+
+    What a provider refuses beside the rest of that question is left out, and so is a choice that would make the model
+    call tools for ever: it holds until one was called.
+    """
+    settings = dict(run.settings)
+    if not offered:
+        settings.pop("tool_choice", None)
+        settings.pop("parallel_tool_calls", None)
+    elif "tool_choice" in settings:
+        choice = _choice(settings.pop("tool_choice"), offered, is_held=not run.tool_calls)
+        if choice is not None:
+            settings["tool_choice"] = choice
+    if run.on_event is None:
+        settings.pop("stream_options", None)
+    return settings
+
+
+def _choice(choice: object, offered: Collection[str], *, is_held: bool) -> object:
+    """Return *choice* with those tools only that are offered, and forcing a call only while *is_held*; else `None`."""
+    if not isinstance(choice, (str, Mapping)):
+        return choice
+    given = cast("str | Mapping[str, Any]", choice)
+    kind = given if isinstance(given, str) else given.get("type")
+    if kind in _FREE:
+        return given
+    if kind == "allowed_tools" and not isinstance(given, str):
+        return _allowed(given, offered, is_held=is_held)
+    name = None if isinstance(given, str) else _name(given)
+    return given if is_held and (name is None or name in offered) else None
+
+
+def _allowed(choice: Mapping[str, Any], offered: Collection[str], *, is_held: bool) -> object:
+    """Return a list of allowed tools with those that are offered; it still holds when it forces a call no more."""
+    inner = choice.get("allowed_tools")
+    # The Responses API, and servers that follow it, have no object inside.
+    allowed = cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else choice
+    tools: object = allowed.get("tools")
+    given = cast("list[Any]", tools) if isinstance(tools, (list, tuple)) else []
+    left: list[Any] = [one for one in given if isinstance(one, Mapping) and _name(cast("Any", one)) in offered]
+    if not left:
+        return None
+    held: dict[str, Any] = {**allowed, "tools": left}
+    if not is_held:
+        held["mode"] = "auto"
+    return held if allowed is choice else {**choice, "allowed_tools": held}
+
+
+def _name(tool: Mapping[str, Any]) -> str | None:
+    """Return the name of the tool that is meant, in the form of any API; `None` where it is none by name."""
+    inner = tool.get("function") or tool.get("custom")
+    name: object = (cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else tool).get("name")
+    return name if isinstance(name, str) else None

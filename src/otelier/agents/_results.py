@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""Results of a run: its output, usage and tool calls, and the events of a stream."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ T = TypeVar("T", bound="BaseModel | str", default=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage(llm.Usage):
-    """What a run used, the runs that it delegated included.
+class RunUsage(llm.Usage):
+    """Tokens and model calls of a run, the runs that it delegated included.
 
     Example:
-        >>> Usage(model_calls=1, input_tokens=12, output_tokens=3).total_tokens
+        >>> RunUsage(model_calls=1, input_tokens=12, output_tokens=3).total_tokens
         15
     """
 
     model_calls: int = 0
     """Answers of models; `max_model_calls` counts the questions, those without an answer too."""
 
-    def counting(self, used: llm.Usage | None) -> Usage:
+    def with_answer(self, used: llm.Usage | None) -> RunUsage:
         """Return this with one more answer, that used *used*; `None` where the provider did not count."""
         # Written out: adding up by the names of the fields takes 12 times as long, at each step for each run around.
         used = used or _NOTHING
-        return Usage(
+        return RunUsage(
             model_calls=self.model_calls + 1,
             input_tokens=self.input_tokens + used.input_tokens,
             output_tokens=self.output_tokens + used.output_tokens,
@@ -44,11 +44,11 @@ _NOTHING: Final = llm.Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
-    """One call of a tool in a run.
+class ToolResult:
+    """One call of a tool in a run, and what came of it.
 
     Example:
-        >>> ToolCall(id="call_1", name="add", arguments={"a": 1}, result="2", error=None).error is None
+        >>> ToolResult(id="call_1", name="add", arguments={"a": 1}, result="2", error=None).error is None
         True
     """
 
@@ -59,28 +59,28 @@ class ToolCall:
     arguments: Mapping[str, Any] = field(repr=False)
     """What the model sent; empty when that could not be read."""
     result: str = field(repr=False)
-    """What the model was told."""
+    """Result of the call, as the model got it."""
     error: BaseException | None = field(repr=False)
     """What the tool raised, or why it was not called; `None` when it gave a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult(Generic[T]):
-    """What a run of an agent came to.
+    """Result of a run of an agent.
 
     Example:
-        >>> AgentResult(output="Hello!", messages=[], usage=Usage(), tool_calls=[], context=RunContext()).output
+        >>> AgentResult(output="Hello!", messages=[], usage=RunUsage(), tool_calls=[], context=RunContext()).output
         'Hello!'
     """
 
     output: T = field(repr=False)
-    """What the model said last, as an instance of the agent's `output_type` if it has one; of a run that was stopped,
-    the response that it was stopped with, as it was given."""
+    """The last answer of the model, as an instance of the agent's `output_type` if it has one; after a stop, the
+    response of that stop, as it was given."""
     messages: list[dict[str, Any]] = field(repr=False)
     """The whole conversation, in the form of chat completions."""
-    usage: Usage = field(default_factory=Usage)
+    usage: RunUsage = field(default_factory=RunUsage)
     """Tokens and calls, those of subagents included."""
-    tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    tool_calls: list[ToolResult] = field(default_factory=list[ToolResult])
     """Calls of this agent's own tools, in the order in which the model made them."""
     finish_reason: str | None = None
     """Why the model ended the answer that is the output, such as `stop`; `length` and `content_filter` say that it is
@@ -110,7 +110,7 @@ class AgentEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta(AgentEvent):
-    """A piece of what the model says.
+    """A piece of the model's text.
 
     Example:
         >>> import asyncio, otelier
@@ -173,7 +173,7 @@ class ToolFinished(AgentEvent):
         12:00
     """
 
-    call: ToolCall
+    call: ToolResult
     """The call and its result."""
 
 
@@ -193,4 +193,4 @@ class RunFinished(AgentEvent):
     """
 
     result: AgentResult[Any]
-    """What it came to."""
+    """Its result."""

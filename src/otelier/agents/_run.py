@@ -1,34 +1,30 @@
-"""One run of an agent: what it knows, and what it asks its interceptors."""
+"""One run of an agent: its settings, its state, and its interceptors."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from opentelemetry.context import Context, create_key, get_current
+from opentelemetry.util.types import AttributeValue
 from pydantic import BaseModel
 
-from otelier import llm
+from otelier import llm, names
 from otelier.agents._context import RunContext
-from otelier.agents._failures import stop_in
-from otelier.agents._read_only import Conversation, plain_copy
-from otelier.agents._results import AgentEvent, ToolCall, Usage
-from otelier.agents._task import Task
-from otelier.errors import AgentLimitError
+from otelier.agents._conversation import Conversation, ReadOnlyDict, Task, plain_copy, read_only
+from otelier.agents._results import AgentEvent, RunUsage, ToolResult
+from otelier.errors import AgentLimitError, ToolError
 from otelier.identity import AgentIdentity
 from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
+from otelier.llm.functions import OfferedTool
 from otelier.redaction import ContentGate
+from otelier.telemetry import errors_in, fit_text
 
 RUN: Final = create_key("otelier-agents-run")
 """Slot of the run that is under way, in the OpenTelemetry Context."""
-
-
-_SHOWN: Final = ("tool_name", "tool_args", "tool_result", "model_response", "output", "error")
-"""Facts of a phase that interceptors are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,117 +43,178 @@ class Limits:
     """Model calls, with those of the runs below."""
 
 
-class Offer(Protocol):
-    """What a run offers its model: a function, or another agent."""
+class RunTool(OfferedTool, Protocol):
+    """A tool as a run offers and calls it: a function, or another agent."""
 
     @property
     def name(self) -> str: ...
     @property
     def description(self) -> str:
-        """What spans tell of it."""
+        """What its spans show; the model may be given more."""
         ...
 
     @property
     def max_result_chars(self) -> int: ...
-    def to_param(self) -> dict[str, Any]: ...
     async def call(self, arguments: Mapping[str, Any], run: Run) -> object: ...
     async def on_error(self, error: BaseException, run: Run) -> object:
-        """Return what the model is told of an error; `None` where nobody says."""
+        """Return the result of a call that raised *error*; `None` for the error's own text."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """The checked arguments of an `Agent`, shared by its runs."""
+
+    name: str
+    model: str
+    version: str | None
+    description: str | None
+    client: Any = field(repr=False)
+    output_type: type[BaseModel] | None
+    """Type of the output; `None` is text."""
+    instructions: str | None = field(repr=False)
+    tools: Mapping[str, RunTool]
+    interceptors: Sequence[Interceptor]
+    limits: Limits
+    settings: Mapping[str, Any] = field(repr=False)
+    model_attribute: str = field(init=False)
+    """The model's name as signals may carry it."""
+    attributes: Mapping[str, AttributeValue] = field(init=False, repr=False)
+    """Attributes that the span of each run starts with."""
+
+    def __post_init__(self) -> None:
+        model = fit_text(self.model) or ""
+        found: dict[str, AttributeValue | None] = {
+            names.OPERATION: names.INVOKE_AGENT,
+            names.AGENT_NAME: self.name,
+            names.REQUEST_MODEL: model,
+            names.OUTPUT_TYPE: None if self.output_type is None else "json",
+            names.AGENT_VERSION: fit_text(self.version, lines=True),
+            names.AGENT_DESCRIPTION: fit_text(self.description, lines=True),
+        }
+        object.__setattr__(self, "model_attribute", model)
+        object.__setattr__(self, "attributes", {name: value for name, value in found.items() if value is not None})
+
+
+@dataclass(slots=True, kw_only=True)
+class Moment:
+    """The subject of a phase: interceptors are shown it, and their answers change it.
+
+    That of a tool's call goes from PRE_ACT to POST_ACT.
+    """
+
+    tool_name: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """Arguments of the tool's call."""
+    result: str | None = field(default=None, repr=False)
+    """Result of the tool's call, as the model gets it."""
+    model_response: dict[str, Any] | None = field(default=None, repr=False)
+    output: Any = field(default=None, repr=False)
+    error: BaseException | None = None
+    is_skipped: bool = False
+    """Whether the tool is not to be called."""
+    retry_model: str | None = None
+    """Model to ask in place of one that failed."""
+    _view: tuple[dict[str, Any], ReadOnlyDict] | None = field(default=None, repr=False)
+
+    def view_of_arguments(self) -> ReadOnlyDict | None:
+        """Return the arguments, to be read; `None` where no tool is called. They are copied once."""
+        if self.tool_name is None:
+            return None
+        if self._view is None or self._view[0] is not self.arguments:
+            self._view = (self.arguments, read_only(self.arguments))
+        return self._view[1]
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Run:
-    """One run, from its first phase to its last. Lives on one event loop."""
+    """The state of one run, from its first phase to its last. Lives on one event loop."""
 
-    identity: AgentIdentity
-    model: str
-    client: Any
-    offers: dict[str, Offer]
-    interceptors: Sequence[Interceptor]
-    limits: Limits
+    spec: AgentSpec
     task: Task
-    settings: Mapping[str, Any]
-    """Arguments of the model's calls beside those that the run gives."""
+    identity: AgentIdentity
     context: RunContext
-    given: bool
+    context_given: bool
     """Whether the caller passed a context."""
     parent: Run | None
     depth: int
-    limiter: asyncio.Semaphore
-    gate: ContentGate
-    emit: Callable[[AgentEvent], None] | None
-    conversation: Conversation
     loop: asyncio.AbstractEventLoop
-    output_type: type[BaseModel] | None = None
-    """What the output is to be; `None` is text."""
-    instructions: str | None = None
-    state: dict[Any, Any] = field(default_factory=dict[Any, Any])
-    usage: Usage = field(default_factory=Usage)
-    tool_calls: list[ToolCall] = field(default_factory=list[ToolCall])
-    steps: int = 0
-    questions: int = 0
-    """Model calls, those that failed too."""
-    tree_questions: int = 0
-    """The same with those of the runs below."""
-    calls: int = 0
-    """Calls of tools that were made, those that failed too."""
+    gate: ContentGate
+    on_event: Callable[[AgentEvent], None] | None
+    conversation: Conversation
+    limiter: asyncio.Semaphore
+    """Slots for functions that are called at once."""
+    model: str
+    tools: dict[str, RunTool]
+    settings: Mapping[str, Any]
+    """Arguments of the model's calls beside those that the run gives."""
     step_model: str | None = None
-    """Model of this one question; `None` is the run's."""
+    """Model of the next question; `None` is the run's."""
     step_tools: tuple[str, ...] | None = None
-    """Tools of this one question; `None` are the run's."""
+    """Tools of the next question; `None` are the run's."""
+    state: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    usage: RunUsage = field(default_factory=RunUsage)
+    tool_calls: list[ToolResult] = field(default_factory=list[ToolResult])
+    answers: int = 0
+    """Answers of the model, which `max_steps` limits."""
+    model_calls: int = 0
+    """Model calls, those that failed too."""
+    tree_model_calls: int = 0
+    """The same with those of the runs below, which `max_model_calls` limits."""
+    executed_tools: int = 0
+    """Calls of tools that were made, those that failed too."""
+    delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])
+    """Runs that tools of this one started from their threads."""
     stopped: tuple[str, str | None] | None = None
     """Phase and reason of a stop."""
     finish_reason: str | None = None
-    """Why the model ended the answer that is the output; `None` when none is, or nobody said."""
-    told: BaseException | None = None
+    """Why the model ended the answer that is the output; `None` when none is, or the provider gave no reason."""
+    reported_error: BaseException | None = None
     """The error that interceptors were asked about last."""
-    delegated: set[asyncio.Future[Any]] = field(default_factory=set[asyncio.Future[Any]])
-    """Runs that tools of this one started from their threads."""
-    is_told: bool = False
-    """Whether the model was told that its output does not fit."""
+    correction_sent: bool = False
+    """Whether the model was asked to correct its output."""
     is_giving_up: bool = False
     """Whether calls of tools that are under way are being cancelled."""
     is_over: bool = False
 
     def __repr__(self) -> str:
         # It stands in OpenTelemetry's context, which error reporters and debuggers print.
-        return f"Run({self.identity.name!r}, depth={self.depth})"
+        return f"Run({self.spec.name!r}, depth={self.depth})"
 
-    def offered(self) -> dict[str, Offer]:
-        """Return what the model is offered now."""
+    def offered_tools(self) -> dict[str, RunTool]:
+        """Return the tools that the next question offers."""
         if self.step_tools is None:
-            return self.offers
-        return {name: self.offers[name] for name in self.step_tools if name in self.offers}
+            return self.tools
+        return {name: self.tools[name] for name in self.step_tools if name in self.tools}
 
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The conversation so far."""
         return self.conversation.messages
 
-    def begin_question(self) -> None:
+    def count_model_call(self) -> None:
         """Count one model call, for this run and those around it.
 
         Raises:
             AgentLimitError: if it is one more than one of them may have.
         """
         for run in self._upwards():
-            most = run.limits.max_model_calls
-            if run.tree_questions >= most:
+            most = run.spec.limits.max_model_calls
+            if run.tree_model_calls >= most:
                 raise AgentLimitError(
-                    f"Agent {run.identity.name!r} and those it delegated to started {most} model calls, including "
+                    f"Agent {run.spec.name!r} and those it delegated to started {most} model calls, including "
                     f"failed and cancelled ones: a run ends after `max_model_calls={most}`. Raise it, or tell the "
                     "models when they are done.",
                     limit="max_model_calls",
                 )
-        self.questions += 1
+        self.model_calls += 1
         for run in self._upwards():
-            run.tree_questions += 1
+            run.tree_model_calls += 1
 
-    def count(self, used: llm.Usage | None) -> None:
-        """Count one answer of a model, for this run and those around it; `None` where the provider did not count."""
+    def count_answer(self, used: llm.Usage | None) -> None:
+        """Count one answer's tokens, for this run and those around it; `None` where the provider did not count."""
         for run in self._upwards():
-            run.usage = run.usage.counting(used)
+            run.usage = run.usage.with_answer(used)
 
     def _upwards(self) -> Iterator[Run]:
         run: Run | None = self
@@ -165,46 +222,39 @@ class Run:
             yield run
             run = run.parent
 
-    def tell(self, kind: type[AgentEvent], **facts: Any) -> None:
+    def emit(self, kind: type[AgentEvent], **values: Any) -> None:
         """Emit an event, if anybody listens."""
-        if self.emit is not None:
-            self.emit(kind(agent=self.identity.name or "", depth=self.depth, **facts))
+        if self.on_event is not None:
+            self.on_event(kind(agent=self.spec.name, depth=self.depth, **values))
 
-    async def ask(self, phase: Phase, **facts: Any) -> dict[str, Any]:
-        """Ask the interceptors, one after the other, and do what they say; returns *facts* as they left them.
-
-        `skip` is added for a call that shall not be made, and `retry` for a model to ask in place of one that failed.
+    async def ask(self, phase: Phase, moment: Moment | None = None) -> None:
+        """Ask the interceptors, one after the other, and apply their answers to the run and to *moment*.
 
         Raises:
             StopExecution: if one of them stops the run.
         """
-        for interceptor in self.interceptors:
+        moment = Moment() if moment is None else moment
+        for interceptor in self.spec.interceptors:
             try:
-                given: Any = interceptor.intercept(phase, self._shown(phase, facts))
-                answer = await given if inspect.isawaitable(given) else given
+                returned: Any = interceptor.intercept(phase, self._intercept_context(phase, moment))
+                answer = await returned if inspect.isawaitable(returned) else returned
                 if answer is None:
                     continue
-                result = _checked(answer, interceptor)
+                result = _checked_result(answer, interceptor)
                 self.state.update(result.metadata)
                 if not result.proceed:
                     raise StopExecution("" if result.final_response is None else result.final_response, result.reason)
             except Exception as exc:
-                if (stop := stop_in(exc)) is None:
+                if (stop := find_stop(exc)) is None:
                     raise
                 self.stopped = self.stopped or (phase.value, stop.reason)
                 raise stop from None
-            self._apply(phase, result, facts)
-            if result.skip_action and phase is Phase.PRE_ACT:
-                facts["skip"] = result
-                break
-        return facts
+            self._apply(phase, result, moment)
+            if moment.is_skipped and phase is Phase.PRE_ACT:
+                return
 
-    def _shown(self, phase: Phase, facts: dict[str, Any]) -> InterceptContext:
-        shown = {key: facts[key] for key in _SHOWN if key in facts}
-        if "tool_args" in shown:
-            shown["tool_args"] = plain_copy(shown["tool_args"])
-        if "model_response" in shown:
-            shown["model_response"] = self.conversation.shown(shown["model_response"])
+    def _intercept_context(self, phase: Phase, moment: Moment) -> InterceptContext:
+        response = moment.model_response
         return InterceptContext(
             phase=phase,
             agent=self.identity,
@@ -213,33 +263,58 @@ class Run:
             messages=self.conversation.view(),
             state=self.state,
             model=self.step_model or self.model,
-            tools=tuple(self.offered()),
-            model_calls=self.steps,
+            tools=tuple(self.offered_tools()),
+            model_calls=self.answers,
             tool_calls=len(self.tool_calls),
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
-            **shown,
+            model_response=None if response is None else self.conversation.view_of(response),
+            tool_name=moment.tool_name,
+            tool_args=moment.view_of_arguments(),
+            tool_result=moment.result,
+            output=moment.output,
+            error=moment.error,
         )
 
-    def _apply(self, phase: Phase, result: InterceptResult, facts: dict[str, Any]) -> None:
+    def _apply(self, phase: Phase, result: InterceptResult, moment: Moment) -> None:
         if result.modified_messages is not None:
             self.conversation.replace(result.modified_messages)
         if result.modified_prompt is not None:
             self.conversation.set_prompt(result.modified_prompt)
-        if result.modified_tool_args is not None and "tool_args" in facts:
-            facts["tool_args"] = dict(result.modified_tool_args)
-        if result.modified_tool_result is not None and "tool_result" in facts:
-            facts["tool_result"] = result.modified_tool_result
-        if phase is Phase.PRE_RUN:
-            self.model = result.modified_model or self.model
-            if result.modified_tools is not None:
-                self.offers = {name: self.offers[name] for name in result.modified_tools if name in self.offers}
-        elif phase is Phase.PRE_THINK:
+        if phase is Phase.PRE_RUN or phase is Phase.PRE_THINK:
+            self._apply_to_questions(phase, result)
+        elif phase is Phase.PRE_ACT:
+            if result.modified_tool_args is not None:
+                moment.arguments = plain_copy(dict(result.modified_tool_args))
+            if result.skip_action:
+                moment.is_skipped, moment.result = True, result.final_response
+        elif phase is Phase.POST_ACT:
+            if result.modified_tool_result is not None:
+                moment.result = result.modified_tool_result
+        elif phase is Phase.ON_ERROR:
+            moment.retry_model = result.modified_model or moment.retry_model
+
+    def _apply_to_questions(self, phase: Phase, result: InterceptResult) -> None:
+        """Choose model and tools: of the whole run in PRE_RUN, of the next question in PRE_THINK."""
+        chosen = None if result.modified_tools is None else self._known_tools(result.modified_tools)
+        if phase is Phase.PRE_THINK:
             self.step_model = result.modified_model or self.step_model
-            if result.modified_tools is not None:
-                self.step_tools = tuple(result.modified_tools)
-        elif phase is Phase.ON_ERROR and result.modified_model is not None:
-            facts["retry"] = result.modified_model
+            self.step_tools = self.step_tools if chosen is None else chosen
+            return
+        self.model = result.modified_model or self.model
+        if chosen is not None:
+            self.tools = {name: self.tools[name] for name in chosen if name in self.tools}
+
+    def _known_tools(self, chosen: Sequence[str]) -> tuple[str, ...]:
+        tools = self.spec.tools
+        unknown = [name for name in chosen if name not in tools]
+        if unknown:
+            raise ToolError(
+                f"Cannot offer {', '.join(map(repr, unknown))}: agent {self.spec.name!r} has no such tool, only "
+                f"{', '.join(map(repr, tools)) or 'none'}. An interceptor chooses among the agent's tools: give it to "
+                f"`Agent(tools=)`, or leave it out."
+            )
+        return tuple(chosen)
 
 
 def current_run(context: Context | None = None) -> Run | None:
@@ -248,65 +323,15 @@ def current_run(context: Context | None = None) -> Run | None:
     return None if run is None or run.is_over else run
 
 
-def _checked(answer: object, interceptor: Interceptor) -> InterceptResult:
+def find_stop(error: BaseException) -> StopExecution | None:
+    """Return the stop that *error* is, or holds: a task group raises those of its tasks in a group."""
+    return next((one for one in errors_in(error) if isinstance(one, StopExecution)), None)
+
+
+def _checked_result(answer: object, interceptor: Interceptor) -> InterceptResult:
     if isinstance(answer, InterceptResult):
         return answer
     raise TypeError(
         f"{type(interceptor).__name__}.intercept returned {type(answer).__name__}: a run cannot tell what that means. "
         f"Return an `InterceptResult`, or `None` to go on."
     )
-
-
-class Permit:
-    """One of the places of a run's limiter, given back while its holder waits for another run.
-
-    Used on the run's loop only. A holder may wait for several runs at once, in threads of its own.
-    """
-
-    __slots__ = ("_held", "_limiter", "_waits", "is_over", "runs")
-
-    def __init__(self, limiter: asyncio.Semaphore) -> None:
-        self._limiter = limiter
-        self._held = False
-        self._waits = 0
-        self.is_over = False
-        """Whether the call is over, though a thread of it may go on."""
-        self.runs: set[asyncio.Future[Any]] = set()
-        """Runs that the call waits for in threads."""
-
-    async def take(self) -> None:
-        """Wait for a place, unless the call is over or waits for another run again."""
-        if self.is_over:
-            return
-        await self._limiter.acquire()
-        if self._held or self._waits or self.is_over:
-            self._limiter.release()
-        else:
-            self._held = True
-
-    def start_waiting(self) -> None:
-        """Leave the place to another."""
-        self._waits += 1
-        self._leave()
-
-    async def stop_waiting(self) -> None:
-        """Take a place again, if nothing else is waited for."""
-        self._waits -= 1
-        if not self._waits:
-            await self.take()
-
-    def end(self) -> None:
-        """Give the place back for good: the call is over, and nobody waits for the runs that it delegated."""
-        self.is_over = True
-        self._leave()
-        for run in self.runs:
-            run.cancel()
-
-    def _leave(self) -> None:
-        if self._held:
-            self._held = False
-            self._limiter.release()
-
-
-PERMIT: Final[ContextVar[Permit | None]] = ContextVar("otelier-agents-permit", default=None)
-"""The place that the call of a tool holds which is under way."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, Union, cast, overloa
 
 from otelier.agents._context import RunContext
 from otelier.errors import ToolError
-from otelier.llm.functions import Signature, Unresolved, names_around, param_of, resolved, unbound
+from otelier.llm.functions import Signature, Unresolved, enclosing_locals, param_of, resolve_annotation, unwrap_partial
 
 CONTEXT_NAME: Final = "ctx"
 _UNIONS: Final = (Union, types.UnionType)
@@ -23,7 +23,7 @@ _KNOWN: Final = {**vars(typing), "typing": typing, "RunContext": RunContext, "ot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ContextParameter:
     """The parameter that is given the run's context."""
 
     name: str
@@ -33,16 +33,17 @@ class Wanted:
     """Whether the function does without one."""
 
 
-def wanted_by(parameter: inspect.Parameter, annotation: Any) -> Wanted | None:
+def context_parameter(parameter: inspect.Parameter, annotation: Any) -> ContextParameter | None:
     """Return what *parameter* wants of the run's context, by its annotation or its name; `None` for any other."""
     if isinstance(annotation, Unresolved):
-        annotation = resolved(annotation.text, _KNOWN)
+        annotation = resolve_annotation(annotation.text, _KNOWN)
     kind, optional = _context_type(annotation)
     if kind is None and parameter.name == CONTEXT_NAME:
         kind = RunContext
     if kind is None:
         return None
-    return Wanted(name=parameter.name, kind=kind, optional=optional or parameter.default is not parameter.empty)
+    optional = optional or parameter.default is not parameter.empty
+    return ContextParameter(name=parameter.name, kind=kind, optional=optional)
 
 
 def _context_type(annotation: Any) -> tuple[type[RunContext] | None, bool]:
@@ -97,7 +98,7 @@ class Tool(Generic[P, R]):
         max_result_chars: int = MAX_RESULT_CHARS,
         on_error: OnError | None = None,
     ) -> None:
-        self._around = names_around(function)
+        self._around = enclosing_locals(function)
         if isinstance(function, Tool):
             other = cast("Tool[P, R]", function)
             self._around = other._around
@@ -109,7 +110,7 @@ class Tool(Generic[P, R]):
                 f"`tool` made; a name is given as `@tool(name=...)`."
             )
         functools.update_wrapper(self, function)
-        written = unbound(function)
+        written = unwrap_partial(function)
         self.name: str = name or getattr(written, "__name__", type(written).__name__)
         """Name that the model calls it by."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -170,16 +171,16 @@ class Tool(Generic[P, R]):
         return f"Tool({self.name!r})"
 
     @functools.cached_property
-    def _read(self) -> tuple[Signature, Wanted | None]:
+    def _read(self) -> tuple[Signature, ContextParameter | None]:
         """What the function takes, and which context; annotations that are text are resolved when this is first read.
 
         Raises:
             ToolError: if the function cannot be called by a model.
         """
-        found: list[Wanted] = []
+        found: list[ContextParameter] = []
 
         def hides(parameter: inspect.Parameter, annotation: Any) -> bool:
-            wanted = wanted_by(parameter, annotation)
+            wanted = context_parameter(parameter, annotation)
             if wanted is not None:
                 found.append(wanted)
             return wanted is not None

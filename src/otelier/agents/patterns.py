@@ -1,4 +1,4 @@
-"""Contexts for what runs commonly keep track of: depth, attempts, lineage, time; `ExecutionContext` has them all.
+"""Contexts that track depth, attempts, lineage and time of runs; `ExecutionContext` has them all.
 
 Each is a dataclass to derive from, alone or together. A child for a delegated task is made by `delegated()`, which each
 of them extends by what it tracks.

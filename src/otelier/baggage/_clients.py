@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from otelier.baggage._hop import changed_headers, ours_here
-from otelier.baggage._switch import HEADER
+from otelier.baggage._config import HEADER
+from otelier.baggage._outbound import changed_headers, ours_here
 from otelier.faults import report_fault
 from otelier.patches import PatchPoint
 

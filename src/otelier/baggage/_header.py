@@ -1,4 +1,4 @@
-"""What is written into a `baggage` header, and what is taken out of it: text in, text out.
+"""Texts of `baggage` headers: our members are added and removed, text in, text out.
 
 See: https://www.w3.org/TR/baggage/
 """

@@ -1,10 +1,10 @@
-"""Where telemetry goes: addresses and headers, read without raising or logging, and shown without secrets."""
+"""Addresses and headers of OTLP endpoints, read without raising or logging, and shown without secrets."""
 
 from __future__ import annotations
 
 from urllib.parse import SplitResult, unquote, urlsplit
 
-_TELLING_PATHS = frozenset({"", "/v1/traces", "/v1/metrics", "/v1/logs", "/otlp"})
+_USUAL_PATHS = frozenset({"", "/v1/traces", "/v1/metrics", "/v1/logs", "/otlp"})
 
 
 def parts_of(url: str) -> SplitResult | None:
@@ -31,7 +31,7 @@ def without_secrets(url: str) -> str:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{host}{port}{path if path in _TELLING_PATHS else '/…'}"
+    return f"{parts.scheme}://{host}{port}{path if path in _USUAL_PATHS else '/…'}"
 
 
 def headers_of(text: str) -> tuple[dict[str, str], int]:

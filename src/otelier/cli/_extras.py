@@ -1,4 +1,4 @@
-"""What a command needs beyond the base install, asked for before anything of it is imported."""
+"""Extras that a command needs, asked for before anything of them is imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from otelier.errors import MissingExtraError
 
 
 def require(extra: str, *modules: str) -> None:
-    """Ask for the *modules* that `pip install "otelier[extra]"` brings.
+    """Check that the *modules* are installed that `pip install "otelier[extra]"` brings.
 
     Raises:
         MissingExtraError: if one is missing; the message is the line to run.

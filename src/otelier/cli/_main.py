@@ -1,4 +1,4 @@
-"""The entry of the command line: asks for the extra, and turns what goes wrong into one line."""
+"""The entry point: checks for the extra `cli`, and turns errors of ours into one line."""
 
 from __future__ import annotations
 

@@ -25,26 +25,26 @@ class Steps:
     def step(self, title: str, doing: str) -> Generator[Callable[[str], None]]:
         """Show what is being done until the block ends, and then what was done and how long that took.
 
-        The block gets a function that says it anew; what it was given last stays on the line.
+        The block gets a function that changes the text; the last one stays on the line.
         """
         started_s = time.monotonic()
-        said = doing
+        shown = doing
         status = Status(f"{title:<{_TITLE_CHARS}} {doing}", console=self._console)
 
-        def say(text: str) -> None:
-            nonlocal said
-            said = text
+        def show(text: str) -> None:
+            nonlocal shown
+            shown = text
             status.update(f"{title:<{_TITLE_CHARS}} {text}")
 
         mark = ("✗ ", "red")
         try:
             with status:
-                yield say
+                yield show
             mark = ("✓ ", "green")
         finally:
             took_s = time.monotonic() - started_s
             took = (f"  {took_s:.1f} s" if took_s >= 0.05 else "", "dim")
-            self._console.print(Text.assemble(mark, (f"{title:<{_TITLE_CHARS}} ", "bold"), said, took))
+            self._console.print(Text.assemble(mark, (f"{title:<{_TITLE_CHARS}} ", "bold"), shown, took))
 
 
 _WIDTH = 100

@@ -14,16 +14,16 @@ from typing import Any, Final
 
 from opentelemetry.context import Context, attach, get_current
 
-from otelier.fields._slots import BLOCK, SPAN
+from otelier.fields._context_keys import BLOCK, SPAN
 
 _NOWHERE: Final = Context()
 
 
 # A block is a `context()` or a `Frame`, which have no base in common: `help(otelier.context)` would show it, and how a
 # block works inside. Both have these slots:
-#   _base: the context that this block's own was made from; `None` when the block is over.
-#   _outer: the open block around this one when it ended, for tasks that outlive it; `None` without one.
-#   _under: what a `context()` block was opened in, the span or the request without one; `None` for the other kinds.
+#   _outer_context: the context that this block's own was made from; `None` when the block is over.
+#   _outer_block: the open block around this one when it ended, for tasks that outlive it; `None` without one.
+#   _span_outside: the span, or the request without one, that a `context()` block was opened in; `None` for the others.
 
 
 def is_open_in(block: Any, current: Context) -> bool:
@@ -39,33 +39,33 @@ def end(block: Any) -> None:
 
     A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
     """
-    if block._base is not None:
-        outer: Any = block._base.get(BLOCK)
-        while outer is not None and outer._base is None:
-            outer = outer._outer
-        block._base, block._outer = None, outer
+    if block._outer_context is not None:
+        outer: Any = block._outer_context.get(BLOCK)
+        while outer is not None and outer._outer_context is None:
+            outer = outer._outer_block
+        block._outer_context, block._outer_block = None, outer
 
 
 def around(block: Any) -> Any:
     """Return the block around *block*; `None` without one."""
-    return block._outer if block._base is None else block._base.get(BLOCK)
+    return block._outer_block if block._outer_context is None else block._outer_context.get(BLOCK)
 
 
 def outside(block: Any) -> Context | None:
     """Return the context around *block*; `None` when the block is over."""
-    return block._base
+    return block._outer_context
 
 
 def is_block_open(block: Any) -> bool:
     """Tell whether *block* is open, or at least the span that it was opened in."""
-    under: Any = block._under
-    return block._base is not None or (under is not None and under.is_recording())
+    under: Any = block._span_outside
+    return block._outer_context is not None or (under is not None and under.is_recording())
 
 
 def inside_block(block: Any, span: object) -> bool:
     """Tell whether *block*, or one around it, was opened by `context()` below *span*."""
     while block is not None:
-        if block._under is span:
+        if block._span_outside is span:
             return True
         block = around(block)
     return False
@@ -84,12 +84,12 @@ class Frame:
     This is how generators and coroutines carry a context: entered for each step, left at each `yield`.
     """
 
-    __slots__ = ("_base", "_former", "_outer", "_resume", "_under")
+    __slots__ = ("_former", "_outer_block", "_outer_context", "_resume", "_span_outside")
 
-    def __init__(self, inside: Context, *, around: Context | None = None, under: object = None) -> None:
-        self._base: Context | None = inside if around is None else around
-        self._outer: Any = None
-        self._under = under
+    def __init__(self, inside: Context, *, around: Context | None = None, span_outside: object = None) -> None:
+        self._outer_context: Context | None = inside if around is None else around
+        self._outer_block: Any = None
+        self._span_outside = span_outside
         self._resume = Context({**inside, BLOCK: self})
         self._former = _NOWHERE
 

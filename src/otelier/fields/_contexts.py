@@ -9,24 +9,26 @@ from opentelemetry.context import Context, attach, get_current
 from opentelemetry.util.types import AttributeValue
 
 from otelier.faults import report_fault
-from otelier.fields._births import born_state, changed_state
+from otelier.fields._context_keys import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
+from otelier.fields._inheritance import born_state, changed_state
 from otelier.fields._leases import Held, Lease, Setting
 from otelier.fields._phases import MARK, Phase, holder_in, note_in_phase
-from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SETTING, FieldText
-from otelier.fields._state import NO_CALLER, UNSET, Caller
+from otelier.fields._state import NO_CALLER, UNSET
 from otelier.fields._values import Changes
 
 
 def with_state(current: Context, state: Held) -> Context:
     """Return *current* with *state* in force."""
     bag: Any = current.get(BAGGAGE)
-    return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state})
+    return Context({**current, BAGGAGE: merge_baggage(bag, state) if bag else state.baggage, FIELDS: state})
 
 
 def with_setting(current: Context, state: Held, setting: Setting) -> Context:
     """Return *current* with *state* in force, set where *setting* says."""
     bag: Any = current.get(BAGGAGE)
-    return Context({**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting})
+    return Context(
+        {**current, BAGGAGE: merge_baggage(bag, state) if bag else state.baggage, FIELDS: state, SETTING: setting}
+    )
 
 
 def without_state(current: Context) -> Context:
@@ -38,7 +40,7 @@ def without_state(current: Context) -> Context:
     return Context(rest)
 
 
-def leased(current: Context, lease: Lease) -> Context:
+def with_lease(current: Context, lease: Lease) -> Context:
     """Return *current* for a thread that has its fields by *lease* alone: as baggage they would stay for ever."""
     bag: Any = current.get(BAGGAGE)
     return Context({**current, FIELDS: lease, **({BAGGAGE: not_ours(bag)} if bag else {})})
@@ -49,20 +51,19 @@ def without_fields(current: Context) -> Context:
     holder = holder_in(current)
     if current.get(FIELDS) is None and getattr(holder, MARK, None) is None:
         return current
-    return leased(without_state(current), Lease((), holder))
+    return with_lease(without_state(current), Lease((), holder))
 
 
-def entries_of(current: Context) -> Mapping[str, object]:
-    """Return the baggage of *current* with our entries as they hold now, also in a thread that has them by a lease."""
+def entries_of(current: Context) -> tuple[tuple[str, str], ...]:
+    """Return our entries in the baggage of *current*, as they hold now, also in a thread that has them by a lease."""
     bag: Any = current.get(BAGGAGE) or {}
     state: Any = current.get(FIELDS)
-    if type(state) is not Lease:
-        return bag
-    held = state.now()
-    return bag if held is None else merged(bag, held)
+    if type(state) is Lease and (held := state.now()) is not None:
+        bag = merge_baggage(bag, held)
+    return tuple([(key, str.__str__(value)) for key, value in bag.items() if type(value) is FieldText])
 
 
-def merged(bag: Mapping[str, object], state: Held) -> Mapping[str, object]:
+def merge_baggage(bag: Mapping[str, object], state: Held) -> Mapping[str, object]:
     """Return *bag* with our entries replaced by those of *state*; the application's own stay."""
     foreign = not_ours(bag)
     return {**foreign, **state.baggage} if foreign else state.baggage
@@ -105,40 +106,69 @@ def _hand_over(phase: Phase) -> None:
     note_in_phase(new)
 
 
-def changed(current: Context, changes: Changes) -> Context:
+def with_changes(current: Context, changes: Changes) -> Context:
     """Return *current* with *changes* made; see `State.change`."""
     state: Any = current.get(FIELDS)
     return with_state(current, changed_state(state, holder_in(current), changes))
 
 
-def arrived(current: Context, changes: Changes, caller: Caller) -> Context:
-    """Return *current* with what came with a request; a field that is set already keeps its value.
+def with_inbound(
+    current: Context,
+    *,
+    user_id: str | None = None,
+    user_role: str | None = None,
+    agent: str | None = None,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    workflow_id: str | None = None,
+    tenant_id: str | None = None,
+) -> Context:
+    """Return *current* with the fields that a request carried; a field that is set already keeps its value.
 
-    Args:
-        current: What the request runs in.
-        changes: Fields that came; the two of the agent are not taken, see *caller*.
-        caller: Name and id of the agent that sent the request.
+    The inbound agent is the caller's: it names no call made here. Each value has passed `check_field`.
     """
     state = born_state(current) or UNSET
     # Servers mostly ask for a Context of its own, empty but for what came; what was set here still comes first.
     here = born_state(get_current()) or UNSET
-    user, role, _, _, session, workflow = (
-        new if old is None and other is None else None for old, other, new in zip(state.values, here.values, changes)
+    inbound = (user_id, user_role, None, None, session_id, workflow_id, tenant_id)
+    changes: Any = tuple(
+        new if old is None and other is None else None for old, other, new in zip(state.values, here.values, inbound)
     )
-    mine = changed_state(current.get(FIELDS), holder_in(current), (user, role, None, None, session, workflow))  # type: ignore[arg-type]
-    return with_state(current, mine.called_by(caller) if caller != NO_CALLER else mine)
+    known: Any = current.get(FIELDS)
+    mine = changed_state(known, holder_in(current), changes)
+    caller = (agent, agent_id)
+    return with_state(current, mine.with_caller(caller) if caller != NO_CALLER else mine)
 
 
-def noted(current: Context, changes: Changes, notes: Mapping[str, AttributeValue]) -> Context:
-    """Return *current* with *changes* made, and *notes* on every span and log record made in it.
+def with_fields(
+    current: Context,
+    *,
+    notes: Mapping[str, AttributeValue] | None = None,
+    user_id: str | None = None,
+    user_role: str | None = None,
+    agent: str | None = None,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    workflow_id: str | None = None,
+    tenant_id: str | None = None,
+) -> Context:
+    """Return *current* with these fields set, and *notes* on every span and log record made in it.
 
-    Values that cannot be carried are treated as `State.change` does.
+    `None` leaves a field alone, `""` clears it. What cannot be carried clears its field, or raises: see
+    `set_context`.
 
     Args:
         current: What holds around it.
-        changes: The six fields in their order; `None` keeps one, `""` clears it.
         notes: Attributes with values that can be sent; notes that hold already and are not named again stay.
+        user_id: See `set_context`, as for all that follow.
+        user_role: Several roles are one text with commas between them.
+        agent: Name of the agent.
+        agent_id: Id of the agent.
+        session_id: Session of the user.
+        workflow_id: Workflow or job.
+        tenant_id: Customer whose data it is.
     """
-    state: Any = current.get(FIELDS)
-    changed = changed_state(state, holder_in(current), changes)
-    return with_state(current, changed.with_notes(notes) if notes else changed)
+    changes = (user_id, user_role, agent, agent_id, session_id, workflow_id, tenant_id)
+    known: Any = current.get(FIELDS)
+    state = changed_state(known, holder_in(current), changes)
+    return with_state(current, state.with_notes(notes) if notes else state)

@@ -15,8 +15,8 @@ from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from otelier.fields._blocks import is_block_open, outside
+from otelier.fields._context_keys import BLOCK, FIELDS, SETTING
 from otelier.fields._phases import current_task, holder_in
-from otelier.fields._slots import BLOCK, FIELDS, SETTING
 from otelier.fields._state import UNSET, Caller, State
 from otelier.fields._values import CallContext, Changes
 
@@ -112,7 +112,7 @@ class Lease:
         """Entries for the baggage: those of the thread's own values, as what is there stays."""
         return {} if self.own is None else self.own.baggage
 
-    def varied(self, vary: Callable[[State], State], own: State | None, *inner: _Level) -> Lease:
+    def mapped(self, vary: Callable[[State], State], own: State | None, *inner: _Level) -> Lease:
         """Return the lease of what *vary* makes of each state: leased values end as before, new ones do not.
 
         Args:
@@ -125,18 +125,18 @@ class Lease:
 
     def change(self, changes: Changes) -> Lease:
         """Return what *changes* make of it; see `State.change`."""
-        return self.varied(lambda state: state.change(changes), self.own)
+        return self.mapped(lambda state: state.change(changes), self.own)
 
-    def called_by(self, caller: Caller) -> Lease:
-        """Return it with *caller*; see `State.called_by`."""
-        return self.varied(lambda state: state.called_by(caller), self.own)
+    def with_caller(self, caller: Caller) -> Lease:
+        """Return it with *caller*; see `State.with_caller`."""
+        return self.mapped(lambda state: state.with_caller(caller), self.own)
 
     def with_notes(self, notes: Mapping[str, AttributeValue]) -> Lease:
         """Return it with *notes*; see `State.with_notes`."""
-        return self.varied(lambda state: state.with_notes(notes), self.own)
+        return self.mapped(lambda state: state.with_notes(notes), self.own)
 
     def call_context(self) -> CallContext:
-        """Return the six fields as the public value."""
+        """Return the fields as the public value."""
         return (self.now() or UNSET).call_context()
 
     @classmethod

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from opentelemetry.context import Context, get_current
 
-from otelier.fields._births import Record, born_state, is_request, serving
 from otelier.fields._blocks import Frame
+from otelier.fields._context_keys import REQUEST, SPAN
 from otelier.fields._contexts import with_state
+from otelier.fields._inheritance import SpanFields, born_state, is_request, serving
 from otelier.fields._phases import Request, holder_in
-from otelier.fields._slots import REQUEST, SPAN
 from otelier.fields._state import UNSET
 
 _REQUESTS = ("http", "websocket")
@@ -56,7 +56,7 @@ class ContextMiddleware:
         raise NotImplementedError  # both kinds define it
 
 
-# Both spell their parameters out: a server calls what takes none at all as a factory of applications.
+# Both name their parameters: a server takes a callable without any for a factory that makes the application.
 class _Asgi(ContextMiddleware):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         await _serve(self.app, scope, receive, send)
@@ -108,10 +108,12 @@ class _Served(Frame):
     def __init__(self) -> None:
         current = get_current()
         state = born_state(current) or UNSET
-        self._request = Request(self, Record(state, passes_on=True, seen=state))
+        self._request = Request(self, SpanFields(state, passes_on=True, context_state=state))
         self._outside: Request | None = None
         super().__init__(
-            Context({**with_state(current, state), REQUEST: self._request}), around=current, under=holder_in(current)
+            Context({**with_state(current, state), REQUEST: self._request}),
+            around=current,
+            span_outside=holder_in(current),
         )
 
     def __enter__(self) -> None:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import Context
 
 from otelier.fields._blocks import around, outside
-from otelier.fields._slots import BLOCK, REQUEST, SPAN
+from otelier.fields._context_keys import BLOCK, REQUEST, SPAN
 
 if TYPE_CHECKING:
     import asyncio
 
 MARK: Final = "_otelier_born"
-"""Attribute of the span object that holds its `State`, `Record` or `Phase`."""
+"""Attribute of the span object that holds its `State`, `SpanFields` or `Phase`."""
 
 _ASGI = tuple(f" {scope} {step}" for scope in ("http", "websocket") for step in ("receive", "send"))
 PHASES: Final = {
@@ -42,7 +42,7 @@ class Phase:
         self.whole = whole
         """The span that is divided: the nearest one around that is no phase itself."""
         self.born = born
-        """The `State` or `Record` that the span would be marked with otherwise."""
+        """The `State` or `SpanFields` that the span would be marked with otherwise."""
         self._over = over
         self._flow = flow()
         self._left: list[Context] = []
@@ -70,7 +70,7 @@ class Phase:
         outside = self._over.get(BLOCK)
         block: Any = context.get(BLOCK)
         while block is not outside:
-            if block is None or getattr(block, "_mine", None) is None:  # a frame is open for a step only
+            if block is None or getattr(block, "_own_context", None) is None:  # a frame is open for a step only
                 return False
             block = around(block)
         return True

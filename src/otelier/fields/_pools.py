@@ -13,11 +13,11 @@ from typing import Any, cast
 from opentelemetry.context import Context, attach, get_current
 
 from otelier.faults import report_fault
-from otelier.fields._births import MARK
 from otelier.fields._blocks import Frame
-from otelier.fields._contexts import leased, without_fields
+from otelier.fields._context_keys import FIELDS, SPAN
+from otelier.fields._contexts import with_lease, without_fields
+from otelier.fields._inheritance import MARK
 from otelier.fields._leases import Lease
-from otelier.fields._slots import FIELDS, SPAN
 from otelier.patches import Patches, PatchPoint
 
 _CONTEXT = "_otelier_context"
@@ -175,7 +175,7 @@ def _for_thread(current: Context, thread: Any) -> Context:
     if getattr(target, "__module__", None) in _THREAD_POOLS or type(thread).__module__ in _THREAD_POOLS:
         return without_fields(current)
     is_leased_alone = type(state) is Lease and state.own is None
-    return current if is_leased_alone else leased(current, Lease.of(current))
+    return current if is_leased_alone else with_lease(current, Lease.of(current))
 
 
 # OpenTelemetry's instrumentation gives `Timer` a `start` of its own, which may lead past that of its base.

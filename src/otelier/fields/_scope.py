@@ -10,14 +10,14 @@ from uuid import UUID
 from opentelemetry.context import Context, attach, get_current
 
 from otelier.errors import ContextUseError
-from otelier.fields._births import changed_state
 from otelier.fields._blocks import Frame, end, is_open_in, restore
-from otelier.fields._contexts import changed, merged
+from otelier.fields._context_keys import BAGGAGE, BLOCK, FIELDS, REQUEST, SPAN
+from otelier.fields._contexts import merge_baggage, with_changes
 from otelier.fields._driving import run_in
+from otelier.fields._inheritance import changed_state
 from otelier.fields._phases import holder_in, note_in_phase
-from otelier.fields._slots import BAGGAGE, BLOCK, FIELDS, REQUEST, SPAN
 from otelier.fields._state import UNSET
-from otelier.fields._values import is_strict, taken
+from otelier.fields._values import accept_values, is_strict
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +41,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         agent_id: Id of that agent, for callers that have one. It stands before the name.
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
+        tenant_id: Customer whose data the calls work on.
 
     Values are what `set_context` takes; what cannot be carried clears its field inside.
 
@@ -59,7 +60,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         True
     """
 
-    __slots__ = ("_base", "_changes", "_mine", "_outer", "_under")
+    __slots__ = ("_changes", "_outer_block", "_outer_context", "_own_context", "_span_outside")
 
     def __init__(
         self,
@@ -70,14 +71,15 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         agent_id: str | int | UUID | None = None,
         session_id: str | int | UUID | None = None,
         workflow_id: str | int | UUID | None = None,
+        tenant_id: str | int | UUID | None = None,
     ) -> None:
-        self._changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id)
-        self._mine: Context | None = None
+        self._changes: Any = (user_id, user_role, agent, agent_id, session_id, workflow_id, tenant_id)
+        self._own_context: Context | None = None
 
     def __enter__(self) -> None:
         """Set the fields."""
         # Entering and leaving is the hot path of this room: no helper calls, one new Context, the token not kept.
-        if self._mine is not None:
+        if self._own_context is not None:
             raise ContextUseError(
                 "Cannot enter one context() object twice at once: its first block would not be restored. "
                 "Call `otelier.context(...)` for each block."
@@ -87,29 +89,29 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         span = current.get(SPAN)
         if span is None and REQUEST not in current:
             state = (UNSET if state is None else state).change(self._changes)
-            self._under: Any = None
+            self._span_outside: Any = None
         else:
-            self._under = holder = holder_in(current)
+            self._span_outside = holder = holder_in(current)
             state = changed_state(state, holder, self._changes)
-        self._base: Context | None = current
+        self._outer_context: Context | None = current
         bag: Any = current.get(BAGGAGE)
-        self._mine = Context(
-            {**current, BAGGAGE: merged(bag, state) if bag else state.baggage, FIELDS: state, BLOCK: self}
+        self._own_context = Context(
+            {**current, BAGGAGE: merge_baggage(bag, state) if bag else state.baggage, FIELDS: state, BLOCK: self}
         )
-        attach(self._mine)
-        if span is not self._under:
-            note_in_phase(self._mine)
+        attach(self._own_context)
+        if span is not self._span_outside:
+            note_in_phase(self._own_context)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give back what held before."""
-        mine = self._mine
-        self._mine = None
+        mine = self._own_context
+        self._own_context = None
         current = get_current()
         if mine is None:
             return
-        former: Any = self._base
+        former: Any = self._outer_context
         if current is mine:
             attach(former)
         elif is_open_in(self, current):
@@ -120,10 +122,10 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
         """Return *function* with the fields set for each of its calls."""
         changes = self._changes
         if is_strict():
-            taken(changes)
+            accept_values(changes)
 
         def open_frame() -> Frame:
             current = get_current()
-            return Frame(changed(current, changes), around=current, under=holder_in(current))
+            return Frame(with_changes(current, changes), around=current, span_outside=holder_in(current))
 
         return run_in(function, open_frame)

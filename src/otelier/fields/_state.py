@@ -15,19 +15,21 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.faults import on_reset, warn_once
-from otelier.fields._slots import FieldText
+from otelier.fields._context_keys import FieldText
 from otelier.fields._values import (
     AGENT,
     AGENT_ID,
     BAGGAGE_KEYS,
     FIELD_NAMES,
     SESSION,
+    UNCHANGED,
     CallContext,
     Changes,
     Values,
-    applied,
+    accept_value,
+    accept_values,
+    apply_changes,
     roles_in,
-    taken,
 )
 from otelier.identity import (
     NOBODY,
@@ -62,9 +64,9 @@ class State:
     """One set of field values and what each signal gets from it; never changed once made."""
 
     __slots__ = (
+        "_again",
         "_gen_ai_attributes",
         "_gen_ai_process",
-        "_twin",
         "actor",
         "attributes",
         "baggage",
@@ -91,7 +93,7 @@ class State:
         notes: Notes = (),
     ) -> None:
         self.values = values
-        """The six values in the order of `FIELD_NAMES`; `None` when unset."""
+        """The seven values in the order of `FIELD_NAMES`; `None` when unset."""
         self.named_with_id = named_with_id
         """Whether name and id of the agent were set together."""
         self.caller = caller
@@ -110,7 +112,7 @@ class State:
         """Fingerprint of the prompt of the call that runs in this state; `None` outside of calls."""
         self._gen_ai_process: ProcessIdentity | None = None
         self._gen_ai_attributes: Attributes | None = None
-        self._twin: State | None = None
+        self._again: State | None = None
         self.identity = resolve(values[AGENT], values[AGENT_ID], named_with_id=named_with_id)
         """The agent that the fields, else a span around, else the call's prompt, name; `None` when they name none."""
         if self.identity is None and actor != NO_ACTOR:
@@ -129,7 +131,7 @@ class State:
         return _restored, tuple(self._made_of().values())
 
     def _attributes(self) -> Attributes:
-        user, role, _, _, session, workflow = self.values
+        user, role, _, _, session, workflow, tenant = self.values
         attributes: Attributes = {}
         if user is not None:
             attributes[names.USER_ID] = user
@@ -143,6 +145,8 @@ class State:
             attributes[names.SESSION_ID] = session
         if workflow is not None:
             attributes[names.WORKFLOW_ID] = workflow
+        if tenant is not None:
+            attributes[names.TENANT_ID] = tenant
         for name, value in zip((names.CALLER_AGENT_NAME, names.CALLER_AGENT_ID), self.caller):
             if value is not None:
                 attributes[name] = value
@@ -184,7 +188,7 @@ class State:
         """Return the state of a call made in this one whose prompt has *fingerprint*."""
         known = self.calls.get(fingerprint)
         if known is None:
-            known = self.calls[fingerprint] = self.varied(fingerprint=fingerprint)
+            known = self.calls[fingerprint] = self.replaced(fingerprint=fingerprint)
         return known
 
     def below_span_of(self, actor: Actor) -> State:
@@ -195,10 +199,10 @@ class State:
         if known is None:
             if len(self.below) >= _MAX_CHILDREN:
                 self.below.clear()
-            known = self.below[actor] = self.varied(actor=actor)
+            known = self.below[actor] = self.replaced(actor=actor)
         return known
 
-    def varied(self, **changed: Any) -> State:
+    def replaced(self, **changed: Any) -> State:
         """Return the state of the same values but for those of its making that are *changed*, checked already."""
         return _known(**self._made_of(**changed))
 
@@ -213,19 +217,19 @@ class State:
             **changed,
         }
 
-    def twin(self) -> State:
-        """Return another state of the same values, for those set again: states are told apart by what they are."""
-        if self._twin is None:
-            self._twin = State(**self._made_of(), sent=not switched_off())
-        return self._twin
+    def set_again(self) -> State:
+        """Return another state of the same values, for values that were set again: states are compared by identity."""
+        if self._again is None:
+            self._again = State(**self._made_of(), sent=not switched_off())
+        return self._again
 
-    def called_by(self, caller: Caller) -> State:
+    def with_caller(self, caller: Caller) -> State:
         """Return the state of the same values in a request that *caller*, checked already, sent."""
-        return self.varied(caller=caller)
+        return self.replaced(caller=caller)
 
     def with_notes(self, notes: Mapping[str, AttributeValue]) -> State:
         """Return the state of the same values with *notes* added, which replace those of the same names."""
-        return self.varied(notes=tuple({**dict(self.notes), **notes}.items()))
+        return self.replaced(notes=tuple({**dict(self.notes), **notes}.items()))
 
     def given_by(self, changes: Changes) -> Changes:
         """Return *changes*, which made this state, as they were taken."""
@@ -236,11 +240,11 @@ class State:
         return self.identity or resolve_process() or NOBODY
 
     def call_context(self) -> CallContext:
-        """Return the six fields as the public value."""
+        """Return the fields as the public value."""
         return CallContext(**dict(zip(FIELD_NAMES, self.values)))
 
     def change(self, changes: Changes) -> State:
-        """Return the state with *changes* made: the known one, or a new one after checking the values; see `taken`."""
+        """Return the state with *changes* made: the known one, or a new one of values that `accept_values` took."""
         try:
             return self.children[changes]
         except Exception:  # not known, or a value that cannot be hashed or compared, which the check below names
@@ -257,24 +261,24 @@ def _add_identity(attributes: Attributes, identity: AgentIdentity) -> None:
         attributes[names.AGENT_FINGERPRINT] = identity.fingerprint
 
 
-UNSET: Final = State((None, None, None, None, None, None))
+UNSET: Final = State(UNCHANGED)
 """The state where nothing was ever set. One that was cleared has the same values and is another object."""
 _states: dict[tuple[Values, bool, Caller, Actor, str | None, str], State] = {}
 
 
 def _build(base: State, changes: Changes) -> State:
-    given = taken(changes)
+    given = accept_values(changes)
     known = base.children.get(given)  # what was given as a number is known by its text
     if known is not None:
         return known
-    values = applied(base.values, given)
+    values = apply_changes(base.values, given)
     named_with_id = _named_with_id(base, given, values)
     if (values, named_with_id) == (base.values, base.named_with_id) and base is not UNSET:
         state = base
-        key = (values, named_with_id, base.caller, base.actor, base.fingerprint, _told(base.notes))
+        key = (values, named_with_id, base.caller, base.actor, base.fingerprint, _notes_key(base.notes))
         _states.setdefault(key, base)
     else:
-        state = base.varied(values=values, named_with_id=named_with_id)
+        state = base.replaced(values=values, named_with_id=named_with_id)
     if len(base.children) >= _MAX_CHILDREN:
         base.children.clear()
     base.children[given] = state
@@ -285,21 +289,24 @@ def _restored(
     values: Changes, named_with_id: bool, caller: Caller, actor: Actor, fingerprint: str | None, notes: Notes
 ) -> State:
     # As in `set_context`: the bytes may come from another process, with less to lose by wrong ones.
-    _, _, name, agent_id, _, _ = taken((None, None, *caller, None, None))
-    caller = (name or None, agent_id or None)
-    _, _, name, agent_id, _, _ = taken((None, None, *actor, None, None))
-    actor = (name or None, agent_id or None)
-    values = applied(UNSET.values, taken(values))
+    caller, actor = _accept_agent(caller), _accept_agent(actor)
+    values = apply_changes(UNSET.values, accept_values(values))
     return _known(
         values=values, named_with_id=named_with_id, caller=caller, actor=actor, fingerprint=fingerprint, notes=notes
     )
+
+
+def _accept_agent(pair: tuple[str | None, str | None]) -> tuple[str | None, str | None]:
+    """Return name and id of an agent; one that cannot be carried is `None`."""
+    name, agent_id = pair
+    return accept_value("agent", name) or None, accept_value("agent_id", agent_id) or None
 
 
 def _known(
     *, values: Values, named_with_id: bool, caller: Caller, actor: Actor, fingerprint: str | None, notes: Notes
 ) -> State:
     """Return the one state of these values, in a call whose prompt has *fingerprint*."""
-    key = (values, named_with_id, caller, actor, fingerprint, _told(notes))
+    key = (values, named_with_id, caller, actor, fingerprint, _notes_key(notes))
     state = _states.get(key)
     if state is None:
         sent = not switched_off()
@@ -318,7 +325,7 @@ def _known(
     return state
 
 
-def _told(notes: Notes) -> str:
+def _notes_key(notes: Notes) -> str:
     """Return *notes* as part of a key: as values `1`, `1.0` and `True` would be one."""
     return repr(notes) if notes else ""
 

@@ -1,4 +1,4 @@
-"""The values of the six fields: their names, what changes them, and what cannot be carried.
+"""The values of the seven fields: their names, what changes them, and what cannot be carried.
 
 Telemetry never breaks a request: what cannot be carried clears its field, so that nothing is told for the wrong one.
 Who tests wants to see it: `be_strict` lets it raise.
@@ -7,7 +7,7 @@ Who tests wants to see it: `be_strict` lets it raise.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 from uuid import UUID
@@ -17,12 +17,12 @@ from otelier.errors import ContextValueError
 from otelier.faults import count_fault, on_reset, read_setting, warn_once
 from otelier.settings import STRICT
 
-Values: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None]"
+Values: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]"
 """One value for each of `FIELD_NAMES`, in that order; `None` when unset."""
 Changes: TypeAlias = Values
 """What to change, in the same order: `None` keeps a field, `""` clears it."""
 
-FIELD_NAMES: Final = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id")
+FIELD_NAMES: Final = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id", "tenant_id")
 BAGGAGE_KEYS: Final = (
     names.USER_ID,
     names.USER_ROLES,
@@ -30,12 +30,15 @@ BAGGAGE_KEYS: Final = (
     names.AGENT_ID,
     names.SESSION_ID,
     names.WORKFLOW_ID,
+    names.TENANT_ID,
 )
-UNCHANGED: Final[Changes] = (None, None, None, None, None, None)
+FIELD_BY_KEY: Final[Mapping[str, str]] = dict(zip(BAGGAGE_KEYS, FIELD_NAMES))
+"""Name of the field that each baggage key stands for."""
+UNCHANGED: Final[Changes] = (None, None, None, None, None, None, None)
 MAX_CHARS: Final = 1024
 """Longest value of a field; what a baggage header can carry beside the application's own entries."""
 
-USER, ROLE, AGENT, AGENT_ID, SESSION, WORKFLOW = range(6)
+USER, ROLE, AGENT, AGENT_ID, SESSION, WORKFLOW, TENANT = range(7)
 """Places of the fields in `Values`."""
 
 # Lone surrogates are refused with the control characters: they cannot be encoded, and would cost the exporter a batch.
@@ -87,27 +90,27 @@ def is_strict() -> bool:
     return _strictness.on
 
 
-def taken(changes: tuple[object, ...]) -> Changes:
+def accept_values(changes: tuple[object, ...]) -> Changes:
     """Return what the user gave as plain text; what cannot be carried is empty, which clears its field, and is told.
 
     Raises:
         TypeError: where `be_strict` says so, if a value is neither text nor an `int` nor a `UUID`.
         ContextValueError: where `be_strict` says so, if a value cannot be carried.
     """
-    return cast("Changes", tuple(_taken(field, value) for field, value in zip(FIELD_NAMES, changes)))
+    return cast("Changes", tuple(_accept(field, value) for field, value in zip(FIELD_NAMES, changes)))
 
 
-def taken_value(field: str, value: object) -> str | None:
-    """Return what the user gave for one *field* as `taken` does."""
-    return _taken(field, value)
+def accept_value(field: str, value: object) -> str | None:
+    """Return what the user gave for one *field* as `accept_values` does."""
+    return _accept(field, value)
 
 
-def _taken(field: str, value: object) -> str | None:
+def _accept(field: str, value: object) -> str | None:
     if value is None:
         return None
     try:
         text = _roles(value) if field == "user_role" else _text(value)
-        _check(field, text)
+        check_field(field, text)
     except Exception as exc:
         if not _strictness.on:
             _tell(field, exc, value)
@@ -152,7 +155,7 @@ def _roles(value: object) -> object:
         return _text(value)
     roles = [_text(role) for role in cast("Collection[object]", value)]
     for role in roles:
-        _check("user_role", role)
+        check_field("user_role", role)
     texts = cast("list[str]", roles)
     for text in texts:
         if "," in text:
@@ -170,26 +173,13 @@ def roles_in(text: str) -> tuple[str, ...]:
     return tuple(role for part in text.split(",") if (role := part.strip()))
 
 
-def checked(changes: Changes) -> Changes:
-    """Return *changes* as plain text.
+def check_field(field: str, value: object) -> None:
+    """Check that *value* is text that the field of that name can carry.
 
     Raises:
-        TypeError: if a value is not text.
-        ContextValueError: if a value cannot be carried.
+        TypeError: if it is not text.
+        ContextValueError: if it cannot be carried.
     """
-    for field, value in zip(FIELD_NAMES, changes):
-        if value is not None:
-            _check(field, value)
-    # Subclasses, such as members of a str Enum, are taken down to their text.
-    return cast("Changes", tuple(None if value is None else str.__str__(value) for value in changes))
-
-
-def applied(values: Values, changes: Changes) -> Values:
-    """Return *values* with *changes* made."""
-    return cast("Values", tuple(old if new is None else new or None for old, new in zip(values, changes)))
-
-
-def _check(field: str, value: object) -> None:
     if not isinstance(value, str):
         raise _wrong_type(field, value)
     if len(value) > MAX_CHARS:
@@ -206,6 +196,11 @@ def _check(field: str, value: object) -> None:
             field=field,
             reason="a text with control characters or lone surrogates",
         )
+
+
+def apply_changes(values: Values, changes: Changes) -> Values:
+    """Return *values* with *changes* made."""
+    return cast("Values", tuple(old if new is None else new or None for old, new in zip(values, changes)))
 
 
 def _wrong_type(field: str, value: object) -> TypeError:
@@ -238,3 +233,5 @@ class CallContext:
     """Session of the end user."""
     workflow_id: str | None = None
     """Workflow or job that the calls belong to."""
+    tenant_id: str | None = None
+    """Customer whose data the calls work on."""

@@ -1,4 +1,4 @@
-"""Who makes a call: the process's own agent, stable ids for names, and which tier of §3 named an agent."""
+"""Agents that make calls: the process's own, stable ids derived from names, and the tiers that name one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from otelier.identity._prompts import (
     resolve_fingerprint,
     use_fingerprint,
 )
-from otelier.identity._registry import may_tell_agent, register, report_waiting
+from otelier.identity._registry import agent_within_cardinality, register, report_waiting
 
 __all__ = [
     "MAX_PROMPT_CHARS",
@@ -24,9 +24,9 @@ __all__ = [
     "Fingerprint",
     "ProcessIdentity",
     "agent_id_for",
+    "agent_within_cardinality",
     "fingerprint_of",
     "fingerprint_of_id",
-    "may_tell_agent",
     "name_process",
     "prepare_fingerprints",
     "process",

@@ -130,7 +130,7 @@ def prompt_fingerprint(text: str) -> str:
     return _VERSION + hashlib.sha256(data[1 : read * 4 // 5].rstrip()).hexdigest()
 
 
-def hashed(text: str) -> str:
+def exact_fingerprint(text: str) -> str:
     """Return the fingerprint of *text* as it is."""
     return _VERSION + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Which agent a system prompt belongs to: fingerprints, kept for the prompts of late and bounded for the process."""
+"""Fingerprints of system prompts: the last prompts are cached, and a process has a bounded number of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, cast
 from otelier.faults import on_fork, on_reset, warn_once
 from otelier.identity._agent import AgentIdentity
 from otelier.identity._dates import date_names
-from otelier.identity._fingerprint import MAX_CHARS, hashed, prompt_fingerprint
+from otelier.identity._fingerprint import MAX_CHARS, exact_fingerprint, prompt_fingerprint
 from otelier.identity._ids import agent_id_for
 
 Fingerprint: TypeAlias = Callable[[str], "str | None"]
@@ -30,7 +30,7 @@ _OURS = re.compile("fp1:([0-9a-f]{8})[0-9a-f]{56}")
 _MADE_NAME = re.compile("agent-[0-9a-f]{8}")
 
 
-class _Recipe:
+class _Fingerprinter:
     """How prompts become fingerprints, and which came up so far."""
 
     def __init__(self) -> None:
@@ -63,20 +63,20 @@ class _NestedError(Exception):
     """The user's recipe asks a model itself, and that call's prompt would be put to the recipe again."""
 
 
-_recipe = _Recipe()
+_fingerprinter = _Fingerprinter()
 _asking = threading.local()
 
 
 def use_fingerprint(function: Fingerprint | None) -> None:
     """Make *function* the recipe of fingerprints from now on; `None` switches them off."""
-    if function is not _recipe.function:
-        _recipe.use(function)
+    if function is not _fingerprinter.function:
+        _fingerprinter.use(function)
         _of_text.cache_clear()
 
 
 def prepare_fingerprints() -> None:
     """Read what our own recipe needs now, and not within the first call to a model."""
-    if _recipe.function is prompt_fingerprint:
+    if _fingerprinter.function is prompt_fingerprint:
         date_names()
 
 
@@ -87,7 +87,7 @@ def fingerprint_of(prompt: str) -> str | None:
     """
     # Cut before the cache sees it: hashing and comparing 100,000 characters costs 18 µs, and keeping them memory.
     try:
-        return _of_text(prompt[: _recipe.max_chars])
+        return _of_text(prompt[: _fingerprinter.max_chars])
     except _NestedError:
         return None
 
@@ -99,14 +99,14 @@ def fingerprint_of_id(prompt_id: str) -> str | None:
 
 @functools.lru_cache(maxsize=_KEPT_PROMPTS)
 def _of_text(text: str) -> str | None:
-    function = _recipe.function
+    function = _fingerprinter.function
     if function is None or not text.strip():
         return None
     if function is not prompt_fingerprint:
-        found = _asked(function, text)
+        found = _call_user_function(function, text)
     else:
-        found = hashed(text) if text.startswith(_EXACT) else function(text)
-    if found is None or _recipe.admits(found):
+        found = exact_fingerprint(text) if text.startswith(_EXACT) else function(text)
+    if found is None or _fingerprinter.admits(found):
         return found
     warn_once(
         "identity.too_many_prompts",
@@ -117,7 +117,7 @@ def _of_text(text: str) -> str | None:
     return None
 
 
-def _asked(function: Fingerprint, text: str) -> str | None:
+def _call_user_function(function: Fingerprint, text: str) -> str | None:
     if getattr(_asking, "here", False):
         raise _NestedError
     _asking.here = True
@@ -134,7 +134,7 @@ def _asked(function: Fingerprint, text: str) -> str | None:
     finally:
         _asking.here = False
         if time.perf_counter() - began > _SLOW_S:
-            _endure(function)
+            _count_slow_call(function)
     if found is None:
         return None
     if isinstance(found, str):
@@ -151,7 +151,7 @@ def _asked(function: Fingerprint, text: str) -> str | None:
     return None
 
 
-def _endure(function: Fingerprint) -> None:
+def _count_slow_call(function: Fingerprint) -> None:
     """Say that *function* took long, and after a few times ask it no more: it runs inside the user's call."""
     warn_once(
         "identity.fingerprint_slow",
@@ -160,9 +160,9 @@ def _endure(function: Fingerprint) -> None:
         _SLOW_S * 1000,
         _MAX_SLOW,
     )
-    _recipe.slow += 1
-    if _recipe.slow >= _MAX_SLOW and _recipe.function is function:
-        _recipe.function = None
+    _fingerprinter.slow += 1
+    if _fingerprinter.slow >= _MAX_SLOW and _fingerprinter.function is function:
+        _fingerprinter.function = None
         warn_once("identity.fingerprint_off", "init(fingerprint=) was slow %d times: it is switched off.", _MAX_SLOW)
 
 
@@ -181,8 +181,8 @@ def resolve_fingerprint(fingerprint: str) -> AgentIdentity:
 
 @on_reset
 def _forget() -> None:
-    _recipe.clear()
+    _fingerprinter.clear()
     _of_text.cache_clear()
 
 
-on_fork(_recipe.renew_lock)
+on_fork(_fingerprinter.renew_lock)

@@ -110,7 +110,7 @@ def _tell(identity: AgentIdentity) -> None:
         names.AGENT_FINGERPRINT: identity.fingerprint,
     }
     attributes = {key: value for key, value in about.items() if value is not None}
-    # Of no span and no user: an agent is the process's, not his whose call came first.
+    # The event belongs to no span and no user: an agent is the process's, whoever's call came first.
     emit_event(logger_for(names.SCOPE), names.AGENT_REGISTERED, attributes, NOWHERE)
 
 
@@ -128,15 +128,15 @@ def _forget() -> None:
     _registry.clear()
 
 
-def may_tell_agent(name: str) -> bool:
+def agent_within_cardinality(name: str) -> bool:
     """Tell whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
 
     Names made of prompts are a kind of their own: prompts that change with each user take no place of a name that
     somebody gave.
     """
-    from otelier.telemetry import may_tell
+    from otelier.telemetry import within_cardinality
 
     own = process()
     if own is not None and name == own.app:
         return True
-    return may_tell(names.AGENT_NAME, name, "of prompts" if is_name_of_prompt(name) else "")
+    return within_cardinality(names.AGENT_NAME, name, "of prompts" if is_name_of_prompt(name) else "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from otelier.interceptors._budget import AllowTools, Budget, Failover, RequireRole
 from otelier.interceptors._interceptor import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
 from otelier.interceptors._mask_personal_data import MaskPersonalData
 from otelier.interceptors._rate_limit import RateLimit
+from otelier.interceptors._ready import AllowTools, Budget, Failover, RequireRole
 
 __all__ = [
     "AllowTools",

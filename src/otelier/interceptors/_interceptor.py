@@ -1,11 +1,11 @@
-"""The base class of interceptors."""
+"""`Interceptor` and its parts: phases, the context that it is shown, and the results that it returns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from otelier.identity import AgentIdentity
 
@@ -14,7 +14,7 @@ from otelier.identity import AgentIdentity
 class InterceptContext:
     """One moment of a run, as an interceptor sees it; changing it changes nothing, but for `state`.
 
-    Messages, and all that is in them, refuse to be changed.
+    Messages and arguments, and the dicts and lists in them, refuse to be changed.
 
     Example:
         >>> from otelier.identity import NOBODY
@@ -52,9 +52,9 @@ class InterceptContext:
     tool_name: str | None = None
     """PRE_ACT, POST_ACT: the tool."""
     tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
-    """PRE_ACT, POST_ACT: its arguments, a copy."""
+    """PRE_ACT, POST_ACT: its arguments."""
     tool_result: str | None = field(default=None, repr=False)
-    """POST_ACT: what the model will be told."""
+    """POST_ACT: the result of the call, as the model will get it."""
     output: Any = field(default=None, repr=False)
     """POST_RUN: the run's output: text, or an instance of the agent's `output_type`."""
     error: BaseException | None = field(default=None, repr=False)
@@ -91,12 +91,16 @@ class InterceptResult:
     """PRE_ACT: arguments of the call."""
     modified_tool_result: str | None = field(default=None, repr=False)
     """POST_ACT: what the model is told as the tool's result."""
-    modified_tools: Sequence[str] | None = None
-    """PRE_RUN: names of the tools that the run may use; PRE_THINK: those that this one question offers."""
+    modified_tools: Sequence[Any] | None = None
+    """PRE_RUN: the tools that the run may use; PRE_THINK: those that this one question offers. Kept are their names."""
     modified_model: str | None = None
     """PRE_RUN: model of the run; PRE_THINK: of this one question; ON_ERROR: ask this one again what failed."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """For other interceptors and tests; put into the run's `state`."""
+
+    def __post_init__(self) -> None:
+        if self.modified_tools is not None:
+            object.__setattr__(self, "modified_tools", _tool_names(self.modified_tools))  # frozen
 
     @classmethod
     def continue_(cls, **metadata: Any) -> InterceptResult:
@@ -134,9 +138,17 @@ class InterceptResult:
         return cls(modified_tool_result=result)
 
     @classmethod
-    def modify_tools(cls, names: Sequence[str]) -> InterceptResult:
-        """PRE_RUN, PRE_THINK: offer the tools of these *names* only."""
-        return cls(modified_tools=names)
+    def modify_tools(cls, tools: Iterable[Any]) -> InterceptResult:
+        """PRE_RUN, PRE_THINK: offer these of the agent's tools only.
+
+        Args:
+            tools: Names of tools, or what `otelier.tool` made. A subagent has the name that its tool has for the
+                model. A tool that the agent does not have ends the run with a `ToolError`.
+
+        Raises:
+            TypeError: if one of them is neither a name nor a tool.
+        """
+        return cls(modified_tools=_tool_names(tools))
 
     @classmethod
     def use_model(cls, model: str) -> InterceptResult:
@@ -147,6 +159,25 @@ class InterceptResult:
     def modify_prompt(cls, prompt: str) -> InterceptResult:
         """PRE_RUN, PRE_THINK: go on with *prompt* as the system message."""
         return cls(modified_prompt=prompt)
+
+
+def _tool_names(tools: object) -> tuple[str, ...]:
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise TypeError(
+            f"Cannot offer a {type(cast('object', tools)).__name__} as tools: a list is needed. "
+            f"Write `InterceptResult.modify_tools([...])` with names or tools."
+        )
+    return tuple(map(_tool_name, cast("Iterable[object]", tools)))
+
+
+def _tool_name(tool: object) -> str:
+    name = tool if isinstance(tool, str) else getattr(tool, "name", None) if hasattr(tool, "to_param") else None
+    if isinstance(name, str):
+        return name
+    raise TypeError(
+        f"Cannot offer a {type(tool).__name__} as a tool: `modify_tools` chooses among the agent's tools. "
+        f"Give their names, or what `tool` made."
+    )
 
 
 class Phase(str, Enum):

@@ -1,4 +1,4 @@
-"""Personal data and secrets that the model shall not see."""
+"""`MaskPersonalData`: an interceptor that hides personal data and secrets from the model."""
 
 from __future__ import annotations
 

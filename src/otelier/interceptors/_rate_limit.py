@@ -1,4 +1,4 @@
-"""A limit on how often something may happen in a period, for each user."""
+"""`RateLimit`: an interceptor that limits runs or model calls per user and period."""
 
 from __future__ import annotations
 

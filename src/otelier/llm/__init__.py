@@ -1,14 +1,13 @@
-"""Asking a model: answers, streams, structured output, and the registry of tools.
+"""Questions to models: answers, streams, structured output, and the registry of tools.
 
 Everything goes through a client of the openai package, so every call is one span of `otelier.openai`, and the client's
-own retries, timeouts and `base_url` hold. This room makes no span of its own.
+own retries, timeouts and `base_url` hold. This package makes no span of its own.
 """
 
 from __future__ import annotations
 
-from otelier.llm._answers import Answer, Chunk, ToolCall, Usage
+from otelier.llm._answers import Answer, Chunk, ToolCall, Usage, read_message
 from otelier.llm._generate import generate, stream
-from otelier.llm._reading import read_message
 from otelier.llm._stream import AnswerStream
 from otelier.llm._tools import RegisteredTool, Tools, tools
 

@@ -1,4 +1,4 @@
-"""Annotations that may be text: resolved one by one, when they are first needed."""
+"""Annotations of functions, which may be text: resolved one by one, when they are first needed."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ class _Annotated:
         self.__annotations__ = {"it": annotation}
 
 
-def resolved(annotation: Any, spaces: Mapping[str, Any]) -> Any:
-    """Return *annotation* with every text in it as what that means among the names of *spaces*.
+def resolve_annotation(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+    """Return *annotation* with every text in it as what that means among the names of *namespace*.
 
     A text that means nothing there is `Unresolved`; anything else that cannot be resolved is returned as it is.
 
     Example:
-        >>> resolved("list[int]", {}), resolved(str, {})
+        >>> resolve_annotation("list[int]", {}), resolve_annotation(str, {})
         (list[int], <class 'str'>)
     """
     try:
-        return typing.get_type_hints(_Annotated(annotation), dict(spaces), spaces, include_extras=True)["it"]
+        return typing.get_type_hints(_Annotated(annotation), dict(namespace), namespace, include_extras=True)["it"]
     except Exception:  # the user's own annotation: it may raise anything
         if isinstance(annotation, (str, typing.ForwardRef)):
             return Unresolved(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
         return annotation
 
 
-def unbound(function: Callable[..., Any]) -> Callable[..., Any]:
+def unwrap_partial(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function that a `functools.partial` gives arguments to; any other is itself."""
     while isinstance(function, functools.partial):
         function = cast("functools.partial[Any]", function).func
@@ -57,11 +57,11 @@ def unbound(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _written(function: Callable[..., Any]) -> Any:
     """Return the function whose annotations somebody wrote: below partial ones, decorators, and callable objects."""
-    function = inspect.unwrap(unbound(inspect.unwrap(function)))
+    function = inspect.unwrap(unwrap_partial(inspect.unwrap(function)))
     return function if hasattr(function, "__globals__") or isinstance(function, type) else type(function).__call__
 
 
-def names_around(function: Callable[..., Any]) -> dict[str, Any]:
+def enclosing_locals(function: Callable[..., Any]) -> dict[str, Any]:
     """Return what annotations that are text mean in the function around *function*, while that is still running.
 
     It holds classes of its own, say, which later nobody would find.
@@ -81,7 +81,7 @@ def names_around(function: Callable[..., Any]) -> dict[str, Any]:
     return {}
 
 
-def spaces_of(function: Callable[..., Any], around: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def namespace_of(function: Callable[..., Any], around: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the names that annotations of *function* may use: its module's, those *around*, what it closes over."""
     written = _written(function)
     closed = getattr(written, "__closure__", None) or ()

@@ -1,18 +1,23 @@
-"""What a model said, as plain data that can be stored as JSON."""
+"""Answers of models: plain data that can be stored as JSON, read from whatever the provider sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
+from uuid import uuid4
 
 from typing_extensions import Self
 
 from otelier.codec import read_json, to_plain
-from otelier.errors import NotJsonError, ToolArgumentsError
-from otelier.llm._json import members_of
-from otelier.llm._json_schema import Problem, lines_of, listed
-from otelier.llm._schemas import Schema, reader_of
+from otelier.errors import AnswerError, NotJsonError, RefusalError, ToolArgumentsError, UnfinishedAnswerError
+from otelier.llm._json import items_of, members_of, sendable_message
+from otelier.llm._schemas import Problem, Reader, Schema, join_problems, lines_of, reader_of
+
+Json = dict[str, Any]
+
+CUT = ("length", "content_filter")
+"""Reasons to end that leave an answer incomplete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +71,11 @@ class ToolCall:
         return {"role": "tool", "tool_call_id": self.id, "content": content}
 
 
-def misfit(tool: str, problems: list[Problem], call_id: str = "") -> ToolArgumentsError:
-    """Return the error that says, for the model, why arguments do not fit the schema of *tool*."""
+def arguments_error(tool: str, problems: list[Problem], call_id: str = "") -> ToolArgumentsError:
+    """Return the error for arguments that do not fit the schema of *tool*, worded for the model."""
     lines = lines_of(problems, "arguments")
     return ToolArgumentsError(
-        f"The arguments of tool {tool!r} do not fit: {listed(lines)}. Send them as its schema has them.",
+        f"The arguments of tool {tool!r} do not fit: {join_problems(lines)}. Send them as its schema has them.",
         tool=tool,
         call_id=call_id,
         problems=lines,
@@ -184,3 +189,170 @@ class Chunk:
     """Why the answer ended, in the chunk that says so."""
     usage: Usage | None = None
     """Tokens of the whole call, in the last chunk, when the provider counts them."""
+
+
+def plain_body(model: Any) -> Json:
+    """Return an answer or a chunk of the client as plain data; nothing for what is none, such as a page of HTML.
+
+    Servers leave fields out and put others in, and the client lets them; a dict has what is there.
+    """
+    dump = getattr(model, "to_dict", None)
+    return dump(warnings=False) if dump else {}
+
+
+def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:
+    """Return the answer that *body* holds: its first choice.
+
+    Raises:
+        AnswerError: if it holds none, or not what *reader* reads.
+    """
+    choice = next(map(members_of, items_of(body.get("choices"))), None)
+    if choice is None:
+        raise AnswerError(
+            "Cannot find an answer in what the provider sent: there is no choice in it. "
+            "Check that `base_url` is that of an API for chat completions."
+        )
+    given = members_of(choice.get("message"))
+    message = _message(given)
+    refusal, reason = message.get("refusal"), choice.get("finish_reason")
+    answer: Answer[Any] = Answer(
+        text=read_text(given.get("content")),
+        object=None,
+        tool_calls=tuple(map(_call, items_of(message.get("tool_calls")))),
+        usage=read_usage(body.get("usage")),
+        finish_reason=reason if isinstance(reason, str) else None,
+        refusal=refusal if isinstance(refusal, str) else None,
+        model=str(body.get("model") or ""),
+        id=str(body.get("id") or ""),
+        # Providers take an empty message of their own back only as an empty text.
+        message={"role": "assistant", "content": None if message.keys() & {"tool_calls", "refusal"} else "", **message},
+    )
+    if reader is None or answer.tool_calls:
+        return answer
+    _check_whole(answer)
+    return replace(answer, object=reader(answer))
+
+
+def read_message(message: Mapping[str, Any], *, schema: Schema | None = None) -> Answer[Any]:
+    """Read a message of chat completions, such as one that was stored.
+
+    Args:
+        message: A message of the role `assistant`.
+        schema: What `object` is to be, as for `generate`. `None` reads text.
+
+    Raises:
+        AnswerError: if the text does not fit *schema*.
+
+    Example:
+        >>> read_message({"role": "assistant", "content": "[1, 2]"}, schema={"type": "array"}).object
+        [1, 2]
+    """
+    return read_answer({"choices": [{"message": dict(message)}]}, None if schema is None else reader_of(schema))
+
+
+def read_usage(usage: Any) -> Usage | None:
+    """Return the tokens that a provider counted; `None` when it did not."""
+    counted = members_of(usage)
+    if not counted:
+        return None
+    return Usage(
+        input_tokens=_count(counted.get("prompt_tokens")),
+        output_tokens=_count(counted.get("completion_tokens")),
+        cached_tokens=_count(members_of(counted.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=_count(members_of(counted.get("completion_tokens_details")).get("reasoning_tokens")),
+    )
+
+
+def _check_whole(answer: Answer[Any]) -> None:
+    """Raise where there is no point in reading the text."""
+    if answer.refusal:
+        raise RefusalError(
+            f"Model {answer.model!r} refuses to answer: there is no object to return. "
+            "Its words are in `error.answer.refusal`; ask differently.",
+            answer=answer,
+        )
+    if answer.finish_reason in CUT:
+        limit = "its limit of tokens" if answer.finish_reason == "length" else "a content filter"
+        raise UnfinishedAnswerError(
+            f"The answer of model {answer.model!r} was cut by {limit}: an incomplete object cannot be read. "
+            "Raise the limit or ask for less; what came is in `error.answer.text`.",
+            answer=answer,
+        )
+    if not answer.text.strip():
+        raise AnswerError(
+            f"Model {answer.model!r} answered nothing: there is no object to return. Ask again.",
+            answer=answer,
+            problems=["the answer: it is empty"],
+        )
+
+
+def _message(given: Json) -> Json:
+    """Return a provider's message as the next question can carry it; each call is whole, with an id of its own."""
+    message = {key: value for key, value in given.items() if value not in (None, [])}
+    try:
+        message = sendable_message(message)
+    except RecursionError:  # something that a server adds of its own
+        message = sendable_message(_plainest(message))
+    calls = items_of(message.get("tool_calls"))
+    if calls and (whole := _with_ids(calls)) != calls:
+        message["tool_calls"] = whole
+    return message
+
+
+def _plainest(message: Json) -> Json:
+    """Return the words and the calls of *message*, and nothing else."""
+    calls = [
+        {**_texts_of(call), "function": _texts_of(members_of(call.get("function")))}
+        for call in map(members_of, items_of(message.get("tool_calls")))
+    ]
+    return {
+        **_texts_of(message),
+        "content": read_text(message.get("content")),
+        **({"tool_calls": calls} if calls else {}),
+    }
+
+
+def _texts_of(given: Json) -> Json:
+    return {key: value for key, value in given.items() if isinstance(value, str)}
+
+
+def _with_ids(calls: list[Any]) -> list[Json]:
+    """Return *calls* with ids: some servers give none, or all calls the same, and a result names the call's."""
+    seen: set[str] = set()
+    whole: list[Json] = []
+    for call in map(members_of, calls):
+        call_id = call.get("id")
+        if not isinstance(call_id, str) or not call_id or call_id in seen:
+            call_id = f"call_{uuid4().hex[:24]}"
+        seen.add(call_id)
+        whole.append({**call, **({} if "custom" in call else _function_of(call)), "id": call_id})
+    return whole
+
+
+def _function_of(call: Json) -> Json:
+    """Return what a call of a function has, with texts where a server left them out: the next question needs them."""
+    function = members_of(call.get("function"))
+    texts = {name: function.get(name) for name in ("name", "arguments")}
+    filled = {name: text if isinstance(text, str) else "" for name, text in texts.items()}
+    return {"type": "function", "function": {**function, **filled}}
+
+
+def _call(call: Json) -> ToolCall:
+    function, custom = members_of(call.get("function")), members_of(call.get("custom"))
+    return ToolCall(
+        id=call["id"],
+        name=str(function.get("name") or custom.get("name") or ""),
+        arguments_json=str(function.get("arguments") or custom.get("input") or ""),
+    )
+
+
+def read_text(content: Any) -> str:
+    """Return the words of *content*: a text, or, as some providers have it, parts of which some are text."""
+    if isinstance(content, str):
+        return content
+    texts = (members_of(part).get("text") for part in items_of(content))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,4 +1,4 @@
-"""The client that makes the calls: the one that was given, or one for each event loop."""
+"""Clients for the calls of models: the given one, or one for each event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a function's docstring: what it does, and what its parameters are."""
+"""Docstrings of functions: a description of the function, and of each parameter."""
 
 from __future__ import annotations
 

@@ -1,16 +1,15 @@
-"""The two ways to ask a model: for the whole answer, and for its pieces as they come."""
+"""`generate` and `stream`: a question to a model, for the whole answer or for its pieces as they come."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
 
-from otelier.llm._answers import Answer
+from otelier.llm._answers import Answer, plain_body, read_answer
 from otelier.llm._clients import Client, create
-from otelier.llm._reading import plain, read_answer
 from otelier.llm._schemas import Reader, Schema, format_of, is_model_class, reader_of, reader_of_format
 from otelier.llm._stream import USAGE_TOO, AnswerStream
-from otelier.llm._tools import Offerable
+from otelier.llm._tools import OfferedTool
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -20,7 +19,7 @@ Messages: TypeAlias = "Iterable[Mapping[str, Any]]"
 """Messages as chat completions have them."""
 Prompt: TypeAlias = "str | Messages"
 """A question, or messages as chat completions have them."""
-OfferedTools: TypeAlias = "Iterable[Offerable | Mapping[str, Any]]"
+OfferedTools: TypeAlias = "Iterable[OfferedTool | Mapping[str, Any]]"
 """Tools that were registered, the registry itself, functions made tools, or tools as chat completions have them."""
 
 
@@ -75,7 +74,7 @@ def _messages(prompt: Any) -> list[Any]:
 def _tool(tool: Any) -> Any:
     if isinstance(tool, Mapping):
         return cast("Mapping[str, Any]", tool)
-    to_param = getattr(tool, "to_param", None)  # asking whether it is an `Offerable` takes 6 us
+    to_param = getattr(tool, "to_param", None)  # asking whether it is an `OfferedTool` takes 6 us
     if to_param is not None:
         return to_param()
     raise TypeError(f"Cannot offer {tool!r} as a tool: register it with `Tools.register`, and give what that returns.")
@@ -182,7 +181,7 @@ async def generate(
         ('This is a test.', 5)
     """
     request, reader = read_request(prompt, messages, model, schema, response_format, tools, options)
-    return read_answer(plain(await create(client, request)), reader)
+    return read_answer(plain_body(await create(client, request)), reader)
 
 
 @overload

@@ -1,4 +1,4 @@
-"""What a function takes: the schema for the model, and the check of what the model sends."""
+"""Signatures of tools: the schema for the model, and the check of the model's arguments."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError
 
 from otelier.errors import ToolError
-from otelier.llm._annotations import Unresolved, resolved, spaces_of, unbound
-from otelier.llm._answers import misfit
-from otelier.llm._carried import carried, is_endless
+from otelier.llm._annotations import Unresolved, namespace_of, resolve_annotation, unwrap_partial
+from otelier.llm._answers import arguments_error
 from otelier.llm._docstring import read_docstring
-from otelier.llm._json_schema import Problem
-from otelier.llm._schemas import problems_found
+from otelier.llm._json import holds_non_finite, sendable_schema
+from otelier.llm._schemas import Problem, pydantic_problems
 
 _KIND: Final = inspect.Parameter
 Hides = Callable[[inspect.Parameter, Any], bool]
-"""Takes a parameter and its annotation, and says whether the model is not to know of it."""
+"""Takes a parameter and its annotation, and returns whether to keep it from the model."""
 
 
 class Signature:
@@ -35,7 +34,7 @@ class Signature:
     Args:
         function: The function.
         name: Name of the tool that it is.
-        hides: Says of which parameters the model is not told; who calls the function gives them. `None` hides none.
+        hides: Whether a parameter is kept from the model; the caller of the function gives it. `None` hides none.
         around: Names that annotations may use beside those of the function's module. `None` adds none.
 
     Raises:
@@ -52,9 +51,9 @@ class Signature:
         around: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
-        self.description, said = read_docstring(unbound(function))
-        """What the function does, as its docstring has it."""
-        spaces = spaces_of(function, around)
+        self.description, descriptions = read_docstring(unwrap_partial(function))
+        """Description of the function, from its docstring."""
+        namespace = namespace_of(function, around)
         self.by_place: list[str] = []
         """Names of the parameters that have to be given by their place."""
         self._names: dict[str, str] = {}
@@ -65,7 +64,9 @@ class Signature:
         for parameter in _parameters(function, name):
             if isinstance(function, functools.partial) and parameter.name in function.keywords:
                 continue  # given already, and not to be replaced by a model
-            annotation = Any if parameter.annotation is _KIND.empty else resolved(parameter.annotation, spaces)
+            annotation = (
+                Any if parameter.annotation is _KIND.empty else resolve_annotation(parameter.annotation, namespace)
+            )
             if hides is not None and hides(parameter, annotation):
                 pass
             elif parameter.kind is _KIND.VAR_KEYWORD:
@@ -77,7 +78,7 @@ class Signature:
                 )
             else:
                 place = f"p{len(fields)}"
-                fields[place] = _field(parameter, annotation, said.get(parameter.name), name)
+                fields[place] = _field(parameter, annotation, descriptions.get(parameter.name), name)
                 self._names[place] = parameter.name
                 if isinstance(parameter.default, FieldInfo):
                     self._in_field.add(place)
@@ -94,7 +95,7 @@ class Signature:
                 f"Cannot offer {name!r} as a tool: there is no JSON schema for its parameters ({_first_line(exc)}). "
                 f"Annotate them with types that JSON can hold."
             ) from exc
-        self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(carried(schema))}
+        self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(sendable_schema(schema))}
         """JSON schema of the parameters."""
         self.schema.pop("description", None)
 
@@ -110,7 +111,7 @@ class Signature:
         try:
             checked = self._model.model_validate(dict(arguments))
         except pydantic.ValidationError as exc:
-            problems = problems_found(exc)
+            problems = pydantic_problems(exc)
         else:
             given = {
                 name: getattr(checked, place)
@@ -119,16 +120,16 @@ class Signature:
             }
             given = {**given, **(checked.model_extra or {}), **(hidden or {})}
             return [given.pop(name) for name in self.by_place if name in given], given
-        raise misfit(self.name, problems)  # out here, because pydantic's error quotes the arguments
+        raise arguments_error(self.name, problems)  # out here, because pydantic's error quotes the arguments
 
 
 class _Schema(GenerateJsonSchema):
-    """A schema that says nothing of defaults which JSON cannot hold: the function knows them."""
+    """A schema without the defaults that JSON cannot hold: the function has them."""
 
     ignored_warning_kinds = {*GenerateJsonSchema.ignored_warning_kinds, "non-serializable-default"}  # noqa: RUF012
 
     def encode_default(self, dft: Any) -> Any:
-        if is_endless(dft):  # inside a list pydantic would write `null` for it, and that is another default
+        if holds_non_finite(dft):  # inside a list pydantic would write `null` for it, and that is another default
             raise PydanticSerializationError("JSON has no such number")
         return super().encode_default(dft)
 
@@ -158,7 +159,7 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
         )
     default: Any = ... if parameter.default is _KIND.empty else parameter.default
     given: dict[str, Any] = {"alias": parameter.name}
-    # What a `Field` says is nearer to the parameter than the docstring.
+    # The description in a `Field` is nearer to the parameter than the docstring.
     written = (*getattr(annotation, "__metadata__", ()), default)
     if description and not any(isinstance(one, FieldInfo) and one.description for one in written):
         given["description"] = description
@@ -169,7 +170,7 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
 
 
 def _untitled(schema: Any, *, names: bool = False) -> Any:
-    """Return *schema* without the titles that pydantic makes up; *names* tells that the keys are names of fields."""
+    """Return *schema* without the titles that pydantic makes up; *names* means that the keys are names of fields."""
     if isinstance(schema, dict):
         items = cast("dict[str, Any]", schema).items()
         return {

@@ -1,21 +1,23 @@
-"""An answer that comes in pieces."""
+"""Streamed answers: the stream, and the whole answer that its chunks make up."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from typing_extensions import Self
 
 from otelier.errors import UnfinishedAnswerError
 from otelier.faults import on_reset
 from otelier.llm import _clients
-from otelier.llm._answers import Answer, Chunk
-from otelier.llm._json import members_of
-from otelier.llm._reading import Merger, plain, read_answer, read_text, read_usage
+from otelier.llm._answers import Answer, Chunk, plain_body, read_answer, read_text, read_usage
+from otelier.llm._json import items_of, members_of
 from otelier.llm._schemas import Reader
+
+if TYPE_CHECKING:
+    from otelier.openai import CallPieces
 
 T = TypeVar("T")
 
@@ -101,7 +103,7 @@ class _Pieces:
         self._request = request
         self._opened = False
         self.stream: Any = None
-        self.merged = Merger()
+        self.merged = _Merger()
 
     async def open(self) -> None:
         if not self._opened:
@@ -140,7 +142,7 @@ async def _chunks(pieces: _Pieces) -> AsyncGenerator[Chunk, None]:
             return
         async with aclosing(_clients.chunks_of(pieces.stream)) as raws:
             async for raw in raws:
-                piece = plain(raw)
+                piece = plain_body(raw)
                 choice = pieces.merged.add(piece)
                 yield Chunk(
                     text=read_text(members_of(choice.get("delta")).get("content")),
@@ -149,3 +151,75 @@ async def _chunks(pieces: _Pieces) -> AsyncGenerator[Chunk, None]:
                 )
     finally:
         await pieces.close()
+
+
+class _Merger:
+    """Takes the chunks of one stream, and gives the whole answer as if it had come in one piece."""
+
+    def __init__(self) -> None:
+        self._body: dict[str, Any] = {}
+        self._message: dict[str, Any] = {"role": "assistant", "content": None}
+        self._calls: list[dict[str, Any]] = []
+        self._latest: dict[int | None, tuple[CallPieces, dict[str, Any]]] = {}
+        self.finish_reason: str | None = None
+
+    def add(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """Take one chunk, and return its first choice; an empty one when it has none."""
+        self._body.update({key: value for key, value in chunk.items() if key != "choices" and value is not None})
+        choices = map(members_of, items_of(chunk.get("choices")))
+        first = next((choice for choice in choices if not choice.get("index")), members_of(None))
+        self.finish_reason = first.get("finish_reason") or self.finish_reason
+        delta = members_of(first.get("delta"))
+        for key, value in delta.items():
+            if key == "tool_calls":
+                for call in items_of(value):
+                    self._add_call(members_of(call))
+            elif key != "role":
+                self._message[key] = _joined(self._message.get(key), value)
+        return first
+
+    def whole(self) -> dict[str, Any]:
+        """Return the answer as chat completions that are not streamed have it."""
+        message = {**self._message, **({"tool_calls": self._calls} if self._calls else {})}
+        return {**self._body, "choices": [{"index": 0, "finish_reason": self.finish_reason, "message": message}]}
+
+    def _add_call(self, piece: dict[str, Any]) -> None:
+        index, call_id = piece.get("index"), piece.get("id")
+        index = index if isinstance(index, int) else None
+        function = members_of(piece.get("function")) or members_of(piece.get("custom"))
+        name, written = (value if isinstance(value, str) else "" for value in map(function.get, ("name", "arguments")))
+        if index not in self._latest or self._latest[index][0].end_before(call_id, name):
+            from otelier.openai import CallPieces  # not before it is needed: `import otelier.llm` stays light
+
+            self._latest[index] = (CallPieces(), {"type": "function"})
+            self._calls.append(self._latest[index][1])
+        pieces, call = self._latest[index]
+        pieces.add(call_id, name, written)
+        for key, value in piece.items():
+            if key in ("function", "custom"):
+                part = call.setdefault(key, {})
+                for member, more in members_of(value).items():
+                    grows = member in ("arguments", "input")
+                    part[member] = _joined(part.get(member), more) if grows else more or part.get(member)
+            elif key != "index" and value is not None:
+                call[key] = value
+
+
+def _joined(before: Any, value: Any) -> Any:
+    """Put a piece behind what came before; texts and lists grow, and anything else is replaced.
+
+    Some providers send parts for one piece and a text for the next: then the texts become parts.
+    """
+    if value is None:
+        return before
+    kinds: set[type[Any]] = {type(before), type(value)}
+    if kinds == {str, list}:
+        return _parts(before) + _parts(value)
+    grows = kinds == {str} or kinds == {list}
+    return before + value if grows else value
+
+
+def _parts(content: Any) -> list[Any]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content

@@ -1,4 +1,4 @@
-"""Schemas in the form that providers take strictly; a schema that cannot be rewritten into it is sent as it is.
+"""Strict schemas: the form that providers enforce. A schema that cannot be rewritten into it is sent as it is.
 
 A provider that keeps to a schema strictly knows a part of JSON Schema only, and refuses a request with anything else.
 What an answer may be stays the same, but for constraints that the provider does not know: these are checked here.
@@ -48,11 +48,11 @@ _TYPE_OF: Final[Mapping[Any, str]] = {
 
 
 class _NotStrictError(Exception):
-    """A schema says what the strict form cannot say."""
+    """The strict form cannot express a schema."""
 
 
 def strict_form(schema: Mapping[str, Any]) -> Json | None:
-    """Return *schema* in the strict form; `None` where that cannot say it.
+    """Return *schema* in the strict form; `None` where that cannot express it.
 
     Example:
         >>> strict_form({"type": "object", "properties": {"a": {"type": "integer", "default": 1}}})["required"]

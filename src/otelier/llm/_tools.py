@@ -1,4 +1,4 @@
-"""Tools that a model may call, and the registry that finds their handlers."""
+"""Registry of tools: their schemas for the model, and their handlers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
-from otelier.llm._answers import ToolCall, misfit
-from otelier.llm._carried import carried
+from otelier.llm._answers import ToolCall, arguments_error
 from otelier.llm._docstring import read_docstring
-from otelier.llm._json_schema import problems_of
-from otelier.llm._schemas import is_model_class, problems_found
+from otelier.llm._json import sendable_schema
+from otelier.llm._schemas import is_model_class, pydantic_problems, schema_problems
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -23,8 +22,8 @@ Handler = Callable[..., Any]
 Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
-class Offerable(Protocol):
-    """What a model can be told of: a registered tool, or a function that `otelier.tool` made one."""
+class OfferedTool(Protocol):
+    """A tool that can be offered to a model: a registered one, or a function that `otelier.tool` made one."""
 
     def to_param(self) -> dict[str, Any]:
         """Return the tool as chat completions take it."""
@@ -33,7 +32,7 @@ class Offerable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredTool:
-    """A tool as the model is told of it, and the function behind it.
+    """A tool as a model sees it, and the function behind it.
 
     Example:
         >>> tool = RegisteredTool(name="search", handler=print, description="Search the web.")
@@ -59,10 +58,10 @@ class RegisteredTool:
     def arguments(self, call: ToolCall) -> dict[str, Any]:
         """Return the arguments of *call* as the handler takes them; see `Tools.arguments`."""
         given = call.arguments
-        problems = problems_of(given, self.schema) if self.converter is None else []
+        problems = schema_problems(given, self.schema) if self.converter is None else []
         try:
             if problems:
-                raise misfit(self.name, problems)
+                raise arguments_error(self.name, problems)
             return given if self.converter is None else self.converter(given)
         except ToolArgumentsError as exc:
             exc.call_id = call.id
@@ -176,7 +175,7 @@ tools: Final = Tools()
 
 
 def unknown_tool(name: str, known: Iterable[str]) -> UnknownToolError:
-    """Return the error that says what tools there are."""
+    """Return the error for a call of a tool that is not there; it lists those that are."""
     listed = ", ".join(map(repr, known)) or "none"
     return UnknownToolError(f"There is no tool {name!r}, only {listed}. Call one of these, or none.", tool=name)
 
@@ -184,7 +183,7 @@ def unknown_tool(name: str, known: Iterable[str]) -> UnknownToolError:
 def _schema_of(name: str, handler: Handler, schema: Any) -> dict[str, Any]:
     """Return schema and converter."""
     if is_model_class(schema):
-        return {"schema": carried(schema.model_json_schema()), "converter": partial(_from_model, name, schema)}
+        return {"schema": sendable_schema(schema.model_json_schema()), "converter": partial(_from_model, name, schema)}
     if isinstance(schema, Mapping):
         return {"schema": cast("Mapping[str, Any]", schema)}
     if schema is not None:
@@ -214,5 +213,5 @@ def _from_model(name: str, model: type[BaseModel], given: Mapping[str, Any]) -> 
     try:
         return dict(model.model_validate(given))
     except ValidationError as exc:
-        problems = problems_found(exc)
-    raise misfit(name, problems)
+        problems = pydantic_problems(exc)
+    raise arguments_error(name, problems)

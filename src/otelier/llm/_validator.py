@@ -25,7 +25,7 @@ def errors_of(value: Any, schema: Mapping[str, Any]) -> list[Any]:
     Raises:
         RecursionError: if value or references are nested too deeply.
     """
-    _mind_the_stack()
+    _check_depth()
     plain = {name: wanted for name, wanted in schema.items() if name != "$schema"}  # which would pick another validator
     try:
         validator = _Validator(plain, registry=EMPTY_REGISTRY)
@@ -34,10 +34,11 @@ def errors_of(value: Any, schema: Mapping[str, Any]) -> list[Any]:
     return sorted(validator.iter_errors(value), key=lambda error: error.path)
 
 
-def _mind_the_stack() -> None:
-    """End a check far from Python's own limit: the library's maps, which are written in Rust, panic where they meet it.
+def _check_depth() -> None:
+    """Raise `RecursionError` well below Python's own limit, where the library's maps, written in Rust, would panic.
 
-    Not all that counts there has a frame, and where an application has set the limit high, the machine has its own.
+    The bound is lower than the limit, because calls of C count as well and have no frame, and it is absolute, because
+    a limit that an application has set high may be more than the stack of the machine holds.
     """
     try:
         sys._getframe(min(sys.getrecursionlimit() * 2 // 3, MOST_FRAMES))  # pyright: ignore[reportPrivateUsage]
@@ -54,7 +55,7 @@ def _lenient(keyword: Keyword) -> Keyword:
 
     @wraps(keyword)
     def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-        _mind_the_stack()
+        _check_depth()
         try:
             yield from keyword(validator, wanted, value, schema) or ()
         except (RecursionError, MemoryError):

@@ -1,4 +1,4 @@
-"""Functions as tools: what their signatures and docstrings say. For rooms above, whose tools have more to them.
+"""Functions as tools: signatures, docstrings and annotations. Packages above build tools of their own on it.
 
 Example:
     >>> def search(query: str, limit: int = 10) -> str:
@@ -9,8 +9,17 @@ Example:
 
 from __future__ import annotations
 
-from otelier.llm._annotations import Unresolved, names_around, resolved, unbound
+from otelier.llm._annotations import Unresolved, enclosing_locals, resolve_annotation, unwrap_partial
 from otelier.llm._signature import Signature
-from otelier.llm._tools import param_of, unknown_tool
+from otelier.llm._tools import OfferedTool, param_of, unknown_tool
 
-__all__ = ["Signature", "Unresolved", "names_around", "param_of", "resolved", "unbound", "unknown_tool"]
+__all__ = [
+    "OfferedTool",
+    "Signature",
+    "Unresolved",
+    "enclosing_locals",
+    "param_of",
+    "resolve_annotation",
+    "unknown_tool",
+    "unwrap_partial",
+]

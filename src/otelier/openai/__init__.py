@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from otelier.openai._coexistence import defers_to
 from otelier.openai._instrumentor import OpenAIInstrumentor
-from otelier.openai.beside._rivals import gives_way_to
-from otelier.openai.reading._call_pieces import CallPieces
+from otelier.openai.content._chat import CallPieces
 
-__all__ = ["CallPieces", "OpenAIInstrumentor", "gives_way_to"]
+__all__ = ["CallPieces", "OpenAIInstrumentor", "defers_to"]

@@ -1,4 +1,4 @@
-"""One call of the user's, from just before it to its end: its span, its metric point, its content."""
+"""One call of the user's from start to end: its span, its metric point, its content."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from opentelemetry.util.types import AnyValue
 
 from otelier import names
 from otelier.faults import report_fault
-from otelier.fields import FIELDS, LLM_CALL, MARK, SPAN, State, actor_named_late, state_of
+from otelier.fields import SPAN, call_attributes, late_attributes, with_fingerprint
 from otelier.identity import process
 from otelier.openai._point import CallPoint
 from otelier.openai._telemetry import Telemetry
-from otelier.openai.operations._table import Operation
+from otelier.openai.operations._operation import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import (
     RAW_RESPONSE,
@@ -30,6 +30,7 @@ from otelier.openai.reading._fields import (
 )
 from otelier.redaction import MOST_ON_A_LOOP, TooLongError
 from otelier.telemetry import (
+    LLM_CALL,
     Failure,
     do_aside,
     end_span,
@@ -43,7 +44,7 @@ from otelier.telemetry import (
 )
 
 
-def in_state_of_call(
+def with_call_state(
     current: Context, recipe: Callable[[Arguments], str | None] | None, arguments: Arguments
 ) -> Context:
     """Return *current* with the state of a call of these *arguments*; unchanged where nothing is known by prompts."""
@@ -54,12 +55,7 @@ def in_state_of_call(
     except Exception as exc:
         report_fault("openai.fingerprint", exc)
         return current
-    if fingerprint is None:
-        return current
-    state = state_of(current)
-    if state.identity is None:
-        state = state.below_span_of(actor_named_late(current.get(SPAN)))
-    return Context({**current, FIELDS: state.for_call(fingerprint)})
+    return current if fingerprint is None else with_fingerprint(current, fingerprint)
 
 
 clock: Final = time.perf_counter
@@ -103,18 +99,16 @@ class Call:
         # The state of the call stands in the context before its span starts: the processor then writes all at once,
         # and what is below the span gets the agent for nothing.
         if operation.fingerprint is not None:
-            current = in_state_of_call(current, operation.fingerprint, arguments)
+            current = with_call_state(current, operation.fingerprint, arguments)
         self.span = span = telemetry.start_span(template.name, current, SpanKind.CLIENT, start)
         self.recording = span.is_recording()
         self.point = point = CallPoint(telemetry.instruments, start)
         where = span.get_span_context()
         if where.trace_flags & TraceFlags.SAMPLED:
             point.span_context = where
-        # The mark is the state that a processor of ours stamped the span with. Without one the fields are ours to
-        # write: the provider takes no processors, or never got ours.
-        mark: Any = getattr(span, MARK, None)
-        stamped = type(mark) is State
-        self._fields = fields = (mark if stamped else state_of(current)).gen_ai_attributes()
+        # Where no processor of ours stamped the span, the fields are this call's to write.
+        fields, stamped = call_attributes(span, current)
+        self._fields = fields
         self._unstamped = not stamped and bool(fields)
         if fields:
             point.agent = fields.get(names.AGENT_NAME)
@@ -281,7 +275,7 @@ class Call:
             if telemetry.hook is not None and self.operation.content is not None:
                 self.span.set_attributes(attributes)  # before the hook adds its own, or replaces some
                 attributes = {}
-                telemetry.hook.tell(shown, self.span, event)
+                telemetry.hook.complete(shown, self.span, event)
             if event is not None:
                 telemetry.logger.emit(event)
         except Exception as exc:
@@ -289,7 +283,7 @@ class Call:
         return attributes
 
     def _raised_over(self, error: BaseException, attributes: Attributes) -> Mapping[str, list[Any]]:
-        """Add what the answer says that the client raised *error* over, if one came; return its content."""
+        """Add the attributes of the answer that the client raised *error* over, if one came; return its content."""
         if self.streamed and self.operation.inference:
             attributes[names.REQUEST_STREAM] = True
         try:
@@ -306,8 +300,7 @@ class Call:
 
     def _unstamped_fields(self) -> Attributes:
         """Return the fields for a span that no processor stamps, with those that were set while it was open."""
-        late: Any = getattr(self.span, MARK, None)
-        return {**self._fields, **({} if late is None else late.stamped)}
+        return {**self._fields, **late_attributes(self.span)}
 
     def _takes_content(self) -> bool:
         telemetry = self.telemetry
@@ -332,7 +325,7 @@ class Call:
     def _event(
         self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
     ) -> LogRecord | None:
-        """Return the event that tells of the call; `None` where none is asked for."""
+        """Return the event of the call; `None` where none is asked for."""
         gate, operation = self.telemetry.gate, self.operation
         if operation.content is None or not operation.inference or not gate.emits:
             return None

@@ -1,17 +1,29 @@
-"""The switch of the OpenAI instrumentation."""
+"""The OpenAI instrumentation: wrappers around the client's methods, the places they are put, and the switch.
+
+The client's method runs exactly once, whatever happens in a wrapper.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final, Protocol, cast
 
+from opentelemetry.context import get_current
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from otelier.faults import on_fork, on_reset
-from otelier.openai._telemetry import make_telemetry, switch
-from otelier.openai._wrappers import reporting, reporting_async
-from otelier.openai.beside._rivals import package_in, when_covered
+from otelier.faults import on_fork, on_reset, report_fault
+from otelier.openai._call import Call
+from otelier.openai._coexistence import (
+    DeferredCall,
+    is_suppressed,
+    nobody_else_reports,
+    package_in,
+    reporter,
+    when_covered,
+)
+from otelier.openai._telemetry import Telemetry, make_telemetry, switch
+from otelier.openai.operations._operation import Operation
 from otelier.openai.operations._table import (
     CHAT,
     EMBEDDINGS,
@@ -21,11 +33,129 @@ from otelier.openai.operations._table import (
     SPEECHES,
     TEXT_COMPLETION,
     TRANSCRIPTS,
-    Operation,
 )
-from otelier.openai.streams._follow import leaving
-from otelier.patches import Patches, PatchPoint, is_patch
+from otelier.openai.reading._fields import Arguments, is_left_to_caller
+from otelier.openai.streams._body import follow_unread
+from otelier.openai.streams._follow import ask_for_usage, exit_block, follow
+from otelier.patches import Patches, PatchPoint, Wrapper, is_patch
 from otelier.settings import patches_allowed
+
+
+class StartedCall(Protocol):
+    """A call between its start and its end, whoever reports it."""
+
+    def leave(self, *, asynchronous: bool) -> None:
+        """Make the caller's context current again."""
+        ...
+
+    def fail(self, error: BaseException, *, asynchronous: bool) -> None:
+        """Leave, and end the call as failed by *error*, which the caller goes on to see."""
+        ...
+
+
+def start_call(
+    telemetry: Telemetry, operation: Operation, resource: Any, arguments: Arguments, wrapped: Any
+) -> StartedCall | None:
+    """Start a call and make its context current: with our span, or with our fields for another instrumentation's span.
+
+    Args:
+        telemetry: Where our signals go.
+        operation: What kind of call it is.
+        resource: The client's object whose method is called.
+        arguments: What it is called with.
+        wrapped: The method as it is below our patch; wrappers that others put around it show who else reports the call.
+    """
+    try:
+        current, kind = get_current(), operation.kind
+        if not nobody_else_reports(wrapped, resource, kind, current):
+            if is_suppressed(resource, current):
+                return None
+            other = reporter(wrapped, resource, kind, current)
+            if other is not None:
+                return DeferredCall(operation, resource, arguments, current, other)
+        call = Call(telemetry, operation, resource, arguments, current)
+    except Exception as exc:
+        report_fault("openai.start", exc)
+        return None
+    if call.streamed and telemetry.stream_usage and operation.usage_on_request:
+        call.hides_usage = _ask_for_usage(arguments)
+    return call
+
+
+def _ask_for_usage(arguments: Arguments) -> bool:
+    try:
+        return not is_left_to_caller(arguments) and ask_for_usage(cast("dict[str, Any]", arguments))
+    except Exception as exc:
+        report_fault("openai.usage", exc)
+        return False
+
+
+def reporting(operation: Operation, first: str | None = None) -> Wrapper:
+    """Return the wrapper of a method that makes calls of *operation*.
+
+    Args:
+        operation: What kind of calls they are.
+        first: Name of the one argument that may be given by its place; without it a call is not reported. `None` for
+            methods that take all by name.
+    """
+
+    def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        telemetry = switch.telemetry
+        arguments = kwargs if first is None else _named(first, args, kwargs)
+        if telemetry is None or arguments is None:
+            return wrapped(*args, **kwargs)
+        call = start_call(telemetry, operation, resource, arguments, wrapped)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        try:
+            answer = wrapped(*args, **kwargs)
+        except BaseException as exc:
+            call.fail(exc, asynchronous=False)
+            raise
+        call.leave(asynchronous=False)
+        if not isinstance(call, Call):
+            return answer
+        if call.streamed:
+            return follow(call, answer, asynchronous=False)
+        if call.finish(answer):
+            follow_unread(call, answer, asynchronous=False)
+        return answer
+
+    return report
+
+
+def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
+    """Return the wrapper of a coroutine method that makes calls of *operation*; *first* as for `reporting`."""
+
+    async def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        telemetry = switch.telemetry
+        arguments = kwargs if first is None else _named(first, args, kwargs)
+        if telemetry is None or arguments is None:
+            return await wrapped(*args, **kwargs)
+        call = start_call(telemetry, operation, resource, arguments, wrapped)
+        if call is None:
+            return await wrapped(*args, **kwargs)
+        try:
+            answer = await wrapped(*args, **kwargs)
+        except BaseException as exc:
+            call.fail(exc, asynchronous=True)
+            raise
+        call.leave(asynchronous=True)
+        if not isinstance(call, Call):
+            return answer
+        if call.streamed:
+            return follow(call, answer, asynchronous=True)
+        if call.finish(answer):
+            follow_unread(call, answer, asynchronous=True)
+        return answer
+
+    return report
+
+
+def _named(first: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the arguments by name; `None` without the one that a call is nothing without."""
+    arguments = {first: args[0], **kwargs} if args else kwargs
+    return arguments if isinstance(arguments.get(first), str) else None
 
 
 def _calls(
@@ -37,8 +167,8 @@ def _calls(
 
 
 def _blocks(module: str, owner: str) -> Iterator[PatchPoint]:
-    yield PatchPoint(module, owner, "__exit__", leaving)
-    yield PatchPoint(module, f"Async{owner}", "__aexit__", leaving)
+    yield PatchPoint(module, owner, "__exit__", exit_block)
+    yield PatchPoint(module, f"Async{owner}", "__aexit__", exit_block)
 
 
 PATCH_POINTS: Final = (

@@ -1,4 +1,4 @@
-"""What one call measured, as one point: its attributes are put together at collection, not on the caller."""
+"""The measurements of one call as one point, whose attributes are built at collection and not in the user's call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
@@ -14,10 +14,8 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.identity import may_tell_agent
-from otelier.telemetry import may_tell
-
-_OTHER: Final = "_OTHER"
+from otelier.identity import agent_within_cardinality
+from otelier.telemetry import OTHER, within_cardinality
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,9 @@ class CallPoint:
     def attributes(self) -> dict[str, AttributeValue]:
         """Return what all measurements of the call carry."""
         attributes = dict(self._request)
-        if self.model is not None and may_tell(names.RESPONSE_MODEL, self.model):
+        if self.model is not None and within_cardinality(names.RESPONSE_MODEL, self.model):
             attributes[names.RESPONSE_MODEL] = self.model
-        if self.agent is not None and may_tell_agent(self.agent):
+        if self.agent is not None and agent_within_cardinality(self.agent):
             attributes[names.AGENT_NAME] = self.agent
         return attributes
 
@@ -75,9 +73,9 @@ class CallPoint:
         """Record duration and tokens with *context*; the queue calls it."""
         attributes = self.attributes()
         if self.extra is not None:
-            attributes.update((key, value) for key, value in self.extra.items() if may_tell(key, value))
+            attributes.update((key, value) for key, value in self.extra.items() if within_cardinality(key, value))
         if self.error is not None:
-            attributes[names.ERROR_TYPE] = self.error if may_tell(names.ERROR_TYPE, self.error) else _OTHER
+            attributes[names.ERROR_TYPE] = self.error if within_cardinality(names.ERROR_TYPE, self.error) else OTHER
         instruments = self._instruments
         instruments.duration.record(self.seconds, attributes, context)
         if self.input_tokens is not None:
@@ -85,7 +83,7 @@ class CallPoint:
         if self.output_tokens is not None:
             instruments.tokens.record(self.output_tokens, {**attributes, names.TOKEN_TYPE: "output"}, context)
 
-    def chunk_times(self, started: float, times: list[float]) -> Point:
+    def chunk_times(self, started: float, times: list[float]) -> CallPoint | _StreamPoint:
         """Return this point with the chunks of a stream: *started* and *times* are seconds of one clock."""
         if not times:
             return self
@@ -112,6 +110,3 @@ class _StreamPoint:
         record = self._instruments.chunk.record
         for soon, late in pairwise(times):
             record(max(late - soon, 0.0), attributes, context)
-
-
-Point = CallPoint | _StreamPoint

@@ -1,4 +1,4 @@
-"""What follows a telling name: the secret itself, or code, prose, a type, a place where the secret is.
+"""Assignments: a telling name, and after it the secret, or code, prose, a type, a reference to the secret.
 
 `password: str` declares one, `token = tokenizer.encode(text)` makes one of another kind, `password: hunter2` is one.
 """
@@ -108,7 +108,7 @@ _NAME_LIKE: Final = re.compile(r"[A-Za-z_][A-Za-z_-]*\Z")
 
 
 def is_no_secret(match: re.Match[str], text: str) -> bool:
-    """Tell whether what `JOIN` and `VALUE` found behind a `name` is none."""
+    """Return whether what `JOIN` and `VALUE` found behind a `name` is none."""
     name, start = match["name"], match.start("name")
     value = text[match.start("value") : match.end("value")]
     join = match["join"]
@@ -201,7 +201,7 @@ def _is_prose(match: re.Match[str], name: str, join: str, word: str) -> bool:
 
 
 def is_no_authorization(match: re.Match[str], text: str) -> bool:
-    """Tell whether what stands behind `Authorization:` is prose, code or redacted already."""
+    """Return whether what stands behind `Authorization:` is prose, code or redacted already."""
     value = match["value"]
     if is_redacted(value) or is_harmless("authorization", text[match.start("value") : match.end("value")]):
         return True

@@ -1,7 +1,8 @@
 """Bytes in content: found wherever they stand, and replaced by their type, size and hash.
 
-Signals are no store of files, and the hash still tells one file from another. Nothing here knows where a provider or a
-tool puts an image: it is known by its form, as `bytes`, in a `data:` URL, or as base64 or hexadecimal text.
+Telemetry is no store of files, and the hash still distinguishes one file from another. No place is listed where a
+provider or a tool puts an image: it is found by its form, as `bytes`, in a `data:` URL, or as base64 or hexadecimal
+text.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SHORTEST: Final = 12
 _SHORTEST_MAGIC: Final = 32
 """The same where it begins as a file does."""
 _SAMPLE: Final = 2_048
-"""Characters of a run's beginning and end that tell what it is."""
+"""Characters of a run's beginning and end that decide what it is."""
 _LONGEST_WORD: Final = 24
 """Letters and digits in a row of which base64 has more, and a path or a slug less."""
 _STEP: Final = 64
@@ -98,18 +99,18 @@ _SEPARATORS: Final = re.compile(r"[-_/+]")
 _HEX: Final = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 
 
-def bytes_told(content: bytes | bytearray | memoryview, mime_type: str | None = None) -> str:
+def describe_bytes(content: bytes | bytearray | memoryview, mime_type: str | None = None) -> str:
     """Return what stands for *content*.
 
     Example:
-        >>> bytes_told(b"%PDF-1.7")[:34]
+        >>> describe_bytes(b"%PDF-1.7")[:34]
         '[bytes: application/pdf, size 8, s'
     """
     return f"[bytes: {mime_type or _type_of(bytes(content[:16]))}, size {len(content)}, {hash_of(content)}]"
 
 
 def hash_of(content: bytes | bytearray | memoryview) -> str:
-    """Return the hash that tells *content* from other bytes.
+    """Return the hash of *content*.
 
     Example:
         >>> hash_of(b"")[:14]
@@ -119,7 +120,7 @@ def hash_of(content: bytes | bytearray | memoryview) -> str:
 
 
 def may_hold_bytes(text: str) -> bool:
-    """Tell, without looking at each character, whether `pieces_of` could find bytes in *text*.
+    """Return, without looking at each character, whether `pieces_of` could find bytes in *text*.
 
     Example:
         >>> may_hold_bytes("a b " * 1000), may_hold_bytes("x" * 1000)
@@ -144,13 +145,13 @@ def pieces_of(text: str) -> Iterator[tuple[str, bool]]:
     if text[:5].lower() == "data:" and (whole := _of_url(text)) is not None:
         yield whole, True
         return
-    if text.startswith(_MAGIC_TEXTS) and (whole := told_of_base64(text, _SHORTEST_MAGIC)) is not None:
+    if text.startswith(_MAGIC_TEXTS) and (whole := describe_base64(text, _SHORTEST_MAGIC)) is not None:
         yield whole, True
         return
     pieces = [(text, False)]
-    for hints, pattern, told_of in _BY_HINTS:
+    for hints, pattern, describe in _BY_HINTS:
         if any(hint in text for hint in hints):
-            pieces = _replaced(pieces, pattern, told_of)
+            pieces = _replaced(pieces, pattern, describe)
     if _has_pairs(text):
         pieces = _replaced(pieces, _PAIRS, _of_pairs)
     yield from _replaced(pieces, _RUN, _of_run)
@@ -169,22 +170,22 @@ def _has_pairs(text: str) -> bool:
 
 
 def _replaced(
-    pieces: list[tuple[str, bool]], pattern: re.Pattern[str], told_of: Callable[[re.Match[str]], str | None]
+    pieces: list[tuple[str, bool]], pattern: re.Pattern[str], describe: Callable[[re.Match[str]], str | None]
 ) -> list[tuple[str, bool]]:
-    """Return *pieces* with what *pattern* finds in them replaced by what is told of it, if anything is."""
+    """Return *pieces* with what *pattern* finds in them replaced by its description, where it has one."""
     found: list[tuple[str, bool]] = []
     for text, is_bytes in pieces:
         done = 0
         for match in () if is_bytes else pattern.finditer(text):
-            told = told_of(match)
-            if told is not None:
-                found += (text[done : match.start()], False), (told, True)
+            description = describe(match)
+            if description is not None:
+                found += (text[done : match.start()], False), (description, True)
                 done = match.end()
         found.append((text[done:], is_bytes))
     return found
 
 
-def told_of_numbers(numbers: Sequence[object], *, known: bool) -> str | None:
+def describe_numbers(numbers: Sequence[object], *, known: bool) -> str | None:
     """Return what stands for *numbers* if they are bytes; `None` if they may be anything else.
 
     Args:
@@ -192,29 +193,29 @@ def told_of_numbers(numbers: Sequence[object], *, known: bool) -> str | None:
         known: Whether what is around it says that it is bytes; otherwise it has to begin as a file does.
 
     Example:
-        >>> told_of_numbers(b"%PDF-1.7" * 20, known=False)[:24]
+        >>> describe_numbers(b"%PDF-1.7" * 20, known=False)[:24]
         '[bytes: application/pdf,'
-        >>> told_of_numbers(range(200), known=False)
+        >>> describe_numbers(range(200), known=False)
     """
     if len(numbers) <= FEWEST_NUMBERS or type(numbers[0]) is not int:
         return None
     try:
         if known or _type_of(bytes(cast("Sequence[int]", numbers[:16]))) != _UNKNOWN:
-            return bytes_told(bytes(cast("Sequence[int]", numbers)))
+            return describe_bytes(bytes(cast("Sequence[int]", numbers)))
     except (TypeError, ValueError):  # no numbers, or others
         pass
     return None
 
 
-def told_of_base64(text: str, shortest: int = SHORTEST_KNOWN) -> str | None:
+def describe_base64(text: str, shortest: int = SHORTEST_KNOWN) -> str | None:
     """Return what stands for *text* if it is base64 as a whole; `None` if it is something else.
 
     Example:
-        >>> told_of_base64("It costs 12 EUR.")
+        >>> describe_base64("It costs 12 EUR.")
     """
     if len(text) < shortest or _ONE.fullmatch(unwrapped := "".join(text.split())) is None:
         return None
-    return bytes_told(_decoded(unwrapped))
+    return describe_bytes(_decoded(unwrapped))
 
 
 def _of_url(text: str) -> str | None:
@@ -225,18 +226,18 @@ def _of_url(text: str) -> str | None:
     mime_type = head.partition(";")[0] or None
     if ";base64" in head.lower():
         payload = "".join(unquote(payload).split())
-        return bytes_told(_decoded(payload), mime_type) if not payload or _ONE.fullmatch(payload) else None
-    return bytes_told(unquote_to_bytes(payload), mime_type) if "/" in head else None
+        return describe_bytes(_decoded(payload), mime_type) if not payload or _ONE.fullmatch(payload) else None
+    return describe_bytes(unquote_to_bytes(payload), mime_type) if "/" in head else None
 
 
 def _of_urls(match: re.Match[str]) -> str:
     if match["percent"] is not None:
-        return bytes_told(unquote_to_bytes(match["percent"]), match["kind"])
-    return bytes_told(_decoded(unquote(match["base64"])), match["type"])
+        return describe_bytes(unquote_to_bytes(match["percent"]), match["kind"])
+    return describe_bytes(_decoded(unquote(match["base64"])), match["type"])
 
 
 def _of_file(match: re.Match[str]) -> str:
-    return bytes_told(_decoded(_unwrapped(match[0])))
+    return describe_bytes(_decoded(_unwrapped(match[0])))
 
 
 def _of_pairs(match: re.Match[str]) -> str | None:
@@ -245,20 +246,20 @@ def _of_pairs(match: re.Match[str]) -> str | None:
         return None
     if match["between"] in ":-" and _LINES_OF_IDS.search(match[0]):  # addresses and fingerprints
         return None
-    return bytes_told(bytes.fromhex(digits))
+    return describe_bytes(bytes.fromhex(digits))
 
 
 def _of_dump(match: re.Match[str]) -> str | None:
     lines = [line for line in map(_DUMPED.match, match[0].splitlines()) if line is not None]
     if len(lines) < _FEWEST_LINES or int(lines[1][1], 16) - int(lines[0][1], 16) != _OF_DUMP:
         return None
-    return bytes_told(b"".join(bytes.fromhex("".join(line[2].split())[: 2 * _OF_DUMP]) for line in lines))
+    return describe_bytes(b"".join(bytes.fromhex("".join(line[2].split())[: 2 * _OF_DUMP]) for line in lines))
 
 
 def _of_numbers(match: re.Match[str]) -> str | None:
     before = match.string[max(match.start() - 160, 0) : match.start() + 1]
     numbers = [int(number) for number in _NO_NUMBER.split(match["numbers"])]
-    return told_of_numbers(numbers, known=_OF_BUFFER.search(before) is not None)
+    return describe_numbers(numbers, known=_OF_BUFFER.search(before) is not None)
 
 
 def _of_run(match: re.Match[str]) -> str | None:
@@ -278,7 +279,7 @@ def _of_run(match: re.Match[str]) -> str | None:
         return None
     if max(map(len, _SEPARATORS.split(sample))) < _LONGEST_WORD:
         return None
-    return bytes_told(_decoded(text))
+    return describe_bytes(_decoded(text))
 
 
 def _unwrapped(run: str) -> str:
@@ -293,7 +294,7 @@ def _first_line(run: str) -> int:
 
 def _of_hex(text: str) -> str | None:
     try:
-        return bytes_told(bytes.fromhex(text))
+        return describe_bytes(bytes.fromhex(text))
     except ValueError:
         return None
 
@@ -321,4 +322,4 @@ _BY_HINTS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Matc
     (("0000010 ", "0000010:"), _DUMP, _of_dump),
     (("[137,", "[255,", "Buffer"), _NUMBERS, _of_numbers),
 )
-"""What says itself that it is bytes: texts of which one occurs there, what it looks like, and what is told of it."""
+"""Forms that are bytes for certain: texts of which one occurs in them, their pattern, and their description."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from opentelemetry.util.types import AnyValue
 
 from otelier.errors import SettingError
-from otelier.faults import read_setting, report_fault, warn_once
-from otelier.redaction._nested import LIMIT, redact_value, redact_values
+from otelier.faults import on_reset, read_setting, report_fault, warn_once
+from otelier.redaction._input import LIMIT
+from otelier.redaction._nested import redact_value, redact_values
 from otelier.redaction._redact import FAILED, redact, redact_start
-from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL
+from otelier.settings import CAPTURE_CONTENT, CONTENT_MAX_CHARS, EMIT_EVENT, REDACT_PERSONAL, ContentMode
 
 MOST_ON_A_LOOP: Final = 32_768
 """Characters of content that are redacted on the thread of an event loop, in 1 to 5 ms; more is done aside."""
@@ -23,40 +23,12 @@ _TRIES = 4
 _NOTES = 64
 
 
-class ContentMode(Enum):
-    """Where content may go: `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
-
-    Example:
-        >>> ContentMode.SPAN_ONLY.on_span, ContentMode.SPAN_ONLY.on_event
-        (True, False)
-    """
-
-    NO_CONTENT = "NO_CONTENT"
-    SPAN_ONLY = "SPAN_ONLY"
-    EVENT_ONLY = "EVENT_ONLY"
-    SPAN_AND_EVENT = "SPAN_AND_EVENT"
-
-    @property
-    def on_span(self) -> bool:
-        """Whether spans carry content, as JSON text."""
-        return self in (ContentMode.SPAN_ONLY, ContentMode.SPAN_AND_EVENT)
-
-    @property
-    def on_event(self) -> bool:
-        """Whether log events carry content, structured."""
-        return self in (ContentMode.EVENT_ONLY, ContentMode.SPAN_AND_EVENT)
-
-    @property
-    def any(self) -> bool:
-        """Whether content goes anywhere at all."""
-        return self is not ContentMode.NO_CONTENT
-
-
 @dataclass(frozen=True, slots=True)
 class ContentGate:
     """What content has to pass: ask `mode` whether it may go, then send it through `json` or `value`.
 
     Example:
+        >>> from otelier.settings import ContentMode
         >>> gate = ContentGate(ContentMode.SPAN_ONLY)
         >>> gate.json([{"role": "user", "content": "my password=hunter2"}])
         '[{"role":"user","content":"my password=[REDACTED:secret]"}]'
@@ -65,7 +37,7 @@ class ContentGate:
     mode: ContentMode
     """Where content may go."""
     emits: bool = False
-    """Whether calls are told by log events, with or without content."""
+    """Whether calls emit log events, with or without content."""
     personal: bool = False
     """Whether personal data is redacted beside secrets."""
     max_chars: int = CONTENT_MAX_CHARS.default
@@ -116,29 +88,56 @@ def json_of(value: AnyValue) -> str:
     try:
         return _encode(value)
     except Exception as exc:
-        report_fault("signals.content", exc)
+        report_fault("redaction.json", exc)
         return json.dumps(FAILED)
 
 
-def content_gate() -> ContentGate:
-    """Return the gate as the environment sets it now; ask once, when switching on, not per call.
+_kept: ContentGate | None = None
+"""The gate since otelier was switched on; `None` before."""
 
-    A value that is no mode warns once, naming the choices, and means `NO_CONTENT`; so does any other that cannot be
-    read, and what it is about is then redacted.
+
+def content_gate() -> ContentGate:
+    """Return the gate that was read when otelier was switched on; before that, as the environment sets it now.
 
     Example:
         >>> content_gate().mode
         <ContentMode.NO_CONTENT: 'NO_CONTENT'>
     """
+    return _read() if _kept is None else _kept
+
+
+def read_content_gate() -> ContentGate:
+    """Read the gate from the environment, and keep it for calls and agents alike; for switching on.
+
+    A variable that cannot be read warns once, naming the choices. Then no content is captured, personal data is
+    redacted, and what else it may be about has its default.
+
+    Example:
+        >>> read_content_gate() is content_gate()
+        True
+    """
+    global _kept
+    _kept = _read()
+    return _kept
+
+
+@on_reset
+def forget_content_gate() -> None:
+    """Read the environment anew from now on; for switching off."""
+    global _kept
+    _kept = None
+
+
+def _read() -> ContentGate:
     try:
         mode = ContentMode(CAPTURE_CONTENT.value())
     except SettingError as exc:
         warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
-    said = read_setting(EMIT_EVENT)
+    emits = read_setting(EMIT_EVENT)
     return ContentGate(
         mode,
-        emits=mode.on_event if said is None else said,
+        emits=mode.on_event if emits is None else emits,
         personal=read_setting(REDACT_PERSONAL, unreadable=True),
         max_chars=read_setting(CONTENT_MAX_CHARS),
     )

@@ -1,6 +1,6 @@
-"""Names that tell what stands behind them: `db_password`, `OPENAI_API_KEY`, `clientSecret`, and what is none.
+"""Telling names, such as `db_password`, `OPENAI_API_KEY` and `clientSecret`: a secret is stored under them.
 
-The end of a name is enough.
+The end of a name decides, and what stands before it: `next_page_token` is none.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ KEYS: Final = frozenset(
         *("response", "server_tool_call", "server_tool_call_response", "size", "uri"),
     )
 )
-"""Names of the fields of messages, parts and tools."""
+"""Names of the fields that messages, parts and tools are built of."""
 
 
-def is_form(key: object, item: object) -> bool:
-    """Tell whether *item* under *key* is such a word and no content.
+def is_message_word(key: object, item: object) -> bool:
+    """Return whether *item* under *key* is a word that messages are built of, such as a role, and no content.
 
     Example:
-        >>> is_form("role", "user"), is_form("role", "user of ACME"), is_form("name", "user")
+        >>> is_message_word("role", "user"), is_message_word("role", "user of ACME"), is_message_word("name", "user")
         (True, False, False)
     """
     return key in _KINDS and isinstance(item, str) and item in _WORDS
 
 
-TELLING: Final = (
+SECRET_NAME: Final = (
     r"(?:pass(?:(?:word|wort|wd|code|phrase)s?(?:[_-]hash)?|(?<![a-z]pass)(?![a-z]))|pw(?:d|(?![a-z]))|secret(?:s|[_-]key[_-]base)?"
     r"|tokens?|cred(?:ential)?s|credential|keys?)"
 )
-"""The end of a name, in lower case, that may tell; `is_other` looks at what stands before it."""
+"""The end of a telling name, in lower case; `is_other` looks at what stands before it."""
 VALUE_NAMES: Final = (
     *("value", "val", "v", "stringValue", "default", "defaultValue", "const", "content", "example", "examples"),
 )
 """What values are called in pairs, `{"name": "DB_PASSWORD", "value": …}`, and in schemas."""
 _NAME: Final = re.compile(
-    rf"(?:{TELLING}|authorization|cookies?|^auth|^bearer|(?<![a-z])(?:psw|otp|cvv2?|cvc)|(?:php|j)sessi(?:on)?d|kennwort|contraseña|senha|mot_?de_?passe"
+    rf"(?:{SECRET_NAME}|authorization|cookies?|^auth|^bearer|(?<![a-z])(?:psw|otp|cvv2?|cvc)|(?:php|j)sessi(?:on)?d|kennwort|contraseña|senha|mot_?de_?passe"
     r"|wachtwoord|пароль|密码|密碼|パスワード|비밀번호)\Z"
 )
 _BEFORE_KEY: Final = re.compile(
@@ -77,18 +77,18 @@ _REFERENCE: Final = re.compile(
 )
 
 
-def is_telling(name: str) -> bool:
-    """Tell whether what is stored under *name* is a secret by its name.
+def is_secret_name(name: str) -> bool:
+    """Return whether *name* is a telling one.
 
     Example:
-        >>> is_telling("dbPassword"), is_telling("max_tokens"), is_telling("next_page_token")
+        >>> is_secret_name("dbPassword"), is_secret_name("max_tokens"), is_secret_name("next_page_token")
         (True, False, False)
     """
-    return _is_telling(name[-64:])
+    return _is_secret_name(name[-64:])
 
 
 @lru_cache(maxsize=2_048)  # the names of fields come again and again
-def _is_telling(name: str) -> bool:
+def _is_secret_name(name: str) -> bool:
     if name.endswith("Pass"):
         name = f"{name[:-4]}_pass"
     lowered = name.lower()
@@ -97,7 +97,7 @@ def _is_telling(name: str) -> bool:
 
 
 def is_other(name: str, left: str) -> bool:
-    """Tell whether *name*, with *left* before it, is the name of something else: a page's token, a low pass.
+    """Return whether *name*, with *left* before it, names something else than a secret: a page's token, a low pass.
 
     Example:
         >>> is_other("token", "next_page_"), is_other("token", "access_")
@@ -113,7 +113,7 @@ def is_other(name: str, left: str) -> bool:
 
 
 def is_harmless(name: str, value: object) -> bool:
-    """Tell whether *value* under a telling *name* is no secret: empty, a flag, a number of tokens, a directory."""
+    """Return whether *value* under a telling *name* is no secret: empty, a flag, a number of tokens, a directory."""
     if value is None or isinstance(value, bool):
         return True
     lowered = name.lower()
@@ -127,7 +127,7 @@ def is_harmless(name: str, value: object) -> bool:
 
 
 def is_reference(value: str) -> bool:
-    """Tell whether *value* says where a secret is, or stands for one in an example.
+    """Return whether *value* says where a secret is, or stands for one in an example.
 
     Example:
         >>> is_reference("${DB_PASSWORD}"), is_reference("<your key>"), is_reference("$ecret")

@@ -1,4 +1,4 @@
-"""What the data around a value tells of it: the name beside it in a pair, the flag before it in a list of arguments."""
+"""Values that are secrets by the data around them: a name beside one in a pair, a flag before one in arguments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from otelier.redaction._key_names import VALUE_NAMES, is_harmless, is_telling
+from otelier.redaction._key_names import VALUE_NAMES, is_harmless, is_secret_name
 
 _NAMES: Final = ("name", "key", "Name", "Key", "NAME", "field", "variable", "header", "k")
 _NAME_SET: Final = frozenset(_NAMES)
@@ -29,7 +29,7 @@ _SAYS: Final = frozenset(
         *("placeholder", "properties", "required", "type"),
     )
 )
-"""What schemas say besides, which is no secret under a telling name."""
+"""Words of schemas whose values are no secrets under a telling name."""
 _TYPES: Final = frozenset(("string", "object", "array", "number", "integer", "boolean", "null"))
 _DESCRIBES: Final = frozenset(
     (
@@ -61,7 +61,7 @@ def secret_keys(mapping: Mapping[object, object]) -> tuple[str, ...]:
         return ()
     for key in _NAMES:
         name = mapping.get(key)
-        if isinstance(name, str) and is_telling(name):
+        if isinstance(name, str) and is_secret_name(name):
             return tuple(value for value in _VALUES if value in mapping and not is_harmless(name, mapping[value]))
     return ()
 
@@ -79,7 +79,7 @@ def plain_keys(mapping: Mapping[object, object]) -> tuple[str, ...]:
 
 
 def names_next(before: str, item: object, size: int) -> bool:
-    """Tell whether *item* is a secret by what stands *before* it in a list of *size*: a flag, or the name in a pair.
+    """Return whether *item* is a secret by what stands *before* it in a list of *size*: a flag, or the name in a pair.
 
     Example:
         >>> names_next("--password", "hunter2", 3), names_next("x-api-key", "abc", 2)
@@ -91,10 +91,10 @@ def names_next(before: str, item: object, size: int) -> bool:
         return False
     if before[:1] == "-":
         of_user = before in _OF_USERS and ":" in item and _URL.match(item) is None
-        is_secret = item[:1] != "-" and (is_telling(before) or of_user)
+        is_secret = item[:1] != "-" and (is_secret_name(before) or of_user)
     else:
         # Names of headers have hyphens; any other may stand in a list of names.
-        is_secret = size == 2 and is_telling(before) and ("-" in before or _WORD.match(item) is None)
+        is_secret = size == 2 and is_secret_name(before) and ("-" in before or _WORD.match(item) is None)
     return is_secret and not is_harmless(before, item)
 
 
@@ -121,7 +121,7 @@ def password_start(before: object, item: str, earlier: Sequence[object]) -> int:
 
 
 def is_schema(value: Mapping[object, object]) -> bool:
-    """Tell whether *value*, under a telling name, says what a secret has to look like.
+    """Return whether *value*, under a telling name, says what a secret has to look like.
 
     It may hold one all the same, as a default or an example.
 
@@ -134,7 +134,7 @@ def is_schema(value: Mapping[object, object]) -> bool:
 
 
 def says_of_schema(name: object) -> bool:
-    """Tell whether what is called *name* in a schema under a telling name says what is allowed, and is no value.
+    """Return whether what is called *name* in a schema under a telling name says what is allowed, and is no value.
 
     Example:
         >>> says_of_schema("enum"), says_of_schema("default")
@@ -144,7 +144,7 @@ def says_of_schema(name: object) -> bool:
 
 
 def names_owners(name: str) -> bool:
-    """Tell whether the keys of a mapping called *name*, in the plural, say whose its secrets are.
+    """Return whether the keys of a mapping called *name*, in the plural, say whose its secrets are.
 
     Example:
         >>> names_owners("api_keys"), names_owners("credentials"), names_owners("password")
@@ -154,7 +154,7 @@ def names_owners(name: str) -> bool:
 
 
 def describes(name: object, secret: str) -> bool:
-    """Tell whether what is called *name*, in a mapping under the telling name *secret*, is said of it and none itself.
+    """Return whether *name*, in a mapping under the telling name *secret*, describes the secret and holds none itself.
 
     Example:
         >>> describes("username", "credentials"), describes("p", "credentials")
@@ -165,7 +165,7 @@ def describes(name: object, secret: str) -> bool:
 
 
 def names_value(name: object) -> bool:
-    """Tell whether *name* is the one that values have in pairs: under a telling name a number is a secret, too.
+    """Return whether *name* is the one that values have in pairs: under a telling name a number is a secret, too.
 
     Example:
         >>> names_value("value"), names_value("port")

@@ -47,7 +47,7 @@ _IBAN_LENGTHS: Final = {
 
 
 def is_card(number: str) -> bool:
-    """Tell whether the digits of *number* are as many as a payment card's, and its check digit fits (Luhn).
+    """Return whether the digits of *number* are as many as a payment card's, and its check digit fits (Luhn).
 
     Example:
         >>> is_card("4111 1111 1111 1111"), is_card("4111 1111 1111 1112")
@@ -62,7 +62,7 @@ def is_card(number: str) -> bool:
 
 
 def is_iban(number: str) -> bool:
-    """Tell whether *number* is as long as its country's account numbers, and its check digits fit.
+    """Return whether *number* is as long as its country's account numbers, and its check digits fit.
 
     Example:
         >>> is_iban("DE89370400440532013000"), is_iban("DE88370400440532013000")

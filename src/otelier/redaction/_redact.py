@@ -74,7 +74,7 @@ def redact(text: str, *, personal: bool = False) -> str:
     try:
         return _redact(text, personal=personal)
     except Exception as exc:
-        report_fault("signals.redact", exc)
+        report_fault("redaction", exc)
         return FAILED
 
 
@@ -104,8 +104,19 @@ def start_of(text: str, before: int, max_chars: int, *, personal: bool) -> str:
         over += MARGIN
     else:
         over, clean = 0, redact(text, personal=personal)
-    over += max(len(clean) - max_chars, 0) + before
-    return f"{clean[:max_chars]} [cut: {over} characters]" if over else clean
+    return cut_text(clean, max_chars, before=before + over)
+
+
+def cut_text(text: str, max_chars: int, *, before: int = 0) -> str:
+    """Return the first *max_chars* characters of *text*, and how many were cut off, *before* that too.
+
+    Example:
+        >>> cut_text("a long story", 6), cut_text("short", 6)
+        ('a long [cut: 6 characters]', 'short')
+    """
+    max_chars = max(max_chars, 0)
+    over = max(len(text) - max_chars, 0) + before
+    return f"{text[:max_chars]} [cut: {over} characters]" if over else text
 
 
 def without_note(text: str) -> tuple[str, int]:
@@ -118,7 +129,8 @@ def _redact(text: str, *, personal: bool = False) -> str:
     if len(text) > MAX_CHARS:
         # Cut at a space, so that no secret is cut in two and missed.
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
-        return f"{_redact(text[:end], personal=personal)} [cut: {len(text) - end} characters]"
+        clean = _redact(text[:end], personal=personal)
+        return cut_text(clean, len(clean), before=len(text) - end)
     if len(text) >= SHORTEST_KEY or ":" in text or "=" in text or not text.isascii():
         text = apply_rows(text, SECRETS)
     if personal:

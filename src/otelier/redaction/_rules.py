@@ -64,7 +64,7 @@ def redacted(kind: str) -> str:
 
 
 def is_redacted(value: str) -> bool:
-    """Tell whether another row found *value*, or it was redacted before."""
+    """Return whether another row found *value*, or it was redacted before."""
     return value[: len(MARK)].lower() == MARK.lower() or (value[:1] == BLANK and not value.strip(BLANK))
 
 

@@ -22,7 +22,7 @@ from otelier.redaction._assignments import (
     is_no_secret,
 )
 from otelier.redaction._key_formats import MAKERS
-from otelier.redaction._key_names import TELLING, is_harmless, is_other
+from otelier.redaction._key_names import SECRET_NAME, is_harmless, is_other
 from otelier.redaction._rules import Group, Row
 
 
@@ -268,7 +268,7 @@ SECRETS: Final = (
             _row(
                 "secret",
                 "-",
-                rf"(?P<keep>-(?<![\w-]-)-?[a-z0-9_.-]{{0,48}}?(?P<name>(?:store|key)pass|{TELLING})"
+                rf"(?P<keep>-(?<![\w-]-)-?[a-z0-9_.-]{{0,48}}?(?P<name>(?:store|key)pass|{SECRET_NAME})"
                 rf"(?P<join>=|[ \t]{{1,8}}|{QUOTE}\s{{0,8}},\s{{0,8}}(?={QUOTE}))" + VALUE,
                 any_case=True,
                 unless=_not_flag,
@@ -299,7 +299,7 @@ SECRETS: Final = (
             _row(
                 "secret",
                 "</",
-                rf"(?P<keep><(?P<left>[\w:.-]{{0,40}}?)(?P<name>{TELLING})>)(?P<value>[^<>]{{1,512}})(?=</)",
+                rf"(?P<keep><(?P<left>[\w:.-]{{0,40}}?)(?P<name>{SECRET_NAME})>)(?P<value>[^<>]{{1,512}})(?=</)",
                 any_case=True,
                 unless=_not_element,
             ),
@@ -309,7 +309,7 @@ SECRETS: Final = (
                 # `{"value": …, "name": "DB_PASSWORD"}`; the other way round is below.
                 rf"(?P<keep>[\"'`](?:{VALUE_NAME}){QUOTE}\s?:\s?(?P<quote>{QUOTE}))(?P<value>[^\"'`\\\n]{{1,256}})"
                 rf"(?={QUOTE}\s?,\s{{0,40}}{QUOTE}(?:name|key){QUOTE}\s?:\s?{QUOTE}(?P<left>[\w.-]{{0,64}}?)"
-                rf"(?P<name>{TELLING}){QUOTE})",
+                rf"(?P<name>{SECRET_NAME}){QUOTE})",
                 any_case=True,
                 unless=_not_element,
             ),
@@ -364,7 +364,7 @@ SECRETS: Final = (
                 "secret",
                 "\n|\\n",
                 # A block of YAML, whole.
-                rf"(?P<keep>(?P<name>{TELLING})(?:{QUOTE})?\s{{0,8}}:[ \t]{{1,8}}(?:!![a-z]{{1,16}}[ \t]{{1,4}})?"
+                rf"(?P<keep>(?P<name>{SECRET_NAME})(?:{QUOTE})?\s{{0,8}}:[ \t]{{1,8}}(?:!![a-z]{{1,16}}[ \t]{{1,4}})?"
                 rf"[|>][0-9+-]{{0,2}}[ \t]{{0,8}}(?:#[^\n\\]{{0,80}})?{_NEWLINE}(?P<indent>[ \t]{{1,32}}))"
                 rf"(?P<value>(?:(?!{_NEWLINE}).)+(?:{_NEWLINE}(?P=indent)(?:(?!{_NEWLINE}).)*)*)",
                 any_case=True,
@@ -374,7 +374,7 @@ SECRETS: Final = (
             _row(
                 "secret",
                 "",
-                rf"(?P<keep>(?P<name>{TELLING})(?P<join>{JOIN})" + VALUE,
+                rf"(?P<keep>(?P<name>{SECRET_NAME})(?P<join>{JOIN})" + VALUE,
                 any_case=True,
                 unless=is_no_secret,
             ),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from otelier.setup._activation import Activator, activate, settle
-from otelier.setup._ending import flush, shutdown
+from otelier.setup._activation import Activator, activate, settle, shutdown
+from otelier.setup._configurator import ProcessResourceDetector
 from otelier.setup._init import init
-from otelier.setup._sdk import ProcessResourceDetector
 
 __all__ = [
     "Activator",
     "ProcessResourceDetector",
     "activate",
-    "flush",
     "init",
     "settle",
     "shutdown",

@@ -1,4 +1,4 @@
-"""Switching otelier on: once per process, by whichever door comes first."""
+"""Switching otelier on, once per process, and off again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from otelier.faults import on_fork, on_reset, read_setting, report_fault, warn_o
 from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
+from otelier.redaction import forget_content_gate, read_content_gate
 from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
-from otelier.setup import _losses, _providers, _sdk
-from otelier.setup._sdk import renew_connections
-from otelier.telemetry import is_set
+from otelier.setup import _configurator, _providers
+from otelier.telemetry import (
+    flush,
+    is_set,
+    renew_connections,
+    report_total,
+    start_watching_exports,
+    stop_watching_exports,
+)
 
 _log = logging.getLogger("otelier")
 lock = threading.RLock()
@@ -62,7 +69,7 @@ def warn_of_logging() -> None:
 
 def _warn_of_logging() -> None:
     off = DISABLED_INSTRUMENTATIONS.value()
-    if _active and off.isdisjoint(("logging", "*")) and _sdk.leaves_logging_alone():
+    if _active and off.isdisjoint(("logging", "*")) and _configurator.leaves_logging_alone():
         warn_once(
             "setup.logging",
             "Records of the standard `logging` are not exported: what your program logs cannot be found by user or "
@@ -91,10 +98,12 @@ def _switch_on() -> None:
     _attempt("setup.strict", be_strict)
     _attempt("setup.name", name_process)
     if patches_allowed():
-        _attempt("setup.losses", _losses.start_watching)
+        _attempt("setup.exports", start_watching_exports)
     _attempt("setup.providers", _providers.attach_to_global)
     _attempt("setup.agents", report_waiting)
     _attempt("setup.fingerprints", prepare_fingerprints)
+    if not OpenAIInstrumentor().is_instrumented_by_opentelemetry:  # that has read it
+        _attempt("setup.content", read_content_gate)
     if patches_allowed():
         _attempt("setup.pools", carry_into_pools)
         _attempt("setup.threads", lease_to_threads)
@@ -106,9 +115,9 @@ def _switch_on() -> None:
 
 def _warn_where_nothing_records() -> None:
     """Say once that there is no provider, unless the environment wants none."""
-    if SDK_DISABLED.value() or _sdk.is_set_up() or _sdk.wants_no_traces():
+    if SDK_DISABLED.value() or _configurator.is_set_up() or _configurator.wants_no_traces():
         return
-    configured = _sdk.exporter_is_configured()
+    configured = _configurator.exporter_is_configured()
     warn_once(
         "setup.no_provider",
         "No OpenTelemetry provider is set%s: otelier records nothing until a provider is set. %s, or run under "
@@ -118,7 +127,7 @@ def _warn_where_nothing_records() -> None:
     )
 
 
-def use(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
+def attach_given(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
     """Put the processors on the given providers, and let calls of openai go to them; `None` is skipped."""
     given = {
         "tracer_provider": tracer_provider,
@@ -152,18 +161,30 @@ def switch_off() -> None:
     global _active
     with lock:
         _active = False
-        _attempt("setup.providers", _providers.stop_watching)
-        _attempt("setup.losses", _losses.stop_watching)
+        _attempt("setup.providers", _providers.stop_following)
+        _attempt("setup.exports", stop_watching_exports)
         _attempt("setup.pools", stop_carrying)
         _attempt("setup.threads", stop_leasing)
         _attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
             _attempt("setup.openai", OpenAIInstrumentor().uninstrument)
+        forget_content_gate()
 
 
-def is_active() -> bool:
-    """Tell whether otelier is switched on in this process."""
-    return _active
+def shutdown() -> None:
+    """Flush, take every patch out again, and stop following providers.
+
+    The context goes on working. Providers belong to who made them: they are flushed and not shut down, those that
+    OpenTelemetry set up for us shut down by themselves at the end of the process. One WARNING sums up what was lost of
+    the telemetry, if anything was. `init` may be called again.
+
+    Example:
+        >>> import otelier
+        >>> otelier.shutdown()
+    """
+    flush()
+    report_total()
+    switch_off()
 
 
 def _summary() -> list[str]:

@@ -1,4 +1,4 @@
-"""`init()`: the front door for programs that switch otelier on themselves."""
+"""`init()`, for programs that switch otelier on themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otelier.fields import be_strict
 from otelier.identity import Fingerprint, ProcessIdentity, name_process, prompt_fingerprint, use_fingerprint
 from otelier.redaction import set_redactions
 from otelier.settings import DISABLED, MAX_NAME_CHARS, check_ours
-from otelier.setup import _activation, _sdk
+from otelier.setup import _activation, _configurator
 from otelier.telemetry import use_providers
 
 
@@ -97,7 +97,7 @@ def init(
     with _activation.lock:
         if any(provider is not None for provider in given.values()):
             _activation.switch_on()
-            _activation.use(**given)
+            _activation.attach_given(**given)
         else:
             was_set_up = _attempt_sdk(identity)
             _activation.activate()
@@ -107,7 +107,7 @@ def init(
 
 def _attempt_sdk(identity: ProcessIdentity) -> bool:
     try:
-        return _sdk.set_up(identity)
+        return _configurator.set_up(identity)
     except Exception as exc:
         report_fault("setup.sdk", exc)
         return False

@@ -1,21 +1,29 @@
-"""Putting our processors on providers: those that are there, and those that are set later."""
+"""Processors of ours on providers: on those that are set, and on those that are set later."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
-from opentelemetry._logs import _internal as logs_internal
-from opentelemetry.metrics import _internal as metrics_internal
 
 from otelier.faults import on_reset, report_fault, warn_once
 from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
 from otelier.identity import report_waiting
 from otelier.patches import Patches, PatchPoint
-from otelier.setup import _losses
-from otelier.telemetry import ByIdentity, innermost_provider, is_set, observe_losses
+from otelier.telemetry import (
+    GLOBAL_LOGGER_PROVIDER,
+    GLOBAL_METER_PROVIDER,
+    GLOBAL_TRACER_PROVIDER,
+    ByIdentity,
+    GlobalProvider,
+    innermost_provider,
+    is_set,
+    observe_losses,
+    processors_of,
+    put_first,
+    watch_exports,
+)
 
 _attached: ByIdentity[None] = ByIdentity()
 """Providers that have our processor."""
@@ -29,7 +37,7 @@ def attach_spans(provider: Any) -> bool:
     try:
         return _put_on_spans(provider)
     finally:
-        _losses.watch(provider)
+        watch_exports(provider)
 
 
 def _put_on_spans(provider: Any) -> bool:
@@ -45,7 +53,7 @@ def _put_on_spans(provider: Any) -> bool:
                 type(provider).__qualname__,
             )
         return False
-    if not _has(getattr(provider, "_active_span_processor", None), AgentSpanProcessor):
+    if not _has(provider, AgentSpanProcessor):
         add(AgentSpanProcessor())
     _attached.setdefault(provider, None)
     return True
@@ -59,7 +67,7 @@ def attach_logs(provider: Any) -> bool:
     try:
         return _put_on_logs(provider)
     finally:
-        _losses.watch(provider)
+        watch_exports(provider)
 
 
 def _put_on_logs(provider: Any) -> bool:
@@ -68,15 +76,11 @@ def _put_on_logs(provider: Any) -> bool:
     add = getattr(provider, "add_log_record_processor", None)
     if add is None:
         return False
-    chain = getattr(provider, "_multi_log_record_processor", None)
-    if not _has(chain, ContextLogProcessor):
+    if not _has(provider, ContextLogProcessor):
         processor = ContextLogProcessor()
         # A processor that exports at once must come after ours, and the SDK only appends, as it must:
         # https://github.com/open-telemetry/opentelemetry-specification/issues/987
-        try:
-            with chain._lock:  # type: ignore[union-attr] -- None has no lock, and is caught
-                chain._log_record_processors = (processor, *chain._log_record_processors)  # type: ignore[union-attr]
-        except AttributeError:
+        if not put_first(provider, processor):
             add(processor)
     _attached.setdefault(provider, None)
     return True
@@ -87,7 +91,7 @@ def attach_metrics(provider: Any) -> None:
     if is_set(provider):
         provider = innermost_provider(provider)
         observe_losses(provider)
-        _losses.watch(provider)
+        watch_exports(provider)
 
 
 def _attach_late_logs(provider: Any) -> None:
@@ -100,34 +104,30 @@ def _attach_late_metrics(provider: Any) -> None:
     attach_metrics(provider)
 
 
-def _has(chain: Any, kind: type) -> bool:
-    """Tell whether the user has put a processor of ours on the provider; unknown counts as no, twice is only slower."""
-    processors = getattr(chain, "_span_processors", None) or getattr(chain, "_log_record_processors", ())
-    return any(isinstance(processor, kind) for processor in processors)
+def _has(provider: Any, kind: type) -> bool:
+    """Tell whether the user has put a processor of ours on it; unknown counts as no, since twice is only slower."""
+    return any(isinstance(processor, kind) for processor in processors_of(provider) or ())
 
 
-def _watch(module: ModuleType, kind: str, attach: Callable[[Any], object], current: Callable[[], Any]) -> PatchPoint:
-    """Return the patch that calls *attach* whenever a global provider is set through *module*."""
+def _set_provider_patch(provider: GlobalProvider, attach: Callable[[Any], object]) -> PatchPoint:
+    """Return the patch that calls *attach* whenever that global provider is set."""
 
     def set_and_attach(wrapped: Callable[..., Any], _: None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = wrapped(*args, **kwargs)
         try:
-            attach(current())
+            attach(provider.get())
         except Exception as exc:
             report_fault("setup.late_provider", exc)
         return result
 
-    # The private function serves callers who imported the public one before us.
-    private = f"_set_{kind}_provider"
-    name = private if hasattr(module, private) else private.removeprefix("_")
-    return PatchPoint(module.__name__, "", name, set_and_attach)
+    return PatchPoint(provider.module.__name__, "", provider.setter, set_and_attach)
 
 
-_WATCHES = Patches(
+_PATCHES = Patches(
     (
-        _watch(trace, "tracer", attach_spans, trace.get_tracer_provider),
-        _watch(logs_internal, "logger", _attach_late_logs, _logs.get_logger_provider),
-        _watch(metrics_internal, "meter", _attach_late_metrics, metrics.get_meter_provider),
+        _set_provider_patch(GLOBAL_TRACER_PROVIDER, attach_spans),
+        _set_provider_patch(GLOBAL_LOGGER_PROVIDER, _attach_late_logs),
+        _set_provider_patch(GLOBAL_METER_PROVIDER, _attach_late_metrics),
     ),
     place="setup.late_provider",
 )
@@ -138,10 +138,10 @@ def attach_to_global() -> None:
     attach_spans(trace.get_tracer_provider())
     attach_logs(_logs.get_logger_provider())
     attach_metrics(metrics.get_meter_provider())
-    _WATCHES.apply()
+    _PATCHES.apply()
 
 
 @on_reset
-def stop_watching() -> None:
+def stop_following() -> None:
     """Leave providers that are set later alone."""
-    _WATCHES.remove()
+    _PATCHES.remove()

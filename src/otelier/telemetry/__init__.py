@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
-from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, fit_count, fit_text, fit_texts, may_tell
+from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, OTHER, fit_count, fit_text, fit_texts, within_cardinality
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._events import emit_event, event_record
+from otelier.telemetry._exports import (
+    renew_connections,
+    start_watching_exports,
+    stop_watching_exports,
+    watch_exports,
+)
 from otelier.telemetry._failures import (
     MAX_MEMBERS,
     Failure,
@@ -16,6 +22,7 @@ from otelier.telemetry._failures import (
     is_leaving,
     stack_of,
 )
+from otelier.telemetry._flush import flush
 from otelier.telemetry._instruments import (
     chunk_histogram,
     duration_histogram,
@@ -26,15 +33,13 @@ from otelier.telemetry._instruments import (
     tool_calls_histogram,
     tool_histogram,
 )
-from otelier.telemetry._losses import count_lost, lost, observe_losses, say_late, say_sum
-from otelier.telemetry._operation import OTHER, OperationPoint, OperationSpan, operation_span, start_operation
+from otelier.telemetry._losses import observe_losses, report_total
+from otelier.telemetry._operation import OperationPoint, OperationSpan, start_operation
 from otelier.telemetry._point_queue import NOWHERE, PointQueue
-from otelier.telemetry._point_queues import drain_all, point_queue
+from otelier.telemetry._point_queues import point_queue
 from otelier.telemetry._providers import (
     Metering,
     innermost_provider,
-    is_set,
-    known_providers,
     logger_for,
     logger_provider,
     meter_for,
@@ -42,11 +47,26 @@ from otelier.telemetry._providers import (
     tracer_for,
     use_providers,
 )
-from otelier.telemetry._spans import end_span, fail_span, foreign_fault, start_client_span
+from otelier.telemetry._sdk import (
+    EARLY_METER_PROVIDER,
+    GLOBAL_LOGGER_PROVIDER,
+    GLOBAL_METER_PROVIDER,
+    GLOBAL_TRACER_PROVIDER,
+    GlobalProvider,
+    exporter_of,
+    is_set,
+    processors_of,
+    propagators_of,
+    provider_of_early_meters,
+    put_first,
+)
+from otelier.telemetry._spans import end_span, fail_span, foreign_fault
 from otelier.telemetry._suppression import (
     EMBEDDING_SUPPRESSORS,
     FETCH_SUPPRESSORS,
     INFERENCE_SUPPRESSORS,
+    LLM_CALL,
+    LLM_REPORTER,
     is_replaying,
     live,
     replayed,
@@ -55,9 +75,15 @@ from otelier.telemetry._suppression import (
 from otelier.telemetry._threads import in_thread
 
 __all__ = [
+    "EARLY_METER_PROVIDER",
     "EMBEDDING_SUPPRESSORS",
     "FETCH_SUPPRESSORS",
+    "GLOBAL_LOGGER_PROVIDER",
+    "GLOBAL_METER_PROVIDER",
+    "GLOBAL_TRACER_PROVIDER",
     "INFERENCE_SUPPRESSORS",
+    "LLM_CALL",
+    "LLM_REPORTER",
     "MAX_MEMBERS",
     "MAX_NUMBER",
     "MAX_TEXTS",
@@ -65,20 +91,20 @@ __all__ = [
     "OTHER",
     "ByIdentity",
     "Failure",
+    "GlobalProvider",
     "Metering",
     "OperationPoint",
     "OperationSpan",
     "PointQueue",
     "chunk_histogram",
-    "count_lost",
     "do_aside",
-    "drain_all",
     "duration_histogram",
     "emit_event",
     "end_span",
     "error_type",
     "errors_in",
     "event_record",
+    "exporter_of",
     "fail_span",
     "failure_of",
     "finish_aside",
@@ -86,6 +112,7 @@ __all__ = [
     "fit_count",
     "fit_text",
     "fit_texts",
+    "flush",
     "foreign_fault",
     "group_members",
     "in_thread",
@@ -94,29 +121,32 @@ __all__ = [
     "is_leaving",
     "is_replaying",
     "is_set",
-    "known_providers",
     "live",
     "logger_for",
     "logger_provider",
-    "lost",
-    "may_tell",
     "meter_for",
     "meter_provider",
     "observe_losses",
     "on_a_loop",
-    "operation_span",
     "point_queue",
+    "processors_of",
+    "propagators_of",
+    "provider_of_early_meters",
+    "put_first",
+    "renew_connections",
     "replayed",
+    "report_total",
     "run_histogram",
-    "say_late",
-    "say_sum",
     "stack_of",
-    "start_client_span",
     "start_operation",
+    "start_watching_exports",
+    "stop_watching_exports",
     "suppressed",
     "token_histogram",
     "tool_calls_histogram",
     "tool_histogram",
     "tracer_for",
     "use_providers",
+    "watch_exports",
+    "within_cardinality",
 ]

@@ -1,4 +1,4 @@
-"""Work beside an event loop: what takes too long to be done on the loop's thread, such as redacting a long text.
+"""Background jobs for event loops: work that would hold the loop's thread up, such as redacting a long text.
 
 One thread does it, job after job, as long as there are any. The interpreter waits for it at its end, before providers
 shut down.
@@ -54,7 +54,7 @@ def do_aside(job: Callable[[], object]) -> bool:
                 return True
             _waiting.remove(job)
     warn_once(
-        "signals.aside",
+        "telemetry.aside",
         "%s: spans and events of some calls, runs and tools go without their content. Record less of it, or set "
         "`OTELIER_CONTENT_MAX_CHARS` lower.",
         f"{MAX_WAITING} long contents wait for their redaction" if full else "No thread could redact a long content",
@@ -123,7 +123,7 @@ def _do_jobs(me: threading.Thread) -> None:
 
 def _report(exc: BaseException) -> None:
     try:
-        report_fault("signals.aside", exc)
+        report_fault("telemetry.aside", exc)
     except BaseException:  # our own tests let faults raise, and there is nobody here to raise to
         pass
 

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from otelier.faults import on_reset, warn_once
+from otelier.redaction import cut_text
 
 MAX_VALUES: Final = 200
 """Values that metrics of one process carry of each attribute that is not of a known few."""
@@ -26,10 +27,13 @@ _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNFIT_IN_LINES: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _STAND_IN: Final = "\ufffd"
 
+OTHER: Final = "_OTHER"
+"""What metrics say in place of an attribute's further values, as the conventions have it for `error.type`."""
+
 _told: dict[tuple[str, str], set[object]] = {}
 
 
-def may_tell(attribute: str, value: object, kind: str = "") -> bool:
+def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
     """Tell whether metrics may carry *value* as *attribute*: one of the first 200 values, and no very long one.
 
     Others warn once for each attribute. Spans carry them all the same.
@@ -40,7 +44,7 @@ def may_tell(attribute: str, value: object, kind: str = "") -> bool:
         kind: Which of the attribute's values it is one of: those of one kind take no place of another's.
 
     Example:
-        >>> may_tell("gen_ai.agent.name", "triage")
+        >>> within_cardinality("gen_ai.agent.name", "triage")
         True
     """
     told = _told.setdefault((attribute, kind), set())
@@ -48,7 +52,7 @@ def may_tell(attribute: str, value: object, kind: str = "") -> bool:
         return True
     if len(told) >= MAX_VALUES or len(str(value)) > _MAX_CHARS:
         warn_once(
-            f"signals.told.{attribute}.{kind}",
+            f"telemetry.bounds.{attribute}.{kind}",
             "There were more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
             MAX_VALUES,
             attribute,
@@ -76,9 +80,7 @@ def fit_text(value: object, *, lines: bool = False) -> str | None:
         return value
     if not isinstance(value, str) or not value:
         return None
-    text = (_UNFIT_IN_LINES if lines else _UNFIT).sub(_STAND_IN, value[:MAX_TEXT_CHARS])
-    cut = len(value) - MAX_TEXT_CHARS
-    return f"{text} [cut: {cut} characters]" if cut > 0 else text
+    return (_UNFIT_IN_LINES if lines else _UNFIT).sub(_STAND_IN, cut_text(value, MAX_TEXT_CHARS))
 
 
 def fit_texts(values: Iterable[object], *, lines: bool = False) -> tuple[str, ...]:

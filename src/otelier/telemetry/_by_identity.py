@@ -1,4 +1,4 @@
-"""What is known about other people's objects, each told from the others by what it is."""
+"""A mapping from other people's objects, by their identity."""
 
 from __future__ import annotations
 

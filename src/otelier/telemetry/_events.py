@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
-from opentelemetry._logs import Logger, LogRecord
+from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.util.types import AnyValue
 
@@ -20,7 +20,9 @@ _OF_LIST: Final = 2
 _FLAT: Final = frozenset((str, int, float, bool, type(None)))
 
 
-def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], context: Context) -> None:
+def emit_event(
+    logger: Logger, name: str, attributes: Mapping[str, AnyValue], context: Context, *, failure: str | None = None
+) -> None:
     """Emit a log record that is an event; without a logger provider, and in a replay, nothing happens.
 
     Args:
@@ -28,17 +30,22 @@ def emit_event(logger: Logger, name: str, attributes: Mapping[str, AnyValue], co
         name: The event's name, from `otelier.names`.
         attributes: Its data, structured: lists and mappings stay what they are.
         context: Holds the span it belongs to, and the fields that the log processor stamps.
+        failure: Sentence that says what failed: body of a record of severity ERROR. `None` for what is no failure.
 
     Example:
         >>> from opentelemetry import _logs, context
         >>> emit_event(_logs.get_logger("docs"), "docs.example", {"answer": 42}, context.get_current())
     """
     if not is_replaying(context):
-        logger.emit(event_record(name, attributes, context))
+        record = event_record(name, attributes, context)
+        if failure is not None:
+            record.body, record.severity_text = failure, "ERROR"
+            record.severity_number = SeverityNumber.ERROR
+        logger.emit(record)
 
 
 def event_record(name: str, attributes: Mapping[str, AnyValue], context: Context) -> LogRecord:
-    """Return the log record that is an event, for a logger to emit; the arguments are those of `emit_event`.
+    """Return the log record that is an event, for a logger to emit; the arguments are as for `emit_event`.
 
     What is nested too deeply for OTLP stands in it as JSON text.
 

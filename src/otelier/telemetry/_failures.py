@@ -1,4 +1,4 @@
-"""What is told of an exception: facts always, its message only where content may go.
+"""Failures: the facts of an exception, which always go out, and its message, which goes only where content may.
 
 A message may quote anything: a prompt, an answer, a row of a database. So no word of one is a fact.
 """

@@ -1,8 +1,8 @@
-"""What was lost of the telemetry itself: a count per signal and reason, a metric of it, and a line now and then.
+"""Losses of telemetry: a count for each signal and reason, a metric of the counts, and a log line now and then.
 
-A loss is noted where there is no room for more: in an exporter's thread, in a finaliser in the midst of the SDK. So
-noting one takes no lock but ours and calls nothing of the SDK; the metric is observed, at collection. It is a sum since
-the start of the process: what was lost while the backend was away is told when it is back.
+Losses are counted in an exporter's thread, or in a finaliser that runs in the midst of the SDK. So counting takes no
+lock but ours and calls nothing of the SDK; the metric is observed, at collection. It is a sum since the start of the
+process, so that it arrives when the backend is back.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from otelier.telemetry._by_identity import ByIdentity
 
 QUEUE_FULL: Final = "queue_full"
 """The word that the conventions ask for where a batch processor has no room; the others are ours."""
-SAY_AGAIN_S: Final = 300.0
+REPEAT_S: Final = 300.0
 """Between two lines of one kind: an outage of a day is 288 lines."""
-_MINUTES: Final = SAY_AGAIN_S // 60
+_MINUTES: Final = REPEAT_S // 60
 
 _WORDS: Final = {"traces": "spans", "logs": "log records", "metrics": "metric points"}
 _ADVICE: Final = {
@@ -36,14 +36,14 @@ _FAILED: Final = (
 )
 
 _lost: dict[tuple[str, str], int] = {}
-_said: dict[tuple[str, str], float] = {}
+_warned_s: dict[tuple[str, str], float] = {}
 _summed: int = 0
 _lock = threading.RLock()  # a finaliser may end a span in the middle, whose export fails at once
 _observing: ByIdentity[None] = ByIdentity()
 
 
 def count_lost(signal: str, reason: str, count: int, exporter: str) -> None:
-    """Note that *count* items of *signal* are lost; the first time and every five minutes a WARNING says so.
+    """Count that *count* items of *signal* are lost; the first time and every five minutes a WARNING says so.
 
     Args:
         signal: `traces`, `logs` or `metrics`.
@@ -59,7 +59,7 @@ def count_lost(signal: str, reason: str, count: int, exporter: str) -> None:
         return
     with _lock:
         total = _lost[signal, reason] = _lost.get((signal, reason), 0) + count
-    _say(
+    _warn(
         (signal, reason),
         "%d %s are lost so far (%s, %s): %s. `%s` counts them; this line comes every %d minutes at most.",
         (
@@ -85,13 +85,13 @@ def lost(*signals: str) -> int:
         return sum(count for (signal, _), count in _lost.items() if signal in signals or not signals)
 
 
-def say_late(reason: str, exporter: str) -> None:
-    """Say that metrics did not arrive, as rarely as losses are said; the sums come with the next collection.
+def report_late(reason: str, exporter: str) -> None:
+    """Warn that metrics did not arrive, as rarely as of losses; the sums come with the next collection.
 
     Example:
-        >>> say_late("export_failed", "ConsoleMetricExporter")
+        >>> report_late("export_failed", "ConsoleMetricExporter")
     """
-    _say(
+    _warn(
         ("metrics", f"late {reason}"),
         "Metrics did not arrive (%s, %s). Sums are not lost: the next collection sends them again. The exporter's own "
         "log lines say why; this line comes every %d minutes at most.",
@@ -99,11 +99,11 @@ def say_late(reason: str, exporter: str) -> None:
     )
 
 
-def say_sum() -> None:
-    """Say how much was lost in all, if that was not said yet.
+def report_total() -> None:
+    """Warn of how much was lost in all, unless that was said before.
 
     Example:
-        >>> say_sum()
+        >>> report_total()
     """
     global _summed
     with _lock:
@@ -145,12 +145,12 @@ def _observe(_options: CallbackOptions) -> Iterable[Observation]:
     ]
 
 
-def _say(kind: tuple[str, str], message: str, values: tuple[object, ...]) -> None:
+def _warn(kind: tuple[str, str], message: str, values: tuple[object, ...]) -> None:
     now = time.monotonic()
     with _lock:
-        if now - _said.get(kind, -SAY_AGAIN_S) < SAY_AGAIN_S:
+        if now - _warned_s.get(kind, -REPEAT_S) < REPEAT_S:
             return
-        _said[kind] = now  # first: the line may be exported itself, and that fail
+        _warned_s[kind] = now  # first: the line may be exported itself, and that fail
     try:
         logger.warning(message, *values)
     except Exception:  # a broken log handler is not the caller's trouble
@@ -168,5 +168,5 @@ def _begin_anew() -> None:
 def _forget() -> None:
     global _summed
     _lost.clear()
-    _said.clear()
+    _warned_s.clear()
     _summed = 0

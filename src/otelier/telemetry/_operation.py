@@ -6,8 +6,7 @@ A call of a model is written out in `otelier.openai`, where each function costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter, time_ns
 from typing import Any, Generic, TypeVar
@@ -16,12 +15,13 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.types import AttributeValue
+from typing_extensions import Self
 
 from otelier import names
 from otelier.faults import report_fault
 from otelier.redaction import MOST_ON_A_LOOP, ContentGate, TooLongError, copied
 from otelier.telemetry._aside import do_aside
-from otelier.telemetry._bounds import may_tell
+from otelier.telemetry._bounds import OTHER, within_cardinality
 from otelier.telemetry._failures import Failure, error_type, is_leaving
 from otelier.telemetry._providers import Metering, tracer_for
 from otelier.telemetry._sdk import forced_span_id
@@ -29,9 +29,6 @@ from otelier.telemetry._spans import end_span, fail_span
 from otelier.telemetry._suppression import is_replaying
 
 Instruments = TypeVar("Instruments")
-
-OTHER = "_OTHER"
-"""What metrics say in place of an attribute's further values, as the conventions have it for `error.type`."""
 
 
 class OperationPoint(Generic[Instruments]):
@@ -44,7 +41,7 @@ class OperationPoint(Generic[Instruments]):
         ...     __slots__ = ()
         ...     def record_on(self, instruments, context):
         ...         instruments.record(self.seconds, self.error_attributes(), context)
-        >>> with operation_span("work", get_current(), Point(metering), scope="otelier.docs"):
+        >>> with start_operation("work", get_current(), Point(metering), scope="otelier.docs"):
         ...     pass
     """
 
@@ -81,14 +78,19 @@ class OperationPoint(Generic[Instruments]):
         """Return `error.type` as metrics may carry it; nothing where nothing failed."""
         if self.error is None:
             return {}
-        return {names.ERROR_TYPE: self.error if may_tell(names.ERROR_TYPE, self.error) else OTHER}
+        return {names.ERROR_TYPE: self.error if within_cardinality(names.ERROR_TYPE, self.error) else OTHER}
 
 
 @dataclass(slots=True)
 class OperationSpan:
-    """The span of an operation that goes on, and what is written when it ends."""
+    """The span of an operation that goes on, and what is written when it ends.
+
+    In a `with` statement the span is current in *base* while the block runs, and ends with it, however that ends.
+    """
 
     span: Span
+    base: Context = field(repr=False)
+    """Parent and fields."""
     point: OperationPoint[Any] | None
     """What is measured of it; `None` is nothing."""
     gate: ContentGate | None = None
@@ -104,6 +106,19 @@ class OperationSpan:
     started: float = field(default_factory=perf_counter)
     _late: dict[str, object] = field(default_factory=dict[str, object], repr=False)
     """Content, as it was when it was to be shown, whose redaction would hold up the event loop."""
+    _former: Context | None = field(default=None, repr=False)
+    """What is current again after the block."""
+
+    def __enter__(self) -> Self:
+        self._former = get_current()
+        attach(trace.set_span_in_context(self.span, self.base))
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.end(error)
+        if self._former is not None:
+            # The context may be another one by now, where a token would be refused, and logged.
+            attach(self._former)
 
     def show(self, content: Mapping[str, object]) -> None:
         """Put *content*, by attribute, onto the span where spans carry content; never raises."""
@@ -173,7 +188,7 @@ def start_operation(
     gate: ContentGate | None = None,
     is_failure: Callable[[BaseException], bool] | None = None,
 ) -> OperationSpan:
-    """Start an operation whose end is not that of a block; whoever starts it calls its `end`. Never raises.
+    """Start an operation: it ends with a `with` block, or whoever starts it calls its `end`. Never raises.
 
     Where *base* is replayed the span records nothing and stands for its parent, and nothing is measured.
 
@@ -192,10 +207,12 @@ def start_operation(
         is_failure: Tells whether an exception that ends it is a failure; `None` takes each for one.
 
     Example:
+        >>> with start_operation("work", get_current(), scope="otelier.docs") as operation:
+        ...     operation.attributes["docs.size"] = 3
         >>> operation = start_operation("wait", get_current(), scope="otelier.docs")
         >>> operation.end()
     """
-    opened = OperationSpan(INVALID_SPAN, point, gate)
+    opened = OperationSpan(INVALID_SPAN, base, point, gate)
     if is_failure is not None:
         opened.is_failure = is_failure
     try:
@@ -205,59 +222,10 @@ def start_operation(
         else:
             tracer = tracer_for(scope)
             with forced_span_id(tracer, span_id):
-                opened.span = tracer.start_span(name, base, kind, attributes, links, start_time_ns)
+                opened.span = tracer.start_span(name, base, kind, attributes, links, start_time=start_time_ns)
     except Exception as exc:
         report_fault("telemetry.operation", exc)
     return opened
-
-
-@contextmanager
-def operation_span(
-    name: str,
-    base: Context,
-    point: OperationPoint[Any] | None = None,
-    *,
-    scope: str,
-    kind: SpanKind = SpanKind.INTERNAL,
-    attributes: Mapping[str, AttributeValue] | None = None,
-    links: Sequence[Link] = (),
-    start_time_ns: int | None = None,
-    span_id: int | None = None,
-    gate: ContentGate | None = None,
-    is_failure: Callable[[BaseException], bool] | None = None,
-) -> Generator[OperationSpan]:
-    """Make an operation's span current in *base* while the block runs, and end and measure it however that ends.
-
-    The arguments are those of `start_operation`.
-
-    Example:
-        >>> with operation_span("work", get_current(), scope="otelier.docs") as operation:
-        ...     operation.attributes["docs.size"] = 3
-    """
-    opened = start_operation(
-        name,
-        base,
-        point,
-        scope=scope,
-        kind=kind,
-        attributes=attributes,
-        links=links,
-        start_time_ns=start_time_ns,
-        span_id=span_id,
-        gate=gate,
-        is_failure=is_failure,
-    )
-    former = get_current()
-    attach(trace.set_span_in_context(opened.span, base))
-    try:
-        yield opened
-    except BaseException as exc:
-        opened.end(exc)
-        raise
-    else:
-        opened.end()
-    finally:
-        attach(former)
 
 
 def _written(gate: ContentGate, content: Mapping[str, object], most: int | None) -> dict[str, str]:

@@ -25,7 +25,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otelier.faults import report_fault
-from otelier.telemetry._sdk import Collects, inside_sdk
+from otelier.telemetry._sdk import HasReader, sdk_is_on_the_stack
 from otelier.telemetry._suppression import is_replaying
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def context_of(point: Point) -> Context:
 
 MAX_POINTS = 4_096
 """Points that wait at most; about 2 MB. It lasts for 68 calls per second at the default interval of 60 s."""
-BREATH = 20
+YIELD_EVERY = 20
 """Points after which the callback yields the interpreter: a loop in another thread was late by 1.6 ms, not 10.9."""
 CALLBACK_SHARE = 0.8
 """Share of a collection's time that draining may take; what is left waits for the next one. Beyond the whole of it
@@ -94,12 +94,12 @@ class PointQueue:
         >>> from opentelemetry.metrics import NoOpMeterProvider
         >>> from otelier.telemetry import point_queue
         >>> queue = point_queue(NoOpMeterProvider())
-        >>> queue.room_for_stream() is None  # no reader, so a stream records as it goes
+        >>> queue.reserve_for_stream() is None  # no reader, so a stream records as it goes
         True
     """
 
-    def __init__(self, collects: Collects) -> None:
-        self._collects = collects
+    def __init__(self, has_reader: HasReader) -> None:
+        self._has_reader = has_reader
         self._waiting: deque[Point] = deque()
         self._recording: set[int] = set()
         self._budget = budget()
@@ -117,35 +117,35 @@ class PointQueue:
             return
         waiting = self._waiting
         waiting.append(point)
-        collects = self._collects()
-        if not collects:
+        has_reader = self._has_reader()
+        if not has_reader:
             # Two, so that what still waits from better times goes too, without making one caller record it all.
-            if collects is False or not inside_sdk():
+            if has_reader is False or not sdk_is_on_the_stack():
                 self._record_oldest(2)
             return
         size = len(waiting)
         if size % PID_CHECK == 1 or size > MAX_POINTS:
-            self._look_around(point)
+            self._check_fork_and_limit(point)
 
     def record_now(self, point: Point) -> None:
         """Record *point* in this thread, before what waits, unless the SDK is interrupted here; never raises."""
         self._waiting.appendleft(point)
-        if not inside_sdk():
+        if not sdk_is_on_the_stack():
             self._record_oldest(1)
 
-    def room_for_stream(self) -> StreamRoom | None:
+    def reserve_for_stream(self) -> StreamReservation | None:
         """Reserve room for a stream's chunk times; `None` where there is none: record each chunk as it comes."""
-        if not self._collects():
+        if not self._has_reader():
             return None
         try:
             self._budget.pop()
         except IndexError:
             return None
-        return StreamRoom(self._budget, self.put, self.record_now)
+        return StreamReservation(self._budget, self.put, self.record_now)
 
     def record_inline(self) -> None:
         """Let nothing wait from now on."""
-        self._collects = lambda: None
+        self._has_reader = lambda: None
 
     def drain(self, timeout_s: float = 10.0) -> bool:
         """Record what waits now, in this thread; return whether there was time for all of it."""
@@ -166,11 +166,11 @@ class PointQueue:
         self._drain(time.monotonic() + CALLBACK_SHARE * options.timeout_millis / 1e3, breathe=True)
         return ()
 
-    def _look_around(self, newest: Point) -> None:
+    def _check_fork_and_limit(self, newest: Point) -> None:
         if self._pid != os.getpid():  # forked by a host that runs none of Python's hooks, as uWSGI may
             self.forget()
             self._waiting.append(newest)
-        elif len(self._waiting) > MAX_POINTS and not inside_sdk():
+        elif len(self._waiting) > MAX_POINTS and not sdk_is_on_the_stack():
             # One as a rule, or two while finalisers inside the SDK have left more than one too many.
             self._record_oldest(min(2, len(self._waiting) - MAX_POINTS))
 
@@ -180,8 +180,8 @@ class PointQueue:
         # No more than waited at the start: threads that append faster than this records must not hold it for ever.
         left = len(self._waiting)
         while left > 0:
-            self._record_oldest(min(BREATH, left))
-            left -= BREATH
+            self._record_oldest(min(YIELD_EVERY, left))
+            left -= YIELD_EVERY
             if left > 0:
                 if time.monotonic() > until:
                     return False
@@ -205,26 +205,26 @@ class PointQueue:
                 try:
                     point.record(context_of(point))
                 except Exception as exc:
-                    report_fault("signals.record_point", exc)
+                    report_fault("telemetry.record_point", exc)
         finally:
             self._recording.discard(me)
 
 
 MAX_STREAM_VALUES = 65_536
 """Values of streams that may wait in one queue; at 8 bytes each, half a megabyte."""
-SHARE = 64
+VALUES_PER_TOKEN = 64
 """Values that one token of the budget stands for: a stream takes one at its start and the others at its end."""
 
 
 def budget() -> deque[None]:
     """Return a full budget: one token per share. Taking and giving back are single steps, so it needs no lock."""
-    return deque([None] * (MAX_STREAM_VALUES // SHARE))
+    return deque([None] * (MAX_STREAM_VALUES // VALUES_PER_TOKEN))
 
 
-class StreamRoom:
+class StreamReservation:
     """A stream's reservation: its chunk times may wait as one point instead of being recorded chunk by chunk.
 
-    Get it from `PointQueue.room_for_stream` when the stream starts and hand it the stream's point with `put` when it
+    Get it from `PointQueue.reserve_for_stream` when the stream starts and hand it the stream's point with `put` when it
     ends. What it holds goes back to the budget once the point is recorded, or when the stream is dropped.
 
     Example:
@@ -233,13 +233,13 @@ class StreamRoom:
         ...     span_context = None
         ...     def record(self, context):
         ...         print(len(self), "times")
-        >>> room = point_queue().room_for_stream()
+        >>> room = point_queue().reserve_for_stream()
         >>> times = Times([0.02, 0.03])
         >>> if room is None:
         ...     pass  # record each chunk as it comes
         ... else:
         ...     room.put(times, len(times))
-        >>> from otelier.telemetry import drain_all
+        >>> from otelier.telemetry._point_queues import drain_all
         >>> _ = drain_all()
         2 times
     """
@@ -260,7 +260,7 @@ class StreamRoom:
         self._point = point
         self.span_context = point.span_context
         try:
-            while self._held * SHARE < values:
+            while self._held * VALUES_PER_TOKEN < values:
                 self._budget.pop()
                 self._held += 1
         except IndexError:

@@ -1,4 +1,4 @@
-"""Which queue serves which MeterProvider: one each, with one observable instrument, for as long as both live.
+"""Queues of metric points by their MeterProvider: one each, with one observable instrument, while both live.
 
 A second observable of one name would be dropped by the SDK together with its callback, and the points of its queue
 would stay for ever. So a queue outlives `uninstrument`, and instrumenting again finds it.
@@ -7,7 +7,6 @@ would stay for ever. So a queue outlives `uninstrument`, and instrumenting again
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 
@@ -15,10 +14,10 @@ from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider, NoOpMeter
 
 from otelier import names
-from otelier.faults import on_reset
+from otelier.faults import on_fork, on_reset
 from otelier.telemetry._by_identity import ByIdentity
-from otelier.telemetry._point_queue import Point, PointQueue, StreamRoom
-from otelier.telemetry._sdk import collecting, collector_of, enabled, in_collection
+from otelier.telemetry._point_queue import Point, PointQueue, StreamReservation
+from otelier.telemetry._sdk import collector_of, is_collecting, is_enabled, reader_check
 
 _queues: ByIdentity[PointQueue] = ByIdentity()
 """By what collects: of one provider, and of what stands for it."""
@@ -38,16 +37,16 @@ def point_queue(meter_provider: MeterProvider | None = None) -> PointQueue:
     """
     if meter_provider is None:
         meter_provider = metrics.get_meter_provider()
-        if collecting(meter_provider) is None:
+        if reader_check(meter_provider) is None:
             return _global_queue
-    collects = collecting(meter_provider)
-    if collects is None:
+    has_reader = reader_check(meter_provider)
+    if has_reader is None:
         return PointQueue(_unknown)
     collector = collector_of(meter_provider)
     known = _queues.get(collector)
     if known is not None:
         return known
-    queue = PointQueue(collects)
+    queue = PointQueue(has_reader)
     with _lock:
         known = _queues.setdefault(collector, queue)
     if known is queue:
@@ -84,9 +83,9 @@ class _GlobalQueue(PointQueue):
         else:
             target.put(point)
 
-    def room_for_stream(self) -> StreamRoom | None:
+    def reserve_for_stream(self) -> StreamReservation | None:
         target = self._target or self._find()
-        return None if target is None else target.room_for_stream()
+        return None if target is None else target.reserve_for_stream()
 
     def drain(self, timeout_s: float = 10.0) -> bool:
         target = self._target or self._find()
@@ -98,7 +97,7 @@ class _GlobalQueue(PointQueue):
 
     def _find(self) -> PointQueue | None:
         provider = metrics.get_meter_provider()
-        if collecting(provider) is not None and not in_collection(provider):
+        if reader_check(provider) is not None and not is_collecting(provider):
             self._target = point_queue(provider)
         return self._target
 
@@ -119,7 +118,7 @@ def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:
         unit="{point}",
         description="Never has a value: its callback records the points that waited.",
     )
-    if isinstance(meter, NoOpMeter) or not enabled(gauge):
+    if isinstance(meter, NoOpMeter) or not is_enabled(gauge):
         queue.record_inline()
     # Exit handlers run youngest first, so this one comes before the provider's own shutdown, whose last collection
     # may have too little time left for a full queue.
@@ -127,6 +126,7 @@ def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:
     atexit.register(drain_all)
 
 
+@on_fork
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()  # a thread of the parent may have held it
@@ -141,5 +141,3 @@ def _forget_points() -> None:
 
 
 _global_queue = _GlobalQueue()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

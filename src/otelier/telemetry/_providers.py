@@ -11,9 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import Logger, LoggerProvider
-from opentelemetry._logs import _internal as logs_internal
 from opentelemetry.metrics import Meter, MeterProvider
-from opentelemetry.metrics import _internal as metrics_internal
 from opentelemetry.trace import Tracer, TracerProvider
 
 from otelier import names
@@ -24,11 +22,6 @@ from otelier.telemetry._point_queues import point_queue
 
 Instruments = TypeVar("Instruments")
 
-_STAND_INS: Final = (
-    trace.ProxyTracerProvider,
-    logs_internal.ProxyLoggerProvider,
-    metrics_internal._ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]
-)
 _MAX_STAND_INS: Final = 8
 
 
@@ -165,11 +158,6 @@ class Metering(Generic[Instruments]):
 
     def _forget(self) -> None:
         self._last = None
-
-
-def is_set(provider: object) -> bool:
-    """Tell whether *provider* is more than the API's stand-in for one that may be set later."""
-    return not isinstance(provider, _STAND_INS)
 
 
 def innermost_provider(provider: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Final
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
-SUPPRESSORS: Final = frozenset(
-    (getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation")
-)
+from otelier.telemetry._sdk import SUPPRESS_INSTRUMENTATION
+
+SUPPRESSORS: Final = frozenset((SUPPRESS_INSTRUMENTATION, "suppress_instrumentation"))
 """Both keys of `opentelemetry.instrumentation.utils.suppress_instrumentation`; the first has a random ending."""
 # Traceloop's instrumentations of frameworks put this while a call to a model runs that they report.
 _CALLS: Final = SUPPRESSORS | {"suppress_language_model_instrumentation"}
@@ -17,6 +17,11 @@ _CALLS: Final = SUPPRESSORS | {"suppress_language_model_instrumentation"}
 INFERENCE_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.inference.context"}
 EMBEDDING_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.embedding.context"}
 FETCH_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.fetch_response.context"}
+
+LLM_CALL: Final = context_api.create_key("otelier-llm-call")
+"""Key of the client's object whose call to a model is open: nothing of ours leaves with its requests."""
+LLM_REPORTER: Final = context_api.create_key("otelier-llm-reporter")
+"""Key of the package that reports the call instead of us: spans of its tracers are GenAI spans."""
 
 
 def suppressed(context: Context, keys: frozenset[str] = SUPPRESSORS) -> bool:
@@ -35,10 +40,10 @@ _is_marked = False
 
 
 def replayed(context: Context) -> Context:
-    """Return *context* for code that runs again to find its place: what it tells was told the first time.
+    """Return *context* for code that runs again to find its place: what it reports was reported the first time.
 
-    Spans of ours that begin there record nothing, metric points are not recorded, events not emitted. What other
-    instrumentations report is not ours to keep back.
+    Operations that begin there have no span, metric points are dropped, and `emit_event` emits nothing. Spans of calls
+    that really are made there again, also to a model, are spans as ever.
 
     Example:
         >>> is_replaying(replayed(Context()))

@@ -1,4 +1,4 @@
-"""Plain functions on a loop's behalf: a thread for each call, so that none waits for a place in a pool."""
+"""Plain functions called from an event loop: a thread for each call, so that none waits for a place in a pool."""
 
 from __future__ import annotations
 

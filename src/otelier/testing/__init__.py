@@ -1,4 +1,4 @@
-"""What tests of an instrumented program need: a span recorder, a pytest plugin, `reset()` and local servers.
+"""Tools for tests of an instrumented program: a span recorder, a pytest plugin, `reset()` and local servers.
 
 The names are resolved when they are first used, so that pytest starts without loading an SDK.
 """
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otelier.testing._recorder import SpanRecorder
-    from otelier.testing._records import Exemplar, LogEntry, MetricPoint, SpanEvent, SpanLink, SpanRecord
+    from otelier.testing._records import Exemplar, LogEntry, MetricPoint, SpanEvent, SpanLink, SpanRecord, trace_tree
     from otelier.testing._reset import reset
-    from otelier.testing._tree import trace_tree
     from otelier.testing.receiver import OtlpReceiver
     from otelier.testing.server import OpenAIRequest, OpenAIServer
 
@@ -37,7 +36,6 @@ _HOMES = {
     "OtlpReceiver": "receiver",
     "SpanRecorder": "_recorder",
     "reset": "_reset",
-    "trace_tree": "_tree",
 }
 """Module of each name; what is not listed is a record."""
 

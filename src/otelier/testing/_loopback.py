@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server on 127.0.0.1, in threads of its own: what the OpenAI server and the OTLP receiver share."""
+"""An HTTP/1.1 server on 127.0.0.1 in threads of its own, from which the OpenAI server and the OTLP receiver derive."""
 
 from __future__ import annotations
 

@@ -26,17 +26,16 @@ def otelier_spans() -> Iterator[SpanRecorder]:
         from opentelemetry.context import Context, attach, get_current
 
         from otelier.setup import init
-        from otelier.testing._logging import logging_to
+        from otelier.testing._global_providers import as_global_providers, logging_to
         from otelier.testing._recorder import SpanRecorder
         from otelier.testing._reset import reset
-        from otelier.testing._stage import on_stage
 
     reset()
     before = get_current()
     attach(Context())
     recorder = SpanRecorder()
     try:
-        with on_stage(recorder), logging_to(recorder):
+        with as_global_providers(recorder), logging_to(recorder):
             init(
                 strict=True,
                 tracer_provider=recorder.tracer_provider,

@@ -1,24 +1,28 @@
-"""The span recorder: providers of a test's own, and everything that went through them."""
+"""The span recorder: providers of a test's own, with the spans, log records and metric points they got."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadWriteLogRecord
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    MetricReader,
+    MetricsData,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
 from otelier.telemetry import finish_aside
-from otelier.testing._metrics import PointStore
-from otelier.testing._records import LogEntry, MetricPoint, SpanRecord
-from otelier.testing._ticks import Clock, CountedIds, TickingProvider, Ticks, let_tick
-from otelier.testing._tree import trace_tree
+from otelier.testing._clock import Clock, ClockedTracerProvider, CountedIds, CountingClock, set_clock
+from otelier.testing._records import Exemplar, LogEntry, MetricPoint, SpanRecord, plain, trace_tree
 
 
 class SpanRecorder:
@@ -48,7 +52,7 @@ class SpanRecorder:
         (2000000000, 3000000000)
     """
 
-    tracer_provider: TickingProvider
+    tracer_provider: ClockedTracerProvider
     """Provider of the spans recorded here."""
     meter_provider: MeterProvider
     """Provider of the metrics recorded here."""
@@ -63,29 +67,29 @@ class SpanRecorder:
         clock: Clock | None = None,
     ) -> None:
         shared = Resource(dict(resource or {}))
-        self._ticks = Ticks()
+        self._clock = CountingClock()
         self._ids = CountedIds()
         self._points = PointStore()
-        self._seen = _Seen(clock or self._ticks)
+        self._collector = _Collector(clock or self._clock)
         self.meter_provider = MeterProvider([self._points.reader], resource=shared, shutdown_on_exit=False)
-        self.tracer_provider = TickingProvider(
-            clock=clock or self._ticks,
+        self.tracer_provider = ClockedTracerProvider(
+            clock=clock or self._clock,
             sampler=sampler or ALWAYS_ON,
             resource=shared,
             shutdown_on_exit=False,
             id_generator=self._ids,
         )
-        self.tracer_provider.add_span_processor(self._seen)
+        self.tracer_provider.add_span_processor(self._collector)
         self.tracer_provider.add_span_processor(AgentSpanProcessor())
         self.logger_provider = LoggerProvider(resource=shared, shutdown_on_exit=False)
         self.logger_provider.add_log_record_processor(ContextLogProcessor())
-        self.logger_provider.add_log_record_processor(_SeenLogs(self._seen))
+        self.logger_provider.add_log_record_processor(_LogCollector(self._collector))
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
         """Finished spans in the order they ended, as the SDK has them."""
         finish_aside()
-        return tuple(self._seen.ended)
+        return tuple(self._collector.ended)
 
     @property
     def records(self) -> tuple[SpanRecord, ...]:
@@ -96,14 +100,14 @@ class SpanRecorder:
     def open_spans(self) -> tuple[ReadableSpan, ...]:
         """Spans that were started and have not ended, oldest first."""
         finish_aside()
-        with self._seen.lock:
-            return tuple(self._seen.open.values())
+        with self._collector.lock:
+            return tuple(self._collector.open.values())
 
     @property
     def logs(self) -> tuple[LogEntry, ...]:
         """Log records in the order they were emitted, as plain data; those of `logging` with the fixture only."""
         finish_aside()
-        return tuple(self._seen.logs)
+        return tuple(self._collector.logs)
 
     @property
     def metric_points(self) -> tuple[MetricPoint, ...]:
@@ -151,16 +155,16 @@ class SpanRecorder:
 
     def clear(self) -> None:
         """Forget what was recorded. Ids and times start anew, unless a span is still open."""
-        with self._seen.lock:
-            self._seen.ended.clear()
-            self._seen.logs.clear()
-            if not self._seen.open:
+        with self._collector.lock:
+            self._collector.ended.clear()
+            self._collector.logs.clear()
+            if not self._collector.open:
                 self._ids.restart()
-                self._ticks.restart()
+                self._clock.restart()
         self._points.clear()
 
 
-class _Seen(SpanProcessor):
+class _Collector(SpanProcessor):
     """Every span that started or ended, and every log record."""
 
     def __init__(self, clock: Clock) -> None:
@@ -171,7 +175,7 @@ class _Seen(SpanProcessor):
         self.logs: list[LogEntry] = []
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        let_tick(span, self.clock)
+        set_clock(span, self.clock)
         with self.lock:
             self.open[span.get_span_context().span_id] = span
 
@@ -185,19 +189,137 @@ class _Seen(SpanProcessor):
         return True
 
 
-class _SeenLogs(LogRecordProcessor):
-    def __init__(self, seen: _Seen) -> None:
-        self._seen = seen
+class _LogCollector(LogRecordProcessor):
+    def __init__(self, collector: _Collector) -> None:
+        self._collector = collector
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         # When it was seen is the recorder's to say; when it happened is the caller's.
-        log_record.log_record.observed_timestamp = self._seen.clock()
+        log_record.log_record.observed_timestamp = self._collector.clock()
         entry = LogEntry.of(log_record)
-        with self._seen.lock:
-            self._seen.logs.append(entry)
+        with self._collector.lock:
+            self._collector.logs.append(entry)
 
     def shutdown(self) -> None:
         """Nothing to do."""
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return True
+
+
+_DELTA = AggregationTemporality.DELTA
+
+
+class _Reader(MetricReader):
+    """Hands on whatever is collected, by whomever: a flush collects too, and what it takes is not there again."""
+
+    def __init__(self, take: Callable[[MetricsData], None]) -> None:
+        super().__init__(preferred_temporality={Counter: _DELTA, ObservableCounter: _DELTA, Histogram: _DELTA})
+        self._take = take
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        self._take(metrics_data)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Do nothing: what was collected stays."""
+
+
+class PointStore:
+    """Adds up what a reader collects, so that looking at the metrics changes nothing and clearing is possible."""
+
+    def __init__(self) -> None:
+        self.reader = _Reader(self._add)
+        self._points: dict[tuple[str, str, str], MetricPoint] = {}
+        self._lock = threading.Lock()
+
+    def points(self) -> tuple[MetricPoint, ...]:
+        """Collect, and return every point by name and attributes."""
+        self.reader.collect()
+        with self._lock:
+            return tuple(self._points[key] for key in sorted(self._points))
+
+    def clear(self) -> None:
+        """Forget what was recorded. A sum that goes up and down keeps its level, a gauge its value."""
+        self.reader.collect()
+        with self._lock:
+            self._points.clear()
+
+    def _add(self, data: MetricsData) -> None:
+        with self._lock:
+            for key, point, is_delta in _points_of(data):
+                known = self._points.get(key)
+                self._points[key] = _added(known, point) if known is not None and is_delta else point
+
+
+def _points_of(data: MetricsData) -> Iterator[tuple[tuple[str, str, str], MetricPoint, bool]]:
+    """Yield each point with its key, and whether it is a difference to the one before."""
+    for group in data.resource_metrics:
+        resource = plain(group.resource.attributes)
+        for scoped in group.scope_metrics:
+            for metric in scoped.metrics:
+                kind = _KINDS[type(metric.data).__name__]
+                is_delta = getattr(metric.data, "aggregation_temporality", None) == _DELTA
+                for found in metric.data.data_points:
+                    point = MetricPoint(
+                        name=metric.name,
+                        kind=kind,
+                        unit=metric.unit or "",
+                        attributes=plain(found.attributes),
+                        time_ns=found.time_unix_nano,
+                        resource=resource,
+                        scope=scoped.scope.name,
+                        **_values(found),
+                    )
+                    attributes = sorted(point.attributes.items())
+                    yield (metric.name, scoped.scope.name, repr(attributes)), point, is_delta
+
+
+_KINDS = {
+    "Sum": "sum",
+    "Gauge": "gauge",
+    "Histogram": "histogram",
+    "ExponentialHistogram": "exponential_histogram",
+}
+
+
+def _values(found: Any) -> dict[str, Any]:
+    exemplars = tuple(
+        Exemplar(
+            value=one.value,
+            trace_id=f"{one.trace_id:032x}" if one.trace_id else None,
+            span_id=f"{one.span_id:016x}" if one.span_id else None,
+        )
+        for one in found.exemplars
+    )
+    if not hasattr(found, "count"):
+        return {"value": found.value, "exemplars": exemplars}
+    return {
+        "count": found.count,
+        "sum": found.sum,
+        "min": found.min,
+        "max": found.max,
+        "bounds": tuple(getattr(found, "explicit_bounds", ())),
+        "bucket_counts": tuple(getattr(found, "bucket_counts", ())),
+        "exemplars": exemplars,
+    }
+
+
+def _added(known: MetricPoint, new: MetricPoint) -> MetricPoint:
+    """Return both points as one."""
+    exemplars = known.exemplars + new.exemplars
+    if new.value is not None and known.value is not None:
+        return replace(new, value=known.value + new.value, exemplars=exemplars)
+    pairs = zip(known.bucket_counts, new.bucket_counts)
+    return replace(
+        new,
+        count=(known.count or 0) + (new.count or 0),
+        sum=(known.sum or 0) + (new.sum or 0),
+        min=min(_known(known.min, new.min), default=None),
+        max=max(_known(known.max, new.max), default=None),
+        bucket_counts=tuple(first + second for first, second in pairs),
+        exemplars=exemplars,
+    )
+
+
+def _known(*values: float | None) -> list[float]:
+    return [value for value in values if value is not None]

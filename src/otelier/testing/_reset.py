@@ -1,4 +1,4 @@
-"""Back to the state of a process in which nothing of otelier was switched on."""
+"""`reset()`: undoes what otelier did in this process."""
 
 from __future__ import annotations
 

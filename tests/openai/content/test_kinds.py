@@ -13,9 +13,8 @@ import pytest
 import typing_extensions
 from openai.types import chat, responses
 
-from otelier.openai.content._chat import chat_answer_content, chat_request_content
+from otelier.openai.content._chat import StreamedChoice, chat_answer_content, chat_request_content
 from otelier.openai.content._responses import responses_answer_content, responses_request_content
-from otelier.openai.content._streamed_choice import StreamedChoice
 
 INPUT, OUTPUT, TOOLS = "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"
 CANARY = "what it says"

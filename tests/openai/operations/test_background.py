@@ -121,12 +121,12 @@ def test_fetched_by_a_stranger(api, recorder):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 def test_children_know_nothing(background):
     """A forked child did not start what its parent did."""
-    from otelier.openai.operations import _started
+    from otelier.openai.operations import _responses
 
-    assert background.id in _started._started
+    assert background.id in _responses._unrecorded
     child = os.fork()
     if child == 0:
-        os._exit(len(_started._started))
+        os._exit(len(_responses._unrecorded))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -142,12 +142,12 @@ def test_what_was_told_is_not_told_again(api, recorder):
 
 def test_ids_are_bounded(api):
     """A process that starts responses and never fetches them keeps few of their ids."""
-    from otelier.openai.operations import _started
+    from otelier.openai.operations import _responses
 
-    for number in range(_started.MAX_STARTED + 10):
-        _started.started(f"resp_{number}")
-    assert len(_started._started) == _started.MAX_STARTED
-    assert "resp_0" not in _started._started
+    for number in range(_responses.MAX_UNRECORDED + 10):
+        _responses.remember_unrecorded(f"resp_{number}")
+    assert len(_responses._unrecorded) == _responses.MAX_UNRECORDED
+    assert "resp_0" not in _responses._unrecorded
 
 
 def test_streams_left_early(api, recorder):

@@ -75,6 +75,8 @@ def test_callers_who_ask_see_it(api, recorder, mode):
     instrument(recorder, stream_usage=True)
     found = chunks(api, mode, stream_options={"include_usage": True})
     assert found[-1].usage.completion_tokens == 6
+    found = chunks(api, mode, extra_body={"stream_options": {"include_usage": True}})
+    assert found[-1].usage.completion_tokens == 6
     asked = {"include_obfuscation": False}
     found = chunks(api, mode, stream_options=asked)
     assert all(chunk.usage is None for chunk in found)

@@ -836,7 +836,7 @@ def test_no_room_in_the_queue(streams, recorder, monkeypatch):
     """Where chunk times have no room to wait, each is recorded as it comes, to the same figures."""
     from otelier.telemetry import PointQueue
 
-    monkeypatch.setattr(PointQueue, "room_for_stream", lambda _: None)
+    monkeypatch.setattr(PointQueue, "reserve_for_stream", lambda _: None)
     chunks = drained(streams, "chat", "sync")
     counts = {point.name: point.count for point in recorder.metric_points if point.name.startswith("gen_ai.")}
     assert counts["gen_ai.client.operation.time_to_first_chunk"] == 1

@@ -19,7 +19,6 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otelier.cli.demo._received import CAPTURE_SETTING, KEPT_HEADERS
 from otelier.errors import OtelierError
 from otelier.testing import OpenAIServer, OtlpReceiver
 
@@ -32,6 +31,9 @@ STOP_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")
+_CAPTURE_SETTING = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST"
+_KEPT_HEADERS = "baggage,traceparent"
+"""Headers that the services keep on the spans of their requests, for the table of what each server received."""
 
 
 class ServiceError(OtelierError):
@@ -54,7 +56,7 @@ class Service:
         self._environment = {**inherited_environment(), **environment}
         self._process: subprocess.Popen[str] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._said: deque[str] = deque(maxlen=40)
+        self._output: deque[str] = deque(maxlen=40)
         self._answers = False
         self._known = threading.Event()
         self._listener = threading.Thread(target=self._listen, name="service output", daemon=True)
@@ -66,7 +68,7 @@ class Service:
 
     @property
     def command(self) -> str:
-        """What a user would type."""
+        """The command that a user would type."""
         return f"opentelemetry-instrument uvicorn {self.target}"
 
     def start(self) -> None:
@@ -96,7 +98,7 @@ class Service:
             ServiceError: if it ends before, or takes too long.
         """
         if not self._known.wait(START_TIMEOUT_S) or not self._answers:
-            raise ServiceError(f"`{self.command}` did not start. It said:\n{self.said}")
+            raise ServiceError(f"`{self.command}` did not start. It said:\n{self.output}")
 
     def stop(self) -> None:
         """Ask the process to end, as a container's runtime would, and wait until it has.
@@ -107,12 +109,12 @@ class Service:
         process = self._process
         assert process is not None, "stop() before start()"
         if process.poll() is not None:
-            raise ServiceError(f"`{self.command}` ended by itself with {process.returncode}. It said:\n{self.said}")
+            raise ServiceError(f"`{self.command}` ended by itself with {process.returncode}. It said:\n{self.output}")
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired as exc:
-            text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. It said:\n{self.said}"
+            text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. It said:\n{self.output}"
             raise ServiceError(text) from exc
 
     def __enter__(self) -> Self:
@@ -129,16 +131,16 @@ class Service:
             self._folder.cleanup()
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """The last lines that the process printed."""
-        return "\n".join(f"  {line}" for line in self._said) or "  nothing"
+        return "\n".join(f"  {line}" for line in self._output) or "  nothing"
 
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                self._said.append(line.rstrip())
+                self._output.append(line.rstrip())
                 if not self._answers and (found := _LISTENING.search(line)):
                     self.port, self._answers = int(found[1]), True
                     self._known.set()
@@ -175,7 +177,7 @@ def free_port() -> int:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return this process's environment less what would change the demonstration: its result is to be the same."""
+    """Return this process's environment without the variables that would change the result."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS_ALONE)}
     # When this process runs under opentelemetry-instrument itself, the wrapper script must not.
     wrapper = Path("opentelemetry", "instrumentation", "auto_instrumentation").parts
@@ -223,7 +225,7 @@ def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, *, port: int
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_LOGS_EXPORTER": "otlp",
-        CAPTURE_SETTING: KEPT_HEADERS,
+        _CAPTURE_SETTING: _KEPT_HEADERS,
         **standard_logging(),
         **further,
     }

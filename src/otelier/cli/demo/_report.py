@@ -1,4 +1,4 @@
-"""What the exported telemetry says: one trace, calls per agent and user, counts per signal and service.
+"""Report of the exported telemetry: one trace, calls per agent and user, requests between servers, and counts.
 
 Everything is read from records as an OTLP receiver keeps them; nothing here knows how they came about.
 """
@@ -9,9 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from otelier import names
+from otelier.fields import BAGGAGE_KEYS, FIELD_NAMES
 from otelier.testing import LogEntry, MetricPoint, SpanRecord
 
 _MODEL_OPERATIONS = frozenset({"chat", "text_completion", "embeddings", "generate_content"})
@@ -37,10 +39,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """What came of one signal."""
+    """Counts of one signal."""
 
     name: str
-    """What was counted."""
+    """Name of what was counted."""
     by_service: Mapping[str, int]
     """Number from each service, the one that was asked first before those it asked."""
     count: int
@@ -50,7 +52,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """One line of a trace: a span, or several that say nothing by themselves."""
+    """One line of a trace: a span, or several folded into one."""
 
     span: SpanRecord
     """The span, or the first of several."""
@@ -63,7 +65,7 @@ class Branch:
 
 
 def is_model_call(span: SpanRecord) -> bool:
-    """Tell whether *span* is one call to a model."""
+    """Return whether *span* is one call to a model."""
     return span.attributes.get(names.OPERATION) in _MODEL_OPERATIONS
 
 
@@ -78,7 +80,7 @@ def usage(spans: Iterable[SpanRecord]) -> list[Usage]:
 
 
 def known_by_prompt(spans: Iterable[SpanRecord]) -> dict[str, str]:
-    """Return the fingerprint of each agent that only its prompt tells of, by the name that comes of it."""
+    """Return the fingerprint of each agent that is known by its prompt only, by the name made of it."""
     calls = [span.attributes for span in spans if is_model_call(span)]
     found = [call for call in calls if call.get(names.AGENT_SOURCE) == "fingerprint"]
     return {str(call.get(names.AGENT_NAME)): str(call.get(names.AGENT_FINGERPRINT)) for call in found}
@@ -130,9 +132,11 @@ def signals(spans: Sequence[SpanRecord], logs: Sequence[LogEntry], metrics: Sequ
 
 
 def _registered(logs: Iterable[LogEntry]) -> list[LogEntry]:
-    """Return one event for each agent of a service: an agent is told again with each new prompt."""
-    told = [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]
-    return list({(service_of(entry), entry.attributes.get(names.RESOLVED_AGENT_ID)): entry for entry in told}.values())
+    """Return one event for each agent of a service: an agent is registered again with each new prompt."""
+    events = [entry for entry in logs if entry.event_name == names.AGENT_REGISTERED]
+    return list(
+        {(service_of(entry), entry.attributes.get(names.RESOLVED_AGENT_ID)): entry for entry in events}.values()
+    )
 
 
 def _signal(name: str, records: Sequence[Record], services: Iterable[str]) -> Signal:
@@ -155,7 +159,7 @@ def traces(spans: Iterable[SpanRecord]) -> dict[str, list[SpanRecord]]:
     return found
 
 
-def richest(found: Iterable[list[SpanRecord]]) -> list[SpanRecord]:
+def most_interesting(found: Iterable[list[SpanRecord]]) -> list[SpanRecord]:
     """Return the trace worth showing: most agents, most spans, and late, when all is warm; empty without any."""
 
     def worth(trace: list[SpanRecord]) -> tuple[int, int, int]:
@@ -190,3 +194,95 @@ def _lines(span: SpanRecord, lasts: tuple[bool, ...], children: dict[str | None,
     if messages:
         label = f"{len(messages)} ASGI message{'s' * (len(messages) > 1)}"
         yield Branch(span=messages[0], label=label, folded=True, lasts=(*lasts, True))
+
+
+_AGENT = (names.AGENT_NAME, names.AGENT_ID)
+FIELDS_ACROSS = {key: name for key, name in zip(BAGGAGE_KEYS, FIELD_NAMES) if key not in _AGENT}
+"""Attributes and names of the fields that hold in the service that was called too; the agent does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """One request from one service to another, as both of them saw it."""
+
+    sent: SpanRecord
+    """Span of the request in the service that made it."""
+    served: SpanRecord
+    """Span of the request in the service that answered it."""
+
+    def keeps(self, key: str) -> bool:
+        """Return whether both sides have the same value under *key*."""
+        return key in self.sent.attributes and self.sent.attributes[key] == self.served.attributes.get(key)
+
+
+def crossings(spans: Iterable[SpanRecord]) -> list[Crossing]:
+    """Return the requests whose span on the server's side has its parent in another service."""
+    known = {span.span_id: span for span in spans}
+    parents = ((span, known.get(span.parent_id or "")) for span in known.values())
+    return [
+        Crossing(sent=parent, served=span)
+        for span, parent in parents
+        if parent is not None and service_of(parent) != service_of(span)
+    ]
+
+
+MODEL_HOST = "model's host"
+_KEPT = "http.request.header."
+"""Prefix of the attributes in which the services keep headers of their requests, as `_processes` tells them to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The requests that one server received."""
+
+    server: str
+    """Name of the service, or of the model's host."""
+    requests: int
+    senders: tuple[str, ...]
+    """Services that sent them, by the trace that came with them; empty where no trace came."""
+    fields: Mapping[str, int]
+    """Number of requests whose baggage had each of our keys; a key that never came is left out."""
+
+
+def received(spans: Iterable[SpanRecord], to_model: Iterable[Mapping[str, str]]) -> list[Received]:
+    """Return what each service was sent, the one asked first before those it asked, and then the model's host.
+
+    Args:
+        spans: Spans of all services.
+        to_model: Headers of each request to the model's host, by lower-case name.
+    """
+    ordered = sorted(spans, key=lambda span: span.start_ns)
+    homes = {span.span_id: service_of(span) for span in ordered}
+    requests: dict[str, list[Mapping[str, str]]] = {}
+    for span in ordered:
+        if span.kind == "SERVER":
+            requests.setdefault(service_of(span), []).append(_kept(span))
+    requests[MODEL_HOST] = list(to_model)
+    return [_received(server, found, homes) for server, found in requests.items()]
+
+
+def _received(server: str, requests: Sequence[Mapping[str, str]], homes: Mapping[str, str]) -> Received:
+    parents = (headers.get("traceparent", "").split("-") for headers in requests)
+    senders = {homes.get(parts[2], "") for parts in parents if len(parts) > 2}
+    counted = Counter(key for headers in requests for key in _keys(headers.get("baggage", "")))
+    return Received(
+        server=server,
+        requests=len(requests),
+        senders=tuple(sorted(senders - {""})),
+        fields={key: counted[key] for key in BAGGAGE_KEYS if counted[key]},
+    )
+
+
+def _kept(span: SpanRecord) -> dict[str, str]:
+    """Return the headers that *span* kept, by lower-case name."""
+    kept = {key: value for key, value in span.attributes.items() if key.startswith(_KEPT)}
+    return {key.removeprefix(_KEPT): ",".join(_texts(value)) for key, value in kept.items()}
+
+
+def _keys(baggage: str) -> set[str]:
+    return {unquote(member.partition("=")[0]).strip() for member in baggage.split(",")}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Return the texts of an attribute, which is one, several or `None`."""
+    return (value,) if isinstance(value, str) else tuple(value or ())

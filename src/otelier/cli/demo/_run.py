@@ -1,51 +1,49 @@
-"""One run of the demonstration: start everything, send traffic, stop the services, keep what they exported."""
+"""One run of the demonstration: starts the services, sends traffic, stops them, and keeps their telemetry."""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from otelier.cli._endpoints import without_secrets
+from otelier.cli._endpoints import headers_of, parts_of, without_secrets
 from otelier.cli._steps import Steps
-from otelier.cli.demo._destination import endpoint, headers
-from otelier.cli.demo._missing import missing
 from otelier.cli.demo._processes import HELPDESK, PAYMENTS, free_port, service
-from otelier.cli.demo._received import Received, received, strayed
-from otelier.cli.demo._report import known_by_prompt
 from otelier.cli.demo._traffic import TOO_MUCH, USERS, drive
+from otelier.errors import SettingError
+from otelier.settings import quoted
 from otelier.testing import LogEntry, MetricPoint, OpenAIServer, OtlpReceiver, SpanRecord
 
 LATENCIES_S = (0.18, 0.24, 0.31, 0.42, 0.55, 0.87)
 """Seconds a model takes to answer; the server deals them out by what is asked, alike in each run."""
 CHUNK_LATENCY_S = 0.03
 REFUSAL_LATENCY_S = 0.08
-_RETRIES = "x-stainless-retry-count"
-"""Header by which openai's client says how often it has sent a request before."""
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one run exported, and what that lacks."""
+    """The telemetry that one run exported."""
 
     spans: tuple[SpanRecord, ...]
     logs: tuple[LogEntry, ...]
     metrics: tuple[MetricPoint, ...]
     exports: int
     """Export requests that brought them."""
-    received: tuple[Received, ...]
-    """What each server was sent in baggage."""
-    repeated: int
-    """Requests that the model's client sent again after a failure."""
+    model_requests: tuple[Mapping[str, str], ...]
+    """Headers of each request to the model's host, by lower-case name."""
     sent_to: str | None
     """Endpoint that got the same, as it may be printed; `None` without one."""
     send_failures: int
     """Export requests that did not arrive there."""
     problems: tuple[str, ...]
-    """What should have arrived and has not, a sentence each."""
+    """Telemetry that did not arrive, a sentence each."""
     took_s: float
 
 
@@ -57,12 +55,12 @@ def run(steps: Steps) -> Outcome:
         OtelierError: if a service does not start, answer or stop.
     """
     started_s = time.monotonic()
-    forward_to = endpoint()
+    forward_to = _endpoint()
     sent_to = without_secrets(forward_to) if forward_to else None
     with (
         _complaints() as complaints,
         OpenAIServer(delay_s=LATENCIES_S, chunk_delay_s=CHUNK_LATENCY_S) as model,
-        OtlpReceiver(forward_to=forward_to, headers=headers()) as receiver,
+        OtlpReceiver(forward_to=forward_to, headers=_headers()) as receiver,
         service(PAYMENTS, model, receiver, port=free_port(), OTELIER_TRUST_INBOUND="true") as payments,
         service(HELPDESK, model, receiver, PAYMENTS_URL=payments.url) as helpdesk,
     ):
@@ -78,29 +76,28 @@ def run(steps: Steps) -> Outcome:
         with steps.step(PAYMENTS, payments.command):
             payments.wait()
         requests = _send_traffic(helpdesk.port, steps)
-        with steps.step("services", "stopping, which sends what they still hold") as say:
+        with steps.step("services", "stopping, which sends what they still hold") as show:
             helpdesk.stop()
             payments.stop()
-            say("stopped, everything is sent")
+            show("stopped, everything is sent")
         if sent_to:
-            with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as say:
+            with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as show:
                 receiver.stop()
-                say(f"sent {receiver.counts['requests']} requests on to {sent_to}")
-        to_model = [request.headers for request in model.requests]
-    spans, logs, metrics = receiver.spans, receiver.logs, receiver.metrics
-    problems = [*missing(spans, logs, metrics, requests=requests), *strayed(spans, to_model)]
-    if len(known_by_prompt(spans)) != 1:
-        problems.append(f"{len(known_by_prompt(spans))} agents are known by their prompt only; the services have one.")
+                show(f"sent {receiver.counts['requests']} requests on to {sent_to}")
+    spans = receiver.spans
+    problems: list[str] = []
+    arrived = sum(span.kind == "SERVER" and span.parent_id is None for span in spans)
+    if arrived != requests:
+        problems.append(f"{requests} requests were sent, and {arrived} traces of a request arrived.")
     if receiver.forward_failures:
         lost = f"{receiver.forward_failures} of {receiver.counts['requests']} export requests"
         problems.append(f"{lost} did not arrive at {sent_to}. {' '.join(complaints)}")
     return Outcome(
         spans=spans,
-        logs=logs,
-        metrics=metrics,
+        logs=receiver.logs,
+        metrics=receiver.metrics,
         exports=receiver.counts["requests"],
-        received=tuple(received(spans, to_model)),
-        repeated=sum(_RETRIES in headers and headers[_RETRIES] != "0" for headers in to_model),
+        model_requests=tuple(request.headers for request in model.requests),
         sent_to=sent_to,
         send_failures=receiver.forward_failures,
         problems=tuple(problems),
@@ -112,17 +109,17 @@ def _send_traffic(port: int, steps: Steps) -> int:
     planned = sum(len(user.asks) for user in USERS)
     answers = 0
     lock = threading.Lock()
-    with steps.step("traffic", f"0 of {planned} requests answered") as say:
+    with steps.step("traffic", f"0 of {planned} requests answered") as show:
 
         def count() -> None:
             nonlocal answers
             with lock:
                 answers += 1
-                say(f"{answers} of {planned} requests answered")
+                show(f"{answers} of {planned} requests answered")
 
         sent = drive(port, answered=count)
-        tenants = {user.user_id.partition("/")[0] for user in USERS}
-        say(f"{sent} requests of {len(USERS)} users in {len(tenants)} tenants answered")
+        tenants = {user.tenant_id for user in USERS}
+        show(f"{sent} requests of {len(USERS)} users in {len(tenants)} tenants answered")
     return sent
 
 
@@ -140,3 +137,43 @@ def _complaints() -> Generator[list[str]]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = True
+
+
+def _endpoint() -> str | None:
+    """Return the OTLP endpoint that the user named; `None` for none.
+
+    Raises:
+        SettingError: if it cannot be sent to.
+    """
+    named = os.environ.get(_ENDPOINT, "").strip()
+    protocol = os.environ.get(_PROTOCOL, "").strip().lower()
+    if not named:
+        return None
+    parts = parts_of(named)
+    if parts is None or parts.scheme not in ("http", "https"):
+        raise SettingError(
+            f"Cannot send to {_ENDPOINT}: it is no HTTP address. Name one such as `http://localhost:4318`.",
+            setting=_ENDPOINT,
+        )
+    if protocol not in ("", "http/protobuf"):
+        raise SettingError(
+            f"Cannot send to {_ENDPOINT} with {_PROTOCOL}={quoted(protocol)}: the demo speaks http/protobuf only. "
+            f"Set {_PROTOCOL}=http/protobuf and name the endpoint's HTTP port, usually 4318.",
+            setting=_PROTOCOL,
+        )
+    return named
+
+
+def _headers() -> Mapping[str, str]:
+    """Return the headers that go with what is sent there.
+
+    Raises:
+        SettingError: if they cannot be read.
+    """
+    found, unreadable = headers_of(os.environ.get(_HEADERS, ""))
+    if unreadable:
+        raise SettingError(
+            f"Cannot read {_HEADERS}. Write it as `key=value,key=value` with percent-encoded values.",
+            setting=_HEADERS,
+        )
+    return found

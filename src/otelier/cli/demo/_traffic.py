@@ -1,4 +1,4 @@
-"""What the users of the demonstration ask, and how it is sent: the same in every run."""
+"""Traffic of the demonstration: users, their requests, and how they are sent, the same in every run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Ask:
     path: str
     """Path, which names the agent where one is named."""
     message: str
-    """What is asked."""
+    """Text of the request."""
     status: int = 200
     """Status that the answer must have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """One user and what they ask, one after the other."""
+    """One user and their requests, one after the other."""
 
     user_id: str
     """Id of the user, `tenant/name`."""
@@ -37,6 +37,11 @@ class User:
     """Role of the user."""
     asks: tuple[Ask, ...]
     """Requests in their order."""
+
+    @property
+    def tenant_id(self) -> str:
+        """Id of the tenant that the user belongs to."""
+        return self.user_id.partition("/")[0]
 
 
 class TrafficError(OtelierError):
@@ -48,7 +53,7 @@ _RESPOND, _STREAM = "/agents/billing/respond", "/agents/triage/stream"
 _SUMMARY = "/summaries"
 
 TOO_MUCH = "Export every invoice since 2019."
-"""What the model's provider refuses with 429, however often it is asked."""
+"""Message that the model's provider refuses with 429, however often it is sent."""
 
 USERS = (
     User(
@@ -142,6 +147,7 @@ def _send(port: int, user: User, ask: Ask, number: int) -> None:
         "x-user-id": user.user_id,
         "x-user-role": user.role,
         "x-session-id": f"{name}-morning",
+        "x-tenant-id": user.tenant_id,
     }
     body = json.dumps({"message": ask.message, "ticket": f"{name}-{number}"})
     # The standard library's own client: no proxy between two processes of one machine.

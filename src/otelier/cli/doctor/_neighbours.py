@@ -65,9 +65,9 @@ def _instrumentors() -> Iterator[Finding]:
 
 def _is_left_to(one: EntryPoint) -> bool:
     # Imported here: it loads the instrumentor.
-    from otelier.openai import gives_way_to
+    from otelier.openai import defers_to
 
-    return gives_way_to(one.module)
+    return defers_to(one.module)
 
 
 def _is_for_openai(one: EntryPoint) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from otelier.cli.doctor._findings import Finding
 from otelier.fields import is_carried, is_held_back
 from otelier.settings import DISABLED_INSTRUMENTATIONS, patches_allowed
+from otelier.telemetry import propagators_of
 
 _AREA = "patches"
 
@@ -52,7 +52,7 @@ def propagators() -> Iterator[Finding]:
     from opentelemetry.propagate import get_global_textmap
 
     textmap = get_global_textmap()
-    parts: list[Any] = list(getattr(textmap, "_propagators", (textmap,)))
+    parts = propagators_of(textmap)
     shown = ", ".join(type(part).__name__ for part in parts)
     if not parts or "traceparent" in textmap.fields or len(textmap.fields - {"baggage"}) > 0:
         yield Finding(area="propagators", severity="ok" if parts else "note", what=shown or "none")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
 
 from otelier.cli.doctor._findings import Finding
 from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
+from otelier.telemetry import exporter_of, innermost_provider, processors_of
 
 _AREA = "providers"
 _UNSET_HERE = "Nothing sets it in this process; your program or opentelemetry-instrument does."
@@ -32,7 +32,7 @@ def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
     if _is_stand_in(provider):
         yield _unset("tracer provider", expected=expected)
         return
-    found = _parts(provider, "_active_span_processor._span_processors")
+    found = _processors(provider)
     yield _set("tracer provider", provider, found)
     if found is None:
         return
@@ -74,7 +74,7 @@ def _meter_provider() -> Iterator[Finding]:
     if _is_stand_in(provider):
         yield _unset("meter provider", expected=False)
         return
-    readers = _parts(provider, "_metric_readers", "_sdk_config.metric_readers")
+    readers = _processors(provider)
     yield _set("meter provider", provider, readers)
     if readers == []:
         yield _leads_nowhere("metrics")
@@ -85,7 +85,7 @@ def _logger_provider(*, expected: bool) -> Iterator[Finding]:
     if _is_stand_in(provider):
         yield _unset("logger provider", expected=False)
         return
-    found = _parts(provider, "_multi_log_record_processor._log_record_processors")
+    found = _processors(provider)
     yield _set("logger provider", provider, found)
     yield _standard_logging()
     if found is None:
@@ -140,31 +140,17 @@ def _standard_logging() -> Finding:
 
 
 def _first_exporting(processors: list[Any]) -> int:
-    exporting = (index for index, one in enumerate(processors) if _exporter(one) is not None)
+    exporting = (index for index, one in enumerate(processors) if exporter_of(one) is not None)
     return next(exporting, len(processors))
 
 
-def _exporter(processor: Any) -> Any:
-    batch = getattr(processor, "_batch_processor", None)
-    return getattr(processor, "span_exporter", None) or getattr(batch or processor, "_exporter", None)
-
-
-def _parts(provider: object, *paths: str) -> list[Any] | None:
-    """Return what stands on *provider*, wherever this SDK's release keeps it; `None` when it is not the SDK's."""
-    # Imported here: like `opentelemetry.propagate` it raises where OTEL_PROPAGATORS names what is not installed.
-    from otelier.telemetry import innermost_provider
-
-    provider = innermost_provider(provider)
-    for path in paths:
-        try:
-            return list(attrgetter(path)(provider))
-        except AttributeError:
-            continue
-    return None
+def _processors(provider: object) -> list[Any] | None:
+    """Return the processors or readers on *provider*; `None` when it is not the SDK's."""
+    return processors_of(innermost_provider(provider))
 
 
 def _part_name(part: Any) -> str:
-    exporter = _exporter(part)
+    exporter = exporter_of(part)
     name = type(part).__name__
     return name if exporter is None else f"{name}({type(exporter).__name__})"
 

@@ -154,7 +154,7 @@ def baggage(*, expected: bool) -> Iterator[Finding]:
     # Imported here: like `opentelemetry.propagate` it raises where OTEL_PROPAGATORS names what is not installed.
     from opentelemetry.propagate import get_global_textmap
 
-    from otelier.baggage import propagated_to, seams, trusts_inbound
+    from otelier.baggage import client_patches, propagated_to, trusts_inbound
 
     if "baggage" not in get_global_textmap().fields:
         yield Finding(
@@ -167,14 +167,14 @@ def baggage(*, expected: bool) -> Iterator[Finding]:
     else:
         named = ", ".join(propagated_to()) or "none"
         yield Finding(area=_BAGGAGE, severity="ok", what=f"the fields go to hosts inside; further hosts: {named}")
-    for seam in seams(load=True):
-        if seam.patched:
-            yield Finding(area=_BAGGAGE, severity="ok", what=f"{seam.name} {seam.version} carries them")
-        elif seam.failed:
+    for patch in client_patches(load=True):
+        if patch.patched:
+            yield Finding(area=_BAGGAGE, severity="ok", what=f"{patch.name} {patch.version} carries them")
+        elif patch.failed:
             yield Finding(
                 area=_BAGGAGE,
                 severity="warning",
-                what=f"{seam.name} {seam.version} carries none of them: {seam.why}",
+                what=f"{patch.name} {patch.version} carries none of them: {patch.why}",
                 why="Services called by this client do not learn user, session and agent; nobody else does either.",
                 do="Use a release of the client that otelier knows, or pass the fields on yourself.",
             )

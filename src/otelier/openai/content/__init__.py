@@ -1,3 +1,3 @@
-"""What is said: messages, instructions and tools, as the conventions' schemas have them, and where they go."""
+"""Content: messages, instructions and tools, as the JSON schemas of the conventions have them."""
 
 from __future__ import annotations

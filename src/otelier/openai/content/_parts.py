@@ -29,7 +29,7 @@ _REASONING = frozenset(("reasoning_text", "summary_text"))
 _ADDRESSES = ("data:", "http://", "https://")
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 AUTHORISING = frozenset(("authorization", "headers"))
-"""What a tool is called with on the provider's side; it says nothing to the model."""
+"""Members of a tool that authorise the provider to call it; the model does not see them."""
 _MCP = "mcp"
 _ENCRYPTED = "encrypted_content"
 _MAX_DEPTH = 64
@@ -92,8 +92,7 @@ def parsed(arguments: Any) -> Any:
 def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
     """Return what JSON can hold of *value*: models become what is set of them, other objects nothing.
 
-    What the provider encrypted says nothing to anybody, and what authorises it to use an MCP server is nobody's
-    business: neither is in it.
+    What the provider encrypted, and what authorises it to use an MCP server, is left out.
     """
     if value is None or isinstance(value, (str, int, float)):
         return value
@@ -194,7 +193,7 @@ def _media(url: str, modality: str) -> Part | None:
 def blob_part(
     mime_type: str | None, modality: str, data: str, decode: Callable[[str], bytes | None] | None = None
 ) -> Part | None:
-    """Return a reference in the place of bytes: signals are no store of files, and the hash tells one from another.
+    """Return a reference in the place of bytes: telemetry is no store of files, and the hash distinguishes them.
 
     Args:
         mime_type: Their type, if known.
@@ -203,7 +202,7 @@ def blob_part(
         decode: Makes bytes of that; `None` reads base64.
 
     Returns:
-        The part; `None` for a short text that cannot be decoded. A long one is looked at later, and told as it is.
+        The part; `None` for a short text that cannot be decoded. A long one is decoded later.
     """
     decode = decode or _decoded
     uri: Any

@@ -1,3 +1,3 @@
-"""The operations that are instrumented: what to read where, whole or in chunks."""
+"""The instrumented operations, and the readers of their answers, whole or in chunks."""
 
 from __future__ import annotations

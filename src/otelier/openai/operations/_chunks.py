@@ -1,44 +1,20 @@
-"""What the chunks of a stream say, gathered while they pass.
+"""Chunks of chat and legacy completions, gathered while they pass.
 
-What `looker` returns runs for every chunk inside the consumer's loop: it looks at what it needs and copies nothing.
+The function that `observer` returns runs for every chunk inside the consumer's loop: it copies nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.content._chat import ASSISTANT, message_reason
+from otelier.openai.content._chat import ASSISTANT, StreamedChoice, message_reason
 from otelier.openai.content._parts import input_message, output_message, text_part
-from otelier.openai.content._streamed_choice import StreamedChoice
-from otelier.openai.reading._answer import add_model, add_text, chat_usage, reason_told
+from otelier.openai.reading._answer import add_model, add_text, chat_usage, finish_reason_of
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, facts_of, field_of, items_of, text_of
 from otelier.telemetry import MAX_TEXTS, Failure, fit_text
-
-
-class Chunks(Protocol):
-    """The chunks of one stream."""
-
-    model: str | None
-    """Model that answers, as soon as a chunk names it."""
-
-    def looker(self) -> Callable[[Any], bool]:
-        """Return what looks at one chunk and tells whether it is the last that says anything."""
-        ...
-
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
-        """Add what was seen; return what made the operation fail, if something did."""
-        ...
-
-    def awaits_usage(self) -> bool:
-        """Tell whether the answer has come to its end, or may have, and its usage has not."""
-        ...
-
-    def content(self) -> Mapping[str, list[Any]]:
-        """Return the content that was seen, by attribute."""
-        ...
 
 
 class ChatChunks:
@@ -56,7 +32,7 @@ class ChatChunks:
         self._choices: dict[int, StreamedChoice] = {}
         self._content = content
 
-    def looker(self) -> Callable[[Any], bool]:
+    def observer(self) -> Callable[[Any], bool]:
         return self._see_content if self._content else self._see
 
     def _see(self, chunk: Any) -> bool:
@@ -101,13 +77,13 @@ class ChatChunks:
     def awaits_usage(self) -> bool:
         return bool(self._reasons) and self._usage is None
 
-    def tell(self, attributes: Attributes, point: CallPoint) -> Failure | None:
+    def write_to(self, attributes: Attributes, point: CallPoint) -> Failure | None:
         add_text(names.RESPONSE_ID, self._id, attributes)
         add_model(self.model, attributes, point)
         add_text(names.OPENAI_RESPONSE_SERVICE_TIER, self._tier, attributes)
         if self._reasons:
             reasons = [self._reasons[index] for index in sorted(self._reasons)]
-            attributes[names.FINISH_REASONS] = tuple(map(reason_told, reasons[:MAX_TEXTS]))
+            attributes[names.FINISH_REASONS] = tuple(map(finish_reason_of, reasons[:MAX_TEXTS]))
         if self._usage is not None:
             chat_usage(self._usage, attributes, point)
         return None
@@ -118,7 +94,7 @@ class ChatChunks:
 
 
 def index_of(choice: Facts) -> int:
-    """Return which of the choices one is; the first, where its provider does not say."""
+    """Return the index of a choice; 0 where its provider sends none."""
     index = choice.get("index")
     return index if isinstance(index, int) else 0
 

@@ -1,4 +1,4 @@
-"""Images, speech and transcriptions: what goes in or comes out is a file.
+"""Images, speech and transcriptions: calls that send or return files.
 
 Files that are sent stay out of every signal: they are streams of the caller's, and only the client may read them.
 """
@@ -30,7 +30,7 @@ _OUTPUT_TOKENS = {"image_tokens": names.IMAGE_OUTPUT_TOKENS, "text_tokens": name
 
 
 def media_request(output_type: str) -> Callable[[Arguments, Attributes], None]:
-    """Return what adds what the arguments of a call say whose output is of *output_type*."""
+    """Return a function that adds the attributes of a call's arguments whose output is of *output_type*."""
 
     def read(arguments: Arguments, attributes: Attributes) -> None:
         chat_request(arguments, attributes)  # number of images, temperature: the names are the same
@@ -40,7 +40,7 @@ def media_request(output_type: str) -> Callable[[Arguments, Attributes], None]:
 
 
 def media_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    """Add the tokens; no model and no id are told."""
+    """Add the tokens; these answers have no model and no id."""
     usage = answer_of(facts.get("usage"))
     add_tokens(usage.get("input_tokens"), usage.get("output_tokens"), attributes, point)
     details = facts_of(usage.get("input_tokens_details") or usage.get("input_token_details"))
@@ -82,7 +82,7 @@ class MediaChunks:
         self._messages: list[Message] = []
         self._content = content
 
-    def looker(self) -> Callable[[Any], bool]:
+    def observer(self) -> Callable[[Any], bool]:
         return self._see
 
     def _see(self, event: Any) -> bool:
@@ -99,7 +99,7 @@ class MediaChunks:
     def awaits_usage() -> bool:
         return False  # no helper of the client's reads it
 
-    def tell(self, attributes: Attributes, point: CallPoint) -> None:
+    def write_to(self, attributes: Attributes, point: CallPoint) -> None:
         media_answer({"usage": self._usage}, attributes, point)
 
     def content(self) -> Mapping[str, list[Any]]:

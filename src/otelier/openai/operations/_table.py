@@ -1,17 +1,13 @@
-"""The operations that are instrumented, each as one value: what to read where."""
+"""The instrumented operations, each as one value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 
 from otelier import names
-from otelier.openai._point import CallPoint
 from otelier.openai.content._chat import chat_answer_content, chat_request_content
 from otelier.openai.content._responses import fetched_content, responses_answer_content, responses_request_content
-from otelier.openai.operations._chunks import ChatChunks, Chunks, TextChunks, text_answer_content, text_request_content
-from otelier.openai.operations._kinds import EMBEDDING, FETCHING, INFERENCE, Kind
+from otelier.openai.operations._chunks import ChatChunks, TextChunks, text_answer_content, text_request_content
 from otelier.openai.operations._media import (
     IMAGE,
     SPEECH,
@@ -22,52 +18,22 @@ from otelier.openai.operations._media import (
     media_request,
     media_request_content,
 )
-from otelier.openai.operations._responses_chunks import FetchChunks, ResponsesChunks, fetch_answer, fetch_request
-from otelier.openai.operations._started import created_answer
-from otelier.openai.operations._templates import Templates
+from otelier.openai.operations._operation import EMBEDDING, FETCHING, INFERENCE, Content, Operation, Templates
+from otelier.openai.operations._responses import (
+    FetchChunks,
+    ResponsesChunks,
+    created_answer,
+    fetch_answer,
+    fetch_request,
+)
 from otelier.openai.reading._answer import chat_answer, embeddings_answer
-from otelier.openai.reading._fields import Arguments, Attributes, Facts
-from otelier.openai.reading._prompt import chat_fingerprint, responses_fingerprint
-from otelier.openai.reading._request import chat_request, embeddings_request, responses_request
-from otelier.telemetry import Failure
-
-
-class _MakeChunks(Protocol):
-    def __call__(self, *, content: bool) -> Chunks: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """How an operation's content is read."""
-
-    sent: Callable[[Arguments], Mapping[str, list[Any]]]
-    """What the arguments send, by attribute."""
-    received: Callable[[Any], Mapping[str, list[Any]]]
-    """What an answer holds, by attribute."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One kind of call."""
-
-    templates: Templates
-    kind: Kind
-    """By what it is known that somebody else reports the call."""
-    read_request: Callable[[Arguments, Attributes], None]
-    read_answer: Callable[[Facts, Attributes, CallPoint], Failure | None]
-    fingerprint: Callable[[Arguments], str | None] | None = None
-    """What knows an agent by the call's prompt; `None` when such calls have none."""
-    chunks: _MakeChunks | None = None
-    """What gathers a stream; `None` when there are no streams."""
-    content: Content | None = None
-    """`None` for what has none that is worth telling; it emits no event either."""
-    inference: bool = True
-    """Whether a model works: then there is an event, and a span says that it streamed and how soon it began."""
-    usage_on_request: bool = False
-    """Whether a stream tells its usage only when asked to."""
-    names_served_model: bool = False
-    """Whether a header may name the model that really answered."""
-
+from otelier.openai.reading._request import (
+    chat_fingerprint,
+    chat_request,
+    embeddings_request,
+    responses_fingerprint,
+    responses_request,
+)
 
 CHAT: Final = Operation(
     templates=Templates(names.CHAT),

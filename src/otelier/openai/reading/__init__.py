@@ -1,3 +1,3 @@
-"""What requests and answers say, read as attributes whatever they turn out to be; content is not among it."""
+"""Requests and answers, read as span attributes whatever they turn out to be; content is left out."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an answer says about a call, as span attributes and for its metric point; content is not among it."""
+"""Answers, read as span attributes and for the metric point of their call; content is left out."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from typing import Any, Final, cast
 
 from otelier import names
 from otelier.openai._point import CallPoint
-from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, items_of, text_of
-from otelier.openai.reading._request import has_compaction
+from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, has_compaction, items_of, text_of
 from otelier.redaction import redact
-from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, Failure, fit_count, fit_text
+from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, OTHER, Failure, fit_count, fit_text
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
 UNFINISHED: Final = frozenset(("queued", "in_progress"))
 """States of a response that still works, as in the background."""
-OTHER_ERROR: Final = "_OTHER"
-"""What stands for a code that is none: it is an attribute of metrics, and the provider may write anything there."""
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_NUMBER = 4
 _SERVED_MODEL = "x-ms-served-model"
@@ -32,14 +29,14 @@ _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"
 
 
 def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
-    """Add what a chat completion says; return what made it fail: some servers say that with status 200."""
+    """Add the attributes of a chat completion; return its failure, which some servers send with status 200."""
     get = facts.get
     _add_identity(get("model"), get("id"), attributes, point)
     found: Any = get("choices")
     choices = cast("list[Any]", found) if type(found) is list else []
     if choices:
         attributes[names.FINISH_REASONS] = tuple(
-            [reason_told(facts_of(choice).get("finish_reason")) for choice in choices[:MAX_TEXTS]]
+            [finish_reason_of(facts_of(choice).get("finish_reason")) for choice in choices[:MAX_TEXTS]]
         )
     extra: Attributes = {}
     tier, fingerprint = fit_text(get("service_tier")), fit_text(get("system_fingerprint"))
@@ -55,7 +52,7 @@ def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failu
     return failure_in(facts) if get("error") else None
 
 
-def reason_told(reason: Any) -> str:
+def finish_reason_of(reason: Any) -> str:
     """Return a choice's finish reason; what is no text counts as none."""
     return fit_text(reason) or ERROR_REASON
 
@@ -64,7 +61,7 @@ def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
     """Add the tokens of a chat completion."""
     get = facts_of(usage).get
     add_tokens(get("prompt_tokens"), get("completion_tokens"), attributes, point)
-    # Zero is not worth saying, as the official instrumentation has it.
+    # Zeros are left out, as in the official instrumentation.
     details = get("prompt_tokens_details")
     if details is not None:
         found = facts_of(details)
@@ -84,7 +81,7 @@ def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
 
 
 def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
-    """Add what a response says; return what made it fail, if something did."""
+    """Add the attributes of a response; return its failure, if it has one."""
     get = facts.get
     _add_identity(get("model"), get("id"), attributes, point)
     add_text(names.OPENAI_RESPONSE_SERVICE_TIER, get("service_tier"), attributes)
@@ -100,24 +97,24 @@ def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> 
 
 
 def failure_in(facts: Facts) -> Failure | None:
-    """Return the failure that an answer tells of, if it does."""
+    """Return the failure that an answer reports; `None` where it reports none."""
     error = facts.get("error")
     if not error:
         return None
     problem = facts_of(error)
-    return failure_told(problem.get("code") or problem.get("type"), problem.get("message"))
+    return failure_from(problem.get("code") or problem.get("type"), problem.get("message"))
 
 
-def failure_told(code: Any, message: Any) -> Failure:
-    """Return the failure that a provider tells of; what is no code counts as `_OTHER`, and what is no text as none."""
-    said = str(code) if isinstance(code, (str, int)) else ""
-    known = _CODE.fullmatch(said) is not None and redact(said) == said
-    kind = said if known else OTHER_ERROR if code else ERROR_REASON
+def failure_from(code: Any, message: Any) -> Failure:
+    """Return a failure of a provider's *code*, `_OTHER` where that is none, and its *message*, if that is text."""
+    text = str(code) if isinstance(code, (str, int)) else ""
+    is_code = _CODE.fullmatch(text) is not None and redact(text) == text
+    kind = text if is_code else OTHER if code else ERROR_REASON
     return Failure(type=kind, message=message if isinstance(message, str) else None)
 
 
 def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> None:
-    """Add what an embeddings answer says."""
+    """Add the attributes of an embeddings answer."""
     get = facts.get
     add_model(get("model"), attributes, point)
     data = items_of(get("data"))
@@ -131,7 +128,7 @@ def embeddings_answer(facts: Facts, attributes: Attributes, point: CallPoint) ->
 
 
 def add_served_model(headers: Any, attributes: Attributes, point: CallPoint) -> None:
-    """Add the model that really answered, where Azure says so in a header."""
+    """Add the model that really answered, which Azure names in a header."""
     model = headers.get(_SERVED_MODEL)
     if isinstance(model, str) and model.strip():
         add_model(model, attributes, point)
@@ -191,30 +188,30 @@ def _item_reason(item: Any) -> str | None:
 
 def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
     # Not by the functions below: each that every call passes is 0.1 us.
-    told = fit_text(model)
-    if told is not None:
-        point.model = attributes[names.RESPONSE_MODEL] = told
-    told = fit_text(answer_id)
-    if told is not None:
-        attributes[names.RESPONSE_ID] = told
+    text = fit_text(model)
+    if text is not None:
+        point.model = attributes[names.RESPONSE_MODEL] = text
+    text = fit_text(answer_id)
+    if text is not None:
+        attributes[names.RESPONSE_ID] = text
 
 
 def add_model(model: Any, attributes: Attributes, point: CallPoint) -> None:
-    """Add the model that answered, where the answer says so."""
-    told = fit_text(model)
-    if told is not None:
-        point.model = attributes[names.RESPONSE_MODEL] = told
+    """Add the model that answered, where the answer names it."""
+    text = fit_text(model)
+    if text is not None:
+        point.model = attributes[names.RESPONSE_MODEL] = text
 
 
 def add_text(attribute: str, value: Any, attributes: Attributes) -> None:
     """Add a name or an id that the provider chose, if it is one."""
-    told = fit_text(value)
-    if told is not None:
-        attributes[attribute] = told
+    text = fit_text(value)
+    if text is not None:
+        attributes[attribute] = text
 
 
 def add_tokens(read: Any, written: Any, attributes: Attributes, point: CallPoint) -> None:
-    """Add how many tokens were read and written, each where the answer says so."""
+    """Add the numbers of tokens read and written, each where the answer has it."""
     if type(read) is int and 0 <= read <= MAX_NUMBER:
         point.input_tokens = attributes[names.INPUT_TOKENS] = read
     if type(written) is int and 0 <= written <= MAX_NUMBER:

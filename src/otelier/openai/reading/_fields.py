@@ -1,4 +1,4 @@
-"""How models, mappings and sequences of the client and its callers are read, whatever they turn out to be."""
+"""Readers of models, mappings and sequences of the client and its callers, whatever they turn out to be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from opentelemetry.util.types import AttributeValue
 
 Attributes: TypeAlias = dict[str, AttributeValue]
-"""What a span gets."""
+"""Attributes of a span."""
 Arguments: TypeAlias = Mapping[str, Any]
 """The keyword arguments of a call; the client takes no others."""
 Facts: TypeAlias = Mapping[str, Any]
@@ -56,6 +56,11 @@ def items_of(value: Any) -> Sequence[Any]:
     return value if is_sequence(value) else ()
 
 
+def has_compaction(items: Any) -> bool:
+    """Tell whether a conversation's *items* hold one that the provider compacted."""
+    return any(field_of(item, "type") == "compaction" for item in items_of(items))
+
+
 def text_of(value: Any) -> str:
     """Return *value* when it is text, else nothing."""
     return value if isinstance(value, str) else ""
@@ -73,7 +78,7 @@ def is_sequence(thing: Any) -> TypeGuard[Sequence[Any]]:
 
 
 RAW_RESPONSE: Final = "http_response"
-"""Field that tells a raw response from an answer."""
+"""Field that raw responses have and answers have not."""
 _RAW_HEADER: Final = "x-stainless-raw-response"
 
 

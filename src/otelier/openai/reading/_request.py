@@ -1,12 +1,23 @@
-"""What a request's arguments say about it, as span attributes; content is not among them."""
+"""Request arguments, read as span attributes, and the fingerprint of their system prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from otelier import names
-from otelier.openai.reading._fields import Arguments, Attributes, field_of, is_mapping, is_sequence, items_of
+from otelier.identity import MAX_PROMPT_CHARS, fingerprint_of, fingerprint_of_id
+from otelier.openai.reading._fields import (
+    Arguments,
+    Attributes,
+    field_of,
+    has_compaction,
+    is_mapping,
+    is_sequence,
+    items_of,
+    text_of,
+)
 from otelier.telemetry import MAX_NUMBER, fit_count, fit_text, fit_texts
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
@@ -18,7 +29,7 @@ _JSON_FORMATS = frozenset(("json_object", "json_schema"))
 
 
 def chat_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments of a chat completion say."""
+    """Add the attributes of a chat completion's arguments."""
     # One walk and one look-up each. The exact type drops `NOT_GIVEN`, `omit` and nonsense without naming them.
     for name, value in arguments.items():
         number = _CHAT_NUMBERS.get(name)
@@ -37,7 +48,7 @@ def chat_request(arguments: Arguments, attributes: Attributes) -> None:
 
 
 def responses_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments of a Responses call say."""
+    """Add the attributes of a Responses call's arguments."""
     attributes[names.OPENAI_API_TYPE] = API_RESPONSES
     for name, value in arguments.items():
         taker = _RESPONSES.get(name)
@@ -46,17 +57,12 @@ def responses_request(arguments: Arguments, attributes: Attributes) -> None:
 
 
 def embeddings_request(arguments: Arguments, attributes: Attributes) -> None:
-    """Add what the arguments of an embeddings call say."""
+    """Add the attributes of an embeddings call's arguments."""
     dimensions, encoding = arguments.get("dimensions"), arguments.get("encoding_format")
     if fit_count(dimensions) is not None:
         attributes[names.EMBEDDING_DIMENSIONS] = dimensions
     if isinstance(encoding, str):
         attributes[names.REQUEST_ENCODING_FORMATS] = fit_texts((encoding,))
-
-
-def has_compaction(items: Any) -> bool:
-    """Tell whether a conversation's *items* hold one that the provider compacted."""
-    return any(field_of(item, "type") == "compaction" for item in items_of(items))
 
 
 def _take_number(value: Any, attribute: str, kind: _Kind, attributes: Attributes) -> None:
@@ -91,15 +97,15 @@ def _take_response_format(value: Any, attributes: Attributes) -> None:
 
 
 def _take_format(kind: Any, attributes: Attributes) -> None:
-    told = fit_text(kind)
-    if told is not None:
-        attributes[names.OUTPUT_TYPE] = JSON if told in _JSON_FORMATS else told
+    text = fit_text(kind)
+    if text is not None:
+        attributes[names.OUTPUT_TYPE] = JSON if text in _JSON_FORMATS else text
 
 
 def _take_service_tier(value: Any, attributes: Attributes) -> None:
-    told = fit_text(value)
-    if told is not None and told != "auto":
-        attributes[names.OPENAI_REQUEST_SERVICE_TIER] = told
+    text = fit_text(value)
+    if text is not None and text != "auto":
+        attributes[names.OPENAI_REQUEST_SERVICE_TIER] = text
 
 
 def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
@@ -160,3 +166,58 @@ _RESPONSES: dict[str, _Taker] = {
     "conversation": _take_conversation,
     "input": _take_input,
 }
+
+
+_ROLES = ("system", "developer")
+_MAX_MESSAGES = 32
+_MAX_PARTS = 256
+
+
+def chat_fingerprint(arguments: Arguments) -> str | None:
+    """Return the fingerprint of a chat completion's leading system and developer messages; `None` without any."""
+    return _of_texts(_leading(arguments.get("messages")))
+
+
+def responses_fingerprint(arguments: Arguments) -> str | None:
+    """Return the fingerprint of a Responses call's `instructions` and leading messages, else of its `prompt.id`."""
+    instructions = text_of(arguments.get("instructions"))
+    texts = _leading(arguments.get("input"), [instructions] if _is_text(instructions) else [])
+    if texts:
+        return _of_texts(texts)
+    prompt_id = text_of(field_of(arguments.get("prompt"), "id"))
+    return fingerprint_of_id(prompt_id) if prompt_id else None
+
+
+def _of_texts(texts: list[str]) -> str | None:
+    if not texts:
+        return None
+    # One text of 10 MB is joined for nothing; of several each is cut first, or they would be copied whole.
+    return fingerprint_of(texts[0] if len(texts) == 1 else "\n".join(text[:MAX_PROMPT_CHARS] for text in texts))
+
+
+def _leading(messages: Any, before: list[str] | None = None) -> list[str]:
+    """Return *before* and the texts of the system and developer messages that *messages* begins with."""
+    found = before or []
+    chars = sum(map(len, found))
+    for message in islice(items_of(messages), _MAX_MESSAGES):
+        if field_of(message, "role") not in _ROLES:
+            break
+        for text in _texts(field_of(message, "content")):
+            if _is_text(text):
+                found.append(text)
+                chars += len(text)
+            if chars >= MAX_PROMPT_CHARS:
+                return found
+    return found
+
+
+def _is_text(text: str) -> bool:
+    return bool(text) and not text.isspace()  # strip() would copy 10 MB
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Yield the texts of a message's *content*; parts of other kinds are skipped."""
+    if isinstance(content, str):
+        yield content
+    else:
+        yield from (text_of(field_of(part, "text")) for part in islice(items_of(content), _MAX_PARTS))

@@ -1,6 +1,6 @@
 """Answers whose body the client leaves to its caller, as `with_streaming_response` does: read only as the caller does.
 
-The call goes on until the body was read or parsed, or the response is closed. What is read in pieces says nothing.
+The call goes on until the body was read or parsed, or the response is closed. Pieces that are read are not parsed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 from otelier.faults import report_fault
 from otelier.openai._call import Call
 from otelier.openai.reading._fields import RAW_RESPONSE, data_in, facts_of
-from otelier.openai.streams._hooks import FOLLOWER, hook_close, is_raised_by
+from otelier.openai.streams._streamed import FOLLOWER_ATTRIBUTE, hook_close, is_raised_by
 
 _READERS = ("parse", "read")  # all else that reads the whole body comes down to these
 
 
-class Body:
-    """The body of one answer; whoever comes first ends its call."""
+class UnreadResponse:
+    """An answer whose body the caller has yet to read; the first of several events ends its call."""
 
     __slots__ = ("__weakref__", "_call", "_ending", "_headers", "_undo", "answer", "busy", "inner")
 
@@ -68,10 +68,10 @@ class Body:
         self.end()
 
 
-def follow_body(call: Call, raw: Any, *, asynchronous: bool) -> None:
+def follow_unread(call: Call, raw: Any, *, asynchronous: bool) -> None:
     """Let *call* end when the body of *raw* was read, or is not going to be."""
     response = facts_of(raw).get(RAW_RESPONSE)
-    body = Body(call, getattr(response, "headers", None))
+    body = UnreadResponse(call, getattr(response, "headers", None))
     try:
         hook_close(response, body, asynchronous=asynchronous)
         reading = _reading_async if asynchronous else _reading
@@ -79,14 +79,16 @@ def follow_body(call: Call, raw: Any, *, asynchronous: bool) -> None:
         for name in _READERS:
             setattr(raw, name, reading(getattr(raw, name), parse, response, body))
             body.at_end(lambda name=name: raw.__dict__.pop(name, None))
-        setattr(raw, FOLLOWER, body)
-        body.at_end(lambda: raw.__dict__.pop(FOLLOWER, None))
+        setattr(raw, FOLLOWER_ATTRIBUTE, body)
+        body.at_end(lambda: raw.__dict__.pop(FOLLOWER_ATTRIBUTE, None))
     except Exception as exc:
         report_fault("openai.body", exc)
         body.end()
 
 
-def _reading(read: Callable[..., Any], parse: Callable[..., Any], response: Any, body: Body) -> Callable[..., Any]:
+def _reading(
+    read: Callable[..., Any], parse: Callable[..., Any], response: Any, body: UnreadResponse
+) -> Callable[..., Any]:
     def hooked(*args: Any, **kwargs: Any) -> Any:
         if body.busy:  # parsing reads too
             return read(*args, **kwargs)
@@ -105,7 +107,7 @@ def _reading(read: Callable[..., Any], parse: Callable[..., Any], response: Any,
 
 
 def _reading_async(
-    read: Callable[..., Any], parse: Callable[..., Any], response: Any, body: Body
+    read: Callable[..., Any], parse: Callable[..., Any], response: Any, body: UnreadResponse
 ) -> Callable[..., Any]:
     async def hooked(*args: Any, **kwargs: Any) -> Any:
         if body.busy:

@@ -1,4 +1,4 @@
-"""From OTLP protobuf to the records of `otelier.testing`."""
+"""OTLP protobuf, decoded into the records of `otelier.testing`."""
 
 from __future__ import annotations
 

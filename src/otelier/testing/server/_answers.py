@@ -1,4 +1,4 @@
-"""From a request to the bytes that answer it."""
+"""The bytes that answer a request: recorded, adapted from a recording, or an error."""
 
 from __future__ import annotations
 
@@ -6,15 +6,33 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from otelier.testing import _loopback
-from otelier.testing.server import _audio, _chat, _completions, _embeddings, _images, _responses
 from otelier.testing.server._exchanges import exact
+from otelier.testing.server._media_answers import (
+    embeddings_body,
+    image_body,
+    image_events,
+    speech,
+    speech_events,
+    transcript_body,
+    transcript_events,
+)
 from otelier.testing.server._refusals import refusal
 from otelier.testing.server._replies import BreakMode, Reply, failure
 from otelier.testing.server._requests import Json, OpenAIRequest, form_fields
-from otelier.testing.server._turns import Ids, Turn, turn
+from otelier.testing.server._text_answers import (
+    chat_body,
+    chat_events,
+    completion_body,
+    completion_events,
+    queued_response,
+    replayed_events,
+    response_body,
+    response_events,
+)
+from otelier.testing.server._turns import Ids, Turn, make_turn
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -103,7 +121,7 @@ def _adapted(
         if stored is None:
             return _error(404, f"Response with id {path.rpartition('/')[2]!r} not found.", ids)
         if request.stream:
-            return _stream(headers, _responses.replayed(request, stored), reply.break_mode, reply.break_after)
+            return _stream(headers, replayed_events(request, stored), reply.break_mode, reply.break_after)
         return _whole(200, headers, stored)
     known = (CHAT, RESPONSES, EMBEDDINGS, COMPLETIONS, SPEECH, *TEXTS_OF_AUDIO, *IMAGES)
     if request.method != "POST" or path not in known:
@@ -112,32 +130,36 @@ def _adapted(
         return _error(400, "You must provide a model parameter.", ids)
     if request.model == UNKNOWN_MODEL:
         return _error(404, f"The model `{request.model}` does not exist or you do not have access to it.", ids)
-    said = turn(request, reply, ids)
+    turn = make_turn(request, reply, ids)
     if path in (SPEECH, *TEXTS_OF_AUDIO):
-        return _of_audio(path, request, said, reply, headers)
+        return _of_audio(path, request, turn, reply, headers)
     if path == EMBEDDINGS:
-        return _whole(200, headers, _embeddings.body(request, said))
+        return _whole(200, headers, embeddings_body(request, turn))
     if path == RESPONSES:
-        body = _responses.body(request, said)
+        body = response_body(request, turn)
         kept = None if request.asked.get("store") is False else body
         if request.stream:
-            return _stream(headers, _responses.events(body), reply.break_mode, reply.break_after, stored=kept)
-        now = _responses.queued(body) if request.asked.get("background") else body
+            return _stream(headers, response_events(body), reply.break_mode, reply.break_after, stored=kept)
+        now = queued_response(body) if request.asked.get("background") else body
         return _whole(200, headers, now, stored=kept)
-    shape = _chat if path == CHAT else _completions if path == COMPLETIONS else _images
+    body_of, events_of = _SHAPES.get(path, (image_body, image_events))
     if request.stream:
-        return _stream(headers, shape.events(request, said), reply.break_mode, reply.break_after)
-    return _whole(200, headers, shape.body(request, said))
+        return _stream(headers, events_of(request, turn), reply.break_mode, reply.break_after)
+    return _whole(200, headers, body_of(request, turn))
 
 
-def _of_audio(path: str, request: OpenAIRequest, said: Turn, reply: Reply, headers: dict[str, str]) -> Answer:
+_SHAPES: Final = {CHAT: (chat_body, chat_events), COMPLETIONS: (completion_body, completion_events)}
+"""Functions that make an answer as one body or as the events of a stream, by path; all others are of images."""
+
+
+def _of_audio(path: str, request: OpenAIRequest, turn: Turn, reply: Reply, headers: dict[str, str]) -> Answer:
     if path != SPEECH:
         if request.stream:
-            return _stream(headers, _audio.text_events(said), reply.break_mode, reply.break_after)
-        return _whole(200, headers, _audio.text(request, said))
+            return _stream(headers, transcript_events(turn), reply.break_mode, reply.break_after)
+        return _whole(200, headers, transcript_body(request, turn))
     if request.asked.get("stream_format") == "sse":
-        return _stream(headers, _audio.speech_events(request, said), reply.break_mode, reply.break_after)
-    kind, spoken = _audio.speech(request)
+        return _stream(headers, speech_events(request, turn), reply.break_mode, reply.break_after)
+    kind, spoken = speech(request)
     return Answer(status=200, headers={"content-type": kind, **headers}, body=spoken)
 
 

@@ -1,4 +1,4 @@
-"""The recorded exchanges that ship with the package, and which of them answers a request word for word."""
+"""Recorded exchanges that ship with the package, and the one that answers a request word for word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API refuses of chat completions, Responses and embeddings, and how it says so."""
+"""Refusals: requests for chat completions, Responses and embeddings that the API answers with status 400."""
 
 from __future__ import annotations
 

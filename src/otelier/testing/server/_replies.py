@@ -1,15 +1,19 @@
-"""What the server is told to answer, and the queue it waits in."""
+"""Replies that were given to the server, by its methods or by a script, and the queue in which they wait."""
 
 from __future__ import annotations
 
+import json
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, cast
 
-from otelier.testing.server._requests import OpenAIRequest
+from otelier.testing.server._requests import Json, OpenAIRequest
 
 BreakMode = Literal["drop", "invalid_json", "error"]
+When = Callable[[OpenAIRequest], bool]
+"""Says whether a reply fits a request."""
 
 USAGE_KEYS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 ERRORS: Mapping[int, tuple[str, str | None, str]] = {
@@ -60,7 +64,7 @@ def failure(
 ) -> Reply:  # fmt: skip
     """Return an error answer in the API's own shape, or a proxy's page of HTML."""
     kind, usual_code, usual_message = ERRORS.get(status, ERRORS[500 if status >= 500 else 400])
-    # The client waits before it tries again: half a second and more, unless it is told less.
+    # The client waits before it tries again: half a second and more, unless it is given less.
     waits = {"retry-after-ms": "5"} if status == 429 or status >= 500 else {}
     error = {"message": message or usual_message, "type": kind, "param": None, "code": code or usual_code}
     return Reply(status=status, body={"error": error}, html=html, headers={**waits, **(headers or {})}, delay_s=delay_s)
@@ -85,7 +89,7 @@ def for_model(model: str) -> Reply | None:
 @dataclass(slots=True, eq=False)
 class _Waiting:
     reply: Reply
-    when: Callable[[OpenAIRequest], bool] | None
+    when: When | None
     times: int | None
 
 
@@ -96,7 +100,7 @@ class ReplyQueue:
         self._waiting: list[_Waiting] = []
         self._lock = threading.Lock()
 
-    def add(self, reply: Reply, when: Callable[[OpenAIRequest], bool] | None, times: int | None) -> None:
+    def add(self, reply: Reply, when: When | None, times: int | None) -> None:
         """Put *reply* at the end; `times=None` keeps it there for good."""
         if times is not None and times < 1:
             raise ValueError(f"Cannot reply times={times!r}: it would never be used. Give 1 or more, or `None`.")
@@ -125,3 +129,101 @@ class ReplyQueue:
         """Drop every reply that still waits."""
         with self._lock:
             self._waiting.clear()
+
+
+ScriptLine = tuple[Reply, "When | None", "int | None"]
+
+_REPLY: Final = (
+    "text", "tool_calls", "usage", "finish_reason", "model", "body", "events", "headers", "delay_s", "chunk_delay_s",
+)  # fmt: skip
+_FAIL: Final = ("status", "message", "code", "html", "headers", "delay_s")
+_BREAK: Final = ("break", "after", "text")
+_MODES: Final = ("drop", "invalid_json", "error")
+_PATTERNS: Final = ("model", "path", "prompt", "instructions")
+_ANSWERS: Final = "answers"
+_SHARED: Final = ("when", "times")
+
+
+def script_lines(text: str, name: str) -> list[ScriptLine]:
+    """Read a script.
+
+    Raises:
+        ValueError: for the first line that cannot be used; it names *name*, the line's number and what would do.
+    """
+    found: list[ScriptLine] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                found.append(_script_line(line))
+            except (TypeError, ValueError, re.error) as exc:
+                raise ValueError(f"Cannot use line {number} of {name}: {exc}") from exc
+    return found
+
+
+def _script_line(line: str) -> ScriptLine:
+    parsed: Any = json.loads(line)
+    if not isinstance(parsed, dict):
+        raise ValueError("it must be a JSON object.")
+    given = cast("Json", parsed)
+    kind = _FAIL if "status" in given else _BREAK if "break" in given else _REPLY
+    _check_keys(given, (*kind, *_SHARED), "it")
+    when, times = _patterns(given.pop("when", None)), given.pop("times", 1)
+    if times is not None and (not isinstance(times, int) or times < 1):
+        raise ValueError(f"`times` must be 1 or more, or `null` for always, not {times!r}.")
+    if kind is _FAIL:
+        return failure(given.pop("status"), **given), when, times
+    if kind is _BREAK:
+        mode = given["break"]
+        if mode not in _MODES:
+            raise ValueError(f"`break` must be one of {', '.join(_MODES)}, not {mode!r}.")
+        broken = Reply(text=given.get("text"), break_mode=mode, break_after=given.get("after", 2))
+        return broken, lambda request: request.stream and (when is None or when(request)), times
+    given["tool_calls"] = [_tool_call(call) for call in given.get("tool_calls") or ()]
+    return Reply(**given), when, times
+
+
+def _tool_call(call: Any) -> tuple[str, Any]:
+    pair = cast("list[Any]", call) if isinstance(call, list) else []
+    if len(pair) != 2 or not isinstance(pair[0], str):
+        raise ValueError(f'each of `tool_calls` must be a name and its arguments, `["search", {{}}]`, not {call!r}.')
+    return pair[0], pair[1]
+
+
+def _patterns(given: Any) -> When | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise ValueError("`when` must be an object.")
+    wanted = cast("Json", given)
+    _check_keys(wanted, (*_PATTERNS, _ANSWERS), "`when`")
+    patterns = {name: re.compile(wanted[name], re.IGNORECASE) for name in _PATTERNS if name in wanted}
+    answers: Any = wanted.get(_ANSWERS, ...)
+
+    def fits(request: OpenAIRequest) -> bool:
+        if any(not pattern.search(getattr(request, name)) for name, pattern in patterns.items()):
+            return False
+        return answers is ... or answers == _answering_tool(request)
+
+    return fits
+
+
+def _answering_tool(request: OpenAIRequest) -> str | None:
+    """Return the name of the tool that the last message comes from; `None` if it comes from none."""
+    if not request.answers_tool:
+        return None
+    last: Json = request.messages[-1]
+    wanted = last.get("tool_call_id") or last.get("call_id")
+    return next((name for call, name in _tool_names(request) if call == wanted), None)
+
+
+def _tool_names(request: OpenAIRequest) -> Iterator[tuple[Any, str]]:
+    messages: list[Json] = [message for message in request.messages if isinstance(message, dict)]
+    for message in messages:
+        yield message.get("call_id"), str(message.get("name"))
+        for call in message.get("tool_calls") or ():
+            yield call.get("id"), str(call.get("function", {}).get("name"))
+
+
+def _check_keys(given: Json, allowed: tuple[str, ...], what: str) -> None:
+    if unknown := [key for key in given if key not in allowed]:
+        raise ValueError(f"{what} has {unknown[0]!r}, which means nothing. Use {', '.join(allowed)}.")

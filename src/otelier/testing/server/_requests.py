@@ -1,4 +1,4 @@
-"""What the server received: one request, read as far as its answer depends on it."""
+"""One received request, read as far as its answer depends on it."""
 
 from __future__ import annotations
 

@@ -1,22 +1,19 @@
-"""The server itself: takes a request, decides what answers it, and sends that."""
+"""The OpenAI server: takes requests, chooses a reply for each, and sends it."""
 
 from __future__ import annotations
 
 import threading
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from otelier.testing import _loopback
 from otelier.testing.server import _answers
 from otelier.testing.server._answers import Answer
-from otelier.testing.server._replies import BreakMode, Reply, ReplyQueue, failure, for_model
+from otelier.testing.server._replies import BreakMode, Reply, ReplyQueue, When, failure, for_model, script_lines
 from otelier.testing.server._requests import OpenAIRequest
-from otelier.testing.server._script import script_lines
 from otelier.testing.server._turns import Ids
-
-When = Callable[[OpenAIRequest], bool]
 
 REMEMBERED = 1000
 _SCRIPT = "/script"

@@ -1,4 +1,4 @@
-"""What the model says to a request that nothing was recorded for: text, tool calls and usage, always the same."""
+"""Texts, tool calls and usage for requests without a recording, the same in each run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SAYINGS = (
     (r"", r"summar", "In short: nothing unusual happened, and no action is needed."),
 )
 """Patterns in the instructions and in the prompt, and what is said where both are found; the first one counts."""
-
-
+CREATED = 1731456000
+"""Time at which answers without a recording were made, in seconds since 1970."""
 DEEPEST_SAMPLE = 16
 """Levels of what is made up for a schema."""
 
@@ -67,18 +67,18 @@ class Ids:
         return prefix + hashlib.sha256(f"{self._seed}/{self._count}".encode()).hexdigest()[:length]
 
 
-def turn(request: OpenAIRequest, reply: Reply, ids: Ids) -> Turn:
-    """Decide what is said: what *reply* says, and for the rest what fits the request."""
+def make_turn(request: OpenAIRequest, reply: Reply, ids: Ids) -> Turn:
+    """Return the turn that answers *request*: as *reply* gives it, and for the rest what fits the request."""
     calls = tuple(Call(ids.next("call_", 24), name, _arguments(value)) for name, value in reply.tool_calls)
     text = reply.text
     if text is None and not calls:
         calls = _offered_call(request, ids)
         text = None if calls else _text(request)
-    said = (text or "") + "".join(call.arguments for call in calls)
-    heard = json.dumps(request.asked.get("tools") or "") + request.instructions + text_of(request.messages)
+    written = (text or "") + "".join(call.arguments for call in calls)
+    read = json.dumps(request.asked.get("tools") or "") + request.instructions + text_of(request.messages)
     usage = {
-        "input_tokens": len(heard) // 4 + 3,
-        "output_tokens": len(said) // 4 + 1,
+        "input_tokens": len(read) // 4 + 3,
+        "output_tokens": len(written) // 4 + 1,
         "cached_tokens": 0,
         "reasoning_tokens": 0,
         **(reply.usage or {}),

@@ -1,4 +1,4 @@
-"""What the openai client's own types say of a request, asked by JSON schema, in the API's words where it does not fit.
+"""Checks of requests against the openai client's own types, as JSON schemas, with errors in the API's words.
 
 The client's types are made for type checkers: as pydantic types they let any iterable pass unseen. As JSON schemas they
 say what an array holds.

@@ -80,11 +80,12 @@ app = FastAPI(title="otelier demo: helpdesk", lifespan=lifespan)
 
 @app.middleware("http")
 async def say_who_asks(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Take user, role and session from the headers that a gateway would have checked."""
+    """Take user, role, session and tenant from the headers that a gateway would have checked."""
     otelier.set_context(
         user_id=request.headers.get("x-user-id"),
         user_role=request.headers.get("x-user-role"),
         session_id=request.headers.get("x-session-id"),
+        tenant_id=request.headers.get("x-tenant-id"),
     )
     return await call_next(request)
 
@@ -157,8 +158,7 @@ def _look_up_account() -> str:
     """Stand in for a database: the fields are there in any thread, and stand on any span."""
     with tracer.start_as_current_span("look up account"):
         time.sleep(0.03)
-    tenant, _, _ = (otelier.get_context().user_id or "").partition("/")
-    return tenant
+    return otelier.get_context().tenant_id or ""
 
 
 def _ask(agent: Agent, message: str) -> str:
