@@ -1,27 +1,4 @@
-"""The errors that otelier raises, all in one tree.
-
-    OtelierError
-    ├── ContextValueError     (ValueError)    a field's value cannot be carried
-    ├── ContextUseError       (RuntimeError)  a context scope is used in a way that would lose values
-    ├── AgentError                            an agent or a tool is used in a way that cannot work
-    │   ├── AgentUseError     (RuntimeError)  a run is awaited or read where it cannot be
-    │   ├── AgentLimitError   (RuntimeError)  a run did more than it may: steps, calls, delegations
-    │   └── ToolError         (TypeError)     a function cannot be offered as a tool, or not get its context
-    ├── SettingError          (ValueError)    an argument or environment variable cannot be read
-    ├── CodecError            (ValueError)    a value cannot be stored as JSON, or does not fit the type it is read as
-    │   └── NotJsonError                      a text is no JSON
-    ├── MissingExtraError     (ImportError)   a command or module needs an extra that is not installed
-    └── LlmError                              a model cannot be asked, or its answer not be used
-        ├── ClientUseError    (RuntimeError)  a client of the model is used on a second event loop
-        ├── AnswerError       (ValueError)    a model's answer is not what was asked for
-        │   ├── RefusalError                  the model refuses to give it
-        │   └── UnfinishedAnswerError         it ends too early: at a limit of tokens, a content filter, a broken stream
-        ├── ToolArgumentsError (ValueError)   what a model gives to a tool is no JSON object, or misfits its schema
-        └── UnknownToolError  (LookupError)   no tool has that name
-
-A wrong type is a plain `TypeError`. Faults of otelier itself are never raised into a program: they are logged
-and counted, see `otelier.faults`.
-"""
+"""Errors of contexts, settings, agents and models, and the base of all."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Engines: what keeps runs, and begins their bodies again."""

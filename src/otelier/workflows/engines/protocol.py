@@ -1,0 +1,273 @@
+"""The protocol between workflows and the engines that keep them: a `Run` for each body, an `Engine` for each process.
+
+An engine stores runs and what their bodies do, and begins a body again after a crash. It knows nothing of handlers,
+spans, retries or types: it calls `invoke` with a `Run`, and stores JSON. All the rest is written once, over this.
+
+A body is a coroutine in one task. What it does that must not happen twice is an *op*: it has its number when the body
+makes it, and the body makes the same ops in the same order each time it runs. The result of an op that was recorded is
+never computed again.
+
+See: `otelier.workflows.engines.local`, which keeps them in one SQLite file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+Json: TypeAlias = Any
+"""Plain data as JSON has it: dicts with text for keys, lists, texts, finite numbers, flags, `None`."""
+Outcome: TypeAlias = "list[Json]"
+"""`[True, result]` or `[False, error]`, the error as `otelier.codec.error_to_json` writes it."""
+Kind: TypeAlias = Literal["workflow", "function", "write", "read"]
+"""What a handler is; the last two are methods of an entity, and have a key."""
+Status: TypeAlias = Literal["running", "waiting", "blocked", "completed", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A handler, and for an entity's method the key of the entity."""
+
+    service: str
+    handler: str
+    """Name of a workflow or a function; `Type.method` for an entity."""
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What a worker can run."""
+
+    kinds: Mapping[tuple[str, str], Kind]
+    """Kind of each handler, by service and name."""
+    version: int = 1
+    """Version of the code: new runs get it."""
+
+
+class Op(Protocol):
+    """Something a body does once, whatever happens: a step, a wait, a call."""
+
+    number: int
+    """From 0, in the order in which the body makes them."""
+    name: str
+    is_found: bool
+    """Whether it was in the journal when it was made: an earlier life of this body had begun it."""
+    began_ns: int | None
+    """When it was first begun, as recorded, in nanoseconds since the epoch; `None` before."""
+    ended_ns: int | None
+    """When its result was recorded; `None` before."""
+    executions: int
+    """How often its step's body was begun, this time too; 1 where the engine cannot tell."""
+    value: Json
+    """Its result; `None` before it is done."""
+
+    def start(self) -> None:
+        """Write it into the journal and begin it, unless that was done; else the first wait for it does."""
+        ...
+
+    def done(self) -> bool:
+        """Return whether its result is recorded. A body must not decide by it: it differs between its lives."""
+        ...
+
+    def __await__(self) -> Generator[Any, Any, Json]:
+        """Wait for it, by `Run.next`, and return its value."""
+        ...
+
+
+class Run(Protocol):
+    """One run, as its body sees it, in one of its lives.
+
+    Methods that make ops may be called in the task of the body only, and in the same order in each life. All raise
+    `RunStopped` once the engine has stopped this life.
+    """
+
+    id: str
+    """The workflow id."""
+    target: Target
+    headers: Mapping[str, str]
+    """What was given when it was started, with keys in lower case."""
+    parent_id: str | None
+    """The run whose `call` started it; `None` for one that was started from outside."""
+    version: int
+    """Version of the worker that started it."""
+    began_ns: int
+    """When it was started, as recorded."""
+    recovered_ns: Sequence[int]
+    """When a life of this body began after a crash, as recorded, oldest first."""
+
+    def replaying(self) -> bool:
+        """Return whether a later op than those made so far is in the journal: an earlier life has been here."""
+        ...
+
+    def made(self) -> int:
+        """Return how many ops this life has made."""
+        ...
+
+    def step(self, name: str, body: Callable[[], Awaitable[Json]]) -> Op:
+        """Make an op whose value *body* computes; at least once, and again only if no result of it was recorded.
+
+        *body* runs in a task of its own, with the context of whoever starts the op. It returns a value also where it
+        fails: an exception that leaves it is a fault of ours and parks the run.
+        """
+        ...
+
+    def sleep(self, seconds: float) -> Op:
+        """Make an op that is done *seconds* after it was first begun. Its value is `None`."""
+        ...
+
+    def signal(self, name: str, timeout_s: float | None) -> Op:
+        """Make an op whose value is the payload of the oldest signal of that name, or `None` after *timeout_s*."""
+        ...
+
+    def call(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str | None = None) -> Op:
+        """Make an op that starts a run of *target*, and whose value is that run's `Outcome`.
+
+        `start` stores the child; *run_id* is `{id}.{number}` where none is given. A run of that id that exists already
+        is taken if its target and payload are equal; else the value is a failure.
+        """
+        ...
+
+    def stored(self, op: Op) -> Awaitable[None]:
+        """Wait until the child of a started `call` is stored."""
+        ...
+
+    def result(self, run_id: str) -> Op:
+        """Make an op whose value is the `Outcome` of another run."""
+        ...
+
+    def send(self, run_id: str, name: str, payload: Json) -> Op:
+        """Make an op that sends a signal, once. Its value is an `Outcome`: a failure for an unknown or ended run."""
+        ...
+
+    def cancel(self, op: Op) -> None:
+        """Give up an op that was started: its task or wait ends, the run it called is cancelled.
+
+        What a cancelled step or wait would still have given is not recorded; the op is waited for no more. A cancelled
+        `call` is done when its run has ended. No effect on what is done.
+        """
+        ...
+
+    async def next(self, ops: Sequence[Op]) -> Op:
+        """Return the next of *ops* that is done, in the order in which results were recorded, in a replay too.
+
+        If none of them is, begins those that are not begun, in their order, and waits.
+        """
+        ...
+
+    async def get(self, key: str) -> Json:
+        """Return a value of the entity's state, `None` where there is none."""
+        ...
+
+    def put(self, changes: Mapping[str, Json]) -> None:
+        """Change the entity's state when this run succeeds, or never; `None` removes a key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """One op of a run, as it is shown."""
+
+    name: str
+    kind: str
+    """`step`, `sleep`, `signal`, `call`, `result` or `send`."""
+    attempt: int
+    """How often it was begun."""
+    begin_ns: int
+    end_ns: int | None
+    """`None` while it goes on."""
+    error: str | None = None
+    """First line of what it failed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One run, as it is shown."""
+
+    workflow_id: str
+    service: str
+    handler: str
+    status: Status
+    health: str
+    """`blocked`, `waiting approval`, `retrying`, `waiting`, `running`, `completed`, `failed` or `cancelled`."""
+    version: int
+    begin_ns: int
+    end_ns: int | None = None
+    key: str | None = None
+    parent_id: str | None = None
+    result: Json = None
+    error: Mapping[str, Json] | None = None
+    """What it failed with, or why it is blocked, as `otelier.codec.error_to_json` writes it."""
+    steps: Sequence[StepInfo] = field(default_factory=tuple[StepInfo, ...])
+    """Empty where many runs were asked for."""
+    waiting_for: str | None = None
+    """What it waits for, such as `signal manager_approved`; `None` where many runs were asked for."""
+
+
+Invoke: TypeAlias = "Callable[[Run, Target, Json], Awaitable[Outcome]]"
+"""Runs the body of a handler once more, from its beginning, and returns how it ended; may raise `RunStopped` only."""
+
+
+class Engine(Protocol):
+    """Keeps runs. One object per process and address; its methods may be called on any event loop."""
+
+    async def serve(self, registry: Registry, invoke: Invoke) -> None:
+        """Run what *registry* has, on this event loop, until cancelled; returns after the bodies were left.
+
+        When cancelled it begins no body, gives steps that run 20 s to end, records what they give, and parks the rest.
+        """
+        ...
+
+    async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
+        """Store a run and return *run_id*. One that exists is taken if its target and payload are equal.
+
+        Raises:
+            RunExistsError: if a run of that id has another target or payload.
+        """
+        ...
+
+    async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
+        """Wait for a run's end.
+
+        Raises:
+            UnknownRunError: if there is no such run.
+            TimeoutError: if it has not ended after *timeout_s*.
+        """
+        ...
+
+    async def signal(self, run_id: str, name: str, payload: Json) -> None:
+        """Keep a signal for a run.
+
+        Raises:
+            UnknownRunError: if there is no such run.
+            RunEndedError: if it has ended.
+        """
+        ...
+
+    async def cancel(self, run_id: str) -> None:
+        """Cancel a run and the runs that it called; nothing happens to one that has ended. Returns at once."""
+        ...
+
+    async def resume(self, run_id: str) -> None:
+        """Let a blocked run begin again.
+
+        Raises:
+            RunEndedError: if it has ended.
+        """
+        ...
+
+    async def runs(self, *, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
+        """Return the latest runs, without their steps."""
+        ...
+
+    async def run(self, run_id: str) -> RunInfo:
+        """Return one run with its steps and what it waits for."""
+        ...
+
+    async def states(self, service: str) -> list[tuple[str, Json]]:
+        """Return the key and the state of every entity of a service."""
+        ...
+
+    async def close(self) -> None:
+        """Give back files and connections."""
+        ...
