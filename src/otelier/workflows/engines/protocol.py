@@ -50,6 +50,8 @@ class Op(Protocol):
 
     number: int
     """From 0, in the order in which the body makes them."""
+    kind: str
+    """`step`, `sleep`, `signal`, `call`, `result` or `send`: all but steps are waits."""
     name: str
     is_found: bool
     """Whether it was in the journal when it was made: an earlier life of this body had begun it."""
@@ -120,11 +122,20 @@ class Run(Protocol):
         """Make an op whose value is the payload of the oldest signal of that name, or `None` after *timeout_s*."""
         ...
 
-    def call(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str | None = None) -> Op:
+    def call(
+        self,
+        target: Target,
+        payload: Json,
+        headers: Mapping[str, str],
+        *,
+        run_id: str | None = None,
+        detached: bool = False,
+    ) -> Op:
         """Make an op that starts a run of *target*, and whose value is that run's `Outcome`.
 
         `start` stores the child; *run_id* is `{id}.{number}` where none is given. A run of that id that exists already
-        is taken if its target and payload are equal; else the value is a failure.
+        is taken if its target and payload are equal; else the value is a failure. A *detached* one is not cancelled
+        with this run.
         """
         ...
 
@@ -211,9 +222,10 @@ Invoke: TypeAlias = "Callable[[Run, Target, Json], Awaitable[Outcome]]"
 class Engine(Protocol):
     """Keeps runs. One object per process and address; its methods may be called on any event loop."""
 
-    async def serve(self, registry: Registry, invoke: Invoke) -> None:
+    async def serve(self, registry: Registry, invoke: Invoke, ready: Callable[[], object]) -> None:
         """Run what *registry* has, on this event loop, until cancelled; returns after the bodies were left.
 
+        Calls *ready* once it runs bodies, or stands by for another process that does.
         When cancelled it begins no body, gives steps that run 20 s to end, records what they give, and parks the rest.
         """
         ...
