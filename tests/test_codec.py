@@ -561,6 +561,21 @@ class Failed(Exception):
         super().__init__(f"{sku} on {shelf}")
 
 
+class Misplaced(Exception):
+    def __init__(self, sku, *, shelf="a"):
+        super().__init__(sku)
+        self.shelf = shelf
+
+    def __str__(self):
+        return f"{self.args[0]} is not on {self.shelf}"
+
+
+class Guarded(Exception):
+    @property
+    def args(self):
+        raise RuntimeError
+
+
 class Counting(Exception):
     def __init__(self, number):
         super().__init__(number + 1)
@@ -571,24 +586,43 @@ HERE = sys.modules[__name__]
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("no stock", 3), KeyError("sku"), OSError(2, "gone"), OutOfStock("shoes", {"left": 0}), TimeoutError()],
+    [
+        ValueError("no stock", 3),
+        KeyError("sku"),
+        OSError(2, "gone"),
+        FileNotFoundError(2, "gone", "a.txt"),
+        FileExistsError(17, "there", "a.txt", None, "b.txt"),
+        OutOfStock("shoes", {"left": 0}),
+        Misplaced("shoes"),
+        NotJsonError("no"),
+        TimeoutError(),
+    ],
     ids=repr,
 )
 def test_errors_come_back_as_what_they_were(error):
-    """An exception of Python's or of a known module is made again of its arguments."""
+    """An exception of Python's, of a known module or imported there, is made again, and says the same."""
     stored = json.loads(codec.to_json(codec.error_to_json(error)))
     again = codec.error_from_json(stored, [HERE])
     assert again is not None
-    assert (type(again), again.args) == (type(error), error.args)
+    assert (type(again), again.args, str(again)) == (type(error), error.args, str(error))
 
 
 @pytest.mark.parametrize(
     "error",
-    [Failed("a", shelf="b"), Counting(1), ValueError(object())],
+    [
+        Failed("a", shelf="b"),
+        Counting(1),
+        ValueError(object()),
+        Misplaced("a", shelf="b"),
+        ValueError(Decimal("9.90")),
+        ValueError((1, 2)),
+        ValueError(Seat(row=1)),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_errors_that_cannot_be_made_again_are_none(error):
-    """Some take other arguments than they keep: whoever reads them has type and message still."""
+    """Some take other arguments than they keep, or such as JSON changes: their type and message are stored still."""
     stored = codec.error_to_json(error)
     assert codec.error_from_json(stored, [HERE]) is None
     assert (stored["type"], stored["message"]) == (type(error).__name__, str(error))
@@ -621,7 +655,8 @@ class Unreadable(Exception):
 
 
 def test_an_error_without_words_is_stored():
-    """An exception whose text fails is told by its type."""
+    """An exception whose text or arguments fail is told by its type."""
+    assert codec.error_to_json(Guarded())["args"] is None
     assert codec.error_to_json(Unreadable())["message"] == ""
     assert codec.to_json(codec.error_to_json(ValueError("\ud800"))) == (
         '{"type":"ValueError","module":"builtins","message":"\ufffd","args":null}'
