@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otelier
 from otelier.openai import OpenAIInstrumentor
+from otelier.telemetry import PointQueue
 from tests.openai.conftest import instrumenting, known, serving
 from tests.openai.instant import waiting_call
 
@@ -167,8 +168,11 @@ def test_listed_tenants_on_metrics(recorder, endpoint, monkeypatch):
     assert {span.attributes.get("otelier.tenant.id") for span in recorder.spans} == set(calls)
 
 
-def test_listed_tenants_on_the_metrics_of_streams(recorder, monkeypatch):
-    """Chunk times name the tenant that the stream was asked for, whatever the context is when it ends."""
+@pytest.mark.parametrize("waits", [True, False])
+def test_listed_tenants_on_the_metrics_of_streams(recorder, monkeypatch, waits):
+    """Chunk times name the tenant that the stream was asked for, also where they are recorded as the chunks come."""
+    if not waits:
+        monkeypatch.setattr(PointQueue, "reserve_for_stream", lambda _: None)
     monkeypatch.setenv("OTELIER_METRIC_TENANTS", "acme")
     with instrumenting(recorder), serving() as api:
         with otelier.context(tenant_id="acme"):
