@@ -399,6 +399,34 @@ def test_what_would_be_lost_is_named_by_its_place():
     assert caught.value.place == "[0].garden.plants.a"
 
 
+@dataclasses.dataclass
+class Incomparable:
+    size: int
+
+    def __eq__(self, other):
+        raise RuntimeError
+
+
+class Code:
+    """A text with no `==` of its own."""
+
+    def __init__(self, text):
+        self.text = text
+
+
+Coded = Annotated[
+    Code,
+    pydantic.PlainValidator(lambda given: given if isinstance(given, Code) else Code(given)),
+    pydantic.PlainSerializer(lambda code: code.text),
+]
+
+
+def test_values_without_an_equal_sign_come_back():
+    """A class whose `==` raises is compared by its fields, and one that has none by its type."""
+    assert codec.from_json(codec.to_json(Incomparable(3), Incomparable), Incomparable).size == 3
+    assert codec.from_json(codec.to_json([Code("a")], list[Coded]), list[Coded])[0].text == "a"
+
+
 def test_below_any_values_come_back_as_plain_data():
     """`Any` names no type: what has a form in JSON of its own is written so, and read as that."""
     given = {"day": date(2026, 1, 2), "sizes": (1, 2), "who": Address(street="a"), "color": {Color.RED: Color.RED}}
