@@ -120,11 +120,15 @@ class Run(Protocol):
         """Make an op whose value is the payload of the oldest signal of that name, or `None` after *timeout_s*."""
         ...
 
-    def call(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str | None = None) -> Op:
+    def call(
+        self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str | None = None,
+        detached: bool = False,
+    ) -> Op:  # fmt: skip
         """Make an op that starts a run of *target*, and whose value is that run's `Outcome`.
 
         `start` stores the child; *run_id* is `{id}.{number}` where none is given. A run of that id that exists already
-        is taken if its target and payload are equal; else the value is a failure.
+        is taken if its target and payload are equal; else the value is a failure. When this run is cancelled, so is
+        the child, unless it is *detached*.
         """
         ...
 
