@@ -417,13 +417,11 @@ class Driver:
             return
         rows = life.unwritten_rows()
         is_completed = outcome[0] is True
-        changes = life.changes if is_completed and life.changes else None
+        entity = (life.target, life.changes) if is_completed and life.changes else None
         try:
-            if changes:
-                journal.dumps(changes)
-            self._end(
-                life.id, "completed" if is_completed else "failed", outcome, rows, changes and (life.target, changes)
-            )
+            if entity is not None:
+                journal.dumps(entity[1])
+            self._end(life.id, "completed" if is_completed else "failed", outcome, rows, entity)
         except (TypeError, ValueError) as exc:
             life.block(EngineError(f"Run {life.id!r} is blocked: what it ended with is no JSON: {exc}."))
             return

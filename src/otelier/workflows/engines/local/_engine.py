@@ -26,6 +26,8 @@ from otelier.workflows.engines.local._store import Call, FileStore, Store, ask
 from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, RunInfo, Status, Target
 
 _MANY = 500
+_ALONE_S = 0.5
+"""After this time of waiting a client looks whether there is a driver."""
 logger = logging.getLogger("otelier")
 _engines: dict[str, LocalEngine] = {}
 _engines_lock = threading.Lock()
@@ -163,7 +165,6 @@ class LocalEngine:
     async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
         """Store a run and return *run_id*."""
         store = await self._opened()
-        self._tell_if_alone()
         await ask(store, journal.start_run, run_id, target, journal.dumps(payload), journal.dumps(dict(headers)))
         return run_id
 
@@ -179,9 +180,9 @@ class LocalEngine:
             outcome: Outcome | None = store.read(journal.outcome_of, run_id)
             if outcome is not None:
                 return outcome
-            self._tell_if_alone()
             if isinstance(store, FileStore):
                 store.look()
+                loop.call_later(_ALONE_S, self._tell_if_alone, waiter[1])
             return await asyncio.wait_for(waiter[1], timeout_s)
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
@@ -235,8 +236,8 @@ class LocalEngine:
         else:
             await asyncio.get_running_loop().run_in_executor(None, self._store.close)
 
-    def _tell_if_alone(self) -> None:
-        if self._path is None or self._drivers or self._has_told:
+    def _tell_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
+        if self._path is None or self._drivers or self._has_told or self.is_closed or waiter.done():
             return
         if not _file.has_driver(self._path):
             self._has_told = True

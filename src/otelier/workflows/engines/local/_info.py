@@ -61,7 +61,7 @@ def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]
 def _info(row: Any, steps: tuple[StepInfo, ...], waiting_for: str | None) -> RunInfo:
     _, run_id, service, handler, key, state, version, began, ended, parent, outcome, _, waits, retries = row
     status: Status = ("waiting" if waits else "running") if state == "open" else state
-    found = json.loads(outcome) if outcome else [True, None]
+    found: list[Any] = json.loads(outcome) if outcome else [True, None]
     return RunInfo(
         workflow_id=run_id,
         service=service,

@@ -414,7 +414,8 @@ def begin_life(
 
 def _row(found: Any) -> Row:
     n, run_id, service, handler, key, payload, headers, version, parent, began, stops, recovered, snapshot = found
-    target, times = Target(service, handler, key), json.loads(recovered) if recovered else []
+    target = Target(service, handler, key)
+    times: list[int] = json.loads(recovered) if recovered else []
     return Row(n, run_id, target, payload, headers, version or 1, parent, began, bool(stops), times, snapshot)
 
 

@@ -276,7 +276,8 @@ class Send(LocalOp):
         life = self.life
         self.state = ENDING
         before = life.unwritten_rows(besides=self)
-        self.seq, self.ended_ns = life.next_seq(), time.time_ns()
+        self.seq = life.next_seq()
+        self.ended_ns: int | None = time.time_ns()
         life.driver.store.submit(
             life.loop, self.recorded, journal.send_signal, before, self.ref, self.name, self.payload, self.row
         )
