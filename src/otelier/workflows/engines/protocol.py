@@ -222,7 +222,7 @@ Invoke: TypeAlias = "Callable[[Run, Target, Json], Awaitable[Outcome]]"
 class Engine(Protocol):
     """Keeps runs. One object per process and address; its methods may be called on any event loop."""
 
-    async def serve(self, registry: Registry, invoke: Invoke, ready: Callable[[], object]) -> None:
+    async def serve(self, registry: Registry, invoke: Invoke, ready: Callable[[], object] = ...) -> None:
         """Run what *registry* has, on this event loop, until cancelled; returns after the bodies were left.
 
         Calls *ready* once it runs bodies, or stands by for another process that does.

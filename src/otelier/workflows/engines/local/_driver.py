@@ -1,0 +1,452 @@
+"""The driver: it begins the bodies of the runs of its services, and brings them what they wait for.
+
+All of it happens on one event loop; what comes from other threads and processes comes as notes, after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from otelier.codec import error_to_json
+from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped
+from otelier.faults import count_fault
+from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.local import _keeping as keeping
+from otelier.workflows.engines.local._life import Life
+from otelier.workflows.engines.local._ops import Result
+from otelier.workflows.engines.local._store import Store, ask
+from otelier.workflows.engines.local._timers import Timers
+from otelier.workflows.engines.protocol import Invoke, Json, Kind, Outcome, Registry, Target
+
+WRITE_SOON_S: Final = 0.02
+"""How long the row of an op that was begun may wait for the next write of its run."""
+_LEAVE_S: Final = 1.0
+_KEEPING_S: Final = 3600.0
+logger = logging.getLogger("otelier")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Times and numbers of an engine."""
+
+    stop_s: float = 20.0
+    """How long steps are given to end when the worker stops."""
+    unknown_s: float = 60.0
+    """After how long a run of a handler that nobody ever registered fails."""
+    retry_s: float = 5.0
+    """How long after a fault of the store it is tried again."""
+    busy_s: float = 10.0
+    """How long another process may hold the file before that is a fault."""
+    retention_s: float = 30 * 86400.0
+    """How long a finished tree of runs is kept."""
+    standby_s: float = 0.08
+    """How often a standby asks for the lock."""
+    max_replaying: int = 100
+    """How many bodies replay at once after a restart."""
+    max_lives: int = 10
+    """How often a body is begun without a new record before its run is blocked."""
+
+
+class Driver:
+    """Runs the bodies of a registry on one event loop, until it is stopped."""
+
+    def __init__(
+        self, store: Store, registry: Registry, invoke: Invoke, options: Options, is_served: Callable[[str], bool]
+    ) -> None:
+        self.store, self.registry, self.invoke, self.options = store, registry, invoke, options
+        self._is_served = is_served  # whether any worker of this process has a service
+        self._context = copy_context()  # that of the worker: bodies do not see who started them
+        self.services = {service for service, _ in registry.kinds}
+        self.loop = asyncio.get_running_loop()
+        self.timers = Timers(self.loop)
+        self.lives: dict[str, Life] = {}
+        self.ends: dict[str, list[Result]] = {}
+        """Ops that wait for the end of a run."""
+        self._known: set[str] = set()
+        self._queue: deque[tuple[str, bool, bool]] = deque()
+        """Runs to be begun again; whether that counts, and whether it is told as recovery."""
+        self._replaying: set[str] = set()
+        self._keys: dict[tuple[str, str, str], deque[str]] = {}
+        self._key_of: dict[str, tuple[str, str, str]] = {}
+        self._targets: dict[str, Target] = {}
+        """Handlers of the runs whose bodies are not begun."""
+        self._unwritten: set[Life] = set()
+        self._is_ready = self._is_draining = False
+        self._counts = self._recovers = False
+        self._fault: asyncio.Future[BaseException] | None = None
+        self._told_at = float("-inf")
+
+    # --- its life ---
+    async def drive(self, ready: Callable[[], object], *, is_alone: bool) -> None:
+        """Run what there is, until cancelled; after a fault of the store, all begins again from the last commit."""
+        self._counts = self._recovers = not await ask(self.store, keeping.begin_driving, self.registry, is_alone)
+        ready()
+        while True:
+            self._fault = self.loop.create_future()
+            try:
+                await self._recover()
+                fault: BaseException = await self._fault
+            except EngineError as exc:
+                fault = exc
+            await self._recover_from(fault)
+            self.store.repair()
+
+    async def _recover(self) -> None:
+        recovered: asyncio.Future[None] = self.loop.create_future()
+
+        def done(rows: list[keeping.OpenRun], error: BaseException | None) -> None:
+            # At once, not in the task that waits: notes of what was committed afterwards come next.
+            if error is None:
+                self._recovered(rows)
+            if not recovered.done():
+                recovered.set_result(None) if error is None else recovered.set_exception(error)
+
+        self.store.submit(self.loop, done, keeping.open_runs)
+        await recovered
+
+    def _recovered(self, rows: list[keeping.OpenRun]) -> None:
+        if self._is_draining:
+            return
+        self._is_ready = True
+        for row in rows:
+            if self._is_mine(row.target.service):
+                self._add(row.id, row.target, None, row.is_blocked)
+        self._counts, self._recovers = True, False  # for those that are begun again later
+        self._keep()
+
+    def _is_mine(self, service: str) -> bool:
+        return service in self.services or not self._is_served(service)
+
+    async def _recover_from(self, fault: BaseException) -> None:
+        count_fault("engine.store")
+        now = time.monotonic()
+        if now - self._told_at > 60:
+            logger.error(
+                "otelier cannot write %s (%s: %s): all bodies are left where they are, and begin again from the last commit "
+                "as soon as it can be written; that is tried every %g s.",
+                self.store.shown, type(fault).__name__, fault, self.options.retry_s,
+            )  # fmt: skip
+        self._told_at = now
+        self._is_ready = False
+        for life in list(self.lives.values()):
+            life.stop(RunParked("The store failed."))
+        await self._leave()
+        self._forget()
+        self._counts, self._recovers = False, True
+        await asyncio.sleep(self.options.retry_s)
+
+    def fault(self, error: BaseException) -> None:
+        """Take note that the store failed."""
+        if self._fault is not None and not self._fault.done():
+            self._is_ready = False
+            self._fault.set_result(error)
+            for life in list(self.lives.values()):
+                life.stop(RunParked("The store failed."))
+
+    async def stop(self) -> None:
+        """Begin nothing, give steps time to end, and leave all bodies."""
+        self._is_draining, self._is_ready = True, False
+        for life in list(self.lives.values()):
+            life.is_draining = True
+            if not life.steps:
+                self.drained(life)
+        tasks = [life.task for life in self.lives.values() if life.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.options.stop_s)
+        for life in list(self.lives.values()):
+            life.stop(RunParked("The worker stops."))
+        await self._leave()
+        self._forget()
+        try:
+            await ask(self.store, keeping.end_driving, self.registry)
+        except EngineError:  # what is not written is done again
+            pass
+
+    def drained(self, life: Life) -> None:
+        """Leave a body whose steps have ended, when the worker stops."""
+        life.stop(RunParked("The worker stops."))
+
+    async def _leave(self) -> None:
+        for _ in range(5):
+            tasks = [life.task for life in self.lives.values() if life.task is not None]
+            if not tasks:
+                return
+            await asyncio.wait(tasks, timeout=_LEAVE_S)
+            for task in tasks:
+                task.cancel()  # it waits for something that is not ours, or left what stopped it out of account
+        if self.lives:
+            logger.error(
+                "otelier could not leave %d bodies, which catch what stops them; what they still do is not recorded.",
+                len(self.lives),
+            )
+
+    def _forget(self) -> None:
+        self.timers.clear()
+        for mapping in (self.lives, self.ends, self._keys, self._key_of, self._targets):
+            mapping.clear()
+        for group in (self._known, self._queue, self._replaying, self._unwritten):
+            group.clear()
+
+    def _keep(self) -> None:
+        if self._is_ready:
+            before = time.time_ns() - int(self.options.retention_s * 1e9)
+            self.store.submit(self.loop, self._kept, keeping.delete_finished, before)
+
+    def _kept(self, is_more: bool | None, error: BaseException | None) -> None:
+        if error is None and self._is_ready:
+            self.loop.call_later(0.1 if is_more else _KEEPING_S, self._keep)
+
+    # --- what others did ---
+    def noted(self, note: journal.Note) -> None:
+        """Take note of a change that was committed, by whomever."""
+        if not self._is_ready:
+            return  # all of it is read when it gets ready
+        what, run_id, data = note.what, note.run_id, note.data
+        life = self.lives.get(run_id)
+        if what == "start":
+            if data is not None:
+                if self._is_mine(data.target.service):
+                    self._add(run_id, data.target, data, False)
+            elif run_id not in self._known:
+                self.store.submit(self.loop, self._found, keeping.open_run, run_id)
+        elif what == "signal" and life is not None:
+            if data is not None:
+                life.add_signal(*data)
+            else:
+                self.store.submit(self.loop, partial(self._signals, life), journal.signals_of, run_id)
+        elif what == "cancel":
+            self._cancel(run_id, life)
+        elif what == "resume":
+            self.store.submit(self.loop, self._found, keeping.open_run, run_id)
+        elif what == "end":
+            self._end_noted(run_id, data)
+
+    def _found(self, row: keeping.OpenRun | None, error: BaseException | None) -> None:
+        if error is None and row is not None and self._is_ready and not row.is_blocked:
+            if row.id in self._key_of and row.id not in self._known:  # it was blocked, and kept its place
+                self._known.add(row.id)
+                self._begin_head(self._key_of[row.id])
+            else:
+                self._add(row.id, row.target, None, False)
+
+    def _signals(self, life: Life, found: list[tuple[int, str, str]] | None, error: BaseException | None) -> None:
+        if error is None and life.stopped is None:
+            for signal in found or ():
+                life.add_signal(*signal)
+
+    def _cancel(self, run_id: str, life: Life | None) -> None:
+        if life is not None:
+            life.row.cancelled = True
+            life.stop(RunCancelled(f"Run {run_id!r} was cancelled."))
+        elif (target := self._targets.get(run_id)) is not None and self._is_mine(target.service):
+            if run_id in self._replaying or any(run_id == one for one, _, _ in self._queue):
+                return  # its next life is told by its row
+            # It waits for its turn or for its worker: no body has to be told.
+            self._end(run_id, "cancelled", journal.cancelled(run_id), [])
+
+    def _end_noted(self, run_id: str, outcome: str) -> None:
+        for op in self.ends.pop(run_id, ()):
+            op.life.record(op, json.loads(outcome))
+        self._release(run_id)
+
+    # --- runs without a life ---
+    def _add(self, run_id: str, target: Target, row: journal.Row | None, is_blocked: bool) -> None:
+        if run_id in self._known:
+            return
+        kind = self.registry.kinds.get((target.service, target.handler))
+        if not is_blocked:
+            self._known.add(run_id)
+            self._targets[run_id] = target
+        if kind is None:
+            if not is_blocked:
+                self.loop.call_later(self.options.unknown_s, self._give_up_unknown, run_id, target)
+        elif kind == "write":
+            key = (target.service, journal.type_of(target.handler), target.key or "")
+            queue = self._keys.setdefault(key, deque())
+            queue.append(run_id)
+            self._key_of[run_id] = key
+            if len(queue) == 1 and not is_blocked:
+                self._begin(run_id, row)
+        elif not is_blocked:
+            self._begin(run_id, row)
+
+    def _begin(self, run_id: str, row: journal.Row | None) -> None:
+        if self._is_draining:
+            return
+        if row is not None and not row.cancelled:
+            if row.lives == 0:
+                row.lives = 1
+                self.store.submit_later(journal.execute, [(journal.BEGUN, (row.n,))])
+            self._live(journal.Loaded(row, [], []))
+        else:
+            self._queue.append((run_id, self._counts, self._recovers))
+            self._pump()
+
+    def _begin_head(self, key: tuple[str, str, str]) -> None:
+        queue = self._keys.get(key)
+        if queue and (run_id := queue[0]) in self._known and run_id not in self.lives and run_id not in self._replaying:
+            self._begin(run_id, None)
+
+    def _pump(self) -> None:
+        version, options = self.registry.version, self.options
+        while self._queue and len(self._replaying) < options.max_replaying:
+            run_id, counts, recovers = self._queue.popleft()
+            self._replaying.add(run_id)
+            self.store.submit(
+                self.loop, partial(self._loaded, run_id), journal.begin_life, run_id, version, counts, recovers,
+                options.max_lives,
+            )  # fmt: skip
+
+    def _loaded(self, run_id: str, loaded: journal.Loaded | None, error: BaseException | None) -> None:
+        if error is not None or not self._is_ready:
+            return
+        if loaded is None:  # it is blocked, or has ended
+            self._known.discard(run_id)
+            self._replaying.discard(run_id)
+            self._pump()
+        else:
+            self._live(loaded)
+
+    def _release(self, run_id: str) -> None:
+        """Let the next write of a key begin, where the run that has ended was one."""
+        self._known.discard(run_id)
+        self._targets.pop(run_id, None)
+        key = self._key_of.pop(run_id, None)
+        queue = self._keys.get(key) if key is not None else None
+        if key is None or not queue:
+            return
+        was_first = queue[0] == run_id
+        queue.remove(run_id)
+        if not queue:
+            del self._keys[key]
+        elif was_first:
+            self._begin_head(key)
+
+    def _give_up_unknown(self, run_id: str, target: Target) -> None:
+        if run_id in self._known and self._is_ready:
+            self.store.submit(self.loop, None, keeping.fail_unknown, run_id, target, self.options.unknown_s)
+
+    # --- lives ---
+    def _live(self, loaded: journal.Loaded) -> None:
+        row = loaded.row
+        kind: Kind = self.registry.kinds[row.target.service, row.target.handler]
+        self._targets.pop(row.id, None)
+        life = self.lives[row.id] = Life(self, kind, loaded)
+        payload, row.payload = json.loads(row.payload), ""
+        life.task = self._context.run(self.loop.create_task, self._run(life, payload))
+        life.task.add_done_callback(partial(self._left, life))
+
+    async def _run(self, life: Life, payload: Json) -> Outcome:
+        return await self.invoke(life, life.target, payload)
+
+    def settled(self, life: Life) -> None:
+        """Take note that a body waits for something that is not recorded: another one may replay."""
+        if life.id in self._replaying:
+            self._replaying.discard(life.id)
+            self._pump()
+        if life.row.lives > 1 and not life.steps:
+            life.row.lives = 1
+            self.store.submit_later(journal.execute, [(journal.AT_WAIT, (life.row.n,))])
+
+    def write_soon(self, life: Life) -> None:
+        """Write in a moment what has happened in a life, unless its next result does."""
+        if not self._unwritten:
+            self.loop.call_later(WRITE_SOON_S, self._write)
+        self._unwritten.add(life)
+
+    def _write(self) -> None:
+        lives, self._unwritten = self._unwritten, set()
+        rows = [row for life in lives for row in life.unwritten_rows()]
+        if rows and self._fault is not None and not self._fault.done():
+            self.store.submit_later(journal.execute, rows)
+
+    def forget_end(self, op: Result) -> None:
+        """Tell an op no more of the end it waited for."""
+        waiting = self.ends.get(op.ref or "")
+        if waiting and op in waiting:
+            waiting.remove(op)
+            if not waiting:
+                del self.ends[op.ref or ""]
+
+    def block(self, life: Life, error: BaseException) -> None:
+        """Leave a run until somebody resumes it."""
+        self._known.discard(life.id)
+        self.store.submit(self.loop, None, _block, life.unwritten_rows(), life.id, error_to_json(error))
+
+    def _left(self, life: Life, task: asyncio.Task[Outcome]) -> None:
+        """Take note that a body was left, by itself or by what stopped it."""
+        if self.lives.get(life.id) is not life:
+            return
+        error = RunParked("Its task was cancelled.") if task.cancelled() else task.exception()
+        if life.stopped is None:
+            if error is None:
+                self._finish(life, task.result())
+            elif task.cancelled() or not isinstance(error, (RunStopped, Exception)):
+                life.stop(RunParked(str(error)))  # by somebody else, or the process is being ended
+            else:
+                life.block(error)  # no body of ours is left in this way
+        del self.lives[life.id]
+        if isinstance(life.stopped, RunCancelled):
+            self._end(life.id, "cancelled", journal.cancelled(life.id), life.unwritten_rows())
+        elif isinstance(life.stopped, RunParked) and life.id in self._known and not life.has_ended:
+            self.loop.call_later(_LEAVE_S, self._begin_again, life.id)
+        if life.id in self._replaying:
+            self._replaying.discard(life.id)
+            self._pump()
+
+    def _begin_again(self, run_id: str) -> None:
+        if self._is_ready and run_id in self._known and run_id not in self.lives:
+            self._begin(run_id, None)
+
+    def _finish(self, life: Life, outcome: Outcome) -> None:
+        if (op := life.unmade()) is not None:
+            life.block(
+                ReplayError(
+                    f"Run {life.id!r} is blocked: its journal has {op.kind} {op.name!r} at op {op.n}, and its code ended "
+                    "before it. Bring back the code that it began with, or branch on `ctx.version`; then `otelier resume` it."
+                )
+            )
+            return
+        rows = life.unwritten_rows()
+        is_completed = outcome[0] is True
+        entity = (life.target, life.changes) if is_completed and life.changes else None
+        try:
+            if entity is not None:
+                journal.dumps(entity[1])
+            self._end(life.id, "completed" if is_completed else "failed", outcome, rows, entity)
+        except (TypeError, ValueError) as exc:
+            life.block(EngineError(f"Run {life.id!r} is blocked: what it ended with is no JSON: {exc}."))
+            return
+        life.has_ended = True
+        life.stop(RunParked("The run has ended."))
+
+    def _end(
+        self, run_id: str, state: str, outcome: Outcome, rows: list[journal.Statement],
+        entity: tuple[Target, dict[str, Json]] | None = None,
+    ) -> None:  # fmt: skip
+        text = journal.dumps(outcome)
+        ended: list[Result] = []
+        for op in self.ends.pop(run_id, ()):
+            statements = op.life.recording(op, outcome)
+            if statements is not None:
+                rows.extend(statements)
+                ended.append(op)
+        self.store.submit(self.loop, partial(self._ended, ended), journal.end_run, run_id, state, text, rows, entity)
+
+    def _ended(self, ops: list[Result], _result: Any, error: BaseException | None) -> None:
+        for op in ops:
+            op.recorded(None, error)
+
+
+def _block(tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json]) -> None:
+    journal.execute(tx, rows)
+    journal.block_run(tx, run_id, error)

@@ -1,0 +1,322 @@
+"""The engine that keeps runs in one SQLite file, or in memory, and drives them in one process.
+
+One process drives a file, and the kernel's lock says which: there is no lease, no second driver and no network here, and
+there will be none. Others are clients of the file, or stand by until the driver is gone. What needs several machines
+is a server's work: `restate://HOST`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from otelier.errors import EngineError
+from otelier.faults import on_fork
+from otelier.workflows.engines.local import _file, _info, _keeping
+from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.local._driver import Driver, Options
+from otelier.workflows.engines.local._store import Call, FileStore, Store, ask
+from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, RunInfo, Status, Target
+
+_MANY = 500
+_ALONE_S = 0.5
+"""After this time of waiting a client looks whether there is a driver."""
+logger = logging.getLogger("otelier")
+_engines: dict[str, LocalEngine] = {}
+_engines_lock = threading.Lock()
+_all: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
+_inherited: list[object] = []
+"""What a forked child must not close: SQLite's handles belong to its parent."""
+
+
+def open_engine(
+    address: str, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", options: Options | None = None
+) -> LocalEngine:
+    """Return this process's engine of an address: `memory:`, or `file:PATH`.
+
+    Args:
+        address: `memory:` is one per process, which all who ask share. A file is made where there is none.
+        synchronous: `FULL` keeps what was committed also when the machine loses power; `NORMAL` may lose the last
+            moments then, and nothing when the process is killed.
+        options: Times and numbers, for who opens it first.
+
+    Raises:
+        EngineError: if the address is none of these, or its file cannot be used.
+    """
+    kind, _, path = address.partition(":")
+    if kind not in {"memory", "file"} or (kind == "file") != bool(path):
+        raise EngineError(
+            f"Cannot open engine {address!r}: it is neither `memory:` nor `file:PATH`. Say where runs are kept, such as "
+            "`file:.otelier/runs.db`."
+        )
+    name = str(_file.absolute(path)) if path else ""
+    with _engines_lock:
+        engine = _engines.get(name)
+        if engine is None or engine.is_closed or engine.is_foreign:
+            engine = _engines[name] = LocalEngine(path or None, synchronous=synchronous, options=options)
+        return engine
+
+
+class LocalEngine:
+    """Keeps runs in one SQLite file, or in memory; see `open_engine`, which gives the one that a process shares."""
+
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        options: Options | None = None,
+    ) -> None:
+        self.is_closed = False
+        self._options = options or Options()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._waiters: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Outcome]]]] = {}
+        self._drivers: list[Driver] = []
+        self._noticed = 0
+        self._is_open = self._has_told = False
+        self._path: Path | None = None
+        if path is None:
+            self._store = Store(self)
+        else:
+            self._path = _file.absolute(path)
+            _file.refuse_remote(self._path)
+            self._store = FileStore(self, self._path, synchronous=synchronous, busy_s=self._options.busy_s)
+        _all.add(self)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was opened by the process that this one was forked from."""
+        return self._pid != os.getpid()
+
+    async def _opened(self) -> Store:
+        if self.is_foreign:
+            raise EngineError(
+                f"Cannot use the engine of {self._store.shown} in a process that was forked after it was opened: the file's "
+                "lock and handles stay with the parent. Open it after the fork: start workers in the child."
+            )
+        if self.is_closed:
+            raise EngineError(f"The engine of {self._store.shown} is closed. Open it again: `open_engine`.")
+        if not self._is_open:
+            await ask(self._store, _nothing)
+            self._is_open = True
+        return self._store
+
+    # --- workers ---
+    async def serve(
+        self, registry: Registry, invoke: Invoke, ready: Callable[[], object] = lambda: None
+    ) -> None:
+        """Run what *registry* has, on this event loop, until cancelled; stand by while another process does.
+
+        Raises:
+            EngineError: if this process serves it already, or the process that drives the file has other services.
+        """
+        store = await self._opened()
+        if self._path is None:
+            services = {service for service, _ in registry.kinds}
+            if shared := sorted(services & {one for driver in self._drivers for one in driver.services}):
+                raise EngineError(
+                    f"Cannot serve {', '.join(shared)} twice in memory: one worker drives the runs of a service. Give all its "
+                    "modules to one worker."
+                )
+            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=False)
+            return
+        lock = _file.DriverLock.of(self._path)
+        try:
+            await self._stand_by(lock, registry, ready)
+            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=True)
+        finally:
+            lock.release()
+
+    async def _drive(self, driver: Driver, ready: Callable[[], object], *, is_alone: bool) -> None:
+        self._drivers.append(driver)
+        try:
+            await driver.drive(ready, is_alone=is_alone)
+        finally:
+            try:
+                await driver.stop()
+            finally:
+                self._drivers.remove(driver)
+                self._store.repair()
+
+    async def _stand_by(self, lock: _file.DriverLock, registry: Registry, ready: Callable[[], object]) -> None:
+        ours, others = {service for service, _ in registry.kinds}, 0
+        while not lock.try_lock():
+            theirs: set[str] = self._store.read(_keeping.driven_services)
+            # A driver that has just begun writes its own in a moment.
+            others = others + 1 if theirs and theirs != ours else 0
+            if theirs == ours:
+                ready()
+            if others * self._options.standby_s > 1:
+                raise EngineError(
+                    f"Cannot stand by for {self._path}: the worker that drives it serves {', '.join(sorted(theirs))}, this one "
+                    f"{', '.join(sorted(ours)) or 'nothing'}, and a file is driven by one process. Give the modules of both "
+                    "to one worker, or give this one a file of its own: `file:PATH`."
+                )
+            await asyncio.sleep(self._options.standby_s)
+
+    def _is_served(self, service: str) -> bool:
+        return any(service in driver.services for driver in self._drivers)
+
+    # --- clients ---
+    async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
+        """Store a run and return *run_id*."""
+        store = await self._opened()
+        await ask(store, journal.start_run, run_id, target, journal.dumps(payload), journal.dumps(dict(headers)))
+        return run_id
+
+    async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
+        """Wait for a run's end."""
+        store = await self._opened()
+        loop = asyncio.get_running_loop()
+        waiter = (loop, loop.create_future())
+        with self._lock:
+            self._waiters.setdefault(run_id, []).append(waiter)
+        try:
+            # It is told of each end from now on, so it looks once at what was before.
+            outcome: Outcome | None = store.read(journal.outcome_of, run_id)
+            if outcome is not None:
+                return outcome
+            if isinstance(store, FileStore):
+                store.look()
+                loop.call_later(_ALONE_S, self._tell_if_alone, waiter[1])
+            return await asyncio.wait_for(waiter[1], timeout_s)
+        except asyncio.TimeoutError:
+            raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
+        finally:
+            with self._lock:
+                waiters = self._waiters.get(run_id)
+                if waiters and waiter in waiters:
+                    waiters.remove(waiter)
+                    if not waiters:
+                        del self._waiters[run_id]
+
+    async def signal(self, run_id: str, name: str, payload: Json) -> None:
+        """Keep a signal for a run."""
+        await ask(await self._opened(), journal.add_signal, run_id, name, journal.dumps(payload))
+
+    async def cancel(self, run_id: str) -> None:
+        """Cancel a run and the runs that it called."""
+        await ask(await self._opened(), journal.cancel_run, run_id)
+
+    async def resume(self, run_id: str) -> None:
+        """Let a blocked run begin again."""
+        await ask(await self._opened(), journal.resume_run, run_id)
+
+    async def runs(
+        self, *, status: Status | None = None, service: str | None = None, limit: int = 100
+    ) -> list[RunInfo]:
+        """Return the latest runs, without their steps."""
+        return await self._read(_info.list_runs, status, service, limit)
+
+    async def run(self, run_id: str) -> RunInfo:
+        """Return one run with its steps and what it waits for."""
+        return await self._read(_info.one_run, run_id)
+
+    async def states(self, service: str) -> list[tuple[str, Json]]:
+        """Return the key and the state of every entity of a service."""
+        return await self._read(_info.list_states, service)
+
+    async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
+        store = await self._opened()
+        if self._path is None:
+            return store.read(query, *args)
+        return await asyncio.get_running_loop().run_in_executor(None, store.read, query, *args)
+
+    async def close(self) -> None:
+        """Give back files and connections."""
+        if self.is_foreign or self.is_closed:
+            return
+        self.is_closed = True
+        if self._path is None:
+            self._store.close()
+        else:
+            await asyncio.get_running_loop().run_in_executor(None, self._store.close)
+
+    def _tell_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
+        if self._path is None or self._drivers or self._has_told or self.is_closed or waiter.done():
+            return
+        if not _file.has_driver(self._path):
+            self._has_told = True
+            logger.warning(
+                "No worker drives %s: what is asked for is kept, and waits until one is started: `otelier worker`.",
+                self._path,
+            )
+
+    # --- what the store tells, see `Listener` ---
+    def drives(self) -> bool:
+        """Return whether this process drives the runs."""
+        return bool(self._drivers) or self._path is None
+
+    def version_of(self, service: str) -> int | None:
+        """Return the version of the worker of a service in this process."""
+        return next((driver.registry.version for driver in self._drivers if service in driver.services), None)
+
+    def watches(self) -> bool:
+        """Return whether anybody waits for what other processes do."""
+        return bool(self._drivers or self._waiters)
+
+    def calls(self, note: journal.Note) -> Sequence[Call]:
+        """Return what is to be called because of a note."""
+        calls: list[Call] = [(driver.loop, driver.noted, (note,)) for driver in self._drivers]
+        if note.what == "end" and self._waiters:
+            calls.extend(self._ended(note.run_id, note.data))
+        return calls
+
+    def _ended(self, run_id: str, outcome: str) -> list[Call]:
+        with self._lock:
+            waiters = self._waiters.pop(run_id, [])
+        return [(loop, _settle, (future, journal.json.loads(outcome))) for loop, future in waiters]
+
+    def changed(self, conn: sqlite3.Connection) -> Sequence[Call]:
+        """Return what is to be called because another process changed the file."""
+        calls: list[Call] = []
+        if self._drivers:
+            notices = conn.execute("SELECT n, what, run FROM notice WHERE n>? ORDER BY n", (self._noticed,)).fetchall()
+            for number, what, run_id in notices:
+                self._noticed = number
+                calls.extend((driver.loop, driver.noted, (journal.Note(what, run_id),)) for driver in self._drivers)
+            if notices:
+                self._store.submit_later(_forget_notices, self._noticed)
+        with self._lock:
+            waited = list(self._waiters)
+        for first in range(0, len(waited), _MANY):
+            some = waited[first : first + _MANY]
+            marks = ",".join("?" * len(some))
+            for run_id, outcome in conn.execute(
+                f"SELECT id, outcome FROM run WHERE ended IS NOT NULL AND id IN ({marks})", some
+            ).fetchall():
+                calls.extend(self._ended(run_id, outcome))
+        return calls
+
+    def failed(self, error: BaseException) -> Sequence[Call]:
+        """Return what is to be called because the store failed."""
+        return [(driver.loop, driver.fault, (error,)) for driver in self._drivers]
+
+
+def _nothing(_tx: journal.Transaction) -> None:
+    """Open the connection, which is all that is asked for."""
+
+
+def _forget_notices(tx: journal.Transaction, last: int) -> None:
+    tx.conn.execute("DELETE FROM notice WHERE n<=?", (last,))
+
+
+def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+@on_fork
+def _leave_to_the_parent() -> None:
+    global _engines_lock
+    _engines_lock = threading.Lock()
+    _inherited.extend((dict(_engines), list(_all)))
+    _file.forget_locks()

@@ -1,0 +1,424 @@
+"""One life of a body: its ops in their numbers, what is recorded of them and in which order, and its end.
+
+A life writes nothing but through the store, in the order in which things happened in it: what is in the file is always
+a beginning of its history. Rows of ops that are begun wait for the next write of the same life, or for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from bisect import insort
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.local._ops import (
+    BEGUN,
+    DONE,
+    ENDING,
+    GIVEN_UP,
+    MADE,
+    Call,
+    LocalOp,
+    Result,
+    Send,
+    Signal,
+    Sleep,
+    Step,
+)
+from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
+
+if TYPE_CHECKING:
+    from otelier.workflows.engines.local._driver import Driver
+
+
+class Life:
+    """The `Run` that a body is given."""
+
+    __slots__ = (
+        "_last", "_made", "_mail", "_recorded", "_seen_signals", "_seq", "_signal_waits", "_snapshot_due", "_state",
+        "_waits", "began_ns", "changes", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop", "open", "parent_id",
+        "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
+    )  # fmt: skip
+
+    def __init__(self, driver: Driver, kind: Kind, loaded: journal.Loaded) -> None:
+        row = loaded.row
+        self.driver, self.loop, self.kind, self.row = driver, driver.loop, kind, row
+        self.id, self.target, self.parent_id, self.version = row.id, row.target, row.parent, row.version
+        self.headers: Mapping[str, str] = json.loads(row.headers)
+        self.recovered_ns: Sequence[int] = row.recovered
+        self.began_ns = row.began
+        self.task: asyncio.Task[Outcome] | None = None
+        self.stopped: RunStopped | None = None
+        self.is_draining = self.has_ended = False
+        self.open: dict[int, LocalOp] = {}
+        self.steps: set[Step] = set()
+        self.unwritten: list[LocalOp] = []
+        self.changes: dict[str, Json] | None = None
+        self._recorded = {op.n: op for op in loaded.ops}
+        self._last = loaded.ops[-1].n if loaded.ops else -1
+        self._made = 0
+        self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
+        self._waits: set[asyncio.Future[LocalOp]] = set()
+        self._mail: dict[str, list[tuple[int, str]]] | None = None
+        self._seen_signals: set[int] | None = None
+        self._signal_waits: dict[str, Signal] | None = None
+        self._state: dict[str, Json] | None = None
+        self._snapshot_due: str | None = None
+        for signal in loaded.signals:
+            self.add_signal(*signal)
+
+    # --- what a body calls ---
+    def replaying(self) -> bool:
+        """Return whether a later op than those made so far is in the journal."""
+        return self._made <= self._last
+
+    def made(self) -> int:
+        """Return how many ops this life has made."""
+        return self._made
+
+    def step(self, name: str, body: Callable[[], Awaitable[Json]]) -> Op:
+        """Make an op whose value *body* computes."""
+        return Step(self, name, body)
+
+    def sleep(self, seconds: float) -> Op:
+        """Make an op that is done after *seconds*."""
+        return Sleep(self, seconds)
+
+    def signal(self, name: str, timeout_s: float | None) -> Op:
+        """Make an op whose value is the payload of the oldest signal of that name.
+
+        Raises:
+            WorkflowUseError: if the body still waits for one of that name: which of the two got the next is no matter
+                of the code's order.
+        """
+        self.check()
+        waits = self._signal_waits = self._signal_waits if self._signal_waits is not None else {}
+        if (before := waits.get(name)) is not None and not before.is_seen and before.state != GIVEN_UP:
+            raise WorkflowUseError(
+                f"Cannot wait for signal {name!r} twice at once: it is not told which of the waits gets the next one. "
+                "Await the first, or give the signals names of their own."
+            )
+        op = waits[name] = Signal(self, name, timeout_s)
+        return op
+
+    def call(
+        self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str | None = None,
+        detached: bool = False,
+    ) -> Op:  # fmt: skip
+        """Make an op that starts a run of *target*."""
+        return Call(self, target, payload, journal.dumps(dict(headers)), run_id, detached)
+
+    async def stored(self, op: Op) -> None:
+        """Wait until the run of a started `call` is stored."""
+        assert isinstance(op, Call)
+        self.check()
+        if op.is_stored or op.state == DONE:
+            return
+        future: asyncio.Future[None] = self.loop.create_future()
+        waiters = op.stored_waiters = op.stored_waiters if op.stored_waiters is not None else []
+        waiters.append(future)
+        await self._until(future)
+
+    def result(self, run_id: str) -> Op:
+        """Make an op whose value is the outcome of another run."""
+        return Result(self, run_id)
+
+    def send(self, run_id: str, name: str, payload: Json) -> Op:
+        """Make an op that sends a signal, once."""
+        return Send(self, run_id, name, payload)
+
+    def cancel(self, op: Op) -> None:
+        """Give up an op that was started."""
+        self.check()
+        assert isinstance(op, LocalOp)
+        if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.is_found)):
+            self.driver.store.submit_later(_cancel_called, op.ref)
+        elif op.state == BEGUN or (op.state == MADE and op.is_found):
+            self._give_up(op)
+        elif op.state == MADE:
+            op.state = GIVEN_UP
+        elif isinstance(op, Signal) and op.state in {ENDING, DONE} and not op.is_seen and op.ref:
+            self._give_back(op, int(op.ref))
+
+    async def next(self, ops: Sequence[Op]) -> Op:
+        """Return the next of *ops* that is done, in the order in which results were recorded."""
+        self.check()
+        best: LocalOp | None = None
+        for op in ops:
+            assert isinstance(op, LocalOp)
+            if op.state == DONE and (best is None or op.seq < best.seq):
+                best = op
+        if best is None:
+            best = await self._wait(ops)
+        best.is_seen = True
+        return best
+
+    async def get(self, key: str) -> Json:
+        """Return a value of the entity's state."""
+        self.check()
+        if self.changes is not None and key in self.changes:
+            return self.changes[key]
+        if self._state is None:
+            self._state = self._read_state()
+        return self._state.get(key)
+
+    def put(self, changes: Mapping[str, Json]) -> None:
+        """Change the entity's state when this run succeeds.
+
+        Raises:
+            WorkflowUseError: in a read, which others run beside, or outside an entity.
+        """
+        self.check()
+        if self.kind != "write":
+            where = "a read of an entity" if self.kind == "read" else f"a {self.kind}"
+            raise WorkflowUseError(
+                f"Cannot change state in {where}, {self.target.service}/{self.target.handler}: others run at the same "
+                "time. Change it in a method decorated with `entity.write`."
+            )
+        self.changes = {**(self.changes or {}), **changes}
+
+    # --- the order of things ---
+    def check(self) -> None:
+        """Raise what stopped this life."""
+        if self.stopped is not None:
+            raise self._error()
+
+    def _error(self) -> RunStopped:
+        assert self.stopped is not None
+        return type(self.stopped)(*self.stopped.args)
+
+    def numbered(self, kind: str, name: str) -> tuple[int, journal.OpRow | None]:
+        """Return the number of the next op, and what the journal has there."""
+        self.check()
+        number = self._made
+        found = self._recorded.pop(number, None)
+        if found is not None and (found.kind, found.name) != (kind, name):
+            self.block(
+                ReplayError(
+                    f"Run {self.id!r} is blocked: at op {number} its journal has {found.kind} {found.name!r}, and its code "
+                    f"makes {kind} {name!r}, so what was recorded does not fit. Bring back the code that it began with, or "
+                    "branch on `ctx.version`; then `otelier resume` it."
+                )
+            )
+            raise self._error()
+        self._made = number + 1
+        return number, found
+
+    def unmade(self) -> journal.OpRow | None:
+        """Return an op that the journal has, and that a body which has ended did not make."""
+        return min(self._recorded.values(), key=lambda op: op.n, default=None)
+
+    def begin(self, op: LocalOp) -> None:
+        """Begin an op whose result is not recorded."""
+        if self.is_draining:
+            self.stop(RunParked("The worker stops."))
+        elif self.row.cancelled:
+            self.stop(RunCancelled(f"Run {self.id!r} was cancelled."))
+        self.check()
+        op.state = BEGUN
+        self.open[op.number] = op
+        if not op.is_found:
+            op.first_begun(time.time_ns())
+            self.unwritten.append(op)
+        elif isinstance(op, Step):
+            op.executions += 1
+            self.unwritten.append(op)
+        op.go()
+        if self.unwritten:
+            self.driver.write_soon(self)
+
+    def next_seq(self) -> int:
+        """Return the place of the next result among those of this run."""
+        self._seq += 1
+        return self._seq - 1
+
+    def unwritten_rows(self, besides: LocalOp | None = None) -> list[journal.Statement]:
+        """Return what has happened in this life and is not in the store's queue yet."""
+        rows: list[journal.Statement] = []
+        if self._snapshot_due is not None:
+            rows.append((journal.SNAPSHOT, (self._snapshot_due, self.row.n)))
+            self._snapshot_due = None
+        if self.unwritten:
+            rows.extend(op.row(None) for op in self.unwritten if op is not besides)
+            self.unwritten = []
+        return rows
+
+    def record(self, op: LocalOp, value: Json, *also: journal.Statement) -> None:
+        """Record the result of an op; the body sees it after the commit."""
+        statements = self.recording(op, value)
+        if statements is not None:
+            statements.extend(also)
+            self.driver.store.submit(self.loop, op.recorded, journal.execute, statements)
+
+    def recording(self, op: LocalOp, value: Json) -> list[journal.Statement] | None:
+        """Return the statements that record the result of an op, `None` if it has no more a result."""
+        if self.stopped is not None or op.state != BEGUN:
+            return None
+        try:
+            text = journal.dumps(value)
+        except (TypeError, ValueError) as exc:
+            self.fail(exc)
+            return None
+        rows = self.unwritten_rows(besides=op)
+        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), time.time_ns()
+        rows.append(op.row(text))
+        return rows
+
+    def wake(self, op: LocalOp) -> None:
+        """Tell who waits that an op is done."""
+        self.open.pop(op.number, None)
+        waiters, op.waiters = op.waiters, None
+        for future in waiters or ():
+            if not future.done():
+                future.set_result(op)
+
+    async def _wait(self, ops: Sequence[Op]) -> LocalOp:
+        for op in ops:
+            op.start()
+        future: asyncio.Future[LocalOp] = self.loop.create_future()
+        count = 0
+        for op in ops:
+            assert isinstance(op, LocalOp)
+            if op.state in {BEGUN, ENDING}:
+                count += 1
+                if op.waiters is None:
+                    op.waiters = [future]
+                else:
+                    op.waiters.append(future)
+        if not count:
+            raise WorkflowUseError("Cannot wait for ops that were all given up: none of them is ever done.")
+        self.driver.settled(self)
+        try:
+            return await self._until(future)
+        finally:
+            for op in ops:
+                if isinstance(op, LocalOp) and op.waiters and future in op.waiters:
+                    op.waiters.remove(future)
+
+    async def _until(self, future: asyncio.Future[LocalOp] | asyncio.Future[None]) -> LocalOp:
+        self._waits.add(future)  # type: ignore[arg-type]
+        try:
+            found = await future
+        except asyncio.CancelledError:
+            self.check()
+            raise
+        finally:
+            self._waits.discard(future)  # type: ignore[arg-type]
+        self.check()
+        return found  # type: ignore[return-value]
+
+    def _give_up(self, op: LocalOp) -> None:
+        op.leave()
+        op.state, op.ended_ns, op.waiters = GIVEN_UP, time.time_ns(), None
+        self.open.pop(op.number, None)
+        if op not in self.unwritten:
+            self.unwritten.append(op)
+        self.driver.write_soon(self)
+
+    def _give_back(self, op: Signal, number: int) -> None:
+        # It was taken for a wait that the body gave up before it saw it: the next wait of that name gets it.
+        payload = journal.dumps(op.value)
+        op.state, op.seq, op.value = GIVEN_UP, -1, None
+        self.open.pop(op.number, None)
+        rows = [*self.unwritten_rows(), op.row(None), (journal.GIVE_BACK_SIGNAL, (number, self.id, op.name, payload))]
+        self.driver.store.submit_later(journal.execute, rows)
+        mail = self._mail = self._mail if self._mail is not None else {}
+        if all(number != one for one, _ in mail.setdefault(op.name, [])):
+            insort(mail[op.name], (number, payload))
+
+    # --- signals and state ---
+    def add_signal(self, number: int, name: str, payload: str) -> None:
+        """Take a signal for this run into its mail, once, or give it to the op that waits for it."""
+        seen = self._seen_signals = self._seen_signals if self._seen_signals is not None else set()
+        if number in seen:
+            return
+        seen.add(number)
+        mail = self._mail = self._mail if self._mail is not None else {}
+        insort(mail.setdefault(name, []), (number, payload))
+        op = (self._signal_waits or {}).get(name)
+        if op is not None and op.state == BEGUN:
+            self.take_signal(op)
+
+    def take_signal(self, op: Signal) -> bool:
+        """Give the oldest signal of its name to an op."""
+        waiting = (self._mail or {}).get(op.name)
+        if not waiting or self.stopped is not None:
+            return False
+        op.took(*waiting.pop(0))
+        return True
+
+    def _read_state(self) -> dict[str, Json]:
+        if self.kind not in {"write", "read"}:
+            raise WorkflowUseError(
+                f"Cannot read state in {self.target.service}/{self.target.handler}: it is a {self.kind}, and has no key. "
+                "State belongs to an entity: see `entity.write` and `entity.read`."
+            )
+        if self.row.snapshot is not None:
+            return json.loads(self.row.snapshot)
+        try:
+            state: dict[str, Json] = self.driver.store.read(journal.read_state, self.target)
+        except EngineError as exc:
+            self.driver.fault(exc)
+            self.stop(RunParked(str(exc)))
+            raise self._error() from None
+        if self.kind == "read":
+            self._snapshot_due = journal.dumps(state)
+        return state
+
+    # --- its end ---
+    def stop(self, error: RunStopped) -> None:
+        """End this life: its waits end, its steps are cancelled, and its body is left when they have ended."""
+        if self.stopped is not None:
+            return
+        self.stopped = error
+        for op in list(self.open.values()):
+            op.leave()
+        self._leave_body()
+
+    def step_left(self, step: Step) -> None:
+        """Take note that the task of a step has ended."""
+        self.steps.discard(step)
+        if self.stopped is not None:
+            self._leave_body()
+        elif self.is_draining and not self.steps:
+            self.driver.drained(self)
+
+    def _leave_body(self) -> None:
+        if self.steps or self.task is None or self.task.done():
+            return
+        waits = [one for one in self._waits if not one.done()]
+        for future in waits:
+            future.set_exception(self._error())
+            future.exception()  # who waits gets it; a wait that was left meanwhile is no fault
+        if not self._waits and asyncio.current_task() is not self.task:
+            self.task.cancel()  # it waits for something that is not ours
+
+    def block(self, error: BaseException) -> None:
+        """Leave the run until somebody resumes it."""
+        if self.stopped is None:
+            self.driver.block(self, error)
+            self.stop(RunParked(str(error)))
+
+    def fail(self, error: Exception) -> None:
+        """Block the run because of a fault of ours: a step's body gives failures as values."""
+        self.block(
+            EngineError(
+                f"Run {self.id!r} is blocked: {type(error).__name__} left the body of a step, which gives what it fails with "
+                f"as its value: {error}. This is a fault of otelier; `otelier resume` begins the step again."
+            )
+        )
+
+    def lost(self, _error: BaseException) -> None:
+        """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
+        self.stop(RunParked("A step's task was cancelled."))
+
+
+def _cancel_called(tx: journal.Transaction, run_id: str) -> None:
+    try:
+        journal.cancel_run(tx, run_id)
+    except journal.UnknownRunError:  # it could not be stored
+        pass

@@ -1,0 +1,295 @@
+"""Ops of a body: what each kind does when it begins, when it is given up, and when a replay finds it begun."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from otelier.errors import RunStopped
+from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.protocol import Json, Outcome, Target
+
+if TYPE_CHECKING:
+    from otelier.workflows.engines.local._life import Life
+
+MADE: Final = 0
+BEGUN: Final = 1
+ENDING: Final = 2
+"""Its result waits for the commit."""
+DONE: Final = 3
+GIVEN_UP: Final = 4
+_MAX_NS: Final = 2**62
+
+
+class LocalOp:
+    """An op of a life. It is a row of the journal from its begin, and done when its result is committed."""
+
+    __slots__ = (
+        "began_ns", "due", "ended_ns", "executions", "is_found", "is_new", "is_seen", "life", "name", "number", "ref",
+        "seq", "state", "value", "waiters",
+    )  # fmt: skip
+    kind: ClassVar[str]
+
+    def __init__(self, life: Life, name: str, *, ref: str | None = None) -> None:
+        self.life = life
+        self.name = name
+        self.value: Json = None
+        self.waiters: list[asyncio.Future[LocalOp]] | None = None
+        self.is_seen = False  # whether the body knows that it is done
+        self.seq = -1
+        self.due: int | None = None
+        self.ref = ref
+        self.number, found = life.numbered(self.kind, name)
+        self.is_found = found is not None
+        self.is_new = False  # whether its row is still to be inserted
+        if found is None:
+            self.state, self.executions = MADE, 0
+            self.began_ns: int | None = None
+            self.ended_ns: int | None = None
+            return
+        self.began_ns, self.ended_ns, self.executions = found.began, found.ended, found.executions
+        self.due, self.ref = found.due, found.ref
+        if found.seq is not None:
+            self.state, self.seq, self.value = DONE, found.seq, journal.json.loads(found.value or "null")
+        else:
+            self.state = MADE if found.ended is None else GIVEN_UP
+
+    def start(self) -> None:
+        """Write it into the journal and begin it, unless that was done."""
+        self.life.check()
+        if self.state == MADE:
+            self.life.begin(self)
+
+    def done(self) -> bool:
+        """Return whether its result is recorded."""
+        return self.state == DONE
+
+    def __await__(self) -> Generator[Any, Any, Json]:
+        if self.state != DONE or self.life.stopped is not None:
+            yield from self.life.next((self,)).__await__()
+        self.is_seen = True
+        return self.value
+
+    # --- what its kind does ---
+    def first_begun(self, now_ns: int) -> None:
+        """Take note of when it is begun for the first time."""
+        self.began_ns, self.executions, self.is_new = now_ns, 1, True
+
+    def go(self) -> None:
+        """Begin what it waits for."""
+
+    def leave(self) -> None:
+        """End what it waits for: it was given up, or the life is left."""
+
+    # --- its result ---
+    def recorded(self, _result: Any, error: BaseException | None) -> None:
+        """Take note that its result is committed."""
+        if error is None and self.state == ENDING:
+            self.state = DONE
+            self.life.wake(self)
+
+    def row(self, text: str | None) -> journal.Statement:
+        """Return the statement that writes it as it is now."""
+        seq = self.seq if self.seq >= 0 else None
+        if self.is_new:
+            self.is_new = False
+            args = (self.life.row.n, self.number, self.kind, self.name, self.began_ns, self.executions)
+            return journal.INSERT_OP, (*args, self.ended_ns, seq, text, self.due, self.ref)
+        args = (self.executions, self.ended_ns, seq, text, self.ref, self.life.row.n, self.number)
+        return journal.UPDATE_OP, args
+
+
+class Step(LocalOp):
+    """An op whose value a coroutine computes, in a task of its own."""
+
+    __slots__ = ("body", "task")
+    kind = "step"
+
+    def __init__(self, life: Life, name: str, body: Callable[[], Awaitable[Json]]) -> None:
+        super().__init__(life, name)
+        self.body: Callable[[], Awaitable[Json]] | None = body if self.state == MADE else None
+        self.task: asyncio.Task[None] | None = None
+
+    def go(self) -> None:
+        """Begin its body."""
+        self.life.steps.add(self)
+        self.task = self.life.loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        body, self.body = self.body, None
+        assert body is not None
+        try:
+            value = await body()
+        except (asyncio.CancelledError, RunStopped) as exc:
+            if self.state == BEGUN:
+                self.life.lost(exc)
+        except Exception as exc:
+            if self.state == BEGUN:
+                self.life.fail(exc)
+        else:
+            if self.state == BEGUN:
+                self.life.record(self, value)
+        finally:
+            self.task = None
+            self.life.step_left(self)
+
+    def leave(self) -> None:
+        """Cancel its body."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Sleep(LocalOp):
+    """An op that is done at a time."""
+
+    __slots__ = ("seconds",)
+    kind = "sleep"
+
+    def __init__(self, life: Life, seconds: float) -> None:
+        super().__init__(life, "sleep")
+        self.seconds: float | None = seconds
+
+    def first_begun(self, now_ns: int) -> None:
+        """Take note of when it is begun, and so of when it is due."""
+        super().first_begun(now_ns)
+        if self.seconds is not None:
+            self.due = int(min(now_ns + max(self.seconds, 0.0) * 1e9, _MAX_NS))
+
+    def go(self) -> None:
+        """Ask to be called at that time."""
+        self.life.driver.timers.add(self)
+
+    def leave(self) -> None:
+        """Forget the time."""
+        self.life.driver.timers.drop(self)
+
+    def elapsed(self) -> None:
+        """End, at that time."""
+        self.life.record(self, None)
+
+
+class Signal(Sleep):
+    """An op whose value is a signal's payload, or `None` after a time."""
+
+    __slots__ = ("payload",)
+    kind = "signal"
+
+    def __init__(self, life: Life, name: str, timeout_s: float | None) -> None:
+        LocalOp.__init__(self, life, name)
+        self.seconds = timeout_s
+        self.payload: str | None = None
+
+    def go(self) -> None:
+        """Take what waits already, else wait."""
+        if not self.life.take_signal(self) and self.due is not None:
+            self.life.driver.timers.add(self)
+
+    def leave(self) -> None:
+        """Wait no more."""
+        if self.due is not None:
+            self.life.driver.timers.drop(self)
+
+    def took(self, number: int, payload: str) -> None:
+        """End with a signal, which is taken with it."""
+        self.leave()
+        self.ref, self.payload = str(number), payload
+        self.life.record(self, journal.json.loads(payload), (journal.TAKE_SIGNAL, (number,)))
+
+
+class Result(LocalOp):
+    """An op whose value is the outcome of another run."""
+
+    __slots__ = ()
+    kind = "result"
+
+    def __init__(self, life: Life, run_id: str) -> None:
+        super().__init__(life, run_id, ref=run_id)
+
+    def go(self) -> None:
+        """Look whether it has ended; its end is told from then on."""
+        self.life.driver.store.submit(self.life.loop, self._looked, _outcome_of, self.ref)
+
+    def _looked(self, outcome: Outcome | None, error: BaseException | None) -> None:
+        if error is None and self.state == BEGUN and self.life.stopped is None:
+            if outcome is None:
+                self.life.driver.ends.setdefault(self.ref or "", []).append(self)
+            else:
+                self.life.record(self, outcome)
+
+    def leave(self) -> None:
+        """Wait for its end no more."""
+        self.life.driver.forget_end(self)
+
+
+class Call(Result):
+    """An op that starts a run, and whose value is its outcome."""
+
+    __slots__ = ("is_stored", "sent", "stored_waiters")
+    kind = "call"
+
+    def __init__(
+        self, life: Life, target: Target, payload: Json, headers: str, run_id: str | None, detached: bool
+    ) -> None:
+        LocalOp.__init__(self, life, f"{target.service}/{target.handler}")
+        self.is_stored = self.is_found
+        self.stored_waiters: list[asyncio.Future[None]] | None = None
+        self.sent: tuple[Target, str, str, bool] | None = None
+        if not self.is_found:
+            self.ref = run_id or f"{life.id}.{self.number}"
+            self.sent = (target, journal.dumps(payload), headers, detached)
+
+    def go(self) -> None:
+        """Store the run with the op; one that is found was stored with it."""
+        if self.is_found:
+            super().go()
+            return
+        assert self.sent is not None
+        (target, payload, headers, detached), self.sent = self.sent, None
+        rows = self.life.unwritten_rows()
+        submit, loop = self.life.driver.store.submit, self.life.loop
+        submit(loop, self._looked, journal.call_run, rows, self.ref, target, payload, headers, self.life.id, detached)
+
+    def _looked(self, outcome: Outcome | None, error: BaseException | None) -> None:
+        if error is None:
+            self.is_stored = True
+            for one in self.stored_waiters or ():
+                if not one.done():
+                    one.set_result(None)
+            self.stored_waiters = None
+        super()._looked(outcome, error)
+
+
+class Send(LocalOp):
+    """An op that sends a signal; its value is the outcome."""
+
+    __slots__ = ("payload",)
+    kind = "send"
+
+    def __init__(self, life: Life, run_id: str, name: str, payload: Json) -> None:
+        super().__init__(life, name, ref=run_id)
+        self.payload = journal.dumps(payload)
+
+    def go(self) -> None:
+        """Send it in the transaction that records how that went."""
+        life = self.life
+        self.state = ENDING
+        before = life.unwritten_rows(besides=self)
+        self.seq = life.next_seq()
+        self.ended_ns: int | None = time.time_ns()
+        life.driver.store.submit(
+            life.loop, self.recorded, journal.send_signal, before, self.ref, self.name, self.payload, self.row
+        )
+
+    def recorded(self, result: Any, error: BaseException | None) -> None:
+        """Take note of how it went."""
+        self.value = result
+        super().recorded(result, error)
+
+
+def _outcome_of(tx: journal.Transaction, run_id: str) -> Outcome | None:
+    try:
+        return journal.outcome_of(tx.conn, run_id)
+    except journal.UnknownRunError as exc:
+        return journal.failure(exc)
