@@ -288,6 +288,13 @@ STREAM_USAGE: Setting[bool] = Setting(
     meaning="Requests usage in streams from the provider; the chunk with the usage is hidden from the caller.",
 )
 
+ENGINE: Setting[str] = Setting(
+    variable="OTELIER_ENGINE",
+    parse=_text,
+    default="file:.otelier/runs.db",
+    kind="address",
+    meaning="Where runs of workflows are kept: `memory:` or `file:PATH`.",
+)
 
 RESOURCE_ATTRIBUTES: Setting[str | None] = Setting(
     variable="OTEL_RESOURCE_ATTRIBUTES",

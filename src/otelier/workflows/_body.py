@@ -49,12 +49,29 @@ class Host:
     handlers: Mapping[tuple[str, str], Handler]
     call_in_thread: Callable[[Callable[[], Any]], Any]
     """Calls a function in the worker's own threads, with the context, and returns an awaitable."""
+    is_direct: bool = False
+    """Whether handlers that name no service are in every service: one of them was called as a function."""
     streams: dict[str, list[asyncio.Queue[Any]]] = field(default_factory=dict[str, "list[asyncio.Queue[Any]]"])
     """Who reads what a run yields, by workflow id."""
 
     def handler_of(self, target: Target) -> Handler | None:
         """Return the handler of *target*, if this worker has it."""
         return self.handlers.get((target.service, target.handler))
+
+    def service_of(self, service: str, handler: str) -> str:
+        """Return the service that a body means by *service*."""
+        if self.is_direct and (service, handler) not in self.handlers and (self.service, handler) in self.handlers:
+            return self.service
+        return service
+
+    def entity_method(self, name: str) -> tuple[str, Handler | None]:
+        """Return the service of an entity's method, and the method, where this worker has it."""
+        for (service, one), handler in self.handlers.items():
+            if one == name:
+                return service, handler
+        kind = name.partition(".")[0] + "."
+        known = next((service for service, one in self.handlers if one.startswith(kind)), self.service)
+        return known, None
 
     async def invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
         """Run the body of *target* once more; what an engine calls. Raises `RunStopped` only."""

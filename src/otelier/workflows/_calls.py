@@ -95,6 +95,7 @@ async def drive(body: Body, plan: Plan[T]) -> T:
         ops = next(plan)
         while True:
             limits = body.limits
+            body.spans.waiting(ops)
             try:
                 done = await run.next((*limits, *ops) if limits else ops)
             except asyncio.CancelledError:

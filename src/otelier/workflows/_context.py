@@ -163,8 +163,9 @@ class Context:
             CodecError: if *input* has no form in JSON.
             WorkflowUseError: inside a step, or in another task than the body's.
         """
+        service = checked_name(service_name, "a service's name")
         target = Target(
-            checked_name(service_name, "a service's name"), checked_name(handler_name, "a handler's name")
+            self._body.host.service_of(service, handler_name), checked_name(handler_name, "a handler's name")
         )
         self._body.check(f"ctx.task({service_name!r}, {handler_name!r})")
         return call_target(self._body, target, to_plain(input, what=f"the input of {handler_name}"))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from otelier import names
 from otelier.codec import read_json
 from otelier.errors import NotJsonError, WorkflowUseError
 from otelier.fields import get_context, with_fields
 from otelier.redaction import redact_value
+from otelier.telemetry import would_sample
 from otelier.workflows.engines.protocol import Json
 
 FIELDS: Final = "otelier-fields"
@@ -75,6 +78,27 @@ def users_headers(given: Mapping[str, str] | None) -> dict[str, str]:
             f"the run reads."
         )
     return kept
+
+
+def start_headers(given: Mapping[str, str] | None, run_id: str, name: str, *, is_client: bool = False) -> dict[str, str]:
+    """Return what is stored with a run that is started here: the caller's span, the fields, and its own headers.
+
+    Where no span is current, whether the run is sampled is decided here, once.
+    """
+    users = users_headers(given)
+    headers = {ROOT: run_id, **fields_header(), **traced(get_current())}
+    if users:
+        headers[USERS] = json.dumps(users)
+    if is_client:
+        headers[CLIENT] = "1"
+    if "traceparent" not in headers:
+        headers[SAMPLED] = str(int(would_sample(names.SCOPE_WORKFLOWS, name, run_trace_id(run_id))))
+    return headers
+
+
+def run_trace_id(run_id: str) -> int:
+    """Return the trace id of a run that nobody's span started."""
+    return int.from_bytes(hashlib.sha256(f"trace/{run_id}".encode()).digest()[:16], "big") or 1
 
 
 def fields_header() -> dict[str, str]:

@@ -35,6 +35,7 @@ from otelier.workflows._headers import (
     SAMPLED,
     USERS,
     caller_context,
+    run_trace_id,
     stored_headers,
     traced,
 )
@@ -90,7 +91,7 @@ class RunSpans:
         self._fields = _with_run(caller, run, self.root_run_id)
         started_by_client = SpanKind.CONSUMER if CLIENT in headers else SpanKind.INTERNAL
         self._stretch = _Stretch(
-            f"{_INVOKE[kind]} {name}", started_by_client, _hashed(run.id, "run"), self._fields, run.began_ns
+            span_name(kind, name), started_by_client, _hashed(run.id, "run"), self._fields, run.began_ns
         )
         self._root = self._span_context(self._stretch.span_id)
         self._here = _Here(self._root)
@@ -295,9 +296,9 @@ class RunSpans:
         return SpanContext(self._trace_id, span_id, is_remote=False, trace_flags=self._flags)
 
 
-def run_trace_id(run_id: str) -> int:
-    """Return the trace id of a run that nobody's span started."""
-    return int.from_bytes(hashlib.sha256(f"trace/{run_id}".encode()).digest()[:16], "big") or 1
+def span_name(kind: Kind, name: str) -> str:
+    """Return the name of the span of a run."""
+    return f"{_INVOKE[kind]} {name}"
 
 
 def _hashed(run_id: str, what: str) -> int:
