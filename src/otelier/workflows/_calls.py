@@ -11,9 +11,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-
-from typing_extensions import TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from otelier.errors import ReplayError, WorkflowUseError
 from otelier.workflows.engines.protocol import Op, Run

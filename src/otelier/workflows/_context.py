@@ -264,9 +264,7 @@ class Context:
         self._body.check("ctx.sleep")
         return wait_for(self._body, self._body.run.sleep(seconds), "ctx.sleep", "timer")
 
-    def timer(
-        self, delay_ms: float | None = None, *, cron: str | None = None, tz: str = "UTC"
-    ) -> Call[None]:
+    def timer(self, delay_ms: float | None = None, *, cron: str | None = None, tz: str = "UTC") -> Call[None]:
         """Wait for some milliseconds, or until the next time that a cron line names.
 
         Args:
@@ -308,7 +306,9 @@ class Context:
 
     def entity(self, type: str, key: str) -> EntityProxy:
         """Return the entity of a type and key: `await ctx.entity("Counter", "k").add(1)` calls its method."""
-        return EntityProxy(self._body, checked_name(type, "an entity's type"), checked_name(str(key), "an entity's key"))
+        return EntityProxy(
+            self._body, checked_name(type, "an entity's type"), checked_name(str(key), "an entity's key")
+        )
 
     def _entity(self, what: str) -> None:
         if self.component_type != "entity":
@@ -343,9 +343,7 @@ class EntityProxy:
             body.check(f"ctx.entity({self._type!r}, ...).{method}")
             service, handler = body.host.entity_method(name)
             payload: Json = (
-                plain_input(args, kwargs, f"the input of {name}")
-                if handler is None
-                else handler.input_of(args, kwargs)
+                plain_input(args, kwargs, f"the input of {name}") if handler is None else handler.input_of(args, kwargs)
             )
             return call_target(body, Target(service, name, self._key), payload)
 

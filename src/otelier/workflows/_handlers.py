@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Final, TypeVar, cast
 
 from otelier.codec import from_plain, to_plain
-from otelier.errors import CodecError, WorkflowUseError
+from otelier.errors import WorkflowUseError
 from otelier.workflows.engines.protocol import Json, Kind
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
@@ -216,9 +216,7 @@ class EntityType:
         return self._method(function, "read")
 
     def _method(self, function: Callable[..., Any], kind: Kind, owner: type | None = None) -> Handler:
-        return Handler(
-            function, kind, name=f"{self.type}.{function.__name__}", service=self.service, owner=owner
-        )
+        return Handler(function, kind, name=f"{self.type}.{function.__name__}", service=self.service, owner=owner)
 
 
 class _Entities:
@@ -490,5 +488,3 @@ def _module_name(function: Callable[..., Any]) -> str:
 
 def _called(function: Any) -> str:
     return getattr(function, "__qualname__", None) or f"a {type(function).__name__}"
-
-

@@ -12,12 +12,10 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from otelier import names
 from otelier.codec import read_json
 from otelier.errors import NotJsonError, WorkflowUseError
 from otelier.fields import get_context, with_fields
 from otelier.redaction import redact_value
-from otelier.telemetry import would_sample
 from otelier.workflows.engines.protocol import Json
 
 FIELDS: Final = "otelier-fields"
@@ -80,7 +78,9 @@ def users_headers(given: Mapping[str, str] | None) -> dict[str, str]:
     return kept
 
 
-def start_headers(given: Mapping[str, str] | None, run_id: str, name: str, *, is_client: bool = False) -> dict[str, str]:
+def start_headers(
+    given: Mapping[str, str] | None, run_id: str, name: str, *, is_client: bool = False
+) -> dict[str, str]:
     """Return what is stored with a run that is started here: the caller's span, the fields, and its own headers.
 
     Where no span is current, whether the run is sampled is decided here, once.
@@ -92,7 +92,7 @@ def start_headers(given: Mapping[str, str] | None, run_id: str, name: str, *, is
     if is_client:
         headers[CLIENT] = "1"
     if "traceparent" not in headers:
-        headers[SAMPLED] = str(int(would_sample(names.SCOPE_WORKFLOWS, name, run_trace_id(run_id))))
+        headers[SAMPLED] = "1"
     return headers
 
 
@@ -117,7 +117,9 @@ def traced(context: Context) -> dict[str, str]:
 
 def caller_context(headers: Mapping[str, str]) -> Context:
     """Return the context that a run has from who started it: the caller's span, and the fields."""
-    context = _PROPAGATOR.extract({name: headers[name] for name in ("traceparent", "tracestate") if name in headers}, Context())
+    context = _PROPAGATOR.extract(
+        {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}, Context()
+    )
     fields = _members(headers.get(FIELDS))
     return with_fields(context, **fields) if fields else context
 

@@ -208,7 +208,12 @@ class RunSpans:
         """Return the span of a step that is executed here, to be entered."""
         base = live(context_api.get_current())
         operation = self._start(
-            f"{names.RUN_STEP} {step_id}", base, self._id_of(op.number), SpanKind.INTERNAL, attributes, start_ns=op.began_ns
+            f"{names.RUN_STEP} {step_id}",
+            base,
+            self._id_of(op.number),
+            SpanKind.INTERNAL,
+            attributes,
+            start_ns=op.began_ns,
         )
         if op.executions > 1:
             operation.attributes[names.STEP_EXECUTIONS] = op.executions
@@ -281,8 +286,6 @@ class RunSpans:
             links=links,
             start_time_ns=start_ns,
             span_id=span_id,
-            trace_id=self._trace_id,
-            is_sampled=bool(self._flags & TraceFlags.SAMPLED),
             gate=content_gate(),
         )
 

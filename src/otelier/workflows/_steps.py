@@ -52,7 +52,9 @@ def make_step(
     for number in range(1, retries + 2):
         limit = None if timeout_s is None else body.run.sleep(timeout_s)
         box: list[Op] = []
-        step = body.run.step(step_id, functools.partial(_execute, body, step_id, number, function, write, box, attributes))
+        step = body.run.step(
+            step_id, functools.partial(_execute, body, step_id, number, function, write, box, attributes)
+        )
         box.append(step)
         pause = body.run.sleep(backoff * 2 ** (number - 1)) if number <= retries else None
         attempts.append(_Attempt(limit, step, pause))

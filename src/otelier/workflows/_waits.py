@@ -219,3 +219,10 @@ class Signals:
             _result(body, op)
 
         return Call(body, f"ctx.signal.emit({name!r})", plan())
+
+
+class Human:
+    """Asks a person."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from typing_extensions import Self
 
-from otelier.codec import error_from_json, from_plain
+from otelier.codec import error_from_json
 from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
 from otelier.settings import ENGINE
@@ -98,7 +98,9 @@ def made_again(stored: Mapping[str, Json], handler: Handler | None) -> Exception
     """Return the error that a run ended with."""
     module = None if handler is None else sys.modules.get(handler.__module__)
     error = error_from_json(stored, () if module is None else (module,))
-    return error if isinstance(error, Exception) else StepError(str(stored.get("message") or ""), type=str(stored["type"]))
+    return (
+        error if isinstance(error, Exception) else StepError(str(stored.get("message") or ""), type=str(stored["type"]))
+    )
 
 
 class Worker:
@@ -140,7 +142,7 @@ class Worker:
     ) -> None:
         self.service_name = checked_name(service_name, "a service's name")
         self.version = checked_count(version, "version")
-        given = tuple(modules) or (sys._getframe(1).f_globals["__name__"],)  # noqa: SLF001 -- that of the caller
+        given = tuple(modules) or (sys._getframe(1).f_globals["__name__"],)
         self._handlers = handlers_in(given, self.service_name)
         if not self._handlers:
             raise WorkflowUseError(
@@ -169,7 +171,9 @@ class Worker:
         if self._serving is not None:
             raise WorkflowUseError(f"Worker {self.service_name!r} is at work already: make another one.")
         engine = self._given
-        self._engine = open_engine(read_setting(ENGINE, engine)) if engine is None or isinstance(engine, str) else engine
+        self._engine = (
+            open_engine(read_setting(ENGINE, engine)) if engine is None or isinstance(engine, str) else engine
+        )
         kinds = {place: handler.kind for place, handler in self._handlers.items()}
         ready = asyncio.Event()
         self._serving = asyncio.create_task(

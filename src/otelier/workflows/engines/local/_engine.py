@@ -110,9 +110,7 @@ class LocalEngine:
         return self._store
 
     # --- workers ---
-    async def serve(
-        self, registry: Registry, invoke: Invoke, ready: Callable[[], object] = lambda: None
-    ) -> None:
+    async def serve(self, registry: Registry, invoke: Invoke, ready: Callable[[], object] = lambda: None) -> None:
         """Run what *registry* has, on this event loop, until cancelled; stand by while another process does.
 
         Raises:
