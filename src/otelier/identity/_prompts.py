@@ -11,8 +11,7 @@ from typing import Final, TypeAlias, cast
 
 from otelier.faults import on_fork, on_reset, warn_once
 from otelier.identity._agent import AgentIdentity
-from otelier.identity._dates import date_names
-from otelier.identity._fingerprint import MAX_CHARS, exact_fingerprint, prompt_fingerprint
+from otelier.identity._fingerprint import MAX_CHARS, exact_fingerprint, prepare, prompt_fingerprint
 from otelier.identity._ids import agent_id_for
 
 Fingerprint: TypeAlias = Callable[[str], "str | None"]
@@ -77,7 +76,7 @@ def use_fingerprint(function: Fingerprint | None) -> None:
 def prepare_fingerprints() -> None:
     """Read what our own recipe needs now, and not within the first call to a model."""
     if _fingerprinter.function is prompt_fingerprint:
-        date_names()
+        prepare()
 
 
 def fingerprint_of(prompt: str) -> str | None:
