@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from opentelemetry.context import Context, get_current
 
-from otelier.baggage._config import config
+from otelier.baggage._policy import config
 from otelier.errors import ContextValueError
 from otelier.faults import report_fault, warn_once
 from otelier.fields import BAGGAGE, FIELD_BY_KEY, PROPAGATORS, check_field, with_inbound
