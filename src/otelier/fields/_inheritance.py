@@ -19,9 +19,8 @@ from opentelemetry.util.types import AttributeValue
 from otelier import names
 from otelier.faults import on_fork
 from otelier.fields._blocks import inside_block
-from otelier.fields._context_keys import BLOCK, FIELDS, SPAN
-from otelier.fields._leases import Held, Lease
-from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
+from otelier.fields._contexts import BLOCK, FIELDS, SPAN
+from otelier.fields._lifetimes import MARK, Held, Lease, Phase, Request, current_task, flow, holder_in
 from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State, cut, length_limit
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, TENANT, UNCHANGED, USER, WORKFLOW, Changes
 

@@ -9,10 +9,9 @@ from typing import Any, cast
 from opentelemetry.context import Context, get_current
 
 from otelier.fields._blocks import Frame
-from otelier.fields._context_keys import REQUEST, SPAN
-from otelier.fields._contexts import with_state
+from otelier.fields._contexts import REQUEST, SPAN, with_state
 from otelier.fields._inheritance import SpanFields, born_state, is_request, serving
-from otelier.fields._phases import Request, holder_in
+from otelier.fields._lifetimes import Request, holder_in
 from otelier.fields._state import UNSET
 
 _REQUESTS = ("http", "websocket")

@@ -14,10 +14,8 @@ from opentelemetry.context import Context, attach, get_current
 
 from otelier.faults import report_fault
 from otelier.fields._blocks import Frame
-from otelier.fields._context_keys import FIELDS, SPAN
-from otelier.fields._contexts import with_lease, without_fields
-from otelier.fields._inheritance import MARK
-from otelier.fields._leases import Lease
+from otelier.fields._contexts import FIELDS, SPAN
+from otelier.fields._lifetimes import MARK, Lease, with_lease, without_fields
 from otelier.patches import Patches, PatchPoint
 
 _CONTEXT = "_otelier_context"

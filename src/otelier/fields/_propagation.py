@@ -10,10 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from otelier.fields._blocks import Frame
-from otelier.fields._context_keys import BAGGAGE
-from otelier.fields._contexts import not_ours, with_state
-from otelier.fields._driving import run_in
+from otelier.fields._blocks import Frame, run_in
+from otelier.fields._contexts import BAGGAGE, not_ours, with_state
 from otelier.fields._inheritance import born_state
 from otelier.fields._state import UNSET, State
 

@@ -12,8 +12,7 @@ from typing import Any
 import opentelemetry.baggage.propagation
 from opentelemetry.context import Context, get_current
 
-from otelier.fields._context_keys import BAGGAGE, FieldText
-from otelier.fields._contexts import not_ours
+from otelier.fields._contexts import BAGGAGE, FieldText, not_ours
 from otelier.patches import Patches, PatchPoint
 
 

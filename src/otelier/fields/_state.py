@@ -15,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.faults import on_reset, warn_once
-from otelier.fields._context_keys import FieldText
+from otelier.fields._contexts import FieldText
 from otelier.fields._values import (
     AGENT,
     AGENT_ID,

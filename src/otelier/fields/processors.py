@@ -12,11 +12,9 @@ from opentelemetry.trace import SpanKind
 
 from otelier import names
 from otelier.faults import report_fault
-from otelier.fields._context_keys import FIELDS, REQUEST, SPAN
-from otelier.fields._contexts import begin_phase
+from otelier.fields._contexts import FIELDS, REQUEST, SPAN
 from otelier.fields._inheritance import NAMING, SpanFields, actor_in, claim_request, inherited, state_of
-from otelier.fields._leases import Lease
-from otelier.fields._phases import MARK, PHASES, holder_in
+from otelier.fields._lifetimes import MARK, PHASES, Lease, begin_phase, holder_in
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State, fitting
 from otelier.identity import ProcessIdentity, process
 from otelier.telemetry import LLM_REPORTER
