@@ -31,7 +31,7 @@ MAX_MEMBERS: Final = 180
 Entries = tuple[tuple[str, str], ...]
 """Keys and values of ours."""
 _MODEL_CLIENT: Final = "x-stainless-"
-"""How headers begin that openai's client puts on each request, and so do other providers' of the same make."""
+"""Beginning of headers that openai's client puts on each request, and so do other providers' clients of that make."""
 Headers = Sequence[tuple[str, str]]
 """Names and values, the name as the client has it."""
 _CLOSED = INFERENCE_SUPPRESSORS | EMBEDDING_SUPPRESSORS | FETCH_SUPPRESSORS | {LLM_CALL}
@@ -89,9 +89,9 @@ def _changed(
 
 
 def _is_meant_for_inside(lowered: Headers) -> bool:
-    """Tell whether nothing in the headers says that the request goes on to the outside.
+    """Return whether no header shows that the request goes on to the outside.
 
-    A gateway inside passes on by the `Host` that it is told. And what a model's client sends is for the model's
+    A gateway inside passes requests on by their `Host`. And what a model's client sends is for the model's
     provider, whichever of its endpoints is called: those that are not instrumented open no call that could be seen.
     """
     for name, value in lowered:
@@ -117,13 +117,13 @@ def _headers_without_ours(headers: Headers, entries: Entries) -> list[tuple[str,
 
 def _added(lowered: Headers, kept: Headers, entries: Entries) -> str | None:
     current = get_current()
-    if not is_open(current) or not carries_trace(current, lowered):
+    if not _may_carry(current) or not _carries_trace(current, lowered):
         return None
     return _to_append([value for name, value in kept if name.lower() == HEADER], entries)
 
 
-def is_open(current: Context) -> bool:
-    """Tell whether no LLM call is open in *current*, and instrumentation is not suppressed there.
+def _may_carry(current: Context) -> bool:
+    """Return whether no LLM call is open in *current*, and instrumentation is not suppressed there.
 
     Exporters send under suppression, and a model's host gets nothing even where it is inside.
     """
@@ -131,12 +131,12 @@ def is_open(current: Context) -> bool:
 
 
 def is_propagated() -> bool:
-    """Tell whether `baggage` is a configured propagator."""
+    """Return whether `baggage` is a configured propagator."""
     return HEADER in get_global_textmap().fields
 
 
-def carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
-    """Tell whether a request with *headers*, by lower-case name, is one that baggage is propagated with.
+def _carries_trace(current: Context, headers: Iterable[tuple[str, str]]) -> bool:
+    """Return whether a request with *headers*, by lower-case name, is one that baggage is propagated with.
 
     That is so where `baggage` is a configured propagator, and one of the others has written the trace of *current*.
     Clients' instrumentations inject both or, for excluded hosts and without a valid span, neither. A header that
@@ -183,7 +183,7 @@ def _to_append(there: Sequence[str], entries: Entries) -> str | None:
 
 
 def _value_without_ours(value: str, entries: Entries) -> str:
-    """Return a header's *value* without the members that say the same as one of *entries*.
+    """Return a header's *value* without the members that are equal to one of *entries*.
 
     Only key and value together tell our member from the application's own, which stays, byte for byte.
     """
@@ -232,6 +232,6 @@ def _warn(key: str, why: str) -> None:
     warn_once(f"baggage.too_long.{key}", "%s stays in this process and is not sent on: %s.", key, why)
 
 
-# What does not fit is told again, as every warning is.
+# After a reset warnings come again, so what does not fit is looked at again.
 on_reset(_encoded.cache_clear)
 on_reset(_alone.cache_clear)

@@ -46,14 +46,14 @@ class Policy:
                 setting=setting,
             )
         self.patterns: Final = tuple(_pattern(pattern, setting) for pattern in patterns)
-        """What the application named, in lower case."""
+        """Hosts that the application named, in lower case."""
         self._hosts = frozenset(pattern for pattern in self.patterns if pattern[0] != "*")
         self._endings = tuple(pattern[1:] for pattern in self.patterns if pattern[0] == "*")
         self.allows = lru_cache(_KEPT_VERDICTS)(self._allows)
 
     def _allows(self, host: str) -> bool:
-        """Tell whether *host*, as it stands in the URL, is inside."""
-        name = _plain(host)
+        """Return whether *host*, as it stands in the URL, is inside."""
+        name = _canonical(host)
         if name in self._hosts:
             return True
         address = _address(name)
@@ -73,7 +73,7 @@ class Policy:
         return name == "localhost" or not host.endswith(".")
 
 
-def _plain(host: str) -> str:
+def _canonical(host: str) -> str:
     """Return *host* in its one spelling: lower case, no dot at the end, an address without brackets."""
     name = host.lower()
     if name.startswith("[") and name.endswith("]") and ":" in name:
@@ -97,7 +97,7 @@ def _pattern(pattern: object, setting: str) -> str:
             f"Pass hosts such as 'billing.example.com' or '*.example.com'.",
             setting=setting,
         )
-    name = _plain(pattern.strip())
+    name = _canonical(pattern.strip())
     labels = name.removeprefix("*.").split(".")
     if _address(name) is None and not all(label and _is_label(label) for label in labels):
         raise SettingError(
@@ -109,7 +109,7 @@ def _pattern(pattern: object, setting: str) -> str:
 
 
 def _is_label(label: str) -> bool:
-    """Tell whether *label* can be part of a host's name; beyond ASCII it is left as given."""
+    """Return whether *label* can be part of a host's name; beyond ASCII it is left as given."""
     return bool(_LABEL.fullmatch(label)) if label.isascii() else label.isalnum() or "-" in label
 
 
@@ -121,9 +121,9 @@ class _Config:
         self.on = False
         """Whether the last hops write, and inbound entries are looked at."""
         self.policy = Policy()
-        """Where our entries may go."""
+        """Hosts that our entries may go to."""
         self.trusts_inbound = False
-        """Whether inbound entries of ours are taken for true."""
+        """Whether inbound entries of ours are trusted."""
         self.given: Policy | None = None
         self.trust_given: bool | None = None
 
@@ -143,7 +143,7 @@ def propagated_to() -> tuple[str, ...]:
 
 
 def trusts_inbound() -> bool:
-    """Tell whether fields that come with a request are taken for true.
+    """Return whether the fields of inbound requests are trusted.
 
     Example:
         >>> trusts_inbound()
@@ -153,7 +153,7 @@ def trusts_inbound() -> bool:
 
 
 def named_hosts() -> Policy:
-    """Return what the environment says about where the fields may go.
+    """Return the hosts that the environment names.
 
     Raises:
         SettingError: if it names what is no host.
@@ -181,9 +181,9 @@ def follow_environment() -> None:
 
 
 def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool | None = None) -> None:
-    """Say where the fields may go and whether inbound ones are trusted.
+    """Set the hosts that the fields may go to, and whether inbound ones are trusted.
 
-    What was given last holds until `uninstall`. What was never given is what the environment says.
+    What was given last holds until `uninstall`; what was never given is taken from the environment.
 
     Args:
         propagate_to: Hosts beside those inside: exact ones or `*.example.com`; none when empty. `None` leaves what

@@ -66,5 +66,7 @@ __all__ = [
     "with_inbound",
 ]
 
-# What is in the baggage must never leave by the propagator, whether or not otelier is switched on.
+# The one patch that goes in with the import. Fields are baggage entries from the first `context()` on, whether or not
+# otelier is switched on, and an application that propagates baggage would send them to every host until then. Entries
+# that are made only once it is switched on would not do: contexts outlive the switch, in both directions.
 hold_back()

@@ -32,7 +32,7 @@ _NOWHERE: Final = Context()
 
 
 def is_open_in(block: Any, current: Context) -> bool:
-    """Tell whether code running in *current* runs inside *block*."""
+    """Return whether code running in *current* runs inside *block*."""
     innermost: Any = current.get(BLOCK)
     while innermost is not None and innermost is not block:
         innermost = around(innermost)
@@ -62,13 +62,13 @@ def outside(block: Any) -> Context | None:
 
 
 def is_block_open(block: Any) -> bool:
-    """Tell whether *block* is open, or at least the span that it was opened in."""
+    """Return whether *block* is open, or at least the span that it was opened in."""
     under: Any = block._span_outside
     return block._outer_context is not None or (under is not None and under.is_recording())
 
 
 def inside_block(block: Any, span: object) -> bool:
-    """Tell whether *block*, or one around it, was opened by `context()` below *span*."""
+    """Return whether *block*, or one around it, was opened by `context()` below *span*."""
     while block is not None:
         if block._span_outside is span:
             return True

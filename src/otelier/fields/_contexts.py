@@ -24,7 +24,7 @@ FIELDS: Final = create_key("otelier-fields")
 BLOCK: Final = create_key("otelier-block")
 """Slot of the innermost `context()` block or `Frame` that is open here."""
 SETTING: Final = create_key("otelier-setting")
-"""Slot of the `Setting` that says where `set_context` was called here."""
+"""Slot of the `Setting` of the last `set_context` here."""
 REQUEST: Final = create_key("otelier-request")
 """Slot of the `Request` that `ContextMiddleware` serves here."""
 
@@ -37,7 +37,7 @@ REQUEST: Final = create_key("otelier-request")
 class FieldText(str):
     """A baggage value that otelier put there.
 
-    Its type is how an entry of ours is told from the application's own, wherever the entry is copied to.
+    By its type an entry of ours is distinguished from the application's own, wherever it is copied to.
     """
 
     __slots__ = ()

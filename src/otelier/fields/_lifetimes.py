@@ -59,7 +59,7 @@ PHASES: Final = {
 
 
 class Phase:
-    """What is known of one span that is a phase of *whole*, and was born in the context *over*."""
+    """One span that is a phase of *whole* and was born in the context *over*."""
 
     __slots__ = ("_flow", "_left", "_over", "born", "whole")
 
@@ -91,7 +91,7 @@ class Phase:
         return next(filter(self._outlives, reversed(left)), None) if current is self._over else None
 
     def _outlives(self, context: Context) -> bool:
-        """Tell whether all blocks that were opened between the phase's start and *context* are open still."""
+        """Return whether all blocks that were opened between the phase's start and *context* are open still."""
         outside = self._over.get(BLOCK)
         block: Any = context.get(BLOCK)
         while block is not outside:
@@ -122,7 +122,7 @@ class Request:
         setattr(self, MARK, mark)
 
     def is_recording(self) -> bool:
-        """Tell whether the request is still being served."""
+        """Return whether the request is still being served."""
         return outside(self._block) is not None
 
     def set_attributes(self, attributes: object) -> None:
@@ -152,7 +152,7 @@ def current_task() -> weakref.ref[asyncio.Task[Any]] | None:
 
 
 def flow() -> tuple[int, object]:
-    """Return what tells this thread and task from others."""
+    """Return a key of this thread and task."""
     return threading.get_ident(), current_task()
 
 
@@ -160,7 +160,7 @@ def begin_phase(span: Any, born: object, context: Context) -> None:
     """Make *span*, born in *context* with the mark *born*, a phase of the span that is current there.
 
     It has its own `end` from now on, so that no other span pays for it: only there does the context in which a phase
-    began hold again, and no processor is told of it there with the span itself.
+    began hold again, and no processor gets the span itself there.
     """
     phase = Phase(holder_in(context), born, context)
     setattr(span, MARK, phase)
@@ -189,13 +189,13 @@ def _hand_over(phase: Phase) -> None:
 
 
 Held: TypeAlias = "State | Lease"
-"""What stands in the slot of the fields."""
+"""Value in the slot of the fields."""
 _Level: TypeAlias = "tuple[Callable[[], bool], State | None]"
 """A state that holds somewhere, and whether that place is still open."""
 
 
 class Setting:
-    """Where `set_context` was called: what ends its values, and what held there before."""
+    """The place of a call of `set_context`: what ends its values, and what held there before."""
 
     __slots__ = ("before", "block", "outer", "owner")
 
@@ -218,7 +218,7 @@ class Setting:
             self.outer = self.outer.outer
 
     def holds(self) -> bool:
-        """Tell whether its values hold in threads."""
+        """Return whether its values hold in threads."""
         return _is_open(self.owner) and (self.block is None or is_block_open(self.block))
 
 
@@ -261,7 +261,7 @@ class Lease:
         """What the thread itself has set, which holds when the lease is over; `None` for nothing."""
 
     def is_over(self) -> bool:
-        """Tell whether nothing that the thread was started in is open any more."""
+        """Return whether everything that the thread was started in has ended."""
         return not self._open_levels()
 
     def now(self) -> State | None:

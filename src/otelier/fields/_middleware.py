@@ -94,7 +94,7 @@ async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -
 
 
 def _is_served() -> bool:
-    """Tell whether the span of a request is current, which ends what the request sets."""
+    """Return whether the span of a request is current, which ends what the request sets."""
     current = get_current()
     return current.get(SPAN) is not None and is_request(holder_in(current))
 

@@ -134,7 +134,7 @@ def stop_carrying() -> None:
 
 
 def is_carried() -> bool:
-    """Tell whether the patches are in place."""
+    """Return whether the patches are in place."""
     return _POOLS.are_in()
 
 

@@ -37,7 +37,7 @@ def without_present(attributes: Mapping[str, Any], present: Mapping[str, Any]) -
 
 
 class ProcessAttributes:
-    """What says which process made a span; one for each processor, since each provider has its own resource."""
+    """Attributes that name the process of a span; one for each processor, since each provider has its own resource."""
 
     __slots__ = ("_added", "_for")
 
@@ -49,7 +49,7 @@ class ProcessAttributes:
         """Return *attributes* with the process's own, for spans without a local parent and GenAI spans.
 
         They are the same dict where nothing is added: before otelier is switched on, and where the resource
-        says it already.
+        has them already.
         """
         own = process()
         if own is None:
@@ -114,7 +114,7 @@ class AgentSpanProcessor(SpanProcessor):
             state = UNSET if state is None else state
             try:
                 # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each; these are among
-                # the private names of which `telemetry/_sdk.py` tells.
+                # the private names that `telemetry/_sdk.py` lists.
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
                 kind, scope = span._kind, span._instrumentation_scope._name  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue, reportOptionalMemberAccess]
             except AttributeError:
@@ -160,7 +160,7 @@ def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str
 
 
 def _is_reporters(span: Span, context: Context) -> bool:
-    """Tell whether *span* is that of the instrumentation which reports the call to a model that is open here.
+    """Return whether *span* is that of the instrumentation which reports the call to a model that is open here.
 
     Not all of them say at its start what kind of span it is.
     """

@@ -92,7 +92,7 @@ def _is_sure(name: str) -> bool:
 
 
 def has_half_day(data: bytes) -> bool:
-    """Tell whether *data* names a half of the day in a script without spaces."""
+    """Return whether *data* names a half of the day in a script without spaces."""
     return any(half in data for half in dates().halves)
 
 
@@ -118,7 +118,7 @@ def _words_around(before: bytes, between: bytes, after: bytes) -> tuple[int, int
     `None` is no date in words: something else stands between, or nothing names its month.
     """
     names = dates()
-    words = _plain(between.split())
+    words = _without_marks(between.split())
     if not names.known.issuperset(words):
         return None
     wants_month = names.every.isdisjoint(words)
@@ -156,7 +156,7 @@ def _without_days(data: bytes) -> bytes:
 
 
 def _is_day(word: bytes) -> bool:
-    """Tell whether *word*, with the marks after it, is a day of the week; English words need one: `Min,`."""
+    """Return whether *word*, with the marks after it, is a day of the week; English words need one: `Min,`."""
     plain = word.strip(_MARKS)
     if plain in _COMMON and (len(plain) < 3 or word[-1:] not in b".,"):
         return False
@@ -239,5 +239,5 @@ def _unglued(word: bytes, *, backwards: bool) -> bytes:
     return word
 
 
-def _plain(words: Sequence[bytes]) -> list[bytes]:
+def _without_marks(words: Sequence[bytes]) -> list[bytes]:
     return [plain for word in words if (plain := word.strip(_MARKS))]

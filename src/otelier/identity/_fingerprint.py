@@ -134,7 +134,7 @@ def prompt_fingerprint(text: str) -> str:
         True
     """
     patterns = _patterns()
-    data, read, spaceless = _plain(text)
+    data, read, spaceless = _as_compared(text)
     if data.count(b" ") > _MAX_WORDS:  # of a letter or two each
         data = b" ".join(data.split(b" ", _MAX_WORDS)[:_MAX_WORDS])
     if _EIGHT in data.translate(_LETTERS_OF_HEX):  # 1 us; the search alone takes 20
@@ -157,11 +157,11 @@ def exact_fingerprint(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Return the words of a short *text* as they are compared, without those that have digits."""
-    words = (word.strip(b".,:;!?") for word in _plain(text)[0].split())
+    words = (word.strip(b".,:;!?") for word in _as_compared(text)[0].split())
     return [word.decode("utf-8", "ignore") for word in words if word and b"0" not in word]
 
 
-def _plain(text: str) -> tuple[bytes, int, bool]:
+def _as_compared(text: str) -> tuple[bytes, int, bool]:
     """Return *text* as it is compared, how much of it is read, and whether it may be of a script without spaces.
 
     That is in small letters, with one digit for all, and single spaces in place of white space and brackets.
