@@ -5,6 +5,8 @@ generator that is broken off is finished in whatever context the collector runs.
 is open in the context it is closed in, and leaves any other context alone.
 
 Functions of every kind run inside a block: plain, async, generator and async generator functions.
+
+See: https://github.com/open-telemetry/opentelemetry-python/issues/2606
 """
 
 from __future__ import annotations
