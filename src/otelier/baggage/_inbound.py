@@ -28,7 +28,7 @@ def _extract(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwa
 
 
 def _received(before: Context, after: Context) -> Context:
-    """Return *after* with what arrived under our keys since *before* taken out, and taken over where it is trusted."""
+    """Return *after* without the entries under our keys that came since *before*; where they are trusted, as fields."""
     there: Any = after.get(BAGGAGE)
     had: Mapping[str, object] = before.get(BAGGAGE) or {}  # pyright: ignore[reportAssignmentType]
     if not there or there is had:

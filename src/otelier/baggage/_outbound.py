@@ -195,7 +195,7 @@ def _value_without_ours(value: str, entries: Entries) -> str:
 
 @lru_cache(maxsize=1024)
 def _alone(entries: Entries) -> str | None:
-    """Return the text for *entries* in a request that has no baggage yet, where all that is encoded has room."""
+    """Return the text for *entries* in a request that has no baggage yet, where all of it fits."""
     return ",".join(_encoded(entries)) or None
 
 

@@ -153,7 +153,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
 
     def __enter__(self) -> None:
         """Set the fields."""
-        # Entering and leaving is the hot path of this room: no helper calls, one new Context, the token not kept.
+        # Entering and leaving is a hot path: no helper calls, one new Context, the token not kept.
         if self._own_context is not None:
             raise ContextUseError(
                 "Cannot enter one context() object twice at once: its first block would not be restored. "

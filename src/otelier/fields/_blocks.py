@@ -44,7 +44,7 @@ def is_open_in(block: Any, current: Context) -> bool:
 def end(block: Any) -> None:
     """Forget the context around *block*, and blocks around it that are over.
 
-    A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
+    Without this a callback that schedules itself again from inside its block would keep every earlier block alive.
     """
     if block._outer_context is not None:
         outer: Any = block._outer_context.get(BLOCK)

@@ -178,7 +178,7 @@ def inherited(state: Any, span: object) -> State | None:
 def _leased_state(lease: Lease, span: object) -> State | None:
     """Return what a child of *span* gets in a thread that has a *lease*.
 
-    What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
+    Spans that the thread itself opened hand down as others do; the one that it was started in, only during the lease.
     """
     if span is lease.span and lease.is_over():
         return lease.own
@@ -196,7 +196,7 @@ def changed_state(state: Held | None, span: Any, changes: Changes) -> Held:
     here = inherited(state, span)
     if type(state) is not Lease or state.is_over():
         return _changed_below(here or UNSET, mark, changes)
-    # Of what the span hands down, a thread keeps what its own spans do; the one that it was started in is leased.
+    # A thread keeps what its own spans hand down; what the span that it was started in hands down is leased.
     own = state.own if span is state.span else inherited(state.own, span)
     late = () if span is None or here is state.now() else ((span.is_recording, here),)
     return state.mapped(lambda base: _changed_below(base, mark, changes), own, *late)

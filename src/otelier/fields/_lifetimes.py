@@ -111,7 +111,7 @@ def note_in_phase(context: Context) -> None:
 class Request:
     """A request that `ContextMiddleware` serves: it stands for the request's span where there is none.
 
-    It has the members of a span that this room uses.
+    It has the members of a span that are used for the fields.
     """
 
     __slots__ = (MARK, "_block")
@@ -335,7 +335,7 @@ class Lease:
 
     @classmethod
     def _levels_of(cls, state: Any, holds: Callable[[], bool]) -> Iterator[_Level]:
-        """Yield what is leased of *state*, a lease also, that was set where *holds* tells whether it is open."""
+        """Yield the levels of *state*, or of a lease, set in a place that is open while *holds* returns `True`."""
         if type(state) is cls:
             for inherited, leased in state._levels:
                 yield partial(_both, holds, inherited), leased

@@ -139,7 +139,7 @@ def is_carried() -> bool:
 
 
 _THREAD_POOLS = ("concurrent.futures.thread", "concurrent.futures.process", "multiprocessing.pool")
-"""Modules whose threads serve whoever comes: what they run has the context that came with it."""
+"""Modules of pools, whose threads serve anybody: each job has the context that came with it."""
 
 
 def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The fields on every span, written when it starts."""
+"""Processors that write the fields to every span at its start and to every log record."""
 
 from __future__ import annotations
 
