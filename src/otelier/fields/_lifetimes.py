@@ -1,7 +1,6 @@
-"""Lifetimes of values: what a value belongs to that is set somewhere, and what ends it there.
+"""Lifetimes: a value belongs to the span that is open where it is set, else to the request, block or task.
 
-A value belongs to the span that is open where it is set, else to the request, the block, the task. Two things are not
-what they seem:
+It ends with that. Two cases are different:
 
 - Phases: spans that only divide one request. Frameworks and server instrumentations open a span for each step of a
   request: for its dependencies, its handler, for each message that is received or sent. Such a span is transparent.
