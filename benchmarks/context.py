@@ -1,4 +1,4 @@
-"""What the fields cost: a span with six fields stamped on it, a block entered and left, and `import otelier`.
+"""What the fields cost: a span with seven fields stamped on it, a block entered and left, and `import otelier`.
 
 Run: uv run python benchmarks/context.py
 
@@ -37,6 +37,7 @@ FIELDS = {
     "agent_id": "agent-42",
     "session_id": "sess-20261121-0001",
     "workflow_id": "workflow-7",
+    "tenant_id": "tenant-12",
 }
 STARTED = {
     "http.request.method": "POST",
