@@ -265,6 +265,14 @@ def test_a_provider_that_is_not_the_sdks_is_named(monkeypatch):
     assert found(findings, "error") == found(findings, "warning") == []
 
 
+def test_a_provider_that_records_nothing_is_set(monkeypatch):
+    """A no-op provider that a program chose is named; only the one that waits for another counts as not set."""
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    findings = list(providers(expected=True))
+    assert "tracer provider: opentelemetry NoOpTracerProvider" in found(findings, "note")
+    assert found(findings, "error") == []
+
+
 # --- exporters -------------------------------------------------------------------------------------------------
 def test_the_defaults_are_shown(monkeypatch):
     """Without a word, opentelemetry-distro sends everything by grpc to this machine."""

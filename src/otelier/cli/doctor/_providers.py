@@ -10,7 +10,7 @@ from opentelemetry import _logs, metrics, trace
 
 from otelier.cli.doctor._findings import Finding
 from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.telemetry import exporter_of, innermost_provider, processors_of
+from otelier.telemetry import exporter_of, innermost_provider, is_set, processors_of
 
 _AREA = "providers"
 _UNSET_HERE = "Nothing sets it in this process; your program or opentelemetry-instrument does."
@@ -29,7 +29,7 @@ def providers(*, expected: bool) -> Iterator[Finding]:
 
 def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
     provider = trace.get_tracer_provider()
-    if _is_stand_in(provider):
+    if not is_set(provider):
         yield _unset("tracer provider", expected=expected)
         return
     found = _processors(provider)
@@ -71,7 +71,7 @@ def _sampler(provider: Any) -> Iterator[Finding]:
 
 def _meter_provider() -> Iterator[Finding]:
     provider = metrics.get_meter_provider()
-    if _is_stand_in(provider):
+    if not is_set(provider):
         yield _unset("meter provider", expected=False)
         return
     readers = _processors(provider)
@@ -82,7 +82,7 @@ def _meter_provider() -> Iterator[Finding]:
 
 def _logger_provider(*, expected: bool) -> Iterator[Finding]:
     provider = _logs.get_logger_provider()
-    if _is_stand_in(provider):
+    if not is_set(provider):
         yield _unset("logger provider", expected=False)
         return
     found = _processors(provider)
@@ -155,15 +155,10 @@ def _part_name(part: Any) -> str:
     return name if exporter is None else f"{name}({type(exporter).__name__})"
 
 
-def _is_stand_in(provider: object) -> bool:
-    """Tell whether *provider* is what the API gives until one is set, or when there is none."""
-    return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs"))
-
-
 def _set(what: str, provider: object, parts: list[Any] | None) -> Finding:
     name = f"{type(provider).__module__.partition('.')[0]} {type(provider).__name__}"
     if parts is None:
-        why = "It is not OpenTelemetry's own, so what stands on it cannot be seen."
+        why = "It is not OpenTelemetry's SDK, so what stands on it cannot be seen."
         return Finding(area=_AREA, severity="note", what=f"{what}: {name}", why=why)
     held = ", ".join(map(_part_name, parts)) or "nothing on it"
     return Finding(area=_AREA, severity="ok", what=f"{what}: {name} with {held}")
