@@ -21,7 +21,10 @@ def test_no_connection_leaves_the_machine():
 
 def test_loopback_is_allowed():
     """Servers of a test's own are reached."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=5) as client:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), timeout=5) as client,
+    ):
         assert client.getpeername() == server.getsockname()
 
 

@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import otelier
 from otelier.cli.demo._processes import standard_logging
+from otelier.cli.doctor._coexistence import coexistence, versions
 from otelier.cli.doctor._diagnosis import diagnose
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._instrumentations import instrumentations
-from otelier.cli.doctor._neighbours import neighbours, versions
 from otelier.cli.doctor._patches import propagators
 from otelier.cli.doctor._providers import providers
 from otelier.cli.doctor._switches import switches
@@ -64,7 +64,7 @@ def test_a_plain_process_is_told_how_to_see_more():
     assert ("switches", "note", "this process does not run under opentelemetry-instrument") in findings
     assert ("providers", "note", "tracer provider: not set") in findings
     assert ("otelier", "note", "otelier is not switched on in this process") in findings
-    assert ("patches", "note", "not in this process: openai is instrumented") in findings
+    assert ("patches", "note", "openai is not instrumented in this process") in findings
 
 
 def test_under_opentelemetry_instrument_all_is_well():
@@ -128,7 +128,7 @@ def test_an_error_is_in_the_exit_code_and_on_the_page():
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert "  ✗ traces, metrics and logs: the OTLP protocol 'smoke-signals' is not known" in lines
     assert "    → Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc." in lines
-    assert "  ✗ this cannot be looked at: ValueError" in lines
+    assert "  ✗ this check failed: ValueError" in lines
     assert "    Propagator pigeon not found. It is either misspelled or not installed." in lines
     assert "  ✓ no other instrumentation of openai is switched on" in lines
     assert lines[-1] == "3 errors, 0 warnings."
@@ -164,7 +164,7 @@ def test_a_misspelt_variable_is_found(monkeypatch):
     """A variable of ours that does not exist changes nothing, which one wants to know."""
     monkeypatch.setenv("OTELIER_AP", "shop")
     finding = one(switches())
-    assert finding.what == "OTELIER_AP is set, and otelier knows no such variable"
+    assert finding.what == "OTELIER_AP is set, but otelier has no such variable"
     assert finding.do == "Did you mean OTELIER_APP?"
 
 
@@ -221,13 +221,13 @@ def test_what_is_wrong_with_the_providers():
         ("ok", "tracer provider: opentelemetry TracerProvider with nothing on it"),
         ("warning", "the sampler drops every trace that starts here"),
         ("error", "AgentSpanProcessor is not on the tracer provider"),
-        ("warning", "spans are recorded and go nowhere"),
+        ("warning", "spans are recorded but not exported"),
         ("note", "meter provider: not set"),
         (
             "ok",
             f"logger provider: opentelemetry LoggerProvider with {exporting}, ContextLogProcessor",
         ),
-        ("error", "ContextLogProcessor stands after a processor that exports"),
+        ("error", "ContextLogProcessor comes after a processor that exports"),
         ("warning", "records of the standard `logging` do not go to the logger provider"),
     }
 
@@ -239,7 +239,7 @@ def test_processors_of_ours_that_stand_twice(monkeypatch):
     monkeypatch.setattr(_logs, "get_logger_provider", lambda: loggers)
 
     def repeated():
-        return [what for what in found(list(providers(expected=True)), "warning") if "times on one provider" in what]
+        return [what for what in found(list(providers(expected=True)), "warning") if "is on one provider" in what]
 
     tracers.add_span_processor(otelier.AgentSpanProcessor())
     loggers.add_log_record_processor(otelier.ContextLogProcessor())
@@ -247,8 +247,8 @@ def test_processors_of_ours_that_stand_twice(monkeypatch):
     tracers.add_span_processor(otelier.AgentSpanProcessor())
     loggers.add_log_record_processor(otelier.ContextLogProcessor())
     assert repeated() == [
-        "AgentSpanProcessor stands 2 times on one provider",
-        "ContextLogProcessor stands 2 times on one provider",
+        "AgentSpanProcessor is on one provider 2 times",
+        "ContextLogProcessor is on one provider 2 times",
     ]
 
 
@@ -337,7 +337,7 @@ def test_propagators_without_the_trace_are_a_warning(monkeypatch):
     assert (finding.what, finding.do) == ("W3CBaggagePropagator", "Add tracecontext to OTEL_PROPAGATORS.")
 
 
-# --- neighbours ------------------------------------------------------------------------------------------------
+# --- coexistence ------------------------------------------------------------------------------------------------
 def test_another_instrumentation_of_openai_is_a_warning(tmp_path):
     """It is found by its entry point, under opentelemetry-instrument too, and the way out is named."""
     package(tmp_path, "other-openai", opentelemetry_instrumentor="openai = other_openai:Instrumentor")
@@ -345,7 +345,7 @@ def test_another_instrumentation_of_openai_is_a_warning(tmp_path):
     findings, done = asked(INSTRUMENT, OTELIER, PYTHONPATH=str(tmp_path), OTEL_TRACES_EXPORTER="none",
                            OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")  # fmt: skip
     assert done.returncode == 0
-    assert ("neighbours", "warning", "2 packages instrument openai: other-openai, otelier") in findings
+    assert ("coexistence", "warning", "2 packages instrument openai: other-openai, otelier") in findings
 
 
 def test_an_instrumentation_that_ours_lives_with_is_no_warning(tmp_path, monkeypatch):
@@ -353,12 +353,12 @@ def test_an_instrumentation_that_ours_lives_with_is_no_warning(tmp_path, monkeyp
     official = "openai = opentelemetry.instrumentation.genai.openai:OpenAIInstrumentor"
     package(tmp_path, "official", opentelemetry_instrumentor=official)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert found(neighbours(), "warning") == []
-    assert found(neighbours(), "ok") == [
+    assert found(coexistence(), "warning") == []
+    assert found(coexistence(), "ok") == [
         "official reports calls to openai; otelier gives its spans user, session and agent"
     ]
     package(tmp_path, "other", opentelemetry_instrumentor="openai = openinference.instrumentation.openai:Instrumentor")
-    finding = one(neighbours())
+    finding = one(coexistence())
     assert finding.what == "2 packages instrument openai: official, other"
     assert finding.do == "Uninstall all but one of them."
 
@@ -367,37 +367,37 @@ def test_another_instrumentation_that_is_switched_off_is_no_warning(tmp_path, mo
     """Whoever followed the advice is not given it again."""
     package(tmp_path, "other-openai", opentelemetry_instrumentor="openai = other_openai:Instrumentor")
     monkeypatch.syspath_prepend(str(tmp_path))
-    finding = one(neighbours())
+    finding = one(coexistence())
     assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=openai leaves otelier's" in finding.do
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "openai")
-    assert found(neighbours(), "warning") == []
+    assert found(coexistence(), "warning") == []
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "otelier-openai")
-    assert found(neighbours(), "ok") == ["other-openai instruments openai, and otelier does not"]
+    assert found(coexistence(), "ok") == ["other-openai instruments openai, and otelier does not"]
 
 
 def test_an_instrumentation_of_agents_is_none_of_openai(tmp_path, monkeypatch):
     """The Agents SDK is another library."""
     package(tmp_path, "agents", opentelemetry_instrumentor="openai_agents = agents_sdk:Instrumentor")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert found(neighbours(), "warning") == []
+    assert found(coexistence(), "warning") == []
 
 
 def test_a_second_distro_is_a_warning(tmp_path, monkeypatch):
     """Which one sets OpenTelemetry up is then a matter of luck, until one is chosen."""
     package(tmp_path, "vendor-distro", opentelemetry_distro="vendor = vendor_distro:Distro")
     monkeypatch.syspath_prepend(str(tmp_path))
-    finding = one(neighbours())
+    finding = one(coexistence())
     assert finding.what == "2 packages offer a distro: opentelemetry-distro, vendor-distro"
     assert finding.do == "Choose one: OTEL_PYTHON_DISTRO=distro or vendor"
     monkeypatch.setenv("OTEL_PYTHON_DISTRO", "vendor")
-    assert found(neighbours(), "note") == ["vendor-distro is the distro"]
+    assert found(coexistence(), "note") == ["vendor-distro is the distro"]
 
 
 def test_a_package_that_traces_openai_by_a_call_is_noted(tmp_path, monkeypatch):
     """No entry point shows it, and whether it is in use only the program knows."""
     package(tmp_path, "langfuse")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert found(neighbours(), "note") == ["langfuse 1.0 is installed"]
+    assert found(coexistence(), "note") == ["langfuse 1.0 is installed"]
 
 
 # --- the whole -------------------------------------------------------------------------------------------------
@@ -457,9 +457,9 @@ def without(monkeypatch, tmp_path, *packages):
 def test_a_client_without_its_instrumentation(monkeypatch, tmp_path):
     """A client that is installed and not instrumented carries no fields; what to install is said."""
     without(monkeypatch, tmp_path, ("requests", ""), ("httpx", ""), ("otel-httpx", "httpx = acme:Httpx"))
-    assert found(instrumentations(expected=False), "ok") == ["requests of httpx carry the trace and the fields"]
+    assert found(instrumentations(expected=False), "ok") == ["requests made with httpx carry the trace and the fields"]
     finding = one(instrumentations(expected=False), "note")
-    assert finding.what == "requests is installed, and its instrumentation is not on"
+    assert finding.what == "requests is installed, but its instrumentation is not on"
     assert finding.do.endswith("pip install opentelemetry-instrumentation-requests")
 
 
@@ -470,8 +470,8 @@ def test_a_client_whose_instrumentation_is_switched_off(monkeypatch, tmp_path, o
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
     variable = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
     finding = one(instrumentations(expected=False), "note")
-    assert finding.what == f"httpx is installed, and its instrumentation is disabled by {variable}"
-    assert finding.do == f"Where your program uses it: Take {off} out of {variable}."
+    assert finding.what == f"httpx is installed, but its instrumentation is disabled by {variable}"
+    assert finding.do == f"If your program uses it: Remove {off} from {variable}."
 
 
 @pytest.mark.parametrize("off", ["openai_agents", "*"])
@@ -481,13 +481,13 @@ def test_an_agents_sdk_whose_instrumentation_is_switched_off(monkeypatch, tmp_pa
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
     finding = one(instrumentations(expected=False), "warning")
     assert finding.what.endswith("its instrumentation is disabled by OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")
-    assert finding.do == f"Take {off} out of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."
+    assert finding.do == f"Remove {off} from OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."
 
 
 def test_a_client_whose_instrumentation_was_not_switched_on():
     """In a process that otelier is on in, being installed is not enough."""
     findings = {finding.what: finding.do for finding in instrumentations(expected=True)}
-    do = findings["httpx is installed, and its instrumentation is not on"]
+    do = findings["httpx is installed, but its instrumentation is not on"]
     assert do is not None
     assert "pip install" not in do
 
@@ -497,7 +497,7 @@ def test_names_that_no_instrumentation_has(monkeypatch, tmp_path):
     without(monkeypatch, tmp_path, ("otel-requests", "requests = acme:Requests"))
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "request,*")
     finding = one(instrumentations(expected=False))
-    assert "names request, and" in finding.what
+    assert "names request, but" in finding.what
     assert finding.do == "Did you mean requests?"
 
 
@@ -508,7 +508,7 @@ def test_fastapi_makes_spans_of_its_own(monkeypatch, tmp_path):
     (tmp_path / "fastapi-0.165.0.dist-info/METADATA").write_text(
         "Metadata-Version: 2.1\nName: fastapi\nVersion: 0.165.0\n"
     )
-    assert found(instrumentations(expected=False), "note") == ["fastapi 0.165.0 makes spans of its own"]
+    assert found(instrumentations(expected=False), "note") == ["fastapi 0.165.0 creates its own spans"]
     package(tmp_path, "otel-fastapi", opentelemetry_instrumentor="fastapi = acme:FastAPI")
     assert found(instrumentations(expected=False), "note") == []
 

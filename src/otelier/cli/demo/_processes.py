@@ -98,7 +98,7 @@ class Service:
             ServiceError: if it ends before, or takes too long.
         """
         if not self._known.wait(START_TIMEOUT_S) or not self._answers:
-            raise ServiceError(f"`{self.command}` did not start. It said:\n{self.output}")
+            raise ServiceError(f"`{self.command}` did not start. Its output:\n{self.output}")
 
     def stop(self) -> None:
         """Ask the process to end, as a container's runtime would, and wait until it has.
@@ -109,12 +109,14 @@ class Service:
         process = self._process
         assert process is not None, "stop() before start()"
         if process.poll() is not None:
-            raise ServiceError(f"`{self.command}` ended by itself with {process.returncode}. It said:\n{self.output}")
+            raise ServiceError(
+                f"`{self.command}` ended by itself with {process.returncode}. Its output:\n{self.output}"
+            )
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired as exc:
-            text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. It said:\n{self.output}"
+            text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. Its output:\n{self.output}"
             raise ServiceError(text) from exc
 
     def __enter__(self) -> Self:
@@ -133,7 +135,7 @@ class Service:
     @property
     def output(self) -> str:
         """The last lines that the process printed."""
-        return "\n".join(f"  {line}" for line in self._output) or "  nothing"
+        return "\n".join(f"  {line}" for line in self._output) or "  none"
 
     def _listen(self) -> None:
         assert self._process is not None

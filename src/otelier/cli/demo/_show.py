@@ -56,10 +56,10 @@ def show(outcome: Outcome, console: Console) -> None:
     calls, repeated = total(outcome.spans).calls, _repeated(outcome)
     if repeated:
         requests = f" {calls} calls took {calls + repeated} requests to the model's host"
-        console.print(Text(f"{requests}: its client repeats what fails.", "dim"))
+        console.print(Text(f"{requests}: its client retries what fails.", "dim"))
     _print(console, "Calls to the model", "per agent and user, with their tokens", usage_table(outcome.spans, colours))
     for agent, fingerprint in known_by_prompt(outcome.spans).items():
-        known = f" is known by its prompt only, fingerprint {fingerprint[:20]}…"
+        known = f" is identified by its prompt only, fingerprint {fingerprint[:20]}…"
         console.print(Text.assemble(" ", (agent, colours.of(agent)), (known, "dim")))
     exported = signals(outcome.spans, outcome.logs, outcome.metrics)
     _print(console, "Exported", f"by the services, in {outcome.exports} OTLP requests", signal_table(exported))
@@ -71,10 +71,10 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def _next(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    yield 'otelier.init(app="my-service")', "switches it on in a program of yours, as docs/first-trace.md shows"
+    yield 'otelier.init(app="my-service")', "switches it on in your own program: see docs/first-trace.md"
     if not outcome.sent_to:
-        yield "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otelier demo", "shows this in your backend"
-    yield "otelier doctor", "says what is missing where it does not work"
+        yield "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otelier demo", "sends this to your backend"
+    yield "otelier doctor", "shows what is missing if something does not work"
 
 
 def as_data(outcome: Outcome) -> dict[str, Any]:
@@ -132,8 +132,8 @@ def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
         )
         if not (kept and agents and callers):
             continue
-        yield Text(f" {', '.join(kept)} hold in {service}: it trusts inbound baggage.", "dim")
-        yield Text(f" The agent does not: {callers} stands there as the caller, and its own agent is {agents}.", "dim")
+        yield Text(f" {', '.join(kept)} are also set in {service}, which trusts inbound baggage.", "dim")
+        yield Text(f" The agent is not: spans there name {callers} as the caller, and {agents} as the agent.", "dim")
 
 
 def _print(console: Console, title: str, detail: str, table: Table) -> None:

@@ -27,7 +27,7 @@ def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Tell what is active, what is wrong, and what to do about it.
+    """Check what is active, what is wrong and how to fix it.
 
     Run it with the environment of your service.
     `opentelemetry-instrument otelier doctor` shows what opentelemetry-instrument sets up.

@@ -138,7 +138,7 @@ def _fault(exporter: _Exporter, signals: Sequence[str]) -> Finding | None:
     is_http = parts is not None and parts.scheme in ("http", "https")
     if parts is None or (exporter.protocol == "http/protobuf" and not is_http):
         do = f"Set OTEL_EXPORTER_OTLP_ENDPOINT to something like http://localhost:{_USUAL_PORTS[exporter.protocol]}."
-        return _finding("error", what, "That is no HTTP address: every export fails.", do)
+        return _finding("error", what, "This is not an HTTP address, so every export fails.", do)
     return None
 
 
@@ -166,7 +166,7 @@ def _listening(target: str, protocol: str, signals: Sequence[str]) -> Iterator[F
         yield _finding(
             "warning",
             f"nothing answers at {_shown(target)} ({type(exc).__name__})",
-            f"What is sent there is lost: {_and(signals)}. Behind a proxy this may be a false alarm.",
+            f"Everything sent there is lost: {_and(signals)}. Behind a proxy this may be a false alarm.",
             "Start a collector there, or set OTEL_EXPORTER_OTLP_ENDPOINT.",
         )
         spoken = "unknown"
@@ -176,15 +176,15 @@ def _listening(target: str, protocol: str, signals: Sequence[str]) -> Iterator[F
         yield _finding(
             "error",
             f"{protocol} is sent to a receiver of {other}",
-            f"It was asked, and understands nothing of what is sent: {_and(signals)}.",
-            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take the port for {protocol}.",
+            f"The receiver was asked, and cannot read what it is sent: {_and(signals)}.",
+            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or use the port for {protocol}.",
         )
     elif spoken == "unknown" and port == _USUAL_PORTS[other]:
         yield _finding(
             "warning",
             f"{protocol} is sent to port {_USUAL_PORTS[other]}",
-            f"That is the usual port of {other}: a receiver there understands nothing.",
-            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take port {_USUAL_PORTS[protocol]}.",
+            f"This is the usual port of {other}, whose receivers cannot read {protocol}.",
+            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or use port {_USUAL_PORTS[protocol]}.",
         )
 
 
@@ -207,8 +207,8 @@ def _headers() -> Iterator[Finding]:
         if unreadable:
             yield _finding(
                 "warning",
-                f"{name} holds something that cannot be read",
-                "That part is left out of every export.",
+                f"part of {name} cannot be read",
+                "That part is missing from every export.",
                 f"Write {name} as key=value,key=value with percent-encoded values.",
             )
         if headers:
