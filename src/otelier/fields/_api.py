@@ -29,31 +29,31 @@ def set_context(
     workflow_id: str | int | UUID | None = None,
     tenant_id: str | int | UUID | None = None,
 ) -> None:
-    """Set fields from here on: on the open span and on every span, metric and log that follows.
+    """Set fields from here on: on the open span, and on every span and log record that follows.
 
-    `None` leaves a field alone, `""` clears it. A value lives until the span that is open now ends; without one,
+    `None` leaves a field unchanged, `""` clears it. A value lasts until the span that is now open ends; without a span,
     until the task, executor job, `context()` block or `ContextMiddleware` request ends. A span that only divides a
-    request, such as FastAPI's own `fastapi.dependencies`, counts as the request's. A helper that sets a value inside a
-    span of its own loses it when that span ends: set it outside, or use `context`. Tasks started later
-    and work handed to thread pools inherit the values; a raw thread does not, see `propagate`.
+    request, such as FastAPI's own `fastapi.dependencies`, counts as part of the request's span. A value that a helper
+    sets inside its own span is gone when that span ends: set it outside, or use `context`. Tasks started later and
+    thread-pool jobs inherit the values; a raw thread does not, see `propagate`.
 
     Args:
-        user_id: End user the calls are made for.
-        user_role: Role of that user. Several are a list, tuple or set of roles without commas, or one text with commas
-            between them.
+        user_id: End user that the calls are made for.
+        user_role: Role of that user. For several, a list, tuple or set of roles without commas, or one text with the
+            roles separated by commas.
         agent: Name of the agent that makes the calls; an id is derived from it.
-        agent_id: Id of that agent, for callers that have one. It stands before the name, and a name goes with it
-            only when both are set in one call.
+        agent_id: Id of that agent, if the application has one. It takes precedence over the name, and a name belongs
+            to it only if both are set in one call.
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
         tenant_id: Customer whose data the calls work on.
 
-    A value is text, or an `int` or `UUID`, which are taken as their text. What cannot be carried (another type, control
-    characters, more than 1024 characters, a comma inside a role of several) clears its field: one warning, and a count
-    in `otelier.internal.errors`.
+    A value is text, or an `int` or `UUID`, which are converted to text. A value that cannot be carried (another type,
+    control characters, more than 1024 characters, a comma inside one of several roles) clears its field, with one
+    warning and a count in `otelier.internal.errors`.
 
     Raises:
-        TypeError: with `init(strict=True)`, if a value is of another type; nothing is set then.
+        TypeError: with `init(strict=True)`, if a value has another type; nothing is set then.
         ContextValueError: with `init(strict=True)`, if a text cannot be carried; nothing is set then.
 
     Example:
@@ -82,7 +82,7 @@ def set_context(
 
 
 def clear_context() -> None:
-    """Clear all fields from here on; what spans already carry stays on them.
+    """Clear all fields from here on; spans keep the attributes that they already have.
 
     Example:
         >>> import otelier
@@ -97,7 +97,7 @@ def clear_context() -> None:
 def get_context() -> CallContext:
     """Return the fields that are set here; a field that is not set is `None`.
 
-    A value that a request span got from another thread reaches that span's later children, not this answer.
+    A value that another thread set on the request's span reaches that span's later children, but not this result.
 
     Example:
         >>> import otelier
@@ -110,10 +110,10 @@ def get_context() -> CallContext:
 
 
 def get_agent() -> AgentIdentity:
-    """Return the agent that a call made now would be attributed to, and the tier that names it.
+    """Return the agent that a call made now would be attributed to, and how it was determined (`source`).
 
-    The tiers, first that applies: `agent_id`, `agent`, and the process's own agent (`app`) once otelier is
-    switched on. All members are `None` when none applies.
+    The first that applies: `agent_id`, `agent`, and once otelier is switched on the process's own agent (`app`). All
+    attributes are `None` if none applies.
 
     Example:
         >>> import otelier

@@ -25,28 +25,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 class context:  # noqa: N801 -- reads as a verb at its call site, like `contextlib.suppress`
     """Set fields for a `with` block, or as a decorator for each call of a function; they are restored at the end.
 
-    Spans, metrics and logs made inside carry the fields; so do tasks started inside and work handed to thread
-    pools. `None` leaves a field as it is outside, `""` clears it inside. The span that is already open when the
-    block starts is not touched: use `set_context` to describe that one.
+    Spans and log records created inside carry the fields, metrics the agent's name; tasks and thread-pool jobs started
+    inside inherit them. `None` leaves a field as it is outside, `""` clears it inside. The span that is already open
+    when the block starts stays unchanged: use `set_context` for that one.
 
-    A decorated function may be plain, `async`, a generator or an async generator. A generator function runs step
-    by step, so its fields are never seen by the code that consumes it. With `with context()` in a generator's own
-    body they are, between one `yield` and the next.
+    A decorated function may be plain, `async`, a generator or an async generator. The fields of a decorated generator
+    are set only while it runs, so its consumer never sees them; those of `with context()` in a generator's body are
+    visible to the consumer between the `yield`s.
 
     Args:
-        user_id: End user the calls are made for.
-        user_role: Role of that user. Several are a list, tuple or set of roles without commas, or one text with commas
-            between them.
+        user_id: End user that the calls are made for.
+        user_role: Role of that user. For several, a list, tuple or set of roles without commas, or one text with the
+            roles separated by commas.
         agent: Name of the agent that makes the calls.
-        agent_id: Id of that agent, for callers that have one. It stands before the name.
+        agent_id: Id of that agent, if the application has one. It takes precedence over the name.
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
         tenant_id: Customer whose data the calls work on.
 
-    Values are what `set_context` takes; what cannot be carried clears its field inside.
+    Values are the same as for `set_context`; one that cannot be carried clears its field inside.
 
     Raises:
-        TypeError: with `init(strict=True)`, if a value is of another type.
+        TypeError: with `init(strict=True)`, if a value has another type.
         ContextValueError: with `init(strict=True)`, if a text cannot be carried.
         ContextUseError: if one object is entered again while its block is open.
 

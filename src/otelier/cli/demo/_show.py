@@ -132,8 +132,8 @@ def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
         )
         if not (kept and agents and callers):
             continue
-        yield Text(f" {', '.join(kept)} are also set in {service}, which trusts inbound baggage.", "dim")
-        yield Text(f" The agent is not: spans there name {callers} as the caller, and {agents} as the agent.", "dim")
+        yield Text(f" {', '.join(kept)} reach {service}, which trusts inbound baggage.", "dim")
+        yield Text(f" The agent does not: spans there name {callers} as the caller, and {agents} as the agent.", "dim")
 
 
 def _print(console: Console, title: str, detail: str, table: Table) -> None:

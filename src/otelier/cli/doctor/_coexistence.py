@@ -1,4 +1,4 @@
-"""Coexistence: other packages that instrument calls to a model, or set OpenTelemetry up, and the versions of what otelier needs."""
+"""Coexistence: other packages that instrument model calls or set OpenTelemetry up, and supported versions."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ _WITHOUT = {
 
 
 def versions() -> Iterator[Finding]:
-    """Yield the versions of what otelier stands on."""
+    """Yield the versions of the packages that otelier needs."""
     yield Finding(area=_VERSIONS, severity="ok", what=f"otelier {version('otelier')} on Python {python_version()}")
     for requirement in _required():
         yield _version(requirement)

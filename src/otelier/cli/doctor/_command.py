@@ -31,7 +31,7 @@ def doctor(
 
     Run it with the environment of your service.
     `opentelemetry-instrument otelier doctor` shows what opentelemetry-instrument sets up.
-    The exit code is 1 when something does not work.
+    The exit code is 1 if something does not work.
     Headers and passwords are never printed.
     """
     # Imported here: it loads the SDK and the instrumentor.
