@@ -243,7 +243,7 @@ def test_the_page_and_an_endpoint_that_is_not_there():
         "otelier doctor",
     ]
     assert " 38 calls took 40 requests to the model's host: its client retries what fails." in lines
-    across = "user_id, user_role, session_id, workflow_id, tenant_id reach payments, which trusts inbound baggage."
+    across = "user_id, user_role, session_id, workflow_id, tenant_id reach payments: it trusts inbound baggage."
     assert lines.index(f" {across}") > lines.index(titles[1])
     assert " The agent does not: spans there name billing as the caller, and auditor as the agent." in lines
     known = re.compile(r" (agent-([0-9a-f]{8})) is identified by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")

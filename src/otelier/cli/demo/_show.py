@@ -132,7 +132,7 @@ def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
         )
         if not (kept and agents and callers):
             continue
-        yield Text(f" {', '.join(kept)} reach {service}, which trusts inbound baggage.", "dim")
+        yield Text(f" {', '.join(kept)} reach {service}: it trusts inbound baggage.", "dim")
         yield Text(f" The agent does not: spans there name {callers} as the caller, and {agents} as the agent.", "dim")
 
 
