@@ -227,8 +227,7 @@ class Interceptor:
 
 
 class StopExecution(Exception):  # noqa: N818 -- it is no error: it reads like `StopIteration`
-    """Ends the innermost run around it with *response* as its output; raise it in an interceptor, in a tool or in
-    code that these call.
+    """Ends the innermost run around it with *response* as its output; raise it in an interceptor, a tool or below.
 
     Pending calls of other tools are cancelled. A run that delegated to this one continues.
 
