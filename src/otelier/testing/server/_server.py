@@ -114,7 +114,7 @@ class OpenAIServer(_loopback.LoopbackServer):
             headers: Additional headers.
             delay_s: Seconds before the answer; `None` uses the server's `delay_s`.
             chunk_delay_s: Seconds before each event of a stream; `None` uses the server's `chunk_delay_s`.
-            when: Function that receives an `OpenAIRequest` and returns whether it matches; `None` matches every request.
+            when: Function that receives an `OpenAIRequest` and returns whether it matches; `None` matches any.
             times: How often the reply is used; `None` is always.
 
         Raises:
@@ -149,7 +149,7 @@ class OpenAIServer(_loopback.LoopbackServer):
             html: Whether to send an HTML page, as a proxy does, instead of the API's error body.
             headers: Additional headers.
             delay_s: Seconds before the answer; `None` uses the server's `delay_s`.
-            when: Function that receives an `OpenAIRequest` and returns whether it matches; `None` matches every request.
+            when: Function that receives an `OpenAIRequest` and returns whether it matches; `None` matches any.
             times: How often the error is used; `None` is always.
         """
         given = failure(status, message=message, code=code, html=html, headers=headers, delay_s=delay_s)
