@@ -1,4 +1,4 @@
-"""Where our entries may go: hosts inside, judged by what they are called in the URL. No name is ever resolved."""
+"""The hosts that may receive our entries: internal hosts, judged by their name in the URL. No name is ever resolved."""
 
 from __future__ import annotations
 
