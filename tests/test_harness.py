@@ -1,11 +1,13 @@
-"""What `conftest.py` holds for every test, tried on itself."""
+"""What `conftest.py` does for every test, tried on itself, and that every test can fail."""
 
 from __future__ import annotations
 
+import ast
 import contextvars
 import logging
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from opentelemetry.context import Context, attach, detach
@@ -47,3 +49,31 @@ def test_a_foreign_detach_is_seen(foreign_detaches):
 def test_the_shells_environment_is_not_part_of_a_test():
     """No variable of telemetry or of models is set when a test starts."""
     assert [name for name in os.environ if name.startswith(("OTEL_", "OTELIER_", "OPENAI_"))] == []
+
+
+# --- tests that can fail ---------------------------------------------------------------------------------------
+CHECKS = {"raises", "warns", "fail", "assert_outcomes", "fnmatch_lines"}
+"""Calls of pytest's that fail a test."""
+
+
+def calls(function: ast.AST) -> set[str]:
+    """Names of what *function* calls, whatever they belong to."""
+    called = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
+    return {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in called}
+
+
+def test_every_test_can_fail():
+    """Each test asserts something, by itself or by a function of the tests that it calls."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(__file__).parent.rglob("*.py")]
+    functions = [
+        node for tree in trees for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    tests = [one for one in functions if one.name.startswith("test_")]
+    asserting = {id(one) for one in functions if any(isinstance(node, ast.Assert) for node in ast.walk(one))}
+    checks: set[str] = set()
+    found = CHECKS | {one.name for one in functions if id(one) in asserting}
+    while found != checks:
+        checks = found
+        found = checks | {one.name for one in functions if calls(one) & checks}
+    assert len(tests) > 1_000
+    assert [one.name for one in tests if id(one) not in asserting and not calls(one) & checks] == []
