@@ -56,24 +56,22 @@ CHECKS = {"raises", "warns", "fail", "assert_outcomes", "fnmatch_lines"}
 """Calls of pytest's that fail a test."""
 
 
-def calls(function: ast.AST) -> set[str]:
-    """Names of what *function* calls, whatever they belong to."""
-    called = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
-    return {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in called}
-
-
 def test_every_test_can_fail():
     """Each test asserts something, by itself or by a function of the tests that it calls."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(__file__).parent.rglob("*.py")]
-    functions = [
-        node for tree in trees for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-    tests = [one for one in functions if one.name.startswith("test_")]
-    asserting = {id(one) for one in functions if any(isinstance(node, ast.Assert) for node in ast.walk(one))}
+    functions: list[tuple[str, set[str], bool]] = []
+    """Name of each function, names of what it calls, and whether it asserts by itself."""
+    for path in Path(__file__).parent.rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                nodes = list(ast.walk(function))
+                called = [node.func for node in nodes if isinstance(node, ast.Call)]
+                names = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in called}
+                functions.append((function.name, names, any(isinstance(node, ast.Assert) for node in nodes)))
     checks: set[str] = set()
-    found = CHECKS | {one.name for one in functions if id(one) in asserting}
+    found = CHECKS | {name for name, _, asserts in functions if asserts}
     while found != checks:
         checks = found
-        found = checks | {one.name for one in functions if calls(one) & checks}
+        found = checks | {name for name, names, _ in functions if names & checks}
+    tests = [one for one in functions if one[0].startswith("test_")]
     assert len(tests) > 1_000
-    assert [one.name for one in tests if id(one) not in asserting and not calls(one) & checks] == []
+    assert [name for name, names, asserts in tests if not asserts and not names & checks] == []
