@@ -232,7 +232,7 @@ _KEPT = "http.request.header."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class ServerRequests:
     """The requests that one server received."""
 
     server: str
@@ -244,7 +244,7 @@ class Received:
     """Number of requests whose baggage had each of our keys; a key that never came is left out."""
 
 
-def received(spans: Iterable[SpanRecord], to_model: Iterable[Mapping[str, str]]) -> list[Received]:
+def received(spans: Iterable[SpanRecord], to_model: Iterable[Mapping[str, str]]) -> list[ServerRequests]:
     """Return what each service was sent, the one asked first before those it asked, and then the model's host.
 
     Args:
@@ -261,11 +261,11 @@ def received(spans: Iterable[SpanRecord], to_model: Iterable[Mapping[str, str]])
     return [_received(server, found, homes) for server, found in requests.items()]
 
 
-def _received(server: str, requests: Sequence[Mapping[str, str]], homes: Mapping[str, str]) -> Received:
+def _received(server: str, requests: Sequence[Mapping[str, str]], homes: Mapping[str, str]) -> ServerRequests:
     parents = (headers.get("traceparent", "").split("-") for headers in requests)
     senders = {homes.get(parts[2], "") for parts in parents if len(parts) > 2}
     counted = Counter(key for headers in requests for key in _keys(headers.get("baggage", "")))
-    return Received(
+    return ServerRequests(
         server=server,
         requests=len(requests),
         senders=tuple(sorted(senders - {""})),

@@ -19,7 +19,7 @@ from otelier.cli.demo._report import (
     MODEL_HOST,
     REGISTRATIONS,
     Branch,
-    Received,
+    ServerRequests,
     Signal,
     Usage,
     crossings,
@@ -95,7 +95,7 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _received(outcome: Outcome) -> list[Received]:
+def _received(outcome: Outcome) -> list[ServerRequests]:
     return received(outcome.spans, outcome.model_requests)
 
 
@@ -200,7 +200,7 @@ def trace_table(trace: Sequence[SpanRecord], colours: Colours, *, width: int = _
     return table
 
 
-def received_table(rows: Iterable[Received]) -> Table:
+def received_table(rows: Iterable[ServerRequests]) -> Table:
     """Return what each server was sent in baggage as a table; the fields by the names that `set_context` has."""
     table = _table()
     table.add_column("server", no_wrap=True)

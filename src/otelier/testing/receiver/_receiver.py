@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 
-from otelier.testing._loopback import Exchange, LoopbackServer, Received, log
+from otelier.testing._loopback import HttpExchange, HttpRequest, LoopbackServer, log
 from otelier.testing._records import LogEntry, MetricPoint, SpanRecord
 from otelier.testing.receiver import _decode
 
@@ -135,7 +135,7 @@ class OtlpReceiver(LoopbackServer):
                 if not self._news.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
                     raise TimeoutError(f"Waited {timeout_s} s for {wanted}, and got {self._counts}.")
 
-    def answer(self, received: Received, exchange: Exchange) -> None:
+    def answer(self, received: HttpRequest, exchange: HttpExchange) -> None:
         """Take one export request; runs in the connection's thread."""
         signal = received.path.removeprefix("/v1/") if received.method == "POST" else ""
         if signal not in _DECODERS:

@@ -210,7 +210,7 @@ class OpenAIServer(_loopback.LoopbackServer):
             self._seen.clear()
             self._responses.clear()
 
-    def answer(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
+    def answer(self, received: _loopback.HttpRequest, exchange: _loopback.HttpExchange) -> None:
         """Answer one request; runs in the connection's thread."""
         if received.path == _SCRIPT and received.method == "POST":
             self._take_script(received, exchange)
@@ -236,7 +236,7 @@ class OpenAIServer(_loopback.LoopbackServer):
         took = {"openai-processing-ms": f"{delay_s * 1000:.0f}"} if delay_s else {}
         self._send(exchange, answer, took, chunk_delay_s)
 
-    def _take_script(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
+    def _take_script(self, received: _loopback.HttpRequest, exchange: _loopback.HttpExchange) -> None:
         """Let a script from outside take the place of what still waits."""
         try:
             lines = script_lines(received.body.decode(), "the script")
@@ -249,7 +249,7 @@ class OpenAIServer(_loopback.LoopbackServer):
         exchange.send(204, {}, b"")
 
     def _send(
-        self, exchange: _loopback.Exchange, answer: Answer, took: Mapping[str, str], chunk_delay_s: float
+        self, exchange: _loopback.HttpExchange, answer: Answer, took: Mapping[str, str], chunk_delay_s: float
     ) -> None:
         headers = {**answer.headers, **took}
         if answer.frames is None:
@@ -263,7 +263,7 @@ class OpenAIServer(_loopback.LoopbackServer):
             exchange.drop()
         exchange.send_chunk(b"")
 
-    def _count(self, received: _loopback.Received) -> tuple[int, int]:
+    def _count(self, received: _loopback.HttpRequest) -> tuple[int, int]:
         """Return a number for what was asked, and how often that came before."""
         key = zlib.crc32(received.path.encode() + received.body)
         with self._guard:
