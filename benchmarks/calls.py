@@ -1,4 +1,4 @@
-"""What otelier adds to calls of the openai client, beside the same signals written by hand with inline metrics.
+"""Cost of otelier in calls of the openai client, compared with the same signals written by hand with inline metrics.
 
 Run: uv run python benchmarks/calls.py
 
@@ -14,8 +14,8 @@ used twice would flatter the fingerprint.
 | seven fields | `init()`, seven fields set, the processor, the prompt's fingerprint |
 
 The last two figures of a row count each call's share of a collection of the metrics in, when ours are recorded.
-Of streams the cost of one chunk is told, beside one that is handed on without a metric, and beside one with its metric
-recorded at once.
+For streams the cost of one chunk is shown, compared with a chunk without a metric and one whose metric is recorded
+at once.
 
 The second table has content captured, in each mode, beside calls by hand that dump messages and answer as JSON, as they
 are: ours makes parts of them as the conventions have them, and redacts each text. Events go to a processor that drops

@@ -1,4 +1,4 @@
-"""What the fields cost: a span with seven fields stamped on it, a block entered and left, and `import otelier`.
+"""Cost of the fields: a span with seven fields stamped on it, a block entered and left, and `import otelier`.
 
 Run: uv run python benchmarks/context.py
 

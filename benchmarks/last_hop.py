@@ -1,4 +1,4 @@
-"""What the patch at the last hop adds to a request of each HTTP client, connections kept alive.
+"""Cost of the patch that adds the fields to a request, for each HTTP client, with connections kept alive.
 
 Run: uv run python benchmarks/last_hop.py
 

@@ -1,4 +1,4 @@
-"""Whether the process stays flat: 10,000 streams that are broken off, 100,000 calls, 10,240 runs of agents.
+"""Memory of the process under load: 10,000 streams that are broken off, 100,000 calls, 10,240 runs of agents.
 
 Run: uv run python benchmarks/memory.py [--trace] [streams] [calls] [agents]
     Without a name it runs all three.

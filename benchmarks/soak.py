@@ -1,4 +1,4 @@
-"""What an outage costs: 50 users at work while the receiver of their telemetry is killed, stalls, is slow and refuses.
+"""Cost of an outage: 50 users at work while the receiver of their telemetry is killed, stalls, is slow and refuses.
 
 Run: uv run python benchmarks/soak.py [--seconds 60] [--users 50]
     480 seconds are a soak; a minute shows that it works.

@@ -65,8 +65,8 @@ def package(folder, name, **groups):
 
 
 # --- the command -----------------------------------------------------------------------------------------------
-def test_a_plain_process_is_told_how_to_see_more():
-    """Nothing is set up there, and that is no error; what to run is said."""
+def test_a_plain_process_learns_how_to_see_more():
+    """Nothing is set up there, which is no error; the doctor names the command that shows more."""
     findings, done = asked(OTELIER)
     assert done.returncode == 0
     assert not [what for _, severity, what in findings if severity == "error"]

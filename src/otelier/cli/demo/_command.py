@@ -1,4 +1,4 @@
-"""`otelier demo`: run two services, send them traffic, and show what their telemetry says."""
+"""`otelier demo`: run two services, send them traffic, and show their telemetry."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")
 _CAPTURE_SETTING = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST"
 _KEPT_HEADERS = "baggage,traceparent"
-"""Headers that the services keep on the spans of their requests, for the table of what each server received."""
+"""Headers recorded on the request spans, for the table of what each server received."""
 
 
 class ServiceError(OtelierError):
@@ -164,9 +164,9 @@ def _undisturbed() -> Generator[None]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, for a server whose address is told before it starts.
+    """Return a free port, for a server whose address must be known before it starts.
 
-    It lies beneath those that systems give away by themselves, so nobody else comes by it meanwhile.
+    It is below the range from which systems assign ports, so nothing else is likely to take it meanwhile.
     """
     while True:
         port = random.randrange(20_000, 32_000)  # noqa: S311 - it protects nothing

@@ -39,11 +39,11 @@ from otelier.fields import BAGGAGE_KEYS, FIELD_NAMES
 from otelier.testing import SpanRecord
 
 _RETRIES = "x-stainless-retry-count"
-"""Header by which openai's client says how often it has sent a request before."""
+"""Header with the number of retries, sent by the openai client."""
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Print the trace that says most, what went along in baggage, the calls per agent and user, what was exported."""
+    """Print the most interesting trace, the baggage, the calls per agent and user, and counts of the exports."""
     colours = Colours()
     found = traces(outcome.spans)
     trace = most_interesting(found.values())
@@ -278,7 +278,7 @@ def bar(span: SpanRecord, start_ns: int, whole_ns: int, chars: int = _BAR_CHARS)
 
 
 def duration(seconds: float) -> str:
-    """Return *seconds* as a person says it.
+    """Return *seconds* in a readable unit.
 
     Example:
         >>> duration(0.0004), duration(0.0342), duration(0.412), duration(1.2345)

@@ -1,4 +1,4 @@
-"""The whole diagnosis: every area, each on its own, so that one that fails hides no other."""
+"""The whole diagnosis, area by area: a check that fails hides no other."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def diagnose() -> list[Finding]:
 def _looked(area: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     try:
         return list(look())
-    except Exception as exc:  # what is broken enough to raise here is what one calls a doctor for
+    except Exception as exc:  # a broken setup is what the doctor is for
         return [
             Finding(
                 area=area,

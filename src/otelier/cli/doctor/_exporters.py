@@ -1,4 +1,4 @@
-"""Exporters as the environment configures them: where to, how, and whether that can work."""
+"""Exporters as the environment configures them: endpoint, protocol, and whether they can work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SETTINGS, _GOAWAY = 4, 7
 
 
 def spoken_at(host: str, port: int, *, asks_for: str, timeout_s: float) -> Spoken:
-    """Return what the receiver at *host* speaks, in plain text, when a client begins with what it *asks_for*.
+    """Return the protocol of the receiver at *host*, without encryption, for a client that *asks_for* one.
 
     Args:
         host: Its name or address.
@@ -59,23 +59,23 @@ _TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exporter:
-    """What one or several signals are exported by."""
+    """The exporter of one or several signals."""
 
     name: str
     """Name of its entry point, or `otlp` where the protocol is not known."""
     protocol: str | None = None
     """OTLP protocol; `None` for other exporters."""
     endpoint: str = ""
-    """Where to, as the environment says it; empty for the protocol's default."""
+    """Endpoint from the environment; empty for the protocol's default."""
 
     @property
     def target(self) -> str:
-        """Where to."""
+        """The endpoint."""
         return self.endpoint or f"http://localhost:{_USUAL_PORTS.get(self.protocol or '', 4317)}"
 
     @property
     def shown(self) -> str:
-        """What may be printed."""
+        """The exporter, without secrets."""
         if self.protocol is None:
             return _word(self.name)
         return f"OTLP {_word(self.protocol)} to {_shown(self.target)}{'' if self.endpoint else ', the default'}"
@@ -102,7 +102,7 @@ def exporters() -> Iterator[Finding]:
 
 
 def _names(signal: str) -> list[str]:
-    """Return the exporters of *signal*; `opentelemetry-distro` makes it `otlp` where nothing is said."""
+    """Return the exporters of *signal*; `opentelemetry-distro` defaults to `otlp`."""
     said = variable(f"OTEL_{signal.upper()}_EXPORTER") or "otlp"
     return [] if said.lower() == "none" else [name.strip() for name in said.split(",")]
 
@@ -118,7 +118,7 @@ def _exporter(signal: str, name: str) -> _Exporter:
 
 
 def _fault(exporter: _Exporter, signals: Sequence[str]) -> Finding | None:
-    """Return what keeps *exporter* from working at all."""
+    """Return the reason why *exporter* cannot work; `None` if it can."""
     what = f"{_and(signals)}: {exporter.shown}"
     nothing = "opentelemetry-instrument then sets up nothing at all."
     if exporter.protocol is not None and exporter.protocol not in _BY_PROTOCOL:
@@ -189,7 +189,7 @@ def _listening(target: str, protocol: str, signals: Sequence[str]) -> Iterator[F
 
 
 def _asked(host: str, port: int, protocol: str, *, plain: bool) -> str:
-    """Return what is spoken there, as far as it tells without encryption.
+    """Return the protocol that is spoken there, as far as it is known without encryption.
 
     Raises:
         OSError: if nothing takes connections.
@@ -216,7 +216,7 @@ def _headers() -> Iterator[Finding]:
 
 
 def _word(text: str) -> str:
-    """Return a name that a variable says as it may be shown."""
+    """Return a name from a variable in a form that may be shown."""
     return text if text in _BY_PROTOCOL else quoted(text).strip("'")
 
 

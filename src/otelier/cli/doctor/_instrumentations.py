@@ -1,4 +1,4 @@
-"""Instrumentations: which carry the fields on, which nobody has, and frameworks with telemetry of their own."""
+"""Instrumentations that carry the fields on, missing ones, and frameworks with their own telemetry."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _enable(name: str) -> str:
 
 
 def _is_on(name: str, *, expected: bool) -> bool:
-    """Tell whether the instrumentation of that name is there, and on where this process may tell."""
+    """Return whether the instrumentation of that name is installed, and on if this process can know."""
     found = list(entry_points(group=_GROUP, name=name))
     if not found or _is_disabled(name):
         return False

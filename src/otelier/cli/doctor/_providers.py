@@ -1,4 +1,4 @@
-"""Providers: where spans, metrics and log records go, and whether our processors are on the way."""
+"""The global providers: their processors and exporters, and whether otelier's processors are among them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNSET_HERE = "Nothing in this process sets it; your program or opentelemetry-in
 
 
 def providers(*, expected: bool) -> Iterator[Finding]:
-    """Yield what the global providers are and what stands on them.
+    """Yield the global providers, with their processors and readers.
 
     Args:
         expected: Whether otelier should be on the providers: this process switched it on.

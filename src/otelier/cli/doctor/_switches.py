@@ -1,4 +1,4 @@
-"""Switches: what the environment says, and how this process was started."""
+"""Switches: environment variables, and how this process was started."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class OpenAIRequest:
 
 
 def text_of(message: Any) -> str:
-    """Return the text of a message, content part or plain string; other parts say nothing."""
+    """Return the text of a message, content part or plain string; other parts have none."""
     if isinstance(message, str):
         return message
     if isinstance(message, list):
