@@ -534,9 +534,9 @@ def test_the_agents_sdk_without_an_instrumentation(monkeypatch, tmp_path):
 def test_the_tenants_on_metrics(monkeypatch):
     """The list is shown like other settings, and one that is too long is an error."""
     monkeypatch.setenv("OTELIER_METRIC_TENANTS", "globex, acme")
-    assert "OTELIER_METRIC_TENANTS=acme,globex" in found(switches(), "ok")
+    assert "OTELIER_METRIC_TENANTS=acme,globex" in found(findings_of("switches"), "ok")
     monkeypatch.setenv("OTELIER_METRIC_TENANTS", ",".join(map(str, range(101))))
-    assert "at most 100" in one(switches(), "error").why
+    assert "at most 100" in one(findings_of("switches"), "error").why
 
 
 def test_a_value_that_init_refuses(monkeypatch):
