@@ -1,4 +1,4 @@
-"""What the fields cost: a span with six fields stamped on it, a block entered and left, and `import otelier`.
+"""Cost of the fields: a span with seven fields stamped on it, a block entered and left, and `import otelier`.
 
 Run: uv run python benchmarks/context.py
 
@@ -39,6 +39,7 @@ FIELDS = {
     "agent_id": "agent-42",
     "session_id": "sess-20261121-0001",
     "workflow_id": "workflow-7",
+    "tenant_id": "tenant-12",
 }
 STARTED = {
     "http.request.method": "POST",

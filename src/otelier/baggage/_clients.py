@@ -201,7 +201,7 @@ class ClientPatch:
 
 
 def install() -> None:
-    """Let the fields travel to hosts inside, and drop or take what comes in; before `uninstall`, more calls do nothing.
+    """Let requests carry the fields to internal hosts, and drop or accept inbound ones; a second call does nothing.
 
     Example:
         >>> install(); uninstall()
@@ -234,7 +234,7 @@ def summary() -> str:
     goes = "fields stay in this process, since baggage is no configured propagator"
     if is_propagated():
         named = len(config.policy.patterns)
-        goes = "fields go to hosts inside" + (f" and {named} named" if named else "")
+        goes = "fields go to internal hosts" + (f" and {named} named" if named else "")
     return f"{goes}; inbound fields are {'trusted' if config.trusts_inbound else 'dropped'}"
 
 

@@ -1,7 +1,4 @@
-"""Policy: the hosts our entries may go to, and whether inbound ones are trusted.
-
-Hosts are judged by what they are called in the URL. No name is ever resolved.
-"""
+"""The hosts that may receive our entries: internal hosts, judged by their name in the URL. No name is ever resolved."""
 
 from __future__ import annotations
 

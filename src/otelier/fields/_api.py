@@ -43,31 +43,31 @@ def set_context(
     workflow_id: str | int | UUID | None = None,
     tenant_id: str | int | UUID | None = None,
 ) -> None:
-    """Set fields from here on: on the open span and on every span, metric and log that follows.
+    """Set fields from here on: on the open span, and on every span and log record that follows.
 
-    `None` leaves a field alone, `""` clears it. A value lives until the span that is open now ends; without one,
+    `None` leaves a field unchanged, `""` clears it. A value lasts until the span that is now open ends; without a span,
     until the task, executor job, `context()` block or `ContextMiddleware` request ends. A span that only divides a
-    request, such as FastAPI's own `fastapi.dependencies`, counts as the request's. A helper that sets a value inside a
-    span of its own loses it when that span ends: set it outside, or use `context`. Tasks started later
-    and work handed to thread pools inherit the values; a raw thread does not, see `propagate`.
+    request, such as FastAPI's own `fastapi.dependencies`, counts as part of the request's span. A value that a helper
+    sets inside its own span is gone when that span ends: set it outside, or use `context`. Tasks started later and
+    thread-pool jobs inherit the values; a raw thread does not, see `propagate`.
 
     Args:
-        user_id: End user the calls are made for.
-        user_role: Role of that user. Several are a list, tuple or set of roles without commas, or one text with commas
-            between them.
+        user_id: End user that the calls are made for.
+        user_role: Role of that user. For several, a list, tuple or set of roles without commas, or one text with the
+            roles separated by commas.
         agent: Name of the agent that makes the calls; an id is derived from it.
-        agent_id: Id of that agent, for callers that have one. It stands before the name, and a name goes with it
-            only when both are set in one call.
+        agent_id: Id of that agent, if the application has one. It takes precedence over the name, and a name belongs
+            to it only if both are set in one call.
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
         tenant_id: Customer whose data the calls work on.
 
-    A value is text, or an `int` or `UUID`, which are taken as their text. What cannot be carried (another type, control
-    characters, more than 1024 characters, a comma inside a role of several) clears its field: one warning, and a count
-    in `otelier.internal.errors`.
+    A value is text, or an `int` or `UUID`, which are converted to text. A value that cannot be carried (another type,
+    control characters, more than 1024 characters, a comma inside one of several roles) clears its field, with one
+    warning and a count in `otelier.internal.errors`.
 
     Raises:
-        TypeError: with `init(strict=True)`, if a value is of another type; nothing is set then.
+        TypeError: with `init(strict=True)`, if a value has another type; nothing is set then.
         ContextValueError: with `init(strict=True)`, if a text cannot be carried; nothing is set then.
 
     Example:
@@ -100,28 +100,28 @@ def set_context(
 class context:  # noqa: N801 -- reads as a verb at its call site, like `contextlib.suppress`
     """Set fields for a `with` block, or as a decorator for each call of a function; they are restored at the end.
 
-    Spans, metrics and logs made inside carry the fields; so do tasks started inside and work handed to thread
-    pools. `None` leaves a field as it is outside, `""` clears it inside. The span that is already open when the
-    block starts is not touched: use `set_context` to describe that one.
+    Spans and log records created inside carry the fields, metrics the agent's name; tasks and thread-pool jobs started
+    inside inherit them. `None` leaves a field as it is outside, `""` clears it inside. The span that is already open
+    when the block starts stays unchanged: use `set_context` for that one.
 
-    A decorated function may be plain, `async`, a generator or an async generator. A generator function runs step
-    by step, so its fields are never seen by the code that consumes it. With `with context()` in a generator's own
-    body they are, between one `yield` and the next.
+    A decorated function may be plain, `async`, a generator or an async generator. The fields of a decorated generator
+    are set only while it runs, so its consumer never sees them; those of `with context()` in a generator's body are
+    visible to the consumer between the `yield`s.
 
     Args:
-        user_id: End user the calls are made for.
-        user_role: Role of that user. Several are a list, tuple or set of roles without commas, or one text with commas
-            between them.
+        user_id: End user that the calls are made for.
+        user_role: Role of that user. For several, a list, tuple or set of roles without commas, or one text with the
+            roles separated by commas.
         agent: Name of the agent that makes the calls.
-        agent_id: Id of that agent, for callers that have one. It stands before the name.
+        agent_id: Id of that agent, if the application has one. It takes precedence over the name.
         session_id: Session of the end user.
         workflow_id: Workflow or job that the calls belong to.
         tenant_id: Customer whose data the calls work on.
 
-    Values are what `set_context` takes; what cannot be carried clears its field inside.
+    Values are the same as for `set_context`; one that cannot be carried clears its field inside.
 
     Raises:
-        TypeError: with `init(strict=True)`, if a value is of another type.
+        TypeError: with `init(strict=True)`, if a value has another type.
         ContextValueError: with `init(strict=True)`, if a text cannot be carried.
         ContextUseError: if one object is entered again while its block is open.
 
@@ -209,7 +209,7 @@ class context:  # noqa: N801 -- reads as a verb at its call site, like `contextl
 
 
 def clear_context() -> None:
-    """Clear all fields from here on; what spans already carry stays on them.
+    """Clear all fields from here on; spans keep the attributes that they already have.
 
     Example:
         >>> import otelier
@@ -224,7 +224,7 @@ def clear_context() -> None:
 def get_context() -> CallContext:
     """Return the fields that are set here; a field that is not set is `None`.
 
-    A value that a request span got from another thread reaches that span's later children, not this answer.
+    A value that another thread set on the request's span reaches that span's later children, but not this result.
 
     Example:
         >>> import otelier
@@ -237,10 +237,10 @@ def get_context() -> CallContext:
 
 
 def get_agent() -> AgentIdentity:
-    """Return the agent that a call made now would be attributed to, and the tier that names it.
+    """Return the agent that a call made now would be attributed to, and how it was determined (`source`).
 
-    The tiers, first that applies: `agent_id`, `agent`, and the process's own agent (`app`) once otelier is
-    switched on. All members are `None` when none applies.
+    The first that applies: `agent_id`, `agent`, and once otelier is switched on the process's own agent (`app`). All
+    attributes are `None` if none applies.
 
     Example:
         >>> import otelier

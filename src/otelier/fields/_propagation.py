@@ -22,11 +22,11 @@ _trace_context = TraceContextTextMapPropagator()
 
 
 def propagate(fn: Callable[P, R]) -> Callable[P, R]:
-    """Return *fn* bound to the context of this place: its fields, current span and baggage.
+    """Return *fn* bound to the current context: its fields, span and baggage.
 
-    For raw threads, callbacks and other processes; tasks and thread pools inherit by themselves. The result is
-    called like *fn*, from anywhere, any number of times; what *fn* sets stays in that call. When *fn* can be
-    pickled, so can the result: a process then gets the fields, the span as a remote parent, and the
+    Use it for raw threads, callbacks and other processes; tasks and thread pools inherit the context anyway. The result
+    is called like *fn*, from anywhere, any number of times; values that *fn* sets end with that call. If *fn* can be
+    pickled, so can the result: another process then gets the fields, the span as a remote parent, and the
     application's baggage entries that are text.
 
     Args:

@@ -212,7 +212,7 @@ def _wrong_type(field: str, value: object) -> TypeError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
-    """Fields of the calls made here; `None` is unset.
+    """The fields of the calls made here; a field that is not set is `None`.
 
     Example:
         >>> import otelier

@@ -77,11 +77,11 @@ _BY_NAME, _BY_ID, _BY_OPENINFERENCE = NAMING
 class AgentSpanProcessor(SpanProcessor):
     """Stamp each span at its start with the fields of its context: user, session, workflow, tenant and agent.
 
-    It works for the spans of every instrumentation, with any sampler and exporter, and may stand anywhere among
-    the processors of a provider. `otelier.init` and `opentelemetry-instrument` add one; add it yourself to a
-    provider that neither of them sees.
+    It works for the spans of every instrumentation, with any sampler and exporter, at any place among the processors
+    of a provider. `otelier.init` and `opentelemetry-instrument` add one; add it yourself to a provider that neither
+    of them knows.
 
-    Attributes that a span was started with are kept, and a span that names its own agent keeps that one alone.
+    Attributes that a span was started with are kept, and a span that names its own agent keeps only that agent.
 
     Example:
         >>> import otelier
@@ -173,9 +173,9 @@ def _is_reporters(span: Span, context: Context) -> bool:
 class ContextLogProcessor(LogRecordProcessor):
     """Stamp each log record with the fields of its context, sampled or not: the same attributes as on spans.
 
-    Attributes that a record has are kept; under a limit on their number ours take the room that is left. The
-    processor must stand before the ones that export, since a record may be gone after them; `otelier.init` and
-    `opentelemetry-instrument` put it there.
+    Attributes that a record already has are kept; with a limit on their number, the fields use the remaining places.
+    The processor must come before those that export, because a record may already be sent after them; `otelier.init`
+    and `opentelemetry-instrument` put it first.
 
     Example:
         >>> import otelier

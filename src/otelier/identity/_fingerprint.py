@@ -115,14 +115,14 @@ def prepare() -> None:
 def prompt_fingerprint(text: str) -> str:
     """Return the fingerprint of a system prompt: `fp1:` and the SHA-256 of what is left of it after masking.
 
-    Masked are dates, times, numbers, UUIDs and all words with digits, long hex, e-mail addresses, URLs, and names of
-    models. Names of months and days of the week are those of all languages in Unicode's CLDR, beside numbers. Case,
-    white space, brackets, quotes and compatibility forms (NFKC) do not count.
+    Dates, times, numbers, UUIDs, all words with digits, long hexadecimal strings, e-mail addresses, URLs and model
+    names are masked. Beside numbers, the names of months and weekdays of all languages in Unicode's CLDR are part of
+    the date. Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
 
-    A long prompt is known by its beginning: 3,000 characters are read, or 2,400 bytes of UTF-8 of a text beyond ASCII,
-    1,500 where it has characters of three bytes, and no more than 700 words, about 400 characters that NFKC changes,
-    and what stands before the hundredth masked place. Of what is left after masking four fifths as many bytes count.
-    The text cannot be had back from a fingerprint, but who knows a prompt can tell that it is this one.
+    Only the beginning of a long prompt counts. At most 3,000 characters are read; of text beyond ASCII 2,400 bytes of
+    UTF-8, or 1,500 if characters take three bytes. Reading also stops after 700 words, after about 400 characters that
+    NFKC changes, and at the hundredth masked place. Of the text left after masking, four fifths as many bytes count.
+    A fingerprint does not reveal the text, but anyone who has a prompt can check whether it matches.
 
     Args:
         text: The system prompt.
