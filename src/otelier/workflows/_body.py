@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -147,7 +147,7 @@ class Body:
             self.attempt, self.handler, self._names = outer, outer_handler, outer_names
 
     @contextmanager
-    def _limited(self, handler: Handler) -> Iterator[None]:
+    def _limited(self, handler: Handler) -> Generator[None]:
         if handler.timeout_s is None:
             yield
             return
@@ -217,9 +217,7 @@ class Body:
     def error_of(self, stored: Mapping[str, Json]) -> Exception:
         """Return the error that *stored* was, made again of its own class where that is known."""
         error = error_from_json(stored, self._modules())
-        if isinstance(error, Exception):
-            return error
-        return StepError(str(stored.get("message") or ""), type=str(stored.get("type")))
+        return error or StepError(str(stored.get("message") or ""), type=str(stored.get("type")))
 
     def advanced(self, op: Op) -> None:
         """Take notice that *op* is done, and was waited for."""

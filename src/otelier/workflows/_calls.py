@@ -105,7 +105,8 @@ async def drive(body: Body, plan: Plan[T]) -> T:
                 ) from None
             if limits and done in limits:
                 give_up(run, ops)
-                raise limits[done]()
+                late = limits[done]
+                raise late()
             body.advanced(done)
             ops = plan.send(done)
     except StopIteration as stop:

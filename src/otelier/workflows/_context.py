@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelier.codec import to_plain
 from otelier.errors import WorkflowUseError
@@ -186,7 +186,7 @@ class Context:
             TypeError: if *fn* is no handler, or the arguments do not fit it.
             WorkflowUseError: inside a step, or in another task than the body's.
         """
-        if not isinstance(fn, Handler) or fn.kind in ("write", "read"):
+        if not isinstance(cast("Any", fn), Handler) or fn.kind in ("write", "read"):
             raise TypeError(
                 f"ctx.spawn was given {fn!r}: give a function decorated with `@workflow` or `@function`. "
                 f"`ctx.step` does other functions, `ctx.entity` calls entities."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,8 +31,8 @@ def _inline(ctx: Context, handler: Handler, args: tuple[Any, ...], kwargs: dict[
     if handler.kind in ("write", "read"):
         kind, _, method = handler.name.partition(".")
         raise WorkflowUseError(
-            f"{handler.name} was called in the body of {body.handler.name}: an entity has one writer at a time, and state "
-            f"by key. Call it by `ctx.entity({kind!r}, key).{method}(...)`."
+            f"{handler.name} was called in the body of {body.handler.name}: an entity has one writer at a time, and "
+            f"state by key. Call it by `ctx.entity({kind!r}, key).{method}(...)`."
         )
     body.check(f"{handler.name}(...)")
     if handler.yields:
@@ -56,11 +56,12 @@ async def _streamed(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 @asynccontextmanager
-async def _worker(handler: Handler) -> AsyncIterator[Worker]:
+async def _worker(handler: Handler) -> AsyncGenerator[Worker]:
     """Serve every handler of this process on an engine of its own in memory."""
     if handler.kind in ("write", "read"):
         raise WorkflowUseError(
-            f"{handler.name} has a key, and was called outside of a run. Call it by `ctx.entity(type, key)` in a workflow."
+            f"{handler.name} has a key, and was called outside of a run. Call it in a workflow, by "
+            f"`ctx.entity(type, key)`."
         )
     others = [one for one in all_handlers() if one.service is not None or one.__module__ == handler.__module__]
     engine = fresh_engine()

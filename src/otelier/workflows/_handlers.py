@@ -55,8 +55,8 @@ class Handler:
     ) -> None:
         if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
             raise TypeError(
-                f"Cannot make a {kind} of {_called(function)}: a body waits for its steps. Write it as `async def`, and "
-                f"put what blocks into `ctx.step`."
+                f"Cannot make a {kind} of {_called(function)}: a body waits for its steps. Write it as `async def`, "
+                f"and put what blocks into `ctx.step`."
             )
         self.function = function
         self.kind: Kind = kind
@@ -226,7 +226,7 @@ class _Entities:
         """Return the entity of a name, or *of* itself, a class, with its methods made handlers."""
         if isinstance(of, str):
             return EntityType(of, service=service)
-        if isinstance(of, type):
+        if isinstance(cast("Any", of), type):
             return _entity_of_class(of, service)
         raise TypeError(f"Cannot make an entity of a {type(of).__name__}: give its name, or decorate a class.")
 
@@ -486,5 +486,5 @@ def _module_name(function: Callable[..., Any]) -> str:
     return (spec.name if spec is not None else Path(file).stem if file else "main").rpartition(".")[2]
 
 
-def _called(function: Any) -> str:
+def _called(function: object) -> str:
     return getattr(function, "__qualname__", None) or f"a {type(function).__name__}"

@@ -47,7 +47,7 @@ def make_step(
     what = f"the result of step {step_id!r}"
     returns = type_hints(_inner(function)).get("return")
     write = dump or functools.partial(to_plain, as_type=returns, what=what)
-    read = load or (lambda plain: plain if returns is None else from_plain(plain, returns, what=what))
+    read = load or functools.partial(_read, returns, what)
     attempts: list[_Attempt] = []
     for number in range(1, retries + 2):
         limit = None if timeout_s is None else body.run.sleep(timeout_s)
@@ -59,6 +59,10 @@ def make_step(
         pause = body.run.sleep(backoff * 2 ** (number - 1)) if number <= retries else None
         attempts.append(_Attempt(limit, step, pause))
     return Call(body, f"ctx.step({step_id!r})", _step_plan(body, step_id, attempts, read, function, timeout_s))
+
+
+def _read(returns: Any, what: str, plain: Json) -> Any:
+    return plain if returns is None else from_plain(plain, returns, what=what)
 
 
 def _step_plan(

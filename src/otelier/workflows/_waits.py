@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -56,9 +56,9 @@ def _until(cron: str, tz: str, now_ns: int) -> float:
         zone = zoneinfo.ZoneInfo(tz)
     except (KeyError, ValueError, OSError) as exc:
         raise ValueError(f"Cannot read tz={tz[:64]!r}: name a time zone, such as 'Europe/Berlin'.") from exc
-    now = datetime.datetime.fromtimestamp(now_ns / 1e9, zone)
+    now = dt.datetime.fromtimestamp(now_ns / 1e9, zone)
     try:
-        found = croniter(cron, now, max_years_between_matches=_MAX_YEARS).get_next(datetime.datetime)
+        found = croniter(cron, now, max_years_between_matches=_MAX_YEARS).get_next(dt.datetime)
     except (ValueError, KeyError, TypeError) as exc:
         raise ValueError(
             f"Cannot read cron={cron[:64]!r}: write five fields, minute, hour, day, month and weekday, such as "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from typing_extensions import Self
@@ -23,7 +24,7 @@ from otelier.workflows._handlers import Handler, checked_count, checked_name, ch
 from otelier.workflows._headers import start_headers
 from otelier.workflows._spans import span_name
 from otelier.workflows.engines import open_engine
-from otelier.workflows.engines.protocol import Engine, Json, Registry, Target
+from otelier.workflows.engines.protocol import Engine, Json, Kind, Registry, Target
 
 _THREADS: Final = 32
 
@@ -142,12 +143,12 @@ class Worker:
     ) -> None:
         self.service_name = checked_name(service_name, "a service's name")
         self.version = checked_count(version, "version")
-        given = tuple(modules) or (sys._getframe(1).f_globals["__name__"],)
+        given = tuple(modules) or (inspect.stack(0)[1].frame.f_globals["__name__"],)
         self._handlers = handlers_in(given, self.service_name)
         if not self._handlers:
             raise WorkflowUseError(
-                f"Worker {service_name!r} has nothing to run: none of its modules has a handler. Decorate functions with "
-                f"`@workflow`, `@function` or `@entity.write`, and name their module in `modules=`."
+                f"Worker {service_name!r} has nothing to run: none of its modules has a handler. Decorate functions "
+                f"with `@workflow`, `@function` or `@entity.write`, and name their module in `modules=`."
             )
         self._given = engine
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otelier-step")
@@ -174,7 +175,7 @@ class Worker:
         self._engine = (
             open_engine(read_setting(ENGINE, engine)) if engine is None or isinstance(engine, str) else engine
         )
-        kinds = {place: handler.kind for place, handler in self._handlers.items()}
+        kinds: dict[tuple[str, str], Kind] = {place: handler.kind for place, handler in self._handlers.items()}
         ready = asyncio.Event()
         self._serving = asyncio.create_task(
             self._engine.serve(Registry(kinds, self.version), self._host.invoke, ready.set), name="otelier-worker"
@@ -225,13 +226,14 @@ class Worker:
             TypeError: if the arguments do not fit.
             CodecError: if one of them has no form in JSON.
         """
-        if not isinstance(handler, Handler) or handler.kind in ("write", "read"):
+        if not isinstance(cast("Any", handler), Handler) or handler.kind in ("write", "read"):
             raise TypeError(f"Cannot start {handler!r}: give a function decorated with `@workflow` or `@function`.")
         run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
         target = Target(handler.service or self.service_name, handler.name)
         if self._handlers.get((target.service, target.handler)) is None:
             raise WorkflowUseError(
-                f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}. Name its module in `modules=`."
+                f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}: nobody would run it. Name its "
+                f"module in `modules=`."
             )
         stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
         await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)

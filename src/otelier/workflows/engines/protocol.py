@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 Json: TypeAlias = Any
 """Plain data as JSON has it: dicts with text for keys, lists, texts, finite numbers, flags, `None`."""
@@ -50,7 +50,7 @@ class Op(Protocol):
 
     number: int
     """From 0, in the order in which the body makes them."""
-    kind: str
+    kind: ClassVar[str]
     """`step`, `sleep`, `signal`, `call`, `result` or `send`: all but steps are waits."""
     name: str
     is_found: bool
@@ -180,7 +180,7 @@ class StepInfo:
     """One op of a run, as it is shown."""
 
     name: str
-    kind: str
+    kind: ClassVar[str]
     """`step`, `sleep`, `signal`, `call`, `result` or `send`."""
     attempt: int
     """How often it was begun."""
