@@ -398,7 +398,7 @@ def _imported(module: Any) -> ModuleType:
 
 def _is_defined_again(former: Handler, later: Handler) -> bool:
     """Return whether the definition was run again: a cell of a notebook, a reloaded module, a function in a test."""
-    return (former.__module__, former.__qualname__) == (later.__module__, later.__qualname__)
+    return (former.__module__, former.function.__qualname__) == (later.__module__, later.function.__qualname__)
 
 
 def _refuse_types_of_two_services(handlers: Mapping[tuple[str, str], Handler]) -> None:

@@ -180,7 +180,7 @@ class StepInfo:
     """One op of a run, as it is shown."""
 
     name: str
-    kind: ClassVar[str]
+    kind: str
     """`step`, `sleep`, `signal`, `call`, `result` or `send`."""
     attempt: int
     """How often it was begun."""
