@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import otelier
 from otelier.openai import OpenAIInstrumentor
 from tests.openai.conftest import known, serving
-from tests.openai.instant import waiting_call
+from tests.openai.instant import waiting_call, waiting_calls
 
 FIELDS = {
     "user_id": "bob",
@@ -226,3 +226,12 @@ def test_a_call_that_is_closed_elsewhere(instrumented):
         assert otelier.get_context().user_id == "bob"
     (span,) = instrumented.spans
     assert span.attributes["user.id"] == "alice"
+
+
+def test_a_call_that_is_closed_inside_another(instrumented):
+    """A coroutine that is closed inside another call of the same client leaves that call's context as it is."""
+    with waiting_calls("alice", "bob") as ((_, closed), (inside, _)):
+        before = inside.run(get_current)
+        inside.run(closed.close)
+        assert inside.run(get_current) is before
+    assert {span.attributes["user.id"] for span in instrumented.spans} == {"alice", "bob"}
