@@ -23,8 +23,7 @@ from otelier.openai._coexistence import (
     when_covered,
 )
 from otelier.openai._telemetry import Telemetry, make_telemetry, switch
-from otelier.openai.operations._operation import Operation
-from otelier.openai.operations._table import (
+from otelier.openai.operations._operation import (
     CHAT,
     EMBEDDINGS,
     FETCH,
@@ -33,6 +32,7 @@ from otelier.openai.operations._table import (
     SPEECHES,
     TEXT_COMPLETION,
     TRANSCRIPTS,
+    Operation,
 )
 from otelier.openai.reading._fields import Arguments, is_left_to_caller
 from otelier.openai.streams._body import follow_unread

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from otelier import names
-from otelier.openai._point import CallPoint
+from otelier.openai._telemetry import CallPoint
 from otelier.openai.content._chat import ASSISTANT, StreamedChoice, message_reason
 from otelier.openai.content._parts import input_message, output_message, text_part
 from otelier.openai.reading._answer import add_model, add_text, chat_usage, finish_reason_of

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from otelier import names
-from otelier.openai._point import CallPoint
+from otelier.openai._telemetry import CallPoint
 from otelier.openai.content._chat import ASSISTANT
 from otelier.openai.content._parts import Message, Part, content_parts, input_message, output_message, text_part
 from otelier.openai.reading._answer import add_count, add_tokens

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final, cast
 
 from otelier import names
-from otelier.openai._point import CallPoint
+from otelier.openai._telemetry import CallPoint
 from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, has_compaction, items_of, text_of
 from otelier.redaction import redact
 from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, OTHER, Failure, fit_count, fit_text
