@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from otelier import llm
-from otelier.agents._calls import make_call
-from otelier.agents._functions import in_a_task, result_of
+from otelier.agents._calls import in_a_task, make_call, result_of
 from otelier.agents._results import TextDelta, ToolResult
 from otelier.agents._run import Moment, Run
 from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
