@@ -17,9 +17,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError
 
 from otelier.errors import ToolError
-from otelier.llm._annotations import Unresolved, namespace_of, resolve_annotation, unwrap_partial
 from otelier.llm._answers import arguments_error
-from otelier.llm._docstring import read_docstring
+from otelier.llm._introspection import Unresolved, namespace_of, read_docstring, resolve_annotation, unwrap_partial
 from otelier.llm._json import holds_non_finite, sendable_schema
 from otelier.llm._schemas import Problem, pydantic_problems
 
