@@ -96,12 +96,13 @@ class Agent(Generic[T]):
         name: Name of the agent, on every signal of its runs.
         model: Model that is asked.
         version: Version of the agent, for its spans.
-        description: What a parent's model is told about it, also on the spans of its runs; `None` tells that model
-            its instructions, and spans nothing.
+        description: Description for a parent's model and for the spans of its runs; with `None` that model gets the
+            instructions, and spans get nothing.
         client: `openai.AsyncOpenAI` or `openai.OpenAI`, with any `base_url`; yours to close. `None` makes an
             `AsyncOpenAI()` for each event loop, closed when that ends.
         output_type: A pydantic model class: the output of a run is an instance of it. The model is asked for it as a
-            strict JSON schema. What does not fit is told to it once; after that the run fails. `None` is text.
+            strict JSON schema, and once to correct an answer that does not fit; after that the run fails. `None` is
+            text.
         instructions: The system message; `None` sends none.
         tools: Functions made by `tool`, or plain ones, which become tools by that.
         subagents: Agents that the model may delegate to: each is a tool that takes a task. They are given a child of
@@ -197,7 +198,7 @@ class Agent(Generic[T]):
 
     @property
     def description(self) -> str | None:
-        """What a parent's model is told about it; `None` is its instructions."""
+        """Description for a parent's model; `None` is its instructions."""
         return self._spec.description
 
     def __repr__(self) -> str:

@@ -163,14 +163,14 @@ def _raise_what_ends(run: Run, error: BaseException) -> None:
 def _result_text(result: object, max_chars: int) -> str:
     """Return *result* as the text that the model gets."""
     if isinstance(result, str):
-        return _cut(result, max_chars)
+        return _sendable_text(result, max_chars)
     try:
-        return _cut(to_json(result, fallback=str, inf_nan_mode="strings").decode(), max_chars)
+        return _sendable_text(to_json(result, fallback=str, inf_nan_mode="strings").decode(), max_chars)
     except Exception:  # what holds itself, or cannot even be made text
-        return _cut(f"{type(result).__name__} object that cannot be shown", max_chars)
+        return _sendable_text(f"{type(result).__name__} object that cannot be shown", max_chars)
 
 
-def _cut(text: str, max_chars: int) -> str:
+def _sendable_text(text: str, max_chars: int) -> str:
     """Return *text* at most so long, and without halves of characters, which no request can carry."""
     return cut_text(whole_text(text), max_chars)
 
@@ -305,7 +305,7 @@ async def call_function(tool: Tool[..., Any], bound: Callable[[], Any]) -> objec
         TimeoutError: if it takes longer than it may.
         BaseException: what it raises, unchanged.
     """
-    return await _call(tool, bound, is_async=tool.is_async, timeout_s=tool.timeout_s)
+    return await _call_in_time(tool, bound, is_async=tool.is_async, timeout_s=tool.timeout_s)
 
 
 async def call_on_error(tool: Tool[..., Any], on_error: OnError, error: BaseException) -> object:
@@ -314,25 +314,25 @@ async def call_on_error(tool: Tool[..., Any], on_error: OnError, error: BaseExce
     Raises:
         BaseException: what it raises, unchanged.
     """
-    return await _call(tool, partial(on_error, error), is_async=is_awaited(on_error), timeout_s=None)
+    return await _call_in_time(tool, partial(on_error, error), is_async=is_awaited(on_error), timeout_s=None)
 
 
-async def _call(
+async def _call_in_time(
     tool: Tool[..., Any], bound: Callable[[], Any], *, is_async: bool, timeout_s: float | None
 ) -> object:  # fmt: skip
-    called = _called(tool, bound, is_async)
+    called = _called_function(tool, bound, is_async)
     in_this_task = timeout_s is None and not is_async  # a thread cannot cancel it
-    return await (called if in_this_task else _alone(called, timeout_s))
+    return await (called if in_this_task else _in_own_task(called, timeout_s))
 
 
-async def _settled(result: Any) -> Any:
+async def _awaited(result: Any) -> Any:
     """Return what *result* comes to: itself, or what its awaitable gives."""
     while inspect.isawaitable(result):  # a plain function may hand on what an async one returned, and both a run
         result = await result
     return result
 
 
-async def _called(tool: Tool[..., Any], bound: Callable[[], Any], is_async: bool) -> object:
+async def _called_function(tool: Tool[..., Any], bound: Callable[[], Any], is_async: bool) -> object:
     most = tool.max_result_chars  # an item takes a character at least
 
     def in_its_thread() -> Any:
@@ -341,16 +341,16 @@ async def _called(tool: Tool[..., Any], bound: Callable[[], Any], is_async: bool
 
     result: Any = bound() if is_async else await in_thread(in_its_thread, f"otelier-tool-{tool.name}")
     if inspect.isawaitable(result):
-        result = await (_settled(result) if is_async else _alone(_settled(result), None))
+        result = await (_awaited(result) if is_async else _in_own_task(_awaited(result), None))
     if isinstance(result, Iterator):
         return list(islice(cast("Iterator[Any]", result), most))
     # The rest of it is the delegated run's own affair, with a whole context in it.
     return cast("AgentResult[Any]", result).output if isinstance(result, AgentResult) else result
 
 
-async def _alone(work: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any:
+async def _in_own_task(work: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any:
     """Wait for *work* in a task of its own: one that cancels its own task then cancels nothing else."""
-    task = asyncio.ensure_future(_kept(work))
+    task = asyncio.ensure_future(_outcome_of(work))
     try:
         await asyncio.wait([task], timeout=timeout_s)
         if not task.done():
@@ -365,7 +365,7 @@ async def _alone(work: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any
             await asyncio.wait([task], timeout=None if timeout_s is None else _CLEAN_UP_S)
 
 
-async def _kept(work: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+async def _outcome_of(work: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
     """Return what *work* gives, or raises, so that its task never fails.
 
     asyncio logs the message of an error that nobody waits for any more, and ends its loop over a `SystemExit`.

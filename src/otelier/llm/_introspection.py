@@ -36,11 +36,11 @@ def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
         ('Search the shop.', {'query': 'What to look for.'})
     """
     lines = (inspect.getdoc(function) or "").splitlines()
-    first = next((number for number, line in enumerate(lines) if _begins(line)), len(lines))
+    first = next((number for number, line in enumerate(lines) if _begins_section(line)), len(lines))
     return "\n".join(lines[:first]).strip(), _documented_parameters(lines[first:])
 
 
-def _begins(line: str) -> bool:
+def _begins_section(line: str) -> bool:
     return bool(_HEADING.match(line) or _FIELD.match(line))
 
 
@@ -114,7 +114,7 @@ def unwrap_partial(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _written(function: Callable[..., Any]) -> Any:
+def _annotated_function(function: Callable[..., Any]) -> Any:
     """Return the function whose annotations somebody wrote: below partial ones, decorators, and callable objects."""
     function = inspect.unwrap(unwrap_partial(inspect.unwrap(function)))
     return function if hasattr(function, "__globals__") or isinstance(function, type) else type(function).__call__
@@ -125,7 +125,7 @@ def enclosing_locals(function: Callable[..., Any]) -> dict[str, Any]:
 
     It holds classes of its own, say, which later nobody would find.
     """
-    written = _written(function)
+    written = _annotated_function(function)
     outer = getattr(written, "__qualname__", "").rpartition(".<locals>.")[0].rpartition(".")[2]
     try:
         texts = [one for one in written.__annotations__.values() if isinstance(one, str)] if outer else []
@@ -142,7 +142,7 @@ def enclosing_locals(function: Callable[..., Any]) -> dict[str, Any]:
 
 def namespace_of(function: Callable[..., Any], around: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the names that annotations of *function* may use: its module's, those *around*, what it closes over."""
-    written = _written(function)
+    written = _annotated_function(function)
     closed = getattr(written, "__closure__", None) or ()
     code = getattr(written, "__code__", None)
     enclosed: dict[str, Any] = {}

@@ -52,10 +52,10 @@ class CompletionHook:
         """
         try:
             given: dict[str, Any] = {
-                "inputs": [self._message(self._input, one) for one in _whole(shown.get(names.INPUT_MESSAGES))],
-                "outputs": [self._message(self._output, one) for one in _whole(shown.get(names.OUTPUT_MESSAGES))],
-                "system_instruction": [self._part(one) for one in _whole(shown.get(names.SYSTEM_INSTRUCTIONS))],
-                "tool_definitions": [self._tool(one) for one in _whole(shown.get(names.TOOL_DEFINITIONS))] or None,
+                "inputs": [self._message(self._input, one) for one in _uncut(shown.get(names.INPUT_MESSAGES))],
+                "outputs": [self._message(self._output, one) for one in _uncut(shown.get(names.OUTPUT_MESSAGES))],
+                "system_instruction": [self._part(one) for one in _uncut(shown.get(names.SYSTEM_INSTRUCTIONS))],
+                "tool_definitions": [self._tool(one) for one in _uncut(shown.get(names.TOOL_DEFINITIONS))] or None,
             }
         except (KeyError, TypeError):
             warn_once(
@@ -69,14 +69,14 @@ class CompletionHook:
             warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
 
     def _message(self, kind: Any, message: Any) -> Any:
-        return kind(**{"name": None, **message, "parts": [self._part(part) for part in _whole(message["parts"])]})
+        return kind(**{"name": None, **message, "parts": [self._part(part) for part in _uncut(message["parts"])]})
 
     def _part(self, part: Any) -> Any:
         kind = self._parts.get(part["type"])
-        return part if kind is None else _made(kind, part)  # as its provider has it
+        return part if kind is None else _instance_of(kind, part)  # as its provider has it
 
     def _tool(self, tool: Any) -> Any:
-        return _made(self._function if tool["type"] == "function" else self._other_tool, tool)
+        return _instance_of(self._function if tool["type"] == "function" else self._other_tool, tool)
 
 
 def completion_hook(given: object | None) -> CompletionHook | None:
@@ -85,7 +85,7 @@ def completion_hook(given: object | None) -> CompletionHook | None:
     if given is None and name is None:
         return None
     try:
-        hook = _named(name) if name is not None else given
+        hook = _hook_named(name) if name is not None else given
         return CompletionHook(hook, import_module(_TYPES))
     except Exception as exc:
         warn_once(
@@ -99,17 +99,17 @@ def completion_hook(given: object | None) -> CompletionHook | None:
         return None
 
 
-def _whole(items: Any) -> list[Any]:
-    """Return what of *items* was not cut off, and replaced by a note that says so."""
+def _uncut(items: Any) -> list[Any]:
+    """Return *items* without the notes that stand for those that were cut off."""
     return [item for item in items or () if not isinstance(item, str)]
 
 
-def _named(name: str) -> object:
+def _hook_named(name: str) -> object:
     for found in entry_points(group=_GROUP, name=name):
         return found.load()()
     raise LookupError(name)
 
 
-def _made(kind: Any, part: Mapping[str, Any]) -> Any:
+def _instance_of(kind: Any, part: Mapping[str, Any]) -> Any:
     known = {field.name for field in fields(kind)}
     return kind(**{name: value for name, value in part.items() if name in known})

@@ -72,7 +72,7 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
+class _ServerTemplates:
     url: Any
     """Held, so that its id stays its own."""
     start: dict[str, AttributeValue]
@@ -87,7 +87,7 @@ class Templates:
 
     def __init__(self, operation: str) -> None:
         self._operation = operation
-        self._servers: dict[int, _Server] = {}
+        self._servers: dict[int, _ServerTemplates] = {}
 
     def of(self, resource: Any, model: Any) -> Template:
         """Return the template for a call of *resource*'s client that asks for *model*."""
@@ -100,19 +100,19 @@ class Templates:
         if server is None:
             server = self._add(url, resource)
         if type(model) is not str:
-            model = _as_text(model)
+            model = _model_text(model)
         template = server.templates.get(model)
         return self._make(server, model) if template is None else template
 
-    def _add(self, url: Any, resource: Any) -> _Server:
+    def _add(self, url: Any, resource: Any) -> _ServerTemplates:
         if len(self._servers) >= _MAX_SERVERS:
             self._servers.clear()
         provider = _provider(getattr(resource, "_client", None), url)
         start: dict[str, AttributeValue] = {names.OPERATION: self._operation, names.PROVIDER: provider}
-        server = self._servers[id(url)] = _Server(url, start, _address(url))
+        server = self._servers[id(url)] = _ServerTemplates(url, start, _server_attributes(url))
         return server
 
-    def _make(self, server: _Server, model: str | None) -> Template:
+    def _make(self, server: _ServerTemplates, model: str | None) -> Template:
         start, shown = dict(server.start), ""
         if model is not None:
             start[names.REQUEST_MODEL] = shown = fit_text(model) or ""
@@ -132,7 +132,7 @@ def _provider(client: Any, url: Any) -> str:
     return AZURE if str(getattr(url, "host", "")).endswith(_AZURE_HOSTS) else OPENAI
 
 
-def _address(url: Any) -> dict[str, AttributeValue]:
+def _server_attributes(url: Any) -> dict[str, AttributeValue]:
     host, port = getattr(url, "host", None), getattr(url, "port", None)
     found: dict[str, AttributeValue] = {}
     if isinstance(host, str) and host:
@@ -142,7 +142,7 @@ def _address(url: Any) -> dict[str, AttributeValue]:
     return found
 
 
-def _as_text(model: Any) -> str | None:
+def _model_text(model: Any) -> str | None:
     """Return members of a `str` Enum as their text; the client's marks for "not given" are nothing."""
     return str.__str__(model) if isinstance(model, str) else None
 
@@ -306,7 +306,7 @@ TEXT_COMPLETION: Final = Operation(
 )
 
 
-def _media(output_type: str) -> Operation:
+def _media_operation(output_type: str) -> Operation:
     return Operation(
         templates=Templates(names.GENERATE_CONTENT),
         kind=INFERENCE,
@@ -317,6 +317,6 @@ def _media(output_type: str) -> Operation:
     )
 
 
-IMAGES: Final = _media(IMAGE)
-SPEECHES: Final = _media(SPEECH)
-TRANSCRIPTS: Final = _media(TEXT)
+IMAGES: Final = _media_operation(IMAGE)
+SPEECHES: Final = _media_operation(SPEECH)
+TRANSCRIPTS: Final = _media_operation(TEXT)
