@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry._logs import Logger, LoggerProvider, get_logger
@@ -32,9 +32,13 @@ from otelier.telemetry import (
     duration_histogram,
     first_chunk_histogram,
     point_queue,
+    read_metric_tenants,
+    tenant_attributes,
     token_histogram,
     within_cardinality,
 )
+
+_NO_FIELDS: Final[Mapping[str, AttributeValue]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,9 @@ class CallPoint:
     __slots__ = (
         "_instruments",
         "_request",
-        "agent",
         "error",
         "extra",
+        "fields",
         "input_tokens",
         "model",
         "output_tokens",
@@ -69,8 +73,8 @@ class CallPoint:
         self.span_context: SpanContext | None = None
         """Where exemplars point to; `None` when the span is not sampled."""
         self.seconds = 0.0
-        self.agent: Any = None
-        """Name of the agent that made the call."""
+        self.fields: Mapping[str, AttributeValue] = _NO_FIELDS
+        """Attributes of the fields that the call was made with; its agent and its tenant are on metrics."""
         self.model: str | None = None
         """Model that answered."""
         self.extra: Mapping[str, AttributeValue] | None = None
@@ -84,8 +88,10 @@ class CallPoint:
         attributes = dict(self._request)
         if self.model is not None and within_cardinality(names.RESPONSE_MODEL, self.model):
             attributes[names.RESPONSE_MODEL] = self.model
-        if self.agent is not None and agent_within_cardinality(self.agent):
-            attributes[names.AGENT_NAME] = self.agent
+        agent = self.fields.get(names.AGENT_NAME)
+        if isinstance(agent, str) and agent_within_cardinality(agent):
+            attributes[names.AGENT_NAME] = agent
+        attributes.update(tenant_attributes(self.fields.get(names.TENANT_ID)))
         return attributes
 
     def record(self, context: Context) -> None:
@@ -185,6 +191,7 @@ def make_telemetry(
     scope, schema = names.SCOPE_OPENAI, names.SCHEMA_URL
     meter = get_meter(scope, release, meter_provider, schema)
     gate, stored = read_content_gate(), completion_hook(hook)
+    read_metric_tenants()
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(
