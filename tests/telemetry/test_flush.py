@@ -17,6 +17,7 @@ from opentelemetry.trace import TracerProvider as ApiTracerProvider
 import otelier
 from otelier.telemetry import _flush, flush
 from tests.programs import run
+from tests.waiting import until
 
 
 class Failing(TracerProvider):
@@ -138,14 +139,6 @@ class Waiting(TracerProvider):
 
 def flushing():
     return [thread for thread in threading.enumerate() if thread.name == "otelier-flush"]
-
-
-def until(condition):
-    """Wait until *condition* holds."""
-    deadline_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.001)
 
 
 def test_flush_piles_up_no_threads():
