@@ -3,6 +3,8 @@
 A block never detaches a token: tokens of another task or thread are logged as errors by OpenTelemetry, and a
 generator that is broken off is finished in whatever context the collector runs. A block asks instead whether it
 is open in the context it is closed in, and leaves any other context alone.
+
+See: https://github.com/open-telemetry/opentelemetry-python/issues/2606
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 This is the one patch that goes in with the import and stays: the entries stand in the baggage as soon as a field is
 set, whether or not otelier is switched on, and also after it was switched off.
+
+OpenTelemetry's propagators know no hosts:
+https://github.com/open-telemetry/opentelemetry-specification/issues/3957
 """
 
 from __future__ import annotations

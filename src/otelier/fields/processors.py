@@ -139,7 +139,8 @@ class AgentSpanProcessor(SpanProcessor):
         except Exception as exc:
             report_fault("processors.span", exc)
 
-    # Older releases of the base class answer nothing, and their provider then flushes no processor after this one.
+    # Older releases of the base class answer nothing, and their provider then flushes no processor after this one:
+    # https://github.com/open-telemetry/opentelemetry-python/issues/4631
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Return `True`: nothing waits here."""
         return True
