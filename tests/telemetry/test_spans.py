@@ -20,16 +20,13 @@ from otelier.redaction import ContentGate
 from otelier.settings import ContentMode
 from otelier.telemetry import (
     Failure,
-    chunk_histogram,
-    duration_histogram,
     emit_event,
     end_span,
     error_type,
     fail_span,
-    first_chunk_histogram,
     foreign_fault,
+    genai_histogram,
     start_operation,
-    token_histogram,
     use_providers,
 )
 from tests.telemetry.metering import Metering, collect, span
@@ -233,20 +230,24 @@ def test_an_event_carries_its_span_and_structured_data():
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "unit", "bounds"),
+    ("name", "unit", "number", "bounds"),
     [
-        (duration_histogram, "gen_ai.client.operation.duration", "s", (0.01, 81.92)),
-        (first_chunk_histogram, "gen_ai.client.operation.time_to_first_chunk", "s", (0.01, 81.92)),
-        (chunk_histogram, "gen_ai.client.operation.time_per_output_chunk", "s", (0.01, 81.92)),
-        (token_histogram, "gen_ai.client.token.usage", "{token}", (1, 67_108_864)),
+        ("gen_ai.client.operation.duration", "s", 14, (0.01, 81.92)),
+        ("gen_ai.client.operation.time_to_first_chunk", "s", 14, (0.01, 81.92)),
+        ("gen_ai.client.operation.time_per_output_chunk", "s", 14, (0.01, 81.92)),
+        ("gen_ai.client.token.usage", "{token}", 14, (1, 67_108_864)),
+        ("gen_ai.invoke_agent.duration", "s", 13, (0.1, 409.6)),
+        ("gen_ai.execute_tool.duration", "s", 14, (0.01, 81.92)),
+        ("gen_ai.invoke_agent.inference_calls", "{inference_call}", 8, (1, 128)),
+        ("gen_ai.invoke_agent.tool_calls", "{tool_call}", 8, (1, 128)),
     ],
 )
-def test_histograms_have_the_boundaries_of_the_conventions(make, name, unit, bounds):
-    """Name, unit and buckets are the official ones: 14 boundaries, each a fixed multiple of the one before."""
+def test_histograms_have_the_boundaries_of_the_conventions(name, unit, number, bounds):
+    """Name, unit and buckets are the official ones: each boundary is a fixed multiple of the one before."""
     metering = Metering(InMemoryMetricReader())
-    histogram = make(metering.provider.get_meter("test"))
+    histogram = genai_histogram(metering.provider.get_meter("test"), name)
     histogram.record(1)
     point = collect(metering.readers[0])[name]
-    assert (histogram.unit, len(point.explicit_bounds)) == (unit, 14)
+    assert (histogram.unit, len(point.explicit_bounds)) == (unit, number)
     assert (point.explicit_bounds[0], point.explicit_bounds[-1]) == bounds
     assert len({round(high / low, 6) for low, high in zip(point.explicit_bounds, point.explicit_bounds[1:])}) == 1

@@ -33,13 +33,10 @@ from otelier.telemetry import (
     error_type,
     failure_of,
     fit_text,
-    inference_calls_histogram,
+    genai_histogram,
     logger_for,
-    run_histogram,
     stack_of,
     start_operation,
-    tool_calls_histogram,
-    tool_histogram,
     within_cardinality,
 )
 
@@ -57,10 +54,10 @@ class _Instruments:
 
 def _instruments(meter: Meter) -> _Instruments:
     return _Instruments(
-        runs=run_histogram(meter),
-        inference_calls=inference_calls_histogram(meter),
-        tool_calls=tool_calls_histogram(meter),
-        tools=tool_histogram(meter),
+        runs=genai_histogram(meter, names.AGENT_DURATION),
+        inference_calls=genai_histogram(meter, names.AGENT_INFERENCE_CALLS),
+        tool_calls=genai_histogram(meter, names.AGENT_TOOL_CALLS),
+        tools=genai_histogram(meter, names.TOOL_DURATION),
     )
 
 

@@ -26,11 +26,8 @@ from otelier.redaction import ContentGate, read_content_gate
 from otelier.settings import COMPLETION_HOOK, STREAM_USAGE, quoted
 from otelier.telemetry import (
     PointQueue,
-    chunk_histogram,
-    duration_histogram,
-    first_chunk_histogram,
+    genai_histogram,
     point_queue,
-    token_histogram,
 )
 
 
@@ -91,10 +88,10 @@ def make_telemetry(
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(
-            duration=duration_histogram(meter),
-            tokens=token_histogram(meter),
-            first_chunk=first_chunk_histogram(meter),
-            chunk=chunk_histogram(meter),
+            duration=genai_histogram(meter, names.OPERATION_DURATION),
+            tokens=genai_histogram(meter, names.TOKEN_USAGE),
+            first_chunk=genai_histogram(meter, names.TIME_TO_FIRST_CHUNK),
+            chunk=genai_histogram(meter, names.TIME_PER_OUTPUT_CHUNK),
         ),
         queue=point_queue(meter_provider),
         logger=get_logger(scope, release, logger_provider, schema),

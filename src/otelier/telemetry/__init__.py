@@ -23,22 +23,11 @@ from otelier.telemetry._failures import (
     stack_of,
 )
 from otelier.telemetry._flush import flush
-from otelier.telemetry._instruments import (
-    chunk_histogram,
-    duration_histogram,
-    first_chunk_histogram,
-    inference_calls_histogram,
-    run_histogram,
-    token_histogram,
-    tool_calls_histogram,
-    tool_histogram,
-)
 from otelier.telemetry._losses import observe_losses, report_total
+from otelier.telemetry._metering import Metering, genai_histogram
 from otelier.telemetry._operation import OperationPoint, OperationSpan, start_operation
-from otelier.telemetry._point_queue import NOWHERE, PointQueue
-from otelier.telemetry._point_queues import point_queue
+from otelier.telemetry._point_queue import NOWHERE, PointQueue, point_queue
 from otelier.telemetry._providers import (
-    Metering,
     innermost_provider,
     logger_for,
     logger_provider,
@@ -96,9 +85,7 @@ __all__ = [
     "OperationPoint",
     "OperationSpan",
     "PointQueue",
-    "chunk_histogram",
     "do_aside",
-    "duration_histogram",
     "emit_event",
     "end_span",
     "error_type",
@@ -108,15 +95,14 @@ __all__ = [
     "fail_span",
     "failure_of",
     "finish_aside",
-    "first_chunk_histogram",
     "fit_count",
     "fit_text",
     "fit_texts",
     "flush",
     "foreign_fault",
+    "genai_histogram",
     "group_members",
     "in_thread",
-    "inference_calls_histogram",
     "innermost_provider",
     "is_leaving",
     "is_replaying",
@@ -136,15 +122,11 @@ __all__ = [
     "renew_connections",
     "replayed",
     "report_total",
-    "run_histogram",
     "stack_of",
     "start_operation",
     "start_watching_exports",
     "stop_watching_exports",
     "suppressed",
-    "token_histogram",
-    "tool_calls_histogram",
-    "tool_histogram",
     "tracer_for",
     "use_providers",
     "watch_exports",

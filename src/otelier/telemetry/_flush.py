@@ -12,7 +12,7 @@ from typing import Any, cast
 from otelier.faults import on_fork, report_fault
 from otelier.telemetry._aside import finish_aside
 from otelier.telemetry._exports import all_delivered, reported_losses, watch_exports
-from otelier.telemetry._point_queues import drain_all
+from otelier.telemetry._point_queue import drain_all
 from otelier.telemetry._providers import innermost_provider, known_providers
 
 _LONGEST_S = 86_400.0

@@ -23,7 +23,8 @@ from otelier.redaction import MOST_ON_A_LOOP, ContentGate, TooLongError, copied
 from otelier.telemetry._aside import do_aside
 from otelier.telemetry._bounds import OTHER, within_cardinality
 from otelier.telemetry._failures import Failure, error_type, is_leaving
-from otelier.telemetry._providers import Metering, tracer_for
+from otelier.telemetry._metering import Metering
+from otelier.telemetry._providers import tracer_for
 from otelier.telemetry._sdk import forced_span_id
 from otelier.telemetry._spans import end_span, fail_span
 from otelier.telemetry._suppression import is_replaying

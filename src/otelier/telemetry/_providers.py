@@ -6,8 +6,7 @@ Ask for a tracer, meter or logger each time there is something to send, and keep
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import Logger, LoggerProvider
@@ -17,10 +16,6 @@ from opentelemetry.trace import Tracer, TracerProvider
 from otelier import names
 from otelier.faults import count_faults_by, on_reset
 from otelier.telemetry._by_identity import ByIdentity
-from otelier.telemetry._point_queue import PointQueue
-from otelier.telemetry._point_queues import point_queue
-
-Instruments = TypeVar("Instruments")
 
 _MAX_STAND_INS: Final = 8
 
@@ -84,6 +79,11 @@ def meter_provider() -> MeterProvider:
     return metrics.get_meter_provider() if given is None else given
 
 
+def given_meter_provider() -> MeterProvider | None:
+    """Return the meter provider that was given; `None` where the global one is in use."""
+    return _register.meter_provider
+
+
 def logger_provider() -> LoggerProvider:
     """Return the logger provider that holds now."""
     given = _register.logger_provider
@@ -132,32 +132,6 @@ def logger_for(scope: str) -> Logger:
         >>> emit_event(logger_for("otelier.docs"), "docs.example", {"answer": 42}, context.get_current())
     """
     return logger_provider().get_logger(scope, schema_url=names.SCHEMA_URL)
-
-
-class Metering(Generic[Instruments]):
-    """The instruments of one scope, made once for each provider, and the queue of their points.
-
-    Example:
-        >>> metering = Metering("otelier.docs", lambda meter: meter.create_histogram("docs.duration", unit="s"))
-        >>> histogram, queue = metering.now()
-    """
-
-    def __init__(self, scope: str, make: Callable[[Meter], Instruments]) -> None:
-        self._scope = scope
-        self._make = make
-        self._last: tuple[MeterProvider, Instruments, PointQueue] | None = None
-        on_reset(self._forget)
-
-    def now(self) -> tuple[Instruments, PointQueue]:
-        """Return instruments and queue of the provider that holds now."""
-        provider, last = meter_provider(), self._last
-        if last is None or last[0] is not provider:
-            made = self._make(meter_for(self._scope))
-            last = self._last = (provider, made, point_queue(_register.meter_provider))
-        return last[1], last[2]
-
-    def _forget(self) -> None:
-        self._last = None
 
 
 def innermost_provider(provider: Any) -> Any:
