@@ -22,7 +22,6 @@ from otelier.telemetry import (
     finish_aside,
     is_replaying,
     live,
-    logger_for,
     replayed,
     start_operation,
     use_providers,
@@ -203,10 +202,10 @@ def test_a_replay_is_silent(otelier_spans, reader):
         operation.attributes["a"] = 1
         assert trace.get_current_span().get_span_context() == OTHER_SPAN
         Point().put()
-        emit_event(logger_for(SCOPE), "docs.example", {}, get_current())
+        emit_event(SCOPE, "docs.example", {}, get_current())
         with start_operation("first time", live(get_current()), Point(), scope=SCOPE):
             assert not is_replaying()
-            emit_event(logger_for(SCOPE), "docs.live", {}, get_current())
+            emit_event(SCOPE, "docs.live", {}, get_current())
     assert [span.name for span in otelier_spans.spans] == ["first time"]
     assert otelier_spans.spans[0].parent == OTHER_SPAN
     assert [found[:2] for found in points(reader)] == [({}, 1)]

@@ -25,12 +25,10 @@ from otelier.telemetry import (
     emit_event,
     innermost_provider,
     is_set,
-    logger_for,
     meter_for,
-    tracer_for,
     use_providers,
 )
-from otelier.telemetry._providers import known_providers
+from otelier.telemetry._providers import known_providers, tracer_for
 from tests.programs import run
 
 
@@ -95,7 +93,7 @@ class Sink:
 
 def send() -> None:
     tracer_for("otelier.docs").start_span("work").end()
-    emit_event(logger_for("otelier.docs"), "docs.example", {}, get_current())
+    emit_event("otelier.docs", "docs.example", {}, get_current())
     meter_for("otelier.docs").create_counter("docs.count").add(1)
 
 
@@ -132,7 +130,8 @@ SET_LATER = """
 import json
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from otelier.telemetry import is_set, tracer_for
+from otelier.telemetry import is_set
+from otelier.telemetry._providers import tracer_for
 
 before = tracer_for("otelier.docs")
 assert not is_set(trace.get_tracer_provider())

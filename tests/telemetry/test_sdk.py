@@ -165,39 +165,38 @@ NAMES = [
     Private(
         "_set_tracer_provider",
         "a provider set by who imported `set_tracer_provider` before otelier gets no processor",
-        lambda sdk: _sdk.GLOBAL_TRACER_PROVIDER.setter.startswith("_"),
+        lambda sdk: _sdk.GlobalProvider.TRACER.setter.startswith("_"),
     ),
     Private(
         "_set_meter_provider",
         "a provider set by who imported `set_meter_provider` before otelier reports no losses",
-        lambda sdk: _sdk.GLOBAL_METER_PROVIDER.setter.startswith("_"),
+        lambda sdk: _sdk.GlobalProvider.METER.setter.startswith("_"),
     ),
     Private(
         "_set_logger_provider",
         "a provider set by who imported `set_logger_provider` before otelier gets no processor",
-        lambda sdk: _sdk.GLOBAL_LOGGER_PROVIDER.setter.startswith("_"),
+        lambda sdk: _sdk.GlobalProvider.LOGGER.setter.startswith("_"),
     ),
     Private(
         "_TRACER_PROVIDER",
         "the fixture `otelier_spans` cannot take the global provider's place, nor give it back",
-        lambda sdk: is_global(_sdk.GLOBAL_TRACER_PROVIDER, trace.get_tracer_provider()),
+        lambda sdk: is_global(_sdk.GlobalProvider.TRACER, trace.get_tracer_provider()),
     ),
     Private(
         "_METER_PROVIDER",
         "the fixture `otelier_spans` cannot take the global provider's place, nor give it back",
-        lambda sdk: is_global(_sdk.GLOBAL_METER_PROVIDER, metrics.get_meter_provider()),
+        lambda sdk: is_global(_sdk.GlobalProvider.METER, metrics.get_meter_provider()),
     ),
     Private(
         "_LOGGER_PROVIDER",
         "the fixture `otelier_spans` cannot take the global provider's place, nor give it back",
-        lambda sdk: is_global(_sdk.GLOBAL_LOGGER_PROVIDER, _logs.get_logger_provider()),
+        lambda sdk: is_global(_sdk.GlobalProvider.LOGGER, _logs.get_logger_provider()),
     ),
     Private(
         "_PROXY_METER_PROVIDER",
         "meters taken before a provider was set do not follow the fixture",
         lambda sdk: (
-            hasattr(_sdk.EARLY_METER_PROVIDER, "_real_meter_provider")
-            and callable(_sdk.EARLY_METER_PROVIDER.on_set_meter_provider)
+            hasattr(_sdk._EARLY_METERS, "_real_meter_provider") and callable(_sdk._EARLY_METERS.on_set_meter_provider)
         ),
     ),
     Private(

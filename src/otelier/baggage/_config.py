@@ -13,7 +13,7 @@ from otelier.errors import SettingError
 from otelier.faults import on_reset, read_setting, warn_of_setting
 from otelier.fields import SPAN
 from otelier.settings import PROPAGATE_TO, TRUST_INBOUND
-from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, LLM_CALL, suppressed
+from otelier.telemetry import CALL_SUPPRESSORS, suppressed
 
 
 class _Config:
@@ -115,7 +115,7 @@ def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool 
 
 
 HEADER: Final = "baggage"
-_CLOSED = INFERENCE_SUPPRESSORS | EMBEDDING_SUPPRESSORS | FETCH_SUPPRESSORS | {LLM_CALL}
+_CLOSED: Final = frozenset[str]().union(*CALL_SUPPRESSORS.values())
 
 
 def is_open(current: Context) -> bool:

@@ -15,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.identity import agent_within_cardinality
-from otelier.telemetry import OTHER, within_cardinality
+from otelier.telemetry import within_cardinality
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ class CallPoint:
         if self.extra is not None:
             attributes.update((key, value) for key, value in self.extra.items() if within_cardinality(key, value))
         if self.error is not None:
-            attributes[names.ERROR_TYPE] = self.error if within_cardinality(names.ERROR_TYPE, self.error) else OTHER
+            attributes[names.ERROR_TYPE] = (
+                self.error if within_cardinality(names.ERROR_TYPE, self.error) else names.OTHER
+            )
         instruments = self._instruments
         instruments.duration.record(self.seconds, attributes, context)
         if self.input_tokens is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
-from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, OTHER, fit_count, fit_text, fit_texts, within_cardinality
+from otelier.telemetry._bounds import fit_text, within_cardinality
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._events import emit_event, event_record
 from otelier.telemetry._exports import (
@@ -13,47 +13,35 @@ from otelier.telemetry._exports import (
     watch_exports,
 )
 from otelier.telemetry._failures import (
-    MAX_MEMBERS,
     Failure,
-    error_type,
     errors_in,
     failure_of,
-    group_members,
     is_leaving,
     stack_of,
 )
 from otelier.telemetry._flush import flush
-from otelier.telemetry._losses import observe_losses, report_total
+from otelier.telemetry._losses import report_total
 from otelier.telemetry._metering import Metering, genai_histogram
 from otelier.telemetry._operation import OperationPoint, OperationSpan, start_operation
 from otelier.telemetry._point_queue import NOWHERE, PointQueue, point_queue
 from otelier.telemetry._providers import (
+    has_provider,
     innermost_provider,
-    logger_for,
-    logger_provider,
     meter_for,
-    meter_provider,
-    tracer_for,
     use_providers,
 )
 from otelier.telemetry._sdk import (
-    EARLY_METER_PROVIDER,
-    GLOBAL_LOGGER_PROVIDER,
-    GLOBAL_METER_PROVIDER,
-    GLOBAL_TRACER_PROVIDER,
     GlobalProvider,
     exporter_of,
+    give_early_meters,
     is_set,
     processors_of,
     propagators_of,
-    provider_of_early_meters,
     put_first,
 )
-from otelier.telemetry._spans import end_span, fail_span, foreign_fault
+from otelier.telemetry._spans import end_span, foreign_fault
 from otelier.telemetry._suppression import (
-    EMBEDDING_SUPPRESSORS,
-    FETCH_SUPPRESSORS,
-    INFERENCE_SUPPRESSORS,
+    CALL_SUPPRESSORS,
     LLM_CALL,
     LLM_REPORTER,
     is_replaying,
@@ -64,20 +52,10 @@ from otelier.telemetry._suppression import (
 from otelier.telemetry._threads import in_thread
 
 __all__ = [
-    "EARLY_METER_PROVIDER",
-    "EMBEDDING_SUPPRESSORS",
-    "FETCH_SUPPRESSORS",
-    "GLOBAL_LOGGER_PROVIDER",
-    "GLOBAL_METER_PROVIDER",
-    "GLOBAL_TRACER_PROVIDER",
-    "INFERENCE_SUPPRESSORS",
+    "CALL_SUPPRESSORS",
     "LLM_CALL",
     "LLM_REPORTER",
-    "MAX_MEMBERS",
-    "MAX_NUMBER",
-    "MAX_TEXTS",
     "NOWHERE",
-    "OTHER",
     "ByIdentity",
     "Failure",
     "GlobalProvider",
@@ -88,36 +66,28 @@ __all__ = [
     "do_aside",
     "emit_event",
     "end_span",
-    "error_type",
     "errors_in",
     "event_record",
     "exporter_of",
-    "fail_span",
     "failure_of",
     "finish_aside",
-    "fit_count",
     "fit_text",
-    "fit_texts",
     "flush",
     "foreign_fault",
     "genai_histogram",
-    "group_members",
+    "give_early_meters",
+    "has_provider",
     "in_thread",
     "innermost_provider",
     "is_leaving",
     "is_replaying",
     "is_set",
     "live",
-    "logger_for",
-    "logger_provider",
     "meter_for",
-    "meter_provider",
-    "observe_losses",
     "on_a_loop",
     "point_queue",
     "processors_of",
     "propagators_of",
-    "provider_of_early_meters",
     "put_first",
     "renew_connections",
     "replayed",
@@ -127,7 +97,6 @@ __all__ = [
     "start_watching_exports",
     "stop_watching_exports",
     "suppressed",
-    "tracer_for",
     "use_providers",
     "watch_exports",
     "within_cardinality",

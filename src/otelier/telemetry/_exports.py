@@ -18,9 +18,11 @@ import weakref
 from collections.abc import Callable, Sized
 from typing import Any, Final, cast
 
+from opentelemetry.metrics import MeterProvider
+
 from otelier.faults import on_fork, on_reset, report_fault
 from otelier.patches import Patches, PatchPoint
-from otelier.telemetry._losses import count_lost, lost, report_late, report_total
+from otelier.telemetry._losses import count_lost, lost, observe_losses, report_late, report_total
 from otelier.telemetry._providers import innermost_provider, known_providers
 from otelier.telemetry._sdk import batch_of, exporter_of, parts_of, sessions_of
 
@@ -55,10 +57,12 @@ def stop_watching_exports() -> None:
 
 
 def watch_exports(provider: Any) -> None:
-    """Watch what stands on *provider*, from now on; what is watched already is left alone."""
+    """Watch what stands on *provider*, from now on, and let a meter provider report the losses; twice is once."""
     if not _watching:
         return
     try:
+        if isinstance(provider, MeterProvider):
+            observe_losses(provider)
         for part in parts_of(provider):
             _watch_part(part)
     except Exception as exc:

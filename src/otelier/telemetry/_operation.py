@@ -21,12 +21,12 @@ from otelier import names
 from otelier.faults import report_fault
 from otelier.redaction import MOST_ON_A_LOOP, ContentGate, TooLongError, copied
 from otelier.telemetry._aside import do_aside
-from otelier.telemetry._bounds import OTHER, within_cardinality
-from otelier.telemetry._failures import Failure, error_type, is_leaving
+from otelier.telemetry._bounds import within_cardinality
+from otelier.telemetry._failures import Failure, failure_of, is_leaving
 from otelier.telemetry._metering import Metering
 from otelier.telemetry._providers import tracer_for
 from otelier.telemetry._sdk import forced_span_id
-from otelier.telemetry._spans import end_span, fail_span
+from otelier.telemetry._spans import end_span
 from otelier.telemetry._suppression import is_replaying
 
 Instruments = TypeVar("Instruments")
@@ -79,7 +79,7 @@ class OperationPoint(Generic[Instruments]):
         """Return `error.type` as metrics may carry it; nothing where nothing failed."""
         if self.error is None:
             return {}
-        return {names.ERROR_TYPE: self.error if within_cardinality(names.ERROR_TYPE, self.error) else OTHER}
+        return {names.ERROR_TYPE: self.error if within_cardinality(names.ERROR_TYPE, self.error) else names.OTHER}
 
 
 @dataclass(slots=True)
@@ -154,7 +154,7 @@ class OperationSpan:
         if where.trace_flags & TraceFlags.SAMPLED:
             point.span_context = where
         if failure is not None and not is_leaving(failure):
-            point.error = error_type(failure) if isinstance(failure, BaseException) else failure.type
+            point.error = failure_of(failure).type
 
     def _end_aside(self, failure: BaseException | Failure | None, end_time_ns: int) -> bool:
         def end() -> None:
@@ -169,10 +169,7 @@ class OperationSpan:
         return do_aside(end)
 
     def _end(self, failure: BaseException | Failure | None, end_time_ns: int | None) -> None:
-        if failure is None:
-            end_span(self.span, self.attributes, end_time_ns=end_time_ns)
-        else:
-            fail_span(self.span, failure, self.attributes, gate=self.gate, end_time_ns=end_time_ns)
+        end_span(self.span, self.attributes, failure=failure, gate=self.gate, end_time_ns=end_time_ns)
 
 
 def start_operation(

@@ -6,7 +6,7 @@ Ask for a tracer, meter or logger each time there is something to send, and keep
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import Logger, LoggerProvider
@@ -16,6 +16,7 @@ from opentelemetry.trace import Tracer, TracerProvider
 from otelier import names
 from otelier.faults import count_faults_by, on_reset
 from otelier.telemetry._by_identity import ByIdentity
+from otelier.telemetry._sdk import is_set
 
 _MAX_STAND_INS: Final = 8
 
@@ -90,6 +91,18 @@ def logger_provider() -> LoggerProvider:
     return _logs.get_logger_provider() if given is None else given
 
 
+def has_provider(signal: Literal["logs", "metrics"]) -> bool:
+    """Tell whether a provider is set for *signal*; before that, what the API's stand-in gets is lost.
+
+    Example:
+        >>> from opentelemetry.metrics import NoOpMeterProvider
+        >>> use_providers(meter_provider=NoOpMeterProvider())
+        >>> has_provider("metrics")
+        True
+    """
+    return is_set(logger_provider() if signal == "logs" else meter_provider())
+
+
 def known_providers() -> list[Any]:
     """Return every provider that may hold something of ours, each once: the global ones and all that were given."""
     candidates = [
@@ -127,9 +140,8 @@ def logger_for(scope: str) -> Logger:
     """Return the logger of *scope*, of the provider that holds now.
 
     Example:
-        >>> from otelier.telemetry import emit_event
-        >>> from opentelemetry import context
-        >>> emit_event(logger_for("otelier.docs"), "docs.example", {"answer": 42}, context.get_current())
+        >>> from opentelemetry._logs import LogRecord
+        >>> logger_for("otelier.docs").emit(LogRecord(event_name="docs.example"))
     """
     return logger_provider().get_logger(scope, schema_url=names.SCHEMA_URL)
 

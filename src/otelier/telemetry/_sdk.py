@@ -20,11 +20,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 from operator import attrgetter
-from types import ModuleType
 from typing import Any, Final, TypeAlias, cast
 
 from opentelemetry import _logs, metrics, trace
@@ -71,20 +70,25 @@ def _release() -> str:
 # Global providers.
 
 
-@dataclass(frozen=True, slots=True)
-class GlobalProvider:
-    """Where the API keeps one of its three global providers, and the mark that it was set."""
+class GlobalProvider(Enum):
+    """The API's three global providers: where it keeps each, and the mark that it was set."""
 
-    get: Callable[[], Any]
-    """The public function that returns it."""
-    module: ModuleType
-    signal: str
-    """`tracer`, `meter` or `logger`."""
+    TRACER = "tracer", trace.get_tracer_provider, "opentelemetry.trace"
+    METER = "meter", metrics.get_meter_provider, "opentelemetry.metrics"
+    LOGGER = "logger", _logs.get_logger_provider, "opentelemetry._logs"
+
+    def __init__(self, kind: str, get: Callable[[], Any], package: str) -> None:
+        internal = sys.modules.get(f"{package}._internal")
+        self.kind = kind
+        self.get = get
+        """The public function that returns it."""
+        self._kept = f"_{kind.upper()}_PROVIDER"
+        self.module = internal if internal is not None and hasattr(internal, self._kept) else sys.modules[package]
 
     @property
     def setter(self) -> str:
         """Name of the function in `module` that every way to set it calls; the public one where there is no other."""
-        private = f"_set_{self.signal}_provider"  # also serves those who imported the public one before us
+        private = f"_set_{self.kind}_provider"  # also serves those who imported the public one before us
         return private if hasattr(self.module, private) else private.removeprefix("_")
 
     def read(self) -> tuple[Any, bool]:
@@ -97,31 +101,18 @@ class GlobalProvider:
         self._once._done = done
 
     @property
-    def _kept(self) -> str:
-        return f"_{self.signal.upper()}_PROVIDER"
-
-    @property
     def _once(self) -> Any:
         return getattr(self.module, f"{self._kept}_SET_ONCE")
 
 
-def _global(get: Callable[[], Any], package: str, signal: str) -> GlobalProvider:
-    internal = sys.modules.get(f"{package}._internal")
-    kept_there = internal is not None and hasattr(internal, f"_{signal.upper()}_PROVIDER")
-    return GlobalProvider(get, internal if internal is not None and kept_there else sys.modules[package], signal)
-
-
-GLOBAL_TRACER_PROVIDER: Final = _global(trace.get_tracer_provider, "opentelemetry.trace", "tracer")
-GLOBAL_METER_PROVIDER: Final = _global(metrics.get_meter_provider, "opentelemetry.metrics", "meter")
-GLOBAL_LOGGER_PROVIDER: Final = _global(_logs.get_logger_provider, "opentelemetry._logs", "logger")
-
-EARLY_METER_PROVIDER: Final[Any] = getattr(GLOBAL_METER_PROVIDER.module, "_PROXY_METER_PROVIDER", None)
+_EARLY_METERS: Final[Any] = getattr(GlobalProvider.METER.module, "_PROXY_METER_PROVIDER", None)
 """What the API gives while no meter provider is set; it remembers its meters, to let them follow one set later."""
 
 
-def provider_of_early_meters() -> Any:
-    """Return the provider that meters follow which were taken before one was set; `None` while there is none."""
-    return getattr(EARLY_METER_PROVIDER, "_real_meter_provider", None)
+def give_early_meters(provider: MeterProvider) -> None:
+    """Let the meters that were taken before any provider was set follow *provider*, unless they follow its like."""
+    if not isinstance(getattr(_EARLY_METERS, "_real_meter_provider", None), type(provider)):
+        _EARLY_METERS.on_set_meter_provider(provider)
 
 
 def is_set(provider: object) -> bool:

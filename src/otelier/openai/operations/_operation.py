@@ -12,10 +12,7 @@ from otelier import names
 from otelier.openai._point import CallPoint
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, is_mapping
 from otelier.telemetry import (
-    EMBEDDING_SUPPRESSORS,
-    FETCH_SUPPRESSORS,
-    INFERENCE_SUPPRESSORS,
-    LLM_CALL,
+    CALL_SUPPRESSORS,
     Failure,
     fit_text,
 )
@@ -137,7 +134,7 @@ class Kind:
 
 
 INFERENCE: Final = Kind(
-    suppressors=INFERENCE_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["inference"],
     span_values={
         names.OPERATION: frozenset(("chat", "generate_content", "text_completion")),
         _SPAN_KIND: frozenset(("LLM",)),
@@ -145,7 +142,7 @@ INFERENCE: Final = Kind(
     },
 )
 EMBEDDING: Final = Kind(
-    suppressors=EMBEDDING_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["embedding"],
     span_values={
         names.OPERATION: frozenset(("embeddings",)),
         _SPAN_KIND: frozenset(("EMBEDDING",)),
@@ -153,7 +150,7 @@ EMBEDDING: Final = Kind(
     },
 )
 FETCHING: Final = Kind(
-    suppressors=FETCH_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["fetch_response"],
     span_values={names.OPERATION: frozenset(("fetch_response",))},
 )
 
