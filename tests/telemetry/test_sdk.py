@@ -25,6 +25,7 @@ from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetr
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 from opentelemetry.util import _decorator
 
 import otelier
@@ -158,9 +159,19 @@ NAMES = [
         ),
     ),
     Private(
-        "id_generator",
-        "a span of a resumed workflow gets a new id",
-        lambda sdk: forced(sdk) == 7,
+        "Tracer.id_generator",
+        "a span of a resumed workflow gets new ids",
+        lambda sdk: (forced(sdk).trace_id, forced(sdk).span_id) == (6, 7),
+    ),
+    Private(
+        "Tracer.sampler",
+        "a span of a resumed workflow is sampled again",
+        lambda sdk: not forced(sdk).trace_flags.sampled,
+    ),
+    Private(
+        "Span._context",
+        "a span that will be made again by a resumed workflow is exported twice",
+        lambda sdk: not withheld(sdk).trace_flags.sampled,
     ),
     Private(
         "_set_tracer_provider",
@@ -230,8 +241,14 @@ NAMES = [
 
 
 def forced(sdk):
-    with _sdk.forced_span_id(sdk.tracer, 7):
-        return sdk.tracer.start_span("work").get_span_context().span_id
+    with _sdk.forced_span_context(sdk.tracer, SpanContext(6, 7, is_remote=False)):
+        return sdk.tracer.start_span("work").get_span_context()
+
+
+def withheld(sdk):
+    span = span_of(sdk)
+    _sdk.withhold_span(span)
+    return span.get_span_context()
 
 
 @pytest.mark.parametrize("private", NAMES, ids=lambda private: private.name)
@@ -333,10 +350,14 @@ class Fixed:
     def id_generator(self):
         return object()
 
+    @property
+    def sampler(self):
+        return object()
+
 
 def test_ids_that_cannot_be_forced(caplog):
     """A tracer of the SDK's that keeps its generator gives its own ids; one line says so."""
     for _ in range(2):
-        with _sdk.forced_span_id(Fixed(), 7):
+        with _sdk.forced_span_context(Fixed(), SpanContext(6, 7, is_remote=False)):
             pass
     assert ["new ids" in record.getMessage() for record in caplog.records] == [True]

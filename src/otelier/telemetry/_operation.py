@@ -25,7 +25,7 @@ from otelier.telemetry._bounds import within_cardinality
 from otelier.telemetry._failures import Failure, failure_of, is_leaving
 from otelier.telemetry._metering import Metering
 from otelier.telemetry._providers import tracer_for
-from otelier.telemetry._sdk import forced_span_id
+from otelier.telemetry._sdk import forced_span_context, withhold_span
 from otelier.telemetry._spans import end_span
 from otelier.telemetry._suppression import is_replaying
 
@@ -104,6 +104,9 @@ class OperationSpan:
     """What went wrong although the block goes on."""
     end_time_ns: int | None = None
     """When it ended, in nanoseconds since the epoch; `None` is when the block ends."""
+    withheld: bool = False
+    """Whether neither span nor point goes out, because the operation will be made again: its span ends without its
+    sampled flag. So does one that ends in a replay."""
     started: float = field(default_factory=perf_counter)
     _late: dict[str, object] = field(default_factory=dict[str, object], repr=False)
     """Content, as it was when it was to be shown, whose redaction would hold up the event loop."""
@@ -136,6 +139,10 @@ class OperationSpan:
     def end(self, error: BaseException | None = None) -> None:
         """End the span and queue its point; *error* is what ended its block. Never raises."""
         point = self.point
+        if self.withheld or is_replaying():
+            self.point = point = None
+            if self.span.is_recording():
+                withhold_span(self.span)
         try:
             failure = self.failure if error is None or not self.is_failure(error) else error
             if point is not None:
@@ -149,7 +156,10 @@ class OperationSpan:
             point.put()
 
     def _measure(self, point: OperationPoint[Any], failure: BaseException | Failure | None) -> None:
-        point.seconds = perf_counter() - self.started
+        ended = perf_counter()
+        if self.end_time_ns is not None:
+            ended -= (time_ns() - self.end_time_ns) / 1e9
+        point.seconds = max(ended - self.started, 0.0)
         where = self.span.get_span_context()
         if where.trace_flags & TraceFlags.SAMPLED:
             point.span_context = where
@@ -182,7 +192,7 @@ def start_operation(
     attributes: Mapping[str, AttributeValue] | None = None,
     links: Sequence[Link] = (),
     start_time_ns: int | None = None,
-    span_id: int | None = None,
+    span_context: SpanContext | None = None,
     gate: ContentGate | None = None,
     is_failure: Callable[[BaseException], bool] | None = None,
 ) -> OperationSpan:
@@ -199,8 +209,9 @@ def start_operation(
         attributes: What it is born with: what samplers look at.
         links: Spans that it belongs to besides its parent.
         start_time_ns: When it began, in nanoseconds since the epoch; `None` is now.
-        span_id: The id it is to have, such as one that is the same each time a workflow is resumed. `None` leaves it
-            to the provider, which also holds where the provider is not OpenTelemetry's SDK.
+        span_context: Ids, sampled flag and trace state that it is to have, such as those that are the same each time a
+            workflow is resumed; no sampler is asked then. Where *base* has a span, the trace id is that span's. `None`
+            leaves all of them to the provider, and so does any provider but OpenTelemetry's SDK.
         gate: What its content and error messages have to pass; `None` lets none through.
         is_failure: Tells whether an exception that ends it is a failure; `None` takes each for one.
 
@@ -213,13 +224,15 @@ def start_operation(
     opened = OperationSpan(INVALID_SPAN, base, point, gate)
     if is_failure is not None:
         opened.is_failure = is_failure
+    if start_time_ns is not None:
+        opened.started -= (time_ns() - start_time_ns) / 1e9
     try:
         if is_replaying(base):
             opened.span = NonRecordingSpan(trace.get_current_span(base).get_span_context())
             opened.point = None
         else:
             tracer = tracer_for(scope)
-            with forced_span_id(tracer, span_id):
+            with forced_span_context(tracer, span_context):
                 opened.span = tracer.start_span(name, base, kind, attributes, links, start_time=start_time_ns)
     except Exception as exc:
         report_fault("telemetry.operation", exc)

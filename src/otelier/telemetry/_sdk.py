@@ -29,7 +29,7 @@ from typing import Any, Final, TypeAlias, cast
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as context_api
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import SpanContext, TraceFlags, Tracer
 
 from otelier.faults import warn_once
 
@@ -318,48 +318,81 @@ def is_collecting(provider: MeterProvider) -> bool:
     return lock is not None and bool(lock.locked())
 
 
-# Span ids.
+# Spans with given ids and sampled flag, and spans that are withheld.
+
+_SAMPLING: Final = "opentelemetry.sdk.trace.sampling"
+_forced: ContextVar[SpanContext | None] = ContextVar("otelier-forced-span-context", default=None)
 
 
 class _ForcedIds:
-    """Stands for a tracer's id generator and gives the id that was asked for; all else is the generator's."""
+    """A tracer's id generator, but for spans whose ids are given."""
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
 
     def generate_span_id(self) -> int:
-        wanted = _wanted_id.get()
-        return self._generator.generate_span_id() if wanted is None else wanted
+        forced = _forced.get()
+        return self._generator.generate_span_id() if forced is None else forced.span_id
+
+    def generate_trace_id(self) -> int:
+        forced = _forced.get()
+        return self._generator.generate_trace_id() if forced is None else forced.trace_id
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generator, name)
 
 
-_wanted_id: ContextVar[int | None] = ContextVar("otelier-span-id", default=None)
+class _ForcedSampler:
+    """A tracer's sampler, but for spans whose sampled flag is given: it is not asked about them."""
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **kwargs: Any) -> Any:
+        forced = _forced.get()
+        if forced is None:
+            return self._sampler.should_sample(parent_context, trace_id, name, *args, **kwargs)
+        sampling = sys.modules[_SAMPLING]  # loaded, since the tracer has a sampler
+        decision = sampling.Decision.RECORD_AND_SAMPLE if forced.trace_flags.sampled else sampling.Decision.DROP
+        attributes = args[1] if len(args) > 1 else kwargs.get("attributes")
+        return sampling.SamplingResult(decision, attributes, forced.trace_state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
 
 
 @contextmanager
-def forced_span_id(tracer: Tracer, span_id: int | None) -> Generator[None]:
-    """Let the span that *tracer* starts in the block have *span_id*; `None`, or another tracer than the SDK's, changes
-    nothing.
+def forced_span_context(tracer: Tracer, forced: SpanContext | None) -> Generator[None]:
+    """Give the span that *tracer* starts in the block the ids, sampled flag and trace state of *forced*.
 
-    `Tracer.id_generator` is public in the SDK; only to set it is not foreseen.
+    A span with a parent has its parent's trace id. `None`, and a tracer that is not the SDK's, change nothing. The
+    SDK's `Tracer.id_generator` and `Tracer.sampler` are public; only to set them is not foreseen.
     """
-    if span_id is None or not _takes_ids(tracer):
+    if forced is None or not _can_be_forced(tracer):
         yield
         return
-    token = _wanted_id.set(span_id)
+    token = _forced.set(forced)
     try:
         yield
     finally:
-        _wanted_id.reset(token)
+        _forced.reset(token)
 
 
-def _takes_ids(tracer: Any) -> bool:
+def _can_be_forced(tracer: Any) -> bool:
     try:
         if not isinstance(tracer.id_generator, _ForcedIds):
-            tracer.id_generator = _ForcedIds(tracer.id_generator)
+            tracer.sampler, tracer.id_generator = _ForcedSampler(tracer.sampler), _ForcedIds(tracer.id_generator)
     except AttributeError:
         _warn_missing(tracer, "id_generator", "spans of a workflow that is resumed get new ids")
         return False
     return True
+
+
+def withhold_span(span: Any) -> None:
+    """Take the sampled flag from *span*, which is still open: processors see it end, and no exporter gets it."""
+    where = getattr(span, "_context", None)
+    if not isinstance(where, SpanContext):
+        _warn_missing(span, "_context", "spans of a workflow that is resumed are exported twice")
+        return
+    flags = TraceFlags(where.trace_flags & ~TraceFlags.SAMPLED)
+    span._context = SpanContext(where.trace_id, where.span_id, where.is_remote, flags, where.trace_state)
