@@ -226,7 +226,7 @@ AGENT_REGISTRATIONS: Final = "otelier.agent.registrations"
 POINT_QUEUE: Final = "otelier.internal.point_queue"
 """Gauge that never has a value: its callback records, at collection, the metric points that waited."""
 FAULT_PLACE: Final = "otelier.internal.place"
-"""Place that caught a fault of otelier, on `otelier.internal.errors`."""
+"""Place that caught a fault of otelier, as `package.job`, on `otelier.internal.errors`."""
 
 TELEMETRY_LOST: Final = "otelier.telemetry.lost"
 """Counter, {item}: spans, log records and metric points that no exporter delivered, by signal and `error.type`."""

@@ -42,7 +42,7 @@ def changed_headers(
     try:
         return _changed(host, headers, entries, also)
     except Exception as exc:
-        report_fault("baggage.hop", exc)
+        report_fault("baggage.outbound", exc)
         return None
 
 

@@ -132,7 +132,7 @@ def _read() -> ContentGate:
     try:
         mode = ContentMode(CAPTURE_CONTENT.value())
     except SettingError as exc:
-        warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
+        warn_once("redaction.content_mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
     emits = read_setting(EMIT_EVENT)
     return ContentGate(

@@ -69,7 +69,7 @@ def redact_value(
     except TooLongError:
         raise
     except Exception as exc:
-        report_fault("redaction", exc)
+        report_fault("redaction.value", exc)
         return FAILED
 
 
@@ -101,7 +101,7 @@ def redact_values(
         except TooLongError:
             raise
         except Exception as exc:
-            report_fault("redaction", exc)
+            report_fault("redaction.value", exc)
             shown[name] = FAILED
         left -= room - walk.room
     return shown

@@ -74,7 +74,7 @@ def redact(text: str, *, personal: bool = False) -> str:
     try:
         return _redact(text, personal=personal)
     except Exception as exc:
-        report_fault("redaction", exc)
+        report_fault("redaction.text", exc)
         return FAILED
 
 
@@ -165,12 +165,16 @@ def _call(function: Callable[[str], object], text: str) -> str:
         if isinstance(exc, (KeyboardInterrupt, SystemExit)) and current_thread() is main_thread():
             raise  # a handler of a signal runs in the middle of whatever the main thread does
         # The user's code, so it is told as such and not as a fault of ours; its message may hold the text.
-        warn_once("redactor", "A redactor of `init(redact=…)` raised %s: such values are replaced.", type(exc).__name__)
+        warn_once(
+            "redaction.redactor",
+            "A redactor of `init(redact=…)` raised %s: such values are replaced.",
+            type(exc).__name__,
+        )
         return FAILED
     if isinstance(result, str):
         return result
     warn_once(
-        "redactor",
+        "redaction.redactor",
         "A redactor of `init(redact=…)` gave no text but %s: such values are replaced.",
         type(result).__name__,
     )
