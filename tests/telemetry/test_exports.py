@@ -623,8 +623,8 @@ def test_where_patches_are_not_wanted(monkeypatch):
     provider.shutdown()
 
 
-def test_exporters_that_take_no_attribute(lost):
-    """An exporter whose class takes no attributes exports as before; only its failures stay unknown."""
+def test_exporters_that_take_no_attribute(lost, caplog):
+    """An exporter whose class takes no attributes exports as before; one line says that failures stay unknown."""
 
     class Slotted:
         __slots__ = ("seen",)
@@ -641,9 +641,12 @@ def test_exporters_that_take_no_attribute(lost):
 
     exporter = Slotted()
     provider = tracing(batched(exporter))
+    otelier.init(tracer_provider=provider)
     end_spans(provider)
     assert otelier.flush() is True
     assert exporter.seen == 1
+    (line,) = [line for line in warnings_of(caplog) if "not all counted" in line]
+    assert "Slotted" in line
     provider.shutdown()
 
 

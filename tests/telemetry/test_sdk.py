@@ -340,6 +340,21 @@ def test_a_session_that_is_gone(monkeypatch, caplog):
     assert ["forked child" in record.getMessage() for record in caplog.records] == [True]
 
 
+class Closed:
+    """A span of the SDK's that keeps its context elsewhere."""
+
+    __module__ = "opentelemetry.sdk.trace"
+
+
+def test_a_span_that_cannot_be_withheld(caplog):
+    """A span of the SDK's whose context cannot be seen stays as it is; one line says what follows."""
+    for _ in range(2):
+        _sdk.withhold_span(Closed())
+    assert ["exported twice" in record.getMessage() for record in caplog.records] == [True]
+    _sdk.withhold_span(object())  # of somebody else's class, which is not expected to have one
+    assert len(caplog.records) == 1
+
+
 class Fixed:
     """A tracer whose generator of ids cannot be replaced."""
 

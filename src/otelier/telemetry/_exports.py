@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 
 from opentelemetry.metrics import MeterProvider
 
-from otelier.faults import on_fork, on_reset, report_fault
+from otelier.faults import on_fork, on_reset, report_fault, warn_once
 from otelier.patches import Patches, PatchPoint
 from otelier.telemetry._losses import count_lost, lost, observe_losses, report_late, report_total
 from otelier.telemetry._providers import innermost_provider, known_providers
@@ -310,7 +310,14 @@ def _watch_part(part: Any) -> None:
                 _pipelines.add(pipeline)
             pipeline.add(part)
     except (AttributeError, TypeError):
-        pass  # a class of somebody else's, whose objects take no attribute: its own answers must do
+        kind, holder = type(exporter).__qualname__, type(part).__qualname__
+        warn_once(
+            f"telemetry.exports.{kind}",
+            "Losses of %s are not all counted, and `flush` may not know of them: its objects, or those of %s, take no "
+            "attributes. Everything is exported as before. Give their classes a `__dict__` to have losses counted.",
+            kind,
+            holder,
+        )
 
 
 def _attempt(step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
