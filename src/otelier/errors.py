@@ -117,7 +117,7 @@ class AgentLimitError(AgentError, RuntimeError):
     Attributes:
         limit: Which limit it was: `max_steps`, `max_depth`, `max_calls_per_answer` or `max_model_calls`.
         messages: The conversation so far, as `Agent.run(messages=)` takes it.
-        usage: What was used so far; `None` before any run has told.
+        usage: Tokens and calls used so far; `None` before any run.
         tool_calls: Calls of tools so far.
 
     Example:
@@ -200,7 +200,7 @@ class CodecError(OtelierError, ValueError):
 
 
 class NotJsonError(CodecError):
-    """A text is no JSON; the message says where, and nothing of what stands there.
+    """A text is no JSON; the message has the place of the error, and no word of the text.
 
     Attributes:
         place: Empty.
@@ -330,7 +330,7 @@ class UnfinishedAnswerError(AnswerError):
 
 
 class ToolArgumentsError(LlmError, ValueError):
-    """What a model gives to a tool cannot be read as a JSON object, or does not fit the tool's schema.
+    """Arguments that a model gives to a tool cannot be read as a JSON object, or do not fit the tool's schema.
 
     The message is one that the model can mend its call by: it has names that the model gave, and words of validators.
 

@@ -32,7 +32,7 @@ from otelier.redaction._redact import FAILED, MAX_CHARS
 from otelier.redaction._rules import redacted
 
 _CUT: Final = "[cut]"
-"""Key that says how many others are missing."""
+"""Key whose value is how many others are missing."""
 _TEXTS: Final = (str, bytes, bytearray, memoryview)
 
 

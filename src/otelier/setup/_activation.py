@@ -1,4 +1,4 @@
-"""Switching otelier on, once per process, and off again."""
+"""Switch otelier on, once per process, and off again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _active = False
 
 
 def activate() -> None:
-    """Switch otelier on with what the environment says; later calls do nothing.
+    """Switch otelier on as the environment has it; later calls do nothing.
 
     Called by `opentelemetry-instrument` through three entry points, and by `init`. Puts the processors on the
     global providers, now or when they are set, lets thread pools carry the context, and instruments openai.
@@ -53,7 +53,7 @@ def activate() -> None:
 
 
 def settle() -> None:
-    """Call `activate` when every instrumentor was called, and say what they have left out.
+    """Call `activate` after every instrumentor, and warn of what they left out.
 
     Example:
         >>> settle()
@@ -63,7 +63,7 @@ def settle() -> None:
 
 
 def warn_of_logging() -> None:
-    """Say once that records of the standard `logging` are not exported, where log records are."""
+    """Warn once that records of the standard `logging` are not exported, where log records are."""
     _attempt("setup.logging", _warn_of_logging)
 
 
@@ -94,7 +94,7 @@ def switch_on() -> None:
 def _switch_on() -> None:
     global _active
     _active = True
-    read_setting(DISABLED)  # says what is wrong with it, if it cannot be read
+    read_setting(DISABLED)  # warns if it cannot be read
     _attempt("setup.strict", be_strict)
     _attempt("setup.name", name_process)
     if patches_allowed():
@@ -114,7 +114,7 @@ def _switch_on() -> None:
 
 
 def _warn_where_nothing_records() -> None:
-    """Say once that there is no provider, unless the environment wants none."""
+    """Warn once that there is no provider, unless the environment wants none."""
     if SDK_DISABLED.value() or _configurator.is_set_up() or _configurator.wants_no_traces():
         return
     configured = _configurator.exporter_is_configured()
@@ -219,7 +219,7 @@ on_reset(switch_off)
 
 
 class Activator(BaseInstrumentor):
-    """What `opentelemetry-instrument` finds under the name `otelier`.
+    """Instrumentor that `opentelemetry-instrument` finds under the name `otelier`.
 
     Example:
         >>> Activator().instrumentation_dependencies()

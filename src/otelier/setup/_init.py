@@ -34,12 +34,12 @@ def init(
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
 ) -> None:
-    """Switch otelier on and say what this process is called.
+    """Switch otelier on and name this process.
 
     Under `opentelemetry-instrument` otelier is on already, and this only adds the names. Otherwise our processors
     go onto the providers that are set, now or later. Where none is set and an exporter is configured by the
     environment (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_EXPORTER`, …), OpenTelemetry's SDK is set up with its
-    distro's defaults; where none is configured nothing global is installed, and one WARNING says so. A provider
+    distro's defaults; where none is configured nothing global is installed, and one WARNING reports that. A provider
     that is set is never replaced. Calling it again, in several threads or after a fork, is safe: what a later call
     leaves out stays as it was, the recipe of fingerprints excepted.
 
@@ -64,7 +64,7 @@ def init(
         TypeError: if *app* or *env* is not text, *trust_inbound* or *strict* neither a `bool` nor `None`,
             *fingerprint* no function, or *propagate_to* or *redact* no collection of what they hold.
         SettingError: if *app* or *env* cannot be used as a name, *propagate_to* has what is no host, a pattern of
-            *redact* cannot be read, or an environment variable of ours says something that cannot be read.
+            *redact* cannot be read, or an environment variable of ours cannot be read.
 
     Example:
         >>> import otelier
@@ -79,7 +79,7 @@ def init(
             f"init(fingerprint=) must be a function or `None`, not a {type(fingerprint).__name__}: it is given prompts."
         )
     if DISABLED.value():
-        _activation.activate()  # says that it is switched off
+        _activation.activate()  # logs that it is switched off
         return
     check_ours()
     be_strict(strict)

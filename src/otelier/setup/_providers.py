@@ -90,7 +90,7 @@ def attach_metrics(provider: Any) -> None:
 
 def _attach_late_logs(provider: Any) -> None:
     attach_logs(provider)
-    report_waiting()  # agents that were named while nobody could be told
+    report_waiting()  # agents that were named before there was a provider
 
 
 def _attach_late_metrics(provider: Any) -> None:

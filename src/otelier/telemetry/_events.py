@@ -1,4 +1,4 @@
-"""Log events of our own."""
+"""Log events of our own: emitted as log records with a name, and nested no deeper than OTLP allows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def emit_event(
         name: The event's name, from `otelier.names`.
         attributes: Its data, structured: lists and mappings stay what they are.
         context: Holds the span it belongs to, and the fields that the log processor stamps.
-        failure: Sentence that says what failed: body of a record of severity ERROR. `None` for what is no failure.
+        failure: Sentence about what failed, the body of a record of severity ERROR; `None` where nothing failed.
 
     Example:
         >>> from opentelemetry import context
@@ -48,7 +48,7 @@ def emit_event(
 def event_record(name: str, attributes: Mapping[str, AnyValue], context: Context) -> LogRecord:
     """Return the log record that is an event, for a logger to emit; the arguments are as for `emit_event`.
 
-    What is nested too deeply for OTLP stands in it as JSON text.
+    Data nested too deeply for OTLP is JSON text in it.
 
     Example:
         >>> from opentelemetry import context

@@ -1,4 +1,4 @@
-"""Exporters: what they do not deliver, what batch processors drop before them, and their connections after a fork.
+"""Exporters: items they do not deliver, items that batch processors drop, and connections after a fork.
 
 The SDK reports neither: a processor ignores the exporter's answer, and what finds its queue full it only logs. Its own
 counts, where they are switched on, miss what is dropped while two threads put at once. So each batch processor counts
@@ -33,7 +33,7 @@ _lock = threading.RLock()
 _pipelines: weakref.WeakSet[_Pipeline] = weakref.WeakSet()
 _watching = False
 _reported = 0
-"""How much was lost when a `flush` last answered: the next one answers for what came since."""
+"""Losses when a `flush` last answered: the next one answers for those since."""
 _ABSENT: Final = object()
 
 
@@ -102,7 +102,7 @@ def renew_connections() -> None:
 
 
 class _Entrance:
-    """What has come into one batch processor, counted without a lock, and what waits there."""
+    """Entrance of one batch processor: counts the items that came in, without a lock, and knows how many wait."""
 
     def __init__(self, batch: Any, queue: Sized) -> None:
         self.batch = batch
@@ -145,12 +145,12 @@ class _Pipeline:
         if any(known is part for known in self._parts):
             return
         self._parts.append(part)
-        door, name = part, "on_end" if self._signal == "traces" else "on_emit"
+        owner, name = part, "on_end" if self._signal == "traces" else "on_emit"
         found = batch_of(part)
         # Not that of its class: what hands on by `__getattr__` has none there.
         refuse: Any = getattr(cast("object", part), name, None)
         if found is not None:
-            door, name = found[0], "emit"
+            owner, name = found[0], "emit"
             refuse = self._observe_entrance(*found)
         shut_down = part.shutdown
 
@@ -161,7 +161,7 @@ class _Pipeline:
             finally:
                 _attempt(self._settle, at_rest=True)
                 if refuse is not None and self._signal != "metrics":
-                    _attempt(self._count_late_comers, door, name, refuse)
+                    _attempt(self._count_late_comers, owner, name, refuse)
                 report_total()
 
         self._replace(part, "shutdown", closed)
@@ -216,7 +216,7 @@ class _Pipeline:
         self._replace(batch, "emit", counted)
         return emit
 
-    def _count_late_comers(self, door: Any, name: str, refuse: Callable[[Any], None]) -> None:
+    def _count_late_comers(self, owner: Any, name: str, refuse: Callable[[Any], None]) -> None:
         """Count what comes after shutdown, which the SDK refuses with a line of its own at most."""
 
         def refused(item: Any) -> None:
@@ -225,7 +225,7 @@ class _Pipeline:
             if self._taken == taken:  # an older SDK asks the exporter all the same, whose answer counts
                 _attempt(self._count_late_comer, item)
 
-        self._replace(door, name, refused)
+        self._replace(owner, name, refused)
 
     def _count_late_comer(self, item: Any) -> None:
         context = getattr(item, "context", None) if self._signal == "traces" else None

@@ -1,6 +1,6 @@
-"""`flush`: every queue and provider sends what it holds, in threads that callers share.
+"""`flush`: every queue and provider sends its signals, in threads that callers share.
 
-Any code may call it: a program, a room of this package, a finaliser's thread or an exit handler.
+Any code may call it: a program, a part of this package, a finaliser's thread or an exit handler.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_THREADS = 2
 
 
 def flush(timeout_s: float = 10.0) -> bool:
-    """Send what waits: queued metric points, then whatever the providers hold.
+    """Send the signals that wait: queued metric points, then those that the providers hold.
 
     Providers are the global ones and those that `init` was given. Where otelier is not switched on, or its patches are
     not wanted, the answer is the providers' own. OpenTelemetry's own providers answer `True` also when the receiver
@@ -111,7 +111,7 @@ class _Sends:
 
 
 class _Send:
-    """What one thread sends."""
+    """One thread's work: to send everything that waits."""
 
     def __init__(self) -> None:
         self.answer: bool | None = None

@@ -33,7 +33,7 @@ Instruments = TypeVar("Instruments")
 
 
 class OperationPoint(Generic[Instruments]):
-    """What is measured of one operation: `record_on` is asked at collection, with the instruments of that time.
+    """Measurements of one operation: `record_on` is called at collection, with the instruments of that time.
 
     Example:
         >>> from otelier.telemetry import Metering
@@ -56,7 +56,7 @@ class OperationPoint(Generic[Instruments]):
         self.error: str | None = None
         """Value of `error.type`; `None` where nothing failed."""
         self.span_context: SpanContext | None = None
-        """Where exemplars point to; `None` when the span is not sampled."""
+        """Span that exemplars point to; `None` when it is not sampled."""
 
     def put(self) -> None:
         """Let it wait for collection; never raises."""
@@ -84,7 +84,7 @@ class OperationPoint(Generic[Instruments]):
 
 @dataclass(slots=True)
 class OperationSpan:
-    """The span of an operation that goes on, and what is written when it ends.
+    """The span of an open operation, and what is written when it ends.
 
     In a `with` statement the span is current in *base* while the block runs, and ends with it, however that ends.
     """
@@ -93,25 +93,25 @@ class OperationSpan:
     base: Context = field(repr=False)
     """Parent and fields."""
     point: OperationPoint[Any] | None
-    """What is measured of it; `None` is nothing."""
+    """Its measurements; `None` for none."""
     gate: ContentGate | None = None
-    """What its content and error messages have to pass; `None` lets none through."""
+    """Gate for its content and error messages; `None` lets none through."""
     is_failure: Callable[[BaseException], bool] = field(default=lambda _: True, repr=False)
     """Whether an exception that ends the block is a failure."""
     attributes: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue], repr=False)
-    """What was learned since the start; written at the end, all at once."""
+    """Attributes learned since the start; written at the end, all at once."""
     failure: BaseException | Failure | None = field(default=None, repr=False)
-    """What went wrong although the block goes on."""
+    """A failure that does not end the block."""
     end_time_ns: int | None = None
-    """When it ended, in nanoseconds since the epoch; `None` is when the block ends."""
+    """Time of its end, in nanoseconds since the epoch; `None` is the end of the block."""
     withheld: bool = False
     """Whether neither span nor point goes out, because the operation will be made again: its span ends without its
     sampled flag. So does one that ends in a replay."""
     started: float = field(default_factory=perf_counter)
     _late: dict[str, object] = field(default_factory=dict[str, object], repr=False)
-    """Content, as it was when it was to be shown, whose redaction would hold up the event loop."""
+    """Content, as it was when shown, whose redaction would hold up the event loop."""
     _former: Context | None = field(default=None, repr=False)
-    """What is current again after the block."""
+    """Context that is current again after the block."""
 
     def __enter__(self) -> Self:
         self._former = get_current()
@@ -203,16 +203,16 @@ def start_operation(
     Args:
         name: The span's name.
         base: Parent and fields.
-        point: What is measured of it.
+        point: Its measurements.
         scope: Name of the instrumentation scope, from `otelier.names`.
         kind: The span's kind.
-        attributes: What it is born with: what samplers look at.
+        attributes: Attributes at its start, which samplers see.
         links: Spans that it belongs to besides its parent.
-        start_time_ns: When it began, in nanoseconds since the epoch; `None` is now.
+        start_time_ns: Time of its start, in nanoseconds since the epoch; `None` is now.
         span_context: Ids, sampled flag and trace state that it is to have, such as those that are the same each time a
             workflow is resumed; no sampler is asked then. Where *base* has a span, the trace id is that span's. `None`
             leaves all of them to the provider, and so does any provider but OpenTelemetry's SDK.
-        gate: What its content and error messages have to pass; `None` lets none through.
+        gate: Gate for its content and error messages; `None` lets none through.
         is_failure: Tells whether an exception that ends it is a failure; `None` takes each for one.
 
     Example:

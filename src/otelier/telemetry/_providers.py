@@ -22,7 +22,7 @@ _MAX_STAND_INS: Final = 8
 
 
 class _Register:
-    """What was given; `None` is the global provider."""
+    """Providers that were given; `None` is the global one."""
 
     def __init__(self) -> None:
         self.clear()
@@ -33,7 +33,7 @@ class _Register:
         self.meter_provider: MeterProvider | None = None
         self.logger_provider: LoggerProvider | None = None
         self.known: ByIdentity[None] = ByIdentity()
-        """All that were ever given: they may still hold something of ours."""
+        """All that were ever given: they may still hold signals of ours."""
         self.tracers: dict[str, tuple[TracerProvider, Tracer]] = {}
         """The last tracer of each scope, with its provider. The SDK changes the process's filters of warnings each
         time it is asked for one: 40 us, and warnings that are shown once come again."""
@@ -48,7 +48,7 @@ def use_providers(
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
 ) -> None:
-    """Send our own signals to the given providers from now on; `None` leaves what was said before.
+    """Send our own signals to the given providers from now on; `None` leaves one as it is.
 
     Example:
         >>> from opentelemetry import trace
@@ -69,13 +69,13 @@ def use_providers(
 
 
 def tracer_provider() -> TracerProvider:
-    """Return the tracer provider that holds now."""
+    """Return the tracer provider in use."""
     given = _register.tracer_provider
     return trace.get_tracer_provider() if given is None else given
 
 
 def meter_provider() -> MeterProvider:
-    """Return the meter provider that holds now."""
+    """Return the meter provider in use."""
     given = _register.meter_provider
     return metrics.get_meter_provider() if given is None else given
 
@@ -86,7 +86,7 @@ def given_meter_provider() -> MeterProvider | None:
 
 
 def logger_provider() -> LoggerProvider:
-    """Return the logger provider that holds now."""
+    """Return the logger provider in use."""
     given = _register.logger_provider
     return _logs.get_logger_provider() if given is None else given
 
@@ -115,7 +115,7 @@ def known_providers() -> list[Any]:
 
 
 def tracer_for(scope: str) -> Tracer:
-    """Return the tracer of *scope*, of the provider that holds now.
+    """Return the tracer of *scope*, of the provider in use.
 
     Example:
         >>> tracer_for("otelier.docs").start_span("work").end()
@@ -128,7 +128,7 @@ def tracer_for(scope: str) -> Tracer:
 
 
 def meter_for(scope: str) -> Meter:
-    """Return the meter of *scope*, of the provider that holds now; instruments of it are to be kept, see `Metering`.
+    """Return the meter of *scope*, of the provider in use; instruments of it are to be kept, see `Metering`.
 
     Example:
         >>> counter = meter_for("otelier.docs").create_counter("docs.count")
@@ -137,7 +137,7 @@ def meter_for(scope: str) -> Meter:
 
 
 def logger_for(scope: str) -> Logger:
-    """Return the logger of *scope*, of the provider that holds now.
+    """Return the logger of *scope*, of the provider in use.
 
     Example:
         >>> from opentelemetry._logs import LogRecord

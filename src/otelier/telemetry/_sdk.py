@@ -106,7 +106,7 @@ class GlobalProvider(Enum):
 
 
 _EARLY_METERS: Final[Any] = getattr(GlobalProvider.METER.module, "_PROXY_METER_PROVIDER", None)
-"""What the API gives while no meter provider is set; it remembers its meters, to let them follow one set later."""
+"""The API's stand-in while no meter provider is set; it remembers its meters, to let them follow one set later."""
 
 
 def give_early_meters(provider: MeterProvider) -> None:
