@@ -15,7 +15,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from otelier import names
 from otelier.errors import SettingError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+P = ParamSpec("P")
 logger = logging.getLogger("otelier")
 
 MAX_PLACES = 128
@@ -95,6 +96,23 @@ def count_fault(place: str) -> None:
         pass
     finally:
         _busy.here = False
+
+
+def attempt(place: str, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run one *step* of our own, such as inside somebody's call; a fault is reported and costs that step alone.
+
+    Args:
+        place: Place that the fault is reported with.
+        step: Function to call with the arguments that follow.
+
+    Example:
+        >>> attempt("docs.example", print, "done")
+        done
+    """
+    try:
+        step(*args, **kwargs)
+    except Exception as exc:
+        report_fault(place, exc)
 
 
 def count_faults_by(provider: MeterProvider | None) -> None:

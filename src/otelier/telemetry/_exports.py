@@ -20,11 +20,11 @@ from typing import Any, Final, cast
 
 from opentelemetry.metrics import MeterProvider
 
-from otelier.faults import on_fork, on_reset, report_fault, warn_once
+from otelier.faults import attempt, on_fork, on_reset, report_fault, warn_once
 from otelier.patches import Patches, PatchPoint
 from otelier.telemetry._losses import count_lost, lost, observe_losses, report_late, report_total
 from otelier.telemetry._providers import innermost_provider, known_providers
-from otelier.telemetry._sdk import batch_of, exporter_of, parts_of, sessions_of
+from otelier.telemetry._sdk import batch_of, exporter_of, pipeline_parts, sessions_of
 
 _SIGNALS: Final = {"on_end": "traces", "on_emit": "logs", "collect": "metrics"}
 """Signal of a processor or reader, by the public method that hands to it or asks it."""
@@ -60,13 +60,14 @@ def watch_exports(provider: Any) -> None:
     """Watch what stands on *provider*, from now on, and let a meter provider report the losses; twice is once."""
     if not _watching:
         return
-    try:
-        if isinstance(provider, MeterProvider):
-            observe_losses(provider)
-        for part in parts_of(provider):
-            _watch_part(part)
-    except Exception as exc:
-        report_fault("telemetry.exports", exc)
+    if isinstance(provider, MeterProvider):
+        attempt("telemetry.exports", observe_losses, provider)
+    attempt("telemetry.exports", _watch_parts, provider)
+
+
+def _watch_parts(provider: Any) -> None:
+    for part in pipeline_parts(provider):
+        _watch_part(part)
 
 
 def reported_losses() -> int:
@@ -91,7 +92,7 @@ def renew_connections() -> None:
     """
     try:
         for provider in known_providers():
-            for part in parts_of(innermost_provider(provider)):
+            for part in pipeline_parts(innermost_provider(provider)):
                 for session in sessions_of(exporter_of(part)):
                     for adapter in session.adapters.values():
                         # What pickling does: the settings are kept and the pools are new. The old pools are not closed,
@@ -159,9 +160,9 @@ class _Pipeline:
             try:
                 return shut_down(*args, **kwargs)
             finally:
-                _attempt(self._settle, at_rest=True)
+                attempt("telemetry.exports", self._settle, at_rest=True)
                 if refuse is not None and self._signal != "metrics":
-                    _attempt(self._count_late_comers, owner, name, refuse)
+                    attempt("telemetry.exports", self._count_late_comers, owner, name, refuse)
                 report_total()
 
         self._replace(part, "shutdown", closed)
@@ -183,18 +184,18 @@ class _Pipeline:
 
         def observed(*args: Any, **kwargs: Any) -> Any:
             batch = args[0] if args else next(iter(kwargs.values()), ())
-            _attempt(self._take, batch)
+            attempt("telemetry.exports", self._take, batch)
             try:
                 answer = export(*args, **kwargs)
             except BaseException as exc:
-                _attempt(self._fail, batch, type(exc).__name__)
+                attempt("telemetry.exports", self._fail, batch, type(exc).__name__)
                 raise
             # Each signal has an enum of its own for this. An exporter that answers nothing is believed.
             if getattr(answer, "name", None) == "FAILURE":
-                _attempt(self._fail, batch, "export_failed")
+                attempt("telemetry.exports", self._fail, batch, "export_failed")
             else:
                 self.late = False
-                _attempt(self._settle)
+                attempt("telemetry.exports", self._settle)
             return answer
 
         self._replace(self.exporter, "export", observed)
@@ -223,7 +224,7 @@ class _Pipeline:
             taken = self._taken
             refuse(item)
             if self._taken == taken:  # an older SDK asks the exporter all the same, whose answer counts
-                _attempt(self._count_late_comer, item)
+                attempt("telemetry.exports", self._count_late_comer, item)
 
         self._replace(owner, name, refused)
 
@@ -320,21 +321,13 @@ def _watch_part(part: Any) -> None:
         )
 
 
-def _attempt(step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Run a *step* of ours inside somebody else's call: a fault costs that call nothing."""
-    try:
-        step(*args, **kwargs)
-    except Exception as exc:
-        report_fault("telemetry.exports", exc)
-
-
 def _size(batch: Any) -> int:
     return len(batch) if isinstance(batch, Sized) else 0
 
 
 def _made(make: Callable[..., Any], part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     make(*args, **kwargs)
-    _attempt(_watch_part, part)
+    attempt("telemetry.exports", _watch_part, part)
 
 
 _patches = Patches(

@@ -27,21 +27,21 @@ _CALLS: Final = tuple(2**power for power in range(8))
 """1, doubling to 128."""
 
 
-class _Histogram(NamedTuple):
+class _Form(NamedTuple):
     unit: str
     boundaries: tuple[float, ...]
     description: str
 
 
-_HISTOGRAMS: Final[Mapping[str, _Histogram]] = {
-    names.OPERATION_DURATION: _Histogram("s", _SECONDS, "Duration of GenAI client operations."),
-    names.TOKEN_USAGE: _Histogram("{token}", _TOKENS, "Tokens used by GenAI clients, by input and output."),
-    names.TIME_TO_FIRST_CHUNK: _Histogram("s", _SECONDS, "Time from the request to the first chunk of a stream."),
-    names.TIME_PER_OUTPUT_CHUNK: _Histogram("s", _SECONDS, "Time between the chunks of a stream."),
-    names.AGENT_DURATION: _Histogram("s", _RUN_SECONDS, "Duration of agents' runs."),
-    names.TOOL_DURATION: _Histogram("s", _SECONDS, "Duration of calls of tools."),
-    names.AGENT_INFERENCE_CALLS: _Histogram("{inference_call}", _CALLS, "Calls of models in one run of an agent."),
-    names.AGENT_TOOL_CALLS: _Histogram("{tool_call}", _CALLS, "Calls of tools in one run of an agent."),
+_HISTOGRAMS: Final[Mapping[str, _Form]] = {
+    names.OPERATION_DURATION: _Form("s", _SECONDS, "Duration of GenAI client operations."),
+    names.TOKEN_USAGE: _Form("{token}", _TOKENS, "Tokens used by GenAI clients, by input and output."),
+    names.TIME_TO_FIRST_CHUNK: _Form("s", _SECONDS, "Time from the request to the first chunk of a stream."),
+    names.TIME_PER_OUTPUT_CHUNK: _Form("s", _SECONDS, "Time between the chunks of a stream."),
+    names.AGENT_DURATION: _Form("s", _RUN_SECONDS, "Duration of agents' runs."),
+    names.TOOL_DURATION: _Form("s", _SECONDS, "Duration of calls of tools."),
+    names.AGENT_INFERENCE_CALLS: _Form("{inference_call}", _CALLS, "Calls of models in one run of an agent."),
+    names.AGENT_TOOL_CALLS: _Form("{tool_call}", _CALLS, "Calls of tools in one run of an agent."),
 }
 
 

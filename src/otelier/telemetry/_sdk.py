@@ -177,7 +177,7 @@ def processors_of(provider: Any) -> list[Any] | None:
     return None
 
 
-def parts_of(provider: Any) -> Iterator[Any]:
+def pipeline_parts(provider: Any) -> Iterator[Any]:
     """Yield the processors and readers of *provider*, also those that stand in others, each once."""
     waiting = deque(processors_of(provider) or ())
     seen: dict[int, Any] = {}  # they may not be hashable; what is held here keeps its id
