@@ -144,7 +144,8 @@ def errors_in(exc: BaseException) -> list[BaseException]:
         >>> errors_in(ValueError("none"))
         [ValueError('none')]
     """
-    return [error for _, error in _related(exc, causes=False) if not _members_of(error)]
+    found = [error for _, error in _related(exc, causes=False) if not _members_of(error)]
+    return found or [exc]  # a group that holds groups alone
 
 
 def _related(exc: BaseException, *, causes: bool) -> Iterator[tuple[str, BaseException]]:
