@@ -147,24 +147,6 @@ def test_a_global_provider_that_is_set_later():
     assert run(SET_LATER).answer is True
 
 
-def test_instruments_are_made_once_for_each_provider():
-    """Instruments cost the SDK a lock and a look at its views: they are kept as long as the provider holds."""
-    made: list[object] = []
-
-    def make(meter):
-        made.append(meter)
-        return meter.create_histogram("docs.duration")
-
-    metering = Metering("otelier.docs", make)
-    first, second = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False), NoOpMeterProvider()
-    use_providers(meter_provider=first)
-    one, queue = metering.now()
-    assert metering.now() == (one, queue)
-    use_providers(meter_provider=second)
-    assert metering.now()[1] is not queue
-    assert len(made) == 2
-
-
 class Odd(ApiMeterProvider):
     """A provider that has no hash, equals everything, is false, and takes no attribute of ours."""
 
