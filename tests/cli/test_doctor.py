@@ -513,6 +513,14 @@ def test_the_agents_sdk_without_an_instrumentation(monkeypatch, tmp_path):
     assert found(instrumentations(expected=False), "ok") == ["the OpenAI Agents SDK has an instrumentation"]
 
 
+def test_the_tenants_on_metrics(monkeypatch):
+    """The list is shown like other settings, and one that is too long is an error."""
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", "globex, acme")
+    assert "OTELIER_METRIC_TENANTS=acme,globex" in found(switches(), "ok")
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", ",".join(map(str, range(101))))
+    assert "at most 100" in one(switches(), "error").why
+
+
 def test_a_value_that_init_refuses(monkeypatch):
     """Hosts that are none are an error here, as `init` has it, and nothing of them is shown."""
     monkeypatch.setenv("OTELIER_PROPAGATE_TO", f"https://tok:{SECRET}@x/")

@@ -21,6 +21,7 @@ from otelier.setup import _configurator, _providers
 from otelier.telemetry import (
     flush,
     is_set,
+    read_metric_tenants,
     renew_connections,
     report_total,
     start_watching_exports,
@@ -104,6 +105,7 @@ def _switch_on() -> None:
     attempt("setup.fingerprints", prepare_fingerprints)
     if not OpenAIInstrumentor().is_instrumented_by_opentelemetry:  # that has read it
         attempt("setup.content", read_content_gate)
+        attempt("setup.tenants", read_metric_tenants)
     if patches_allowed():
         attempt("setup.pools", carry_into_pools)
         attempt("setup.threads", lease_to_threads)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
-from otelier.telemetry._bounds import fit_text, within_cardinality
+from otelier.telemetry._bounds import (
+    fit_text,
+    metric_tenants,
+    read_metric_tenants,
+    tenant_attributes,
+    within_cardinality,
+)
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._events import emit_event, event_record
 from otelier.telemetry._exports import (
@@ -84,11 +90,13 @@ __all__ = [
     "is_set",
     "live",
     "meter_for",
+    "metric_tenants",
     "on_a_loop",
     "point_queue",
     "processors_of",
     "propagators_of",
     "put_first",
+    "read_metric_tenants",
     "renew_connections",
     "replayed",
     "report_total",
@@ -97,6 +105,7 @@ __all__ = [
     "start_watching_exports",
     "stop_watching_exports",
     "suppressed",
+    "tenant_attributes",
     "use_providers",
     "watch_exports",
     "within_cardinality",
