@@ -28,12 +28,14 @@ from otelier.errors import AgentLimitError, ToolArgumentsError, ToolError
 from otelier.interceptors import Phase
 from otelier.llm.functions import unknown_tool
 from otelier.redaction import cut_text, redact_start
-from otelier.telemetry import MAX_MEMBERS, Failure, errors_in, failure_of, fit_text, group_members, in_thread
+from otelier.telemetry import Failure, errors_in, failure_of, fit_text, in_thread
 
 _UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
 _ENDS_ALL: Final = ("max_steps", "max_model_calls")
 """Limits that end the runs around the one that reached them, too."""
+_MAX_MEMBERS: Final = 8
+"""Errors of a group that the model is shown."""
 _FAILURES: Final = (Exception, asyncio.CancelledError, SystemExit)
 """What fails a call, and no more than that: what a tool waited for may have been cancelled, and argparse exits."""
 
@@ -183,10 +185,10 @@ def error_text(error: BaseException, max_chars: int) -> str:
         "Error: KeyError: 'postgres://app:[REDACTED:password]@db/orders'"
     """
     text = _line_of(error)
-    members = [one for one in errors_in(error) if one is not error and not group_members(one)]
-    if members:
-        more = len(members) - MAX_MEMBERS
-        text += f" [{'; '.join(map(_line_of, members[:MAX_MEMBERS]))}{f'; and {more} more' if more > 0 else ''}]"
+    members = errors_in(error)
+    if members != [error]:
+        more = len(members) - _MAX_MEMBERS
+        text += f" [{'; '.join(map(_line_of, members[:_MAX_MEMBERS]))}{f'; and {more} more' if more > 0 else ''}]"
     return whole_text(redact_start(f"Error: {text}", max_chars))
 
 

@@ -23,7 +23,7 @@ from otelier.faults import report_fault
 from otelier.fields import with_fields
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.redaction import content_gate, redact
-from otelier.telemetry import OperationSpan, fit_text, fit_texts
+from otelier.telemetry import OperationSpan, fit_text
 
 _CARRIED: Final = "_otelier_carried"
 """Attribute of an error that names those of its attributes that a run put there."""
@@ -131,9 +131,9 @@ def _write_end(run: Run, opened: OperationSpan, output: object) -> None:
         text = None if reason is None else fit_text(redact(str(reason)), lines=True)  # such as a member of an enum
         if text is not None:
             opened.attributes[names.AGENT_STOP_REASON] = text
-    reasons = fit_texts((run.finish_reason,))
-    if reasons:
-        opened.attributes[names.FINISH_REASONS] = reasons
+    reason = fit_text(run.finish_reason)
+    if reason is not None:
+        opened.attributes[names.FINISH_REASONS] = (reason,)
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
             opened.show(run_content(run, output))

@@ -26,23 +26,17 @@ from otelier.identity import agent_within_cardinality
 from otelier.interceptors import StopExecution
 from otelier.redaction import ContentGate
 from otelier.telemetry import (
-    OTHER,
     Metering,
     OperationPoint,
     OperationSpan,
     emit_event,
-    error_type,
     failure_of,
     fit_text,
-    inference_calls_histogram,
-    logger_for,
+    genai_histogram,
     metric_tenants,
-    run_histogram,
     stack_of,
     start_operation,
     tenant_attributes,
-    tool_calls_histogram,
-    tool_histogram,
     within_cardinality,
 )
 
@@ -60,10 +54,10 @@ class _Instruments:
 
 def _instruments(meter: Meter) -> _Instruments:
     return _Instruments(
-        runs=run_histogram(meter),
-        inference_calls=inference_calls_histogram(meter),
-        tool_calls=tool_calls_histogram(meter),
-        tools=tool_histogram(meter),
+        runs=genai_histogram(meter, names.AGENT_DURATION),
+        inference_calls=genai_histogram(meter, names.AGENT_INFERENCE_CALLS),
+        tool_calls=genai_histogram(meter, names.AGENT_TOOL_CALLS),
+        tools=genai_histogram(meter, names.TOOL_DURATION),
     )
 
 
@@ -105,7 +99,7 @@ class ToolPoint(OperationPoint[_Instruments]):
 
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the call."""
-        tool = self.tool if within_cardinality(names.TOOL_NAME, self.tool) else OTHER
+        tool = self.tool if within_cardinality(names.TOOL_NAME, self.tool) else names.OTHER
         attributes = {names.TOOL_NAME: tool, names.TOOL_TYPE: names.FUNCTION}
         attributes |= {**_agent_attributes(self), **self.error_attributes()}
         instruments.tools.record(self.seconds, attributes, context)
@@ -140,20 +134,20 @@ def _agent_attributes(point: RunPoint | ToolPoint) -> dict[str, AttributeValue]:
 def log_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate) -> None:
     """Emit the log record of a call that failed, in the context of its span; never raises."""
     try:
-        kind = error_type(error)
+        failed = failure_of(error)
         attributes: dict[str, AnyValue] = {
             names.TOOL_NAME: tool,
-            names.EXCEPTION_TYPE: kind,
+            names.EXCEPTION_TYPE: failed.type,
             names.EXCEPTION_STACK: stack_of(error),
         }
         fitting_id = fit_text(call_id)
         if fitting_id:
             attributes[names.TOOL_CALL_ID] = fitting_id
-        message = failure_of(error).message
+        message = failed.message
         if message and gate.mode.on_event:
             attributes[names.EXCEPTION_MESSAGE] = whole_text(gate.text(message, _MAX_MESSAGE_CHARS))
-        failure = f"Tool {tool!r} raised {kind}."
-        emit_event(logger_for(names.SCOPE_AGENTS), names.TOOL_FAILED, attributes, get_current(), failure=failure)
+        failure = f"Tool {tool!r} raised {failed.type}."
+        emit_event(names.SCOPE_AGENTS, names.TOOL_FAILED, attributes, get_current(), failure=failure)
     except Exception as exc:
         report_fault("agents.failures", exc)
 

@@ -26,15 +26,11 @@ from otelier.openai.content._completion_hook import CompletionHook, completion_h
 from otelier.redaction import ContentGate, read_content_gate
 from otelier.settings import STREAM_USAGE
 from otelier.telemetry import (
-    OTHER,
     PointQueue,
-    chunk_histogram,
-    duration_histogram,
-    first_chunk_histogram,
+    genai_histogram,
     point_queue,
     read_metric_tenants,
     tenant_attributes,
-    token_histogram,
     within_cardinality,
 )
 
@@ -100,7 +96,9 @@ class CallPoint:
         if self.extra is not None:
             attributes.update((key, value) for key, value in self.extra.items() if within_cardinality(key, value))
         if self.error is not None:
-            attributes[names.ERROR_TYPE] = self.error if within_cardinality(names.ERROR_TYPE, self.error) else OTHER
+            attributes[names.ERROR_TYPE] = (
+                self.error if within_cardinality(names.ERROR_TYPE, self.error) else names.OTHER
+            )
         instruments = self._instruments
         instruments.duration.record(self.seconds, attributes, context)
         if self.input_tokens is not None:
@@ -195,10 +193,10 @@ def make_telemetry(
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(
-            duration=duration_histogram(meter),
-            tokens=token_histogram(meter),
-            first_chunk=first_chunk_histogram(meter),
-            chunk=chunk_histogram(meter),
+            duration=genai_histogram(meter, names.OPERATION_DURATION),
+            tokens=genai_histogram(meter, names.TOKEN_USAGE),
+            first_chunk=genai_histogram(meter, names.TIME_TO_FIRST_CHUNK),
+            chunk=genai_histogram(meter, names.TIME_PER_OUTPUT_CHUNK),
         ),
         queue=point_queue(meter_provider),
         logger=get_logger(scope, release, logger_provider, schema),

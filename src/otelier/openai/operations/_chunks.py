@@ -13,8 +13,17 @@ from otelier.openai._telemetry import CallPoint
 from otelier.openai.content._chat import ASSISTANT, StreamedChoice, message_reason
 from otelier.openai.content._parts import input_message, output_message, text_part
 from otelier.openai.reading._answer import add_model, add_text, chat_usage, finish_reason_of
-from otelier.openai.reading._fields import Arguments, Attributes, Facts, facts_of, field_of, items_of, text_of
-from otelier.telemetry import MAX_TEXTS, Failure, fit_text
+from otelier.openai.reading._fields import (
+    MAX_TEXTS,
+    Arguments,
+    Attributes,
+    Facts,
+    facts_of,
+    field_of,
+    items_of,
+    text_of,
+)
+from otelier.telemetry import Failure, fit_text
 
 
 class ChatChunks:

@@ -40,10 +40,7 @@ from otelier.openai.reading._request import (
     responses_request,
 )
 from otelier.telemetry import (
-    EMBEDDING_SUPPRESSORS,
-    FETCH_SUPPRESSORS,
-    INFERENCE_SUPPRESSORS,
-    LLM_CALL,
+    CALL_SUPPRESSORS,
     Failure,
     fit_text,
 )
@@ -165,7 +162,7 @@ class Kind:
 
 
 INFERENCE: Final = Kind(
-    suppressors=INFERENCE_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["inference"],
     span_values={
         names.OPERATION: frozenset(("chat", "generate_content", "text_completion")),
         _SPAN_KIND: frozenset(("LLM",)),
@@ -173,7 +170,7 @@ INFERENCE: Final = Kind(
     },
 )
 EMBEDDING: Final = Kind(
-    suppressors=EMBEDDING_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["embedding"],
     span_values={
         names.OPERATION: frozenset(("embeddings",)),
         _SPAN_KIND: frozenset(("EMBEDDING",)),
@@ -181,7 +178,7 @@ EMBEDDING: Final = Kind(
     },
 )
 FETCHING: Final = Kind(
-    suppressors=FETCH_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["fetch_response"],
     span_values={names.OPERATION: frozenset(("fetch_response",))},
 )
 

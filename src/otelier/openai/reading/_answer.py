@@ -7,9 +7,20 @@ from typing import Any, Final, cast
 
 from otelier import names
 from otelier.openai._telemetry import CallPoint
-from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, has_compaction, items_of, text_of
+from otelier.openai.reading._fields import (
+    MAX_NUMBER,
+    MAX_TEXTS,
+    Attributes,
+    Facts,
+    facts_of,
+    field_of,
+    fit_count,
+    has_compaction,
+    items_of,
+    text_of,
+)
 from otelier.redaction import redact
-from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, OTHER, Failure, fit_count, fit_text
+from otelier.telemetry import Failure, fit_text
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
@@ -109,7 +120,7 @@ def failure_from(code: Any, message: Any) -> Failure:
     """Return a failure of a provider's *code*, `_OTHER` where that is none, and its *message*, if that is text."""
     text = str(code) if isinstance(code, (str, int)) else ""
     is_code = _CODE.fullmatch(text) is not None and redact(text) == text
-    kind = text if is_code else OTHER if code else ERROR_REASON
+    kind = text if is_code else names.OTHER if code else ERROR_REASON
     return Failure(type=kind, message=message if isinstance(message, str) else None)
 
 

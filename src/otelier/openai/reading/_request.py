@@ -9,16 +9,19 @@ from typing import Any, Final, TypeAlias
 from otelier import names
 from otelier.identity import MAX_PROMPT_CHARS, fingerprint_of, fingerprint_of_id
 from otelier.openai.reading._fields import (
+    MAX_NUMBER,
     Arguments,
     Attributes,
     field_of,
+    fit_count,
+    fit_texts,
     has_compaction,
     is_mapping,
     is_sequence,
     items_of,
     text_of,
 )
-from otelier.telemetry import MAX_NUMBER, fit_count, fit_text, fit_texts
+from otelier.telemetry import fit_text
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
 _Kind: TypeAlias = "type[int] | type[float]"
