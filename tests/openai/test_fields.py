@@ -15,7 +15,7 @@ import otelier
 from otelier.openai import OpenAIInstrumentor
 from otelier.telemetry import PointQueue
 from tests.openai.conftest import instrumenting, known, serving
-from tests.openai.instant import waiting_call
+from tests.openai.instant import chat, model, replaying_async, waiting_call, waiting_calls
 
 FIELDS = {
     "user_id": "bob",
@@ -254,29 +254,25 @@ def test_fields_on_events(monkeypatch, recorder):
     assert fields_of(recorder.logs[0].attributes) == STAMPED
 
 
-def test_tasks_never_mix(api, recorder):
+def test_tasks_never_mix(instrumented):
     """200 tasks with users of their own, and some with none, below one span: each call has its own user."""
-    api.server.reply("Hi", times=None)
-    tracer = recorder.tracer_provider.get_tracer("tests")
+    tracer = instrumented.tracer_provider.get_tracer("tests")
+    users = {model(number): f"user-{number}" if number % 5 else None for number in range(200)}
 
-    async def call(client: Any, user: str | None) -> None:
-        fields: Any = {"user_id": user} if user else {}
-        with otelier.context(**fields):
+    async def call(client: Any, number: int) -> None:
+        with otelier.context(user_id=users[model(number)]):
             await asyncio.sleep(0)
-            await client.embeddings.create(model=user or "nobody", input="Hello")
+            await client.chat.completions.create(**chat(number))
 
     async def main() -> None:
-        async with api.async_client() as client:
+        async with replaying_async() as client:
             with tracer.start_as_current_span("batch"):
-                users = [f"user-{number}" if number % 5 else None for number in range(200)]
-                await asyncio.gather(*(call(client, user) for user in users))
+                await asyncio.gather(*(call(client, number) for number in range(200)))
 
     asyncio.run(main())
-    calls = [span.attributes for span in recorder.spans if span.name.startswith("embeddings")]
+    calls = [span.attributes for span in instrumented.spans if span.name.startswith("chat")]
+    assert {call["gen_ai.request.model"]: call.get("user.id") for call in calls} == users
     assert len(calls) == 200
-    for attributes in calls:
-        expected = attributes["gen_ai.request.model"]
-        assert attributes.get("user.id", "nobody") == expected
 
 
 def test_a_call_that_is_closed_elsewhere(instrumented):
@@ -288,3 +284,12 @@ def test_a_call_that_is_closed_elsewhere(instrumented):
         assert otelier.get_context().user_id == "bob"
     (span,) = instrumented.spans
     assert span.attributes["user.id"] == "alice"
+
+
+def test_a_call_that_is_closed_inside_another(instrumented):
+    """A coroutine that is closed inside another call of the same client leaves that call's context as it is."""
+    with waiting_calls("alice", "bob") as ((_, closed), (inside, _)):
+        before = inside.run(get_current)
+        inside.run(closed.close)
+        assert inside.run(get_current) is before
+    assert {span.attributes["user.id"] for span in instrumented.spans} == {"alice", "bob"}

@@ -154,9 +154,9 @@ def log_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate
 
 def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
     """Return the content of a run by attribute: question, instructions, tools and *output*; `None` is no output."""
-    found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _parts(run.task.content)}]}
+    found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _question_parts(run.task.content)}]}
     if begins_with_prompt(run.messages) and isinstance(run.messages[0].get("content"), str):
-        found[names.SYSTEM_INSTRUCTIONS] = _text(run.messages[0]["content"])
+        found[names.SYSTEM_INSTRUCTIONS] = _text_parts(run.messages[0]["content"])
     if run.tools and run.model_calls:  # not of a run that ended before it offered any
         found[names.TOOL_DEFINITIONS] = [
             {"type": names.FUNCTION, **tool.to_param()["function"]} for tool in run.tools.values()
@@ -164,7 +164,7 @@ def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
     if output is not None:
         text = output.model_dump_json() if isinstance(output, BaseModel) else str(output)
         found[names.OUTPUT_MESSAGES] = [
-            {"role": "assistant", "parts": _text(text), "finish_reason": run.finish_reason or "stop"}
+            {"role": "assistant", "parts": _text_parts(text), "finish_reason": run.finish_reason or "stop"}
         ]
     return found
 
@@ -180,11 +180,11 @@ def result_content(text: str) -> dict[str, Any]:
     return {"result": result if isinstance(result, list) else text}
 
 
-def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _question_parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
     if isinstance(content, str):
-        return _text(content)
-    return [_text(str(part.get("text")))[0] if part["type"] == "text" else part for part in content]
+        return _text_parts(content)
+    return [_text_parts(str(part.get("text")))[0] if part["type"] == "text" else part for part in content]
 
 
-def _text(content: str) -> list[dict[str, Any]]:
+def _text_parts(content: str) -> list[dict[str, Any]]:
     return [{"type": "text", "content": content}]

@@ -16,7 +16,7 @@ MAX_AGENTS: Final = 1_000
 
 
 class _Registry:
-    """What was seen, of what the event or the count still waits for its provider, and where reports go.
+    """Agents seen, and those whose event or count still waits for a provider.
 
     Without a lock: a fork, or a signal's handler that sets a field, might find it held.
     """
@@ -38,7 +38,7 @@ _registry = _Registry()
 def register(identity: AgentIdentity) -> None:
     """Report *identity* if this process sees it for the first time.
 
-    An agent that was named is reported again, and not counted again, with each new fingerprint of its prompt. Before
+    A named agent is reported again, but not counted again, with each new fingerprint of its prompt. Before
     otelier is switched on, and while no provider is set that could take the report, it waits for that.
     """
     seen, key, mark = _registry.seen, (identity.id, identity.name), object()
@@ -128,7 +128,7 @@ def _forget() -> None:
 
 
 def agent_within_cardinality(name: str) -> bool:
-    """Tell whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
+    """Return whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
 
     Names made of prompts are a kind of their own: prompts that change with each user take no place of a name that
     somebody gave.

@@ -15,8 +15,7 @@ from otelier import names
 from otelier.faults import report_fault
 from otelier.fields import SPAN, call_attributes, late_attributes, with_fingerprint
 from otelier.identity import process
-from otelier.openai._point import CallPoint
-from otelier.openai._telemetry import Telemetry
+from otelier.openai._telemetry import CallPoint, Telemetry
 from otelier.openai.operations._operation import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import (
