@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import Link, NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags
@@ -211,6 +211,18 @@ def test_a_replay_is_silent(otelier_spans, reader):
     assert otelier_spans.spans[0].parent == OTHER_SPAN
     assert [found[:2] for found in points(reader)] == [({}, 1)]
     assert [record.event_name for record in otelier_spans.logs] == ["docs.live"]
+
+
+def test_an_operation_with_an_empty_context_is_not_the_replays(otelier_spans, reader):
+    """An operation with an empty context of its own is reported in the middle of a replay: that context marks none."""
+    token = attach(replayed(get_current()))
+    try:
+        start_operation("work", Context(), Point(), scope=SCOPE).end()
+        emit_event(logger_for(SCOPE), "docs.example", {}, Context())
+    finally:
+        detach(token)
+    assert [span.name for span in otelier_spans.spans] == ["work"]
+    assert [record.event_name for record in otelier_spans.logs] == ["docs.example"]
 
 
 def test_an_operation_without_a_block(otelier_spans, reader):
