@@ -12,6 +12,7 @@ import openai
 import pytest
 from opentelemetry.trace import StatusCode
 
+import otelier
 from otelier import tool
 from otelier.errors import AgentUseError
 from otelier.interceptors import Interceptor, InterceptResult, Phase, StopExecution
@@ -328,6 +329,29 @@ def test_cancelled_while_the_model_is_asked(model, otelier_spans, streamed):
         assert span.status.status_code is StatusCode.UNSET
         assert span.attributes["otelier.cancelled"] is True
     assert [point for point in otelier_spans.metric_points if "error.type" in point.attributes] == []
+
+
+def test_a_run_that_is_closed_in_another_context(model, otelier_spans):
+    """A run that is closed in the middle, where somebody else is served, ends and leaves that context alone."""
+
+    class Waits(Interceptor):
+        async def intercept(self, phase, context):
+            await asyncio.Event().wait()
+
+    async def begun():
+        otelier.set_context(user_id="alice")
+        steps = model.agent(interceptors=[Waits()]).run("Go")
+        steps.send(None)
+        return steps
+
+    async def main():
+        steps = await asyncio.create_task(begun())
+        otelier.set_context(user_id="bob")
+        steps.close()
+        return otelier.get_context().user_id
+
+    assert asyncio.run(main()) == "bob"
+    assert [span.attributes["user.id"] for span in otelier_spans.spans] == ["alice"]
 
 
 def test_a_stop_of_a_subagent_is_its_result(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 import pytest
 from opentelemetry import trace
@@ -223,6 +224,26 @@ def test_an_operation_with_an_empty_context_is_not_the_replays(otelier_spans, re
         detach(token)
     assert [span.name for span in otelier_spans.spans] == ["work"]
     assert [record.event_name for record in otelier_spans.logs] == ["docs.example"]
+
+
+def test_an_operation_that_is_closed_in_another_context(otelier_spans):
+    """A coroutine that is closed in another context than it ran in ends its operation, and changes nothing there."""
+
+    async def work():
+        with start_operation("work", get_current(), scope=SCOPE):
+            await asyncio.sleep(0)
+
+    steps = work()
+    copy_context().run(lambda: (attach(Context({"docs.user": "alice"})), steps.send(None)))
+    here = Context({"docs.user": "bob"})
+    token = attach(here)
+    try:
+        steps.close()
+        assert get_current() is here
+    finally:
+        detach(token)
+    assert [span.name for span in otelier_spans.spans] == ["work"]
+    assert otelier_spans.open_spans == ()
 
 
 def test_an_operation_without_a_block(otelier_spans, reader):
