@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.otelier-synced
 # Servers, workers and notebooks, for tests/running.
 RUNNING := .envs/running
+# MkDocs, for the documentation site.
+SITE := .envs/docs
 
 # uv must neither look for another interpreter nor work in an environment that happens to be active.
 unexport VIRTUAL_ENV
@@ -42,6 +44,10 @@ $(RUNNING)/.otelier-synced: $(STAMP)
 	@UV_PROJECT_ENVIRONMENT=$(RUNNING) $(BIN)/uv sync --frozen --quiet --no-default-groups --group running --python $(BIN)/python
 	@touch $@
 
+$(SITE)/.otelier-synced: $(STAMP)
+	@UV_PROJECT_ENVIRONMENT=$(SITE) $(BIN)/uv sync --frozen --quiet --no-default-groups --group docs --no-install-project --python $(BIN)/python
+	@touch $@
+
 .PHONY: demo
 demo: $(STAMP) ## show it working: two services, two tenants, four agents, their trace and tables
 	@$(BIN)/otelier demo
@@ -63,10 +69,26 @@ test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; n
 	@$(BIN)/python -m pytest -m backends tests/backends -rs
 
 .PHONY: lint
-lint: $(STAMP) ## check style, format, and that the lock is current
+lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell
+	@$(BIN)/interrogate --quiet tests typing_tests || { $(BIN)/interrogate -vv tests typing_tests | grep MISSED; exit 1; }
 	@$(BIN)/uv lock --check --quiet
+
+.PHONY: hooks
+hooks: $(STAMP) ## let git check each commit as lint does
+	@$(BIN)/pre-commit install
+
+.PHONY: lock
+lock: $(BIN)/uv ## write uv.lock anew for what pyproject.toml says
+	@$(BIN)/uv lock
+
+.PHONY: build
+build: $(STAMP) ## build the sdist and the wheel in dist/
+	@rm -rf dist
+	@$(BIN)/uv build --quiet
+	@ls dist
 
 .PHONY: fix
 fix: $(STAMP) ## mend style and format, write the generated pages
@@ -79,8 +101,14 @@ types: $(STAMP) ## check types: pyright strict on src, mypy strict on typing_tes
 	@$(BIN)/pyright
 	@$(BIN)/mypy
 
+# The variable: Material's last year of support is announced at each start.
 .PHONY: docs
-docs: $(STAMP) ## run the examples of docs, README and docstrings
+docs: $(SITE)/.otelier-synced ## build the documentation site in build/site; a warning fails it
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --clean --quiet
+	@echo "Built $$(find build/site -name '*.html' | wc -l) pages: open build/site/index.html."
+
+.PHONY: snippets
+snippets: $(STAMP) ## run the examples of docs, README and docstrings
 	@$(BIN)/python -m pytest docs src README.md CONTRIBUTING.md tests/test_docs.py
 
 .PHONY: examples
@@ -103,6 +131,10 @@ minimal: $(STAMP) ## build the wheel, install it without extras, look at what an
 floor: $(STAMP) ## run the tests on the oldest releases that pyproject.toml allows
 	@scripts/floor.sh $(BIN)
 
+.PHONY: coverage
+coverage: $(STAMP) ## run the tests on one more Python, and tell which lines of src none of them runs
+	@scripts/coverage.sh $(BIN)
+
 .PHONY: matrix
 matrix: $(STAMP) ## run the tests on every other Python, 3.10 to 3.14, that is at hand
 	@scripts/matrix.sh $(BIN)
@@ -116,8 +148,8 @@ beside: $(STAMP) ## run the tests beside other instrumentations of openai
 	@scripts/beside.sh $(BIN)
 
 .PHONY: check
-check: lint types minimal floor openai matrix beside slow test ## all that CI runs
+check: lint types docs minimal floor openai coverage matrix beside slow test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too
-	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .envs
+	@rm -rf $(VENV) build dist .coverage* .pytest_cache .ruff_cache .mypy_cache .envs

@@ -1,4 +1,4 @@
-"""What a call's metrics cost its caller: three inline records, three histograms' point in the queue, `put` alone.
+"""Cost of a call's metrics for its caller: three inline records, three histograms' point in the queue, `put` alone.
 
 Run: uv run python benchmarks/point_queue.py
 

@@ -1,27 +1,21 @@
 #!/usr/bin/env bash
-# Run the quick tests on every other Python from 3.10 to 3.14 that is at hand: on the PATH, or where pyenv and uv keep
-# them. The one that `make test` uses is left to it.
+# Run the quick tests on every other Python from 3.10 to 3.14 that is at hand. Those that `make test` and
+# `make coverage` use are left to them.
 #   scripts/matrix.sh BIN       BIN: the bin folder of the development environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
-uv=$PWD/$1/uv
-ours=$("$1/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+bin=$PWD/$1
+. scripts/interpreters.sh
 
-interpreter() { # the path of a Python $1 that starts, or nothing
-  local found
-  for found in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python \
-    "$("$uv" python find --system --no-project "$1" 2>/dev/null || true)"; do
-    if [ "$("$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$1" ]; then
-      echo "$found"
-      return
-    fi
-  done
-}
-
+covered=$(measured)
 failed=0 summary=""
 for version in 3.10 3.11 3.12 3.13 3.14; do
   if [ "$version" = "$ours" ]; then
     summary+="  $version  left out: \`make test\` runs on it"$'\n'
+    continue
+  fi
+  if [ "$version" = "$covered" ]; then
+    summary+="  $version  left out: \`make coverage\` runs on it"$'\n'
     continue
   fi
   python=$(interpreter "$version")

@@ -94,14 +94,17 @@ def test_our_own_tests_see_every_fault():
 
 def test_a_failing_log_handler_stops_nothing(quiet_faults, monkeypatch):
     """Neither a fault nor a warning raises when logging itself fails."""
+    tried = []
 
     class Failing(logging.Handler):
         def emit(self, record):
+            tried.append(record.levelname)
             raise OSError("disk full")
 
     monkeypatch.setattr(logging.getLogger("otelier"), "handlers", [Failing()])
     report_fault("signals.test", fault())
     warn_once("test", "disk %s", "full")
+    assert tried == ["ERROR", "WARNING"]
 
 
 def test_a_failing_meter_stops_nothing(quiet_faults, monkeypatch, caplog):

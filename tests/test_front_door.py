@@ -59,6 +59,27 @@ def test_public_names_are_documented(room):
             assert "Example:" in value.__doc__, f"{room}.{name} shows no example"
 
 
+USERS = ("otelier", *(f"otelier.{name}" for name in ("agents", "errors", "interceptors", "llm", "openai", "testing")))
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_what_users_call_is_documented(name):
+    """Each public method and property of a public class says what it does, or inherits what its base says."""
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", None) or [each for each in vars(module) if not each.startswith("_")]
+    silent = [
+        f"{each}.{member}"
+        for each in names
+        if inspect.isclass(cls := getattr(module, each))
+        for base in cls.__mro__
+        if base.__module__.startswith("otelier")
+        for member, value in vars(base).items()
+        if not member.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
+        if not inspect.getdoc(getattr(cls, member))
+    ]
+    assert silent == []
+
+
 EXEMPLARY = ("otelier", *(f"otelier.{name}" for name in ("agents", "errors", "interceptors", "llm", "testing")))
 
 

@@ -29,11 +29,11 @@ SESSION_ID: Final = "session.id"
 WORKFLOW_ID: Final = "otelier.workflow.id"
 """Workflow that several calls belong to; attribute and baggage key."""
 TENANT_ID: Final = "otelier.tenant.id"
-"""Customer whose data a call works on; attribute and baggage key."""
+"""Customer whose data a call works on; attribute, baggage key, and on metrics if `OTELIER_METRIC_TENANTS` is set."""
 
 # --- which agent makes it --------------------------------------------------------------------------------------
 AGENT_NAME: Final = "gen_ai.agent.name"
-"""Name of the agent that makes the call; attribute, baggage key and the one field metrics carry."""
+"""Name of the agent that makes the call; attribute, baggage key, and the field that metrics always carry."""
 AGENT_ID: Final = "gen_ai.agent.id"
 """Id of the agent, only when the application gave one; attribute and baggage key."""
 RESOLVED_AGENT_ID: Final = "otelier.agent.id"

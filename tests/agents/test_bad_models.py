@@ -68,7 +68,7 @@ def test_arguments(model, otelier_spans, arguments, said):
     assert statuses(otelier_spans) == [("execute_tool add", READ)]
 
 
-@pytest.mark.parametrize("name", ["substract", "", "ADD", "functions.add", "add\n", "x" * 10_000, "\ud800"])
+@pytest.mark.parametrize("name", ["subtract", "", "ADD", "functions.add", "add\n", "x" * 10_000, "\ud800"])
 def test_tools_that_are_not_there(model, otelier_spans, name):
     """The model is told which there are; no span is named after what it made up."""
     model.says([(name, {"a": 1, "b": 2})], "I see.")

@@ -127,7 +127,12 @@ def replaying() -> Iterator[openai.OpenAI]:
 
 @contextlib.asynccontextmanager
 async def replaying_async() -> AsyncIterator[openai.AsyncOpenAI]:
-    """The same for the running loop."""
-    transport = httpx.MockTransport(_respond)
+    """The same for the running loop; each request lets the other tasks take their turns before it is answered."""
+
+    async def respond(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        return _respond(request)
+
+    transport = httpx.MockTransport(respond)
     async with openai.AsyncOpenAI(http_client=httpx.AsyncClient(transport=transport), **_OPTIONS) as client:
         yield client

@@ -181,5 +181,5 @@ def test_a_child_has_connections_of_its_own():
     assert ran.code == 0, ran.err
     assert set(server.ports) == {"/v1/traces", "/v1/logs", "/v1/metrics"}
     for ports in server.ports.values():
-        parents, childs, parents_again, *_ = ports
-        assert parents == parents_again != childs
+        parents, child, parents_again, *_ = ports
+        assert parents == parents_again != child

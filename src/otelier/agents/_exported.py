@@ -36,16 +36,16 @@ _AS_TEXT = (uuid.UUID, dt.date, dt.time, dt.timedelta, decimal.Decimal)
 
 @dataclass(frozen=True, slots=True)
 class exported:  # noqa: N801 -- reads as a word in an annotation
-    """Mark a field of a `RunContext` as one that every span and log record of the run carries.
+    """Mark a field of a `RunContext` so that every span and log record of the run carries it.
 
-    Text, numbers, flags, members of enums, dates, UUIDs and collections of these are sent, with secrets redacted and
-    texts cut at 1,024 characters. Values of other types are not, nor is a `SecretStr`; the first such warns.
+    Text, numbers, booleans, enum members, dates, UUIDs and collections of these are exported, with secrets redacted and
+    text cut at 1,024 characters. Values of other types are not, and neither is a `SecretStr`; the first one warns.
 
     Args:
-        name: Attribute it becomes; `None` is `otelier.context.<field>`.
+        name: Name of the attribute; `None` is `otelier.context.<field>`.
 
     Raises:
-        ValueError: if *name* is empty, or is an attribute of a call's user or agent.
+        ValueError: if *name* is empty, or is the attribute of a field such as `user.id`.
 
     Example:
         >>> from dataclasses import dataclass

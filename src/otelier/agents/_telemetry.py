@@ -21,6 +21,7 @@ from otelier.agents._run import Run
 from otelier.codec import read_json, whole_text
 from otelier.errors import NotJsonError
 from otelier.faults import report_fault
+from otelier.fields import call_attributes
 from otelier.identity import agent_within_cardinality
 from otelier.interceptors import StopExecution
 from otelier.redaction import ContentGate
@@ -35,9 +36,11 @@ from otelier.telemetry import (
     fit_text,
     inference_calls_histogram,
     logger_for,
+    metric_tenants,
     run_histogram,
     stack_of,
     start_operation,
+    tenant_attributes,
     tool_calls_histogram,
     tool_histogram,
     within_cardinality,
@@ -70,18 +73,19 @@ _METERING: Final = Metering(names.SCOPE_AGENTS, _instruments)
 class RunPoint(OperationPoint[_Instruments]):
     """One run: its duration, and its own calls of models and tools."""
 
-    __slots__ = ("agent", "inference_calls", "model", "tool_calls")
+    __slots__ = ("agent", "inference_calls", "model", "tenant", "tool_calls")
 
     def __init__(self, agent: str, model: str) -> None:
         super().__init__(_METERING)
         self.agent = agent
+        self.tenant: object = None
         self.model = model
         self.inference_calls = 0
         self.tool_calls = 0
 
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the run."""
-        agent = _agent_attributes(self.agent)
+        agent = _agent_attributes(self)
         model = {names.REQUEST_MODEL: self.model} if within_cardinality(names.REQUEST_MODEL, self.model) else {}
         instruments.runs.record(self.seconds, {**agent, **model, **self.error_attributes()}, context)
         instruments.inference_calls.record(self.inference_calls, agent, context)
@@ -91,18 +95,19 @@ class RunPoint(OperationPoint[_Instruments]):
 class ToolPoint(OperationPoint[_Instruments]):
     """One call of a tool: its duration."""
 
-    __slots__ = ("agent", "tool")
+    __slots__ = ("agent", "tenant", "tool")
 
     def __init__(self, agent: str, tool: str) -> None:
         super().__init__(_METERING)
         self.agent = agent
+        self.tenant: object = None
         self.tool = tool
 
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the call."""
         tool = self.tool if within_cardinality(names.TOOL_NAME, self.tool) else OTHER
         attributes = {names.TOOL_NAME: tool, names.TOOL_TYPE: names.FUNCTION}
-        attributes |= {**_agent_attributes(self.agent), **self.error_attributes()}
+        attributes |= {**_agent_attributes(self), **self.error_attributes()}
         instruments.tools.record(self.seconds, attributes, context)
 
 
@@ -114,17 +119,22 @@ def agent_span(
     gate: ContentGate,
 ) -> OperationSpan:
     """Start the span of a run or a call of a tool, for a `with` statement; a stop is no failure."""
-    return start_operation(
+    opened = start_operation(
         name, base, point, scope=names.SCOPE_AGENTS, attributes=attributes, gate=gate, is_failure=_is_failure
     )
+    if metric_tenants():
+        point.tenant = call_attributes(opened.span, base)[0].get(names.TENANT_ID)
+    return opened
 
 
 def _is_failure(error: BaseException) -> bool:
     return not isinstance(error, StopExecution)
 
 
-def _agent_attributes(agent: str) -> dict[str, AttributeValue]:
-    return {names.AGENT_NAME: agent} if agent_within_cardinality(agent) else {}
+def _agent_attributes(point: RunPoint | ToolPoint) -> dict[str, AttributeValue]:
+    """Return what metrics carry of a point's agent and tenant."""
+    agent = {names.AGENT_NAME: point.agent} if agent_within_cardinality(point.agent) else {}
+    return {**agent, **tenant_attributes(point.tenant)}
 
 
 def log_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate) -> None:

@@ -16,7 +16,7 @@ MAX_AGENTS: Final = 1_000
 
 
 class _Registry:
-    """What was seen, of what the event or the count still waits for its provider, and where reports go.
+    """Agents seen, and those whose event or count still waits for a provider.
 
     Without a lock: a fork, or a signal's handler that sets a field, might find it held.
     """
@@ -38,7 +38,7 @@ _registry = _Registry()
 def register(identity: AgentIdentity) -> None:
     """Report *identity* if this process sees it for the first time.
 
-    An agent that was named is told again, and not counted again, with each new fingerprint of its prompt. Before
+    A named agent is reported again, but not counted again, with each new fingerprint of its prompt. Before
     otelier is switched on, and while no provider is set that could take the report, it waits for that.
     """
     seen, key, mark = _registry.seen, (identity.id, identity.name), object()
@@ -81,7 +81,7 @@ def report_waiting() -> None:
 
         # What the API's stand-ins are given before a provider is set is lost.
         if is_set(logger_provider()):
-            _drain(_registry.events, _tell)
+            _drain(_registry.events, _emit)
         if is_set(meter_provider()):
             _drain(_registry.counts, _count)
     except Exception as exc:
@@ -100,7 +100,7 @@ def _drain(waiting: deque[AgentIdentity], report: Callable[[AgentIdentity], None
             report_fault("identity.register", exc)
 
 
-def _tell(identity: AgentIdentity) -> None:
+def _emit(identity: AgentIdentity) -> None:
     from otelier.telemetry import NOWHERE, emit_event, logger_for  # see above
 
     about = {
@@ -129,7 +129,7 @@ def _forget() -> None:
 
 
 def agent_within_cardinality(name: str) -> bool:
-    """Tell whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
+    """Return whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
 
     Names made of prompts are a kind of their own: prompts that change with each user take no place of a name that
     somebody gave.

@@ -15,17 +15,18 @@ from otelier.telemetry import in_thread
 class MaskPersonalData(Interceptor):
     """Mask e-mail addresses, payment cards, IBANs, phone and US social security numbers, and secrets for the model.
 
-    Each becomes `[REDACTED:email]`, `card`, `iban`, `phone`, `ssn` or a secret's kind, as on spans; what
-    `init(redact=)` adds is masked as well. Names, postal addresses and other numbers are not found. Masked is the text
-    of every message but tools' results, before each question; give it last, so that it sees what others put in.
+    Each is replaced by `[REDACTED:email]`, `card`, `iban`, `phone`, `ssn` or the kind of secret, as on spans; patterns
+    of `init(redact=)` are masked too. Names, postal addresses and other numbers are not found. The text of every
+    message is masked before each model call, except for tool results. Put it last, so that no later interceptor adds
+    unmasked text.
 
-    What the caller passed stays as it is: `context.query` has the whole text, so a tool can look up there what the
-    model was not told. `AgentResult.messages` has the masked text. Subagents are asked in the model's words, and need
-    a mask of their own for what their tools find. Content on spans is the matter of `OTELIER_REDACT_PERSONAL_DATA`.
+    The caller's objects stay unchanged: `context.query` has the unmasked text, so a tool can read there what the model
+    does not see. `AgentResult.messages` has the masked text. Subagents receive the model's masked words, but need
+    their own `MaskPersonalData` for their tools' results. `OTELIER_REDACT_PERSONAL_DATA` masks content on spans.
 
     Args:
-        tool_results: Whether tools' results are masked, too. A model can then not hand on to one tool what another
-            found.
+        tool_results: Whether tool results are masked too. A model can then not pass data that one tool found to
+            another.
 
     Example:
         >>> import otelier
@@ -38,7 +39,7 @@ class MaskPersonalData(Interceptor):
         self.tool_results = tool_results
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Mask what is about to be asked."""
+        """Mask the messages of the next model call."""
         if phase is not Phase.PRE_THINK:
             return None
         masked: dict[str, str] = context.state.setdefault(self, {})

@@ -22,7 +22,7 @@ CUT = ("length", "content_filter")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """One call of a tool that a model asks for.
+    """A tool call that a model asks for.
 
     Example:
         >>> call = ToolCall(id="call_1", name="search", arguments_json='{"query": "parcel"}')
@@ -41,10 +41,10 @@ class ToolCall:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments by name: a fresh dict at each use, empty when the model wrote none.
+        """The arguments by name: a new dict at each use, empty if the model gave none.
 
         Raises:
-            ToolArgumentsError: if they are no JSON object. Its message is for the model, and does not quote them.
+            ToolArgumentsError: if they are not a JSON object. Its message is for the model, and does not quote them.
         """
         try:
             found: Any = read_json(self.arguments_json) if self.arguments_json.strip() else {}
@@ -63,10 +63,10 @@ class ToolCall:
         )
 
     def to_message(self, content: str) -> dict[str, Any]:
-        """Return the message that answers this call, for the next call of the model.
+        """Return the message that answers this call, for the next model call.
 
         Args:
-            content: What the tool gave back, or what went wrong.
+            content: The tool's result, or what went wrong.
         """
         return {"role": "tool", "tool_call_id": self.id, "content": content}
 
@@ -87,7 +87,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The tokens of one call, or of several that were added up.
+    """The tokens of one call, or the sum of several.
 
     Example:
         >>> Usage(input_tokens=9, output_tokens=2) + Usage(input_tokens=5, output_tokens=1)
@@ -105,7 +105,7 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Self:
@@ -115,9 +115,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[T]):
-    """What a model answered.
+    """A model's answer.
 
-    All of it but `object` is plain data. `to_json` and `from_json` take it through JSON and back.
+    Everything in it except `object` is plain data. `to_json` and `from_json` convert it to JSON and back.
 
     Example:
         >>> answer = Answer(text="Hello!", object=None, finish_reason="stop")
@@ -146,21 +146,21 @@ class Answer(Generic[T]):
     """The answer as a message, with whatever the provider added to it: it goes behind the messages of the next call."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer as what `json.dumps` takes; an instance of a model class becomes its fields."""
+        """Return the answer as data for `json.dumps`; an instance of a model class becomes its fields."""
         calls = [asdict(call) for call in self.tool_calls]  # JSON knows no tuples
         made = to_plain(self.object, what="the object of an answer")
         return {**asdict(replace(self, object=None)), "object": made, "tool_calls": calls}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], *, schema: Schema | None = None) -> Answer[Any]:
-        """Return the answer that `to_json` made *stored* of.
+        """Return the answer from the data that `to_json` returned.
 
         Args:
-            stored: What `to_json` gave.
-            schema: What `object` is to be, as for `generate`; read from the text again. `None` leaves plain data.
+            stored: What `to_json` returned.
+            schema: Schema of `object`, as for `generate`; it is read from the text again. `None` leaves plain data.
 
         Raises:
-            AnswerError: if the text no longer fits *schema*.
+            AnswerError: if the text no longer matches *schema*.
         """
         usage = stored["usage"]
         given: dict[str, Any] = {
@@ -238,10 +238,10 @@ def read_message(message: Mapping[str, Any], *, schema: Schema | None = None) ->
 
     Args:
         message: A message of the role `assistant`.
-        schema: What `object` is to be, as for `generate`. `None` reads text.
+        schema: Schema of `object`, as for `generate`. `None` reads text.
 
     Raises:
-        AnswerError: if the text does not fit *schema*.
+        AnswerError: if the text does not match *schema*.
 
     Example:
         >>> read_message({"role": "assistant", "content": "[1, 2]"}, schema={"type": "array"}).object

@@ -30,11 +30,11 @@ on_reset(_without_usage.clear)
 
 
 class AnswerStream(Generic[T]):
-    """What `stream` returns: iterate over its chunks, or wait for the whole answer with `collect`.
+    """The result of `stream`: iterate over its chunks, or get the whole answer with `collect`.
 
-    The call is made at the first `await`, `async for` or `async with`; awaiting the stream gives the stream itself,
-    with the call made. It is read once. A loop that is left early closes the connection as soon as nothing refers to
-    the stream any more; `async with` closes it at the end of its block.
+    The call is made at the first `await`, `async for` or `async with`; awaiting the stream makes the call and returns
+    the stream. It can be read once. After a loop that is left early, the connection is closed as soon as nothing refers
+    to the stream; `async with` closes it at the end of its block.
 
     Example:
         >>> import asyncio
@@ -72,11 +72,11 @@ class AnswerStream(Generic[T]):
         await self.aclose()
 
     async def collect(self) -> Answer[T]:
-        """Read what has not been read yet, and return the whole answer, as `generate` would.
+        """Read the rest of the stream, and return the whole answer, as `generate` does.
 
         Raises:
-            UnfinishedAnswerError: if the stream ended without saying that the answer is whole: it broke, or was closed.
-            AnswerError: as `generate` does.
+            UnfinishedAnswerError: if the stream ended before the answer was complete: it broke, or was closed.
+            AnswerError: as for `generate`.
         """
         async for _ in self._chunks:
             pass
@@ -90,7 +90,7 @@ class AnswerStream(Generic[T]):
         return read_answer(merged.whole(), self._reader)
 
     async def aclose(self) -> None:
-        """Close the connection; what has not come yet is lost. A second time does nothing."""
+        """Close the connection; the rest of the answer is lost. Another call does nothing."""
         await self._chunks.aclose()
         await self._pieces.close()
 

@@ -110,8 +110,7 @@ class Call:
         fields, stamped = call_attributes(span, current)
         self._fields = fields
         self._unstamped = not stamped and bool(fields)
-        if fields:
-            point.agent = fields.get(names.AGENT_NAME)
+        point.fields = fields  # the one dict that is ready for all calls with these fields
         self.inside = inside = Context({**current, SPAN: span, LLM_CALL: resource})
         self.started = clock()
         # Nothing may fail from here on: what is attached must be taken back.

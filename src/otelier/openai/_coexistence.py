@@ -88,7 +88,7 @@ def package_in(method: Any, *, above_ours: bool = False) -> str | None:
 
 
 def defers_to(module: str) -> bool:
-    """Tell whether calls that the instrumentation in *module* reports are left to it, with the identity on its spans.
+    """Return whether calls are left to the instrumentation in *module*; its spans then get the fields and the agent.
 
     Example:
         >>> defers_to("opentelemetry.instrumentation.genai.openai")

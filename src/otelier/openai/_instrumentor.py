@@ -227,11 +227,11 @@ _lock = threading.Lock()
 class OpenAIInstrumentor(BaseInstrumentor):
     """Reports calls of the openai client as GenAI spans and metrics, with the fields of their context.
 
-    Chat completions, Responses, embeddings, legacy completions, images and audio, sync, async and streamed. What the
-    caller gets, and what it costs the model's provider, is the same with and without. Content is left out unless
-    `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for it; the environment is read by `instrument`.
+    It covers chat completions, Responses, embeddings, legacy completions, images and audio, synchronous, asynchronous
+    and streamed. The caller's results and the requests to the provider are the same as without it. Content is recorded
+    only if `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` enables it; `instrument` reads the environment.
 
-    `otelier.init` and `opentelemetry-instrument` switch it on; use it on its own for the spans and metrics alone.
+    `otelier.init` and `opentelemetry-instrument` switch it on; use it by itself for only the spans and metrics.
 
     Example:
         >>> from otelier.openai import OpenAIInstrumentor
@@ -242,20 +242,20 @@ class OpenAIInstrumentor(BaseInstrumentor):
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the openai releases that are known to work."""
+        """Return the supported openai releases."""
         return ("openai >= 1.66, < 4",)
 
     def instrument(self, **kwargs: Any) -> None:
-        """Switch it on; where patches are disabled this does nothing.
+        """Switch it on; if patches are disabled, this does nothing.
 
-        Another call while it is on changes nothing either, but that patches are around those that other
-        instrumentations of openai have put around ours since.
+        Another call while it is on only puts its patches around those that other instrumentations of openai have
+        applied since.
 
         Args:
-            **kwargs: `tracer_provider`, `meter_provider` and `logger_provider`, each the global one unless given,
-                also when that is set later; `stream_usage=True` asks the provider for usage in streams and keeps the
-                chunk that brings it from the caller, `None` is `OTELIER_OPENAI_STREAM_USAGE`; `completion_hook` is a
-                `CompletionHook` of `opentelemetry-util-genai`, `None` is the one that
+            **kwargs: `tracer_provider`, `meter_provider` and `logger_provider`: `None` is the global one, also if it is
+                set later. `stream_usage=True` requests usage in streams from the provider, and hides the chunk with the
+                usage from the caller; `None` uses `OTELIER_OPENAI_STREAM_USAGE`. `completion_hook` is a
+                `CompletionHook` of `opentelemetry-util-genai`; `None` uses the one that
                 `OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK` names.
         """
         with _lock:
@@ -267,7 +267,7 @@ class OpenAIInstrumentor(BaseInstrumentor):
                 super().instrument(**kwargs)
 
     def uninstrument(self, **kwargs: Any) -> None:
-        """Switch it off: the client's methods are its own again. Streams that are open still end their calls."""
+        """Switch it off: remove the patches from the client. Open streams still report the end of their calls."""
         with _lock:
             super().uninstrument(**kwargs)
 

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
@@ -15,7 +15,9 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.identity import agent_within_cardinality
-from otelier.telemetry import OTHER, within_cardinality
+from otelier.telemetry import OTHER, tenant_attributes, within_cardinality
+
+_NO_FIELDS: Final[Mapping[str, AttributeValue]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ class CallPoint:
     __slots__ = (
         "_instruments",
         "_request",
-        "agent",
         "error",
         "extra",
+        "fields",
         "input_tokens",
         "model",
         "output_tokens",
@@ -50,8 +52,8 @@ class CallPoint:
         self.span_context: SpanContext | None = None
         """Where exemplars point to; `None` when the span is not sampled."""
         self.seconds = 0.0
-        self.agent: Any = None
-        """Name of the agent that made the call."""
+        self.fields: Mapping[str, AttributeValue] = _NO_FIELDS
+        """Attributes of the fields that the call was made with; its agent and its tenant are on metrics."""
         self.model: str | None = None
         """Model that answered."""
         self.extra: Mapping[str, AttributeValue] | None = None
@@ -65,8 +67,10 @@ class CallPoint:
         attributes = dict(self._request)
         if self.model is not None and within_cardinality(names.RESPONSE_MODEL, self.model):
             attributes[names.RESPONSE_MODEL] = self.model
-        if self.agent is not None and agent_within_cardinality(self.agent):
-            attributes[names.AGENT_NAME] = self.agent
+        agent = self.fields.get(names.AGENT_NAME)
+        if isinstance(agent, str) and agent_within_cardinality(agent):
+            attributes[names.AGENT_NAME] = agent
+        attributes.update(tenant_attributes(self.fields.get(names.TENANT_ID)))
         return attributes
 
     def record(self, context: Context) -> None:

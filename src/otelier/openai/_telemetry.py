@@ -30,6 +30,7 @@ from otelier.telemetry import (
     duration_histogram,
     first_chunk_histogram,
     point_queue,
+    read_metric_tenants,
     token_histogram,
 )
 
@@ -88,6 +89,7 @@ def make_telemetry(
     scope, schema = names.SCOPE_OPENAI, names.SCHEMA_URL
     meter = get_meter(scope, release, meter_provider, schema)
     gate, stored = read_content_gate(), completion_hook(hook)
+    read_metric_tenants()
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(

@@ -21,6 +21,7 @@ from otelier.setup import _configurator, _providers
 from otelier.telemetry import (
     flush,
     is_set,
+    read_metric_tenants,
     renew_connections,
     report_total,
     start_watching_exports,
@@ -33,14 +34,14 @@ _active = False
 
 
 def activate() -> None:
-    """Switch otelier on with what the environment says; later calls do nothing.
+    """Switch otelier on with the settings of the environment.
 
-    Called by `opentelemetry-instrument` through three entry points, and by `init`. Puts the processors on the
-    global providers, now or when they are set, lets thread pools carry the context, and instruments openai.
-    Nothing that fails here reaches the program; one INFO line says what is active, and one WARNING where no provider
-    is set that would record anything. A later call only puts the processors on what took a provider's place since, as
-    `logfire.configure()` does, and brings the patches of openai around those of instrumentations that were switched
-    on since.
+    `opentelemetry-instrument` calls it through three entry points, and so does `init`. It adds the processors to the
+    global providers, now or when they are set, lets thread pools carry the context, and instruments openai. No failure
+    here reaches the program. One INFO line lists what is active; one WARNING appears if no provider is set that
+    records anything. A later call only adds the processors to providers that have been replaced since, as
+    `logfire.configure()` does, and puts the patches of openai around those of instrumentations that were switched on
+    since.
 
     Example:
         >>> import otelier
@@ -104,6 +105,7 @@ def _switch_on() -> None:
     _attempt("setup.fingerprints", prepare_fingerprints)
     if not OpenAIInstrumentor().is_instrumented_by_opentelemetry:  # that has read it
         _attempt("setup.content", read_content_gate)
+        _attempt("setup.tenants", read_metric_tenants)
     if patches_allowed():
         _attempt("setup.pools", carry_into_pools)
         _attempt("setup.threads", lease_to_threads)
@@ -172,11 +174,11 @@ def switch_off() -> None:
 
 
 def shutdown() -> None:
-    """Flush, take every patch out again, and stop following providers.
+    """Flush, remove all patches, and stop following providers.
 
-    The context goes on working. Providers belong to who made them: they are flushed and not shut down, those that
-    OpenTelemetry set up for us shut down by themselves at the end of the process. One WARNING sums up what was lost of
-    the telemetry, if anything was. `init` may be called again.
+    The context still works. Providers belong to whoever created them: they are flushed but not shut down; those that
+    `init` had OpenTelemetry set up shut down by themselves at the end of the process. If telemetry was lost, one
+    WARNING gives the total. `init` may be called again.
 
     Example:
         >>> import otelier

@@ -78,7 +78,8 @@ def _put_on_logs(provider: Any) -> bool:
         return False
     if not _has(provider, ContextLogProcessor):
         processor = ContextLogProcessor()
-        # A processor that exports at once must come after ours, and the SDK only appends.
+        # A processor that exports at once must come after ours, and the SDK only appends, as it must:
+        # https://github.com/open-telemetry/opentelemetry-specification/issues/987
         if not put_first(provider, processor):
             add(processor)
     _attached.setdefault(provider, None)

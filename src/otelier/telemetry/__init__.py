@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from otelier.telemetry._aside import do_aside, finish_aside, on_a_loop
-from otelier.telemetry._bounds import MAX_NUMBER, MAX_TEXTS, OTHER, fit_count, fit_text, fit_texts, within_cardinality
+from otelier.telemetry._bounds import (
+    MAX_NUMBER,
+    MAX_TEXTS,
+    OTHER,
+    fit_count,
+    fit_text,
+    fit_texts,
+    metric_tenants,
+    read_metric_tenants,
+    tenant_attributes,
+    within_cardinality,
+)
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._events import emit_event, event_record
 from otelier.telemetry._exports import (
@@ -126,6 +137,7 @@ __all__ = [
     "logger_provider",
     "meter_for",
     "meter_provider",
+    "metric_tenants",
     "observe_losses",
     "on_a_loop",
     "point_queue",
@@ -133,6 +145,7 @@ __all__ = [
     "propagators_of",
     "provider_of_early_meters",
     "put_first",
+    "read_metric_tenants",
     "renew_connections",
     "replayed",
     "report_total",
@@ -142,6 +155,7 @@ __all__ = [
     "start_watching_exports",
     "stop_watching_exports",
     "suppressed",
+    "tenant_attributes",
     "token_histogram",
     "tool_calls_histogram",
     "tool_histogram",

@@ -11,8 +11,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-from otelier.faults import on_reset, warn_once
+from opentelemetry.util.types import AttributeValue
+
+from otelier import names
+from otelier.faults import on_reset, read_setting, warn_once
 from otelier.redaction import cut_text
+from otelier.settings import METRIC_TENANTS
 
 MAX_VALUES: Final = 200
 """Values that metrics of one process carry of each attribute that is not of a known few."""
@@ -62,6 +66,47 @@ def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
     return True
 
 
+_tenants: frozenset[str] | None = None
+"""Tenants that metrics name, once they were read."""
+
+
+def read_metric_tenants() -> frozenset[str]:
+    """Read `OTELIER_METRIC_TENANTS`, and keep it; for switching on. What cannot be read is none, with a warning.
+
+    Example:
+        >>> read_metric_tenants()
+        frozenset()
+    """
+    global _tenants
+    _tenants = read_setting(METRIC_TENANTS)
+    return _tenants
+
+
+def metric_tenants() -> frozenset[str]:
+    """Return the tenants that metrics name, as they were when otelier was switched on.
+
+    Example:
+        >>> metric_tenants()
+        frozenset()
+    """
+    return read_metric_tenants() if _tenants is None else _tenants
+
+
+def tenant_attributes(tenant: object) -> dict[str, AttributeValue]:
+    """Return what metrics carry of the *tenant* of a call: its id where it is one of `metric_tenants`, else `_OTHER`.
+
+    Nothing where they are none, or where the call has no tenant, which is `None`.
+
+    Example:
+        >>> tenant_attributes("acme")
+        {}
+    """
+    tenants = metric_tenants()
+    if tenant is None or not tenants:
+        return {}
+    return {names.TENANT_ID: str(tenant) if tenant in tenants else OTHER}
+
+
 def fit_text(value: object, *, lines: bool = False) -> str | None:
     """Return *value* as signals may carry it, `None` when it is no text or empty.
 
@@ -103,4 +148,8 @@ def fit_count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
 
 
-on_reset(_told.clear)
+@on_reset
+def _forget() -> None:
+    global _tenants
+    _told.clear()
+    _tenants = None

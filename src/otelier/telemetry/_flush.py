@@ -22,21 +22,21 @@ _MOST_THREADS = 2
 
 
 def flush(timeout_s: float = 10.0) -> bool:
-    """Send what waits: queued metric points, then whatever the providers hold.
+    """Send pending telemetry: queued metric points, then everything that the providers hold.
 
-    Providers are the global ones and those that `init` was given. Where otelier is not switched on, or its patches are
-    not wanted, the answer is the providers' own. OpenTelemetry's own providers answer `True` also when the receiver
-    refuses everything.
+    This covers the global providers and those passed to `init`. If otelier is not switched on, or its patches are
+    disabled, the result is the providers' own; OpenTelemetry's providers return `True` even if the receiver rejects
+    everything.
 
     Args:
-        timeout_s: Longest wait in seconds for everything together.
+        timeout_s: Longest wait in seconds, for everything together.
 
     Returns:
-        Whether everything was delivered in time, as far as the exporters know: also what they tried to send by
-        themselves since the last `flush`. A failure is not raised; what takes longer goes on.
+        Whether everything was delivered in time, as far as the exporters know, including what they exported by
+        themselves since the last `flush`. Failures are not raised; an export that takes longer continues.
 
     Raises:
-        TypeError: if *timeout_s* is no number.
+        TypeError: if *timeout_s* is not a number.
 
     Example:
         >>> import otelier

@@ -191,7 +191,7 @@ class PointQueue:
 
     def _record_oldest(self, count: int) -> None:
         # A finaliser may put a point while this very thread records one and holds the SDK's locks, which are not
-        # re-entrant. Its point waits then.
+        # re-entrant. Its point waits then: https://github.com/open-telemetry/opentelemetry-python/issues/5313
         me = threading.get_ident()
         if me in self._recording:
             return

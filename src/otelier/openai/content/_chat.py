@@ -278,7 +278,7 @@ _DEPTH: Final = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
 class CallPieces:
-    """The pieces of one call so far, and whether the next piece belongs to the same call.
+    """Collects the pieces of one streamed tool call, and detects where the next call begins.
 
     Some providers give all calls of an answer the same index, or none, and no ids.
 
@@ -314,10 +314,10 @@ class CallPieces:
         self.written.append(written)
 
     def end_before(self, call_id: Any, name: str) -> bool:
-        """Tell whether a piece with that id and name begins another call.
+        """Return whether a piece with that id and name begins another call.
 
-        It does with another id. Without ids it does with another name, or with the same one once more when the
-        arguments are whole; some providers repeat the name in every piece.
+        Another id does. Without ids, another name does, and so does the same name if the arguments so far are complete;
+        some providers repeat the name in every piece.
         """
         if call_id and self.call_id:
             return call_id != self.call_id

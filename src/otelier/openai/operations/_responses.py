@@ -42,6 +42,7 @@ _WATCHED: Final = frozenset(
         "response.queued",
     )
 )
+# The client raises nothing for "error": https://github.com/openai/openai-python/issues/2487
 _LAST: Final = frozenset(("error", "response.completed", "response.failed", "response.incomplete"))
 
 
