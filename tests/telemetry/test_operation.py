@@ -320,7 +320,7 @@ def test_an_operation_with_an_empty_context_is_not_the_replays(otelier_spans, re
     token = attach(replayed(get_current()))
     try:
         start_operation("work", Context(), Point(), scope=SCOPE).end()
-        emit_event(logger_for(SCOPE), "docs.example", {}, Context())
+        emit_event(SCOPE, "docs.example", {}, Context())
     finally:
         detach(token)
     assert [span.name for span in otelier_spans.spans] == ["work"]

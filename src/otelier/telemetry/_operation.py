@@ -123,9 +123,8 @@ class OperationSpan:
         if isinstance(error, GeneratorExit) and trace.get_current_span() is not self.span:
             return  # a coroutine that is closed in some other context than it ran in: that one stays as it is
         if self._former is not None:
-            attach(
-                self._former
-            )  # whatever was attached inside and left there; a token would be refused then, and logged
+            # Whatever was attached inside and left there; a token would be refused then, and logged.
+            attach(self._former)
 
     def show(self, content: Mapping[str, object]) -> None:
         """Put *content*, by attribute, onto the span where spans carry content; never raises."""
