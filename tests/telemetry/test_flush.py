@@ -129,11 +129,12 @@ class Waiting(TracerProvider):
 
     def __init__(self):
         super().__init__(shutdown_on_exit=False)
-        self.asked, self.done = [], []
+        self.asked, self.given_s, self.done = [], [], []
         self.go_on = threading.Event()
 
     def force_flush(self, timeout_millis=30000):
         self.asked.append(len(self.done))
+        self.given_s.append(timeout_millis / 1000)
         return self.go_on.wait(300)
 
 
@@ -173,6 +174,21 @@ def test_who_flushes_at_once_shares_a_thread():
         thread.join()
     assert answers == [True] * 12
     assert (len(provider.asked), provider.asked[-1]) == (3, 12)
+
+
+def test_a_thread_that_is_shared_has_the_longest_time():
+    """A caller with more time than the one that begins the shared thread gets all of it."""
+    provider = Waiting()
+    otelier.init(tracer_provider=provider)
+    threads = [threading.Thread(target=otelier.flush, args=(time_s,)) for time_s in (30, 30, *[30] * 6, 300)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        until(lambda number=number: len(_flush._sends._deadlines) == number + 1)
+    provider.go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len(provider.given_s) == 3
+    assert provider.given_s[-1] > 200
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

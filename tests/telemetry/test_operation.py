@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 import pytest
 from opentelemetry import trace
@@ -312,6 +313,38 @@ def test_a_replay_is_silent(otelier_spans, reader):
     assert otelier_spans.spans[0].parent == OTHER_SPAN
     assert [found[:2] for found in points(reader)] == [({}, 1)]
     assert [record.event_name for record in otelier_spans.logs] == ["docs.live"]
+
+
+def test_an_operation_with_an_empty_context_is_not_the_replays(otelier_spans, reader):
+    """An operation with an empty context of its own is reported in the middle of a replay: that context marks none."""
+    token = attach(replayed(get_current()))
+    try:
+        start_operation("work", Context(), Point(), scope=SCOPE).end()
+        emit_event(SCOPE, "docs.example", {}, Context())
+    finally:
+        detach(token)
+    assert [span.name for span in otelier_spans.spans] == ["work"]
+    assert [record.event_name for record in otelier_spans.logs] == ["docs.example"]
+
+
+def test_an_operation_that_is_closed_in_another_context(otelier_spans):
+    """A coroutine that is closed in another context than it ran in ends its operation, and changes nothing there."""
+
+    async def work():
+        with start_operation("work", get_current(), scope=SCOPE):
+            await asyncio.sleep(0)
+
+    steps = work()
+    copy_context().run(lambda: (attach(Context({"docs.user": "alice"})), steps.send(None)))
+    here = Context({"docs.user": "bob"})
+    token = attach(here)
+    try:
+        steps.close()
+        assert get_current() is here
+    finally:
+        detach(token)
+    assert [span.name for span in otelier_spans.spans] == ["work"]
+    assert otelier_spans.open_spans == ()
 
 
 def test_an_operation_without_a_block(otelier_spans, reader):

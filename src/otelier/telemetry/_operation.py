@@ -120,8 +120,10 @@ class OperationSpan:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.end(error)
+        if isinstance(error, GeneratorExit) and trace.get_current_span() is not self.span:
+            return  # a coroutine that is closed in some other context than it ran in: that one stays as it is
         if self._former is not None:
-            # The context may be another one by now, where a token would be refused, and logged.
+            # Whatever was attached inside and left there; a token would be refused then, and logged.
             attach(self._former)
 
     def show(self, content: Mapping[str, object]) -> None:
