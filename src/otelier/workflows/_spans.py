@@ -285,7 +285,7 @@ class RunSpans:
             attributes=attributes,
             links=links,
             start_time_ns=start_ns,
-            span_id=span_id,
+            span_context=self._span_context(span_id),
             gate=content_gate(),
         )
 
