@@ -379,6 +379,9 @@ def forced_span_context(tracer: Tracer, forced: SpanContext | None) -> Generator
 
 
 def _can_be_forced(tracer: Any) -> bool:
+    # A stand-in of the API, of logfire or of our own recorder has the SDK's inside.
+    while (inner := getattr(tracer, "_tracer", None) or getattr(tracer, "tracer", None)) is not None:
+        tracer = inner
     try:
         if not isinstance(tracer.id_generator, _ForcedIds):
             tracer.sampler, tracer.id_generator = _ForcedSampler(tracer.sampler), _ForcedIds(tracer.id_generator)
