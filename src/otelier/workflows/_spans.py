@@ -237,13 +237,13 @@ class RunSpans:
 
     def called(self, op: Op, target: Target) -> None:
         """Export the span of a call that is about to be stored: before that, so that the child has a parent."""
-        if not op.is_found:
+        if not self._run.replaying():
             name = f"{names.CALL} {target.service}/{target.handler}"
             self._start(name, context_api.get_current(), self._id_of(op.number), SpanKind.PRODUCER).end()
 
     def emitted(self, op: Op, name: str) -> None:
         """Export the span of a signal that is about to be sent."""
-        if not op.is_found:
+        if not self._run.replaying():
             name = f"{names.EMIT_SIGNAL} {name}"
             self._start(name, context_api.get_current(), self._id_of(op.number), SpanKind.PRODUCER).end()
 
