@@ -100,8 +100,9 @@ class Run(Protocol):
     """When a life of this body began after a crash that the engine noticed, as recorded, oldest first."""
 
     def replaying(self) -> bool:
-        """Return whether a later op is in the journal than those started or waited for so far: an earlier life has been
-        here."""
+        """Return whether an earlier life has been here: the journal has a later op than those that were started or waited
+        for so far.
+        """
         ...
 
     def made(self) -> int:
@@ -171,8 +172,10 @@ class Run(Protocol):
         ...
 
     async def get(self, key: str) -> Json:
-        """Return a value of the entity's state, `None` where there is none; in the body's task, in the same order in each
-        life."""
+        """Return a value of the entity's state, `None` where there is none.
+
+        A body asks in its own task, and in the same order in each life.
+        """
         ...
 
     def put(self, changes: Mapping[str, Json]) -> None:
