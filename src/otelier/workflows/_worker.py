@@ -19,12 +19,20 @@ from otelier.codec import error_from_json
 from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
 from otelier.settings import ENGINE
+from otelier.workflows._approvals import KINDS, invoke_approvals
 from otelier.workflows._body import Host
-from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, handlers_in
+from otelier.workflows._handlers import (
+    Handler,
+    checked_count,
+    checked_name,
+    checked_seconds,
+    checked_service,
+    handlers_in,
+)
 from otelier.workflows._headers import start_headers
 from otelier.workflows._spans import span_name
 from otelier.workflows.engines import open_engine
-from otelier.workflows.engines.protocol import Engine, Json, Kind, Registry, Target
+from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
 
 _THREADS: Final = 32
 
@@ -141,7 +149,7 @@ class Worker:
         version: int = 1,
         is_direct: bool = False,
     ) -> None:
-        self.service_name = checked_name(service_name, "a service's name")
+        self.service_name = checked_service(service_name)
         self.version = checked_count(version, "version")
         given = tuple(modules) or (inspect.stack(0)[1].frame.f_globals["__name__"],)
         self._handlers = handlers_in(given, self.service_name)
@@ -178,7 +186,7 @@ class Worker:
         kinds: dict[tuple[str, str], Kind] = {place: handler.kind for place, handler in self._handlers.items()}
         ready = asyncio.Event()
         self._serving = asyncio.create_task(
-            self._engine.serve(Registry(kinds, self.version), self._host.invoke, ready.set), name="otelier-worker"
+            self._engine.serve(Registry(kinds | KINDS, self.version), self._invoke, ready.set), name="otelier-worker"
         )
         waiting = asyncio.create_task(ready.wait())
         try:
@@ -238,6 +246,11 @@ class Worker:
         stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
         await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)
         return RunHandle(self.engine, run_id, handler, self._host)
+
+    async def _invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
+        if target.service == APPROVALS:
+            return await invoke_approvals(run, target, payload)
+        return await self._host.invoke(run, target, payload)
 
     def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()
