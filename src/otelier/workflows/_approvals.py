@@ -156,7 +156,7 @@ def refusal(
     if required is not None:
         has = ", ".join(map(repr, request["roles"])) or "none"
         return ApprovalError(
-            f"{cannot}: that needs {_one_of(required)}, and the roles given are: {has}. Let somebody decide who has it.",
+            f"{cannot}: that needs {_one_of(required)}, and the roles given are {has}. Let somebody decide who has it.",
             workflow_id=run_id,
             name=name,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from opentelemetry.context import get_current
@@ -230,7 +230,7 @@ class Client:
         """
         if status is not None and status not in _STATUSES:
             raise ValueError(f"Cannot list runs of status {status!r}: it is one of {', '.join(_STATUSES)}.")
-        if isinstance(limit, bool) or not isinstance(limit, int):
+        if isinstance(limit, bool) or not isinstance(cast("Any", limit), int):
             raise TypeError(f"Cannot use a {type(limit).__name__} as `limit`: give a whole number.")
         if not 1 <= limit <= _MAX_RUNS:
             raise ValueError(f"Cannot list {limit} runs: `limit` is a number from 1 to {_MAX_RUNS:,}.")
@@ -318,5 +318,6 @@ def _shown(steps: Iterable[StepInfo]) -> Iterable[StepInfo]:
         if step.name == END or (step.kind == "call" and step.name.startswith(f"{APPROVALS}/")):
             continue
         if step.kind == "signal" and step.name.startswith(APPROVAL):
-            step = dataclasses.replace(step, kind="approval", name=step.name.split("/", 2)[2])
-        yield step
+            yield dataclasses.replace(step, kind="approval", name=step.name.split("/", 2)[2])
+        else:
+            yield step

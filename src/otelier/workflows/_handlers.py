@@ -349,6 +349,8 @@ def _takes_self(method: Callable[..., Any]) -> bool:
 def handlers_in(modules: Iterable[ModuleType | str | Handler], service_name: str) -> dict[tuple[str, str], Handler]:
     """Return the handlers of *modules*, by service and name; those without a service belong to *service_name*.
 
+    A text `module:service` gives the handlers of a module that name none that service.
+
     Raises:
         WorkflowUseError: if two of them have one name, or one of them is no module.
     """
@@ -376,12 +378,19 @@ def _listed(modules: Iterable[ModuleType | str | Handler]) -> Iterable[Handler]:
         if isinstance(module, Handler):
             yield module
             continue
-        found = _imported(module)
-        for value in list(vars(found).values()):
-            if isinstance(value, Handler):
-                yield value
-            elif isinstance(value, type) and value.__module__ == found.__name__:
-                yield from (each for each in vars(value).values() if isinstance(each, Handler))
+        name, _, service = module.partition(":") if isinstance(module, str) else (module, "", "")
+        for handler in _handlers_of(_imported(name)):
+            if service and handler.service is None:
+                handler.service = checked_service(service)
+            yield handler
+
+
+def _handlers_of(module: ModuleType) -> Iterable[Handler]:
+    for value in list(vars(module).values()):
+        if isinstance(value, Handler):
+            yield value
+        elif isinstance(value, type) and value.__module__ == module.__name__:
+            yield from (each for each in vars(value).values() if isinstance(each, Handler))
 
 
 def _imported(module: Any) -> ModuleType:

@@ -118,7 +118,7 @@ class Worker:
     Args:
         service_name: Service of the handlers that name none.
         modules: Modules with handlers, by themselves or as text, or handlers. Without any, the module that makes the
-            worker.
+            worker. A text `module:service` gives the handlers there that name no service this one.
         engine: Where runs are kept: `memory:`, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
         version: Version of this code. New runs get it, and `ctx.version` is that of the worker that started a run.
         is_direct: For a handler that is called as a function: what names no service is in every service.
@@ -166,6 +166,11 @@ class Worker:
         self._serving: asyncio.Task[None] | None = None
 
     @property
+    def handlers(self) -> Mapping[tuple[str, str], Handler]:
+        """What it runs, by service and name."""
+        return dict(self._handlers)
+
+    @property
     def engine(self) -> Engine:
         """The engine that keeps its runs.
 
@@ -211,6 +216,16 @@ class Worker:
         self._pool.shutdown(wait=False)
         if not self._is_direct:
             await asyncio.to_thread(flush)
+
+    async def wait(self) -> None:
+        """Wait for as long as it serves, and raise what ended that; `async with` ends it in order.
+
+        Raises:
+            EngineError: if the file cannot be used any more.
+        """
+        if self._serving is not None:
+            await asyncio.wait((self._serving,))
+            self._serving.result()
 
     async def start(
         self,
