@@ -70,7 +70,8 @@ class Handler:
         self.owner = owner
         """Class that it is a method of; an instance is made for each call."""
         functools.update_wrapper(self, function)
-        self._number = next(_numbers)
+        self.number = next(_numbers)
+        """Place in the order in which handlers were defined."""
         _made.add(self)
 
     def __repr__(self) -> str:
@@ -375,7 +376,7 @@ def handlers_beside(handler: Handler) -> list[Handler]:
     Of two of one name the one that was defined last is taken.
     """
     found: dict[tuple[str | None, str], Handler] = {}
-    for one in sorted(_made, key=lambda one: one._number):  # noqa: SLF001 -- of this class
+    for one in sorted(_made, key=lambda one: one.number):
         if one.service is not None or one.__module__ == handler.__module__:
             found[one.service, one.name] = one
     found[handler.service, handler.name] = handler
