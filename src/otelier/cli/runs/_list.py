@@ -48,6 +48,8 @@ _OF_HEALTH: Final[dict[str, tuple[Status, ...]]] = {
     "waiting approval": ("waiting", "running"),
     "retrying": ("waiting", "running"),
 }
+_WIDE: Final = 90
+"""Columns that have room for how long a run took."""
 _MAX_SHOWN: Final = 10_000
 _MAX_LOOKED_AT: Final = 10_000
 
@@ -148,7 +150,8 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
         return
     names = [printable(f"{one.service}/{one.handler}") for one in found]
     id_width = min(max(len(one.workflow_id) for one in found), 36)
-    name_width = min(max(map(len, names)), max(console.width - id_width - 36, 16))
+    is_wide = console.width >= _WIDE
+    name_width = min(max(map(len, names)), max(console.width - id_width - (43 if is_wide else 31), 12))
     for one, name in zip(found, names):
         took = lasted(((one.end_ns or time.time_ns()) - one.begin_ns) / 1e9)
         began = clock(one.begin_ns, "%m-%d %H:%M")
@@ -156,7 +159,7 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
             (f"{one.health:<16} ", STYLES.get(one.health, "")),
             (f"{printable(one.workflow_id):<{id_width}} ", "bold"),
             f"{cut(name, name_width):<{name_width}} ",
-            (f"{began} {took}", "dim"),
+            (f"{began} {took}" if is_wide else began, "dim"),
         )
         console.print(line, soft_wrap=True)
         if one.error is not None:
