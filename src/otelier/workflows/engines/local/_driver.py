@@ -19,6 +19,7 @@ from typing import Any, Final
 from otelier.codec import error_to_json
 from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped
 from otelier.faults import count_fault
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local import _keeping as keeping
 from otelier.workflows.engines.local._life import Life
@@ -102,7 +103,7 @@ class Driver:
     async def _recover(self) -> None:
         recovered: asyncio.Future[None] = self.loop.create_future()
 
-        def done(rows: list[keeping.OpenRun], error: BaseException | None) -> None:
+        def done(rows: list[journal.OpenRun], error: BaseException | None) -> None:
             # At once, not in the task that waits: notes of what was committed afterwards come next.
             if error is None:
                 self._recovered(rows)
@@ -112,7 +113,7 @@ class Driver:
         self.store.submit(self.loop, done, keeping.open_runs)
         await recovered
 
-    def _recovered(self, rows: list[keeping.OpenRun]) -> None:
+    def _recovered(self, rows: list[journal.OpenRun]) -> None:
         if self._is_draining:
             return
         self._is_ready = True
@@ -211,36 +212,28 @@ class Driver:
             return  # all of it is read when it gets ready
         what, run_id, data = note.what, note.run_id, note.data
         life = self.lives.get(run_id)
-        if what == "start":
-            if data is not None:
-                if self._is_mine(data.target.service):
-                    self._add(run_id, data.target, data, False)
-            elif run_id not in self._known:
-                self.store.submit(self.loop, self._found, keeping.open_run, run_id)
-        elif what == "signal" and life is not None:
-            if data is not None:
-                life.add_signal(*data)
-            else:
-                self.store.submit(self.loop, partial(self._signals, life), journal.signals_of, run_id)
+        if what == "start" and isinstance(data, journal.Row):
+            if self._is_mine(data.target.service):
+                self._add(run_id, data.target, data, False)
+        elif what in {"start", "resume"}:
+            self._found(data)
+        elif what == "signal" and life is not None and life.stopped is None:
+            for signal in data:
+                life.add_signal(*signal)
         elif what == "cancel":
             self._cancel(run_id, life)
-        elif what == "resume":
-            self.store.submit(self.loop, self._found, keeping.open_run, run_id)
         elif what == "end":
             self._end_noted(run_id, data)
 
-    def _found(self, row: keeping.OpenRun | None, error: BaseException | None) -> None:
-        if error is None and row is not None and self._is_ready and not row.is_blocked:
-            if row.id in self._key_of and row.id not in self._known:  # it was blocked, and kept its place
-                self._known.add(row.id)
-                self._begin_head(self._key_of[row.id])
-            else:
-                self._add(row.id, row.target, None, False)
-
-    def _signals(self, life: Life, found: list[tuple[int, str, str]] | None, error: BaseException | None) -> None:
-        if error is None and life.stopped is None:
-            for signal in found or ():
-                life.add_signal(*signal)
+    def _found(self, row: journal.OpenRun | None) -> None:
+        """Take a run that another process started, or somebody resumed."""
+        if row is None or row.is_blocked or not self._is_mine(row.target.service):
+            return
+        if row.id in self._key_of and row.id not in self._known:  # it was blocked, and kept its place
+            self._known.add(row.id)
+            self._begin_head(self._key_of[row.id])
+        else:
+            self._add(row.id, row.target, None, False)
 
     def _cancel(self, run_id: str, life: Life | None) -> None:
         if life is not None:
@@ -301,7 +294,7 @@ class Driver:
             run_id, counts, recovers = self._queue.popleft()
             self._replaying.add(run_id)
             self.store.submit(
-                self.loop, partial(self._loaded, run_id), journal.begin_life, run_id, version, counts, recovers,
+                self.loop, partial(self._loaded, run_id), changes.begin_life, run_id, version, counts, recovers,
                 options.max_lives,
             )  # fmt: skip
 
@@ -439,7 +432,7 @@ class Driver:
             if statements is not None:
                 rows.extend(statements)
                 ended.append(op)
-        self.store.submit(self.loop, partial(self._ended, ended), journal.end_run, run_id, state, text, rows, entity)
+        self.store.submit(self.loop, partial(self._ended, ended), changes.end_run, run_id, state, text, rows, entity)
 
     def _ended(self, ops: list[Result], _result: Any, error: BaseException | None) -> None:
         for op in ops:
@@ -448,4 +441,4 @@ class Driver:
 
 def _block(tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json]) -> None:
     journal.execute(tx, rows)
-    journal.block_run(tx, run_id, error)
+    changes.block_run(tx, run_id, error)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from otelier.errors import EngineError
 from otelier.faults import on_fork
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _file, _info, _keeping
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._driver import Driver, Options
@@ -165,7 +166,7 @@ class LocalEngine:
     async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
         """Store a run and return *run_id*."""
         store = await self._opened()
-        await ask(store, journal.start_run, run_id, target, journal.dumps(payload), journal.dumps(dict(headers)))
+        await ask(store, changes.start_run, run_id, target, journal.dumps(payload), journal.dumps(dict(headers)))
         return run_id
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
@@ -196,15 +197,15 @@ class LocalEngine:
 
     async def signal(self, run_id: str, name: str, payload: Json) -> None:
         """Keep a signal for a run."""
-        await ask(await self._opened(), journal.add_signal, run_id, name, journal.dumps(payload))
+        await ask(await self._opened(), changes.add_signal, run_id, name, journal.dumps(payload))
 
     async def cancel(self, run_id: str) -> None:
         """Cancel a run and the runs that it called."""
-        await ask(await self._opened(), journal.cancel_run, run_id)
+        await ask(await self._opened(), changes.cancel_run, run_id)
 
     async def resume(self, run_id: str) -> None:
         """Let a blocked run begin again."""
-        await ask(await self._opened(), journal.resume_run, run_id)
+        await ask(await self._opened(), changes.resume_run, run_id)
 
     async def runs(
         self, *, status: Status | None = None, service: str | None = None, limit: int = 100
@@ -278,7 +279,10 @@ class LocalEngine:
             notices = conn.execute("SELECT n, what, run FROM notice WHERE n>? ORDER BY n", (self._noticed,)).fetchall()
             for number, what, run_id in notices:
                 self._noticed = number
-                calls.extend((driver.loop, driver.noted, (journal.Note(what, run_id),)) for driver in self._drivers)
+                data = journal.signals_of(conn, run_id) if what == "signal" else journal.open_run(conn, run_id)
+                calls.extend(
+                    (driver.loop, driver.noted, (journal.Note(what, run_id, data),)) for driver in self._drivers
+                )
             if notices:
                 self._store.submit_later(_forget_notices, self._noticed)
         with self._lock:

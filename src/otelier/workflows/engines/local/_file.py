@@ -123,7 +123,7 @@ def _lock_path(path: Path) -> Path:
 
 def _opened(path: Path) -> IO[bytes]:
     try:
-        return open(_lock_path(path), "a+b")  # noqa: SIM115 -- it stays open as long as the lock is held
+        return open(_lock_path(path), "a+b")
     except OSError as exc:
         raise EngineError(
             f"Cannot open {_lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "

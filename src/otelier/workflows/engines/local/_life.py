@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._ops import (
     BEGUN,
@@ -419,6 +420,6 @@ class Life:
 
 def _cancel_called(tx: journal.Transaction, run_id: str) -> None:
     try:
-        journal.cancel_run(tx, run_id)
+        changes.cancel_run(tx, run_id)
     except journal.UnknownRunError:  # it could not be stored
         pass

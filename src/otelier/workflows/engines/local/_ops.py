@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from otelier.errors import RunStopped
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 
@@ -249,7 +250,7 @@ class Call(Result):
         (target, payload, headers, detached), self.sent = self.sent, None
         rows = self.life.unwritten_rows()
         submit, loop = self.life.driver.store.submit, self.life.loop
-        submit(loop, self._looked, journal.call_run, rows, self.ref, target, payload, headers, self.life.id, detached)
+        submit(loop, self._looked, changes.call_run, rows, self.ref, target, payload, headers, self.life.id, detached)
 
     def _looked(self, outcome: Outcome | None, error: BaseException | None) -> None:
         if error is None:
@@ -279,7 +280,7 @@ class Send(LocalOp):
         self.seq = life.next_seq()
         self.ended_ns: int | None = time.time_ns()
         life.driver.store.submit(
-            life.loop, self.recorded, journal.send_signal, before, self.ref, self.name, self.payload, self.row
+            life.loop, self.recorded, changes.send_signal, before, self.ref, self.name, self.payload, self.row
         )
 
     def recorded(self, result: Any, error: BaseException | None) -> None:
