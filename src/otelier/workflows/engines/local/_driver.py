@@ -358,7 +358,7 @@ class Driver:
     def _write(self) -> None:
         lives, self._unwritten = self._unwritten, set()
         rows = [row for life in lives for row in life.unwritten_rows()]
-        if rows and self._fault is not None and not self._fault.done():
+        if rows:
             self.store.submit_later(journal.execute, rows)
 
     def forget_end(self, op: Result) -> None:
