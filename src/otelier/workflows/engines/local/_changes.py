@@ -33,7 +33,10 @@ from otelier.workflows.engines.local._journal import (
 )
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 
-_RUN: Final = "n, id, service, handler, key, payload, headers, version, parent, began, cancelled, recovered, snapshot"
+_LIFE: Final = (
+    "SELECT state, lives, progress, n, id, service, handler, key, payload, headers, version, parent, began, cancelled,"
+    " recovered, snapshot FROM run WHERE id=?"
+)
 _MAX_RECOVERED: Final = 100
 """Crashes of one run that are kept, the first ones: a replay must tell of the same."""
 
@@ -80,8 +83,8 @@ def _is_same(found: Any, target: Target, payload: str) -> bool:
 
 def _exists(run_id: str, found: Any) -> RunExistsError:
     return RunExistsError(
-        f"Cannot start run {run_id!r}: there is one with that workflow id, of {found[0]}/{found[1]}, with another handler "
-        "or input. Give this one an id of its own, or the same input to get that run.",
+        f"Cannot start run {run_id!r}: there is one with that workflow id, of {found[0]}/{found[1]}, with another "
+        "handler or input. Give this one an id of its own, or the same input to get that run.",
         workflow_id=run_id,
     )
 
@@ -94,8 +97,8 @@ def _insert(
     # Lives are counted from the first that begins; where this process begins it at once, that is told here.
     lives = 0 if version is None or target.key is not None else 1
     cursor = tx.conn.execute(
-        "INSERT INTO run(id, service, handler, key, payload, headers, version, parent, root, detached, state, cancelled,"
-        " began, lives, progress) VALUES(?,?,?,?,?,?,?,?,?,?,'open',?,?,?,0)",
+        "INSERT INTO run(id, service, handler, key, payload, headers, version, parent, root, detached, state, "
+        "cancelled, began, lives, progress) VALUES(?,?,?,?,?,?,?,?,?,?,'open',?,?,?,0)",
         (run_id, target.service, target.handler, target.key, payload, headers, version, parent, root, int(detached),
          int(stops), now, lives),
     )  # fmt: skip
@@ -199,7 +202,7 @@ def begin_life(
         recovers: Whether the life before was cut.
         max_lives: How often a body is begun without a new record before its run is blocked.
     """
-    found = tx.conn.execute(f"SELECT state, lives, progress, {_RUN} FROM run WHERE id=?", (run_id,)).fetchone()
+    found = tx.conn.execute(_LIFE, (run_id,)).fetchone()
     if found is None or found[0] != "open":
         return None
     lives, before, row = found[1], found[2], _row(found[3:])
@@ -220,8 +223,8 @@ def begin_life(
         row.recovered.append(time.time_ns())
     if row.lives > max_lives:
         error = EngineError(
-            f"Run {run_id!r} is blocked: its body was begun {max_lives} times without a new record, so it ends the process "
-            "or never reaches its next step. Mend it, then `otelier resume` it."
+            f"Run {run_id!r} is blocked: its body was begun {max_lives} times without a new record, so it ends the "
+            "process or never reaches its next step. Mend it, then `otelier resume` it."
         )
         block_run(tx, run_id, error_to_json(error))
         return None

@@ -31,7 +31,8 @@ CREATE TABLE op(
     PRIMARY KEY(run, n)) WITHOUT ROWID;
 CREATE TABLE signal(n INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, name TEXT NOT NULL, payload TEXT NOT NULL);
 CREATE INDEX signal_run ON signal(run);
-CREATE TABLE state(service TEXT, type TEXT, key TEXT, data TEXT NOT NULL, PRIMARY KEY(service, type, key)) WITHOUT ROWID;
+CREATE TABLE state(service TEXT, type TEXT, key TEXT, data TEXT NOT NULL,
+    PRIMARY KEY(service, type, key)) WITHOUT ROWID;
 CREATE TABLE handler(service TEXT, name TEXT, kind TEXT NOT NULL, current INTEGER NOT NULL,
     PRIMARY KEY(service, name)) WITHOUT ROWID;
 CREATE TABLE notice(n INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, run TEXT NOT NULL);
@@ -166,12 +167,13 @@ def prepare(conn: sqlite3.Connection, shown: str) -> None:
             conn.execute(f"PRAGMA user_version={FORMAT}")
         elif ours != _OURS:
             raise EngineError(
-                f"Cannot keep runs in {shown}: it is an SQLite file of another program. Name a file of its own: `file:PATH`."
+                f"Cannot keep runs in {shown}: it is an SQLite file of another program. Name a file of its own: "
+                "`file:PATH`."
             )
         elif found > FORMAT:
             raise EngineError(
-                f"Cannot use {shown}: a newer otelier wrote it (format {found}, this one knows {FORMAT}), and would find "
-                "its runs damaged. Install that release here, or name another file: `file:PATH`."
+                f"Cannot use {shown}: a newer otelier wrote it (format {found}, this one knows {FORMAT}), and would "
+                "find its runs damaged. Install that release here, or name another file: `file:PATH`."
             )
     finally:
         conn.execute("COMMIT")

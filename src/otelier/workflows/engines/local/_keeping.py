@@ -62,8 +62,9 @@ def fail_unknown(tx: Transaction, run_id: str, target: Target, waited_s: float) 
         return
     names = [f"{one}/{name}" for one, name in tx.conn.execute("SELECT service, name FROM handler ORDER BY 1, 2")]
     error = UnknownHandlerError(
-        f"Run {run_id!r} waited {waited_s:g} s for a worker with {target.service}/{target.handler}, which no worker ever "
-        f"had. Those that are known: {', '.join(names) or 'none'}. Correct the name, or start a worker that has it.",
+        f"Run {run_id!r} waited {waited_s:g} s for a worker with {target.service}/{target.handler}, which no worker "
+        f"ever had. Those that are known: {', '.join(names) or 'none'}. Correct the name, or start a worker that has "
+        "it.",
         service=target.service,
         handler=target.handler,
     )
@@ -78,8 +79,9 @@ def delete_finished(tx: Transaction, before_ns: int) -> bool:
         (before_ns, before_ns, _DELETED_AT_ONCE),
     ).fetchall()
     for root in roots:
-        runs = tx.conn.execute("SELECT n FROM run WHERE id=? UNION ALL SELECT n FROM run WHERE root=? AND parent IS NOT NULL",
-                               root * 2).fetchall()  # fmt: skip
+        runs = tx.conn.execute(
+            "SELECT n FROM run WHERE id=? UNION ALL SELECT n FROM run WHERE root=? AND parent IS NOT NULL", root * 2
+        ).fetchall()
         tx.conn.executemany("DELETE FROM op WHERE run=?", runs)
         tx.conn.executemany("DELETE FROM run WHERE n=?", runs)
     return len(roots) == _DELETED_AT_ONCE
