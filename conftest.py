@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from opentelemetry.context import Context, attach, detach
 from sybil import Document, Example, Region, Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
@@ -196,6 +197,21 @@ def _check_shell(example: Example) -> None:
     assert set(re.findall(r"\bmake ([a-z-]+)", commands)) <= targets
     for path in re.findall(r"(?<![\w./-])(?:scripts|examples|docs|collector-config)/[\w./-]+", commands):
         assert (ROOT / path).exists(), path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let an example find what the examples before it made, also where another worker ran those."""
+    if isinstance(item, SybilItem):
+        done = item.example.namespace.setdefault("_done", set())
+        for example in item.example.document.examples():
+            if example.line == item.example.line:
+                break
+            if example.line not in done:
+                example.evaluate()
+                done.add(example.line)
+        done.add(item.example.line)
+    return (yield)
 
 
 _pages = Sybil(

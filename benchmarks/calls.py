@@ -1,4 +1,4 @@
-"""What otelier adds to calls of the openai client, beside the same signals written by hand with inline metrics.
+"""Cost of otelier in calls of the openai client, compared with the same signals written by hand with inline metrics.
 
 Run: uv run python benchmarks/calls.py
 
@@ -11,11 +11,11 @@ used twice would flatter the fingerprint.
 |---|---|
 | by hand | span, attributes and three histograms as the conventions have them, recorded in the call |
 | ours | the instrumentor alone: the same signals |
-| six fields | `init()`, six fields set, the processor, the prompt's fingerprint |
+| seven fields | `init()`, seven fields set, the processor, the prompt's fingerprint |
 
 The last two figures of a row count each call's share of a collection of the metrics in, when ours are recorded.
-Of streams the cost of one chunk is told, beside one that is handed on without a metric, and beside one with its metric
-recorded at once.
+For streams the cost of one chunk is shown, compared with a chunk without a metric and one whose metric is recorded
+at once.
 
 The second table has content captured, in each mode, beside calls by hand that dump messages and answer as JSON, as they
 are: ours makes parts of them as the conventions have them, and redacts each text. Events go to a processor that drops
@@ -65,6 +65,7 @@ FIELDS = {
     "agent_id": "agent-42",
     "session_id": "sess-20261121-0001",
     "workflow_id": "workflow-7",
+    "tenant_id": "tenant-12",
 }
 SAID = "Baggage is a set of keys and values that travels with a request. " * 4
 USAGE = {"prompt_tokens": 91, "completion_tokens": 120, "total_tokens": 211}
@@ -300,7 +301,7 @@ def with_content(mode: str, *, personal: bool = False) -> Callable[[Providers], 
 
 
 @contextmanager
-def six_fields(to: Providers) -> Iterator[Around]:
+def seven_fields(to: Providers) -> Iterator[Around]:
     otelier.init(app="benchmark", tracer_provider=to.traces, meter_provider=to.metrics)
     with otelier.context(**FIELDS):
         yield as_it_is
@@ -393,7 +394,7 @@ COLUMNS: dict[str, Callable[[Providers], AbstractContextManager[Around]]] = {
     "by hand": by_hand,
     "by hand, each chunk": by_hand_each,
     "ours": ours,
-    "six fields": six_fields,
+    "seven fields": seven_fields,
 }
 CONTENT: dict[str, Callable[[Providers], AbstractContextManager[Around]]] = {
     "bare": bare,

@@ -1,4 +1,4 @@
-"""What the fields cost: a span with six fields stamped on it, a block entered and left, and `import otelier`.
+"""Cost of the fields: a span with seven fields stamped on it, a block entered and left, and `import otelier`.
 
 Run: uv run python benchmarks/context.py
 
@@ -14,8 +14,10 @@ Rounds are interleaved and ratios taken within each round, so that a busy machin
 from __future__ import annotations
 
 import contextvars
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -37,6 +39,7 @@ FIELDS = {
     "agent_id": "agent-42",
     "session_id": "sess-20261121-0001",
     "workflow_id": "workflow-7",
+    "tenant_id": "tenant-12",
 }
 STARTED = {
     "http.request.method": "POST",
@@ -113,9 +116,13 @@ def per_block() -> tuple[float, float]:
     return (middle - began) / BLOCKS * 1e6, (time.perf_counter() - middle) / BLOCKS * 1e6
 
 
-def import_ms(statement: str) -> float:
-    code = f"import time; began = time.perf_counter(); {statement}; print((time.perf_counter() - began) * 1e3)"
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+def import_ms(statement: str, bytecode: str) -> float:
+    code = f"import time; began = time.process_time(); {statement}; print((time.process_time() - began) * 1e3)"
+    # As an installed package has it, bytecode is kept: where it may not be, compiling our sources would be measured.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = bytecode
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return float(done.stdout)
 
 
 def spans() -> None:
@@ -142,9 +149,12 @@ def blocks() -> None:
 
 def imports() -> None:
     api = "import opentelemetry.trace, opentelemetry.baggage"
-    for what in ("import otelier", "import otelier; otelier.set_context, otelier.context, otelier.get_agent"):
-        pairs = [(import_ms(what), import_ms(api)) for _ in range(IMPORTS)]
-        print(f"`{what}` / `{api}`: {median(ours / floor for ours, floor in pairs):.2f}")
+    with tempfile.TemporaryDirectory() as bytecode:
+        for what in ("import otelier", "import otelier; otelier.set_context, otelier.context, otelier.get_agent"):
+            # The first round writes the bytecode.
+            pairs = [(import_ms(what, bytecode), import_ms(api, bytecode)) for _ in range(1 + IMPORTS)][1:]
+            ratio, least = median(ours / floor for ours, floor in pairs), [min(times) for times in zip(*pairs)]
+            print(f"`{what}` / `{api}`: {ratio:.2f} (of the least times: {least[0] / least[1]:.2f})")
 
 
 if __name__ == "__main__":

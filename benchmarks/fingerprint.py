@@ -1,4 +1,4 @@
-"""What knowing an agent by its prompt costs: time and memory per prompt, and how many prompts are taken for others.
+"""Cost of identifying an agent by its prompt: time and memory per prompt, and how many prompts are mistaken for others.
 
 Run: uv run python benchmarks/fingerprint.py
 

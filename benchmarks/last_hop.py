@@ -1,4 +1,4 @@
-"""What the patch at the last hop adds to a request of each HTTP client, connections kept alive.
+"""Cost of the patch that adds the fields to a request, for each HTTP client, with connections kept alive.
 
 Run: uv run python benchmarks/last_hop.py
 
@@ -10,10 +10,10 @@ own cost is not counted.
 | column | what is sent |
 |---|---|
 | bare | a request by the client as it came |
-| by hand | the same, and the application writes six fields into the header itself |
+| by hand | the same, and the application writes seven fields into the header itself |
 | nothing set | patched, and no field is set |
-| outside | patched, six fields are set, and the host gets none of them |
-| inside | patched, six fields are set, and the host gets these |
+| outside | patched, seven fields are set, and the host gets none of them |
+| inside | patched, seven fields are set, and the host gets these |
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ FIELDS = {
     "agent_id": "agent-42",
     "session_id": "sess-20261121-0001",
     "workflow_id": "workflow-7",
+    "tenant_id": "tenant-12",
 }
 WRITTEN = ",".join(f"{key}={value}" for key, value in zip(BAGGAGE_KEYS, FIELDS.values()))
 CLIENTS = ("httpx", "httpx async", "requests", "urllib3", "aiohttp")

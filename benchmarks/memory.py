@@ -1,9 +1,9 @@
-"""Whether the process stays flat: 10,000 streams that are broken off, 100,000 calls, 10,240 runs of agents.
+"""Memory of the process under load: 10,000 streams that are broken off, 100,000 calls, 10,240 runs of agents.
 
 Run: uv run python benchmarks/memory.py [--trace] [streams] [calls] [agents]
     Without a name it runs all three.
 
-All are chat completions with six fields and a system prompt. User, session and both prompts are new in each call;
+All are chat completions with seven fields and a system prompt. User, session and both prompts are new in each call;
 streams have 1,000 users. The client answers calls itself, the transport streams: nothing but the client and its
 telemetry can grow. Spans go to an exporter that drops them, metrics to a reader of each temporality.
 
@@ -234,6 +234,7 @@ def fields(number: int) -> dict[str, str]:
         "agent_id": f"id-{number % 8}",
         "session_id": f"session-{number}",
         "workflow_id": f"workflow-{number % 100}",
+        "tenant_id": f"tenant-{number % 50}",
     }
 
 

@@ -1,4 +1,4 @@
-"""What redaction costs, of secrets and personal data: prompts, megabytes ordinary or made to take long.
+"""Cost of redacting secrets and personal data: prompts, and megabytes of ordinary or adversarial text.
 
 Behind a megabyte stands how many times as long it took as a quarter of it: 4 is linear.
 

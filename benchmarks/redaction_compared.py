@@ -1,4 +1,4 @@
-"""What is found of the corpus of the tests: by otelier, by detect-secrets, and by presidio's recognisers.
+"""Share of the tests' corpus that is found: by otelier, by detect-secrets, and by presidio's recognisers.
 
 Of the others any find in a text counts, wherever it is; of otelier only that the secret is gone. presidio's recognisers
 run without a model of language, those of e-mail addresses, cards, IBANs, telephones and US social security numbers.

@@ -1,4 +1,4 @@
-"""What an outage costs: 50 users at work while the receiver of their telemetry is killed, stalls, is slow and refuses.
+"""Cost of an outage: 50 users at work while the receiver of their telemetry is killed, stalls, is slow and refuses.
 
 Run: uv run python benchmarks/soak.py [--seconds 60] [--users 50]
     480 seconds are a soak; a minute shows that it works.
@@ -51,7 +51,7 @@ from opentelemetry.trace import SpanKind
 
 import otelier
 from otelier.testing import OpenAIServer
-from otelier.testing._loopback import Exchange, LoopbackServer, Received
+from otelier.testing._loopback import HttpExchange, HttpRequest, LoopbackServer
 
 PHASES = ("killed", "stalled", "slow", "429", "503", "400", "garbage")
 SLOW_S, THINK_S, MODEL_S = 2.0, 0.1, 0.05
@@ -84,7 +84,7 @@ class Receiver(LoopbackServer):
             elif self._server is None:
                 self.start()
 
-    def answer(self, received: Received, exchange: Exchange) -> None:
+    def answer(self, received: HttpRequest, exchange: HttpExchange) -> None:
         phase, changed = self.phase, self._changed
         if phase == "slow":
             changed.wait(SLOW_S)
@@ -104,7 +104,7 @@ class Receiver(LoopbackServer):
             self._keep(received)
             exchange.send(200, {"content-type": "application/x-protobuf"}, b"")
 
-    def _keep(self, received: Received) -> None:
+    def _keep(self, received: HttpRequest) -> None:
         zipped = received.headers.get("content-encoding") == "gzip"
         body = gzip.decompress(received.body) if zipped else received.body
         if received.path == "/v1/traces":

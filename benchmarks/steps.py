@@ -1,4 +1,4 @@
-"""What a step of an agent costs over the bare call of the openai client, beside two agent frameworks.
+"""Cost of an agent's step over the bare call of the openai client, beside two agent frameworks.
 
 Run: make bench-agents, which installs the frameworks; `python benchmarks/steps.py` shows those that are there.
 

@@ -16,7 +16,7 @@ TARGET = Path(__file__).resolve().parent.parent / "tests" / "agents" / "conventi
 SPANS = {"invoke_agent": "gen_ai.invoke_agent.internal", "execute_tool": "gen_ai.execute_tool.internal"}
 METRICS = ("gen_ai.invoke_agent.", "gen_ai.execute_tool.")
 NEWER = {"execute_tool": {"gen_ai.conversation.id": "conditionally_required"}}
-"""What joined the conventions after the registry was taken."""
+"""Additions to the conventions since the registry was copied."""
 
 
 def _levels(signal: dict[str, Any]) -> dict[str, str]:

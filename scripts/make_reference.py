@@ -39,6 +39,7 @@ def settings_page() -> str:
             "An empty variable counts as unset.",
             "For an invalid `OTELIER_` variable, `init` raises a `SettingError` with its name and the allowed values.",
             "Without `init`, and for OpenTelemetry's variables, a warning says the same, and the default applies.",
+            "With `OTELIER_METRIC_TENANTS` it is always a warning: a list of customers grows.",
             "",
             "## otelier's variables",
             "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import json
@@ -10,7 +11,7 @@ import sys
 import types
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Any, ForwardRef, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ForwardRef, Generic, Literal, NamedTuple, NewType, TypeVar
 from uuid import UUID
 
 import pydantic
@@ -121,6 +122,102 @@ class Kinds(enum.IntFlag):
     B = 2
 
 
+class Planet(enum.Enum):
+    EARTH = (5.97, 6.37)
+
+
+class Days(enum.Enum):
+    FIRST = date(2026, 1, 1)
+
+
+class Switches(enum.Flag):
+    A = 1
+    B = 2
+
+
+@dataclasses.dataclass
+class Item:
+    name: str
+
+    def __eq__(self, other):
+        return isinstance(other, Item) and self.name == other.name
+
+
+@dataclasses.dataclass(eq=False)
+class Discounted(Item):
+    percent: int = 10
+
+
+@dataclasses.dataclass
+class Cart:
+    items: list[Item]
+    gift: Item | None = None
+
+
+class Garden(pydantic.BaseModel):
+    plants: dict[str, Address]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    row: int
+    taken: date | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Doubled:
+    half: int
+    whole: int = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        self.whole = self.half * 2
+
+
+@dataclasses.dataclass
+class Seeded:
+    size: int
+    seed: dataclasses.InitVar[int]
+
+
+@dataclasses.dataclass
+class Pair(Generic[T]):
+    left: T
+    right: T
+
+
+class Hidden(pydantic.BaseModel):
+    shown: int = 1
+    kept: int = pydantic.Field(default=2, exclude=True)
+
+
+class Open(pydantic.BaseModel, extra="allow"):
+    name: str
+
+
+class Growing(pydantic.BaseModel):
+    names: list[str]
+
+    @pydantic.field_validator("names")
+    @classmethod
+    def grow(cls, names):
+        return [*names, "more"]
+
+
+class Picky(pydantic.BaseModel):
+    name: str
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def pick(cls, name):
+        if name == "bad":
+            raise RuntimeError(name)
+        return name
+
+
+UserId = NewType("UserId", int)
+
+
 def nested(levels):
     value: Any = []
     for _ in range(levels):
@@ -169,6 +266,18 @@ ROUND_TRIPS: dict[str, tuple[Any, Any]] = {
     "flags": (Kinds.A | Kinds.B, Kinds),
     "mask that is no secret": ({"a": "**********"}, dict[str, str]),
     "deep": (nested(199), list[Any]),
+    "flag": (Switches.A | Switches.B, Switches),
+    "frozen dataclass with slots and keywords": (Seat(row=3, taken=date(2026, 1, 2), notes=["a"]), Seat),
+    "dataclass with a field that is not given": (Doubled(2), Doubled),
+    "generic dataclass": (Pair(date(2026, 1, 2), date(2026, 1, 3)), Pair[date]),
+    "model with members of its own": (Open(name="a", size=3), Open),
+    "new type": (UserId(3), UserId),
+    "enum as keys": ({Color.RED: 1}, dict[Color, int]),
+    "dates as keys": ({date(2026, 1, 2): 1}, dict[date, int]),
+    "deque": (collections.deque([date(2026, 1, 2)]), collections.deque[date]),
+    "subclass that the type names": ([Moved(street="a", to="b"), Address(street="a")], list[Moved | Address]),
+    "number beyond a float": (2**64 + 1, int),
+    "time with an offset": (time(8, 30, tzinfo=timezone(timedelta(hours=2))), time),
     "text": ("caf\u00e9 \U0001f600 \x00 \u2028", str),
 }
 PLAIN: tuple[Any, ...] = (None, True, 0, -1, 2.5, "", "text", [], {}, [1, [2, {"a": None}]], {"": {"b": [False]}})
@@ -229,7 +338,40 @@ def test_types_that_pydantic_does_not_read_are_clear_errors(as_type, problem):
 TYPED: dict[str, tuple[Any, Any, str]] = {
     "secret": (Login(password="s3cret"), Login, "secret"),
     "secret in a list": ([Login(password="s3cret")], list[Login], "secret"),
-    "fields of a subclass": (Moved(street="a", to="b"), Address, "fewer fields"),
+    "subclass in a list": ([Discounted("a")], list[Item], "a Discounted would come back as a Item"),
+    "subclass of a model in a dict": ({"a": Moved(street="a", to="b")}, dict[str, Address], "as a Address"),
+    "subclass in a tuple": ((1, Discounted("a")), tuple[int, Item], "as a Item"),
+    "subclass in place of nothing": (Discounted("a"), Item | None, "as a Item"),
+    "subclass in a field": (Cart([], gift=Discounted("a")), Cart, "as a Item"),
+    "subclass in a field of a model": (Garden(plants={"a": Moved(street="a", to="b")}), Garden, "as a Address"),
+    "subclass in a deque": (collections.deque([Discounted("a")]), collections.deque[Item], "as a Item"),
+    "one of a union that is read as the other": ([Item("a")], list[Discounted | Item], "a Item would come back as a D"),
+    "enum with tuples": (Planet.EARTH, Planet, "not read it again|not found again"),
+    "enum with dates": ([Days.FIRST], list[Days], "not read it again|not found again"),
+    "argument that is no field": (Seeded(1, 2), Seeded, "would not read it again"),
+    "member that a TypedDict has not": (
+        {"title": "M", "released": date(2026, 1, 2), "size": 3},
+        Movie,
+        "it would be lost",
+    ),
+    "field that is left out": (Hidden(kept=3), Hidden, "come back as another"),
+    "keys that become one": ({1: "a", "1": "b"}, dict[int | str, str], "it would be lost"),
+    "tuple as key": ({(1, 2): 3}, dict[tuple[int, int], int], "would not read it again"),
+    "half of a pair as key": ({"\ud800": 1}, dict[str, int], "it would be lost"),
+    "bytes below Any": ([b"a"], list[Any], "a bytes would come back as a str"),
+    "set below Any": ({"a": {1}}, dict[str, Any], "a set would come back as a list"),
+    "set in a union": ({1}, list[int] | set[int], "a set would come back as a list"),
+    "text that is read as a date": ("2026-01-02", date | str, "a str would come back as a date"),
+    "number that no float holds": (2**60 + 1, float, "a int would come back as a float"),
+    "no number": (Decimal("NaN"), Decimal, "would not read it again"),
+    "literal that is none": ("c", Literal["a", "b"], "would not read it again"),
+    "what its validator changes": (Growing.model_construct(names=["a"]), Growing, "more than there is"),
+    "what its validator raises over": (
+        Picky.model_construct(name="bad"),
+        Picky,
+        "would not read it again .RuntimeError",
+    ),
+    "fields of a subclass": (Moved(street="a", to="b"), Address, "a Moved would come back as a Address"),
     "itself": (circle(), dict[str, Any], "holds itself"),
     "too deep": (nested(300), list[Any], "cannot be written"),
     "number of many digits": (10**5000, int, "digits"),
@@ -243,6 +385,60 @@ def test_what_would_come_back_as_something_else_is_refused(value, as_type, probl
     """What the named type would lose, mask or never end with is an error when it is written, not when it is read."""
     with pytest.raises(CodecError, match=problem) as caught:
         codec.to_json(value, as_type)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_what_would_be_lost_is_named_by_its_place():
+    """The place is that of the item, also in a model below plain data, which needs no type of its own."""
+    cart = Cart([Item("a"), Discounted("b")])
+    with pytest.raises(CodecError) as caught:
+        codec.to_json({"cart": cart}, dict[str, Cart])
+    assert caught.value.place == "cart.items[1]"
+    with pytest.raises(CodecError) as caught:
+        codec.to_json([{"garden": Garden(plants={"a": Moved(street="a", to="b")})}])
+    assert caught.value.place == "[0].garden.plants.a"
+
+
+@dataclasses.dataclass
+class Incomparable:
+    size: int
+
+    def __eq__(self, other):
+        raise RuntimeError
+
+
+class Code:
+    """A text with no `==` of its own."""
+
+    def __init__(self, text):
+        self.text = text
+
+
+Coded = Annotated[
+    Code,
+    pydantic.PlainValidator(lambda given: given if isinstance(given, Code) else Code(given)),
+    pydantic.PlainSerializer(lambda code: code.text),
+]
+
+
+def test_values_without_an_equal_sign_come_back():
+    """A class whose `==` raises is compared by its fields, and one that has none by its type."""
+    assert codec.from_json(codec.to_json(Incomparable(3), Incomparable), Incomparable).size == 3
+    assert codec.from_json(codec.to_json([Code("a")], list[Coded]), list[Coded])[0].text == "a"
+
+
+def test_below_any_values_come_back_as_plain_data():
+    """`Any` names no type: what has a form in JSON of its own is written so, and read as that."""
+    given = {"day": date(2026, 1, 2), "sizes": (1, 2), "who": Address(street="a"), "color": {Color.RED: Color.RED}}
+    text = codec.to_json(given, dict[str, Any])
+    assert text == codec.to_json(given)
+    assert codec.from_json(text, dict[str, Any]) == codec.to_plain(given)
+
+
+def test_what_a_validator_raises_is_an_error_of_reading():
+    """Also what is no `ValueError`, and it quotes nothing."""
+    with pytest.raises(CodecError, match=r"Picky: it does not fit \(RuntimeError\)") as caught:
+        codec.from_json('{"name":"bad"}', Picky)
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
@@ -289,6 +485,8 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "decimal that is no number": ([Decimal("NaN")], "[0]", "NaN"),
     "number of many digits": ({"a": 10**5000}, "a", "digits"),
     "field without a value": ([Empty()], "[0]", "later"),
+    "enum with tuples": ({"a": [Planet.EARTH]}, "a[0]", "a Planet whose value is a tuple"),
+    "enum with dates as key": ({Days.FIRST: 1}, "", "a Days whose value is a date"),
     "set": ({"a b": {1}}, "['a b']", "set"),
     "bytes": ([[b"a"]], "[0][0]", "bytes"),
     "object": ({"a": object()}, "a", "object"),
@@ -391,6 +589,21 @@ class Failed(Exception):
         super().__init__(f"{sku} on {shelf}")
 
 
+class Misplaced(Exception):
+    def __init__(self, sku, *, shelf="a"):
+        super().__init__(sku)
+        self.shelf = shelf
+
+    def __str__(self):
+        return f"{self.args[0]} is not on {self.shelf}"
+
+
+class Guarded(Exception):
+    @property
+    def args(self):
+        raise RuntimeError
+
+
 class Counting(Exception):
     def __init__(self, number):
         super().__init__(number + 1)
@@ -401,24 +614,43 @@ HERE = sys.modules[__name__]
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("no stock", 3), KeyError("sku"), OSError(2, "gone"), OutOfStock("shoes", {"left": 0}), TimeoutError()],
+    [
+        ValueError("no stock", 3),
+        KeyError("sku"),
+        OSError(2, "gone"),
+        FileNotFoundError(2, "gone", "a.txt"),
+        FileExistsError(17, "there", "a.txt", None, "b.txt"),
+        OutOfStock("shoes", {"left": 0}),
+        Misplaced("shoes"),
+        NotJsonError("no"),
+        TimeoutError(),
+    ],
     ids=repr,
 )
 def test_errors_come_back_as_what_they_were(error):
-    """An exception of Python's or of a known module is made again of its arguments."""
+    """An exception of Python's, of a known module or imported there, is made again, and says the same."""
     stored = json.loads(codec.to_json(codec.error_to_json(error)))
     again = codec.error_from_json(stored, [HERE])
     assert again is not None
-    assert (type(again), again.args) == (type(error), error.args)
+    assert (type(again), again.args, str(again)) == (type(error), error.args, str(error))
 
 
 @pytest.mark.parametrize(
     "error",
-    [Failed("a", shelf="b"), Counting(1), ValueError(object())],
+    [
+        Failed("a", shelf="b"),
+        Counting(1),
+        ValueError(object()),
+        Misplaced("a", shelf="b"),
+        ValueError(Decimal("9.90")),
+        ValueError((1, 2)),
+        ValueError(Seat(row=1)),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_errors_that_cannot_be_made_again_are_none(error):
-    """Some take other arguments than they keep: whoever reads them has type and message still."""
+    """Some take other arguments than they keep, or such as JSON changes: their type and message are stored still."""
     stored = codec.error_to_json(error)
     assert codec.error_from_json(stored, [HERE]) is None
     assert (stored["type"], stored["message"]) == (type(error).__name__, str(error))
@@ -451,7 +683,8 @@ class Unreadable(Exception):
 
 
 def test_an_error_without_words_is_stored():
-    """An exception whose text fails is told by its type."""
+    """An exception whose text or arguments fail is told by its type."""
+    assert codec.error_to_json(Guarded())["args"] is None
     assert codec.error_to_json(Unreadable())["message"] == ""
     assert codec.to_json(codec.error_to_json(ValueError("\ud800"))) == (
         '{"type":"ValueError","module":"builtins","message":"\ufffd","args":null}'

@@ -114,3 +114,15 @@ def test_ci_runs_what_check_names():
     (check,) = re.findall(r"^check: (.+?) ##", makefile, re.MULTILINE)
     steps = re.findall(r"^step make ([a-z-]+)$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(steps) == sorted(check.split())
+
+
+def test_contributing_names_what_is_there():
+    """Each path that the map of the house names leads somewhere."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = {
+        path for path in re.findall(r"`([\w.-]+/[\w./-]*|\w+\.(?:py|md|toml|lock))`", text) if path != "_private.py"
+    }
+    inside = [ROOT, ROOT / "src", ROOT / "src" / "otelier", ROOT / "src" / "otelier" / "openai"]
+    made = {".envs/running", "build/site", "dist/"}
+    assert len(paths) > 30
+    assert sorted(path for path in paths - made if not any((folder / path).exists() for folder in inside)) == []

@@ -11,7 +11,15 @@ import pytest
 
 from otelier import settings
 from otelier.errors import OtelierError, SettingError
-from otelier.settings import APP, CONTENT_MAX_CHARS, DISABLED, DISABLED_INSTRUMENTATIONS, Setting, all_settings
+from otelier.settings import (
+    APP,
+    CONTENT_MAX_CHARS,
+    DISABLED,
+    DISABLED_INSTRUMENTATIONS,
+    METRIC_TENANTS,
+    Setting,
+    all_settings,
+)
 
 SOURCE = Path(settings.__file__).parent
 VARIABLE = re.compile(r"OTEL(IER)?_[A-Z_]+")
@@ -54,6 +62,17 @@ def test_names_are_read_without_blanks_and_empties(monkeypatch):
     """A list of names may be written with spaces and a comma too many."""
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", " otelier , ,flask,")
     assert DISABLED_INSTRUMENTATIONS.value() == {"otelier", "flask"}
+
+
+def test_a_list_of_tenants_is_bounded(monkeypatch):
+    """One hundred tenants are read; one more, or one that is no short printable text, is refused with the reason."""
+    hundred = [f"tenant-{number}" for number in range(100)]
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", ", ".join([*hundred, "tenant-7"]))
+    assert METRIC_TENANTS.value() == set(hundred)
+    for text, problem in [(",".join([*hundred, "x"]), "101 tenants"), ("a" * 257, "256"), ("a,b\x7f", "printable")]:
+        monkeypatch.setenv("OTELIER_METRIC_TENANTS", text)
+        with pytest.raises(SettingError, match=rf"{problem}.*the default none"):
+            METRIC_TENANTS.value()
 
 
 def test_more_content_than_is_redacted_is_refused(monkeypatch):

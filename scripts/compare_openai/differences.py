@@ -1,4 +1,4 @@
-"""What two lists of signals differ in, and which differences are meant."""
+"""Differences between two lists of signals, and the intended ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How consumers end streams."""
+"""Ways in which consumers end streams."""
 
 from __future__ import annotations
 

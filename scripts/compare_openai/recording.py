@@ -1,4 +1,4 @@
-"""What one instrumentor sends and gives to its completion hook, as plain data without times and ids."""
+"""Signals of one instrumentor and the input of its completion hook, as plain data without times and ids."""
 
 from __future__ import annotations
 

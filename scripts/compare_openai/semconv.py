@@ -1,4 +1,4 @@
-"""What the semantic conventions say about attributes, metrics and content, as a check of signals.
+"""Checks of signals against the semantic conventions: attributes, metrics and content.
 
 It reads a folder with `registry.json` (attributes and metrics as data) and `schemas/` (the conventions' JSON schemas).
 """

@@ -1,7 +1,7 @@
 """OpenTelemetry-native runtime context for AI agents.
 
-Say once who a call is for, which agent makes it and which workflow it belongs to: every trace, metric and log
-carries it to any OTLP backend.
+Set once who a call is for, which agent makes it and which workflow it belongs to; spans, metrics and log records then
+carry it to any OTLP backend.
 
     import otelier
 
@@ -10,7 +10,7 @@ carries it to any OTLP backend.
     with otelier.context(user_id="u-1", agent="triage"):
         client.chat.completions.create(...)
 
-Names are loaded when they are first used, so that `import otelier` costs little more than OpenTelemetry's API.
+Names are loaded when they are first used, so `import otelier` loads little more than OpenTelemetry's API.
 """
 
 from __future__ import annotations

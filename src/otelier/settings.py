@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 MAX_NAME_CHARS = 256
 """Longest name of a process or its environment."""
+MAX_METRIC_TENANTS = 100
+"""Most tenants that metrics name: each one is a set of time series of its own."""
 MAX_CONTENT_CHARS = 1_000_000
 """Most characters of content in one attribute; redaction looks at no more of one text."""
 _MAX_SHOWN_CHARS = 64
@@ -41,7 +43,7 @@ def quoted(text: str) -> str:
 
 
 class ContentMode(Enum):
-    """Where content may go: the words of `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
+    """Signals that content may go to: the values of `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
 
     Example:
         >>> from otelier.settings import ContentMode
@@ -92,7 +94,7 @@ class Setting(Generic[T]):
     """One line: what it does."""
 
     def value(self, argument: T | None = None) -> T:
-        """Return *argument*, else what the variable says, else the default.
+        """Return *argument*, else the variable's value, else the default.
 
         An empty variable counts as unset, as OpenTelemetry has it.
 
@@ -107,8 +109,9 @@ class Setting(Generic[T]):
         try:
             return self.parse(text)
         except ValueError as exc:
+            default = "none" if self.default == frozenset() else repr(self.default)
             raise SettingError(
-                f"Cannot read {self.variable}={quoted(text)}: {exc}. Unset it to get the default {self.default!r}.",
+                f"Cannot read {self.variable}={quoted(text)}: {exc}. Unset it to get the default {default}.",
                 setting=self.variable,
             ) from exc
 
@@ -147,6 +150,15 @@ def _content_chars(text: str) -> int:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def _tenants(text: str) -> frozenset[str]:
+    tenants = _names(text)
+    if len(tenants) > MAX_METRIC_TENANTS:
+        raise ValueError(f"it names {len(tenants)} tenants, and metrics carry at most {MAX_METRIC_TENANTS}")
+    if any(len(tenant) > MAX_NAME_CHARS or not tenant.isprintable() for tenant in tenants):
+        raise ValueError(f"each tenant must be 1 to {MAX_NAME_CHARS} printable characters, since metrics carry it")
+    return tenants
 
 
 *_FIRST_MODES, _LAST_MODE = (f"`{mode}`" for mode in ContentMode.__members__)
@@ -260,6 +272,14 @@ REDACT_PERSONAL: Setting[bool] = Setting(
     meaning="Redacts e-mail addresses, card numbers, IBANs, phone numbers and US social security numbers "
     "in recorded content, in addition to secrets.",
 )
+METRIC_TENANTS: Setting[frozenset[str]] = Setting(
+    variable="OTELIER_METRIC_TENANTS",
+    parse=_tenants,
+    default=frozenset(),
+    kind="tenant ids, comma-separated",
+    meaning=f"Tenants that metrics name beside the agent, in `otelier.tenant.id`, at most {MAX_METRIC_TENANTS}; "
+    "`_OTHER` stands for all others, and a call without a tenant has none. A longer list counts as unset.",
+)
 STREAM_USAGE: Setting[bool] = Setting(
     variable="OTELIER_OPENAI_STREAM_USAGE",
     parse=_flag,
@@ -268,6 +288,13 @@ STREAM_USAGE: Setting[bool] = Setting(
     meaning="Requests usage in streams from the provider; the chunk with the usage is hidden from the caller.",
 )
 
+ENGINE: Setting[str] = Setting(
+    variable="OTELIER_ENGINE",
+    parse=_text,
+    default="file:.otelier/runs.db",
+    kind="address",
+    meaning="Where runs of workflows are kept: `memory:` or `file:PATH`.",
+)
 
 RESOURCE_ATTRIBUTES: Setting[str | None] = Setting(
     variable="OTEL_RESOURCE_ATTRIBUTES",
@@ -325,6 +352,7 @@ def check_ours() -> None:
     """Read every variable of ours once, so that one that cannot be read is an error before anything is switched on.
 
     OpenTelemetry's own are left out: one that cannot be read counts as unset, with a warning, as its packages have it.
+    So is `OTELIER_METRIC_TENANTS`: a list of customers grows, and one too many stops no program.
 
     Raises:
         SettingError: if the text of a variable of ours cannot be read.
@@ -333,7 +361,7 @@ def check_ours() -> None:
         >>> check_ours()
     """
     for setting in all_settings():
-        if setting.variable.startswith("OTELIER_"):
+        if setting.variable.startswith("OTELIER_") and setting is not METRIC_TENANTS:
             setting.value()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import otelier
 from otelier import tool
 from otelier.interceptors import Interceptor, InterceptResult, Phase
+from otelier.telemetry import read_metric_tenants
 from otelier.testing import SpanRecorder
 from tests.programs import run as run_program
 from tests.scripted import Model
@@ -29,6 +31,11 @@ TYPES = {
 }
 WHO = {"user.id", "user.roles", "session.id", "gen_ai.conversation.id", "gen_ai.main_agent.name"}
 """What every span of otelier's carries, whatever its operation; so is `deployment.environment.name`."""
+
+
+@dataclasses.dataclass
+class OfTenant(otelier.RunContext):
+    tenant_id: str = ""
 
 
 class Stops(Interceptor):
@@ -309,6 +316,27 @@ def test_metrics_go_where_otelier_was_told(model, otelier_spans) -> None:
     whole(model)
     assert points(own)["invoke_agent.tool_calls"] == {("triage",): (1, 1)}
     assert points(otelier_spans) == {}
+
+
+def test_listed_tenants_on_metrics(model, otelier_spans, monkeypatch) -> None:
+    """Runs, their tools and their calls of the model count for the tenant of their context, or for `_OTHER`."""
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", "acme")
+    read_metric_tenants()
+    for tenant in ("acme", "initech", None):
+        with otelier.context(user_id="bob", tenant_id=tenant):
+            delegated(model)
+    model.says("Hello.")
+    model.agent(name="clerk").run("Hi", context=OfTenant(tenant_id="acme")).wait()
+    counted: dict[str, dict[Any, int]] = {}
+    for point in otelier_spans.metric_points:
+        by_tenant = counted.setdefault(point.name, {})
+        tenant = point.attributes.get("otelier.tenant.id")
+        by_tenant[tenant] = by_tenant.get(tenant, 0) + (point.count or 0)
+        assert not [key for key in point.attributes if key.startswith(("user.", "session."))]
+    assert counted["gen_ai.invoke_agent.duration"] == {"acme": 3, "_OTHER": 2, None: 2}
+    assert counted["gen_ai.invoke_agent.tool_calls"] == {"acme": 3, "_OTHER": 2, None: 2}
+    assert counted["gen_ai.execute_tool.duration"] == {"acme": 2, "_OTHER": 2, None: 2}
+    assert counted["gen_ai.client.operation.duration"] == {"acme": 5, "_OTHER": 4, None: 4}
 
 
 LATE = """

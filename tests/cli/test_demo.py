@@ -242,11 +242,11 @@ def test_the_page_and_an_endpoint_that_is_not_there():
         'otelier.init(app="my-service")',
         "otelier doctor",
     ]
-    assert " 38 calls took 40 requests to the model's host: its client repeats what fails." in lines
-    across = "user_id, user_role, session_id, workflow_id, tenant_id hold in payments: it trusts inbound baggage."
+    assert " 38 calls took 40 requests to the model's host: its client retries what fails." in lines
+    across = "user_id, user_role, session_id, workflow_id, tenant_id reach payments: it trusts inbound baggage."
     assert lines.index(f" {across}") > lines.index(titles[1])
-    assert " The agent does not: billing stands there as the caller, and its own agent is auditor." in lines
-    known = re.compile(r" (agent-([0-9a-f]{8})) is known by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")
+    assert " The agent does not: spans there name billing as the caller, and auditor as the agent." in lines
+    known = re.compile(r" (agent-([0-9a-f]{8})) is identified by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")
     ((unnamed, _),) = known.findall(done.stdout)
     assert sum(line.startswith(f" {unnamed}  ") for line in lines) == 2
     assert max(map(len, lines)) <= 100
@@ -260,8 +260,8 @@ def test_the_page_and_an_endpoint_that_is_not_there():
     ("given", "said"),
     [
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "the demo speaks http/protobuf only"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"}, "it is no HTTP address"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://s3cr3t:port"}, "it is no HTTP address"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"}, "it is not an HTTP address"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://s3cr3t:port"}, "it is not an HTTP address"),
         ({"OTEL_EXPORTER_OTLP_HEADERS": "s3cr3t"}, "Cannot read OTEL_EXPORTER_OTLP_HEADERS"),
     ],
 )

@@ -12,20 +12,29 @@ import pytest
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
+from typer.testing import CliRunner
 
 import otelier
+from otelier.cli._commands import app
 from otelier.cli.demo._processes import standard_logging
-from otelier.cli.doctor._diagnosis import diagnose
-from otelier.cli.doctor._exporters import exporters
-from otelier.cli.doctor._instrumentations import instrumentations
-from otelier.cli.doctor._neighbours import neighbours, versions
-from otelier.cli.doctor._patches import propagators
+from otelier.cli.doctor._findings import Finding
 from otelier.cli.doctor._providers import providers
-from otelier.cli.doctor._switches import switches
 from otelier.testing import OtlpReceiver
 from tests.cli.children import INSTRUMENT, OTELIER, run
 
 SECRET = "s3cr3t"
+
+
+def everything():
+    """The findings of `otelier doctor` in this process."""
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    assert done.exit_code in (0, 1), done.output
+    return [Finding(**one) for one in json.loads(done.stdout)]
+
+
+def findings_of(area):
+    """Those about *area*."""
+    return [finding for finding in everything() if finding.area == area]
 
 
 def found(findings, severity):
@@ -56,15 +65,15 @@ def package(folder, name, **groups):
 
 
 # --- the command -----------------------------------------------------------------------------------------------
-def test_a_plain_process_is_told_how_to_see_more():
-    """Nothing is set up there, and that is no error; what to run is said."""
+def test_a_plain_process_learns_how_to_see_more():
+    """Nothing is set up there, which is no error; the doctor names the command that shows more."""
     findings, done = asked(OTELIER)
     assert done.returncode == 0
     assert not [what for _, severity, what in findings if severity == "error"]
     assert ("switches", "note", "this process does not run under opentelemetry-instrument") in findings
     assert ("providers", "note", "tracer provider: not set") in findings
     assert ("otelier", "note", "otelier is not switched on in this process") in findings
-    assert ("patches", "note", "not in this process: openai is instrumented") in findings
+    assert ("patches", "note", "openai is not instrumented in this process") in findings
 
 
 def test_under_opentelemetry_instrument_all_is_well():
@@ -128,7 +137,7 @@ def test_an_error_is_in_the_exit_code_and_on_the_page():
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert "  ✗ traces, metrics and logs: the OTLP protocol 'smoke-signals' is not known" in lines
     assert "    → Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc." in lines
-    assert "  ✗ this cannot be looked at: ValueError" in lines
+    assert "  ✗ this check failed: ValueError" in lines
     assert "    Propagator pigeon not found. It is either misspelled or not installed." in lines
     assert "  ✓ no other instrumentation of openai is switched on" in lines
     assert lines[-1] == "3 errors, 0 warnings."
@@ -145,17 +154,17 @@ def test_a_terminal_without_unicode_is_no_error():
 # --- versions --------------------------------------------------------------------------------------------------
 def test_versions_are_within_their_ranges():
     """What the tests run with is what otelier asks for."""
-    findings = list(versions())
+    findings = list(findings_of("versions"))
     assert found(findings, "error") == []
     assert any(finding.what.startswith("openai ") and ">=1.66,<4" in finding.what for finding in findings)
 
 
-def test_a_version_out_of_range_is_an_error(monkeypatch):
+def test_a_version_out_of_range_is_an_error(tmp_path, monkeypatch):
     """The supported range and the line that installs it are said."""
-    real = versions.__globals__["version"]
-    monkeypatch.setitem(versions.__globals__, "version", lambda name: "0.28.1" if name == "openai" else real(name))
-    finding = one(versions(), "error")
-    assert finding.what == "openai 0.28.1 is not supported"
+    package(tmp_path, "openai")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    finding = one(findings_of("versions"), "error")
+    assert finding.what == "openai 1.0 is not supported"
     assert finding.do == 'pip install "openai>=1.66,<4"'
 
 
@@ -163,15 +172,15 @@ def test_a_version_out_of_range_is_an_error(monkeypatch):
 def test_a_misspelt_variable_is_found(monkeypatch):
     """A variable of ours that does not exist changes nothing, which one wants to know."""
     monkeypatch.setenv("OTELIER_AP", "shop")
-    finding = one(switches())
-    assert finding.what == "OTELIER_AP is set, and otelier knows no such variable"
+    finding = one(findings_of("switches"))
+    assert finding.what == "OTELIER_AP is set, but otelier has no such variable"
     assert finding.do == "Did you mean OTELIER_APP?"
 
 
 def test_a_variable_that_cannot_be_read_is_an_error(monkeypatch):
     """The value and the choices are said."""
     monkeypatch.setenv("OTELIER_DISABLED", "maybe")
-    finding = one(switches(), "error")
+    finding = one(findings_of("switches"), "error")
     assert finding.what == "OTELIER_DISABLED cannot be read"
     assert "'maybe'" in finding.why
 
@@ -188,7 +197,7 @@ def test_a_variable_that_cannot_be_read_is_an_error(monkeypatch):
 def test_what_is_switched_off_is_a_warning(monkeypatch, variable, value, what):
     """Whoever wonders where the spans are finds the switch."""
     monkeypatch.setenv(variable, value)
-    assert one(switches()).what == what
+    assert one(findings_of("switches")).what == what
 
 
 # --- providers -------------------------------------------------------------------------------------------------
@@ -221,13 +230,13 @@ def test_what_is_wrong_with_the_providers():
         ("ok", "tracer provider: opentelemetry TracerProvider with nothing on it"),
         ("warning", "the sampler drops every trace that starts here"),
         ("error", "AgentSpanProcessor is not on the tracer provider"),
-        ("warning", "spans are recorded and go nowhere"),
+        ("warning", "spans are recorded but not exported"),
         ("note", "meter provider: not set"),
         (
             "ok",
             f"logger provider: opentelemetry LoggerProvider with {exporting}, ContextLogProcessor",
         ),
-        ("error", "ContextLogProcessor stands after a processor that exports"),
+        ("error", "ContextLogProcessor comes after a processor that exports"),
         ("warning", "records of the standard `logging` do not go to the logger provider"),
     }
 
@@ -239,7 +248,7 @@ def test_processors_of_ours_that_stand_twice(monkeypatch):
     monkeypatch.setattr(_logs, "get_logger_provider", lambda: loggers)
 
     def repeated():
-        return [what for what in found(list(providers(expected=True)), "warning") if "times on one provider" in what]
+        return [what for what in found(list(providers(expected=True)), "warning") if "is on one provider" in what]
 
     tracers.add_span_processor(otelier.AgentSpanProcessor())
     loggers.add_log_record_processor(otelier.ContextLogProcessor())
@@ -247,8 +256,8 @@ def test_processors_of_ours_that_stand_twice(monkeypatch):
     tracers.add_span_processor(otelier.AgentSpanProcessor())
     loggers.add_log_record_processor(otelier.ContextLogProcessor())
     assert repeated() == [
-        "AgentSpanProcessor stands 2 times on one provider",
-        "ContextLogProcessor stands 2 times on one provider",
+        "AgentSpanProcessor is on one provider 2 times",
+        "ContextLogProcessor is on one provider 2 times",
     ]
 
 
@@ -265,11 +274,19 @@ def test_a_provider_that_is_not_the_sdks_is_named(monkeypatch):
     assert found(findings, "error") == found(findings, "warning") == []
 
 
+def test_a_provider_that_records_nothing_is_set(monkeypatch):
+    """A no-op provider that a program chose is named; only the one that waits for another counts as not set."""
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    findings = list(providers(expected=True))
+    assert "tracer provider: opentelemetry NoOpTracerProvider" in found(findings, "note")
+    assert found(findings, "error") == []
+
+
 # --- exporters -------------------------------------------------------------------------------------------------
 def test_the_defaults_are_shown(monkeypatch):
     """Without a word, opentelemetry-distro sends everything by grpc to this machine."""
     monkeypatch.setattr("socket.create_connection", refuse)
-    findings = list(exporters())
+    findings = list(findings_of("exporters"))
     assert found(findings, "ok") == ["traces, metrics and logs: OTLP grpc to http://localhost:4317, the default"]
     assert one(findings).what == "nothing answers at http://localhost:4317 (ConnectionRefusedError)"
 
@@ -286,7 +303,7 @@ def test_each_signal_may_go_elsewhere(monkeypatch):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
         monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console")
-        assert [(finding.severity, finding.what) for finding in exporters()] == [
+        assert [(finding.severity, finding.what) for finding in findings_of("exporters")] == [
             ("ok", f"traces: OTLP http/protobuf to {receiver.url}/v1/traces"),
             ("ok", "traces and logs: console"),
             ("ok", f"something listens at {receiver.url}/v1/traces"),
@@ -298,7 +315,7 @@ def test_the_port_of_the_other_protocol_is_noticed(monkeypatch):
     monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")
-    assert "http/protobuf is sent to port 4317" in found(exporters(), "warning")
+    assert "http/protobuf is sent to port 4317" in found(findings_of("exporters"), "warning")
 
 
 @pytest.mark.parametrize(
@@ -314,7 +331,7 @@ def test_an_exporter_that_cannot_work_is_an_error(monkeypatch, environment, what
     monkeypatch.setattr("socket.create_connection", refuse)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    finding = one(exporters(), "error")
+    finding = one(findings_of("exporters"), "error")
     assert what in (None, finding.what)
 
 
@@ -325,11 +342,11 @@ def test_propagators_without_the_trace_are_a_warning(monkeypatch):
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
     monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", W3CBaggagePropagator())
-    finding = one(propagators())
+    finding = one(findings_of("propagators"))
     assert (finding.what, finding.do) == ("W3CBaggagePropagator", "Add tracecontext to OTEL_PROPAGATORS.")
 
 
-# --- neighbours ------------------------------------------------------------------------------------------------
+# --- coexistence ------------------------------------------------------------------------------------------------
 def test_another_instrumentation_of_openai_is_a_warning(tmp_path):
     """It is found by its entry point, under opentelemetry-instrument too, and the way out is named."""
     package(tmp_path, "other-openai", opentelemetry_instrumentor="openai = other_openai:Instrumentor")
@@ -337,7 +354,7 @@ def test_another_instrumentation_of_openai_is_a_warning(tmp_path):
     findings, done = asked(INSTRUMENT, OTELIER, PYTHONPATH=str(tmp_path), OTEL_TRACES_EXPORTER="none",
                            OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")  # fmt: skip
     assert done.returncode == 0
-    assert ("neighbours", "warning", "2 packages instrument openai: other-openai, otelier") in findings
+    assert ("coexistence", "warning", "2 packages instrument openai: other-openai, otelier") in findings
 
 
 def test_an_instrumentation_that_ours_lives_with_is_no_warning(tmp_path, monkeypatch):
@@ -345,12 +362,12 @@ def test_an_instrumentation_that_ours_lives_with_is_no_warning(tmp_path, monkeyp
     official = "openai = opentelemetry.instrumentation.genai.openai:OpenAIInstrumentor"
     package(tmp_path, "official", opentelemetry_instrumentor=official)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert found(neighbours(), "warning") == []
-    assert found(neighbours(), "ok") == [
+    assert found(findings_of("coexistence"), "warning") == []
+    assert found(findings_of("coexistence"), "ok") == [
         "official reports calls to openai; otelier gives its spans user, session and agent"
     ]
     package(tmp_path, "other", opentelemetry_instrumentor="openai = openinference.instrumentation.openai:Instrumentor")
-    finding = one(neighbours())
+    finding = one(findings_of("coexistence"))
     assert finding.what == "2 packages instrument openai: official, other"
     assert finding.do == "Uninstall all but one of them."
 
@@ -359,43 +376,43 @@ def test_another_instrumentation_that_is_switched_off_is_no_warning(tmp_path, mo
     """Whoever followed the advice is not given it again."""
     package(tmp_path, "other-openai", opentelemetry_instrumentor="openai = other_openai:Instrumentor")
     monkeypatch.syspath_prepend(str(tmp_path))
-    finding = one(neighbours())
+    finding = one(findings_of("coexistence"))
     assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=openai leaves otelier's" in finding.do
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "openai")
-    assert found(neighbours(), "warning") == []
+    assert found(findings_of("coexistence"), "warning") == []
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "otelier-openai")
-    assert found(neighbours(), "ok") == ["other-openai instruments openai, and otelier does not"]
+    assert found(findings_of("coexistence"), "ok") == ["other-openai instruments openai, and otelier does not"]
 
 
 def test_an_instrumentation_of_agents_is_none_of_openai(tmp_path, monkeypatch):
     """The Agents SDK is another library."""
     package(tmp_path, "agents", opentelemetry_instrumentor="openai_agents = agents_sdk:Instrumentor")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert found(neighbours(), "warning") == []
+    assert found(findings_of("coexistence"), "warning") == []
 
 
 def test_a_second_distro_is_a_warning(tmp_path, monkeypatch):
     """Which one sets OpenTelemetry up is then a matter of luck, until one is chosen."""
     package(tmp_path, "vendor-distro", opentelemetry_distro="vendor = vendor_distro:Distro")
     monkeypatch.syspath_prepend(str(tmp_path))
-    finding = one(neighbours())
+    finding = one(findings_of("coexistence"))
     assert finding.what == "2 packages offer a distro: opentelemetry-distro, vendor-distro"
     assert finding.do == "Choose one: OTEL_PYTHON_DISTRO=distro or vendor"
     monkeypatch.setenv("OTEL_PYTHON_DISTRO", "vendor")
-    assert found(neighbours(), "note") == ["vendor-distro is the distro"]
+    assert found(findings_of("coexistence"), "note") == ["vendor-distro is the distro"]
 
 
 def test_a_package_that_traces_openai_by_a_call_is_noted(tmp_path, monkeypatch):
     """No entry point shows it, and whether it is in use only the program knows."""
     package(tmp_path, "langfuse")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert found(neighbours(), "note") == ["langfuse 1.0 is installed"]
+    assert found(findings_of("coexistence"), "note") == ["langfuse 1.0 is installed"]
 
 
 # --- the whole -------------------------------------------------------------------------------------------------
-def test_diagnose_needs_no_command():
-    """It is a plain function, and asking it changes nothing."""
-    assert [finding.what for finding in diagnose()] == [finding.what for finding in diagnose()]
+def test_asking_changes_nothing():
+    """A second diagnosis of the same process finds the same."""
+    assert everything() == everything()
 
 
 # --- what speaks at the other end ------------------------------------------------------------------------------
@@ -412,7 +429,7 @@ def grpc_receiver():
 def exported(monkeypatch, protocol, url):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-    return list(exporters())
+    return list(findings_of("exporters"))
 
 
 def test_grpc_to_a_receiver_of_http(monkeypatch):
@@ -449,9 +466,9 @@ def without(monkeypatch, tmp_path, *packages):
 def test_a_client_without_its_instrumentation(monkeypatch, tmp_path):
     """A client that is installed and not instrumented carries no fields; what to install is said."""
     without(monkeypatch, tmp_path, ("requests", ""), ("httpx", ""), ("otel-httpx", "httpx = acme:Httpx"))
-    assert found(instrumentations(expected=False), "ok") == ["requests of httpx carry the trace and the fields"]
-    finding = one(instrumentations(expected=False), "note")
-    assert finding.what == "requests is installed, and its instrumentation is not on"
+    assert found(findings_of("instrumentations"), "ok") == ["requests made with httpx carry the trace and the fields"]
+    finding = one(findings_of("instrumentations"), "note")
+    assert finding.what == "requests is installed, but its instrumentation is not on"
     assert finding.do.endswith("pip install opentelemetry-instrumentation-requests")
 
 
@@ -461,9 +478,9 @@ def test_a_client_whose_instrumentation_is_switched_off(monkeypatch, tmp_path, o
     without(monkeypatch, tmp_path, ("httpx", ""), ("otel-httpx", "httpx = acme:Httpx"))
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
     variable = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
-    finding = one(instrumentations(expected=False), "note")
-    assert finding.what == f"httpx is installed, and its instrumentation is disabled by {variable}"
-    assert finding.do == f"Where your program uses it: Take {off} out of {variable}."
+    finding = one(findings_of("instrumentations"), "note")
+    assert finding.what == f"httpx is installed, but its instrumentation is disabled by {variable}"
+    assert finding.do == f"If your program uses it: Remove {off} from {variable}."
 
 
 @pytest.mark.parametrize("off", ["openai_agents", "*"])
@@ -471,15 +488,16 @@ def test_an_agents_sdk_whose_instrumentation_is_switched_off(monkeypatch, tmp_pa
     """The instrumentation of the OpenAI Agents SDK that is there and switched off is not to be installed either."""
     without(monkeypatch, tmp_path, ("openai-agents", ""), ("oi-agents", "openai_agents = acme:Agents"))
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", off)
-    finding = one(instrumentations(expected=False), "warning")
+    finding = one(findings_of("instrumentations"), "warning")
     assert finding.what.endswith("its instrumentation is disabled by OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")
-    assert finding.do == f"Take {off} out of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."
+    assert finding.do == f"Remove {off} from OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."
 
 
 def test_a_client_whose_instrumentation_was_not_switched_on():
     """In a process that otelier is on in, being installed is not enough."""
-    findings = {finding.what: finding.do for finding in instrumentations(expected=True)}
-    do = findings["httpx is installed, and its instrumentation is not on"]
+    otelier.activate()
+    findings = {finding.what: finding.do for finding in findings_of("instrumentations")}
+    do = findings["httpx is installed, but its instrumentation is not on"]
     assert do is not None
     assert "pip install" not in do
 
@@ -488,8 +506,8 @@ def test_names_that_no_instrumentation_has(monkeypatch, tmp_path):
     """A name in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS that nothing has is a warning, with what is near to it."""
     without(monkeypatch, tmp_path, ("otel-requests", "requests = acme:Requests"))
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "request,*")
-    finding = one(instrumentations(expected=False))
-    assert "names request, and" in finding.what
+    finding = one(findings_of("instrumentations"))
+    assert "names request, but" in finding.what
     assert finding.do == "Did you mean requests?"
 
 
@@ -500,25 +518,33 @@ def test_fastapi_makes_spans_of_its_own(monkeypatch, tmp_path):
     (tmp_path / "fastapi-0.165.0.dist-info/METADATA").write_text(
         "Metadata-Version: 2.1\nName: fastapi\nVersion: 0.165.0\n"
     )
-    assert found(instrumentations(expected=False), "note") == ["fastapi 0.165.0 makes spans of its own"]
+    assert found(findings_of("instrumentations"), "note") == ["fastapi 0.165.0 creates its own spans"]
     package(tmp_path, "otel-fastapi", opentelemetry_instrumentor="fastapi = acme:FastAPI")
-    assert found(instrumentations(expected=False), "note") == []
+    assert found(findings_of("instrumentations"), "note") == []
 
 
 def test_the_agents_sdk_without_an_instrumentation(monkeypatch, tmp_path):
     """Its agents make no spans by themselves: a warning, until an instrumentation is there."""
     without(monkeypatch, tmp_path, ("openai-agents", ""))
-    assert "openai-agents 1.0 is installed" in one(instrumentations(expected=False)).what
+    assert "openai-agents 1.0 is installed" in one(findings_of("instrumentations")).what
     package(tmp_path, "openinference-agents", opentelemetry_instrumentor="openai_agents = acme:Agents")
-    assert found(instrumentations(expected=False), "ok") == ["the OpenAI Agents SDK has an instrumentation"]
+    assert found(findings_of("instrumentations"), "ok") == ["the OpenAI Agents SDK has an instrumentation"]
+
+
+def test_the_tenants_on_metrics(monkeypatch):
+    """The list is shown like other settings, and one that is too long is an error."""
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", "globex, acme")
+    assert "OTELIER_METRIC_TENANTS=acme,globex" in found(findings_of("switches"), "ok")
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", ",".join(map(str, range(101))))
+    assert "at most 100" in one(findings_of("switches"), "error").why
 
 
 def test_a_value_that_init_refuses(monkeypatch):
     """Hosts that are none are an error here, as `init` has it, and nothing of them is shown."""
     monkeypatch.setenv("OTELIER_PROPAGATE_TO", f"https://tok:{SECRET}@x/")
-    finding = one(switches(), "error")
+    finding = one(findings_of("switches"), "error")
     assert finding.what == "OTELIER_PROPAGATE_TO cannot be read"
-    assert SECRET not in f"{finding} {list(switches())}"
+    assert SECRET not in f"{finding} {list(findings_of('switches'))}"
     monkeypatch.setenv("OTELIER_PROPAGATE_TO", "*.example.com")
     monkeypatch.setenv("OTELIER_APP", "a\nb")
-    assert one(switches(), "error").what == "OTELIER_APP cannot be read"
+    assert one(findings_of("switches"), "error").what == "OTELIER_APP cannot be read"

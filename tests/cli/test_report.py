@@ -1,4 +1,4 @@
-"""What is read from exported telemetry."""
+"""The report that is read from exported telemetry."""
 
 from __future__ import annotations
 

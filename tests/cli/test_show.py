@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from otelier.cli.demo._report import MODEL_HOST, Received, signals
+from otelier.cli.demo._report import MODEL_HOST, ServerRequests, signals
 from otelier.cli.demo._show import Colours, bar, duration, received_table, signal_table, trace_table, usage_table
 from tests.cli.records import MS, call, log, points, span
 
@@ -67,10 +67,12 @@ def test_a_trace_in_80_columns():
 def test_what_each_server_was_sent():
     """The fields have the names that `set_context` has; one that came with some requests only says so."""
     rows = [
-        Received(server="support", requests=3, senders=(), fields={}),
-        Received(server="payments", requests=2, senders=("support",), fields={"user.id": 2, "gen_ai.agent.name": 1}),
-        Received(server=MODEL_HOST, requests=5, senders=("payments", "support"), fields={}),
-        Received(server=MODEL_HOST, requests=1, senders=(), fields={}),
+        ServerRequests(server="support", requests=3, senders=(), fields={}),
+        ServerRequests(
+            server="payments", requests=2, senders=("support",), fields={"user.id": 2, "gen_ai.agent.name": 1}
+        ),
+        ServerRequests(server=MODEL_HOST, requests=5, senders=("payments", "support"), fields={}),
+        ServerRequests(server=MODEL_HOST, requests=1, senders=(), fields={}),
     ]
     assert shown(received_table(rows)) == [
         " server        requests  from               fields in their baggage",

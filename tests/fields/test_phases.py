@@ -180,7 +180,7 @@ def test_requests_at_once_never_mix(spans):
 @needs_own
 def test_the_table_knows_every_phase_of_fastapi(spans):
     """The spans that the installed FastAPI makes beside the request's are all in the table of phases."""
-    from otelier.fields._phases import PHASES
+    from otelier.fields._lifetimes import PHASES
 
     with application(spans, "own") as app:
         add_routes(app, spans)
@@ -429,7 +429,7 @@ def test_a_fault_in_the_end_of_a_phase_stays_inside(spans, fastapi_spans, monkey
         raise RuntimeError("ours")
 
     with spans.open("GET /", kind=SpanKind.SERVER), fastapi_spans("fastapi.endpoint"):
-        monkeypatch.setattr("otelier.fields._phases.Phase.leaves", fail)
+        monkeypatch.setattr("otelier.fields._lifetimes.Phase.leaves", fail)
     assert [span.name for span in spans.spans] == ["fastapi.endpoint", "GET /"]
 
 

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 import otelier
 from otelier.errors import ContextValueError
 from otelier.fields import be_strict
-from tests.fields.given import GIVEN
+from tests.fields.given import ATTRIBUTES, ENTRIES, GIVEN
 
 
 class Untouchable:
@@ -47,15 +47,8 @@ class Array:
 
 
 FIELDS = tuple(GIVEN)
-ATTRIBUTES = {
-    "user_id": ("user.id", "u-1"),
-    "user_role": ("user.roles", ("admin",)),
-    "agent": ("gen_ai.agent.name", "triage"),
-    "agent_id": ("gen_ai.agent.id", "a-1"),
-    "session_id": ("session.id", "s-1"),
-    "workflow_id": ("otelier.workflow.id", "w-1"),
-    "tenant_id": ("otelier.tenant.id", "t-1"),
-}
+KEYS = dict(zip(GIVEN, ENTRIES))
+"""The span attribute, and baggage key, of each field."""
 WRONG = [lambda value=value: value for value in (1.5, True, b"u-1", [object()], {"id": 1}, ..., {1.5})] + [
     Untouchable,
     Array,
@@ -98,7 +91,7 @@ def known():
 def test_each_field_reaches_the_span(spans, field):
     """A field is written to a span under the attribute of §3's table, the role as an array of texts."""
     otelier.set_context(**{field: GIVEN[field]})
-    attribute, value = ATTRIBUTES[field]
+    attribute, value = KEYS[field], ATTRIBUTES[KEYS[field]]
     assert spans.born_here()[attribute] == value
 
 
@@ -317,7 +310,7 @@ def test_numbers_and_uuids_are_taken_as_their_text(give, strict, spans, field, v
     assert getattr(give(**{field: value}), field) == text
     with spans.open("request", SpanKind.SERVER) as request:
         otelier.set_context(**{field: value})
-        attribute, _ = ATTRIBUTES[field]
+        attribute = KEYS[field]
         expected = (text,) if field == "user_role" else text
         assert (request.attributes[attribute], spans.born_here()[attribute]) == (expected, expected)
         assert type(getattr(otelier.get_context(), field)) is str

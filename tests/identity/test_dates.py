@@ -10,7 +10,7 @@ from babel import Locale, localedata
 from babel.dates import format_date, format_datetime, format_skeleton
 
 from otelier import prompt_fingerprint
-from otelier.identity._dates import date_names
+from otelier.identity._dates import dates
 from tests.identity.test_fingerprint import generated
 
 FORMATS = ("full", "long", "medium", "short")
@@ -154,7 +154,7 @@ def test_ten_thousand_prompts_with_dates():
 
 def test_the_table_is_of_its_script():
     """Every name and word in the table is as `scripts/make_date_names.py` writes it: single words without digits."""
-    names = date_names()
+    names = dates()
     assert len(names.every) > 7_000
     assert names.sure < names.every
     assert not [word for word in names.known if b" " in word or b"0" in word or word != word.strip()]

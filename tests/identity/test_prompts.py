@@ -151,6 +151,29 @@ def test_a_child_of_a_busy_parent():
     assert run(FORKING, timeout_s=300).answer == [0] * 20
 
 
+PREPARING = """
+import json
+import otelier
+from otelier.identity import _dates, _fingerprint
+
+
+def ready():
+    return [cached.cache_info().currsize for cached in (_dates.dates, _fingerprint._patterns)]
+
+
+otelier.set_context(agent="billing", agent_id="a-1")
+otelier.get_agent()
+imported = ready()
+otelier.activate()
+print(json.dumps([imported, ready()]))
+"""
+
+
+def test_patterns_are_compiled_when_otelier_is_switched_on():
+    """The import does not pay for patterns and the table of dates, and neither does the first call to a model."""
+    assert run(PREPARING).answer == [[0, 0], [1, 1]]
+
+
 def test_a_prompt_is_asked_about_once():
     """The prompts of late are kept, 256 of them: one that comes back after more than that is asked about again."""
     asked = []

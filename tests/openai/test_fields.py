@@ -13,8 +13,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otelier
 from otelier.openai import OpenAIInstrumentor
-from tests.openai.conftest import known, serving
-from tests.openai.instant import waiting_call
+from otelier.telemetry import PointQueue
+from tests.openai.conftest import instrumenting, known, serving
+from tests.openai.instant import chat, model, replaying_async, waiting_call, waiting_calls
 
 FIELDS = {
     "user_id": "bob",
@@ -136,6 +137,67 @@ def test_agent_on_the_metrics_of_streams(api, recorder):
     assert agents(recorder) == {"triage"}
 
 
+def tenants(recorder: Any) -> dict[str, dict[Any, float]]:
+    """Calls and tokens by tenant, and the number of chunks."""
+    found: dict[str, dict[Any, float]] = {}
+    for point in recorder.metric_points:
+        value = point.sum if point.name.endswith("token.usage") else point.count
+        by_tenant = found.setdefault(point.name.rpartition(".")[2], {})
+        tenant = point.attributes.get("otelier.tenant.id")
+        by_tenant[tenant] = by_tenant.get(tenant, 0) + value
+    return found
+
+
+@each_endpoint
+def test_listed_tenants_on_metrics(recorder, endpoint, monkeypatch):
+    """Metrics name the tenants of the list, call the rest `_OTHER`, and lose no call and no token; users stay off."""
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", " acme,globex, ")
+    calls = {"acme": 2, "globex": 1, "initech": 1, "umbrella": 1, None: 1}
+    with instrumenting(recorder), serving() as api:
+        api.server.reply("Hi", usage={"input_tokens": 10, "output_tokens": 5}, times=None)
+        for tenant, count in calls.items():
+            for _ in range(count):
+                with otelier.context(**{**FIELDS, "tenant_id": tenant}):
+                    api.call(endpoint)
+    counted = tenants(recorder)
+    assert counted["duration"] == {"acme": 2, "globex": 1, "_OTHER": 2, None: 1}
+    tokens = counted["usage"]
+    assert tokens == {tenant: tokens[None] * count for tenant, count in counted["duration"].items()}
+    keys = {key for point in recorder.metric_points for key in point.attributes}
+    assert not {key for key in keys if key.startswith(("user.", "session.", "otelier.workflow", "gen_ai.conversation"))}
+    assert {span.attributes.get("otelier.tenant.id") for span in recorder.spans} == set(calls)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_listed_tenants_on_the_metrics_of_streams(recorder, monkeypatch, waits):
+    """Chunk times name the tenant that the stream was asked for, also where they are recorded as the chunks come."""
+    if not waits:
+        monkeypatch.setattr(PointQueue, "reserve_for_stream", lambda _: None)
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", "acme")
+    with instrumenting(recorder), serving() as api:
+        with otelier.context(tenant_id="acme"):
+            stream = api.call("chat", stream=True)
+        with otelier.context(tenant_id="initech"):
+            list(stream)
+    counted = tenants(recorder)
+    assert set(counted) >= {"duration", "time_to_first_chunk", "time_per_output_chunk"}
+    assert {tenant for by_tenant in counted.values() for tenant in by_tenant} == {"acme"}
+
+
+def test_too_many_tenants_are_none(recorder, monkeypatch, caplog):
+    """More than 100 are refused with one warning, which names no tenant: calls are counted without."""
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", ",".join(f"tenant-{number}" for number in range(101)))
+    for _ in range(2):
+        with instrumenting(recorder), serving() as api, otelier.context(tenant_id="tenant-7"):
+            api.call("embeddings")
+    assert tenants(recorder)["duration"] == {None: 2}
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "OTELIER_METRIC_TENANTS" in warning
+    assert "101 tenants" in warning
+    assert "at most 100" in warning
+    assert "tenant-7" not in warning
+
+
 def test_agent_on_unsampled_metrics(unsampled):
     """Metrics of calls that are not sampled name the agent too."""
     OpenAIInstrumentor().instrument(tracer_provider=unsampled.tracer_provider, meter_provider=unsampled.meter_provider)
@@ -192,29 +254,25 @@ def test_fields_on_events(monkeypatch, recorder):
     assert fields_of(recorder.logs[0].attributes) == STAMPED
 
 
-def test_tasks_never_mix(api, recorder):
+def test_tasks_never_mix(instrumented):
     """200 tasks with users of their own, and some with none, below one span: each call has its own user."""
-    api.server.reply("Hi", times=None)
-    tracer = recorder.tracer_provider.get_tracer("tests")
+    tracer = instrumented.tracer_provider.get_tracer("tests")
+    users = {model(number): f"user-{number}" if number % 5 else None for number in range(200)}
 
-    async def call(client: Any, user: str | None) -> None:
-        fields: Any = {"user_id": user} if user else {}
-        with otelier.context(**fields):
+    async def call(client: Any, number: int) -> None:
+        with otelier.context(user_id=users[model(number)]):
             await asyncio.sleep(0)
-            await client.embeddings.create(model=user or "nobody", input="Hello")
+            await client.chat.completions.create(**chat(number))
 
     async def main() -> None:
-        async with api.async_client() as client:
+        async with replaying_async() as client:
             with tracer.start_as_current_span("batch"):
-                users = [f"user-{number}" if number % 5 else None for number in range(200)]
-                await asyncio.gather(*(call(client, user) for user in users))
+                await asyncio.gather(*(call(client, number) for number in range(200)))
 
     asyncio.run(main())
-    calls = [span.attributes for span in recorder.spans if span.name.startswith("embeddings")]
+    calls = [span.attributes for span in instrumented.spans if span.name.startswith("chat")]
+    assert {call["gen_ai.request.model"]: call.get("user.id") for call in calls} == users
     assert len(calls) == 200
-    for attributes in calls:
-        expected = attributes["gen_ai.request.model"]
-        assert attributes.get("user.id", "nobody") == expected
 
 
 def test_a_call_that_is_closed_elsewhere(instrumented):
@@ -226,3 +284,12 @@ def test_a_call_that_is_closed_elsewhere(instrumented):
         assert otelier.get_context().user_id == "bob"
     (span,) = instrumented.spans
     assert span.attributes["user.id"] == "alice"
+
+
+def test_a_call_that_is_closed_inside_another(instrumented):
+    """A coroutine that is closed inside another call of the same client leaves that call's context as it is."""
+    with waiting_calls("alice", "bob") as ((_, closed), (inside, _)):
+        before = inside.run(get_current)
+        inside.run(closed.close)
+        assert inside.run(get_current) is before
+    assert {span.attributes["user.id"] for span in instrumented.spans} == {"alice", "bob"}

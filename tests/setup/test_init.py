@@ -111,13 +111,13 @@ def test_one_line_says_what_is_active(caplog):
 @pytest.mark.parametrize(
     ("given", "environment", "told"),
     [
-        ({}, {}, "fields go to hosts inside; inbound fields are dropped"),
+        ({}, {}, "fields go to internal hosts; inbound fields are dropped"),
         (
             {"propagate_to": ["a.secret.example", "*.b.example"], "trust_inbound": True},
             {},
-            "fields go to hosts inside and 2 named; inbound fields are trusted",
+            "fields go to internal hosts and 2 named; inbound fields are trusted",
         ),
-        ({}, {"OTELIER_TRUST_INBOUND": "true"}, "fields go to hosts inside; inbound fields are trusted"),
+        ({}, {"OTELIER_TRUST_INBOUND": "true"}, "fields go to internal hosts; inbound fields are trusted"),
         ({}, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otelier"}, "no patches; no field leaves this process"),
     ],
     ids=["default", "named and trusted", "environment", "no patches"],

@@ -10,6 +10,7 @@ import otelier
 from otelier.errors import SettingError
 from otelier.faults import report_fault
 from otelier.settings import all_settings
+from otelier.telemetry import metric_tenants
 from tests.programs import run
 
 CANARY = "hunter2-canary"
@@ -21,6 +22,7 @@ WRONG = {
     "OTELIER_STRICT": f"https://tok:{CANARY}@x/",
     "OTELIER_TRUST_INBOUND": f"Bearer {CANARY}{CANARY}",
     "OTELIER_CONTENT_MAX_CHARS": f"https://{CANARY}@x/",
+    "OTELIER_METRIC_TENANTS": f"acme,https://me:{CANARY}@x/\x01",
     "OTELIER_REDACT_PERSONAL_DATA": f"key={CANARY}",
     "OTELIER_OPENAI_STREAM_USAGE": f"sk-{CANARY}-{CANARY}",
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": f"https://tok:{CANARY}@x/",
@@ -31,10 +33,12 @@ CHOICES = {
     "OTELIER_APP": "printable",
     "OTELIER_ENV": "printable",
     "OTELIER_PROPAGATE_TO": "*.example.com",
+    "OTELIER_METRIC_TENANTS": "printable",
     "OTELIER_CONTENT_MAX_CHARS": "a number above 0",
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "EVENT_ONLY",
     "OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK": "entry point",
 }
+RAISED_BY_INIT = {name for name in WRONG if name.startswith("OTELIER_")} - {"OTELIER_METRIC_TENANTS"}
 PROGRAM = """
 import json, otelier
 print(json.dumps([otelier.get_agent().name, otelier.get_agent().source]))
@@ -86,7 +90,7 @@ print(json.dumps([propagated_to(), trusts_inbound()]))
     assert run(program, instrumented=True, OTEL_TRACES_EXPORTER="none", **given).answer == [[], True]
 
 
-@pytest.mark.parametrize("variable", [name for name in WRONG if name.startswith("OTELIER_")])
+@pytest.mark.parametrize("variable", sorted(RAISED_BY_INIT))
 def test_init_shows_no_password(variable, monkeypatch):
     """`init` raises what names the variable, says what to do, and shows no text that may be a password."""
     monkeypatch.setenv(variable, WRONG[variable].replace("\x01", "\n!"))
@@ -94,6 +98,18 @@ def test_init_shows_no_password(variable, monkeypatch):
         otelier.init()
     assert CANARY not in str(caught.value)
     assert "characters, not shown" in str(caught.value)
+
+
+def test_a_list_of_tenants_stops_no_program(monkeypatch, caplog):
+    """Tenants come and go: `init` warns once about a list that cannot be read, shows nothing of it, and goes on."""
+    monkeypatch.setenv("OTELIER_METRIC_TENANTS", WRONG["OTELIER_METRIC_TENANTS"].replace("\x01", "\n!"))
+    otelier.init()
+    otelier.init()
+    assert metric_tenants() == frozenset()
+    (warning,) = [line for line in caplog.messages if "OTELIER_METRIC_TENANTS" in line]
+    assert "printable" in warning
+    assert "as if nothing were set" in warning
+    assert CANARY not in warning
 
 
 @pytest.mark.parametrize(

@@ -89,38 +89,39 @@ MAX_MODEL_CALLS: Final = 150
 class Agent(Generic[T]):
     """A model with a name, instructions, tools, and subagents that it delegates to as if they were tools.
 
-    One object serves any number of runs, also at once. Spans: `invoke_agent {name}` for a run, `execute_tool {name}`
-    for each call of a tool, and those of the model's calls below them; all of them carry the agent's name.
+    One object serves any number of runs, also concurrently. Each run has a span `invoke_agent {name}`; below it are a
+    span `execute_tool {name}` for each tool call and the spans of the model calls. All of them carry the agent's name.
 
     Args:
         name: Name of the agent, on every signal of its runs.
-        model: Model that is asked.
+        model: Name of the model.
         version: Version of the agent, for its spans.
-        description: What a parent's model is told about it, also on the spans of its runs; `None` tells that model
-            its instructions, and spans nothing.
-        client: `openai.AsyncOpenAI` or `openai.OpenAI`, with any `base_url`; yours to close. `None` makes an
-            `AsyncOpenAI()` for each event loop, closed when that ends.
-        output_type: A pydantic model class: the output of a run is an instance of it. The model is asked for it as a
-            strict JSON schema. What does not fit is told to it once; after that the run fails. `None` is text.
+        description: Description of the agent, for the model of a parent agent and for the spans of its runs. `None`
+            sends its instructions to that model, and adds nothing to spans.
+        client: An `openai.AsyncOpenAI` or `openai.OpenAI` with any `base_url`, which you close yourself. `None` creates
+            an `AsyncOpenAI()` for each event loop, closed when the loop ends.
+        output_type: Pydantic model class of the output. The model receives it as a strict JSON schema. If an answer
+            does not match, the model is told once and may answer again; after that the run fails. `None` is text.
         instructions: The system message; `None` sends none.
-        tools: Functions made by `tool`, or plain ones, which become tools by that.
-        subagents: Agents that the model may delegate to: each is a tool that takes a task. They are given a child of
-            the run's context.
-        interceptors: Asked at each phase, in this order.
-        settings: What `chat.completions.create` takes besides, for each model call: `temperature`, `max_tokens`,
-            `tool_choice`, `reasoning_effort`, `timeout`, `extra_body`, ... An unknown one is the client's own error. A
-            `tool_choice` that forces a call holds until a tool was called.
-        max_steps: Answers that the model may give in one run.
-        max_depth: How deep its run may be delegated: 1 is a subagent of an agent.
-        max_parallel_tools: Functions that one run calls at once; further calls wait.
-        max_calls_per_answer: Calls of tools that the model may ask for in one answer; none of more is made.
-        max_model_calls: Model calls in one run and in all runs below it, including failed and cancelled ones.
+        tools: Tools made by `tool`, or plain functions, which become tools with its defaults.
+        subagents: Agents that the model may delegate to: each becomes a tool that takes a task, and receives a child
+            of the run's context.
+        interceptors: Called at each phase, in this order.
+        settings: Other arguments of `chat.completions.create` for each model call: `temperature`, `max_tokens`,
+            `tool_choice`, `reasoning_effort`, `timeout`, `extra_body` and so on. For an unknown one the client raises
+            its own error. A `tool_choice` that forces a call applies until a tool has been called.
+        max_steps: Most answers of the model in one run.
+        max_depth: Deepest level at which its run may be delegated: 1 is a subagent of an agent.
+        max_parallel_tools: Most functions that one run calls concurrently; further calls wait.
+        max_calls_per_answer: Most tool calls that the model may ask for in one answer; if it asks for more, none is
+            made and the run fails.
+        max_model_calls: Most model calls in one run and all runs below it, including failed and cancelled ones.
 
     Raises:
-        AgentError: if there is no name, or a limit is too low.
-        ContextValueError: if *name* cannot be carried as the field `agent`.
-        ToolError: if two tools have one name, or one is neither a tool nor a function.
-        TypeError: if an argument is of another kind, such as a client in place of a model's name.
+        AgentError: if *name* is empty, or a limit is too low.
+        ContextValueError: if *name* is not a valid value of the field `agent`.
+        ToolError: if two tools have the same name, or one is neither a tool nor a function.
+        TypeError: if an argument has the wrong type, such as a client in place of a model's name.
 
     Example:
         >>> import otelier
@@ -187,17 +188,17 @@ class Agent(Generic[T]):
 
     @property
     def model(self) -> str:
-        """Model that is asked."""
+        """Name of the model."""
         return self._spec.model
 
     @property
     def instructions(self) -> str | None:
-        """The system message; `None` when there is none."""
+        """The system message; `None` if there is none."""
         return self._spec.instructions
 
     @property
     def description(self) -> str | None:
-        """What a parent's model is told about it; `None` is its instructions."""
+        """Description for the model of a parent agent; `None` sends it the instructions."""
         return self._spec.description
 
     def __repr__(self) -> str:
@@ -211,18 +212,18 @@ class Agent(Generic[T]):
         messages: Sequence[Mapping[str, Any]] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> AgentRun[T]:
-        """Return a run of *query*, which starts when it is awaited, or its `output` is read.
+        """Return a run of *query*, which starts when it is awaited or its `output` is read.
 
         Args:
-            query: What the agent is asked: a text, or parts as chat completions have them, such as a text and an image.
-            context: What tools and interceptors are given, and who the run is for. The run works with a child of it.
-                A mapping becomes the metadata of a `RunContext`; `None` gives an empty one.
-            messages: The conversation so far, as `messages` of an earlier result has it, or of an error that ended a
-                run. The agent's instructions take the place of those that it begins with. `None` begins a new one.
-            settings: As those of the agent, and in place of them where both have one; runs of subagents have their own.
+            query: The user's turn: a text, or parts in the format of chat completions, such as a text and an image.
+            context: Context for tools and interceptors, with the fields of the run. The run works with a child of it.
+                A mapping becomes the metadata of a `RunContext`; `None` creates an empty one.
+            messages: The conversation so far: the `messages` of an earlier result, or of an error that ended a run. The
+                agent's instructions replace those at its beginning. `None` starts a new conversation.
+            settings: Settings of this run, which override the agent's; subagents use their own.
 
         Raises:
-            TypeError: if an argument is none of these.
+            TypeError: if an argument has the wrong type.
 
         Example:
             >>> import asyncio
@@ -246,9 +247,9 @@ class Agent(Generic[T]):
         messages: Sequence[Mapping[str, Any]] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> AgentStream[T]:
-        """Return the events of a run of *query*, which starts with the first event that is asked for.
+        """Return the events of a run of *query*, which starts when the first event is requested.
 
-        Arguments, phases, tools, subagents, spans and errors are those of `run`.
+        Arguments, phases, tools, subagents, spans and errors are the same as for `run`.
 
         Example:
             >>> import asyncio

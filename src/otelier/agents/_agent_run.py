@@ -14,8 +14,8 @@ from typing import Any, Final, Generic
 
 from typing_extensions import Self
 
+from otelier.agents._calls import SLOT, Slot, in_a_task, result_of
 from otelier.agents._context import RunContext
-from otelier.agents._functions import SLOT, Slot, in_a_task, result_of
 from otelier.agents._results import AgentEvent, AgentResult, RunUsage, T, ToolResult
 from otelier.agents._run import Run, current_run
 from otelier.errors import AgentUseError
@@ -29,9 +29,9 @@ _GIVEN_UP: Final = "This run was given up before it began: nobody waits for it a
 class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
     """One run of an agent, not started yet: await it, or read `output` from code without an event loop.
 
-    It is a coroutine, so that `asyncio.create_task`, task groups and `asyncio.run` take it. It runs once; after that
-    it gives the same result, or raises the same exception, again. A run that is never awaited nor read never ran, and
-    warns with the line that made it.
+    It is a coroutine, so `asyncio.create_task`, task groups and `asyncio.run` accept it. It runs once; after that it
+    returns the same result, or raises the same exception, again. A run that is neither awaited nor read never runs,
+    and a warning names the line that created it.
 
     Example:
         >>> import otelier
@@ -55,18 +55,18 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
         return self._once().__await__()
 
     def send(self, value: Any, /) -> Any:
-        """Go on to the next point where it waits; a task does this."""
+        """Continue to the next point where it waits; called by tasks."""
         return self._as_coroutine().send(value)
 
     def throw(self, *error: Any) -> Any:
-        """Raise *error* where it waits; a task does this when it is cancelled."""
+        """Raise *error* where it waits; called by tasks when they are cancelled."""
         try:
             return self._as_coroutine().throw(*error)
         finally:
             self._given_up()  # if it was before it began
 
     def close(self) -> None:
-        """End it where it waits; one that has not begun never will."""
+        """End it where it waits; a run that has not started never runs."""
         self._as_coroutine().close()
         self._given_up()
 
@@ -79,10 +79,10 @@ class AgentRun(Coroutine[Any, Any, AgentResult[T]], Generic[T]):
     def output(self) -> T:
         """Output of the run; starts the run and waits for it.
 
-        In a tool's thread the work goes to the loop of the run that the tool belongs to.
+        In a tool's thread, the work goes to the event loop of the tool's run.
 
         Raises:
-            AgentUseError: on the thread of a running event loop, which would wait for itself.
+            AgentUseError: on the thread of a running event loop, because the loop would wait for itself.
         """
         return self.wait().output
 
@@ -205,10 +205,10 @@ def _pass_on(waiting: Future[AgentResult[T]], done: asyncio.Future[AgentResult[T
 
 
 class AgentStream(Generic[T]):
-    """The events of one run, each as soon as it is known; the last is its `RunFinished`.
+    """The events of one run, each as soon as it happens; the last is its `RunFinished`.
 
-    The run has a task of its own, which starts with the first event that is asked for. It is cancelled when the
-    stream is closed, dropped, or left as a `with` block. What ends the run is raised where events are asked for.
+    The run has its own task, which starts when the first event is requested. It is cancelled when the stream is closed
+    or dropped, or its `async with` block is left. An error that ends the run is raised where events are requested.
 
     Example:
         >>> import asyncio
@@ -257,9 +257,9 @@ class AgentStream(Generic[T]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cancel the run, if it is still under way, and wait until its spans have ended.
+        """Cancel the run if it is still running, and wait until its spans have ended.
 
-        A run that has not begun never will.
+        A run that has not started never runs.
         """
         self._closed = True
         if self._task is not None and not self._task.done():
@@ -268,7 +268,7 @@ class AgentStream(Generic[T]):
 
     @property
     def result(self) -> AgentResult[T]:
-        """Result of the run, once its last event was read.
+        """Result of the run, once its last event has been read.
 
         Raises:
             AgentUseError: if the run is not over.

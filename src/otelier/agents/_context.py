@@ -48,13 +48,13 @@ _AGENT: Final = "_otelier_agent"
 
 @dataclass(kw_only=True)
 class RunContext:
-    """What belongs to one run: derive a dataclass from it for what your tools and interceptors need.
+    """The context of a run: derive a dataclass from it with the fields that your tools and interceptors need.
 
-    Pass one to `Agent.run`. The run works with a child of it, and a subagent's run with a child of that, so that
-    neither yours nor a parent's is ever changed; what fields refer to, such as a database, is shared. A subclass may
-    have required fields, and may be frozen.
+    Pass an instance to `Agent.run`. The run works with a child of it, and a subagent's run with a child of that, so
+    neither your object nor a parent's ever changes; objects in its fields, such as a database, are shared. A subclass
+    may have required fields, and it may be frozen.
 
-    Spans and log records of the run carry its fields `user_id`, `user_role`, `session_id`, `workflow_id`,
+    Spans and log records of the run carry its fields `user_id`, `user_role`, `session_id`, `workflow_id` and
     `tenant_id`, those marked with `exported`, and nothing else of it.
 
     Example:
@@ -84,7 +84,7 @@ class RunContext:
         return self.__dict__.get(_AGENT)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the metadata of that *key*, else *default*."""
+        """Return the metadata under *key*, else *default*."""
         return self.metadata.get(key, default)
 
     def with_metadata(self: C, **metadata: Any) -> C:
@@ -94,11 +94,11 @@ class RunContext:
     def child(self: C, **changes: Any) -> C:
         """Return a new context of the same class with the fields of *changes* replaced.
 
-        It has a metadata dict of its own. Other values are the same objects, and `__post_init__` does not run again; a
-        `functools.cached_property` is computed anew, from the child's fields.
+        It has its own metadata dict. Other values are the same objects, and `__post_init__` does not run again; a
+        `functools.cached_property` is computed again, from the child's fields.
 
         Raises:
-            TypeError: if a name is no field of the class.
+            TypeError: if a name is not a field of the class.
         """
         return child_of(self, changes, self.agent)
 
@@ -135,7 +135,7 @@ def child_of(context: C, changes: Mapping[str, Any], agent: AgentIdentity | None
 
 
 def generate_id() -> str:
-    """Return a new id: 32 hexadecimal digits at random.
+    """Return a new random id of 32 hexadecimal digits.
 
     Example:
         >>> import otelier
@@ -146,7 +146,7 @@ def generate_id() -> str:
 
 
 def now_utc() -> datetime:
-    """Return the time it is, with UTC as its time zone.
+    """Return the current time, in the time zone UTC.
 
     Example:
         >>> import otelier

@@ -36,16 +36,16 @@ _AS_TEXT = (uuid.UUID, dt.date, dt.time, dt.timedelta, decimal.Decimal)
 
 @dataclass(frozen=True, slots=True)
 class exported:  # noqa: N801 -- reads as a word in an annotation
-    """Mark a field of a `RunContext` as one that every span and log record of the run carries.
+    """Mark a field of a `RunContext` so that every span and log record of the run carries it.
 
-    Text, numbers, flags, members of enums, dates, UUIDs and collections of these are sent, with secrets redacted and
-    texts cut at 1,024 characters. Values of other types are not, nor is a `SecretStr`; the first such warns.
+    Text, numbers, booleans, enum members, dates, UUIDs and collections of these are exported, with secrets redacted and
+    text cut at 1,024 characters. Values of other types are not, and neither is a `SecretStr`; the first one warns.
 
     Args:
-        name: Attribute it becomes; `None` is `otelier.context.<field>`.
+        name: Name of the attribute; `None` is `otelier.context.<field>`.
 
     Raises:
-        ValueError: if *name* is empty, or is an attribute of a call's user or agent.
+        ValueError: if *name* is empty, or is the attribute of a field such as `user.id`.
 
     Example:
         >>> from dataclasses import dataclass
@@ -108,7 +108,7 @@ def exports_of(kind: type[RunContext]) -> tuple[tuple[str, str], ...]:
     """Return the exported fields of a class, each with its attribute."""
     found: list[tuple[str, str]] = []
     for field in dataclasses.fields(kind):
-        mark = _mark(_annotation_of(kind, field.name, field.type))
+        mark = _mark_in(_annotation_of(kind, field.name, field.type))
         if mark is not None:
             found.append((field.name, mark.name or names.CONTEXT_PREFIX + field.name))
     return tuple(found)
@@ -131,14 +131,14 @@ class _Forgiving(dict[str, Any]):
         return getattr(builtins, name, Any)
 
 
-def _mark(annotation: Any) -> exported | None:
+def _mark_in(annotation: Any) -> exported | None:
     for one in getattr(annotation, "__metadata__", ()):
         if one is exported:
             return exported()
         if isinstance(one, exported):
             return one
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):  # `Annotated[str, exported] | None`
-        return next(filter(None, map(_mark, typing.get_args(annotation))), None)
+        return next(filter(None, map(_mark_in, typing.get_args(annotation))), None)
     return None
 
 

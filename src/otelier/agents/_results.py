@@ -17,7 +17,7 @@ T = TypeVar("T", bound="BaseModel | str", default=str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunUsage(llm.Usage):
-    """Tokens and model calls of a run, the runs that it delegated included.
+    """Tokens and model calls of a run, including the runs that it delegated.
 
     Example:
         >>> RunUsage(model_calls=1, input_tokens=12, output_tokens=3).total_tokens
@@ -28,7 +28,7 @@ class RunUsage(llm.Usage):
     """Answers of models; `max_model_calls` counts the questions, those without an answer too."""
 
     def with_answer(self, used: llm.Usage | None) -> RunUsage:
-        """Return this with one more answer, that used *used*; `None` where the provider did not count."""
+        """Return this with one more answer, which used *used*; `None` if the provider did not report its usage."""
         # Written out: adding up by the names of the fields takes 12 times as long, at each step for each run around.
         used = used or _NOTHING
         return RunUsage(
@@ -45,7 +45,7 @@ _NOTHING: Final = llm.Usage()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """One call of a tool in a run, and what came of it.
+    """One tool call of a run, with its result or its error.
 
     Example:
         >>> ToolResult(id="call_1", name="add", arguments={"a": 1}, result="2", error=None).error is None
@@ -66,7 +66,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult(Generic[T]):
-    """Result of a run of an agent.
+    """The result of an agent's run.
 
     Example:
         >>> AgentResult(output="Hello!", messages=[], usage=RunUsage(), tool_calls=[], context=RunContext()).output
@@ -91,7 +91,7 @@ class AgentResult(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentEvent:
-    """One thing that happened in a streamed run, or in a run that it delegated.
+    """An event of a streamed run, or of a run that it delegated.
 
     Example:
         >>> import asyncio, otelier
@@ -110,7 +110,7 @@ class AgentEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta(AgentEvent):
-    """A piece of the model's text.
+    """A piece of the text that the model writes.
 
     Example:
         >>> import asyncio, otelier
@@ -156,7 +156,7 @@ class ToolStarted(AgentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFinished(AgentEvent):
-    """A tool was called, or could not be.
+    """A tool call has finished, failed, or could not be made.
 
     Example:
         >>> import asyncio, otelier
@@ -179,7 +179,7 @@ class ToolFinished(AgentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(AgentEvent):
-    """A run has its output; the last event of a stream is that of the run itself.
+    """A run has finished; the last event of a stream is the one of the run itself.
 
     Example:
         >>> import asyncio, otelier

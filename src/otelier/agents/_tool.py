@@ -65,13 +65,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_RESULT_CHARS: Final = 100_000
-"""Longest result that a model is told, unless the tool says otherwise."""
+"""Longest result that a model gets, unless the tool sets another limit."""
 OnError = Callable[[BaseException], object]
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Tool(Generic[P, R]):
-    """A function with what a model has to know about it; called directly it is the function itself.
+    """A function that a model may call, with its description and schema; your code can call it like the function.
 
     Example:
         >>> import otelier
@@ -120,7 +120,7 @@ class Tool(Generic[P, R]):
             )
         if inspect.isasyncgenfunction(function):
             raise ToolError(
-                f"Cannot offer {self.name!r} as a tool: it gives its result in pieces, and a model is told one. Return "
+                f"Cannot offer {self.name!r} as a tool: it gives its result in pieces, and a model takes one. Return "
                 f"it, or make a list of what it yields."
             )
         for limit, value, fits in (
@@ -134,10 +134,10 @@ class Tool(Generic[P, R]):
         if on_error is not None and not callable(on_error):
             raise ToolError(
                 f"`on_error` of tool {self.name!r} is a {type(on_error).__name__}: it must be a function that takes "
-                f"the exception and returns what the model is told."
+                f"the exception and returns the result for the model."
             )
         self.on_error = on_error
-        """Takes what a call raised and returns what the model is told; `None` tells its class and its message."""
+        """Takes what a call raised and returns the result for the model; with `None` that is its class and message."""
         self.timeout_s = timeout_s
         """Seconds that a call may take; `None` waits as long as it takes."""
         self.max_result_chars = max_result_chars
@@ -195,16 +195,16 @@ class Tool(Generic[P, R]):
 
     @property
     def description(self) -> str:
-        """What the model is told: the docstring, without its sections about parameters and results."""
+        """Description for the model: the docstring, without its sections about parameters and results."""
         return self._read[0].description if self._description is None else self._description
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """JSON schema of the parameters; the context is not among them."""
+        """JSON schema of the parameters, without the context."""
         return self._read[0].schema
 
     def to_param(self) -> dict[str, Any]:
-        """Return the tool as chat completions take it."""
+        """Return the tool in the format of chat completions."""
         return param_of(self.name, self.description, self.parameters)
 
     def bind(self, arguments: Mapping[str, Any], context: object = None) -> Callable[[], R]:
@@ -267,32 +267,32 @@ def tool(
     max_result_chars: int = MAX_RESULT_CHARS,
     on_error: OnError | None = None,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
-    """Make a function, plain or `async`, one that an agent's model may call.
+    """Make a tool of a function, plain or `async`, so that an agent's model may call it.
 
-    The model is told its name, its docstring and a JSON schema of its parameters. A parameter that is annotated as
-    `RunContext`, as a subclass of it, or as one of these or `None`, and any that is called `ctx`, is not among them:
-    it is given the run's context. Where the function does without one, by a default or by `None` in its annotation,
-    it gets `None` in a run that was given no context, or another kind of one.
+    The model receives the function's name, its docstring and a JSON schema of its parameters. A parameter that is named
+    `ctx`, or annotated with `RunContext`, a subclass of it or an optional one, is hidden from the model and receives
+    the run's context. If that parameter has a default or an optional annotation, it is `None` in a run without a
+    context, or with one of another class.
 
-    A plain function runs in a thread of its own, an `async` one on the run's loop, in a task of its own. What it raises
-    is told to the model, with secrets redacted, and the run goes on, also after `sys.exit()`; a `KeyboardInterrupt`
-    ends the program as ever. Class and stack stand in one ERROR log record of the run's trace.
+    A plain function runs in its own thread, an `async` one in its own task on the run's event loop. If it raises, the
+    model receives the error, with secrets redacted, and the run continues, even after `sys.exit()`; a
+    `KeyboardInterrupt` ends the program as usual. One ERROR log record in the run's trace has the class and the stack.
 
     Args:
-        function: The function. `None` when `tool` is called with the arguments below, as a decorator.
-        name: What the model calls it by; `None` is the function's own name.
-        description: What the model is told; `None` is the docstring.
-        timeout_s: Seconds that a call may take; `None` waits as long as it takes. A thread cannot be stopped: a plain
-            function that is late goes on, and its result is dropped.
-        max_result_chars: Longest result that the model is told.
-        on_error: Takes what a call raised, also its `TimeoutError`, and returns what the model is told of it: text, or
-            anything that a tool may return. It is called like the tool's function, a plain one in a thread of its own,
-            and may raise `StopExecution`. `None`, and what returns `None`, tell the class and the redacted message.
-            Arguments that do not fit are the model's own mistake, and are always told to it as they are.
+        function: The function. `None` if `tool` is called with the arguments below, as a decorator.
+        name: Name for the model; `None` is the function's own name.
+        description: Description for the model; `None` is the docstring.
+        timeout_s: Longest time of a call in seconds; `None` is no limit. A thread cannot be stopped: a plain function
+            that takes longer continues, and its result is dropped.
+        max_result_chars: Longest result that the model receives; the rest is cut, with a note.
+        on_error: Function that receives the exception of a call, also its `TimeoutError`, and returns the result for
+            the model: text, or anything that a tool may return. It is called like the tool itself, a plain one in its
+            own thread, and may raise `StopExecution`. If it is `None` or returns `None`, the model receives the class
+            and the redacted message. It is not called for arguments that do not match the schema.
 
     Raises:
-        ToolError: if the name is none that models take, a limit is too low, or *function* cannot be called or is an
-            asynchronous generator; when the agent first runs, if the function takes what no model can give.
+        ToolError: if *name* is not valid for models, a limit is too low, or *function* cannot be called or is an
+            asynchronous generator; when the agent first runs, if a parameter has a type that no model can provide.
 
     Example:
         >>> import otelier

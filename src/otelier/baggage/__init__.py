@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from otelier.baggage._config import configure, follow_environment, named_hosts, propagated_to, trusts_inbound
-from otelier.baggage._patches import ClientPatch, client_patches, install, summary, uninstall
+from otelier.baggage._clients import client_patches, install, summary, uninstall
+from otelier.baggage._policy import configure, follow_environment, named_hosts, propagated_to, trusts_inbound
 
 __all__ = [
-    "ClientPatch",
     "client_patches",
     "configure",
     "follow_environment",

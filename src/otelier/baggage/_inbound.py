@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from opentelemetry.context import Context, get_current
 
-from otelier.baggage._config import config
+from otelier.baggage._policy import config
 from otelier.errors import ContextValueError
 from otelier.faults import report_fault, warn_once
 from otelier.fields import BAGGAGE, FIELD_BY_KEY, PROPAGATORS, check_field, with_inbound
@@ -23,12 +23,12 @@ def _extract(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwa
     try:
         return _received(get_current() if given is None else given, extracted)
     except Exception as exc:
-        report_fault("baggage.extract", exc)
+        report_fault("baggage.inbound", exc)
         return extracted
 
 
 def _received(before: Context, after: Context) -> Context:
-    """Return *after* with what arrived under our keys since *before* taken out, and taken over where it is trusted."""
+    """Return *after* without the entries under our keys that came since *before*; where they are trusted, as fields."""
     there: Any = after.get(BAGGAGE)
     had: Mapping[str, object] = before.get(BAGGAGE) or {}  # pyright: ignore[reportAssignmentType]
     if not there or there is had:

@@ -1,4 +1,4 @@
-"""Where our entries may go: hosts inside, judged by what they are called in the URL. No name is ever resolved."""
+"""The hosts that may receive our entries: internal hosts, judged by their name in the URL. No name is ever resolved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from otelier.errors import SettingError
-from otelier.settings import quoted
+from otelier.faults import on_reset, read_setting, warn_of_setting
+from otelier.settings import PROPAGATE_TO, TRUST_INBOUND, quoted
 
 # Written out, because `is_private` differs between Python releases and counts documentation and future use as private.
 _INSIDE = tuple(
@@ -42,14 +43,14 @@ class Policy:
                 setting=setting,
             )
         self.patterns: Final = tuple(_pattern(pattern, setting) for pattern in patterns)
-        """What the application named, in lower case."""
+        """Hosts that the application named, in lower case."""
         self._hosts = frozenset(pattern for pattern in self.patterns if pattern[0] != "*")
         self._endings = tuple(pattern[1:] for pattern in self.patterns if pattern[0] == "*")
         self.allows = lru_cache(_KEPT_VERDICTS)(self._allows)
 
     def _allows(self, host: str) -> bool:
-        """Tell whether *host*, as it stands in the URL, is inside."""
-        name = _plain(host)
+        """Return whether *host*, as it stands in the URL, is inside."""
+        name = _canonical(host)
         if name in self._hosts:
             return True
         address = _address(name)
@@ -69,7 +70,7 @@ class Policy:
         return name == "localhost" or not host.endswith(".")
 
 
-def _plain(host: str) -> str:
+def _canonical(host: str) -> str:
     """Return *host* in its one spelling: lower case, no dot at the end, an address without brackets."""
     name = host.lower()
     if name.startswith("[") and name.endswith("]") and ":" in name:
@@ -93,7 +94,7 @@ def _pattern(pattern: object, setting: str) -> str:
             f"Pass hosts such as 'billing.example.com' or '*.example.com'.",
             setting=setting,
         )
-    name = _plain(pattern.strip())
+    name = _canonical(pattern.strip())
     labels = name.removeprefix("*.").split(".")
     if _address(name) is None and not all(label and _is_label(label) for label in labels):
         raise SettingError(
@@ -105,5 +106,103 @@ def _pattern(pattern: object, setting: str) -> str:
 
 
 def _is_label(label: str) -> bool:
-    """Tell whether *label* can be part of a host's name; beyond ASCII it is left as given."""
+    """Return whether *label* can be part of a host's name; beyond ASCII it is left as given."""
     return bool(_LABEL.fullmatch(label)) if label.isascii() else label.isalnum() or "-" in label
+
+
+class _Config:
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.on = False
+        """Whether the last hops write, and inbound entries are looked at."""
+        self.policy = Policy()
+        """Hosts that our entries may go to."""
+        self.trusts_inbound = False
+        """Whether inbound entries of ours are trusted."""
+        self.given: Policy | None = None
+        self.trust_given: bool | None = None
+
+
+config = _Config()
+on_reset(config.reset)
+
+
+def propagated_to() -> tuple[str, ...]:
+    """Return the hosts that count as inside because the application, or the environment, names them.
+
+    Example:
+        >>> propagated_to()
+        ()
+    """
+    return config.policy.patterns
+
+
+def trusts_inbound() -> bool:
+    """Return whether the fields of inbound requests are trusted.
+
+    Example:
+        >>> trusts_inbound()
+        False
+    """
+    return config.trusts_inbound
+
+
+def named_hosts() -> Policy:
+    """Return the hosts that the environment names.
+
+    Raises:
+        SettingError: if it names what is no host.
+
+    Example:
+        >>> named_hosts().patterns
+        ()
+    """
+    return Policy(PROPAGATE_TO.value(), setting=PROPAGATE_TO.variable)
+
+
+def follow_environment() -> None:
+    """Take what `configure` was not given from the environment; what cannot be read there warns once, and is nothing.
+
+    Example:
+        >>> follow_environment()
+    """
+    try:
+        policy = config.given or named_hosts()
+    except SettingError as exc:
+        warn_of_setting(exc, None)
+        policy = Policy()
+    config.policy = policy
+    config.trusts_inbound = read_setting(TRUST_INBOUND, config.trust_given)
+
+
+def configure(*, propagate_to: Iterable[str] | None = None, trust_inbound: bool | None = None) -> None:
+    """Set the hosts that the fields may go to, and whether inbound ones are trusted.
+
+    What was given last holds until `uninstall`; what was never given is taken from the environment.
+
+    Args:
+        propagate_to: Hosts beside those inside: exact ones or `*.example.com`; none when empty. `None` leaves what
+            holds.
+        trust_inbound: Whether to take inbound fields. `None` leaves what holds.
+
+    Raises:
+        SettingError: if a host, or a variable, cannot be read; everything stays as it was.
+        TypeError: if *trust_inbound* is neither a `bool` nor `None`, or *propagate_to* no collection.
+
+    Example:
+        >>> configure(propagate_to=["*.example.com"])
+        >>> propagated_to()
+        ('*.example.com',)
+    """
+    if trust_inbound is not None and type(trust_inbound) is not bool:
+        raise TypeError(f"init(trust_inbound=) must be a `bool` or `None`, not a {type(trust_inbound).__name__}.")
+    if propagate_to is not None and not hasattr(propagate_to, "__iter__"):
+        raise TypeError(f"init(propagate_to=) must be a list of hosts, not a {type(propagate_to).__name__}.")
+    given = config.given if propagate_to is None else Policy(propagate_to)
+    trust_given = config.trust_given if trust_inbound is None else trust_inbound
+    policy = given or named_hosts()
+    trusts = TRUST_INBOUND.value(trust_given)
+    config.given, config.policy = given, policy
+    config.trust_given, config.trusts_inbound = trust_given, trusts

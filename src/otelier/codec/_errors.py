@@ -9,42 +9,36 @@ from typing import Any, Final, cast
 
 from otelier.codec._strict import whole_text, write
 from otelier.codec._values import to_plain
-from otelier.errors import CodecError
 
 _MAX_CHARS: Final = 32_768
 """Most characters of a stored exception's message, and of its `args` as JSON: to store a failure must not fail."""
 
 
 def error_to_json(error: BaseException) -> dict[str, Any]:
-    """Return an exception as plain data: its type, its message, and its `args` where JSON can hold them.
+    """Return an exception as plain data: its type, its message, and its `args` where they are plain data.
 
-    A message beyond 32,768 characters is cut, with a note of how much; `args` that take more are left out.
+    Causes, notes and the members of a group are left out. A message beyond 32,768 characters is cut, with a note of how
+    much; `args` that take more, or that JSON would change, are `None`.
 
     Example:
         >>> error_to_json(ValueError("no stock", 3))
         {'type': 'ValueError', 'module': 'builtins', 'message': "('no stock', 3)", 'args': ['no stock', 3]}
     """
-    try:
-        message = whole_text(str(error))
-    except Exception:
-        message = ""
-    if (over := len(message) - _MAX_CHARS) > 0:
-        message = f"{message[:_MAX_CHARS]} [cut: {over} characters]"
-    try:
-        args = to_plain(list(error.args))
-        if len(write(args)) > _MAX_CHARS:
-            args = None
-    except CodecError:
-        args = None
     kind = type(error)
-    return {"type": kind.__qualname__, "module": kind.__module__, "message": message, "args": args}
+    return {
+        "type": kind.__qualname__,
+        "module": kind.__module__,
+        "message": _message_of(error),
+        "args": _args_of(error),
+    }
 
 
-def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = ()) -> BaseException | None:
+def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = ()) -> Exception | None:
     """Return the exception that `error_to_json` made *stored* of, or `None` where it cannot be made again.
 
-    Only exceptions of Python itself and those that stand in *modules* are made, and only of `args` that are known:
-    nothing is imported because a stored row names it.
+    Only exceptions of Python itself and those that stand in *modules*, also by an import there, are made, and only of
+    `args` that are known: nothing is imported because a stored row names it. One that would have other `args` or say
+    something else is `None`, too; its type and message are in *stored*.
 
     Args:
         stored: What `error_to_json` gave.
@@ -62,16 +56,38 @@ def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = (
         error = kind(*cast("list[Any]", args))
     except Exception:  # it takes other arguments than it keeps
         return None
-    # Some change what they are given: such a one would say something else each time it is stored.
-    return error if list(error.args) == args else None
+    # Some keep more than their `args`, or change what they are given.
+    same = type(error) is kind and _args_of(error) == args and _message_of(error) == stored.get("message")
+    return error if same else None
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        message = whole_text(str(error))
+    except Exception:  # of the user's class
+        return ""
+    over = len(message) - _MAX_CHARS
+    return message if over <= 0 else f"{message[:_MAX_CHARS]} [cut: {over} characters]"
+
+
+def _args_of(error: BaseException) -> list[Any] | None:
+    """Return what *error* is made of, as plain data; `None` where JSON would change it, or it is too long."""
+    try:
+        # The `args` of an `OSError` lack the file's name, which it is pickled with.
+        given: list[Any] = list(error.__reduce__()[1] if isinstance(error, OSError) else error.args)
+        args: list[Any] = to_plain(given)
+        return args if args == given and len(write(args)) <= _MAX_CHARS else None
+    except Exception:  # as above, or something in them has no form in JSON
+        return None
 
 
 def _class_of(module: str, name: str, modules: Iterable[ModuleType]) -> type[Exception] | None:
-    found: Any = builtins if module == builtins.__name__ else None
-    if found is None:
-        found = next((one for one in modules if one.__name__ == module), None)
-    for part in name.split("."):
-        # By what stands there itself: an attribute may be computed, and nothing is run because a row names it.
-        found = vars(found).get(part) if isinstance(found, (ModuleType, type)) else None
-    # An exception that is no `Exception`, such as `SystemExit`, would end more than what failed.
-    return found if isinstance(found, type) and issubclass(found, Exception) else None
+    for place in (builtins, *modules):
+        found: Any = place
+        for part in name.split("."):
+            # By what stands there itself: an attribute may be computed, and nothing is run because a row names it.
+            found = vars(found).get(part) if isinstance(found, (ModuleType, type)) else None
+        # An exception that is no `Exception`, such as `SystemExit`, would end more than what failed.
+        if isinstance(found, type) and issubclass(found, Exception) and found.__module__ == module:
+            return found
+    return None

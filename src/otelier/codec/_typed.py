@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
+from enum import Enum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otelier.codec._strict import place_of, refusal, type_name, write
@@ -14,8 +17,8 @@ if TYPE_CHECKING:
 
 _FIELDS: Final = ("model-field", "dataclass-field", "typed-dict-field")
 """Kinds of schema, as pydantic's core has them, in which a field may have aliases."""
-_MASK: Final = "**********"
-"""What pydantic writes for a secret."""
+_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
+_ABSENT: Final = object()
 
 
 class Form:
@@ -52,13 +55,6 @@ class Form:
         how: dict[str, Any] = {"by_alias": True, "by_name": True} if self._by_name else {}
         return self._adapter.validate_json(f"[{text}]", **how)[0]
 
-    def holds_secrets(self, value: object) -> bool:
-        """Return whether *value* holds one of pydantic's secrets, of which JSON would have a mask only."""
-        from pydantic import SecretBytes, SecretStr
-
-        leaves = _leaves(self._adapter.dump_python((value,), round_trip=True))
-        return any(isinstance(leaf, (SecretStr, SecretBytes)) for leaf in leaves)
-
 
 def dumped(value: object, as_type: Any, what: str, path: tuple[Any, ...]) -> Any:
     """Return *value* as what *as_type* says, in dicts, lists, texts and numbers.
@@ -68,24 +64,43 @@ def dumped(value: object, as_type: Any, what: str, path: tuple[Any, ...]) -> Any
     """
     form = form_of(as_type, what)
     problem = f"a {type(value).__name__} cannot be written as {type_name(as_type)}"
-    if _has_more_fields(value, as_type):
-        raise refusal(what, path, f"{problem}, which has fewer fields")
     try:
-        plain = form.dump(value)
-        masks = _MASK in _leaves(plain) and form.holds_secrets(value)
+        return form.dump(value)
     except RecursionError:
-        masks, plain, problem = False, form, f"{problem}: it is nested too deeply"
+        problem = f"{problem}: it is nested too deeply"
     except ValueError as exc:  # also what pydantic raises, whose words quote the value
-        masks, plain = False, form
         problem += ": it holds itself" if str(exc).startswith("Circular") else ""
     except Exception:  # of a serializer of the user's own
-        masks, plain = False, form
+        pass
     # Raised out here, or the value would be in tracebacks that are exported.
-    if masks:
-        raise refusal(what, path, "it holds a secret, of which JSON would have the mask only")
-    if plain is form:
-        raise refusal(what, path, problem)
-    return plain
+    raise refusal(what, path, problem)
+
+
+def check_return(
+    value: object, plain: Any, as_type: Any, what: str, path: tuple[Any, ...], plain_of: Callable[[Any], Any]
+) -> None:
+    """Check that *plain*, which *value* was written as, is read as the same value again.
+
+    Pydantic drops what a subclass adds to the type that is named, writes members of an enum that it does not find
+    again, and reads some unions otherwise than they were written. Where the type says `Any`, values come back as plain
+    data, which is what they are there.
+
+    Raises:
+        CodecError: if it is not.
+    """
+    form, found = form_of(as_type, what), None
+    try:
+        again = form.load(write(plain))
+    except Exception as exc:  # pydantic's, whose words quote the value, or one of a validator of the user's own
+        place, problem = _reason(exc)
+        found = place, f"{type_name(as_type)} would not read it again ({problem})"
+    else:
+        if not (_is_same(value, plain) and _is_same(value, again)):  # not plain data, all the way down
+            found = _difference(value, again, (), plain_of)
+    # Raised out here, or the value would be in tracebacks that are exported.
+    if found is not None:
+        place, problem = found
+        raise refusal(what, (*path, *place), problem)
 
 
 def loaded(plain: Any, as_type: Any, what: str) -> Any:
@@ -94,8 +109,6 @@ def loaded(plain: Any, as_type: Any, what: str) -> Any:
     Raises:
         CodecError: if it does not fit, or is none.
     """
-    from pydantic import ValidationError
-
     form = form_of(as_type, what)
     try:
         text = write(plain)
@@ -107,15 +120,25 @@ def loaded(plain: Any, as_type: Any, what: str) -> Any:
         )
     try:
         return form.load(text)
-    except ValidationError as exc:
-        error = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = place_of(error["loc"][1:])
+    except Exception as exc:  # as above
+        steps, problem = _reason(exc)
+    place = place_of(steps)
     raise CodecError(
-        f"Cannot read {what} as {type_name(as_type)}: {place or 'it'} does not fit ({error['type']}). "
+        f"Cannot read {what} as {type_name(as_type)}: {place or 'it'} does not fit ({problem}). "
         f"Name the type it was stored with.",
         place=place,
-        problem=error["type"],
+        problem=problem,
     )
+
+
+def _reason(exc: Exception) -> tuple[tuple[Any, ...], str]:
+    """Return where, and by a word why, reading failed."""
+    from pydantic import ValidationError
+
+    if not isinstance(exc, ValidationError):
+        return (), type(exc).__name__
+    error = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+    return error["loc"][1:], error["type"]
 
 
 def form_of(as_type: Any, what: str) -> Form:
@@ -174,22 +197,71 @@ def _reads_back(field: dict[str, Any]) -> bool:
     return [written] in read  # one of several ways to it, each of several steps
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    waiting: list[Any] = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            waiting.extend(cast("dict[Any, Any]", one).values())
-        elif isinstance(one, (list, tuple, set, frozenset)):
-            waiting.extend(cast("list[Any]", one))
-        else:
-            yield one
+def _difference(
+    value: Any, again: Any, path: tuple[Any, ...], plain_of: Callable[[Any], Any]
+) -> tuple[tuple[Any, ...], str] | None:
+    """Return where *again* is another value than *value*, and what is wrong there; `None` where nothing is."""
+    shape = _shape(cast("Any", type(value)))
+    # Containers by their parts: `==` of a class may look at an id alone.
+    if shape is not None and shape == _shape(cast("Any", type(again))):
+        for step, part, found in _parts(value, again, shape):
+            if type(part) in _SCALARS and part == found:
+                continue
+            below = _difference(part, found, (*path, step), plain_of)
+            if below is not None:
+                return None if _is_plain_form(value, again, plain_of) else below
+        return None
+    if (shape is None and _is_same(value, again)) or _is_plain_form(value, again, plain_of):
+        return None
+    if hasattr(value, "get_secret_value"):
+        return path, "it holds a secret, of which JSON would have the mask only"
+    if again is _ABSENT:
+        return path, "it would be lost: the type that is named has no place for it"
+    if value is _ABSENT:
+        return path, "there would be more than there is"
+    name, other = type(value).__name__, type(again).__name__
+    return path, f"a {name} would come back as {'another' if name == other else f'a {other}'}"
 
 
-def _has_more_fields(value: object, as_type: Any) -> bool:
-    """Return whether *value* is of a subclass of *as_type* with fields that would be lost."""
-    for fields in ("__pydantic_fields__", "__dataclass_fields__"):
-        known, own = getattr(as_type, fields, None), getattr(type(value), fields, None)
-        if known is not None and own is not None and isinstance(as_type, type) and isinstance(value, as_type):
-            return bool(own.keys() - known.keys())
-    return False
+def _parts(value: Any, again: Any, shape: Any) -> Iterable[tuple[Any, Any, Any]]:
+    """Return the parts of two containers of one *shape* side by side, each with its step in a path."""
+    if shape is Mapping:
+        return [(key, value.get(key, _ABSENT), again.get(key, _ABSENT)) for key in {**value, **again}]
+    if shape is tuple or shape is list:
+        return ((step, *both) for step, both in enumerate(zip_longest(value, again, fillvalue=_ABSENT)))
+    fields = [*shape[1:], *(getattr(value, "__pydantic_extra__", None) or ())]
+    return [(name, getattr(value, name, None), getattr(again, name, None)) for name in fields]
+
+
+@functools.lru_cache(maxsize=512)
+def _shape(kind: Any) -> Any:
+    """Return which container a class is: `Mapping`, `tuple`, `list`, or the class with its fields; `None` for none."""
+    if issubclass(kind, Mapping):
+        return Mapping
+    if issubclass(kind, tuple):
+        return tuple
+    if issubclass(kind, MutableSequence) and kind is not bytearray:
+        return list
+    if dataclasses.is_dataclass(kind) and not issubclass(kind, Enum):
+        return (kind, *(field.name for field in dataclasses.fields(kind)))
+    fields = getattr(kind, "__pydantic_fields__", None)
+    return None if fields is None else (kind, *fields)
+
+
+def _is_same(value: Any, again: Any) -> bool:
+    try:
+        if value == again:
+            return True
+    except Exception:  # of a class of the user's
+        return False
+    return type(value) is type(again) and type(value).__eq__ is object.__eq__  # it cannot be told
+
+
+def _is_plain_form(value: Any, again: Any, plain_of: Callable[[Any], Any]) -> bool:
+    """Return whether *again* is what *value* is where no type is named, such as below `Any`."""
+    if not isinstance(again, (dict, list, str)):
+        return False
+    try:
+        return _is_same(plain_of(value), again)
+    except CodecError:
+        return False

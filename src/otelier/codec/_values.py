@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast, overload
 from uuid import UUID
 
 from otelier.codec._strict import HALVES, place_of, read_json, refusal, write
-from otelier.codec._typed import dumped, loaded
+from otelier.codec._typed import check_return, dumped, loaded
 from otelier.errors import CodecError
 
 T = TypeVar("T")
@@ -34,8 +34,8 @@ def to_json(value: object, as_type: Any = None, *, what: str = "value", max_byte
 
     Args:
         value: What is to be written; it is not changed.
-        as_type: Its type, as `from_json` will be given it; `None` takes the value as it is. Of an item that is of a
-            subclass of what *as_type* says, only the fields that this knows are written.
+        as_type: Its type, as `from_json` will be given it: what this would not read as the same value again, such as
+            an instance of a subclass with fields of its own, is refused. `None` takes the value as it is.
         what: What an error calls it, such as "the result of step 'load'".
         max_bytes: Most bytes that the text may have in UTF-8; `None` for no limit.
 
@@ -78,10 +78,8 @@ def to_plain(value: object, as_type: Any = None, *, what: str = "value") -> Any:
         >>> to_plain(Order("o-1", ("shoes",)))
         {'id': 'o-1', 'items': ['shoes']}
     """
-    if as_type is not None:
-        value = dumped(value, as_type, what, ())
     try:
-        return _plain(value, what, (), 0)
+        return _plain(value, what, (), 0) if as_type is None else _typed(value, as_type, what, (), 0)
     except RecursionError:
         pass
     raise refusal(what, (), "it is nested too deeply for what is called here already")
@@ -131,7 +129,7 @@ def _plain(value: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
     if depth > _MAX_LEVELS:
         raise refusal(what, path, f"it is nested more than {_MAX_LEVELS} levels deep")
     if isinstance(value, Enum):
-        return _plain(value.value, what, path, depth + 1)
+        return _plain(_member_value(value, what, path), what, path, depth)
     if isinstance(value, str):
         text = str.__str__(value)
         if text.isascii() or HALVES.search(text) is None:
@@ -153,6 +151,12 @@ def _plain(value: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
     return _converted(value, what, path, depth)
 
 
+def _typed(value: Any, as_type: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
+    plain = _plain(dumped(value, as_type, what, path), what, path, depth)
+    check_return(value, plain, as_type, what, path, lambda part: _plain(part, what, path, depth))
+    return plain
+
+
 def _converted(value: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
     kind = cast("type[Any]", type(value))
     if isinstance(value, Decimal) and not value.is_finite():
@@ -162,7 +166,7 @@ def _converted(value: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
 
         return to_jsonable_python(value)
     if hasattr(kind, "__pydantic_serializer__"):
-        return _plain(dumped(value, kind, what, path), what, path, depth)
+        return _typed(value, kind, what, path, depth)
     if dataclasses.is_dataclass(kind):
         fields = [one.name for one in dataclasses.fields(kind)]
         missing = [name for name in fields if not hasattr(value, name)]
@@ -170,6 +174,13 @@ def _converted(value: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
             raise refusal(what, path, f"its field {missing[0]} has no value")
         return _members({name: getattr(value, name) for name in fields}, what, path, depth)
     raise refusal(what, path, f"a {kind.__name__} has no form in JSON")
+
+
+def _member_value(member: Enum, what: str, path: tuple[Any, ...]) -> str | float | None:
+    value = member.value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise refusal(what, path, f"a {type(member).__name__} whose value is a {type(value).__name__} is not found again")
 
 
 def _members(mapping: Mapping[Any, Any], what: str, path: tuple[Any, ...], depth: int) -> dict[str, Any]:
@@ -181,7 +192,7 @@ def _members(mapping: Mapping[Any, Any], what: str, path: tuple[Any, ...], depth
 
 def _key(key: Any, what: str, path: tuple[Any, ...]) -> str:
     if isinstance(key, Enum):
-        key = key.value
+        key = _member_value(key, what, path)
     if not isinstance(key, str):
         raise refusal(what, path, f"it has a key of type {type(key).__name__}, and JSON has text for keys")
     return _plain(key, f"a key of {what}", path, 0)

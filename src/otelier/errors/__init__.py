@@ -6,17 +6,17 @@
     ├── AgentError                            an agent or a tool is used in a way that cannot work
     │   ├── AgentUseError     (RuntimeError)  a run is awaited or read where it cannot be
     │   ├── AgentLimitError   (RuntimeError)  a run did more than it may: steps, calls, delegations
-    │   └── ToolError         (TypeError)     a function cannot be offered as a tool, or not get its context
+    │   └── ToolError         (TypeError)     a function cannot be offered as a tool, or cannot get its context
     ├── SettingError          (ValueError)    an argument or environment variable cannot be read
-    ├── CodecError            (ValueError)    a value cannot be stored as JSON, or does not fit the type it is read as
-    │   └── NotJsonError                      a text is no JSON
+    ├── CodecError            (ValueError)    a value cannot be stored as JSON, or does not match the type it is read as
+    │   └── NotJsonError                      a text is not JSON
     ├── MissingExtraError     (ImportError)   a command or module needs an extra that is not installed
-    ├── LlmError                              a model cannot be asked, or its answer not be used
+    ├── LlmError                              a model cannot be asked, or its answer cannot be used
     │   ├── ClientUseError    (RuntimeError)  a client of the model is used on a second event loop
     │   ├── AnswerError       (ValueError)    a model's answer is not what was asked for
     │   │   ├── RefusalError                  the model refuses to give it
-    │   │   └── UnfinishedAnswerError         it ends too early: at a limit of tokens, a content filter, a broken stream
-    │   ├── ToolArgumentsError (ValueError)   what a model gives to a tool is no JSON object, or misfits its schema
+    │   │   └── UnfinishedAnswerError         it ends too early: token limit, content filter, broken stream
+    │   ├── ToolArgumentsError (ValueError)   arguments for a tool are not a JSON object, or do not match its schema
     │   └── UnknownToolError  (LookupError)   no tool has that name
     └── WorkflowError                         a workflow, its parts or its engine cannot do what was asked for
         ├── WorkflowUseError  (RuntimeError)  a call of the context stands where a replay would not repeat it

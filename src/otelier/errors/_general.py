@@ -7,7 +7,7 @@ from typing import Any
 
 
 class OtelierError(Exception):
-    """Base of every error otelier raises on purpose.
+    """Base class of every error that otelier raises on purpose.
 
     Example:
         >>> import otelier
@@ -24,7 +24,7 @@ class OtelierError(Exception):
 
 
 class ContextValueError(OtelierError, ValueError):
-    """A context field was given text that cannot be carried, where otelier is strict.
+    """A context field was given text that cannot be carried, and otelier is strict.
 
     Such text has control characters, more than 1024 characters, or a comma inside one of several roles.
 
@@ -92,10 +92,10 @@ class AgentLimitError(AgentError, RuntimeError):
     """A run did more than it may.
 
     Attributes:
-        limit: Which limit it was: `max_steps`, `max_depth`, `max_calls_per_answer` or `max_model_calls`.
+        limit: The limit: `max_steps`, `max_depth`, `max_calls_per_answer` or `max_model_calls`.
         messages: The conversation so far, as `Agent.run(messages=)` takes it.
-        usage: What was used so far; `None` before any run has told.
-        tool_calls: Calls of tools so far.
+        usage: Tokens and calls so far; `None` if no run has started.
+        tool_calls: Tool calls so far.
 
     Example:
         >>> import otelier
@@ -120,7 +120,7 @@ class AgentLimitError(AgentError, RuntimeError):
 
 
 class ToolError(AgentError, TypeError):
-    """A function cannot be offered as a tool, or the run's context is not the one it asks for.
+    """A function cannot be offered as a tool, or the run's context is not of the class that it requires.
 
     Example:
         >>> import otelier
@@ -153,12 +153,12 @@ class SettingError(OtelierError, ValueError):
 
 
 class CodecError(OtelierError, ValueError):
-    """A value cannot be stored as JSON, or what is stored does not fit the type it is to be read as.
+    """A value cannot be stored as JSON, or the stored text does not match the type that it is read as.
 
-    The message names place and type, and quotes no value.
+    The message names the place and the type, and never quotes the value.
 
     Attributes:
-        place: Where in the value it is, such as `orders[2].id`; empty for all of it.
+        place: Place in the value, such as `orders[2].id`; empty for the whole value.
         problem: What is wrong there.
 
     Example:
@@ -177,7 +177,7 @@ class CodecError(OtelierError, ValueError):
 
 
 class NotJsonError(CodecError):
-    """A text is no JSON; the message says where, and nothing of what stands there.
+    """A text is not JSON; the message says where, and never quotes the text.
 
     Attributes:
         place: Empty.
@@ -194,7 +194,7 @@ class NotJsonError(CodecError):
 
 
 class MissingExtraError(OtelierError, ImportError):
-    """Something was asked for whose optional dependencies are not installed.
+    """A command or module needs optional dependencies that are not installed.
 
     Attributes:
         extra: Name of the extra, as in `pip install "otelier[extra]"`.
@@ -212,7 +212,7 @@ class MissingExtraError(OtelierError, ImportError):
 
 
 class LlmError(OtelierError):
-    """Base of the errors of model calls. The provider's own exceptions are no such errors: they pass unchanged.
+    """Base class of the errors of model calls; the client's own exceptions are not among them, and pass unchanged.
 
     Example:
         >>> import otelier
@@ -243,16 +243,16 @@ class ClientUseError(LlmError, RuntimeError):
 
 
 class AnswerError(LlmError, ValueError):
-    """A model's answer is not what was asked for: no JSON, not what the schema asks for, or no answer at all.
+    """A model's answer is not what was asked for: it is missing, is not JSON, or does not match the schema.
 
-    The message says what is wrong without quoting the answer, because messages of exceptions end up in traces: names
-    that the schema does not know are `*`, and of what a validator says only the class is there.
+    The message says what is wrong without quoting the answer, because exception messages end up in traces: names that
+    the schema does not know are replaced by `*`, and a validator's own words by the class of its error.
 
     Attributes:
-        answer: The `otelier.llm.Answer` as far as there is one, with `object` left `None`; else `None`.
-        problems: What is wrong with the text, a line for each, as the model can be told: with its own names, and the
-            words of validators. Empty where it is not the text that is to be mended: no answer came, it was refused or
-            cut.
+        answer: The `otelier.llm.Answer` as received, with `object=None`; `None` if there is no answer.
+        problems: What is wrong with the text, one line each, to send back to the model: with the names from its answer
+            and the words of validators. Empty if correcting the text would not help: no answer, a refusal, or an
+            answer that was cut.
 
     Example:
         >>> import otelier
@@ -270,10 +270,10 @@ class AnswerError(LlmError, ValueError):
 
 
 class RefusalError(AnswerError):
-    """The model refuses to give the object it was asked for.
+    """The model refuses to return the object.
 
     Attributes:
-        answer: Its `refusal` holds the model's words.
+        answer: The answer; its `refusal` has the model's words.
         problems: Empty.
 
     Example:
@@ -287,10 +287,11 @@ class RefusalError(AnswerError):
 
 
 class UnfinishedAnswerError(AnswerError):
-    """The answer ends before it is whole.
+    """The answer ended before it was complete.
 
     Attributes:
-        answer: Its `finish_reason` says why it ended, `None` when the provider did not say; its `text` is what came.
+        answer: The answer; its `text` is what was received, and its `finish_reason` says why it ended: `None` if the
+            provider gave no reason.
         problems: Empty.
 
     Example:
@@ -307,14 +308,15 @@ class UnfinishedAnswerError(AnswerError):
 
 
 class ToolArgumentsError(LlmError, ValueError):
-    """What a model gives to a tool cannot be read as a JSON object, or does not fit the tool's schema.
+    """The arguments that a model gave for a tool are not a JSON object, or do not match the tool's schema.
 
-    The message is one that the model can mend its call by: it has names that the model gave, and words of validators.
+    The message is meant for the model, so that it can correct its call: it has names that the model gave, and the
+    words of validators.
 
     Attributes:
         tool: Name of the tool.
-        call_id: The provider's id of the call; empty when it is not known.
-        problems: What is wrong, a line for each.
+        call_id: The provider's id of the call; empty if unknown.
+        problems: What is wrong, one line each.
 
     Example:
         >>> from otelier import errors, llm
@@ -333,10 +335,10 @@ class ToolArgumentsError(LlmError, ValueError):
 
 
 class UnknownToolError(LlmError, LookupError):
-    """A tool was asked for that nobody registered.
+    """A tool was asked for that is not registered.
 
     Attributes:
-        tool: The name that was asked for.
+        tool: Name that was asked for.
 
     Example:
         >>> from otelier import errors, llm

@@ -4,18 +4,25 @@ A block never detaches a token: tokens of another task or thread are logged as e
 generator that is broken off is finished in whatever context the collector runs. A block asks instead whether it
 is open in the context it is closed in, and leaves any other context alone.
 
+Functions of every kind run inside a block: plain, async, generator and async generator functions.
+
 See: https://github.com/open-telemetry/opentelemetry-python/issues/2606
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry.context import Context, attach, get_current
 
-from otelier.fields._context_keys import BLOCK, SPAN
+from otelier.fields._contexts import BLOCK, SPAN
 
+F = TypeVar("F", bound=Callable[..., Any])
 _NOWHERE: Final = Context()
 
 
@@ -27,7 +34,7 @@ _NOWHERE: Final = Context()
 
 
 def is_open_in(block: Any, current: Context) -> bool:
-    """Tell whether code running in *current* runs inside *block*."""
+    """Return whether code running in *current* runs inside *block*."""
     innermost: Any = current.get(BLOCK)
     while innermost is not None and innermost is not block:
         innermost = around(innermost)
@@ -37,7 +44,7 @@ def is_open_in(block: Any, current: Context) -> bool:
 def end(block: Any) -> None:
     """Forget the context around *block*, and blocks around it that are over.
 
-    A callback that plans itself anew from inside its block would keep every block before it alive otherwise.
+    Without this a callback that schedules itself again from inside its block would keep every earlier block alive.
     """
     if block._outer_context is not None:
         outer: Any = block._outer_context.get(BLOCK)
@@ -57,13 +64,13 @@ def outside(block: Any) -> Context | None:
 
 
 def is_block_open(block: Any) -> bool:
-    """Tell whether *block* is open, or at least the span that it was opened in."""
+    """Return whether *block* is open, or at least the span that it was opened in."""
     under: Any = block._span_outside
     return block._outer_context is not None or (under is not None and under.is_recording())
 
 
 def inside_block(block: Any, span: object) -> bool:
-    """Tell whether *block*, or one around it, was opened by `context()` below *span*."""
+    """Return whether *block*, or one around it, was opened by `context()` below *span*."""
     while block is not None:
         if block._span_outside is span:
             return True
@@ -110,3 +117,121 @@ class Frame:
         """Forget every context; the frame is not entered again."""
         end(self)
         self._resume = _NOWHERE
+
+
+def run_in(function: F, open_frame: Callable[[], Frame]) -> F:
+    """Return *function* with each call running in the frame that *open_frame* gives for it.
+
+    The result is of the same kind as *function*, so frameworks that look at the kind treat it alike.
+    """
+    if inspect.isclass(function) or not callable(function):
+        raise TypeError(
+            f"Cannot carry a context into {function!r}: it is not a function. Decorate its methods, or the function "
+            f"that calls it."
+        )
+    return functools.wraps(function)(_driver(function)(function, open_frame))
+
+
+def _driver(function: Callable[..., Any]) -> Callable[..., Any]:
+    called = function if inspect.isroutine(function) else type(function).__call__
+    for is_kind, driver in (
+        (inspect.isasyncgenfunction, _drive_async_generator),
+        (inspect.iscoroutinefunction, _drive_coroutine),
+        (inspect.isgeneratorfunction, _drive_generator),
+    ):
+        if is_kind(function) or is_kind(called):
+            return driver
+    return _drive_call
+
+
+def _drive_call(function: Callable[..., Any], open_frame: Callable[[], Frame]) -> Callable[..., Any]:
+    def driven(*args: Any, **kwargs: Any) -> Any:
+        frame = open_frame()
+        try:
+            with frame:
+                return function(*args, **kwargs)
+        finally:
+            frame.end()
+
+    return driven
+
+
+def _drive_coroutine(function: Callable[..., Any], open_frame: Callable[[], Frame]) -> Callable[..., Any]:
+    async def driven(*args: Any, **kwargs: Any) -> Any:
+        frame = open_frame()
+        try:
+            with frame:
+                return await function(*args, **kwargs)
+        finally:
+            frame.end()
+
+    return driven
+
+
+def _drive_generator(function: Callable[..., Any], open_frame: Callable[[], Frame]) -> Callable[..., Any]:
+    def driven(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        frame = open_frame()
+        generator: Generator[Any, Any, Any] = function(*args, **kwargs)
+        try:
+            with frame:
+                item = next(generator)
+            while True:
+                try:
+                    received = yield item
+                except GeneratorExit:
+                    with frame:
+                        generator.close()
+                    raise
+                except BaseException as error:
+                    with frame:
+                        item = generator.throw(error)
+                else:
+                    with frame:
+                        item = generator.send(received)
+        except StopIteration as end:
+            return end.value
+        finally:
+            frame.end()
+
+    return driven
+
+
+def _drive_async_generator(function: Callable[..., Any], open_frame: Callable[[], Frame]) -> Callable[..., Any]:
+    async def driven(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        frame = open_frame()
+        generator: AsyncGenerator[Any, Any] = function(*args, **kwargs)
+        try:
+            with frame:
+                item = await _first_step(generator)
+            while True:
+                try:
+                    received = yield item
+                except GeneratorExit:
+                    with frame:
+                        await generator.aclose()
+                    raise
+                except BaseException as error:
+                    with frame:
+                        item = await generator.athrow(error)
+                else:
+                    with frame:
+                        item = await generator.asend(received)
+        except StopAsyncIteration:
+            return
+        finally:
+            frame.end()
+
+    return driven
+
+
+def _first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Start *generator* unseen by the event loop, which closes at its end what it saw start.
+
+    It would close the inner generator beside the one that drives it: outside the frame, and both at once.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

@@ -19,9 +19,8 @@ from opentelemetry.util.types import AttributeValue
 from otelier import names
 from otelier.faults import on_fork
 from otelier.fields._blocks import inside_block
-from otelier.fields._context_keys import BLOCK, FIELDS, SPAN
-from otelier.fields._leases import Held, Lease
-from otelier.fields._phases import MARK, Phase, Request, current_task, flow, holder_in
+from otelier.fields._contexts import BLOCK, FIELDS, SPAN
+from otelier.fields._lifetimes import MARK, Held, Lease, Phase, Request, current_task, flow, holder_in
 from otelier.fields._state import IDENTITY_ATTRIBUTES, NO_ACTOR, UNSET, Actor, Attributes, State, cut, length_limit
 from otelier.fields._values import AGENT, AGENT_ID, ROLE, SESSION, TENANT, UNCHANGED, USER, WORKFLOW, Changes
 
@@ -39,13 +38,13 @@ def actor_in(attributes: Mapping[str, Any]) -> Actor:
     if attributes.get(names.OPERATION) == names.CREATE_AGENT:  # that one is made, and not at work
         return NO_ACTOR
     for attribute in (names.AGENT_NAME, OPENINFERENCE_NAME):
-        if _is_telling(attributes.get(attribute)):
+        if _names_somebody(attributes.get(attribute)):
             return attributes[attribute], None
     agent_id = attributes.get(names.AGENT_ID)
-    return (None, agent_id) if _is_telling(agent_id) else NO_ACTOR
+    return (None, agent_id) if _names_somebody(agent_id) else NO_ACTOR
 
 
-def _is_telling(text: object) -> bool:
+def _names_somebody(text: object) -> bool:
     return type(text) is str and 0 < len(text) <= _MAX_CHARS and text.isprintable()
 
 
@@ -59,7 +58,7 @@ _PASSED_ON = {
 """Fields that a request span may pass on when they were set late, with their attributes: an agent never is."""
 _FINGERPRINT = (names.AGENT_FINGERPRINT,)
 _READ_FOR_ACTOR = (*NAMING, names.OPERATION)
-"""What `actor_in` looks at; a span has many more."""
+"""Attributes that `actor_in` reads."""
 _lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
 
 
@@ -179,7 +178,7 @@ def inherited(state: Any, span: object) -> State | None:
 def _leased_state(lease: Lease, span: object) -> State | None:
     """Return what a child of *span* gets in a thread that has a *lease*.
 
-    What the thread itself opened below hands down as ever; the span that it was started in, only during the lease.
+    Spans that the thread itself opened hand down as others do; the one that it was started in, only during the lease.
     """
     if span is lease.span and lease.is_over():
         return lease.own
@@ -196,14 +195,14 @@ def changed_state(state: Held | None, span: Any, changes: Changes) -> Held:
     mark: Any = getattr(span, MARK, None)
     here = inherited(state, span)
     if type(state) is not Lease or state.is_over():
-        return _changed(here or UNSET, mark, changes)
-    # Of what the span hands down, a thread keeps what its own spans do; the one that it was started in is leased.
+        return _changed_below(here or UNSET, mark, changes)
+    # A thread keeps what its own spans hand down; what the span that it was started in hands down is leased.
     own = state.own if span is state.span else inherited(state.own, span)
     late = () if span is None or here is state.now() else ((span.is_recording, here),)
-    return state.mapped(lambda base: _changed(base, mark, changes), own, *late)
+    return state.mapped(lambda base: _changed_below(base, mark, changes), own, *late)
 
 
-def _changed(state: State, mark: Any, changes: Changes) -> State:
+def _changed_below(state: State, mark: Any, changes: Changes) -> State:
     changed = state.change(changes)
     if type(mark) is SpanFields and changed is mark.context_state and any(new is not None for new in changes):
         # The old values were set again after the span began, so they are newer than its late values.
@@ -212,7 +211,10 @@ def _changed(state: State, mark: Any, changes: Changes) -> State:
 
 
 def set_late(context: Context, holder: Any, new: Context, changes: Changes, made: Held) -> None:
-    """Tell the open span of *context*, and its *holder*, what *changes* set, which *made* this and *new* of it."""
+    """Write *changes* to the open span of *context* and to its *holder*.
+
+    *made* is the state, and *new* the Context, that the changes have made of those of *context*.
+    """
     state = (made.now() or UNSET) if type(made) is Lease else cast("State", made)
     span: Any = context.get(SPAN)
     if span is not None:
@@ -225,7 +227,7 @@ def set_late(context: Context, holder: Any, new: Context, changes: Changes, made
 
 
 def is_request(span: Any) -> bool:
-    """Tell whether *span* is that of a request, which hands down what is set late."""
+    """Return whether *span* is that of a request, which hands down what is set late."""
     mark: Any = getattr(span, MARK, None)
     return type(mark) is SpanFields and mark.passes_on
 
@@ -293,16 +295,16 @@ def stamp_call(span: Any, context: Context) -> None:
 
 def _actor_named_late(span: Any) -> Actor:
     """Return the agent that the open *span* was given by somebody else since it began; what we stamped names nobody."""
-    there: Any = getattr(span, "_attributes", None)  # a private name of which `telemetry/_sdk.py` tells
+    there: Any = getattr(span, "_attributes", None)  # a private name that `telemetry/_sdk.py` lists
     if not there or not any(name in there for name in NAMING):
         return NO_ACTOR
     stamped, limit = _record_of(span).stamped, length_limit(there)
-    said = {name: there[name] for name in _READ_FOR_ACTOR if name in there}
-    return actor_in({name: value for name, value in said.items() if cut(stamped.get(name), limit) != value})
+    found = {name: there[name] for name in _READ_FOR_ACTOR if name in there}
+    return actor_in({name: value for name, value in found.items() if cut(stamped.get(name), limit) != value})
 
 
 class _OpenSpan:
-    """What stands on an open span, and what of it is ours."""
+    """Attributes of an open span, ours and others'."""
 
     __slots__ = ("_limit", "_stamped", "there")
 
@@ -312,7 +314,7 @@ class _OpenSpan:
         self._stamped = record.stamped
 
     def may_write(self, attribute: str) -> bool:
-        """Tell whether *attribute* is not there, or says what we last stamped, cut as the span cuts it."""
+        """Return whether *attribute* is not there, or is what we last stamped, cut as the span cuts it."""
         there = self.there
         return attribute not in there or bool(there[attribute] == cut(self._stamped.get(attribute), self._limit))
 
@@ -351,7 +353,7 @@ def _updates(opened: _OpenSpan, changes: Changes, state: State) -> Attributes:
 
 
 def _names_agent(changes: Changes, state: State) -> bool:
-    """Tell whether *changes* say which agent this is; a name that is ignored beside an id says nothing."""
+    """Return whether *changes* name the agent; a name that is ignored beside an id does not."""
     name, agent_id = changes[AGENT], changes[AGENT_ID]
     if state.identity is None or (name is None and agent_id is None):
         return False

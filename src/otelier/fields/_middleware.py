@@ -9,10 +9,9 @@ from typing import Any, cast
 from opentelemetry.context import Context, get_current
 
 from otelier.fields._blocks import Frame
-from otelier.fields._context_keys import REQUEST, SPAN
-from otelier.fields._contexts import with_state
+from otelier.fields._contexts import REQUEST, SPAN, with_state
 from otelier.fields._inheritance import SpanFields, born_state, is_request, serving
-from otelier.fields._phases import Request, holder_in
+from otelier.fields._lifetimes import Request, holder_in
 from otelier.fields._state import UNSET
 
 _REQUESTS = ("http", "websocket")
@@ -22,13 +21,13 @@ _REQUESTS = ("http", "websocket")
 class ContextMiddleware:
     """Give each request of an ASGI or WSGI application an empty `context()` block of its own.
 
-    What a request sets then ends with the request, also where its thread or task is used again and no span
-    surrounds it, and reaches what the request starts later, also when it was set in a thread. Inside a request's span,
-    which does this already, it stands aside; around one that ends before the body is made, as those of Flask and
-    Django do, it gives the body what was set below the span.
+    Values set in a request end with the request, even if its thread or task is used again and the request has no span;
+    they reach what the request starts later, even if they were set in a thread. Inside a request's span, which has
+    the same effect, the middleware does nothing. Around a request span that ends before the body is generated, as with
+    Flask and Django, it passes the values set below that span on to the body.
 
     Args:
-        app: The application to wrap. One that is called with `async def` is taken as ASGI, others as WSGI.
+        app: Application to wrap: ASGI if it is called with `async def`, else WSGI.
 
     Example:
         >>> import otelier
@@ -95,7 +94,7 @@ async def _serve(app: Callable[..., Any], scope: Any, receive: Any, send: Any) -
 
 
 def _is_served() -> bool:
-    """Tell whether the span of a request is current, which ends what the request sets."""
+    """Return whether the span of a request is current, which ends what the request sets."""
     current = get_current()
     return current.get(SPAN) is not None and is_request(holder_in(current))
 

@@ -14,10 +14,8 @@ from opentelemetry.context import Context, attach, get_current
 
 from otelier.faults import report_fault
 from otelier.fields._blocks import Frame
-from otelier.fields._context_keys import FIELDS, SPAN
-from otelier.fields._contexts import with_lease, without_fields
-from otelier.fields._inheritance import MARK
-from otelier.fields._leases import Lease
+from otelier.fields._contexts import FIELDS, SPAN
+from otelier.fields._lifetimes import MARK, Lease, with_lease, without_fields
 from otelier.patches import Patches, PatchPoint
 
 _CONTEXT = "_otelier_context"
@@ -39,7 +37,7 @@ def _run_item(wrapped: Callable[..., Any], item: Any, args: tuple[Any, ...], kwa
     try:
         _bind(item, *args)
     except Exception as exc:
-        report_fault("fields.pool", exc)
+        report_fault("fields.pools", exc)
     return wrapped(*args, **kwargs)
 
 
@@ -136,12 +134,12 @@ def stop_carrying() -> None:
 
 
 def is_carried() -> bool:
-    """Tell whether the patches are in place."""
+    """Return whether the patches are in place."""
     return _POOLS.are_in()
 
 
 _THREAD_POOLS = ("concurrent.futures.thread", "concurrent.futures.process", "multiprocessing.pool")
-"""Modules whose threads serve whoever comes: what they run has the context that came with it."""
+"""Modules of pools, whose threads serve anybody: each job has the context that came with it."""
 
 
 def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -156,7 +154,7 @@ def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwar
                 if value is current:
                     setattr(thread, name, inside)
     except Exception as exc:
-        report_fault("fields.thread", exc)
+        report_fault("fields.threads", exc)
         inside = current
     if inside is current:
         return wrapped(*args, **kwargs)

@@ -10,10 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from otelier.fields._blocks import Frame
-from otelier.fields._context_keys import BAGGAGE
-from otelier.fields._contexts import not_ours, with_state
-from otelier.fields._driving import run_in
+from otelier.fields._blocks import Frame, run_in
+from otelier.fields._contexts import BAGGAGE, not_ours, with_state
 from otelier.fields._inheritance import born_state
 from otelier.fields._state import UNSET, State
 
@@ -24,11 +22,11 @@ _trace_context = TraceContextTextMapPropagator()
 
 
 def propagate(fn: Callable[P, R]) -> Callable[P, R]:
-    """Return *fn* bound to the context of this place: its fields, current span and baggage.
+    """Return *fn* bound to the current context: its fields, span and baggage.
 
-    For raw threads, callbacks and other processes; tasks and thread pools inherit by themselves. The result is
-    called like *fn*, from anywhere, any number of times; what *fn* sets stays in that call. When *fn* can be
-    pickled, so can the result: a process then gets the fields, the span as a remote parent, and the
+    Use it for raw threads, callbacks and other processes; tasks and thread pools inherit the context anyway. The result
+    is called like *fn*, from anywhere, any number of times; values that *fn* sets end with that call. If *fn* can be
+    pickled, so can the result: another process then gets the fields, the span as a remote parent, and the
     application's baggage entries that are text.
 
     Args:

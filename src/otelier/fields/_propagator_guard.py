@@ -1,7 +1,7 @@
 """The propagator never writes our entries: only the last hop of a client knows which host a request goes to.
 
-This is the one patch that goes in with the import and stays: the entries stand in the baggage as soon as a field is
-set, whether or not otelier is switched on, and also after it was switched off.
+The patch goes in with the import of this package and stays, see there: the entries stand in the baggage as soon as a
+field is set, whether or not otelier is switched on, and also after it was switched off.
 
 OpenTelemetry's propagators know no hosts:
 https://github.com/open-telemetry/opentelemetry-specification/issues/3957
@@ -15,8 +15,7 @@ from typing import Any
 import opentelemetry.baggage.propagation
 from opentelemetry.context import Context, get_current
 
-from otelier.fields._context_keys import BAGGAGE, FieldText
-from otelier.fields._contexts import not_ours
+from otelier.fields._contexts import BAGGAGE, FieldText, not_ours
 from otelier.patches import Patches, PatchPoint
 
 
@@ -55,5 +54,5 @@ def hold_back() -> None:
 
 
 def is_held_back() -> bool:
-    """Tell whether the patches are in place, also below another library's."""
+    """Return whether the patches are in place, also below another library's."""
     return _HELD_BACK.are_in()

@@ -15,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.faults import on_reset, warn_once
-from otelier.fields._context_keys import FieldText
+from otelier.fields._contexts import FieldText
 from otelier.fields._values import (
     AGENT,
     AGENT_ID,
@@ -47,7 +47,7 @@ Attributes: TypeAlias = dict[str, AttributeValue]
 Caller: TypeAlias = "tuple[str | None, str | None]"
 """Name and id of the agent, in another process, on whose behalf a request came."""
 Actor: TypeAlias = "tuple[str | None, str | None]"
-"""Name and id of the agent that a span around says is at work: a framework's own word for it."""
+"""Name and id of the agent that a span around names, such as a framework's own."""
 Notes: TypeAlias = "tuple[tuple[str, AttributeValue], ...]"
 """Attributes that a run adds beside the fields, each with its name."""
 
@@ -97,11 +97,11 @@ class State:
         self.named_with_id = named_with_id
         """Whether name and id of the agent were set together."""
         self.caller = caller
-        """The calling agent: said on spans, but no field, so it never names an agent of ours and is not sent on."""
+        """The calling agent, on spans only: it is no field, so it never names an agent of ours and is not sent on."""
         self.actor = actor
         """The agent that a span around names: it makes the calls where no field names one, and is no field, either."""
         self.notes = notes
-        """What a run says about itself on spans and log records; no fields, so they are not sent on."""
+        """Attributes of a run on spans and log records; no fields, so they are not sent on."""
         self.children: dict[Changes, State] = {}
         """States made from this one before, by what was changed."""
         self.calls: dict[str, State] = {}
@@ -122,7 +122,7 @@ class State:
         if self.identity is not None and sent:
             register(replace(self.identity, fingerprint=fingerprint))
         self.attributes: Attributes = self._attributes() if sent else {}
-        """What every span and log record carries; nothing where otelier is switched off."""
+        """Attributes of every span and log record; none where otelier is switched off."""
         self.baggage: dict[str, FieldText] = self._baggage() if sent else {}
         """Entries for the OpenTelemetry baggage. Shared: replaced, never changed."""
 
@@ -331,7 +331,7 @@ def _notes_key(notes: Notes) -> str:
 
 
 def _named_with_id(base: State, given: Changes, values: Values) -> bool:
-    """Tell whether the agent's name in *values* was set together with the id there."""
+    """Return whether the agent's name in *values* was set together with the id there."""
     if values[AGENT] is None or values[AGENT_ID] is None:
         return False
     if given[AGENT] and given[AGENT_ID]:

@@ -1,7 +1,7 @@
 """The values of the seven fields: their names, what changes them, and what cannot be carried.
 
-Telemetry never breaks a request: what cannot be carried clears its field, so that nothing is told for the wrong one.
-Who tests wants to see it: `be_strict` lets it raise.
+Telemetry never breaks a request: what cannot be carried clears its field, so that no signal names the wrong one.
+Tests want to see it: `be_strict` lets it raise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from otelier.settings import STRICT
 Values: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]"
 """One value for each of `FIELD_NAMES`, in that order; `None` when unset."""
 Changes: TypeAlias = Values
-"""What to change, in the same order: `None` keeps a field, `""` clears it."""
+"""Changes, in the same order: `None` keeps a field, `""` clears it."""
 
 FIELD_NAMES: Final = ("user_id", "user_role", "agent", "agent_id", "session_id", "workflow_id", "tenant_id")
 BAGGAGE_KEYS: Final = (
@@ -46,7 +46,7 @@ _UNCARRIABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 _SEVERAL: Final = (list, tuple, set, frozenset)
-"""What several roles may be in."""
+"""Types of a value that is several roles."""
 _MAX_BITS: Final = 4096
 """Longest number that is written out at all: one of more than 1024 digits is refused, and very long ones take long."""
 
@@ -65,7 +65,7 @@ on_reset(_strictness.forget)
 
 
 def be_strict(given: bool | None = None) -> None:
-    """Say whether a value that cannot be carried raises, instead of clearing its field.
+    """Choose whether a value that cannot be carried raises, instead of clearing its field.
 
     Args:
         given: What holds from now on. `None` is what was given before, else what `OTELIER_STRICT` says.
@@ -86,12 +86,12 @@ def be_strict(given: bool | None = None) -> None:
 
 
 def is_strict() -> bool:
-    """Tell whether a value that cannot be carried raises."""
+    """Return whether a value that cannot be carried raises."""
     return _strictness.on
 
 
 def accept_values(changes: tuple[object, ...]) -> Changes:
-    """Return what the user gave as plain text; what cannot be carried is empty, which clears its field, and is told.
+    """Return the given values as text; one that cannot be carried is reported, and empty, which clears its field.
 
     Raises:
         TypeError: where `be_strict` says so, if a value is neither text nor an `int` nor a `UUID`.
@@ -109,38 +109,38 @@ def _accept(field: str, value: object) -> str | None:
     if value is None:
         return None
     try:
-        text = _roles(value) if field == "user_role" else _text(value)
+        text = _roles(value) if field == "user_role" else _as_text(value)
         check_field(field, text)
     except Exception as exc:
         if not _strictness.on:
-            _tell(field, exc, value)
+            _warn_of(field, exc, value)
             return ""
         if isinstance(exc, (ContextValueError, TypeError)):
             raise
-        raise _wrong_type(field, value) from exc  # an object that does not even tell its class
+        raise _wrong_type(field, value) from exc  # an object whose class cannot be asked for
     return cast("str", text)
 
 
-def _tell(field: str, exc: Exception, value: object) -> None:
-    """Say once for each *field* and reason that a value was not taken, without quoting it, and count it each time."""
+def _warn_of(field: str, exc: Exception, value: object) -> None:
+    """Warn once for each *field* and reason that a value was not taken, without quoting it; count it each time."""
     if isinstance(exc, ContextValueError):
-        reason = said = exc.reason
+        reason = given = exc.reason
     else:
         among = " with a value that is no text" if type(value) in _SEVERAL and field == "user_role" else ""
-        reason, said = "type", f"a {type(value).__name__}{among}"
+        reason, given = "type", f"a {type(value).__name__}{among}"
     warn_once(
         f"fields.{field}.{reason}",
-        "The field %s was given %s, which cannot be carried: it is cleared, so that nothing is told for the wrong one. "
+        "The field %s was given %s, which cannot be carried: it is cleared, so that no signal names the wrong one. "
         "Pass a `str` of at most %d characters without control characters, an `int` or a `UUID`; with "
         "`init(strict=True)` it raises where it is given.",
         field,
-        said,
+        given,
         MAX_CHARS,
     )
     count_fault("fields.value")
 
 
-def _text(value: object) -> object:
+def _as_text(value: object) -> object:
     """Return *value* as its text where it is an `int` or a `UUID`, also of a subclass."""
     if isinstance(value, str):
         return str.__str__(value)
@@ -152,8 +152,8 @@ def _text(value: object) -> object:
 def _roles(value: object) -> object:
     """Return one role, or several with a comma between them, as one text; a comma in a text parts roles as well."""
     if not isinstance(value, _SEVERAL):
-        return _text(value)
-    roles = [_text(role) for role in cast("Collection[object]", value)]
+        return _as_text(value)
+    roles = [_as_text(role) for role in cast("Collection[object]", value)]
     for role in roles:
         check_field("user_role", role)
     texts = cast("list[str]", roles)
@@ -212,7 +212,7 @@ def _wrong_type(field: str, value: object) -> TypeError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
-    """What is known of the calls made here; `None` is unset.
+    """The fields of the calls made here; a field that is not set is `None`.
 
     Example:
         >>> import otelier

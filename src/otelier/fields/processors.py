@@ -1,4 +1,4 @@
-"""The fields on every span, written when it starts."""
+"""Processors that write the fields to every span at its start and to every log record."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from opentelemetry.trace import SpanKind
 
 from otelier import names
 from otelier.faults import report_fault
-from otelier.fields._context_keys import FIELDS, REQUEST, SPAN
-from otelier.fields._contexts import begin_phase
+from otelier.fields._contexts import FIELDS, REQUEST, SPAN
 from otelier.fields._inheritance import NAMING, SpanFields, actor_in, claim_request, inherited, state_of
-from otelier.fields._leases import Lease
-from otelier.fields._phases import MARK, PHASES, holder_in
+from otelier.fields._lifetimes import MARK, PHASES, Lease, begin_phase, holder_in
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State, fitting
 from otelier.identity import ProcessIdentity, process
 from otelier.telemetry import LLM_REPORTER
@@ -39,7 +37,7 @@ def without_present(attributes: Mapping[str, Any], present: Mapping[str, Any]) -
 
 
 class ProcessAttributes:
-    """What says which process made a span; one for each processor, since each provider has its own resource."""
+    """Attributes that name the process of a span; one for each processor, since each provider has its own resource."""
 
     __slots__ = ("_added", "_for")
 
@@ -51,7 +49,7 @@ class ProcessAttributes:
         """Return *attributes* with the process's own, for spans without a local parent and GenAI spans.
 
         They are the same dict where nothing is added: before otelier is switched on, and where the resource
-        says it already.
+        has them already.
         """
         own = process()
         if own is None:
@@ -79,11 +77,11 @@ _BY_NAME, _BY_ID, _BY_OPENINFERENCE = NAMING
 class AgentSpanProcessor(SpanProcessor):
     """Stamp each span at its start with the fields of its context: user, session, workflow, tenant and agent.
 
-    It works for the spans of every instrumentation, with any sampler and exporter, and may stand anywhere among
-    the processors of a provider. `otelier.init` and `opentelemetry-instrument` add one; add it yourself to a
-    provider that neither of them sees.
+    It works for the spans of every instrumentation, with any sampler and exporter, at any place among the processors
+    of a provider. `otelier.init` and `opentelemetry-instrument` add one; add it yourself to a provider that neither
+    of them knows.
 
-    Attributes that a span was started with are kept, and a span that names its own agent keeps that one alone.
+    Attributes that a span was started with are kept, and a span that names its own agent keeps only that agent.
 
     Example:
         >>> import otelier
@@ -116,7 +114,7 @@ class AgentSpanProcessor(SpanProcessor):
             state = UNSET if state is None else state
             try:
                 # Read only. The public views are a proxy and properties, 0.5 µs and 0.1 µs dearer each; these are among
-                # the private names of which `telemetry/_sdk.py` tells.
+                # the private names that `telemetry/_sdk.py` lists.
                 started: Mapping[str, Any] = span._attributes._dict  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
                 kind, scope = span._kind, span._instrumentation_scope._name  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue, reportOptionalMemberAccess]
             except AttributeError:
@@ -137,7 +135,7 @@ class AgentSpanProcessor(SpanProcessor):
             if attributes:
                 span.set_attributes(attributes)
         except Exception as exc:
-            report_fault("processors.span", exc)
+            report_fault("fields.on_start", exc)
 
     # Older releases of the base class answer nothing, and their provider then flushes no processor after this one:
     # https://github.com/open-telemetry/opentelemetry-python/issues/4631
@@ -163,7 +161,7 @@ def _mark(span: Span, context: Context, state: State, kind: SpanKind, scope: str
 
 
 def _is_reporters(span: Span, context: Context) -> bool:
-    """Tell whether *span* is that of the instrumentation which reports the call to a model that is open here.
+    """Return whether *span* is that of the instrumentation which reports the call to a model that is open here.
 
     Not all of them say at its start what kind of span it is.
     """
@@ -175,9 +173,9 @@ def _is_reporters(span: Span, context: Context) -> bool:
 class ContextLogProcessor(LogRecordProcessor):
     """Stamp each log record with the fields of its context, sampled or not: the same attributes as on spans.
 
-    Attributes that a record has are kept; under a limit on their number ours take the room that is left. The
-    processor must stand before the ones that export, since a record may be gone after them; `otelier.init` and
-    `opentelemetry-instrument` put it there.
+    Attributes that a record already has are kept; with a limit on their number, the fields use the remaining places.
+    The processor must come before those that export, because a record may already be sent after them; `otelier.init`
+    and `opentelemetry-instrument` put it first.
 
     Example:
         >>> import otelier
@@ -201,7 +199,7 @@ class ContextLogProcessor(LogRecordProcessor):
             # one more record to stamp, with the same value.
             present.update(fitting(ours, present))
         except Exception as exc:
-            report_fault("processors.log", exc)
+            report_fault("fields.on_emit", exc)
 
     def shutdown(self) -> None:
         """Do nothing: the processor holds nothing."""

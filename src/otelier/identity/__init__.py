@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from otelier.identity._agent import NOBODY, AgentIdentity, resolve, resolve_process
+from otelier.identity._agent import NOBODY, AgentIdentity, agent_id_for, resolve, resolve_process
 from otelier.identity._fingerprint import prompt_fingerprint
-from otelier.identity._ids import agent_id_for
 from otelier.identity._process import ProcessIdentity, name_process, process
 from otelier.identity._prompts import (
     MAX_PROMPT_CHARS,

@@ -10,7 +10,6 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -42,60 +41,48 @@ _COMMON_BETWEEN: Final = frozenset(b"as is we".split())
 _ARTICLES: Final = frozenset(b"am das dem den der el em il le lo the".split())
 """Words that people write before a day, and CLDR's formats do not."""
 
-# All digits are `0` here. A pattern that begins with one is found three times as fast as one that begins with a word,
-# so what stands before a number is looked for in the text in reverse.
-_DATE = re.compile(rb"0(?<![^ ]0)(?:0?[.,]? ((?:[^ 0]+ ){0,6})0000|000[.,]? ((?:[^ 0]+ ){1,6})00?)(?!0)")
-_IN_FIGURES = re.compile(
-    rb"0(?<![^ ]0)(?:0?[./-] ?00?[./-] ?0000|"
-    rb"000(?:[./-]|[^ 0]{1,9}) ?00?(?:[./-]|[^ 0]{1,9}) ?00?[^ 0.,:;!?]{0,9})(?![0/-])"
-)
-_NEAR = re.compile(rb"0[^ 0]* (?:[^ 0]{1,3} ){0,2}[.,]?([^ 0.,:;!?]+)")
-_NEXT = re.compile(rb"0[^ 0]* [.,]?([^ 0]+?)[.,:;!?]*(?![^ ])")
-_GLUED_HALF = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u6707\u6709-\u9fff]{2,}")
-_BESIDE = re.compile(rb"0[^ 0]*((?: [^ 0]+){1,6})")
 
+class _Dates:
+    """The table, in bytes as prompts are compared, and the patterns of dates."""
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """The table, in bytes as prompts are compared."""
-
-    every: frozenset[bytes]
-    """Names of any length."""
-    sure: frozenset[bytes]
-    """Those that are hardly a word of another language."""
-    backwards: frozenset[bytes]
-    """The same, in reverse."""
-    known: frozenset[bytes]
-    """All words of dates, with those between the names."""
-    days: frozenset[bytes]
-    """Those of days of the week, of any length."""
-    halves: tuple[bytes, ...]
-    """Those of halves of the day in scripts without spaces."""
-    glued: frozenset[bytes]
-    """Those that may stand at the edge of a sentence without spaces."""
-    glued_sizes: tuple[int, ...]
-    """How long these are, from the longest on."""
+    def __init__(self) -> None:
+        with open(_TABLE, encoding="utf-8") as table:  # noqa: PTH123
+            lines = [line for line in table.read().splitlines() if not line.startswith("#")]
+        between, names, days, short = (line.split(" ") for line in lines)
+        self.every = frozenset(name.encode() for name in (*names, *short))
+        """Names of any length."""
+        self.sure = frozenset(name.encode() for name in names if _is_sure(name)).union(name.encode() for name in short)
+        """Those that are hardly a word of another language."""
+        self.backwards = frozenset(name[::-1] for name in self.sure)
+        """The same, in reverse."""
+        self.known = self.every.difference(_COMMON_BETWEEN).union(_ARTICLES, (word.encode() for word in between))
+        """All words of dates, with those between the names."""
+        self.days = frozenset(name.encode() for name in days)
+        """Those of days of the week, of any length."""
+        glued_half = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u6707\u6709-\u9fff]{2,}")
+        self.halves = tuple(name.encode() for name in short if glued_half.fullmatch(name))
+        """Those of halves of the day in scripts without spaces."""
+        glued = (name for name in (*names, *short) if name[0] >= _SHORT_SCRIPTS and _is_sure(name))
+        self.glued = frozenset(name.encode() for name in glued)
+        """Those that may stand at the edge of a sentence without spaces."""
+        self.glued_sizes = tuple(sorted({len(name) for name in self.glued}, reverse=True))
+        """How long these are, from the longest on."""
+        # All digits are `0` here. A pattern that begins with one is found three times as fast as one that begins with a
+        # word, so what stands before a number is looked for in the text in reverse.
+        self.date = re.compile(rb"0(?<![^ ]0)(?:0?[.,]? ((?:[^ 0]+ ){0,6})0000|000[.,]? ((?:[^ 0]+ ){1,6})00?)(?!0)")
+        self.in_figures = re.compile(
+            rb"0(?<![^ ]0)(?:0?[./-] ?00?[./-] ?0000|"
+            rb"000(?:[./-]|[^ 0]{1,9}) ?00?(?:[./-]|[^ 0]{1,9}) ?00?[^ 0.,:;!?]{0,9})(?![0/-])"
+        )
+        self.near = re.compile(rb"0[^ 0]* (?:[^ 0]{1,3} ){0,2}[.,]?([^ 0.,:;!?]+)")
+        self.next = re.compile(rb"0[^ 0]* [.,]?([^ 0]+?)[.,:;!?]*(?![^ ])")
+        self.beside = re.compile(rb"0[^ 0]*((?: [^ 0]+){1,6})")
 
 
 @functools.cache
-def date_names() -> _Names:
-    """Return the table; the first call reads it, in 5 ms."""
-    with open(_TABLE, encoding="utf-8") as table:  # noqa: PTH123
-        lines = [line for line in table.read().splitlines() if not line.startswith("#")]
-    between, names, days, short = (line.split(" ") for line in lines)
-    every = frozenset(name.encode() for name in (*names, *short))
-    sure = frozenset(name.encode() for name in names if _is_sure(name)).union(name.encode() for name in short)
-    glued = frozenset(name.encode() for name in (*names, *short) if name[0] >= _SHORT_SCRIPTS and _is_sure(name))
-    return _Names(
-        every=every,
-        sure=sure,
-        backwards=frozenset(name[::-1] for name in sure),
-        known=every.difference(_COMMON_BETWEEN).union(_ARTICLES, (word.encode() for word in between)),
-        days=frozenset(name.encode() for name in days),
-        halves=tuple(name.encode() for name in short if _GLUED_HALF.fullmatch(name)),
-        glued=glued,
-        glued_sizes=tuple(sorted({len(name) for name in glued}, reverse=True)),
-    )
+def dates() -> _Dates:
+    """Return the table and the patterns; the first call reads and compiles them, in 7 ms."""
+    return _Dates()
 
 
 def _is_sure(name: str) -> bool:
@@ -105,8 +92,8 @@ def _is_sure(name: str) -> bool:
 
 
 def has_half_day(data: bytes) -> bool:
-    """Tell whether *data* names a half of the day in a script without spaces."""
-    return any(half in data for half in date_names().halves)
+    """Return whether *data* names a half of the day in a script without spaces."""
+    return any(half in data for half in dates().halves)
 
 
 def without_short_names(data: bytes) -> bytes:
@@ -114,7 +101,7 @@ def without_short_names(data: bytes) -> bytes:
     data = _without_days(data)
     pieces: list[bytes] = []
     done = 0
-    for found in islice(_DATE.finditer(data), _MAX_DATES):
+    for found in islice(dates().date.finditer(data), _MAX_DATES):
         start, end = found.span()
         around = _words_around(
             data[max(done, start - _MAX_AROUND) : start], found[1] or found[2] or b"", data[end : end + _MAX_AROUND]
@@ -130,8 +117,8 @@ def _words_around(before: bytes, between: bytes, after: bytes) -> tuple[int, int
 
     `None` is no date in words: something else stands between, or nothing names its month.
     """
-    names = date_names()
-    words = _plain(between.split())
+    names = dates()
+    words = _without_marks(between.split())
     if not names.known.issuperset(words):
         return None
     wants_month = names.every.isdisjoint(words)
@@ -159,7 +146,7 @@ def _without_days(data: bytes) -> bytes:
     """Return *data* without days of the week beside dates in figures."""
     pieces: list[bytes] = []
     done = 0
-    for found in islice(_IN_FIGURES.finditer(data), _MAX_DATES):
+    for found in islice(dates().in_figures.finditer(data), _MAX_DATES):
         start, end = found.span()
         word = data[max(done, start - _MAX_AROUND) : start].split(b" ")[-2:-1]
         is_day = word and _is_day(word[0])
@@ -169,16 +156,16 @@ def _without_days(data: bytes) -> bytes:
 
 
 def _is_day(word: bytes) -> bool:
-    """Tell whether *word*, with the marks after it, is a day of the week; English words need one: `Min,`."""
+    """Return whether *word*, with the marks after it, is a day of the week; English words need one: `Min,`."""
     plain = word.strip(_MARKS)
     if plain in _COMMON and (len(plain) < 3 or word[-1:] not in b".,"):
         return False
-    return plain in date_names().days and plain not in _ARTICLES
+    return plain in dates().days and plain not in _ARTICLES
 
 
 def _day_after(after: bytes) -> int:
     """Return how many bytes after a date are its day of the week, and what stands before that."""
-    names, taken, comma = date_names(), 0, False
+    names, taken, comma = dates(), 0, False
     for number, word in enumerate(after.split(b" ", 4)[:4]):
         plain = word.strip(_MARKS)
         taken += len(word) + bool(number)
@@ -203,12 +190,12 @@ def without_names(backwards: bytes, *, spaceless: bool) -> bytes:
     """
     if backwards.count(b"0") > _MAX_MASKS:
         return backwards[::-1]
-    names = date_names()
+    names = dates()
     if spaceless or not names.backwards.isdisjoint(_beside(backwards)):
-        backwards = _BESIDE.sub(_without_before, backwards, _MAX_DATES)
+        backwards = names.beside.sub(_without_before, backwards, _MAX_DATES)
     data = backwards[::-1]
     if spaceless or not names.sure.isdisjoint(_beside(data)):
-        data = _BESIDE.sub(_without_after, data, _MAX_DATES)
+        data = names.beside.sub(_without_after, data, _MAX_DATES)
     while b" 0 0" in data:  # with nothing between them any more
         data = data.replace(b" 0 0", b" 0")
     return data
@@ -216,7 +203,8 @@ def without_names(backwards: bytes, *, spaceless: bool) -> bytes:
 
 def _beside(data: bytes) -> list[bytes]:
     """Return the words that stand beside numbers in *data*, and those that follow on short ones there."""
-    return _NEXT.findall(data) + _NEAR.findall(data)
+    patterns = dates()
+    return patterns.next.findall(data) + patterns.near.findall(data)
 
 
 def _without_after(found: re.Match[bytes]) -> bytes:
@@ -230,7 +218,7 @@ def _without_before(found: re.Match[bytes]) -> bytes:
 
 def _rest(words: list[bytes], *, backwards: bool = False) -> bytes:
     """Return what is left of *words* beside a number, the nearest first, without names that follow on it."""
-    names, taken = date_names(), 0
+    names, taken = dates(), 0
     for number, word in enumerate(words):
         plain = word.strip(_MARKS)
         if plain in names.sure or (number and plain in names.every and not plain.isascii()):
@@ -244,12 +232,12 @@ def _rest(words: list[bytes], *, backwards: bool = False) -> bytes:
 
 def _unglued(word: bytes, *, backwards: bool) -> bytes:
     """Return *word*, or a sentence without spaces, without the name at its edge that is next to a number."""
-    names = date_names()
+    names = dates()
     for size in names.glued_sizes:
         if size <= len(word) and (word[-size:] if backwards else word[:size]) in names.glued:
             return word[:-size] if backwards else word[size:]
     return word
 
 
-def _plain(words: Sequence[bytes]) -> list[bytes]:
+def _without_marks(words: Sequence[bytes]) -> list[bytes]:
     return [plain for word in words if (plain := word.strip(_MARKS))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
-from otelier.identity._dates import has_half_day, without_names, without_short_names
+from otelier.identity._dates import dates, has_half_day, without_names, without_short_names
 
 MAX_CHARS: Final = 3_000
 """Characters that are read: a longer prompt is known by its beginning, and costs no more.
@@ -65,12 +66,6 @@ _BYTES = bytes.maketrans(
 # Long hex is masked for its digits. What happens to have none is a hash, too: no word of prose is spelled so.
 _LETTERS_OF_HEX = bytes(ord("0") if byte in b"abcdef" else ord(" ") for byte in range(0x100))
 _EIGHT: Final = b"0" * 8
-_HEX = re.compile(rb"(?<![a-z])[a-f]{8,}(?![a-z])")
-# That a pattern begins with a plain sign makes its search three times as fast, so a word with a digit is looked for
-# from the digit on, and what stands before it in the text in reverse.
-_NAMES = re.compile(rf" (?:{_any_of(_MODELS)})[.,:;!?]?(?![^ ])".encode())
-_MASKED = re.compile(rf"0[^ ]*(?: (?:[^ 0]*0[^ ]*|(?:{_any_of(_KIN)})[.,:;!?]?(?![^ ])))*".encode())
-_BEFORE = re.compile(rf"0[^ ]*(?: [.,:;!?]?(?:{_any_of(word[::-1] for word in _KIN)})(?![^ ])){{0,3}}".encode())
 
 # What editors make of plain signs. Replacing these first keeps most prompts in ASCII, for 5 us instead of 30, and
 # most in Chinese in NFKC, for 5 us instead of 90.
@@ -80,30 +75,54 @@ _PLAIN: Final = (
     *(("\uff1a", ":"), ("\uff1b", ";"), ("\uff1f", "?"), ("\u00a0", " "), ("\u3000", " "), ("\x85", " ")),
     *(("\u2028", " "), ("\u2029", " "), ("\u060c", ","), ("\u200e", ""), ("\u200f", "")),
 )
-# Ends before a space if there is one, and never before a mark that belongs to the letter before it.
-_PIECE = re.compile(r"(?s).{1,24}\S{0,16}[^\w\s]{0,8}")
 # Scripts written without spaces: a number would take the sentence around it along.
 _SPACELESS: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 )
-# A class twice, not once with a plus: only what begins with a class is searched for by it, twice as fast.
-_BORDERS = re.compile(f"([{_SPACELESS}][{_SPACELESS}]*)")
-_OTHER_DIGITS = re.compile(r"[^\D0-9][^\D0-9]*")
 # All that letters of Latin, Greek, Cyrillic and Hebrew are made of in UTF-8: texts in these have neither of the two.
 _NEAR = bytes(range(0xD9))
+
+
+class _Patterns:
+    """The patterns: compiled at the first prompt, or when otelier is switched on, and not by `import otelier`."""
+
+    def __init__(self) -> None:
+        self.hex = re.compile(rb"(?<![a-z])[a-f]{8,}(?![a-z])")
+        # That a pattern begins with a plain sign makes its search three times as fast, so a word with a digit is looked
+        # for from the digit on, and what stands before it in the text in reverse.
+        self.names = re.compile(rf" (?:{_any_of(_MODELS)})[.,:;!?]?(?![^ ])".encode())
+        self.masked = re.compile(rf"0[^ ]*(?: (?:[^ 0]*0[^ ]*|(?:{_any_of(_KIN)})[.,:;!?]?(?![^ ])))*".encode())
+        kin_backwards = _any_of(word[::-1] for word in _KIN)
+        self.before = re.compile(rf"0[^ ]*(?: [.,:;!?]?(?:{kin_backwards})(?![^ ])){{0,3}}".encode())
+        # Ends before a space if there is one, and never before a mark that belongs to the letter before it.
+        self.piece = re.compile(r"(?s).{1,24}\S{0,16}[^\w\s]{0,8}")
+        # A class twice, not once with a plus: only what begins with a class is searched for by it, twice as fast.
+        self.borders = re.compile(f"([{_SPACELESS}][{_SPACELESS}]*)")
+        self.other_digits = re.compile(r"[^\D0-9][^\D0-9]*")
+
+
+@functools.cache
+def _patterns() -> _Patterns:
+    return _Patterns()
+
+
+def prepare() -> None:
+    """Read the table of dates and compile the patterns now, and not for the first prompt."""
+    dates()
+    _patterns()
 
 
 def prompt_fingerprint(text: str) -> str:
     """Return the fingerprint of a system prompt: `fp1:` and the SHA-256 of what is left of it after masking.
 
-    Masked are dates, times, numbers, UUIDs and all words with digits, long hex, e-mail addresses, URLs, and names of
-    models. Names of months and days of the week are those of all languages in Unicode's CLDR, beside numbers. Case,
-    white space, brackets, quotes and compatibility forms (NFKC) do not count.
+    Dates, times, numbers, UUIDs, all words with digits, long hexadecimal strings, e-mail addresses, URLs and model
+    names are masked. Beside numbers, the names of months and weekdays of all languages in Unicode's CLDR are part of
+    the date. Case, white space, brackets, quotes and compatibility forms (NFKC) do not count.
 
-    A long prompt is known by its beginning: 3,000 characters are read, or 2,400 bytes of UTF-8 of a text beyond ASCII,
-    1,500 where it has characters of three bytes, and no more than 700 words, about 400 characters that NFKC changes,
-    and what stands before the hundredth masked place. Of what is left after masking four fifths as many bytes count.
-    The text cannot be had back from a fingerprint, but who knows a prompt can tell that it is this one.
+    Only the beginning of a long prompt counts. At most 3,000 characters are read; of text beyond ASCII 2,400 bytes of
+    UTF-8, or 1,500 if characters take three bytes. Reading also stops after 700 words, after about 400 characters that
+    NFKC changes, and at the hundredth masked place. Of the text left after masking, four fifths as many bytes count.
+    A fingerprint does not reveal the text, but anyone who has a prompt can check whether it matches.
 
     Args:
         text: The system prompt.
@@ -114,18 +133,19 @@ def prompt_fingerprint(text: str) -> str:
         >>> monday == friday != prompt_fingerprint("You are a shipping agent. Today is November 20, 2026.")
         True
     """
-    data, read, spaceless = _plain(text)
+    patterns = _patterns()
+    data, read, spaceless = _as_compared(text)
     if data.count(b" ") > _MAX_WORDS:  # of a letter or two each
         data = b" ".join(data.split(b" ", _MAX_WORDS)[:_MAX_WORDS])
     if _EIGHT in data.translate(_LETTERS_OF_HEX):  # 1 us; the search alone takes 20
-        data = _HEX.sub(b"0", data)
+        data = patterns.hex.sub(b"0", data)
     if has_year := b"0000" in data:
         data = without_short_names(data)
-    data = b" 0".join(_NAMES.split(data, _MAX_MASKED)[:_MAX_MASKED])
-    data = b"0".join(_MASKED.split(data, _MAX_MASKED)[:_MAX_MASKED])
+    data = b" 0".join(patterns.names.split(data, _MAX_MASKED)[:_MAX_MASKED])
+    data = b"0".join(patterns.masked.split(data, _MAX_MASKED)[:_MAX_MASKED])
     # A sentence without spaces is looked at where it says a day or an hour, not at each of its numbers.
     spaceless = spaceless and (has_year or has_half_day(data))
-    data = without_names(_BEFORE.sub(b"0", data[::-1]), spaceless=spaceless)
+    data = without_names(patterns.before.sub(b"0", data[::-1]), spaceless=spaceless)
     # Fewer than were read: a longer date before the end moves what was read last.
     return _VERSION + hashlib.sha256(data[1 : read * 4 // 5].rstrip()).hexdigest()
 
@@ -137,11 +157,11 @@ def exact_fingerprint(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Return the words of a short *text* as they are compared, without those that have digits."""
-    words = (word.strip(b".,:;!?") for word in _plain(text)[0].split())
+    words = (word.strip(b".,:;!?") for word in _as_compared(text)[0].split())
     return [word.decode("utf-8", "ignore") for word in words if word and b"0" not in word]
 
 
-def _plain(text: str) -> tuple[bytes, int, bool]:
+def _as_compared(text: str) -> tuple[bytes, int, bool]:
     """Return *text* as it is compared, how much of it is read, and whether it may be of a script without spaces.
 
     That is in small letters, with one digit for all, and single spaces in place of white space and brackets.
@@ -172,7 +192,8 @@ def _compatible(text: str) -> tuple[str, int, bool]:
     read = _MAX_BYTES_FAR if far else _MAX_BYTES_NEAR
     text = _normalized(data[:read].decode("utf-8", "ignore")).casefold()
     if far:
-        text = " ".join(_BORDERS.split(_OTHER_DIGITS.sub("0", text, _MAX_BORDERS), _MAX_BORDERS))
+        patterns = _patterns()
+        text = " ".join(patterns.borders.split(patterns.other_digits.sub("0", text, _MAX_BORDERS), _MAX_BORDERS))
     return text, read, far
 
 
@@ -183,7 +204,7 @@ def _normalized(text: str) -> str:
     """
     pieces: list[str] = []
     left = _MAX_REWRITTEN
-    for piece in _PIECE.findall(text):
+    for piece in _patterns().piece.findall(text):
         pieces.append(unicodedata.normalize("NFKC", piece))
         if pieces[-1] != piece:
             left -= len(piece) + 5 * max(0, len(pieces[-1]) - len(piece))

@@ -13,7 +13,7 @@ _UNKNOWN = "unknown_service"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessIdentity:
-    """What this process is called, once otelier is switched on."""
+    """Name and environment of this process, once otelier is switched on."""
 
     app: str
     """Name of the process's own agent; the last tier of resolution."""
@@ -24,7 +24,7 @@ class ProcessIdentity:
 
 
 class _Names:
-    """What has been said about the process so far; written under the lock, read without."""
+    """Names given to the process so far; written under the lock, read without."""
 
     def __init__(self) -> None:
         self.renew_lock()
@@ -44,7 +44,7 @@ _names = _Names()
 
 
 def name_process(*, app: str | None = None, env: str | None = None) -> ProcessIdentity:
-    """Say what this process is called; what is `None` keeps what was said before, else the environment's word.
+    """Name this process; `None` keeps the name given before, else the environment's.
 
     The first call makes the process's own agent the last tier of resolution. A later call only adds or
     replaces names; ids that were already handed out stay as they are.
@@ -71,7 +71,7 @@ def name_process(*, app: str | None = None, env: str | None = None) -> ProcessId
 
 
 def process() -> ProcessIdentity | None:
-    """Return what this process is called, `None` while otelier is not switched on."""
+    """Return name and environment of this process, `None` while otelier is not switched on."""
     return _names.identity
 
 

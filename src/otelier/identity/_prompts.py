@@ -1,4 +1,4 @@
-"""Fingerprints of system prompts: the last prompts are cached, and a process has a bounded number of them."""
+"""Fingerprints of a process: those of the last prompts are cached, and their number is bounded."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
 from otelier.faults import on_fork, on_reset, warn_once
-from otelier.identity._agent import AgentIdentity
-from otelier.identity._dates import date_names
-from otelier.identity._fingerprint import MAX_CHARS, exact_fingerprint, prompt_fingerprint
-from otelier.identity._ids import agent_id_for
+from otelier.identity._agent import AgentIdentity, agent_id_for
+from otelier.identity._fingerprint import MAX_CHARS, exact_fingerprint, prepare, prompt_fingerprint
 
 Fingerprint: TypeAlias = Callable[[str], "str | None"]
 
@@ -31,7 +29,7 @@ _MADE_NAME = re.compile("agent-[0-9a-f]{8}")
 
 
 class _Fingerprinter:
-    """How prompts become fingerprints, and which came up so far."""
+    """The function that makes fingerprints of prompts, and those that came up so far."""
 
     def __init__(self) -> None:
         self.renew_lock()
@@ -50,7 +48,7 @@ class _Fingerprinter:
         self.slow = 0
 
     def admits(self, fingerprint: str) -> bool:
-        """Tell whether *fingerprint* is one of the first that came up in this process."""
+        """Return whether *fingerprint* is one of the first that came up in this process."""
         with self.lock:
             if fingerprint not in self.seen:
                 if len(self.seen) >= MAX_DISTINCT:
@@ -77,7 +75,7 @@ def use_fingerprint(function: Fingerprint | None) -> None:
 def prepare_fingerprints() -> None:
     """Read what our own recipe needs now, and not within the first call to a model."""
     if _fingerprinter.function is prompt_fingerprint:
-        date_names()
+        prepare()
 
 
 def fingerprint_of(prompt: str) -> str | None:
@@ -152,7 +150,7 @@ def _call_user_function(function: Fingerprint, text: str) -> str | None:
 
 
 def _count_slow_call(function: Fingerprint) -> None:
-    """Say that *function* took long, and after a few times ask it no more: it runs inside the user's call."""
+    """Warn that *function* took long, and stop calling it after a few times: it runs inside the user's call."""
     warn_once(
         "identity.fingerprint_slow",
         "init(fingerprint=) took more than %d ms for one prompt, and the call to the model waits for it. After %d "
@@ -167,7 +165,7 @@ def _count_slow_call(function: Fingerprint) -> None:
 
 
 def is_name_of_prompt(name: str) -> bool:
-    """Tell whether *name* is one that `resolve_fingerprint` makes."""
+    """Return whether *name* is one that `resolve_fingerprint` makes."""
     return _MADE_NAME.fullmatch(name) is not None
 
 

@@ -16,7 +16,7 @@ MAX_AGENTS: Final = 1_000
 
 
 class _Registry:
-    """What was seen, of what the event or the count still waits for its provider, and where reports go.
+    """Agents seen, and those whose event or count still waits for a provider.
 
     Without a lock: a fork, or a signal's handler that sets a field, might find it held.
     """
@@ -38,7 +38,7 @@ _registry = _Registry()
 def register(identity: AgentIdentity) -> None:
     """Report *identity* if this process sees it for the first time.
 
-    An agent that was named is told again, and not counted again, with each new fingerprint of its prompt. Before
+    A named agent is reported again, but not counted again, with each new fingerprint of its prompt. Before
     otelier is switched on, and while no provider is set that could take the report, it waits for that.
     """
     seen, key, mark = _registry.seen, (identity.id, identity.name), object()
@@ -77,12 +77,11 @@ def report_waiting() -> None:
         return
     try:
         # Imported here: with it the context rooms would cost three times as much to load.
-        from otelier.telemetry import is_set, logger_provider, meter_provider
+        from otelier.telemetry import has_provider
 
-        # What the API's stand-ins are given before a provider is set is lost.
-        if is_set(logger_provider()):
-            _drain(_registry.events, _tell)
-        if is_set(meter_provider()):
+        if has_provider("logs"):
+            _drain(_registry.events, _emit)
+        if has_provider("metrics"):
             _drain(_registry.counts, _count)
     except Exception as exc:
         report_fault("identity.register", exc)
@@ -100,8 +99,8 @@ def _drain(waiting: deque[AgentIdentity], report: Callable[[AgentIdentity], None
             report_fault("identity.register", exc)
 
 
-def _tell(identity: AgentIdentity) -> None:
-    from otelier.telemetry import NOWHERE, emit_event, logger_for  # see above
+def _emit(identity: AgentIdentity) -> None:
+    from otelier.telemetry import NOWHERE, emit_event  # see above
 
     about = {
         names.AGENT_NAME: identity.name,
@@ -111,7 +110,7 @@ def _tell(identity: AgentIdentity) -> None:
     }
     attributes = {key: value for key, value in about.items() if value is not None}
     # The event belongs to no span and no user: an agent is the process's, whoever's call came first.
-    emit_event(logger_for(names.SCOPE), names.AGENT_REGISTERED, attributes, NOWHERE)
+    emit_event(names.SCOPE, names.AGENT_REGISTERED, attributes, NOWHERE)
 
 
 def _count(identity: AgentIdentity) -> None:
@@ -129,7 +128,7 @@ def _forget() -> None:
 
 
 def agent_within_cardinality(name: str) -> bool:
-    """Tell whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
+    """Return whether metrics may carry *name* as the agent's: the process's own, and the first 200 of each kind.
 
     Names made of prompts are a kind of their own: prompts that change with each user take no place of a name that
     somebody gave.

@@ -12,9 +12,9 @@ from otelier.identity import AgentIdentity
 
 @dataclass(slots=True, kw_only=True)
 class InterceptContext:
-    """One moment of a run, as an interceptor sees it; changing it changes nothing, but for `state`.
+    """What an interceptor sees of a run at one phase.
 
-    Messages and arguments, and the dicts and lists in them, refuse to be changed.
+    Only `state` may be changed. Changing messages or arguments, or the dicts and lists in them, raises a `TypeError`.
 
     Example:
         >>> from otelier.identity import NOBODY
@@ -63,10 +63,10 @@ class InterceptContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterceptResult:
-    """What shall happen next: go on, go on with something changed, leave out a tool's call, or stop.
+    """What an interceptor decides: continue, change something, skip a tool call, or stop the run.
 
-    Interceptors are asked in order. The next one sees what those before changed; after a `stop`, or a `skip` of a call,
-    none is asked at that moment. A field that is `None`, or is not for that phase, changes nothing.
+    Interceptors are called in order, and each sees the changes of those before it. After a `stop` or a `skip`, later
+    ones are not called in that phase. A field that is `None`, or that does not apply to the phase, changes nothing.
 
     Example:
         >>> InterceptResult.stop("Permission denied").proceed
@@ -78,7 +78,7 @@ class InterceptResult:
     proceed: bool = True
     """Whether the run goes on; if not, it ends with `final_response`."""
     final_response: Any = field(default=None, repr=False)
-    """Output of a run that is stopped; for a call that is skipped, what the model is told in place of a result."""
+    """Output of a run that is stopped; for a call that is skipped, what the model gets in place of a result."""
     reason: str | None = field(default=None, repr=False)
     """Why the run is stopped, for the span."""
     skip_action: bool = False
@@ -90,7 +90,7 @@ class InterceptResult:
     modified_tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
     """PRE_ACT: arguments of the call."""
     modified_tool_result: str | None = field(default=None, repr=False)
-    """POST_ACT: what the model is told as the tool's result."""
+    """POST_ACT: what the model gets as the tool's result."""
     modified_tools: Sequence[Any] | None = None
     """PRE_RUN: the tools that the run may use; PRE_THINK: those that this one question offers. Kept are their names."""
     modified_model: str | None = None
@@ -100,16 +100,16 @@ class InterceptResult:
 
     def __post_init__(self) -> None:
         if self.modified_tools is not None:
-            object.__setattr__(self, "modified_tools", _tool_names(self.modified_tools))  # frozen
+            object.__setattr__(self, "modified_tools", _chosen_names(self.modified_tools))  # frozen
 
     @classmethod
     def continue_(cls, **metadata: Any) -> InterceptResult:
-        """Go on."""
+        """Continue the run."""
         return cls(metadata=metadata)
 
     @classmethod
     def ok(cls, **metadata: Any) -> InterceptResult:
-        """Go on: another name of `continue_`."""
+        """Continue the run; another name for `continue_`."""
         return cls(metadata=metadata)
 
     @classmethod
@@ -119,12 +119,12 @@ class InterceptResult:
 
     @classmethod
     def skip(cls, response: str | None = None) -> InterceptResult:
-        """PRE_ACT: do not call the tool, and tell the model *response* in its place; elsewhere nothing is skipped."""
+        """PRE_ACT: do not call the tool, and give the model *response* as the result; ignored in other phases."""
         return cls(skip_action=True, final_response=response)
 
     @classmethod
     def modify_messages(cls, messages: Sequence[Mapping[str, Any]]) -> InterceptResult:
-        """Go on with *messages* as the conversation."""
+        """Continue with *messages* as the conversation."""
         return cls(modified_messages=messages)
 
     @classmethod
@@ -134,43 +134,43 @@ class InterceptResult:
 
     @classmethod
     def modify_result(cls, result: str) -> InterceptResult:
-        """POST_ACT: tell the model *result*."""
+        """POST_ACT: give the model *result* in place of the tool's."""
         return cls(modified_tool_result=result)
 
     @classmethod
     def modify_tools(cls, tools: Iterable[Any]) -> InterceptResult:
-        """PRE_RUN, PRE_THINK: offer these of the agent's tools only.
+        """PRE_RUN, PRE_THINK: offer only these of the agent's tools.
 
         Args:
-            tools: Names of tools, or what `otelier.tool` made. A subagent has the name that its tool has for the
-                model. A tool that the agent does not have ends the run with a `ToolError`.
+            tools: Names of tools, or tools made by `otelier.tool`; a subagent is named as the model names it. A tool
+                that the agent does not have ends the run with a `ToolError`.
 
         Raises:
             TypeError: if one of them is neither a name nor a tool.
         """
-        return cls(modified_tools=_tool_names(tools))
+        return cls(modified_tools=_chosen_names(tools))
 
     @classmethod
     def use_model(cls, model: str) -> InterceptResult:
-        """PRE_RUN, PRE_THINK: ask *model*; ON_ERROR: ask it again what failed."""
+        """PRE_RUN, PRE_THINK: use *model*; ON_ERROR: repeat the failed model call with *model*."""
         return cls(modified_model=model)
 
     @classmethod
     def modify_prompt(cls, prompt: str) -> InterceptResult:
-        """PRE_RUN, PRE_THINK: go on with *prompt* as the system message."""
+        """PRE_RUN, PRE_THINK: continue with *prompt* as the system message."""
         return cls(modified_prompt=prompt)
 
 
-def _tool_names(tools: object) -> tuple[str, ...]:
+def _chosen_names(tools: object) -> tuple[str, ...]:
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
         raise TypeError(
             f"Cannot offer a {type(cast('object', tools)).__name__} as tools: a list is needed. "
             f"Write `InterceptResult.modify_tools([...])` with names or tools."
         )
-    return tuple(map(_tool_name, cast("Iterable[object]", tools)))
+    return tuple(map(_chosen_name, cast("Iterable[object]", tools)))
 
 
-def _tool_name(tool: object) -> str:
+def _chosen_name(tool: object) -> str:
     name = tool if isinstance(tool, str) else getattr(tool, "name", None) if hasattr(tool, "to_param") else None
     if isinstance(name, str):
         return name
@@ -181,7 +181,7 @@ def _tool_name(tool: object) -> str:
 
 
 class Phase(str, Enum):
-    """A moment of an agent's run; the same in `run` and in `stream`, and in the runs of subagents.
+    """A phase of an agent's run; `run`, `stream` and the runs of subagents have the same ones.
 
     Example:
         >>> Phase.PRE_ACT.value
@@ -205,10 +205,10 @@ class Phase(str, Enum):
 
 
 class Interceptor:
-    """Asked at each phase of each run of the agents that it was given to.
+    """Base class of interceptors, which are called at each phase of the runs of their agents.
 
-    One object serves all runs, also at once: keep what belongs to a run in `context.state`. What it raises ends the
-    run; `StopExecution` ends it with a response.
+    One object serves all runs, also concurrently: keep the data of a run in `context.state`. An exception from an
+    interceptor ends the run with that exception, `StopExecution` ends it with a response.
 
     Example:
         >>> class Audit(Interceptor):
@@ -219,21 +219,21 @@ class Interceptor:
     """
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Look at *context* and say what shall happen; `None` goes on.
+        """Inspect *context* and return what to do; `None` continues.
 
-        Called once per phase, in the run's own task.
+        It is called once per phase, in the run's own task.
         """
         return InterceptResult.continue_()
 
 
 class StopExecution(Exception):  # noqa: N818 -- it is no error: it reads like `StopIteration`
-    """End the run that this is raised in, with *response* as its output: from an interceptor, a tool, or below one.
+    """Ends the innermost run around it with *response* as its output; raise it in an interceptor, a tool or below.
 
-    Calls of other tools that are under way are cancelled. A run around this one, whose agent delegated it, goes on.
+    Pending calls of other tools are cancelled. A run that delegated to this one continues.
 
     Attributes:
         response: Output of the run: text, or an instance of the agent's `output_type`.
-        reason: Why, for the span; `None` without one.
+        reason: Reason for the span; `None` if there is none.
 
     Example:
         >>> stop = StopExecution("Come back tomorrow.", reason="quota")

@@ -15,17 +15,18 @@ from otelier.telemetry import in_thread
 class MaskPersonalData(Interceptor):
     """Mask e-mail addresses, payment cards, IBANs, phone and US social security numbers, and secrets for the model.
 
-    Each becomes `[REDACTED:email]`, `card`, `iban`, `phone`, `ssn` or a secret's kind, as on spans; what
-    `init(redact=)` adds is masked as well. Names, postal addresses and other numbers are not found. Masked is the text
-    of every message but tools' results, before each question; give it last, so that it sees what others put in.
+    Each is replaced by `[REDACTED:email]`, `card`, `iban`, `phone`, `ssn` or the kind of secret, as on spans; patterns
+    of `init(redact=)` are masked too. Names, postal addresses and other numbers are not found. The text of every
+    message is masked before each model call, except for tool results. Put it last, so that no later interceptor adds
+    unmasked text.
 
-    What the caller passed stays as it is: `context.query` has the whole text, so a tool can look up there what the
-    model was not told. `AgentResult.messages` has the masked text. Subagents are asked in the model's words, and need
-    a mask of their own for what their tools find. Content on spans is the matter of `OTELIER_REDACT_PERSONAL_DATA`.
+    The caller's objects stay unchanged: `context.query` has the unmasked text, so a tool can read there what the model
+    does not see. `AgentResult.messages` has the masked text. Subagents receive the model's masked words, but need
+    their own `MaskPersonalData` for their tools' results. `OTELIER_REDACT_PERSONAL_DATA` masks content on spans.
 
     Args:
-        tool_results: Whether tools' results are masked, too. A model can then not hand on to one tool what another
-            found.
+        tool_results: Whether tool results are masked too. A model can then not pass data that one tool found to
+            another.
 
     Example:
         >>> import otelier
@@ -38,12 +39,17 @@ class MaskPersonalData(Interceptor):
         self.tool_results = tool_results
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Mask what is about to be asked."""
+        """Mask the messages of the next model call."""
         if phase is not Phase.PRE_THINK:
             return None
         masked: dict[str, str] = context.state.setdefault(self, {})
         looked_at = [self.tool_results or one.get("role") != "tool" for one in context.messages]
-        new = {text for one in compress(context.messages, looked_at) for text in _texts(one) if text not in masked}
+        new = {
+            text
+            for one in compress(context.messages, looked_at)
+            for text in _texts_in_message(one)
+            if text not in masked
+        }
         await _learn(new, masked)
         messages = [_masked(one, masked) if mine else one for one, mine in zip(context.messages, looked_at)]
         if all(map(operator.is_, messages, context.messages)):
@@ -63,23 +69,23 @@ async def _learn(texts: set[str], masked: dict[str, str]) -> None:
     masked.update(found)
 
 
-def _texts(message: Mapping[str, Any]) -> Iterator[str]:
+def _texts_in_message(message: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text of a message, or those of its parts, such as one beside an image."""
     content = message.get("content")
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):
-        yield from (text for part in cast("list[object]", content) if (text := _text(part)) is not None)
+        yield from (text for part in cast("list[object]", content) if (text := _text_in(part)) is not None)
 
 
-def _text(part: object) -> str | None:
+def _text_in(part: object) -> str | None:
     text = cast("Mapping[str, object]", part).get("text") if isinstance(part, Mapping) else None
     return text if isinstance(text, str) else None
 
 
 def _masked(message: Mapping[str, Any], masked: Mapping[str, str]) -> Mapping[str, Any]:
     """Return *message* with its texts as *masked* has them; itself where that changes nothing."""
-    if all(masked[text] == text for text in _texts(message)):
+    if all(masked[text] == text for text in _texts_in_message(message)):
         return message
     content = message["content"]
     if isinstance(content, str):
@@ -88,5 +94,5 @@ def _masked(message: Mapping[str, Any], masked: Mapping[str, str]) -> Mapping[st
 
 
 def _masked_part(part: Any, masked: Mapping[str, str]) -> object:
-    text = _text(part)
+    text = _text_in(part)
     return part if text is None else {**part, "text": masked[text]}

@@ -23,23 +23,23 @@ _lock = threading.Lock()  # of all limits: it is held for less than 1 us, and a 
 
 
 class RateLimit(Interceptor):
-    """Let each user start no more than *calls* runs in any *per_s* seconds; further ones wait, or are refused.
+    """Limit each user to *calls* runs in any *per_s* seconds; further runs wait, or are rejected.
 
-    One object serves all threads and event loops, and counts the runs of every agent that it was given to, in this
-    process. It remembers 10,000 users. Runs without a user share one count. A run that is refused does not count; one
-    that is cancelled while it waits does.
+    One object serves all threads and event loops of the process, and counts the runs of all its agents together. It
+    remembers 10,000 users. Runs without a user share one count. A rejected run does not count; a run that is cancelled
+    while it waits does.
 
     Args:
-        calls: How many runs may start in a period, also all at once.
+        calls: Most runs that may start in a period, also all at once.
         per_s: Length of the period in seconds.
-        key: What is counted apart, from the context that interceptors are shown; `None` is the user's id, from the
-            run's context or `otelier.context`.
-        max_wait_s: Seconds that a run may wait for its turn, in the order of arrival. 0 refuses at once.
+        key: Function that returns the key to count by, from the interceptor's context. `None` counts by the user's id,
+            from the run's context or `otelier.context`.
+        max_wait_s: Longest wait for a turn in seconds, in the order of arrival; 0 rejects at once.
         phase: What is counted: `Phase.PRE_RUN` runs, `Phase.PRE_THINK` model calls.
-        response: Output of a run that is refused.
+        response: Output of a rejected run.
 
     Raises:
-        ValueError: if *calls* is below 1, *per_s* not above 0, *max_wait_s* below 0, or *phase* another one.
+        ValueError: if *calls* is below 1, *per_s* is not above 0, *max_wait_s* is below 0, or *phase* is another one.
 
     Example:
         >>> import otelier
@@ -74,7 +74,7 @@ class RateLimit(Interceptor):
         self._turns: OrderedDict[Hashable, deque[float]] = OrderedDict()
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Take a turn, wait for it, or stop the run."""
+        """Take a turn, wait for one, or stop the run."""
         if phase is not self.phase:
             return None
         wait_s = self._take_turn(self.key(context))

@@ -10,14 +10,15 @@ from otelier.interceptors._interceptor import InterceptContext, Interceptor, Int
 
 
 class Budget(Interceptor):
-    """Stop a run before the question or the call that would be beyond its budget.
+    """Stop a run that has used up its tokens or its tool calls.
 
-    The tokens of subagents count for the run that delegated to them. A subagent that is at work is not stopped by it.
+    The tokens of subagents count for the run that delegated to them. A subagent that is running is not stopped.
 
     Args:
-        max_tokens: Tokens of prompts and answers; a run stops once it has used as many. `None` is no limit.
-        max_tool_calls: Calls of the agent's own tools; further ones of the turn that goes beyond are refused, and the
-            run stops before its next question. `None` is no limit.
+        max_tokens: Most tokens, of prompts and answers together; the run stops before its next model call. `None` is
+            no limit.
+        max_tool_calls: Most calls of the agent's own tools; further calls in the same turn are refused, and the run
+            stops before its next model call. `None` is no limit.
         response: Output of a run that is stopped.
 
     Raises:
@@ -45,7 +46,7 @@ class Budget(Interceptor):
         self.response = response
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Count before each question and each call."""
+        """Check the budget before each model call and each tool call."""
         if phase is Phase.PRE_THINK:
             used = context.input_tokens + context.output_tokens
             if self.max_tokens is not None and used >= self.max_tokens:
@@ -61,7 +62,7 @@ class Budget(Interceptor):
 
 
 class AllowTools(Interceptor):
-    """Offer the model those tools only whose names are given, and make no call of another.
+    """Offer the model only the named tools, and refuse calls of any other.
 
     Example:
         >>> import otelier
@@ -78,7 +79,7 @@ class AllowTools(Interceptor):
         self.names = frozenset(names)
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Leave the others out of the run, and refuse what the model calls all the same."""
+        """Leave the other tools out of the run, and refuse calls of them."""
         if phase is Phase.PRE_RUN:
             return InterceptResult.modify_tools([name for name in context.tools if name in self.names])
         if phase is Phase.PRE_ACT and context.tool_name not in self.names:
@@ -89,8 +90,8 @@ class AllowTools(Interceptor):
 class RequireRole(Interceptor):
     """Stop runs whose user has none of the given roles.
 
-    The user's role is the field `user_role` of the run's context, a text or several; where that has none it is the
-    `user_role` of `otelier.context`.
+    The roles are the field `user_role` of the run's context, one text or several; if it has none, the `user_role` of
+    `otelier.context`.
 
     Example:
         >>> from dataclasses import dataclass
@@ -108,7 +109,7 @@ class RequireRole(Interceptor):
         self.response = response
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Look at the role before the run."""
+        """Check the role before the run."""
         if phase is not Phase.PRE_RUN:
             return None
         held = _roles_of(context.run_context)
@@ -127,14 +128,14 @@ def _roles_of(run_context: object) -> list[Any]:
 
 
 class Failover(Interceptor):
-    """Ask the next of the given models when a question fails; when all have failed, the last error is the run's.
+    """Repeat a failed model call with other models; if all of them fail, the last error ends the run.
 
-    The next question starts with the agent's own model again. In a stream, the text of a model
-    that failed has been emitted already, and the next one starts anew.
+    The next model call starts with the agent's own model again. In a stream, text from a model that failed has already
+    been sent, and the next model starts its answer from the beginning.
 
     Args:
-        models: Names of models at the same `base_url`, in the order in which they are asked.
-        on: Errors of the client that are worth another model; `None` is every `Exception`.
+        models: Names of models at the same `base_url`, in the order in which they are tried.
+        on: Exception classes of the client after which another model is tried; `None` is every `Exception`.
 
     Example:
         >>> import otelier
@@ -148,7 +149,7 @@ class Failover(Interceptor):
         self.on = (Exception,) if on is None else on
 
     async def intercept(self, phase: Phase, context: InterceptContext) -> InterceptResult | None:
-        """Name the next model after an error."""
+        """Choose the next model after an error."""
         if phase is Phase.PRE_THINK:
             context.state[self] = 0
         if phase is not Phase.ON_ERROR or not isinstance(context.error, self.on):

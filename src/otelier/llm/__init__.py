@@ -1,7 +1,7 @@
-"""Questions to models: answers, streams, structured output, and the registry of tools.
+"""Model calls: answers, streams, structured output, and the registry of tools.
 
-Everything goes through a client of the openai package, so every call is one span of `otelier.openai`, and the client's
-own retries, timeouts and `base_url` hold. This package makes no span of its own.
+Every call goes through a client of the openai package, so it has one span from `otelier.openai`, and the client's
+retries, timeouts and `base_url` apply. This package creates no spans itself.
 """
 
 from __future__ import annotations

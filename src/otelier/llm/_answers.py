@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from otelier.codec import read_json, to_plain
 from otelier.errors import AnswerError, NotJsonError, RefusalError, ToolArgumentsError, UnfinishedAnswerError
-from otelier.llm._json import items_of, members_of, sendable_message
+from otelier.llm._json import as_array, as_object, sendable_message
 from otelier.llm._schemas import Problem, Reader, Schema, join_problems, lines_of, reader_of
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ CUT = ("length", "content_filter")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """One call of a tool that a model asks for.
+    """A tool call that a model asks for.
 
     Example:
         >>> call = ToolCall(id="call_1", name="search", arguments_json='{"query": "parcel"}')
@@ -41,10 +41,10 @@ class ToolCall:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments by name: a fresh dict at each use, empty when the model wrote none.
+        """The arguments by name: a new dict at each use, empty if the model gave none.
 
         Raises:
-            ToolArgumentsError: if they are no JSON object. Its message is for the model, and does not quote them.
+            ToolArgumentsError: if they are not a JSON object. Its message is for the model, and does not quote them.
         """
         try:
             found: Any = read_json(self.arguments_json) if self.arguments_json.strip() else {}
@@ -52,7 +52,7 @@ class ToolCall:
             problem = str(exc)
         else:
             if isinstance(found, dict):
-                return members_of(found)
+                return as_object(found)
             problem = f"they are of type {type(found).__name__!r}, and names are needed"
         raise ToolArgumentsError(
             f"Cannot read the arguments of tool {self.name!r} as JSON: {problem}. "
@@ -63,10 +63,10 @@ class ToolCall:
         )
 
     def to_message(self, content: str) -> dict[str, Any]:
-        """Return the message that answers this call, for the next call of the model.
+        """Return the message that answers this call, for the next model call.
 
         Args:
-            content: What the tool gave back, or what went wrong.
+            content: The tool's result, or what went wrong.
         """
         return {"role": "tool", "tool_call_id": self.id, "content": content}
 
@@ -87,7 +87,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The tokens of one call, or of several that were added up.
+    """The tokens of one call, or the sum of several.
 
     Example:
         >>> Usage(input_tokens=9, output_tokens=2) + Usage(input_tokens=5, output_tokens=1)
@@ -105,7 +105,7 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Self:
@@ -115,9 +115,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[T]):
-    """What a model answered.
+    """A model's answer.
 
-    All of it but `object` is plain data. `to_json` and `from_json` take it through JSON and back.
+    Everything in it except `object` is plain data. `to_json` and `from_json` convert it to JSON and back.
 
     Example:
         >>> answer = Answer(text="Hello!", object=None, finish_reason="stop")
@@ -146,21 +146,21 @@ class Answer(Generic[T]):
     """The answer as a message, with whatever the provider added to it: it goes behind the messages of the next call."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer as what `json.dumps` takes; an instance of a model class becomes its fields."""
+        """Return the answer as data for `json.dumps`; an instance of a model class becomes its fields."""
         calls = [asdict(call) for call in self.tool_calls]  # JSON knows no tuples
         made = to_plain(self.object, what="the object of an answer")
         return {**asdict(replace(self, object=None)), "object": made, "tool_calls": calls}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], *, schema: Schema | None = None) -> Answer[Any]:
-        """Return the answer that `to_json` made *stored* of.
+        """Return the answer from the data that `to_json` returned.
 
         Args:
-            stored: What `to_json` gave.
-            schema: What `object` is to be, as for `generate`; read from the text again. `None` leaves plain data.
+            stored: What `to_json` returned.
+            schema: Schema of `object`, as for `generate`; it is read from the text again. `None` leaves plain data.
 
         Raises:
-            AnswerError: if the text no longer fits *schema*.
+            AnswerError: if the text no longer matches *schema*.
         """
         usage = stored["usage"]
         given: dict[str, Any] = {
@@ -206,19 +206,19 @@ def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:
     Raises:
         AnswerError: if it holds none, or not what *reader* reads.
     """
-    choice = next(map(members_of, items_of(body.get("choices"))), None)
+    choice = next(map(as_object, as_array(body.get("choices"))), None)
     if choice is None:
         raise AnswerError(
             "Cannot find an answer in what the provider sent: there is no choice in it. "
             "Check that `base_url` is that of an API for chat completions."
         )
-    given = members_of(choice.get("message"))
-    message = _message(given)
+    given = as_object(choice.get("message"))
+    message = _repaired_message(given)
     refusal, reason = message.get("refusal"), choice.get("finish_reason")
     answer: Answer[Any] = Answer(
         text=read_text(given.get("content")),
         object=None,
-        tool_calls=tuple(map(_call, items_of(message.get("tool_calls")))),
+        tool_calls=tuple(map(_call_in, as_array(message.get("tool_calls")))),
         usage=read_usage(body.get("usage")),
         finish_reason=reason if isinstance(reason, str) else None,
         refusal=refusal if isinstance(refusal, str) else None,
@@ -238,10 +238,10 @@ def read_message(message: Mapping[str, Any], *, schema: Schema | None = None) ->
 
     Args:
         message: A message of the role `assistant`.
-        schema: What `object` is to be, as for `generate`. `None` reads text.
+        schema: Schema of `object`, as for `generate`. `None` reads text.
 
     Raises:
-        AnswerError: if the text does not fit *schema*.
+        AnswerError: if the text does not match *schema*.
 
     Example:
         >>> read_message({"role": "assistant", "content": "[1, 2]"}, schema={"type": "array"}).object
@@ -252,14 +252,14 @@ def read_message(message: Mapping[str, Any], *, schema: Schema | None = None) ->
 
 def read_usage(usage: Any) -> Usage | None:
     """Return the tokens that a provider counted; `None` when it did not."""
-    counted = members_of(usage)
+    counted = as_object(usage)
     if not counted:
         return None
     return Usage(
-        input_tokens=_count(counted.get("prompt_tokens")),
-        output_tokens=_count(counted.get("completion_tokens")),
-        cached_tokens=_count(members_of(counted.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=_count(members_of(counted.get("completion_tokens_details")).get("reasoning_tokens")),
+        input_tokens=_token_count(counted.get("prompt_tokens")),
+        output_tokens=_token_count(counted.get("completion_tokens")),
+        cached_tokens=_token_count(as_object(counted.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=_token_count(as_object(counted.get("completion_tokens_details")).get("reasoning_tokens")),
     )
 
 
@@ -286,14 +286,14 @@ def _check_whole(answer: Answer[Any]) -> None:
         )
 
 
-def _message(given: Json) -> Json:
+def _repaired_message(given: Json) -> Json:
     """Return a provider's message as the next question can carry it; each call is whole, with an id of its own."""
     message = {key: value for key, value in given.items() if value not in (None, [])}
     try:
         message = sendable_message(message)
     except RecursionError:  # something that a server adds of its own
         message = sendable_message(_plainest(message))
-    calls = items_of(message.get("tool_calls"))
+    calls = as_array(message.get("tool_calls"))
     if calls and (whole := _with_ids(calls)) != calls:
         message["tool_calls"] = whole
     return message
@@ -302,17 +302,17 @@ def _message(given: Json) -> Json:
 def _plainest(message: Json) -> Json:
     """Return the words and the calls of *message*, and nothing else."""
     calls = [
-        {**_texts_of(call), "function": _texts_of(members_of(call.get("function")))}
-        for call in map(members_of, items_of(message.get("tool_calls")))
+        {**_text_members(call), "function": _text_members(as_object(call.get("function")))}
+        for call in map(as_object, as_array(message.get("tool_calls")))
     ]
     return {
-        **_texts_of(message),
+        **_text_members(message),
         "content": read_text(message.get("content")),
         **({"tool_calls": calls} if calls else {}),
     }
 
 
-def _texts_of(given: Json) -> Json:
+def _text_members(given: Json) -> Json:
     return {key: value for key, value in given.items() if isinstance(value, str)}
 
 
@@ -320,7 +320,7 @@ def _with_ids(calls: list[Any]) -> list[Json]:
     """Return *calls* with ids: some servers give none, or all calls the same, and a result names the call's."""
     seen: set[str] = set()
     whole: list[Json] = []
-    for call in map(members_of, calls):
+    for call in map(as_object, calls):
         call_id = call.get("id")
         if not isinstance(call_id, str) or not call_id or call_id in seen:
             call_id = f"call_{uuid4().hex[:24]}"
@@ -331,14 +331,14 @@ def _with_ids(calls: list[Any]) -> list[Json]:
 
 def _function_of(call: Json) -> Json:
     """Return what a call of a function has, with texts where a server left them out: the next question needs them."""
-    function = members_of(call.get("function"))
+    function = as_object(call.get("function"))
     texts = {name: function.get(name) for name in ("name", "arguments")}
     filled = {name: text if isinstance(text, str) else "" for name, text in texts.items()}
     return {"type": "function", "function": {**function, **filled}}
 
 
-def _call(call: Json) -> ToolCall:
-    function, custom = members_of(call.get("function")), members_of(call.get("custom"))
+def _call_in(call: Json) -> ToolCall:
+    function, custom = as_object(call.get("function")), as_object(call.get("custom"))
     return ToolCall(
         id=call["id"],
         name=str(function.get("name") or custom.get("name") or ""),
@@ -350,9 +350,9 @@ def read_text(content: Any) -> str:
     """Return the words of *content*: a text, or, as some providers have it, parts of which some are text."""
     if isinstance(content, str):
         return content
-    texts = (members_of(part).get("text") for part in items_of(content))
+    texts = (as_object(part).get("text") for part in as_array(content))
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _count(value: Any) -> int:
+def _token_count(value: Any) -> int:
     return value if isinstance(value, int) else 0

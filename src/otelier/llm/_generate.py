@@ -39,8 +39,8 @@ def read_request(
         raise TypeError("Cannot ask with both a prompt and messages: put the question behind the messages.")
     if not isinstance(model, str):
         raise TypeError(f"Cannot ask model {model!r}: give its name as `model`.")
-    request = {"model": model, "messages": _messages(prompt if messages is None else messages), **options}
-    if offered := [_tool(tool) for tool in tools or ()]:
+    request = {"model": model, "messages": _checked_messages(prompt if messages is None else messages), **options}
+    if offered := [_tool_param(tool) for tool in tools or ()]:
         request["tools"] = offered
     reader: Reader | None = None
     if response_format is not None:
@@ -57,7 +57,7 @@ def read_request(
     return request, reader
 
 
-def _messages(prompt: Any) -> list[Any]:
+def _checked_messages(prompt: Any) -> list[Any]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
     messages: list[Any] = []
@@ -71,7 +71,7 @@ def _messages(prompt: Any) -> list[Any]:
     return messages
 
 
-def _tool(tool: Any) -> Any:
+def _tool_param(tool: Any) -> Any:
     if isinstance(tool, Mapping):
         return cast("Mapping[str, Any]", tool)
     to_param = getattr(tool, "to_param", None)  # asking whether it is an `OfferedTool` takes 6 us
@@ -148,29 +148,29 @@ async def generate(
 ) -> Answer[Any]:
     """Ask a model, and return its answer.
 
-    One call of this function is one call of `chat.completions.create`, and so one span, however often the client has
-    to try. It makes no span of its own.
+    One call of this function is one call of `chat.completions.create`, and so has one span, however often the client
+    retries; this function creates no span itself.
 
     Args:
-        prompt: A question, or messages as chat completions have them.
-        model: The model that is to answer.
-        messages: Messages in place of *prompt*, by the name that chat completions have for them.
-        schema: What `object` of the answer is to be: a pydantic model class, or a JSON schema. The provider is asked
-            for it, and the answer is checked whatever the provider did. `None` asks for text.
-        response_format: As chat completions have it, in place of what *schema* would ask for; `object` is what its
-            JSON says. With both, this one is sent and *schema* reads the answer.
-        tools: Tools that `Tools.register` returned, a registry, functions that `otelier.tool` made tools, or tools as
-            chat completions have them. `None` offers none.
-        client: A client of the openai package, asynchronous or not, with any `base_url`; one that is not asynchronous
-            is used in a thread. `None` is one for each event loop, made as `AsyncOpenAI()` and closed with the loop.
-        options: Whatever else `chat.completions.create` takes, such as `temperature`, `tool_choice` or `timeout`.
+        prompt: A text, or messages in the format of chat completions.
+        model: Name of the model.
+        messages: Messages in place of *prompt*, under the name that chat completions use.
+        schema: Schema of the answer's `object`: a pydantic model class or a JSON schema. It is sent to the provider,
+            and the answer is always validated against it. `None` asks for text.
+        response_format: Sent to the provider in place of *schema*, in the format of chat completions; `object` is then
+            the parsed JSON. If both are given, this one is sent, and *schema* validates the answer.
+        tools: Tools returned by `Tools.register`, a registry, tools made by `otelier.tool`, or tools in the format of
+            chat completions. `None` offers none.
+        client: A client of the openai package, asynchronous or synchronous, with any `base_url`; a synchronous one is
+            used in a thread. `None` uses one `AsyncOpenAI()` for each event loop, closed when the loop ends.
+        options: Other arguments of `chat.completions.create`, such as `temperature`, `tool_choice` or `timeout`.
 
     Raises:
-        AnswerError: if the provider sends no answer, or one that is not what *schema* or *response_format* asks for.
-            Below it are `RefusalError` and `UnfinishedAnswerError`. A plain text is returned as it came: its
-            `finish_reason` and `refusal` say whether it is whole.
+        AnswerError: if the provider sends no answer, or one that does not match *schema* or *response_format*; its
+            subclasses are `RefusalError` and `UnfinishedAnswerError`. Plain text is returned as received: its
+            `finish_reason` and `refusal` show whether it is complete.
         ClientUseError: if *client* is asynchronous, and was used on another event loop.
-        openai.OpenAIError: what the client raises passes unchanged.
+        openai.OpenAIError: exceptions of the client pass unchanged.
         TypeError: if an argument has the wrong type.
 
     Example:
@@ -247,24 +247,25 @@ def stream(
     client: Client | None = None,
     **options: Any,
 ) -> AnswerStream[Any]:
-    """Ask a model, and return its answer as it comes.
+    """Ask a model, and return its answer as a stream.
 
-    `async for chunk in stream(…)` and `async for chunk in await stream(…)` are the same, but for where an error of the
-    call is raised. The whole answer, with tool calls and object, is what `collect` of the stream returns.
+    `async for chunk in stream(…)` and `async for chunk in await stream(…)` differ only in where an error of the call
+    is raised. The stream's `collect` returns the whole answer, with tool calls and object.
 
     Args:
         prompt: As for `generate`, like all other arguments.
-        model: The model that is to answer.
-        messages: In place of *prompt*.
-        schema: What `object` of the collected answer is to be.
-        response_format: As chat completions have it.
+        model: Name of the model.
+        messages: Messages in place of *prompt*.
+        schema: Schema of the collected answer's `object`.
+        response_format: Sent in place of *schema*, in the format of chat completions.
         tools: Tools that the model may call.
-        client: `None` is one for each event loop.
-        options: Whatever else `chat.completions.create` takes. Usage is asked for unless `stream_options` is given, as
-            `None` for none; a server that refuses to be asked for it is asked again without.
+        client: `None` uses one for each event loop.
+        options: Other arguments of `chat.completions.create`. Usage is requested unless `stream_options` is given;
+            `stream_options=None` requests none. If a server rejects the request for usage, the call is repeated
+            without it.
 
     Raises:
-        TypeError: if an argument has the wrong type. All else is raised by the stream.
+        TypeError: if an argument has the wrong type. Other errors are raised by the stream.
 
     Example:
         >>> import asyncio

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
 from otelier.llm._answers import ToolCall, arguments_error
-from otelier.llm._docstring import read_docstring
+from otelier.llm._introspection import read_docstring
 from otelier.llm._json import sendable_schema
 from otelier.llm._schemas import is_model_class, pydantic_problems, schema_problems
 
@@ -26,13 +26,13 @@ class OfferedTool(Protocol):
     """A tool that can be offered to a model: a registered one, or a function that `otelier.tool` made one."""
 
     def to_param(self) -> dict[str, Any]:
-        """Return the tool as chat completions take it."""
+        """Return the tool in the format of chat completions."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredTool:
-    """A tool as a model sees it, and the function behind it.
+    """A registered tool: its description and schema for the model, and its function.
 
     Example:
         >>> tool = RegisteredTool(name="search", handler=print, description="Search the web.")
@@ -52,11 +52,11 @@ class RegisteredTool:
     """Makes of the arguments what the handler takes; `None` holds them against `schema` and leaves them as they are."""
 
     def to_param(self) -> dict[str, Any]:
-        """Return the tool as chat completions take it."""
+        """Return the tool in the format of chat completions."""
         return param_of(self.name, self.description, self.schema)
 
     def arguments(self, call: ToolCall) -> dict[str, Any]:
-        """Return the arguments of *call* as the handler takes them; see `Tools.arguments`."""
+        """Return the validated arguments of *call* for the handler; see `Tools.arguments`."""
         given = call.arguments
         problems = schema_problems(given, self.schema) if self.converter is None else []
         try:
@@ -74,9 +74,9 @@ def param_of(name: str, description: str, schema: Mapping[str, Any]) -> dict[str
 
 
 class Tools:
-    """A registry of tools: `register` adds one, `handler` finds the function that a model's call names.
+    """A registry of tools: `register` adds a tool, `handler` returns the function for a model's call.
 
-    Iterating over it gives its tools, so it can be handed to `generate` and `stream` as a whole.
+    Iterating over it yields its tools, so you can pass the registry to `generate` and `stream`.
 
     Example:
         >>> tools = Tools()
@@ -100,18 +100,18 @@ class Tools:
         description: str | None = None,
         schema: Mapping[str, Any] | type[BaseModel] | None = None,
     ) -> RegisteredTool:
-        """Add a tool and return it; one of the same name is replaced.
+        """Add a tool and return it; it replaces a tool of the same name.
 
         Args:
-            name: What the model calls it by. Most providers take letters, digits, `_` and `-`, at most 64 of them.
-            handler: A plain or async function that takes the arguments by name.
-            description: What it is good for. `None` takes the handler's docstring, without its sections about
+            name: Name for the model. Most providers accept at most 64 letters, digits, `_` and `-`.
+            handler: A plain or async function that receives the arguments by name.
+            description: Description for the model. `None` uses the handler's docstring, without its sections about
                 parameters and results.
-            schema: Of the arguments: a JSON schema, or a pydantic model class. `None` makes one of the handler's
-                signature.
+            schema: Schema of the arguments: a JSON schema or a pydantic model class. `None` derives one from the
+                handler's signature.
 
         Raises:
-            TypeError: if an argument has the wrong type, or no schema can be made of the handler's signature.
+            TypeError: if an argument has the wrong type, or no schema can be derived from the handler's signature.
         """
         if not isinstance(cast("object", name), str) or not name:
             raise TypeError(f"Cannot register a tool as {name!r}: a model calls it by its name. Give a text.")
@@ -132,19 +132,19 @@ class Tools:
         """Return the handler that was registered under *name*.
 
         Raises:
-            UnknownToolError: if there is none; models make names up.
+            UnknownToolError: if there is none; models invent names.
         """
         return self._found(name).handler
 
     def arguments(self, call: ToolCall) -> dict[str, Any]:
-        """Return the arguments of *call*, checked, as the handler takes them by name.
+        """Return the validated arguments of *call* by name, for the handler.
 
-        They are held against the tool's schema. Where that was made of the handler's signature, or is a model class,
-        they are converted too: a date is a `date` then, and not its text.
+        They are validated against the tool's schema. If that was derived from the handler's signature, or is a model
+        class, they are converted too: a date is then a `date` and not text.
 
         Raises:
             UnknownToolError: if no tool has the name that the model calls.
-            ToolArgumentsError: if they are no JSON object, or do not fit; the message is one for the model.
+            ToolArgumentsError: if they are not a JSON object, or do not match; the message is meant for the model.
 
         Example:
             >>> from otelier import llm

@@ -34,37 +34,37 @@ def init(
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
 ) -> None:
-    """Switch otelier on and say what this process is called.
+    """Switch otelier on and name this process.
 
-    Under `opentelemetry-instrument` otelier is on already, and this only adds the names. Otherwise our processors
-    go onto the providers that are set, now or later. Where none is set and an exporter is configured by the
-    environment (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_EXPORTER`, …), OpenTelemetry's SDK is set up with its
-    distro's defaults; where none is configured nothing global is installed, and one WARNING says so. A provider
-    that is set is never replaced. Calling it again, in several threads or after a fork, is safe: what a later call
-    leaves out stays as it was, the recipe of fingerprints excepted.
+    Under `opentelemetry-instrument` otelier is already on, and `init` only adds the names. Otherwise it adds its
+    processors to the providers that are set, now or later. If no provider is set and the environment configures an
+    exporter (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_EXPORTER`, …), it sets up OpenTelemetry's SDK with its
+    distro's defaults; if none is configured, it installs nothing global and logs one WARNING. A provider that is set
+    is never replaced. It is safe to call `init` again, in several threads or after a fork: arguments that a later call
+    leaves out keep their values, except for `fingerprint`.
 
     Args:
-        app: Name of the process's own agent: every call is attributed to it that no other agent makes. `None`
-            takes `OTELIER_APP`, else the service's name.
-        env: Deployment environment, such as `production`. `None` takes `OTELIER_ENV`.
-        propagate_to: Hosts that get the fields with each request, beside those inside: exact ones, or
-            `*.example.com` for all below it; an empty list is none. `None` takes `OTELIER_PROPAGATE_TO`, else none.
-        trust_inbound: Whether fields that come with a request are taken for true; otherwise they are dropped.
-            `None` takes `OTELIER_TRUST_INBOUND`, else `False`.
-        fingerprint: Recipe that knows agents by their system prompt: text in (its first 10,000 characters), a
-            fingerprint of at most 256 characters out, or `None`. `None` in its place switches fingerprints off.
-        redact: What to redact besides secrets: patterns, or callables from text to text. `None` is nothing more.
-        strict: Whether a field that is given what cannot be carried raises where it is given, which is for tests and
-            development; otherwise it is cleared, with a warning. `None` takes `OTELIER_STRICT`, else `False`.
+        app: Name of the process's own agent, to which all calls without another agent are attributed. `None` uses
+            `OTELIER_APP`, else the service's name.
+        env: Deployment environment, such as `production`. `None` uses `OTELIER_ENV`.
+        propagate_to: External hosts that receive the fields with each request, besides the internal ones: exact names,
+            or `*.example.com` for all hosts below it. An empty list names none. `None` uses `OTELIER_PROPAGATE_TO`.
+        trust_inbound: Whether the fields of inbound requests are trusted; otherwise they are dropped. `None` uses
+            `OTELIER_TRUST_INBOUND`, else `False`.
+        fingerprint: Function that identifies agents by their system prompt: it receives the text (its first 10,000
+            characters) and returns a fingerprint of at most 256 characters, or `None`. `None` in place of the function
+            switches fingerprints off.
+        redact: Patterns, or functions from text to text, that redact more than secrets. `None` adds nothing.
+        strict: Whether an invalid field value raises an error, for tests and development; otherwise the field is
+            cleared, with a warning. `None` uses `OTELIER_STRICT`, else `False`.
         tracer_provider: Provider for spans; `None` is the global one.
         meter_provider: Provider for metrics; `None` is the global one.
         logger_provider: Provider for logs; `None` is the global one.
 
     Raises:
-        TypeError: if *app* or *env* is not text, *trust_inbound* or *strict* neither a `bool` nor `None`,
-            *fingerprint* no function, or *propagate_to* or *redact* no collection of what they hold.
-        SettingError: if *app* or *env* cannot be used as a name, *propagate_to* has what is no host, a pattern of
-            *redact* cannot be read, or an environment variable of ours says something that cannot be read.
+        TypeError: if an argument has the wrong type.
+        SettingError: if *app* or *env* is not a valid name, *propagate_to* has something that is not a host, a pattern
+            in *redact* is invalid, or an `OTELIER_` environment variable has an invalid value.
 
     Example:
         >>> import otelier
@@ -79,7 +79,7 @@ def init(
             f"init(fingerprint=) must be a function or `None`, not a {type(fingerprint).__name__}: it is given prompts."
         )
     if DISABLED.value():
-        _activation.activate()  # says that it is switched off
+        _activation.activate()  # logs that it is switched off
         return
     check_ours()
     be_strict(strict)

@@ -10,16 +10,20 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
+from contextlib import suppress
+from time import monotonic, sleep
 from typing import Final
 
 from otelier.faults import on_fork, on_reset, report_fault, warn_once
 
 MAX_WAITING: Final = 64
-"""Jobs that may wait: each holds on to what it is about."""
+"""Jobs that may wait: each keeps its content alive."""
 
+_TURN_S: Final = 0.001
 _waiting: deque[Callable[[], object]] = deque()
-_lock = threading.RLock()  # a finaliser may end a stream, and so give a job, in the middle
+_starting = threading.Lock()
+"""Held by who starts the thread. Nobody waits for it: a finaliser may end a stream, and so give a job, in the middle of
+anything, also in the thread that holds it, or in the new thread that it waits for."""
 _thread: threading.Thread | None = None
 """The thread that does the jobs; `None` while there are none."""
 
@@ -39,20 +43,18 @@ def do_aside(job: Callable[[], object]) -> bool:
     """Let *job* be done in another thread, after those that were given before; never raises.
 
     Returns:
-        Whether it will be: not if too many wait, or the interpreter is ending, which is told once.
+        Whether it will be done: not if too many wait, or the interpreter is ending; one WARNING reports that.
 
     Example:
         >>> done = []
         >>> do_aside(lambda: done.append("redacted")), finish_aside(), done
         (True, True, ['redacted'])
     """
-    with _lock:
-        full = len(_waiting) >= MAX_WAITING
-        if not full:
-            _waiting.append(job)
-            if _thread is not None or _started():
-                return True
-            _waiting.remove(job)
+    full = len(_waiting) >= MAX_WAITING
+    if not full:
+        _waiting.append(job)
+        if _has_thread(job):
+            return True
     warn_once(
         "telemetry.aside",
         "%s: spans and events of some calls, runs and tools go without their content. Record less of it, or set "
@@ -62,14 +64,24 @@ def do_aside(job: Callable[[], object]) -> bool:
     return False
 
 
-def _started() -> bool:
+def _has_thread(job: Callable[[], object]) -> bool:
+    """Start a thread unless there is one; return whether *job* will be done."""
     global _thread
-    _thread = threading.Thread(target=_work, name="otelier-content", daemon=False)
-    try:
-        _thread.start()
-    except RuntimeError:  # the interpreter is ending, and starts no threads any more
-        _thread = None
-        return False
+    # Again, since a thread that finds nothing left says so first, and then looks once more.
+    while _thread is None and _waiting:
+        if not _starting.acquire(blocking=False):
+            return True  # whoever starts it looks again, too
+        try:
+            if _thread is None:
+                _thread = threading.Thread(target=_work, name="otelier-content", daemon=False)
+                _thread.start()
+        except RuntimeError:  # the interpreter is ending, and starts no threads any more
+            _thread = None
+            with suppress(ValueError):
+                _waiting.remove(job)
+            return False
+        finally:
+            _starting.release()
     return True
 
 
@@ -82,14 +94,17 @@ def finish_aside(timeout_s: float = 10.0) -> bool:
     """
     deadline = monotonic() + timeout_s
     while True:
-        with _lock:
-            thread, is_done = _thread, not _waiting
-        if thread is None:
-            return is_done
+        thread = _thread
+        if thread is None and not _waiting:
+            return True
         if thread is threading.current_thread():
             return False  # a job that waits for itself
-        thread.join(max(deadline - monotonic(), 0))
-        if thread.is_alive():
+        left = deadline - monotonic()
+        if thread is not None and thread.ident is not None:
+            thread.join(max(left, 0))
+        elif left > 0:
+            sleep(_TURN_S)  # it is about to start
+        if left <= 0 and (_thread is not None or _waiting):
             return False
 
 
@@ -97,23 +112,28 @@ def _work() -> None:
     global _thread
     me = threading.current_thread()
     try:
-        _do_jobs(me)
-    finally:
-        with _lock:
-            if _thread is me:  # whatever ended it: the next job starts another
-                _thread = None
-
-
-def _do_jobs(me: threading.Thread) -> None:
-    global _thread
-    while True:
-        with _lock:
-            # In this order: a job that is given in the middle finds no thread and starts one, or is found here.
+        while True:
+            _do_jobs()
             _thread = None
-            if not _waiting:
+            if not _waiting or not _starting.acquire(blocking=False):
                 return
-            _thread = me
+            try:
+                if _thread is not None:
+                    return
+                _thread = me
+            finally:
+                _starting.release()
+    finally:
+        if _thread is me:  # whatever ended it: the next job starts another
+            _thread = None
+
+
+def _do_jobs() -> None:
+    while True:
+        try:
             job = _waiting.popleft()
+        except IndexError:
+            return
         try:
             job()
         except BaseException as exc:  # a redactor of the user's may raise `SystemExit`, or a panic of Rust
@@ -135,7 +155,7 @@ def _forget() -> None:
 
 @on_fork
 def _after_fork() -> None:
-    global _lock, _thread
-    _lock = threading.RLock()
+    global _starting, _thread
+    _starting = threading.Lock()
     _thread = None
     _waiting.clear()

@@ -1,6 +1,6 @@
-"""`flush`: every queue and provider sends what it holds, in threads that callers share.
+"""`flush`: every queue and provider sends its signals, in threads that callers share.
 
-Any code may call it: a program, a room of this package, a finaliser's thread or an exit handler.
+Any code may call it: a program, a part of this package, a finaliser's thread or an exit handler.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, cast
 from otelier.faults import on_fork, report_fault
 from otelier.telemetry._aside import finish_aside
 from otelier.telemetry._exports import all_delivered, reported_losses, watch_exports
-from otelier.telemetry._point_queues import drain_all
+from otelier.telemetry._point_queue import drain_all
 from otelier.telemetry._providers import innermost_provider, known_providers
 
 _LONGEST_S = 86_400.0
@@ -22,21 +22,21 @@ _MOST_THREADS = 2
 
 
 def flush(timeout_s: float = 10.0) -> bool:
-    """Send what waits: queued metric points, then whatever the providers hold.
+    """Send pending telemetry: queued metric points, then everything that the providers hold.
 
-    Providers are the global ones and those that `init` was given. Where otelier is not switched on, or its patches are
-    not wanted, the answer is the providers' own. OpenTelemetry's own providers answer `True` also when the receiver
-    refuses everything.
+    This covers the global providers and those passed to `init`. If otelier is not switched on, or its patches are
+    disabled, the result is the providers' own; OpenTelemetry's providers return `True` even if the receiver rejects
+    everything.
 
     Args:
-        timeout_s: Longest wait in seconds for everything together.
+        timeout_s: Longest wait in seconds, for everything together.
 
     Returns:
-        Whether everything was delivered in time, as far as the exporters know: also what they tried to send by
-        themselves since the last `flush`. A failure is not raised; what takes longer goes on.
+        Whether everything was delivered in time, as far as the exporters know, including what they exported by
+        themselves since the last `flush`. Failures are not raised; an export that takes longer continues.
 
     Raises:
-        TypeError: if *timeout_s* is no number.
+        TypeError: if *timeout_s* is not a number.
 
     Example:
         >>> import otelier
@@ -111,7 +111,7 @@ class _Sends:
 
 
 class _Send:
-    """What one thread sends."""
+    """One thread's work: to send everything that waits."""
 
     def __init__(self) -> None:
         self.answer: bool | None = None

@@ -1,6 +1,6 @@
-"""Tools for tests of an instrumented program: a span recorder, a pytest plugin, `reset()` and local servers.
+"""Tools for testing an instrumented program: a span recorder, a pytest plugin, `reset()` and local servers.
 
-The names are resolved when they are first used, so that pytest starts without loading an SDK.
+Names are loaded when they are first used, so that pytest starts without loading an SDK.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class HttpRequest:
     """One request as it came in."""
 
     method: str
@@ -42,7 +42,7 @@ class DroppedError(Exception):
     """The client is gone, or the answer says that the connection breaks here."""
 
 
-class Exchange(BaseHTTPRequestHandler):
+class HttpExchange(BaseHTTPRequestHandler):
     """One connection; every request is given to the owner's `answer`."""
 
     protocol_version = "HTTP/1.1"
@@ -114,7 +114,7 @@ class Exchange(BaseHTTPRequestHandler):
             where = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             self.owner.answer(
-                Received(method=self.command, path=where.path, query=where.query, headers=headers, body=body), self
+                HttpRequest(method=self.command, path=where.path, query=where.query, headers=headers, body=body), self
             )
         except (DroppedError, OSError):
             self.close_connection = True
@@ -193,7 +193,7 @@ class LoopbackServer:
         """Address without a path, such as `http://127.0.0.1:40213`."""
         return f"http://127.0.0.1:{self.port}"
 
-    def answer(self, received: Received, exchange: Exchange) -> None:
+    def answer(self, received: HttpRequest, exchange: HttpExchange) -> None:
         """Answer one request; runs in the connection's thread."""
         raise NotImplementedError
 
@@ -220,7 +220,7 @@ class _Server(ThreadingHTTPServer):
         self.owner = owner
         self._woken, self._waker = socket.socketpair()  # first: a port that is taken ends in `server_close`
         try:
-            super().__init__(("127.0.0.1", port), Exchange)
+            super().__init__(("127.0.0.1", port), HttpExchange)
         except OSError as exc:
             raise OSError(exc.errno, f"port {port} of 127.0.0.1: {exc.strerror}") from exc
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def otelier_spans() -> Iterator[SpanRecorder]:
-    """Record what the test emits, with otelier switched on and its providers in the place of the global ones.
+    """Record what the test emits, with otelier switched on and the recorder's providers in place of the global ones.
 
-    The test starts in an empty context. Afterwards everything is as it was before, and a span that was left open is
-    an error. See `docs/testing.md`.
+    The test starts in an empty context. Afterwards everything is restored, and a span that was left open is an error.
+    See `docs/testing.md`.
     """
     # Imported here: an SDK is loaded for the tests that ask for it, not at every start of pytest. What an old SDK
     # deprecates in itself must not fail the tests of somebody who turns warnings into errors.

@@ -26,17 +26,17 @@ from otelier.testing._records import Exemplar, LogEntry, MetricPoint, SpanRecord
 
 
 class SpanRecorder:
-    """Fresh providers in memory, with ids and times that are the same in each run.
+    """Records spans, metrics and logs in memory, with ids and times that are the same in each run.
 
-    Trace ids and span ids count from 1. The clock says 1 s when it is first asked and one second more each time:
-    for a span's start, end and events, unless a time is given. It is the recorder's alone; nothing in the SDK is
-    patched. The fields of the context are stamped as in a program that called `otelier.init`. Nothing is global: give
-    the providers to the code under test, or use the fixture `otelier_spans`.
+    Trace ids and span ids count from 1. The clock returns 1 s at its first reading, and one second more at each further
+    one: for a span's start, end and events, unless an explicit time is given. The clock belongs to the recorder;
+    nothing in the SDK is patched. Spans and log records carry the fields, as in a program that called `otelier.init`.
+    Nothing is global: pass the recorder's providers to the code under test, or use the fixture `otelier_spans`.
 
     Args:
-        resource: Attributes of the resource. `None` is an empty one.
-        sampler: Sampler of the tracer provider. `None` samples everything.
-        clock: Returns the time in nanoseconds, such as `time.time_ns`. `None` counts seconds.
+        resource: Attributes of the resource; `None` is an empty resource.
+        sampler: Sampler of the tracer provider; `None` samples everything.
+        clock: Function that returns the time in nanoseconds, such as `time.time_ns`; `None` counts seconds.
 
     Example:
         >>> import otelier
@@ -105,7 +105,7 @@ class SpanRecorder:
 
     @property
     def logs(self) -> tuple[LogEntry, ...]:
-        """Log records in the order they were emitted, as plain data; those of `logging` with the fixture only."""
+        """Log records in the order they were emitted, as plain data; records of `logging` only with the fixture."""
         finish_aside()
         return tuple(self._collector.logs)
 
@@ -139,7 +139,7 @@ class SpanRecorder:
         """Return the one finished span of that name.
 
         Raises:
-            LookupError: if there is none, or more than one; it says what there is.
+            LookupError: if there is none, or more than one; the message lists the existing names.
         """
         found = [span for span in self.spans if span.name == name]
         if len(found) != 1:
@@ -154,7 +154,7 @@ class SpanRecorder:
         return trace_tree(self.records, *attributes)
 
     def clear(self) -> None:
-        """Forget what was recorded. Ids and times start anew, unless a span is still open."""
+        """Delete what was recorded. Ids and times start again, unless a span is still open."""
         with self._collector.lock:
             self._collector.ended.clear()
             self._collector.logs.clear()

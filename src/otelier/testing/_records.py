@@ -138,7 +138,7 @@ class SpanRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exemplar:
-    """One measured value that a metric point kept.
+    """A measured value that a metric point keeps as an example.
 
     Example:
         >>> from otelier.testing import SpanRecorder
@@ -275,10 +275,10 @@ def _ids(context: SpanContext | None) -> dict[str, str]:
 
 
 def trace_tree(spans: Iterable[SpanRecord], *attributes: str) -> str:
-    """Return *spans* as lines of text: children below their parents, older before younger.
+    """Return *spans* as lines of text: children below their parents, in the order of their start.
 
-    A line is the span's name, its kind, `ERROR` when it failed, and those of *attributes* that it has. A span
-    whose parent is not among *spans* stands at the margin and says so.
+    A line has the span's name, its kind, `ERROR` if it failed, and those of *attributes* that it has. A span whose
+    parent is not among *spans* is not indented, and its line says so.
 
     Example:
         >>> from otelier.testing import SpanRecorder, trace_tree

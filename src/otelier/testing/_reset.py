@@ -6,12 +6,12 @@ from otelier.faults import run_resets
 
 
 def reset() -> None:
-    """Undo what otelier did in this process, so that the next test starts as if it were the first.
+    """Undo what otelier did in this process, so that the next test starts like the first one.
 
-    Patches come out (openai, thread pools, providers set later), `init` and `activate` may switch on anew, the
-    process forgets its names and the namespace of its agents' ids, warnings that come once come again, and the fields
-    of the current context are gone. Spans that ended keep what they carry; a processor stays on its provider, and
-    stamps what is set from now on. Other tasks and threads keep their context.
+    It removes the patches (openai, thread pools, providers set later), lets `init` and `activate` switch on again,
+    clears the process's names and the namespace of agent ids, lets one-time warnings appear again, and clears the
+    fields of the current context. Ended spans keep their attributes; a processor stays on its provider, and stamps
+    fields set from now on. Other tasks and threads keep their context.
 
     Example:
         >>> import otelier

@@ -1,4 +1,4 @@
-"""`otelier demo`: run two services, send them traffic, and show what their telemetry says."""
+"""`otelier demo`: run two services, send them traffic, and show their telemetry."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def demo(
 ) -> None:
     """Show two services, two tenants, four agents and the telemetry of every call, in less than a minute.
 
-    A FastAPI service runs under opentelemetry-instrument, and asks a second one over HTTP; both call a model.
-    A local server replays recorded answers of a model: no key and no network is needed.
-    What the services export is shown, and sent on to OTEL_EXPORTER_OTLP_ENDPOINT where that is set.
+    A FastAPI service runs under opentelemetry-instrument and calls a second one over HTTP; both call a model.
+    A local server replays recorded model answers, so no key and no network is needed.
+    The exported telemetry is shown, and also sent to OTEL_EXPORTER_OTLP_ENDPOINT if that is set.
     """
     instrumentations = (f"opentelemetry.instrumentation.{name}" for name in ("fastapi", "httpx", "logging"))
     require("demo", "fastapi", "httpx", "uvicorn", *instrumentations)

@@ -33,7 +33,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")
 _CAPTURE_SETTING = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST"
 _KEPT_HEADERS = "baggage,traceparent"
-"""Headers that the services keep on the spans of their requests, for the table of what each server received."""
+"""Headers recorded on the request spans, for the table of what each server received."""
 
 
 class ServiceError(OtelierError):
@@ -98,7 +98,7 @@ class Service:
             ServiceError: if it ends before, or takes too long.
         """
         if not self._known.wait(START_TIMEOUT_S) or not self._answers:
-            raise ServiceError(f"`{self.command}` did not start. It said:\n{self.output}")
+            raise ServiceError(f"`{self.command}` did not start. Its output:\n{self.output}")
 
     def stop(self) -> None:
         """Ask the process to end, as a container's runtime would, and wait until it has.
@@ -109,12 +109,14 @@ class Service:
         process = self._process
         assert process is not None, "stop() before start()"
         if process.poll() is not None:
-            raise ServiceError(f"`{self.command}` ended by itself with {process.returncode}. It said:\n{self.output}")
+            raise ServiceError(
+                f"`{self.command}` ended by itself with {process.returncode}. Its output:\n{self.output}"
+            )
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired as exc:
-            text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. It said:\n{self.output}"
+            text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. Its output:\n{self.output}"
             raise ServiceError(text) from exc
 
     def __enter__(self) -> Self:
@@ -133,7 +135,7 @@ class Service:
     @property
     def output(self) -> str:
         """The last lines that the process printed."""
-        return "\n".join(f"  {line}" for line in self._output) or "  nothing"
+        return "\n".join(f"  {line}" for line in self._output) or "  none"
 
     def _listen(self) -> None:
         assert self._process is not None
@@ -162,9 +164,9 @@ def _undisturbed() -> Generator[None]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, for a server whose address is told before it starts.
+    """Return a free port, for a server whose address must be known before it starts.
 
-    It lies beneath those that systems give away by themselves, so nobody else comes by it meanwhile.
+    It is below the range from which systems assign ports, so nothing else is likely to take it meanwhile.
     """
     while True:
         port = random.randrange(20_000, 32_000)  # noqa: S311 - it protects nothing

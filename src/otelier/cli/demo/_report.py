@@ -1,6 +1,6 @@
 """Report of the exported telemetry: one trace, calls per agent and user, requests between servers, and counts.
 
-Everything is read from records as an OTLP receiver keeps them; nothing here knows how they came about.
+Everything is read from the records of an OTLP receiver.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def usage(spans: Iterable[SpanRecord]) -> list[Usage]:
 
 
 def known_by_prompt(spans: Iterable[SpanRecord]) -> dict[str, str]:
-    """Return the fingerprint of each agent that is known by its prompt only, by the name made of it."""
+    """Return the fingerprint of each agent that is identified by its prompt only, by agent name."""
     calls = [span.attributes for span in spans if is_model_call(span)]
     found = [call for call in calls if call.get(names.AGENT_SOURCE) == "fingerprint"]
     return {str(call.get(names.AGENT_NAME)): str(call.get(names.AGENT_FINGERPRINT)) for call in found}
@@ -228,11 +228,11 @@ def crossings(spans: Iterable[SpanRecord]) -> list[Crossing]:
 
 MODEL_HOST = "model's host"
 _KEPT = "http.request.header."
-"""Prefix of the attributes in which the services keep headers of their requests, as `_processes` tells them to."""
+"""Prefix of the attributes that record request headers; `_processes` enables them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class ServerRequests:
     """The requests that one server received."""
 
     server: str
@@ -244,7 +244,7 @@ class Received:
     """Number of requests whose baggage had each of our keys; a key that never came is left out."""
 
 
-def received(spans: Iterable[SpanRecord], to_model: Iterable[Mapping[str, str]]) -> list[Received]:
+def received(spans: Iterable[SpanRecord], to_model: Iterable[Mapping[str, str]]) -> list[ServerRequests]:
     """Return what each service was sent, the one asked first before those it asked, and then the model's host.
 
     Args:
@@ -261,11 +261,11 @@ def received(spans: Iterable[SpanRecord], to_model: Iterable[Mapping[str, str]])
     return [_received(server, found, homes) for server, found in requests.items()]
 
 
-def _received(server: str, requests: Sequence[Mapping[str, str]], homes: Mapping[str, str]) -> Received:
+def _received(server: str, requests: Sequence[Mapping[str, str]], homes: Mapping[str, str]) -> ServerRequests:
     parents = (headers.get("traceparent", "").split("-") for headers in requests)
     senders = {homes.get(parts[2], "") for parts in parents if len(parts) > 2}
     counted = Counter(key for headers in requests for key in _keys(headers.get("baggage", "")))
-    return Received(
+    return ServerRequests(
         server=server,
         requests=len(requests),
         senders=tuple(sorted(senders - {""})),

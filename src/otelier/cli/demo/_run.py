@@ -76,10 +76,10 @@ def run(steps: Steps) -> Outcome:
         with steps.step(PAYMENTS, payments.command):
             payments.wait()
         requests = _send_traffic(helpdesk.port, steps)
-        with steps.step("services", "stopping, which sends what they still hold") as show:
+        with steps.step("services", "stopping, which exports what is pending") as show:
             helpdesk.stop()
             payments.stop()
-            show("stopped, everything is sent")
+            show("stopped, everything is exported")
         if sent_to:
             with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as show:
                 receiver.stop()
@@ -88,7 +88,7 @@ def run(steps: Steps) -> Outcome:
     problems: list[str] = []
     arrived = sum(span.kind == "SERVER" and span.parent_id is None for span in spans)
     if arrived != requests:
-        problems.append(f"{requests} requests were sent, and {arrived} traces of a request arrived.")
+        problems.append(f"{requests} requests were sent, but {arrived} request traces arrived.")
     if receiver.forward_failures:
         lost = f"{receiver.forward_failures} of {receiver.counts['requests']} export requests"
         problems.append(f"{lost} did not arrive at {sent_to}. {' '.join(complaints)}")
@@ -152,7 +152,7 @@ def _endpoint() -> str | None:
     parts = parts_of(named)
     if parts is None or parts.scheme not in ("http", "https"):
         raise SettingError(
-            f"Cannot send to {_ENDPOINT}: it is no HTTP address. Name one such as `http://localhost:4318`.",
+            f"Cannot send to {_ENDPOINT}: it is not an HTTP address. Set one such as `http://localhost:4318`.",
             setting=_ENDPOINT,
         )
     if protocol not in ("", "http/protobuf"):

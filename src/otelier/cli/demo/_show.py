@@ -19,7 +19,7 @@ from otelier.cli.demo._report import (
     MODEL_HOST,
     REGISTRATIONS,
     Branch,
-    Received,
+    ServerRequests,
     Signal,
     Usage,
     crossings,
@@ -39,11 +39,11 @@ from otelier.fields import BAGGAGE_KEYS, FIELD_NAMES
 from otelier.testing import SpanRecord
 
 _RETRIES = "x-stainless-retry-count"
-"""Header by which openai's client says how often it has sent a request before."""
+"""Header with the number of retries, sent by the openai client."""
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Print the trace that says most, what went along in baggage, the calls per agent and user, what was exported."""
+    """Print the most interesting trace, the baggage, the calls per agent and user, and counts of the exports."""
     colours = Colours()
     found = traces(outcome.spans)
     trace = most_interesting(found.values())
@@ -56,10 +56,10 @@ def show(outcome: Outcome, console: Console) -> None:
     calls, repeated = total(outcome.spans).calls, _repeated(outcome)
     if repeated:
         requests = f" {calls} calls took {calls + repeated} requests to the model's host"
-        console.print(Text(f"{requests}: its client repeats what fails.", "dim"))
+        console.print(Text(f"{requests}: its client retries what fails.", "dim"))
     _print(console, "Calls to the model", "per agent and user, with their tokens", usage_table(outcome.spans, colours))
     for agent, fingerprint in known_by_prompt(outcome.spans).items():
-        known = f" is known by its prompt only, fingerprint {fingerprint[:20]}…"
+        known = f" is identified by its prompt only, fingerprint {fingerprint[:20]}…"
         console.print(Text.assemble(" ", (agent, colours.of(agent)), (known, "dim")))
     exported = signals(outcome.spans, outcome.logs, outcome.metrics)
     _print(console, "Exported", f"by the services, in {outcome.exports} OTLP requests", signal_table(exported))
@@ -71,10 +71,10 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def _next(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    yield 'otelier.init(app="my-service")', "switches it on in a program of yours, as docs/first-trace.md shows"
+    yield 'otelier.init(app="my-service")', "switches it on in your own program: see docs/first-trace.md"
     if not outcome.sent_to:
-        yield "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otelier demo", "shows this in your backend"
-    yield "otelier doctor", "says what is missing where it does not work"
+        yield "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otelier demo", "sends this to your backend"
+    yield "otelier doctor", "shows what is missing if something does not work"
 
 
 def as_data(outcome: Outcome) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _received(outcome: Outcome) -> list[Received]:
+def _received(outcome: Outcome) -> list[ServerRequests]:
     return received(outcome.spans, outcome.model_requests)
 
 
@@ -132,8 +132,8 @@ def _across(spans: Iterable[SpanRecord]) -> Iterator[Text]:
         )
         if not (kept and agents and callers):
             continue
-        yield Text(f" {', '.join(kept)} hold in {service}: it trusts inbound baggage.", "dim")
-        yield Text(f" The agent does not: {callers} stands there as the caller, and its own agent is {agents}.", "dim")
+        yield Text(f" {', '.join(kept)} reach {service}: it trusts inbound baggage.", "dim")
+        yield Text(f" The agent does not: spans there name {callers} as the caller, and {agents} as the agent.", "dim")
 
 
 def _print(console: Console, title: str, detail: str, table: Table) -> None:
@@ -200,7 +200,7 @@ def trace_table(trace: Sequence[SpanRecord], colours: Colours, *, width: int = _
     return table
 
 
-def received_table(rows: Iterable[Received]) -> Table:
+def received_table(rows: Iterable[ServerRequests]) -> Table:
     """Return what each server was sent in baggage as a table; the fields by the names that `set_context` has."""
     table = _table()
     table.add_column("server", no_wrap=True)
@@ -278,7 +278,7 @@ def bar(span: SpanRecord, start_ns: int, whole_ns: int, chars: int = _BAR_CHARS)
 
 
 def duration(seconds: float) -> str:
-    """Return *seconds* as a person says it.
+    """Return *seconds* in a readable unit.
 
     Example:
         >>> duration(0.0004), duration(0.0342), duration(0.412), duration(1.2345)

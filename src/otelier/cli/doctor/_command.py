@@ -27,11 +27,11 @@ def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Tell what is active, what is wrong, and what to do about it.
+    """Check what is active, what is wrong and how to fix it.
 
     Run it with the environment of your service.
     `opentelemetry-instrument otelier doctor` shows what opentelemetry-instrument sets up.
-    The exit code is 1 when something does not work.
+    The exit code is 1 if something does not work.
     Headers and passwords are never printed.
     """
     # Imported here: it loads the SDK and the instrumentor.

@@ -1,4 +1,4 @@
-"""The whole diagnosis: every area, each on its own, so that one that fails hides no other."""
+"""The whole diagnosis, area by area: a check that fails hides no other."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from opentelemetry import trace
 
+from otelier.cli.doctor._coexistence import coexistence, versions
 from otelier.cli.doctor._exporters import exporters
 from otelier.cli.doctor._findings import Finding
 from otelier.cli.doctor._instrumentations import instrumentations
-from otelier.cli.doctor._neighbours import neighbours, versions
-from otelier.cli.doctor._patches import patches, propagators
+from otelier.cli.doctor._patches import baggage, patches, propagators
 from otelier.cli.doctor._providers import providers
-from otelier.cli.doctor._switches import baggage, switches
+from otelier.cli.doctor._switches import switches
 from otelier.identity import process
 from otelier.redaction import redact
 
@@ -37,7 +37,7 @@ def diagnose() -> list[Finding]:
         "propagators": propagators,
         "baggage": lambda: baggage(expected=active),
         "instrumentations": lambda: instrumentations(expected=active),
-        "neighbours": neighbours,
+        "coexistence": coexistence,
     }
     return [_without_secrets(finding) for area, look in areas.items() for finding in _looked(area, look)]
 
@@ -45,14 +45,14 @@ def diagnose() -> list[Finding]:
 def _looked(area: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     try:
         return list(look())
-    except Exception as exc:  # what is broken enough to raise here is what one calls a doctor for
+    except Exception as exc:  # a broken setup is what the doctor is for
         return [
             Finding(
                 area=area,
                 severity="error",
-                what=f"this cannot be looked at: {type(exc).__name__}",
+                what=f"this check failed: {type(exc).__name__}",
                 why=str(exc)[:200],
-                do="Correct that first, then ask again.",
+                do="Fix this first, then run the doctor again.",
             )
         ]
 
@@ -69,7 +69,7 @@ def _otelier(active: bool) -> Iterator[Finding]:
             area="otelier",
             severity="note",
             what="otelier is not switched on in this process",
-            why="Only importing it switches nothing on.",
+            why="Importing otelier does not switch it on.",
             do="Run your program under opentelemetry-instrument, or call otelier.init().",
         )
         return
@@ -85,7 +85,7 @@ def _otelier(active: bool) -> Iterator[Finding]:
             area="otelier",
             severity="warning",
             what=f"the service has no name: it is called {service}",
-            why="Backends group everything by it, and ids of agents are derived from it.",
+            why="Backends group telemetry by this name, and agent ids are derived from it.",
             do="Set OTEL_SERVICE_NAME.",
         )
     elif service:

@@ -1,4 +1,4 @@
-"""Exporters as the environment configures them: where to, how, and whether that can work."""
+"""Exporters as the environment configures them: endpoint, protocol, and whether they can work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SETTINGS, _GOAWAY = 4, 7
 
 
 def spoken_at(host: str, port: int, *, asks_for: str, timeout_s: float) -> Spoken:
-    """Return what the receiver at *host* speaks, in plain text, when a client begins with what it *asks_for*.
+    """Return the protocol of the receiver at *host*, without encryption, for a client that *asks_for* one.
 
     Args:
         host: Its name or address.
@@ -59,23 +59,23 @@ _TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exporter:
-    """What one or several signals are exported by."""
+    """The exporter of one or several signals."""
 
     name: str
     """Name of its entry point, or `otlp` where the protocol is not known."""
     protocol: str | None = None
     """OTLP protocol; `None` for other exporters."""
     endpoint: str = ""
-    """Where to, as the environment says it; empty for the protocol's default."""
+    """Endpoint from the environment; empty for the protocol's default."""
 
     @property
     def target(self) -> str:
-        """Where to."""
+        """The endpoint."""
         return self.endpoint or f"http://localhost:{_USUAL_PORTS.get(self.protocol or '', 4317)}"
 
     @property
     def shown(self) -> str:
-        """What may be printed."""
+        """The exporter, without secrets."""
         if self.protocol is None:
             return _word(self.name)
         return f"OTLP {_word(self.protocol)} to {_shown(self.target)}{'' if self.endpoint else ', the default'}"
@@ -102,7 +102,7 @@ def exporters() -> Iterator[Finding]:
 
 
 def _names(signal: str) -> list[str]:
-    """Return the exporters of *signal*; `opentelemetry-distro` makes it `otlp` where nothing is said."""
+    """Return the exporters of *signal*; `opentelemetry-distro` defaults to `otlp`."""
     said = variable(f"OTEL_{signal.upper()}_EXPORTER") or "otlp"
     return [] if said.lower() == "none" else [name.strip() for name in said.split(",")]
 
@@ -118,7 +118,7 @@ def _exporter(signal: str, name: str) -> _Exporter:
 
 
 def _fault(exporter: _Exporter, signals: Sequence[str]) -> Finding | None:
-    """Return what keeps *exporter* from working at all."""
+    """Return the reason why *exporter* cannot work; `None` if it can."""
     what = f"{_and(signals)}: {exporter.shown}"
     nothing = "opentelemetry-instrument then sets up nothing at all."
     if exporter.protocol is not None and exporter.protocol not in _BY_PROTOCOL:
@@ -138,7 +138,7 @@ def _fault(exporter: _Exporter, signals: Sequence[str]) -> Finding | None:
     is_http = parts is not None and parts.scheme in ("http", "https")
     if parts is None or (exporter.protocol == "http/protobuf" and not is_http):
         do = f"Set OTEL_EXPORTER_OTLP_ENDPOINT to something like http://localhost:{_USUAL_PORTS[exporter.protocol]}."
-        return _finding("error", what, "That is no HTTP address: every export fails.", do)
+        return _finding("error", what, "This is not an HTTP address, so every export fails.", do)
     return None
 
 
@@ -166,7 +166,7 @@ def _listening(target: str, protocol: str, signals: Sequence[str]) -> Iterator[F
         yield _finding(
             "warning",
             f"nothing answers at {_shown(target)} ({type(exc).__name__})",
-            f"What is sent there is lost: {_and(signals)}. Behind a proxy this may be a false alarm.",
+            f"Everything sent there is lost: {_and(signals)}. Behind a proxy this may be a false alarm.",
             "Start a collector there, or set OTEL_EXPORTER_OTLP_ENDPOINT.",
         )
         spoken = "unknown"
@@ -176,20 +176,20 @@ def _listening(target: str, protocol: str, signals: Sequence[str]) -> Iterator[F
         yield _finding(
             "error",
             f"{protocol} is sent to a receiver of {other}",
-            f"It was asked, and understands nothing of what is sent: {_and(signals)}.",
-            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take the port for {protocol}.",
+            f"The receiver was asked, and cannot read what it is sent: {_and(signals)}.",
+            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or use the port for {protocol}.",
         )
     elif spoken == "unknown" and port == _USUAL_PORTS[other]:
         yield _finding(
             "warning",
             f"{protocol} is sent to port {_USUAL_PORTS[other]}",
-            f"That is the usual port of {other}: a receiver there understands nothing.",
-            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or take port {_USUAL_PORTS[protocol]}.",
+            f"This is the usual port of {other}, whose receivers cannot read {protocol}.",
+            f"Set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or use port {_USUAL_PORTS[protocol]}.",
         )
 
 
 def _asked(host: str, port: int, protocol: str, *, plain: bool) -> str:
-    """Return what is spoken there, as far as it tells without encryption.
+    """Return the protocol that is spoken there, as far as it is known without encryption.
 
     Raises:
         OSError: if nothing takes connections.
@@ -207,8 +207,8 @@ def _headers() -> Iterator[Finding]:
         if unreadable:
             yield _finding(
                 "warning",
-                f"{name} holds something that cannot be read",
-                "That part is left out of every export.",
+                f"part of {name} cannot be read",
+                "That part is missing from every export.",
                 f"Write {name} as key=value,key=value with percent-encoded values.",
             )
         if headers:
@@ -216,7 +216,7 @@ def _headers() -> Iterator[Finding]:
 
 
 def _word(text: str) -> str:
-    """Return a name that a variable says as it may be shown."""
+    """Return a name from a variable in a form that may be shown."""
     return text if text in _BY_PROTOCOL else quoted(text).strip("'")
 
 

@@ -1,4 +1,4 @@
-"""One thing that was found out, and how bad it is."""
+"""A finding of the doctor, and its severity."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Severity = Literal["ok", "note", "warning", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was found out."""
+    """A finding of the doctor."""
 
     area: str
-    """What it is about, such as `exporters`."""
+    """Area, such as `exporters`."""
     severity: Severity
     """`ok`, `note` (nothing to do), `warning` (something may be lost) or `error` (something does not work)."""
     what: str
-    """What is the case."""
+    """The fact."""
     why: str | None = None
-    """Why that matters; `None` where nothing is wrong."""
+    """Why it matters; `None` if nothing is wrong."""
     do: str | None = None
-    """What to do; `None` where nothing is to be done."""
+    """Remedy; `None` if there is nothing to do."""
 
 
 def variable(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Instrumentations: which carry the fields on, which nobody has, and frameworks with telemetry of their own."""
+"""Instrumentations that carry the fields on, missing ones, and frameworks with their own telemetry."""
 
 from __future__ import annotations
 
@@ -39,29 +39,29 @@ def _unknown_names() -> Iterator[Finding]:
         yield Finding(
             area=_AREA,
             severity="warning",
-            what=f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names {name}, and no instrumentation is called so",
-            why="Nothing is switched off by it.",
-            do=f"Did you mean {near[0]}?" if near else "Take it out, or install what it is meant to switch off.",
+            what=f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names {name}, but no instrumentation has this name",
+            why="It switches nothing off.",
+            do=f"Did you mean {near[0]}?" if near else "Remove it, or install what it is meant to switch off.",
         )
 
 
 def _client(package: str, name: str, *, expected: bool) -> Finding:
     if _is_on(name, expected=expected):
-        return Finding(area=_AREA, severity="ok", what=f"requests of {package} carry the trace and the fields")
+        return Finding(area=_AREA, severity="ok", what=f"requests made with {package} carry the trace and the fields")
     if not _is_installed(name):
-        do = f"Where your program uses it: pip install opentelemetry-instrumentation-{name}"
+        do = f"If your program uses it: pip install opentelemetry-instrumentation-{name}"
     elif _is_disabled(name):
-        do = f"Where your program uses it: {_enable(name)}"
+        do = f"If your program uses it: {_enable(name)}"
     else:
-        do = "Where your program uses it: run under opentelemetry-instrument, or call the instrumentor's instrument()."
+        do = "If your program uses it: run under opentelemetry-instrument, or call the instrumentor's instrument()."
     off = (
         f"disabled by {DISABLED_INSTRUMENTATIONS.variable}" if _is_disabled(name) and _is_installed(name) else "not on"
     )
     return Finding(
         area=_AREA,
         severity="note",
-        what=f"{package} is installed, and its instrumentation is {off}",
-        why="Services that you call by it do not learn user, session and agent, and begin traces of their own.",
+        what=f"{package} is installed, but its instrumentation is {off}",
+        why="Services that you call with it receive no user, session and agent, and start their own traces.",
         do=do,
     )
 
@@ -76,11 +76,11 @@ def _is_disabled(name: str) -> bool:
 
 def _enable(name: str) -> str:
     value = "*" if "*" in DISABLED_INSTRUMENTATIONS.value() else name
-    return f"Take {value} out of {DISABLED_INSTRUMENTATIONS.variable}."
+    return f"Remove {value} from {DISABLED_INSTRUMENTATIONS.variable}."
 
 
 def _is_on(name: str, *, expected: bool) -> bool:
-    """Tell whether the instrumentation of that name is there, and on where this process may tell."""
+    """Return whether the instrumentation of that name is installed, and on if this process can know."""
     found = list(entry_points(group=_GROUP, name=name))
     if not found or _is_disabled(name):
         return False
@@ -100,8 +100,8 @@ def _fastapi() -> Iterator[Finding]:
     yield Finding(
         area=_AREA,
         severity="note",
-        what=f"fastapi {release} makes spans of its own",
-        why="They carry the fields as those of opentelemetry-instrumentation-fastapi do; a request has more of them.",
+        what=f"fastapi {release} creates its own spans",
+        why="They carry the fields like those of opentelemetry-instrumentation-fastapi; each request has more of them.",
     )
 
 
@@ -116,11 +116,11 @@ def _agents_sdk() -> Iterator[Finding]:
     yield Finding(
         area=_AREA,
         severity="warning",
-        what=f"openai-agents {release} is installed, and its instrumentation is disabled by "
+        what=f"openai-agents {release} is installed, but its instrumentation is disabled by "
         f"{DISABLED_INSTRUMENTATIONS.variable}"
         if named
         else f"openai-agents {release} is installed without an instrumentation",
-        why="Its agents and tools make no spans: their calls are known by their prompts, not by their names.",
+        why="Its agents and tools create no spans, so calls are attributed by their prompts, not by agent names.",
         do=_enable(named[0].name) if named else "pip install openinference-instrumentation-openai-agents",
     )
 

@@ -1,4 +1,4 @@
-"""Providers: where spans, metrics and log records go, and whether our processors are on the way."""
+"""The global providers: their processors and exporters, and whether otelier's processors are among them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from opentelemetry import _logs, metrics, trace
 
 from otelier.cli.doctor._findings import Finding
 from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
-from otelier.telemetry import exporter_of, innermost_provider, processors_of
+from otelier.telemetry import exporter_of, innermost_provider, is_set, processors_of
 
 _AREA = "providers"
-_UNSET_HERE = "Nothing sets it in this process; your program or opentelemetry-instrument does."
+_UNSET_HERE = "Nothing in this process sets it; your program or opentelemetry-instrument does."
 
 
 def providers(*, expected: bool) -> Iterator[Finding]:
-    """Yield what the global providers are and what stands on them.
+    """Yield the global providers, with their processors and readers.
 
     Args:
         expected: Whether otelier should be on the providers: this process switched it on.
@@ -29,7 +29,7 @@ def providers(*, expected: bool) -> Iterator[Finding]:
 
 def _tracer_provider(*, expected: bool) -> Iterator[Finding]:
     provider = trace.get_tracer_provider()
-    if _is_stand_in(provider):
+    if not is_set(provider):
         yield _unset("tracer provider", expected=expected)
         return
     found = _processors(provider)
@@ -62,7 +62,7 @@ def _sampler(provider: Any) -> Iterator[Finding]:
             area=_AREA,
             severity="warning",
             what="the sampler drops every trace that starts here",
-            why="There are no spans; metrics and log records stay as they are.",
+            why="There are no spans; metrics and log records are not affected.",
             do="Set OTEL_TRACES_SAMPLER=parentbased_always_on, or unset it.",
         )
     else:
@@ -71,7 +71,7 @@ def _sampler(provider: Any) -> Iterator[Finding]:
 
 def _meter_provider() -> Iterator[Finding]:
     provider = metrics.get_meter_provider()
-    if _is_stand_in(provider):
+    if not is_set(provider):
         yield _unset("meter provider", expected=False)
         return
     readers = _processors(provider)
@@ -82,7 +82,7 @@ def _meter_provider() -> Iterator[Finding]:
 
 def _logger_provider(*, expected: bool) -> Iterator[Finding]:
     provider = _logs.get_logger_provider()
-    if _is_stand_in(provider):
+    if not is_set(provider):
         yield _unset("logger provider", expected=False)
         return
     found = _processors(provider)
@@ -97,7 +97,7 @@ def _logger_provider(*, expected: bool) -> Iterator[Finding]:
         yield Finding(
             area=_AREA,
             severity="error",
-            what="ContextLogProcessor stands after a processor that exports",
+            what="ContextLogProcessor comes after a processor that exports",
             why="A record may be exported before the fields are on it.",
             do="Add it before the exporting processors, or let otelier.init() do it.",
         )
@@ -120,9 +120,9 @@ def _repeated(kind: type, found: Sequence[object]) -> Iterator[Finding]:
         yield Finding(
             area=_AREA,
             severity="warning",
-            what=f"{kind.__name__} stands {times} times on one provider",
-            why="Each looks at every signal again, and writes nothing new.",
-            do="Add it once, or leave it to otelier.init(), which sees one that is there.",
+            what=f"{kind.__name__} is on one provider {times} times",
+            why="Each of them processes every signal again and adds nothing.",
+            do="Add it once, or leave it to otelier.init(), which adds no second one.",
         )
 
 
@@ -134,7 +134,7 @@ def _standard_logging() -> Finding:
         area=_AREA,
         severity="warning",
         what="records of the standard `logging` do not go to the logger provider",
-        why="What your program logs is not exported, and cannot be found by user or agent.",
+        why="Your program's log records are not exported.",
         do="pip install -U opentelemetry-instrumentation-logging",
     )
 
@@ -155,15 +155,10 @@ def _part_name(part: Any) -> str:
     return name if exporter is None else f"{name}({type(exporter).__name__})"
 
 
-def _is_stand_in(provider: object) -> bool:
-    """Tell whether *provider* is what the API gives until one is set, or when there is none."""
-    return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs"))
-
-
 def _set(what: str, provider: object, parts: list[Any] | None) -> Finding:
     name = f"{type(provider).__module__.partition('.')[0]} {type(provider).__name__}"
     if parts is None:
-        why = "It is not OpenTelemetry's own, so what stands on it cannot be seen."
+        why = "It is not OpenTelemetry's SDK, so what stands on it cannot be seen."
         return Finding(area=_AREA, severity="note", what=f"{what}: {name}", why=why)
     held = ", ".join(map(_part_name, parts)) or "nothing on it"
     return Finding(area=_AREA, severity="ok", what=f"{what}: {name} with {held}")
@@ -175,7 +170,7 @@ def _unset(what: str, *, expected: bool) -> Finding:
             area=_AREA,
             severity="error",
             what=f"{what}: not set",
-            why="otelier is switched on, and there is nothing that records spans.",
+            why="otelier is switched on, but nothing records spans.",
             do="Set OTEL_EXPORTER_OTLP_ENDPOINT, or a provider of your own before or after otelier.init().",
         )
     return Finding(area=_AREA, severity="note", what=f"{what}: not set", why=_UNSET_HERE)
@@ -185,7 +180,7 @@ def _leads_nowhere(what: str) -> Finding:
     return Finding(
         area=_AREA,
         severity="warning",
-        what=f"{what} are recorded and go nowhere",
-        why="No exporter is on the provider.",
+        what=f"{what} are recorded but not exported",
+        why="The provider has no exporter.",
         do="Set OTEL_EXPORTER_OTLP_ENDPOINT, or the exporter variables named under exporters.",
     )

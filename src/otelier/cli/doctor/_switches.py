@@ -1,4 +1,4 @@
-"""Switches: what the environment says, and how this process was started."""
+"""Switches: environment variables, and how this process was started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from otelier.settings import (
     SERVICE_NAME,
     Setting,
     all_settings,
-    patches_allowed,
 )
 
 T = TypeVar("T")
@@ -50,7 +49,7 @@ def _start() -> Finding:
         area=_AREA,
         severity="note",
         what="this process does not run under opentelemetry-instrument",
-        why="Providers, processors and patches are shown as they are in a process that nothing has set up.",
+        why="Providers, processors and patches are shown as they are in a process without any setup.",
         do="To see what your service gets: opentelemetry-instrument otelier doctor",
     )
 
@@ -80,8 +79,8 @@ def _settings() -> Iterator[Finding]:
             yield Finding(
                 area=_AREA,
                 severity="warning",
-                what=f"{name} is set, and otelier knows no such variable",
-                why="What it is meant to change stays as it is.",
+                what=f"{name} is set, but otelier has no such variable",
+                why="It has no effect.",
                 do=f"Did you mean {near[0]}?" if near else "Unset it.",
             )
     others = sorted(name for name in os.environ if name.startswith("OTEL_") and name not in known)
@@ -118,7 +117,7 @@ def _off() -> Iterator[Finding]:
             area=_AREA,
             severity="warning",
             what="OpenTelemetry is switched off",
-            why="OTEL_SDK_DISABLED is set: there are no spans, metrics and logs; the context goes on working.",
+            why="OTEL_SDK_DISABLED is set: there are no spans, metrics and logs; the context still works.",
             do="Unset OTEL_SDK_DISABLED.",
         )
     off = _says(DISABLED_INSTRUMENTATIONS) & {"*", "otelier", "otelier-openai"}
@@ -127,8 +126,8 @@ def _off() -> Iterator[Finding]:
             area=_AREA,
             severity="warning",
             what=f"patches of otelier are switched off: {', '.join(sorted(off))}",
-            why="OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names them: calls to openai make no spans of ours.",
-            do="Take them out of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS.",
+            why="OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names them: otelier records no openai calls.",
+            do="Remove them from OTEL_PYTHON_DISABLED_INSTRUMENTATIONS.",
         )
 
 
@@ -137,46 +136,3 @@ def _says(setting: Setting[T]) -> T:
         return setting.value()
     except SettingError:  # `_settings` has said so
         return setting.default
-
-
-_BAGGAGE = "baggage"
-
-
-def baggage(*, expected: bool) -> Iterator[Finding]:
-    """Yield where the fields go and what carries them there.
-
-    Args:
-        expected: Whether they should travel: this process switched otelier on.
-    """
-    if not (expected and patches_allowed()):
-        yield Finding(area=_BAGGAGE, severity="note", what="not in this process: the fields travel with requests")
-        return
-    # Imported here: like `opentelemetry.propagate` it raises where OTEL_PROPAGATORS names what is not installed.
-    from opentelemetry.propagate import get_global_textmap
-
-    from otelier.baggage import client_patches, propagated_to, trusts_inbound
-
-    if "baggage" not in get_global_textmap().fields:
-        yield Finding(
-            area=_BAGGAGE,
-            severity="note",
-            what="the fields stay in this process",
-            why="`baggage` is no configured propagator.",
-            do="Add baggage to OTEL_PROPAGATORS to let them travel.",
-        )
-    else:
-        named = ", ".join(propagated_to()) or "none"
-        yield Finding(area=_BAGGAGE, severity="ok", what=f"the fields go to hosts inside; further hosts: {named}")
-    for patch in client_patches(load=True):
-        if patch.patched:
-            yield Finding(area=_BAGGAGE, severity="ok", what=f"{patch.name} {patch.version} carries them")
-        elif patch.failed:
-            yield Finding(
-                area=_BAGGAGE,
-                severity="warning",
-                what=f"{patch.name} {patch.version} carries none of them: {patch.why}",
-                why="Services called by this client do not learn user, session and agent; nobody else does either.",
-                do="Use a release of the client that otelier knows, or pass the fields on yourself.",
-            )
-    taken = "taken for true" if trusts_inbound() else "dropped"
-    yield Finding(area=_BAGGAGE, severity="ok", what=f"fields that come with a request are {taken}")

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 
-from otelier.testing._loopback import Exchange, LoopbackServer, Received, log
+from otelier.testing._loopback import HttpExchange, HttpRequest, LoopbackServer, log
 from otelier.testing._records import LogEntry, MetricPoint, SpanRecord
 from otelier.testing.receiver import _decode
 
@@ -35,11 +35,11 @@ class OtlpReceiver(LoopbackServer):
     """A small OTLP receiver on 127.0.0.1 (HTTP, protobuf, gzip) that keeps what it receives as plain data.
 
     Args:
-        port: Port on 127.0.0.1. 0 takes a free one.
-        max_records: Records kept of each signal; older ones make way, the counts go on.
-        out: File that each record is appended to as one line of JSON. `None` writes none.
-        forward_to: OTLP/HTTP endpoint that each body is passed on to unchanged. `None` passes nothing on. The first
-            failure is logged, all are counted in `forward_failures`.
+        port: Port on 127.0.0.1; 0 picks a free one.
+        max_records: Most records kept of each signal; the oldest are dropped, `counts` includes them.
+        out: File to which each record is appended as one line of JSON; `None` writes none.
+        forward_to: OTLP/HTTP endpoint to which each body is forwarded unchanged; `None` forwards nothing. The first
+            failure is logged, and `forward_failures` counts all of them.
         headers: Headers for `forward_to`.
 
     Example:
@@ -85,7 +85,7 @@ class OtlpReceiver(LoopbackServer):
         return super().start()
 
     def stop(self) -> None:
-        """Stop listening, pass on what still waits, and close the file."""
+        """Stop listening, forward what is pending, and close the file."""
         super().stop()
         if self._forwarder is not None:
             self._forwarder.stop()
@@ -95,38 +95,38 @@ class OtlpReceiver(LoopbackServer):
 
     @property
     def spans(self) -> tuple[SpanRecord, ...]:
-        """Spans in the order they came."""
+        """Spans in the order in which they arrived."""
         with self._news:
             return tuple(self._spans)
 
     @property
     def metrics(self) -> tuple[MetricPoint, ...]:
-        """Data points of metrics in the order they came; each export brings a point anew."""
+        """Data points of metrics in the order in which they arrived; each export adds its points again."""
         with self._news:
             return tuple(self._metrics)
 
     @property
     def logs(self) -> tuple[LogEntry, ...]:
-        """Log records in the order they came."""
+        """Log records in the order in which they arrived."""
         with self._news:
             return tuple(self._logs)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much came in all: `spans`, `metrics` (data points), `logs` (records) and `requests`."""
+        """Totals received: `spans`, `metrics` (data points), `logs` (records) and `requests`."""
         with self._news:
             return dict(self._counts)
 
     @property
     def forward_failures(self) -> int:
-        """Bodies that did not arrive at `forward_to`."""
+        """Number of bodies that did not reach `forward_to`."""
         return self._forwarder.failures if self._forwarder is not None else 0
 
     def wait_for(self, *, spans: int = 0, metrics: int = 0, logs: int = 0, timeout_s: float = 10.0) -> None:
-        """Wait until at least this much has come in all.
+        """Wait until at least this much has been received in total.
 
         Raises:
-            TimeoutError: if it does not come within *timeout_s* seconds; it says what came.
+            TimeoutError: if it does not arrive within *timeout_s* seconds; the message says what has arrived.
         """
         wanted = {"spans": spans, "metrics": metrics, "logs": logs}
         deadline = time.monotonic() + timeout_s
@@ -135,7 +135,7 @@ class OtlpReceiver(LoopbackServer):
                 if not self._news.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
                     raise TimeoutError(f"Waited {timeout_s} s for {wanted}, and got {self._counts}.")
 
-    def answer(self, received: Received, exchange: Exchange) -> None:
+    def answer(self, received: HttpRequest, exchange: HttpExchange) -> None:
         """Take one export request; runs in the connection's thread."""
         signal = received.path.removeprefix("/v1/") if received.method == "POST" else ""
         if signal not in _DECODERS:

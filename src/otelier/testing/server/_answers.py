@@ -67,7 +67,7 @@ class Answer:
     """A response that can be fetched again."""
 
 
-def read(received: _loopback.Received) -> tuple[OpenAIRequest, Reply | None]:
+def read(received: _loopback.HttpRequest) -> tuple[OpenAIRequest, Reply | None]:
     """Return the request, and the error it deserves when its body is no JSON object."""
     fault: Reply | None = None
     body: Any = None

@@ -60,7 +60,7 @@ def _by_signature() -> Mapping[str, Exchange]:
 
 
 def _signature(method: str, path: str, request: Json | None) -> str:
-    """Return what makes two requests the same: what shapes the answer, and the last thing that was said."""
+    """Return what makes two requests the same: what shapes the answer, and the last message."""
     asked = request or {}
     said: Any = asked.get("messages") or asked.get("input")
     tools: list[Json] = asked.get("tools") or []

@@ -62,7 +62,7 @@ def _image_usage(turn: Turn, count: int) -> Json:
 RATE: Final = 24_000
 """Samples per second of the speech."""
 SPOKEN_S: Final = 0.1
-"""How long it is."""
+"""Length in seconds."""
 TYPES: Final = {
     "aac": "audio/aac", "flac": "audio/flac", "mp3": "audio/mpeg", "opus": "audio/opus", "pcm": "audio/pcm",
     "wav": "audio/wav",

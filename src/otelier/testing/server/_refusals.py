@@ -83,10 +83,6 @@ def _object_faults(schema: Json, where: str) -> Iterator[str]:
     yield from (f"{where}{wanted} Extra required key '{name}' supplied." for name in required if name not in names)
 
 
-CHAT: Final = "chat"
-RESPONSES: Final = "responses"
-EMBEDDINGS: Final = "embeddings"
-
 _RANGES: Final = {
     "temperature": (0, 2), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2),
     "n": (1, 128), "max_tokens": (1, None), "max_completion_tokens": (1, None), "max_output_tokens": (16, None),
@@ -103,13 +99,12 @@ def refusal(endpoint: str, body: Json) -> Reply | None:
     found = misfit(endpoint, body)
     if found is not None:
         return found
-    rules = {CHAT: _of_chat, RESPONSES: _of_responses, EMBEDDINGS: _of_embeddings}[endpoint]
-    return next(_both(_of_ranges(body), rules(body)), None)
+    return next(_both(_of_ranges(body), _RULES[endpoint](body)), None)
 
 
 def warm_up() -> None:
     """Load now what the first request would wait for."""
-    for endpoint in (CHAT, RESPONSES, EMBEDDINGS):
+    for endpoint in _RULES:
         validator(endpoint)
 
 
@@ -288,3 +283,6 @@ def _of_name(name: str, where: str) -> Iterator[Reply]:
             f"Invalid '{where}': string does not match pattern. Expected a string that matches the pattern "
             f"'^{_NAME.pattern}$'.", where, "invalid_value",
         )  # fmt: skip
+
+
+_RULES: Final = {"chat": _of_chat, "responses": _of_responses, "embeddings": _of_embeddings}

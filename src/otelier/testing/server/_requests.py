@@ -34,12 +34,12 @@ class OpenAIRequest:
 
     @property
     def model(self) -> str:
-        """Model asked for; empty when none was named."""
+        """Requested model; empty if none was named."""
         return str(self.asked.get("model") or "")
 
     @property
     def stream(self) -> bool:
-        """Whether the answer shall be streamed."""
+        """Whether a streamed answer was requested."""
         return bool(self.asked.get("stream")) or "stream=true" in self.query
 
     @property
@@ -55,7 +55,7 @@ class OpenAIRequest:
 
     @property
     def messages(self) -> list[Any]:
-        """Messages, input items or prompts in their order; a lone text is a list of one."""
+        """Messages, input items or prompts in their order; a single text is a list of one."""
         said: Any = self.asked.get("messages") or self.asked.get("input") or self.asked.get("prompt") or []
         if isinstance(said, dict):  # a prompt that is stored, in Responses
             return []
@@ -63,18 +63,18 @@ class OpenAIRequest:
 
     @property
     def asked(self) -> Json:
-        """The body, empty when there is none."""
+        """The body; empty if there is none."""
         return self.body or {}
 
     @property
     def answers_tool(self) -> bool:
-        """Whether the last message is what a tool gave back."""
+        """Whether the last message is a tool's result."""
         last = self.messages[-1] if self.messages else None
         return _field(last, "role") == "tool" or str(_field(last, "type") or "").endswith("_call_output")
 
 
 def text_of(message: Any) -> str:
-    """Return the text of a message, content part or plain string; other parts say nothing."""
+    """Return the text of a message, content part or plain string; other parts have none."""
     if isinstance(message, str):
         return message
     if isinstance(message, list):

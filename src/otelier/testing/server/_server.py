@@ -23,34 +23,33 @@ class OpenAIServer(_loopback.LoopbackServer):
     """A local server that speaks the OpenAI API over real HTTP, for tests and demonstrations.
 
     It answers `POST /v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/completions`, `/v1/images/…` and
-    `/v1/audio/…`, streamed and not, and `GET /v1/responses/{id}`; under the paths of Azure too. A request that was
-    recorded gets the recorded answer word for word: same endpoint, model, last message, tools and stream options. Any
-    other gets a recorded answer adapted to it: its model, an id of its own, a text that suits the prompt, a call of an
-    offered tool with arguments that fit its schema, JSON that fits a response format. A response that is made in the
-    background is done when it is fetched; images have one pixel, and speech is silent. The same requests get the same
-    answers in every run.
+    `/v1/audio/…`, streamed or not, and `GET /v1/responses/{id}`, also under Azure's paths. A recorded request (same
+    endpoint, model, last message, tools and stream options) gets the recorded answer unchanged. Any other gets a
+    recorded answer adapted to it: its model, a new id, a text that matches the prompt, a call of an offered tool with
+    arguments that match its schema, JSON that matches a response format. A background response is complete when it is
+    fetched; images have one pixel, and speech is silent. The same requests get the same answers in every run.
 
-    What the API refuses is refused in its words, with status 400, also where a reply waits: requests that do not fit
-    the types of the openai client, tool messages that answer no call, values out of range, schemas that strict mode
-    does not take.
+    The server rejects what the API rejects, with its message and status 400, even if a reply is waiting: requests that
+    do not match the types of the openai client, tool messages that answer no call, values out of range, schemas that
+    strict mode does not accept.
 
-    Faults are asked for by `fail` and `break_stream`, or by the name of the model:
+    `fail`, `break_stream` and special model names inject faults:
 
     | model | answer |
     |---|---|
     | `error-400`, `error-401`, `error-429`, `error-500`, … | that status, with the API's own error body |
     | `slow-250` | the usual answer after 250 ms |
-    | `html` | a page of HTML with status 200, as a captive proxy sends it |
+    | `html` | an HTML page with status 200, as from a captive portal |
     | `stream-drop` | a stream whose connection breaks after two events |
-    | `stream-invalid-json` | a stream whose third event is no JSON |
+    | `stream-invalid-json` | a stream whose third event is not JSON |
     | `stream-error` | a stream whose third event is an error |
 
     Args:
-        port: Port on 127.0.0.1. 0 takes a free one.
-        delay_s: Seconds before each answer, or several that requests share out among themselves: which one a request
-            waits depends on its body and on how often it came, so percentiles are the same in each run.
+        port: Port on 127.0.0.1; 0 picks a free one.
+        delay_s: Seconds before each answer, or several values that are distributed over the requests: a request's delay
+            depends on its body and on how often it came, so percentiles are the same in each run.
         chunk_delay_s: Seconds before each event of a stream.
-        refuses: Whether it refuses what the API refuses. `False` answers everything, as many compatible servers do.
+        refuses: Whether it rejects what the API rejects. `False` answers everything, as many compatible servers do.
 
     Example:
         >>> import openai
@@ -77,7 +76,7 @@ class OpenAIServer(_loopback.LoopbackServer):
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as `base_url`, or `OPENAI_BASE_URL`."""
+        """Value for an OpenAI client's `base_url`, or for `OPENAI_BASE_URL`."""
         return f"{self.url}/v1"
 
     @property
@@ -102,21 +101,21 @@ class OpenAIServer(_loopback.LoopbackServer):
         when: When | None = None,
         times: int | None = 1,
     ) -> None:
-        """Answer the next request that fits with what is given here; replies are used in the order they were given.
+        """Set the answer for the next matching request; replies are used in the order in which they were added.
 
         Args:
-            text: What the model says. `None` without `tool_calls` says what would be said anyway.
-            tool_calls: Name and arguments of each call. Arguments are JSON values, or text that is sent as it is.
-            usage: `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`; what is missing is estimated.
-            finish_reason: As chat completions word it. `None` is `stop`, or `tool_calls`.
-            model: Model that answers. `None` is the one asked for.
+            text: The answer's text. `None` without `tool_calls` is the usual text.
+            tool_calls: Name and arguments of each call. Arguments are JSON values, or text that is sent unchanged.
+            usage: `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`; missing ones are estimated.
+            finish_reason: As in chat completions. `None` is `stop`, or `tool_calls` with tool calls.
+            model: Name of the answering model; `None` is the requested one.
             body: The whole answer as JSON or text, for a request that is not streamed.
-            events: The whole stream: JSON values, or texts to stand behind `data: `.
-            headers: Headers besides the usual ones.
-            delay_s: Seconds before the answer. `None` is the server's own delay.
-            chunk_delay_s: Seconds before each event of a stream. `None` is the server's own delay.
-            when: Takes an `OpenAIRequest` and says whether this reply fits. `None` fits every request.
-            times: How often it answers. `None` is always.
+            events: The whole stream: JSON values, or texts that follow `data: `.
+            headers: Additional headers.
+            delay_s: Seconds before the answer; `None` uses the server's `delay_s`.
+            chunk_delay_s: Seconds before each event of a stream; `None` uses the server's `chunk_delay_s`.
+            when: Function that receives an `OpenAIRequest` and returns whether it matches; `None` matches any.
+            times: How often the reply is used; `None` is always.
 
         Raises:
             ValueError: if `usage` has an unknown key, or `times` is below 1.
@@ -139,19 +138,19 @@ class OpenAIServer(_loopback.LoopbackServer):
         when: When | None = None,
         times: int | None = 1,
     ) -> None:
-        """Answer the next request that fits with an error.
+        """Answer the next matching request with an error.
 
-        The client of openai tries 429 and 5xx again, twice by default: `times=None` makes it give up in the end.
+        The openai client retries 429 and 5xx, twice by default: with `times=None` the retries fail too.
 
         Args:
             status: HTTP status.
-            message: What the error says. `None` is what the API says.
-            code: Code of the error. `None` is what the API gives.
-            html: Send a page of HTML, as a proxy in between does, and not the API's error body.
-            headers: Headers besides the usual ones.
-            delay_s: Seconds before the answer. `None` is the server's own delay.
-            when: Takes an `OpenAIRequest` and says whether this error fits. `None` fits every request.
-            times: How often it answers. `None` is always.
+            message: Message of the error; `None` is the API's own.
+            code: Code of the error; `None` is the API's own.
+            html: Whether to send an HTML page, as a proxy does, instead of the API's error body.
+            headers: Additional headers.
+            delay_s: Seconds before the answer; `None` uses the server's `delay_s`.
+            when: Function that receives an `OpenAIRequest` and returns whether it matches; `None` matches any.
+            times: How often the error is used; `None` is always.
         """
         given = failure(status, message=message, code=code, html=html, headers=headers, delay_s=delay_s)
         self._queue.add(given, when, times)
@@ -165,14 +164,15 @@ class OpenAIServer(_loopback.LoopbackServer):
         when: When | None = None,
         times: int | None = 1,
     ) -> None:
-        """Break the next streamed answer that fits.
+        """Break the next matching streamed answer.
 
         Args:
-            mode: `drop` breaks the connection, `invalid_json` sends an event that is no JSON, `error` an error event.
-            after: Events that are sent before.
-            text: What the model would have said.
-            when: Takes an `OpenAIRequest` and says whether this fits. `None` fits every streamed request.
-            times: How often it answers. `None` is always.
+            mode: `drop` breaks the connection, `invalid_json` sends an event that is not JSON, `error` an error event.
+            after: Number of events that are sent before.
+            text: Text of the whole answer; `None` is the usual text.
+            when: Function that receives an `OpenAIRequest` and returns whether it matches; `None` matches every
+                streamed request.
+            times: How often it is used; `None` is always.
         """
 
         def fits(request: OpenAIRequest) -> bool:
@@ -181,18 +181,19 @@ class OpenAIServer(_loopback.LoopbackServer):
         self._queue.add(Reply(text=text, break_mode=mode, break_after=after), fits, times)
 
     def script(self, text: str, *, name: str = "the script") -> None:
-        """Put the replies of *text* in the queue; a process of its own takes them by `POST /script` and `--script`.
+        """Add the replies of *text*; a server in a separate process accepts them by `POST /script` and `--script`.
 
-        Each line is a JSON object with what `reply`, `fail` (it has `status`) or `break_stream` (`break` is the mode)
-        take, and `times`. `when` is an object: `model`, `path`, `prompt` and `instructions` are patterns to search for,
-        whatever the case; `answers` is the tool whose result comes last, `null` for none.
+        Each line is a JSON object with the arguments of `reply`, of `fail` (if it has `status`) or of `break_stream`
+        (if it has `break`, the mode). `when` is an object: `model`, `path`, `prompt` and `instructions` are
+        case-insensitive search patterns; `answers` is the tool whose result is the last message, `null` if that is not
+        a tool result.
 
         Args:
             text: The lines; empty ones are skipped.
-            name: What an error calls the script.
+            name: Name of the script in error messages.
 
         Raises:
-            ValueError: if a line cannot be used; then none of them is.
+            ValueError: if a line is invalid; then no line is added.
 
         Example:
             >>> from otelier.testing import OpenAIServer
@@ -202,14 +203,14 @@ class OpenAIServer(_loopback.LoopbackServer):
             self._queue.add(reply, when, times)
 
     def clear(self) -> None:
-        """Forget the requests and the replies that were not used."""
+        """Delete the recorded requests and the unused replies."""
         self._queue.clear()
         with self._guard:
             self._requests.clear()
             self._seen.clear()
             self._responses.clear()
 
-    def answer(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
+    def answer(self, received: _loopback.HttpRequest, exchange: _loopback.HttpExchange) -> None:
         """Answer one request; runs in the connection's thread."""
         if received.path == _SCRIPT and received.method == "POST":
             self._take_script(received, exchange)
@@ -235,7 +236,7 @@ class OpenAIServer(_loopback.LoopbackServer):
         took = {"openai-processing-ms": f"{delay_s * 1000:.0f}"} if delay_s else {}
         self._send(exchange, answer, took, chunk_delay_s)
 
-    def _take_script(self, received: _loopback.Received, exchange: _loopback.Exchange) -> None:
+    def _take_script(self, received: _loopback.HttpRequest, exchange: _loopback.HttpExchange) -> None:
         """Let a script from outside take the place of what still waits."""
         try:
             lines = script_lines(received.body.decode(), "the script")
@@ -248,7 +249,7 @@ class OpenAIServer(_loopback.LoopbackServer):
         exchange.send(204, {}, b"")
 
     def _send(
-        self, exchange: _loopback.Exchange, answer: Answer, took: Mapping[str, str], chunk_delay_s: float
+        self, exchange: _loopback.HttpExchange, answer: Answer, took: Mapping[str, str], chunk_delay_s: float
     ) -> None:
         headers = {**answer.headers, **took}
         if answer.frames is None:
@@ -262,7 +263,7 @@ class OpenAIServer(_loopback.LoopbackServer):
             exchange.drop()
         exchange.send_chunk(b"")
 
-    def _count(self, received: _loopback.Received) -> tuple[int, int]:
+    def _count(self, received: _loopback.HttpRequest) -> tuple[int, int]:
         """Return a number for what was asked, and how often that came before."""
         key = zlib.crc32(received.path.encode() + received.body)
         with self._guard:

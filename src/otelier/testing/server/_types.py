@@ -18,7 +18,7 @@ from otelier.testing.server._replies import Reply, failure
 from otelier.testing.server._requests import Json
 
 _TAGS: Final = ("type", "role")
-"""What tells apart the kinds of a message, an item or a part."""
+"""Members that distinguish the kinds of a message, an item or a part."""
 _ALWAYS: Final = (*_TAGS, "model", "messages", "input", "content", "tool_call_id", "name", "function", "json_schema")
 """Names that a request of any year has where it has them at all."""
 _KINDS: Final = {
@@ -117,7 +117,7 @@ def _explained(error: ValidationError, definitions: Json) -> Reply:
 
 
 def _shares_tag(error: ValidationError, number: int, definitions: Json) -> bool:
-    """Tell whether the value of *error* has what tells the kind of branch *number* from others."""
+    """Return whether the value of *error* has the member that distinguishes branch *number* from the others."""
     branch: Json = cast("list[Json]", error.validator_value)[number]
     branch = definitions.get(str(branch.get("$ref", "")).rpartition("/")[2], branch)
     return any(tag in branch.get("properties", ()) and tag in cast("Json", error.instance) for tag in _TAGS)

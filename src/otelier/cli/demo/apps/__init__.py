@@ -1,4 +1,4 @@
-"""The two services of the demonstration, written as any user would: they come in by otelier's front door.
+"""The two services of the demonstration, which use only otelier's public names, like any program.
 
 Each runs in a process of its own, so nothing is imported here.
 """

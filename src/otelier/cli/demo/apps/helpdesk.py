@@ -1,7 +1,7 @@
-"""The first service of the demonstration: a triage and a billing agent behind FastAPI, and one that nobody named.
+"""The first service of the demonstration: a triage agent, a billing agent and an unnamed one behind FastAPI.
 
-It says who each call is for and which agent makes it, and has no line that sets telemetry up.
-Billing asks the second service, `payments`, and tells it neither. Run it as any service:
+It sets who each call is for and which agent makes it, and needs no code for telemetry. Billing calls the second
+service, `payments`, and passes it neither. Run it like any service:
 
     PAYMENTS_URL=http://127.0.0.1:8001 opentelemetry-instrument uvicorn otelier.cli.demo.apps.helpdesk:app
 """
@@ -57,7 +57,7 @@ INSTRUCTIONS = {
 }
 
 
-# No name is set for the agent that is told this: it is known by its prompt, whatever the day.
+# The agent with this prompt has no name: it is identified by the prompt, whatever the date in it.
 SUMMARY = "You sum up support tickets in one sentence. Today is {today:%B %d, %Y}."
 
 
@@ -70,7 +70,7 @@ class Question(BaseModel):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    """Send what waits before the process ends: uvicorn ends it by the signal it got, so no exit handler runs."""
+    """Export what is pending: uvicorn ends the process by a signal, so no exit handler runs."""
     yield
     otelier.flush()
 
@@ -79,8 +79,8 @@ app = FastAPI(title="otelier demo: helpdesk", lifespan=lifespan)
 
 
 @app.middleware("http")
-async def say_who_asks(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Take user, role, session and tenant from the headers that a gateway would have checked."""
+async def set_user(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Set user, role, session and tenant from headers that a gateway would have checked."""
     otelier.set_context(
         user_id=request.headers.get("x-user-id"),
         user_role=request.headers.get("x-user-role"),
@@ -92,7 +92,7 @@ async def say_who_asks(request: Request, call_next: Callable[[Request], Awaitabl
 
 @app.post("/agents/{name}/chat")
 def chat(name: Agent, question: Question) -> dict[str, str]:
-    """Answer in one piece; triage hands questions about money over to billing."""
+    """Answer at once; triage hands questions about money over to billing."""
     otelier.set_context(agent=name.value, workflow_id=question.ticket)
     answer = billing(question.message) if name is Agent.BILLING else triage(question.message)
     return {"answer": answer}
@@ -126,7 +126,7 @@ async def stream(name: Agent, question: Question) -> StreamingResponse:
 
 @app.post("/summaries")
 async def summary(question: Question) -> dict[str, str]:
-    """Sum a ticket up; no line says which agent that is."""
+    """Summarize a ticket, with an agent that has no name."""
     otelier.set_context(workflow_id=question.ticket)
     instructions = SUMMARY.format(today=datetime.now(timezone.utc))
     response = await async_client.responses.create(model=MODEL, instructions=instructions, input=question.message)
@@ -134,7 +134,7 @@ async def summary(question: Question) -> dict[str, str]:
 
 
 def triage(message: str) -> str:
-    """Decide who answers, and let billing answer what is about money."""
+    """Decide who answers: billing answers questions about money."""
     answer = _ask(Agent.TRIAGE, message)
     if "billing" not in answer.lower():
         log.info("answered by triage")
@@ -155,7 +155,7 @@ def billing(message: str) -> str:
 
 
 def _look_up_account() -> str:
-    """Stand in for a database: the fields are there in any thread, and stand on any span."""
+    """Simulate a database: pool threads have the fields, and so has every span."""
     with tracer.start_as_current_span("look up account"):
         time.sleep(0.03)
     return otelier.get_context().tenant_id or ""

@@ -1,7 +1,7 @@
 """The second service of the demonstration: one agent that reviews the payments of an account.
 
-Only services of one's own call it, so it trusts what comes in: no line takes over who a request is for.
-Its agent is its own; the agent that asked stands on its spans as `otelier.caller.agent.name`. Run it as any service:
+Only our own services call it, so it trusts inbound fields and needs no code that sets the user. Its agent is its own;
+the calling agent is on its spans as `otelier.caller.agent.name`. Run it like any service:
 
     OTELIER_TRUST_INBOUND=true opentelemetry-instrument uvicorn otelier.cli.demo.apps.payments:app --port 8001
 """
@@ -39,7 +39,7 @@ class Account(BaseModel):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    """Send what waits before the process ends: uvicorn ends it by the signal it got, so no exit handler runs."""
+    """Export what is pending: uvicorn ends the process by a signal, so no exit handler runs."""
     yield
     otelier.flush()
 
@@ -49,7 +49,7 @@ app = FastAPI(title="otelier demo: payments", lifespan=lifespan)
 
 @app.post("/reviews")
 async def review(asked: Account) -> dict[str, str]:
-    """Say what stands out in the payments of an account."""
+    """Review the payments of an account."""
     otelier.set_context(agent="auditor")
     with tracer.start_as_current_span("look up payments"):
         await asyncio.sleep(0.03)

@@ -65,9 +65,10 @@ class Driver:
         self._told_at = float("-inf")
 
     # --- its life ---
-    async def drive(self, *, is_alone: bool) -> None:
+    async def drive(self, ready: Callable[[], object], *, is_alone: bool) -> None:
         """Run what there is, until cancelled; after a fault of the store, all begins again from the last commit."""
         self._counts = self._recovers = not await ask(self.store, keeping.begin_driving, self.registry, is_alone)
+        ready()
         while True:
             self._fault = self.loop.create_future()
             try:

@@ -121,7 +121,7 @@ class LocalEngine:
         return self._store
 
     # --- workers ---
-    async def serve(self, registry: Registry, invoke: Invoke) -> None:
+    async def serve(self, registry: Registry, invoke: Invoke, ready: Callable[[], object] = lambda: None) -> None:
         """Run what *registry* has, on this event loop, until cancelled; stand by while another process does.
 
         Raises:
@@ -135,19 +135,19 @@ class LocalEngine:
                     f"Cannot serve {', '.join(shared)} twice in memory: one worker drives the runs of a service. "
                     "Give all its modules to one worker."
                 )
-            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), is_alone=False)
+            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=False)
             return
         lock = _file.DriverLock.of(self.path)
         try:
-            await self._stand_by(lock, registry)
-            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), is_alone=True)
+            await self._stand_by(lock, registry, ready)
+            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=True)
         finally:
             lock.release()
 
-    async def _drive(self, driver: Driver, *, is_alone: bool) -> None:
+    async def _drive(self, driver: Driver, ready: Callable[[], object], *, is_alone: bool) -> None:
         self._drivers.append(driver)
         try:
-            await driver.drive(is_alone=is_alone)
+            await driver.drive(ready, is_alone=is_alone)
         finally:
             try:
                 await driver.stop()
@@ -155,12 +155,14 @@ class LocalEngine:
                 self._drivers.remove(driver)
                 self._store.repair()
 
-    async def _stand_by(self, lock: _file.DriverLock, registry: Registry) -> None:
+    async def _stand_by(self, lock: _file.DriverLock, registry: Registry, ready: Callable[[], object]) -> None:
         ours, others = {service for service, _ in registry.kinds}, 0
         while not lock.try_lock():
             theirs: set[str] = self._store.read(_keeping.driven_services)
             # A driver that has just begun writes its own in a moment.
             others = others + 1 if theirs and theirs != ours else 0
+            if theirs == ours:
+                ready()
             if others * self._options.standby_s > 1:
                 raise EngineError(
                     f"Cannot stand by for {self.path}: the worker that drives it serves {', '.join(sorted(theirs))}, "

@@ -54,7 +54,7 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_last", "_made", "_mail", "_recorded", "_seq", "_signal_waits", "_snapshot_due", "_state", "_waits",
+        "_last", "_made", "_mail", "_reached", "_recorded", "_seq", "_signal_waits", "_snapshot_due", "_state", "_waits",
         "began_ns", "changes", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop", "open",
         "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
@@ -76,6 +76,7 @@ class Life:
         self._recorded = {op.n: op for op in loaded.ops}
         self._last = loaded.ops[-1].n if loaded.ops else -1
         self._made = 0
+        self._reached = -1
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
@@ -87,8 +88,8 @@ class Life:
 
     # --- what a body calls ---
     def replaying(self) -> bool:
-        """Return whether a later op than those made so far is in the journal."""
-        return self._made <= self._last
+        """Return whether the journal has a later op than those that were started or waited for so far."""
+        return self._reached < self._last
 
     def made(self) -> int:
         """Return how many ops this life has made."""
@@ -149,9 +150,9 @@ class Life:
         """Give up an op that was started."""
         self.check()
         assert isinstance(op, LocalOp)
-        if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.is_found)):
+        if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.found)):
             self.driver.store.submit_later(_cancel_called, op.ref)
-        elif op.state == BEGUN or (op.state == MADE and op.is_found):
+        elif op.state == BEGUN or (op.state == MADE and op.found):
             self._give_up(op)
         elif op.state == MADE:
             op.state = GIVEN_UP
@@ -169,6 +170,7 @@ class Life:
         if best is None:
             best = await self._wait(ops)
         best.is_seen = True
+        self.reach(best)
         return best
 
     async def get(self, key: str) -> Json:
@@ -226,6 +228,12 @@ class Life:
         """Return an op that the journal has, and that a body which has ended did not make."""
         return min(self._recorded.values(), key=lambda op: op.n, default=None)
 
+    def reach(self, op: LocalOp) -> None:
+        """Take note that an op was started or waited for."""
+        op.is_found = op.found
+        if op.number > self._reached:
+            self._reached = op.number
+
     def begin(self, op: LocalOp) -> None:
         """Begin an op whose result is not recorded."""
         if self.is_draining:
@@ -235,7 +243,7 @@ class Life:
         self.check()
         op.state = BEGUN
         self.open[op.number] = op
-        if not op.is_found:
+        if not op.found:
             op.first_begun(time.time_ns())
             self.unwritten.append(op)
         elif isinstance(op, Step):

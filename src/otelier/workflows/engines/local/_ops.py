@@ -147,16 +147,16 @@ class Call(Result):
         self, life: Owner, target: Target, payload: Json, headers: str, run_id: str | None, detached: bool
     ) -> None:
         LocalOp.__init__(self, life, f"{target.service}/{target.handler}")
-        self.is_stored = self.is_found
+        self.is_stored = self.found
         self.stored_waiters: list[asyncio.Future[None]] | None = None
         self.sent: tuple[Target, str, str, bool] | None = None
-        if not self.is_found:
+        if not self.found:
             self.ref = run_id or f"{life.id}.{self.number}"
             self.sent = (target, journal.dumps(payload), headers, detached)
 
     def go(self) -> None:
         """Store the run with the op; one that is found was stored with it."""
-        if self.is_found:
+        if self.found:
             super().go()
             return
         assert self.sent is not None

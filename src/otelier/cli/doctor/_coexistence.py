@@ -1,4 +1,4 @@
-"""Neighbours: others on this machine that instrument calls to a model, or set OpenTelemetry up."""
+"""Coexistence: other packages that instrument model calls or set OpenTelemetry up, and supported versions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from packaging.version import InvalidVersion
 from otelier.cli.doctor._findings import Finding, variable
 from otelier.settings import DISABLED_INSTRUMENTATIONS
 
-_AREA = "neighbours"
+_AREA = "coexistence"
 _OURS = "otelier-openai"
 _BY_CALL = ("agentops", "ddtrace", "egisai", "langfuse", "langsmith", "logfire", "mlflow", "openlit", "traceloop-sdk")
 """Packages that trace calls to openai once the program calls them; no entry point shows it."""
 
 
-def neighbours() -> Iterator[Finding]:
+def coexistence() -> Iterator[Finding]:
     """Yield instrumentations of openai beside ours, and what else sets OpenTelemetry up."""
     yield from _instrumentors()
     yield from _by_call()
@@ -55,7 +55,7 @@ def _instrumentors() -> Iterator[Finding]:
         area=_AREA,
         severity="warning",
         what=f"{len(together)} packages instrument openai: {', '.join(together)}",
-        why="Each of them may make a span and metrics of its own for one call, so calls and tokens count twice.",
+        why="Each may create its own span and metrics for a call, so calls and tokens are counted twice.",
         do=f"Keep one: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={','.join(names)} leaves otelier's, "
         f"and OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={_OURS} the other."
         if "otelier" in together
@@ -85,7 +85,7 @@ def _by_call() -> Iterator[Finding]:
             area=_AREA,
             severity="note",
             what=f"{package} {found} is installed",
-            why="Where your program switches it on, it may make spans of the same calls to openai.",
+            why="If your program switches it on, it may create spans for the same openai calls.",
         )
 
 
@@ -104,7 +104,7 @@ def _set_up_by(group: str, chooser: str) -> Iterator[Finding]:
         area=_AREA,
         severity="warning",
         what=f"{len(found)} packages offer a {kind}: {', '.join(sorted(found.values()))}",
-        why="Which of them sets OpenTelemetry up depends on the order they are found in.",
+        why="Which of them sets OpenTelemetry up depends on the order in which they are found.",
         do=f"Choose one: {chooser}={' or '.join(sorted(found))}",
     )
 
@@ -130,7 +130,7 @@ _WITHOUT = {
 
 
 def versions() -> Iterator[Finding]:
-    """Yield the versions of what otelier stands on."""
+    """Yield the versions of the packages that otelier needs."""
     yield Finding(area=_VERSIONS, severity="ok", what=f"otelier {version('otelier')} on Python {python_version()}")
     for requirement in _required():
         yield _version(requirement)
@@ -162,7 +162,7 @@ def _version(requirement: Requirement) -> Finding:
             area=_VERSIONS,
             severity="error",
             what=f"{name} {found} is not supported",
-            why=f"otelier is tested with {supported}; others may lose spans, or fail.",
+            why=f"otelier is tested with {supported}; with other versions spans may be lost, or calls fail.",
             do=f'pip install "{name}{supported}"',
         )
     return Finding(area=_VERSIONS, severity="ok", what=f"{name} {found} (supported: {supported})")

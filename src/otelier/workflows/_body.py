@@ -1,0 +1,254 @@
+"""Bodies: one life of a run's handler, from its input to its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from otelier.codec import error_from_json, error_to_json, to_plain
+from otelier.errors import RunStopped, StepError, WorkflowUseError
+from otelier.faults import warn_once
+from otelier.workflows._calls import Call, drive
+from otelier.workflows._handlers import Handler
+from otelier.workflows._spans import RunSpans
+from otelier.workflows.engines.protocol import Json, Op, Outcome, Run, Target
+
+if TYPE_CHECKING:
+    from otelier.workflows._context import Context
+
+END: Final = "otelier.end"
+"""Name of the op that records when a body ended: its span can be exported twice, and is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepScope:
+    """The step that is executed here."""
+
+    body: Body
+    step_id: str
+    attempt: int
+
+
+CURRENT_BODY: Final[ContextVar[Body | None]] = ContextVar("otelier-workflow-body", default=None)
+CURRENT_STEP: Final[ContextVar[StepScope | None]] = ContextVar("otelier-workflow-step", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a worker gives to the bodies it runs."""
+
+    service: str
+    """Service of handlers that name none."""
+    handlers: Mapping[tuple[str, str], Handler]
+    call_in_thread: Callable[[Callable[[], Any]], Any]
+    """Calls a function in the worker's own threads, with the context, and returns an awaitable."""
+    is_direct: bool = False
+    """Whether handlers that name no service are in every service: one of them was called as a function."""
+    streams: dict[str, list[asyncio.Queue[Any]]] = field(default_factory=dict[str, "list[asyncio.Queue[Any]]"])
+    """Who reads what a run yields, by workflow id."""
+
+    def handler_of(self, target: Target) -> Handler | None:
+        """Return the handler of *target*, if this worker has it."""
+        return self.handlers.get((target.service, target.handler))
+
+    def service_of(self, service: str, handler: str) -> str:
+        """Return the service that a body means by *service*."""
+        if self.is_direct and (service, handler) not in self.handlers and (self.service, handler) in self.handlers:
+            return self.service
+        return service
+
+    def entity_method(self, name: str) -> tuple[str, Handler | None]:
+        """Return the service of an entity's method, and the method, where this worker has it."""
+        for (service, one), handler in self.handlers.items():
+            if one == name:
+                return service, handler
+        kind = name.partition(".")[0] + "."
+        known = next((service for service, one in self.handlers if one.startswith(kind)), self.service)
+        return known, None
+
+    async def invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
+        """Run the body of *target* once more; what an engine calls. Raises `RunStopped` only."""
+        handler = self.handlers[target.service, target.handler]
+        return await Body(self, run, handler).outcome(payload)
+
+
+class Body:
+    """One life of the body of a run."""
+
+    def __init__(self, host: Host, run: Run, handler: Handler) -> None:
+        self.host = host
+        self.run = run
+        self.handler = handler
+        """The handler whose code runs now: that of the run, or one that it called directly."""
+        self.spans = RunSpans(run, handler.kind, handler.name)
+        self.limits: dict[Op, Callable[[], TimeoutError]] = {}
+        """Time limits of the attempts that go on, outermost first: what their sleeps raise when they are done."""
+        self.attempt = 1
+        self.changes: dict[str, Json] = {}
+        """Changes of the entity's state that are not saved yet."""
+        self._task: asyncio.Task[Any] | None = None
+        self._names: Counter[str] = Counter()
+        self._spawned: Counter[str] = Counter()
+        self._calls: list[Op] = []
+        """Detached calls: the run does not end before they are stored."""
+        self._expected: set[Call[Any]] = set()
+
+    async def outcome(self, payload: Json) -> Outcome:
+        """Run the handler with its input, and return how it ended."""
+        from otelier.workflows._context import Context
+
+        self._task = asyncio.current_task()
+        CURRENT_BODY.set(self)
+        ctx = Context(self)
+        failure: Exception | None = None
+        with self.spans:
+            try:
+                args, kwargs = self.handler.arguments_of(payload)
+                outcome: Outcome = [True, await self.attempts(ctx, self.handler, args, kwargs, self._stored_result)]
+                if self.changes:
+                    self.run.put(self.changes)
+            except Exception as exc:
+                failure = exc
+                outcome = [False, error_to_json(exc)]
+            for op in self._calls:
+                await self.run.stored(op)
+            self._warn_of_forgotten()
+            end = self.run.step(END, _nothing)
+            await self.run.next((end,))
+            self.spans.close(end.ended_ns, failure)
+        return outcome
+
+    async def attempts(
+        self, ctx: Context, handler: Handler, args: Any, kwargs: Any, result: Callable[[Handler, Any], Any]
+    ) -> Any:
+        """Call *handler* until it succeeds, as often as it may, and return *result* of what it gave."""
+        outer, outer_handler, outer_names = self.attempt, self.handler, self._names
+        self.handler = handler
+        try:
+            for attempt in range(1, handler.retries + 2):
+                self.attempt, self._names = attempt, Counter()
+                try:
+                    with self._limited(handler):
+                        return await result(handler, handler.call(ctx, args, kwargs))
+                except Exception as exc:
+                    if attempt > handler.retries or isinstance(exc, WorkflowUseError):
+                        raise
+                pause = self.run.sleep(handler.backoff * 2 ** (attempt - 1))
+                await drive(self, _waited_for(pause))
+            raise AssertionError("unreachable")
+        finally:
+            self.attempt, self.handler, self._names = outer, outer_handler, outer_names
+
+    @contextmanager
+    def _limited(self, handler: Handler) -> Generator[None]:
+        if handler.timeout_s is None:
+            yield
+            return
+        limit = self.run.sleep(handler.timeout_s)
+        limit.start()
+
+        def late() -> TimeoutError:
+            return TimeoutError(f"{handler.kind} {handler.name} took longer than {handler.timeout_s:g} s")
+
+        self.limits[limit] = late
+        try:
+            yield
+        finally:
+            del self.limits[limit]
+            if sys.exc_info()[0] is None or not isinstance(sys.exc_info()[1], RunStopped):
+                self.run.cancel(limit)
+
+    async def _stored_result(self, handler: Handler, coroutine: Any) -> Json:
+        if not handler.yields:
+            return handler.result_of(await coroutine)
+        items: list[Json] = []
+        async for item in coroutine:
+            plain = to_plain(item, what=f"what {handler.name} yields")
+            items.append(plain)
+            for queue in self.host.streams.get(self.run.id, ()):
+                queue.put_nowait((len(items) - 1, plain))
+        return items
+
+    def check(self, what: str) -> None:
+        """Raise for a call that a replay would not repeat: inside a step, or in another task than the body's.
+
+        Raises:
+            WorkflowUseError: if it is one.
+        """
+        if CURRENT_STEP.get() is not None:
+            raise WorkflowUseError(
+                f"{what} stands inside a step: a step is done once, as a whole. Call it in the body, beside the step."
+            )
+        if asyncio.current_task() is not self._task:
+            raise WorkflowUseError(
+                f"{what} stands in another task than the body of {self.handler.name}: in a replay its turn would come "
+                f"at another time. Use `ctx.parallel` for several calls at once, `ctx.spawn` for work of its own."
+            )
+        self.spans.catch_up()
+
+    def is_here(self) -> bool:
+        """Return whether this code is the body's own: not a step, and not another task."""
+        return CURRENT_STEP.get() is None and asyncio.current_task() is self._task
+
+    def numbered(self, name: str) -> str:
+        """Return *name*, the second of its name in this attempt as `{name}#2`."""
+        self._names[name] += 1
+        number = self._names[name]
+        return name if number == 1 else f"{name}#{number}"
+
+    def child_id(self, key: str | None, handler: str) -> str:
+        """Return the workflow id of a child: by its key, else by its number among those of its handler."""
+        if key is not None:
+            return f"{self.run.id}.{key}"
+        self._spawned[handler] += 1
+        return f"{self.run.id}.{handler}#{self._spawned[handler]}"
+
+    def keep(self, call: Op) -> None:
+        """Let the run not end before the child of a detached *call* is stored."""
+        self._calls.append(call)
+
+    def error_of(self, stored: Mapping[str, Json]) -> Exception:
+        """Return the error that *stored* was, made again of its own class where that is known."""
+        error = error_from_json(stored, self._modules())
+        return error or StepError(str(stored.get("message") or ""), type=str(stored.get("type")))
+
+    def advanced(self, op: Op) -> None:
+        """Take notice that *op* is done, and was waited for."""
+        self.spans.advanced(op)
+
+    def expect(self, call: Call[Any]) -> None:
+        """Expect that *call* will be waited for."""
+        self._expected.add(call)
+
+    def waited(self, call: Call[Any]) -> None:
+        """Take notice that *call* is waited for."""
+        self._expected.discard(call)
+
+    def _modules(self) -> list[ModuleType]:
+        names = dict.fromkeys(handler.__module__ for handler in (self.handler, *self.host.handlers.values()))
+        return [module for name in names if (module := sys.modules.get(name)) is not None]
+
+    def _warn_of_forgotten(self) -> None:
+        for call in self._expected:
+            warn_once(
+                f"workflows.forgotten.{self.handler.name}",
+                "%s in %s was never waited for, and nothing of it was done. Write `await` before it.",
+                call.what,
+                self.handler.name,
+            )
+
+
+async def _nothing() -> Json:
+    return None
+
+
+def _waited_for(op: Op) -> Any:
+    """Return the plan that waits for *op* alone."""
+    yield (op,)

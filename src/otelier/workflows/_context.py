@@ -1,0 +1,355 @@
+"""The context of a body, `ctx`: all that a workflow, a function or an entity's method may ask for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from otelier.codec import to_plain
+from otelier.errors import WorkflowUseError
+from otelier.workflows._body import CURRENT_STEP, Body
+from otelier.workflows._calls import Call, Plan, side_by_side
+from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, plain_input
+from otelier.workflows._steps import make_step
+from otelier.workflows._waits import Handle, Human, Signals, call_target, make_timer, wait_for
+from otelier.workflows.engines.protocol import Json, Op, Target
+
+_MISSING: Final = object()
+_MAX_SIDE_BY_SIDE: Final = 10_000
+
+
+class Context:
+    """What a body asks its engine for: steps, tasks, waits, state, and the facts of its run.
+
+    A worker makes it, and gives it to each handler as the first parameter. Calls that return a `Call` do nothing
+    before they are waited for, by `await`, `parallel` or `gather`.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import workflow
+        >>> @workflow
+        ... async def order(ctx, order_id: str):
+        ...     return await ctx.step("charge", lambda: f"charged {order_id}")
+        >>> asyncio.run(order("o-1"))
+        'charged o-1'
+    """
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.signal: Final = Signals(body)
+        """Waits for a signal: `await ctx.signal(name)`; `await ctx.signal.emit(name, payload)` sends one."""
+        self.human: Final = Human(body)
+        """Asks a person: `await ctx.human.approval(name)`."""
+
+    def __repr__(self) -> str:
+        return f"<Context of {self._body.handler.name} in {self.run_id}>"
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+    @property
+    def run_id(self) -> str:
+        """The workflow id of this run."""
+        return self._body.run.id
+
+    @property
+    def step_id(self) -> str | None:
+        """Id of the step that is executed, the same in every attempt and every life; `None` outside of steps."""
+        scope = CURRENT_STEP.get()
+        return None if scope is None else scope.step_id
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt, from 1: of the step inside one, else of the handler."""
+        scope = CURRENT_STEP.get()
+        return self._body.attempt if scope is None else scope.attempt
+
+    @property
+    def component_type(self) -> str:
+        """`workflow`, `function` or `entity`."""
+        kind = self._body.handler.kind
+        return "entity" if kind in ("write", "read") else kind
+
+    @property
+    def object_id(self) -> str | None:
+        """Key of the entity; `None` in workflows and functions."""
+        return self._body.run.target.key
+
+    @property
+    def method_name(self) -> str | None:
+        """Name of the entity's method; `None` in workflows and functions."""
+        return self._body.handler.name.partition(".")[2] if self.component_type == "entity" else None
+
+    @property
+    def version(self) -> int:
+        """Version of the worker that started this run: new code branches on it for runs that are still open."""
+        return self._body.run.version
+
+    @property
+    def replaying(self) -> bool:
+        """Whether an earlier life of this body has been here: what it reported is not to be reported again."""
+        return self._body.run.replaying()
+
+    @property
+    def idempotency_key(self) -> str:
+        """Key of the step that is executed, the same whenever it is executed again: give it to whoever is called.
+
+        Raises:
+            WorkflowUseError: outside of a step.
+        """
+        scope = CURRENT_STEP.get()
+        if scope is None:
+            raise WorkflowUseError(
+                "`ctx.idempotency_key` belongs to a step, which may be executed twice: read it inside the function "
+                "that `ctx.step` is given."
+            )
+        return f"{self.run_id}:{scope.step_id}"
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers that the run was started with; keys are found in any case."""
+        return self._body.spans.headers
+
+    # --- orchestration -------------------------------------------------------------------------------------------
+    def step(
+        self,
+        name: str,
+        fn: Callable[[], Any],
+        *,
+        timeout_s: float | None = None,
+        retries: int = 0,
+        backoff: float = 1.0,
+    ) -> Call[Any]:
+        """Do something once, and record its result: at least once, until that is recorded.
+
+        Args:
+            name: Names the step; the second of a name is `{name}#2`.
+            fn: What to do. A coroutine function runs on the event loop, any other in a thread.
+            timeout_s: Seconds that an attempt may take; `None` for no limit.
+            retries: How often it is tried again after a failure.
+            backoff: Seconds before the first retry; each later one waits twice as long.
+
+        Returns:
+            A call whose value is what *fn* returned, as JSON holds it, or as *fn* is annotated.
+
+        Raises:
+            TypeError: if *fn* cannot be called.
+            ValueError: if a time is negative or infinite.
+            WorkflowUseError: inside another step, or in another task than the body's.
+        """
+        checked_name(name, "a step's name")
+        if not callable(fn):
+            raise TypeError(
+                f"ctx.step({name!r}) was given a {type(fn).__name__}: give the function itself, or "
+                f"`lambda: function(argument)`, so that a replay need not call it."
+            )
+        self._body.check(f"ctx.step({name!r})")
+        return make_step(
+            self._body,
+            name,
+            fn,
+            timeout_s=None if timeout_s is None else checked_seconds(timeout_s, "timeout_s"),
+            retries=checked_count(retries, "retries"),
+            backoff=checked_seconds(backoff, "backoff"),
+        )
+
+    def task(self, service_name: str, handler_name: str, input: Any = None) -> Call[Any]:
+        """Run a handler of a service, and wait for its result.
+
+        Args:
+            service_name: Name of the service.
+            handler_name: Name of a workflow or a function there.
+            input: A dict whose keys fit its parameters is passed by name, anything else as the one argument.
+
+        Raises:
+            CodecError: if *input* has no form in JSON.
+            WorkflowUseError: inside a step, or in another task than the body's.
+        """
+        service = checked_name(service_name, "a service's name")
+        target = Target(
+            self._body.host.service_of(service, handler_name), checked_name(handler_name, "a handler's name")
+        )
+        self._body.check(f"ctx.task({service_name!r}, {handler_name!r})")
+        return call_target(self._body, target, to_plain(input, what=f"the input of {handler_name}"))
+
+    def spawn(self, fn: Handler, *args: Any, key: str | None = None, **kwargs: Any) -> Handle:
+        """Start a handler, and go on at once.
+
+        Args:
+            fn: A workflow or a function of this worker.
+            *args: Its arguments, without the context.
+            key: Makes its workflow id, `{run}.{key}`: a second child with it is the same one. `None` numbers it.
+            **kwargs: Its arguments by name.
+
+        Returns:
+            A handle: `await handle.result()` waits for the result.
+
+        Raises:
+            TypeError: if *fn* is no handler, or the arguments do not fit it.
+            WorkflowUseError: inside a step, or in another task than the body's.
+        """
+        if not isinstance(cast("Any", fn), Handler) or fn.kind in ("write", "read"):
+            raise TypeError(
+                f"ctx.spawn was given {fn!r}: give a function decorated with `@workflow` or `@function`. "
+                f"`ctx.step` does other functions, `ctx.entity` calls entities."
+            )
+        self._body.check(f"ctx.spawn({fn.name})")
+        target = Target(fn.service or self._body.host.service, fn.name)
+        run_id = self._body.child_id(None if key is None else checked_name(key, "`key`"), fn.name)
+        return Handle(self._body, target, fn.input_of(args, kwargs), run_id, fn)
+
+    def parallel(
+        self,
+        *calls: Call[Any],
+        max_concurrency: int | None = None,
+        return_exceptions: bool = False,
+        timeout_s: float | None = None,
+    ) -> Call[list[Any]]:
+        """Wait for several calls side by side, and return their values in their order.
+
+        After a failure nothing more begins, tasks are cancelled, and steps that run end; then the failure is raised,
+        several as an `ExceptionGroup`.
+
+        Args:
+            *calls: What `ctx.step`, `ctx.task` and the others return.
+            max_concurrency: How many go on at once; `None` for all.
+            return_exceptions: Let failures stand among the values.
+            timeout_s: Seconds for all of them; `None` for no limit.
+        """
+        return self._side_by_side("ctx.parallel", calls, max_concurrency, return_exceptions, timeout_s)
+
+    def gather(
+        self,
+        *,
+        max_concurrency: int | None = None,
+        return_exceptions: bool = False,
+        timeout_s: float | None = None,
+        **calls: Call[Any],
+    ) -> Call[dict[str, Any]]:
+        """Wait for several calls side by side, and return their values by name; else as `parallel`."""
+        inner = self._side_by_side("ctx.gather", calls.values(), max_concurrency, return_exceptions, timeout_s)
+        return Call(self._body, "ctx.gather", _named(list(calls), inner.taken()))
+
+    def _side_by_side(
+        self, what: str, calls: Any, most: int | None, return_exceptions: bool, timeout_s: float | None
+    ) -> Call[list[Any]]:
+        body = self._body
+        body.check(what)
+        given = list(calls)
+        for call in given:
+            if not isinstance(call, Call):
+                raise TypeError(
+                    f"{what} was given a {type(call).__name__}: give calls of the context, such as "
+                    f"`ctx.step(...)` or `ctx.task(...)`, without `await`."
+                )
+        if len({id(call) for call in given}) < len(given):
+            raise WorkflowUseError(f"{what} was given one call twice: make a call for each.")
+        if len(given) > _MAX_SIDE_BY_SIDE:
+            raise ValueError(f"{what} was given {len(given):,} calls: {_MAX_SIDE_BY_SIDE:,} are the limit.")
+        if most is not None and checked_count(most, "max_concurrency") == 0:
+            raise ValueError("Cannot use 0 as `max_concurrency`: nothing would ever begin. Use 1 or more.")
+        seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
+        limit: Op | None = None if seconds is None else body.run.sleep(seconds)
+
+        def late() -> TimeoutError:
+            return TimeoutError(f"{what} took longer than {seconds:g} s")
+
+        plan = side_by_side(
+            body.run, given, most=most, return_exceptions=return_exceptions, limit=limit, timed_out=late
+        )
+        return Call(body, what, plan)
+
+    # --- waits ---------------------------------------------------------------------------------------------------
+    def sleep(self, seconds: float) -> Call[None]:
+        """Wait for some seconds, also over a crash."""
+        seconds = checked_seconds(seconds, "seconds")
+        self._body.check("ctx.sleep")
+        return wait_for(self._body, self._body.run.sleep(seconds), "ctx.sleep", "timer")
+
+    def timer(self, delay_ms: float | None = None, *, cron: str | None = None, tz: str = "UTC") -> Call[None]:
+        """Wait for some milliseconds, or until the next time that a cron line names.
+
+        Args:
+            delay_ms: Milliseconds.
+            cron: Five fields, such as `0 0 * * *` for midnight; needs the extra `workflows`.
+            tz: Time zone of *cron*.
+
+        Raises:
+            TypeError: if not one of both is given.
+            ValueError: if *cron* or *tz* cannot be read.
+            MissingExtraError: if *cron* is given and the extra is not installed.
+        """
+        return make_timer(self._body, delay_ms, cron, tz)
+
+    # --- state of entities ---------------------------------------------------------------------------------------
+    async def get(self, key: str, default: Any = None) -> Any:
+        """Return a value of the entity's state, *default* where there is none; changing it changes no state."""
+        self._entity(f"ctx.get({key!r})")
+        held = self._body.changes.get(key, _MISSING)
+        if held is _MISSING:
+            held = await self._body.run.get(key)
+        return default if held is None else copy.deepcopy(held[0])
+
+    def set(self, key: str, value: Any) -> None:
+        """Set a value of the entity's state; it is saved when the method succeeds.
+
+        Raises:
+            CodecError: if it has no form in JSON.
+            WorkflowUseError: in a method that reads.
+        """
+        self._writing(f"ctx.set({key!r})")
+        # In a list, since `None` is a value, too.
+        self._body.changes[checked_name(key, "a key of state")] = [to_plain(value, what=f"the state {key!r}")]
+
+    def delete(self, key: str) -> None:
+        """Remove a value from the entity's state, if there is one; it is saved when the method succeeds."""
+        self._writing(f"ctx.delete({key!r})")
+        self._body.changes[checked_name(key, "a key of state")] = None
+
+    def entity(self, type: str, key: str) -> EntityProxy:
+        """Return the entity of a type and key: `await ctx.entity("Counter", "k").add(1)` calls its method."""
+        return EntityProxy(
+            self._body, checked_name(type, "an entity's type"), checked_name(str(key), "an entity's key")
+        )
+
+    def _entity(self, what: str) -> None:
+        if self.component_type != "entity":
+            raise WorkflowUseError(
+                f"{what} stands in the {self._body.handler.kind} {self._body.handler.name}, which has no state. Put "
+                f"it into a method of an entity, and call that by `ctx.entity(type, key)`."
+            )
+
+    def _writing(self, what: str) -> None:
+        self._entity(what)
+        if self._body.handler.kind == "read":
+            raise WorkflowUseError(
+                f"{what} stands in {self._body.handler.name}, which only reads. Decorate it with `write`."
+            )
+
+
+class EntityProxy:
+    """An entity, by type and key; its methods are calls."""
+
+    def __init__(self, body: Body, type: str, key: str) -> None:
+        self._body = body
+        self._type = type
+        self._key = key
+
+    def __getattr__(self, method: str) -> Callable[..., Call[Any]]:
+        if method.startswith("__"):
+            raise AttributeError(method)
+        name = f"{self._type}.{method}"
+
+        def call(*args: Any, **kwargs: Any) -> Call[Any]:
+            body = self._body
+            body.check(f"ctx.entity({self._type!r}, ...).{method}")
+            service, handler = body.host.entity_method(name)
+            payload: Json = (
+                plain_input(args, kwargs, f"the input of {name}") if handler is None else handler.input_of(args, kwargs)
+            )
+            return call_target(body, Target(service, name, self._key), payload)
+
+        return call
+
+
+def _named(names: list[str], plan: Plan[list[Any]]) -> Plan[dict[str, Any]]:
+    values = yield from plan
+    return dict(zip(names, values))

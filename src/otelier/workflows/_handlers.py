@@ -1,0 +1,502 @@
+"""Handlers: functions that run as workflows, as functions of a service, or as methods of an entity."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import math
+import sys
+import typing
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypeVar, cast
+
+from otelier.codec import from_plain, to_plain
+from otelier.errors import WorkflowUseError
+from otelier.workflows.engines.protocol import Json, Kind
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+_ARGUMENTS: Final = "otelier.arguments"
+"""Key of an input that is several arguments without names, for a handler that is known elsewhere only."""
+_MAX_NAME_CHARS: Final = 256
+_made: weakref.WeakSet[Handler] = weakref.WeakSet()
+"""All handlers of this process that are still in use."""
+_numbers: Final = itertools.count()
+
+
+class Handler:
+    """A function that a worker runs, and that is run at once where it is called.
+
+    Called with or without its first parameter, the context: in the body of a run it runs as a part of that body;
+    outside of one, as a run of its own on an engine in memory.
+
+    Attributes:
+        name: What it is called by: the function's name, for an entity `Type.method`.
+        kind: `workflow`, `function`, or for an entity `write` or `read`.
+        service: The service it belongs to; `None` is that of its worker.
+        retries: How often its body runs again after a failure.
+        backoff: Seconds before the first retry; each later one waits twice as long.
+        timeout_s: Seconds that an attempt may take; `None` for no limit.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        kind: Kind,
+        *,
+        name: str | None = None,
+        service: str | None = None,
+        retries: int = 0,
+        backoff: float = 1.0,
+        timeout_s: float | None = None,
+        owner: type | None = None,
+    ) -> None:
+        if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+            raise TypeError(
+                f"Cannot make a {kind} of {_called(function)}: a body waits for its steps. Write it as `async def`, "
+                f"and put what blocks into `ctx.step`."
+            )
+        self.function = function
+        self.kind: Kind = kind
+        self.name = checked_name(name or function.__name__, "a handler's name")
+        self.service = None if service is None else checked_name(service, "a service's name")
+        self.retries = checked_count(retries, "retries")
+        self.backoff = checked_seconds(backoff, "backoff")
+        self.timeout_s = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
+        self.owner = owner
+        """Class that it is a method of; an instance is made for each call."""
+        functools.update_wrapper(self, function)
+        self.number = next(_numbers)
+        """Place in the order in which handlers were defined."""
+        _made.add(self)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any] | AsyncIterator[Any]:
+        from otelier.workflows._direct import call_handler
+
+        return call_handler(self, args, kwargs)
+
+    @property
+    def yields(self) -> bool:
+        """Whether it is an async generator: its result is the list of what it yields."""
+        return inspect.isasyncgenfunction(self.function)
+
+    @functools.cached_property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Its parameters after the context, and after `self`."""
+        found = list(inspect.signature(self.function).parameters.items())
+        return dict(found[2 if self.owner is not None else 1 :])
+
+    @functools.cached_property
+    def _hints(self) -> dict[str, Any]:
+        return type_hints(self.function)
+
+    @property
+    def returns(self) -> Any:
+        """Type of its result as annotated; `None` where it is plain data."""
+        return None if self.yields else self._hints.get("return")
+
+    def call(self, ctx: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call the function itself with the context *ctx*."""
+        first = () if self.owner is None else (self.owner(),)
+        return self.function(*first, ctx, *args, **kwargs)
+
+    def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Json:
+        """Return what is stored of arguments, as plain data.
+
+        Raises:
+            TypeError: if they do not fit the function.
+            CodecError: if one of them has no form in JSON.
+        """
+        signature = inspect.Signature(list(self.parameters.values()))
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as exc:
+            raise TypeError(f"Cannot call {self.kind} {self.name}: {exc}.") from None
+        named = {name: value for name, value in bound.arguments.items() if self._takes_one(name)}
+        if len(named) < len(bound.arguments):
+            return plain_input(args, kwargs, f"the input of {self.name}")
+        if not named:
+            return None
+        what = f"the input of {self.name}"
+        return {name: to_plain(value, self._hints.get(name), what=what) for name, value in named.items()}
+
+    def arguments_of(self, payload: Json) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments that an input means, with their types as annotated.
+
+        A dict whose keys fit the parameters is passed by name, anything else is the one argument.
+
+        Raises:
+            TypeError: if it does not fit the function.
+            CodecError: if a value does not fit its annotation.
+        """
+        if payload is None and not self._required():
+            return (), {}
+        if isinstance(payload, dict):
+            members = cast("dict[str, Any]", payload)
+            if members.keys() == {_ARGUMENTS}:
+                args, kwargs = members[_ARGUMENTS]
+                bound = inspect.Signature(list(self.parameters.values())).bind(*args, **kwargs)
+                members = {name: value for name, value in bound.arguments.items() if self._takes_one(name)}
+                if len(members) < len(bound.arguments):
+                    return tuple(args), dict(kwargs)
+            if self._fits(members):
+                return (), {name: self._typed(name, value) for name, value in members.items()}
+        if len(self.parameters) == 0 or len(self._required()) > 1:
+            shown = ", ".join(self.parameters) or "none"
+            raise TypeError(
+                f"Cannot call {self.kind} {self.name}: its input does not fit its parameters ({shown}). "
+                f"Give a dict with their names as keys."
+            )
+        return (self._typed(next(iter(self.parameters)), payload),), {}
+
+    def result_of(self, value: Any) -> Json:
+        """Return its result as plain data.
+
+        Raises:
+            CodecError: if it has no form in JSON.
+        """
+        return to_plain(value, self.returns, what=f"the result of {self.name}")
+
+    def typed_result(self, plain: Json) -> Any:
+        """Return a stored result with its type as annotated."""
+        return plain if self.returns is None else from_plain(plain, self.returns, what=f"the result of {self.name}")
+
+    def _takes_one(self, name: str) -> bool:
+        kind = self.parameters[name].kind
+        return kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD) and (
+            kind is not inspect.Parameter.POSITIONAL_ONLY
+        )
+
+    def _required(self) -> list[str]:
+        return [
+            name
+            for name, one in self.parameters.items()
+            if one.default is inspect.Parameter.empty
+            and one.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        ]
+
+    def _fits(self, members: Mapping[str, Any]) -> bool:
+        open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in self.parameters.values())
+        names = {name for name in self.parameters if self._takes_one(name)}
+        return set(self._required()) <= members.keys() and (open_ended or members.keys() <= names)
+
+    def _typed(self, name: str, value: Json) -> Any:
+        hint = self._hints.get(name)
+        return value if hint is None else from_plain(value, hint, what=f"`{name}` of {self.name}")
+
+
+class EntityType:
+    """An entity: handlers that share state by key, one writer at a time for each key.
+
+    Example:
+        >>> from otelier import entity
+        >>> counter = entity("Counter")
+        >>> @counter.write
+        ... async def add(ctx, by: int):
+        ...     total = await ctx.get("total", 0) + by
+        ...     ctx.set("total", total)
+        ...     return total
+        >>> add
+        <write Counter.add>
+    """
+
+    def __init__(self, type: str, *, service: str | None = None) -> None:
+        self.type = checked_name(type, "an entity's type")
+        self.service = service
+
+    def write(self, function: Callable[..., Any]) -> Handler:
+        """Make *function* a method that may change the state, when nobody else does."""
+        return self._method(function, "write")
+
+    def read(self, function: Callable[..., Any]) -> Handler:
+        """Make *function* a method that sees the state last saved, and waits for nobody."""
+        return self._method(function, "read")
+
+    def _method(self, function: Callable[..., Any], kind: Kind, owner: type | None = None) -> Handler:
+        return Handler(function, kind, name=f"{self.type}.{function.__name__}", service=self.service, owner=owner)
+
+
+class _Entities:
+    """What `entity` is: makes an entity of a name, of a class, or of a lone function."""
+
+    def __call__(self, of: str | type, *, service: str | None = None) -> Any:
+        """Return the entity of a name, or *of* itself, a class, with its methods made handlers."""
+        if isinstance(of, str):
+            return EntityType(of, service=service)
+        if isinstance(cast("Any", of), type):
+            return _entity_of_class(of, service)
+        raise TypeError(f"Cannot make an entity of a {type(of).__name__}: give its name, or decorate a class.")
+
+    def write(self, function: Any = None, *, type: str | None = None, service: str | None = None) -> Any:
+        """Make a lone function a writing method of the entity *type*, by default named after its module."""
+        return self._lone(function, "write", type, service)
+
+    def read(self, function: Any = None, *, type: str | None = None, service: str | None = None) -> Any:
+        """Make a lone function a reading method of the entity *type*, by default named after its module."""
+        return self._lone(function, "read", type, service)
+
+    def _lone(self, function: Any, kind: Kind, of: str | None, service: str | None) -> Any:
+        def make(one: Callable[..., Any]) -> Any:
+            if "." in one.__qualname__.rpartition("<locals>.")[2]:  # in the body of a class, which `entity` decorates
+                return _Method(one, kind)
+            found = EntityType(of or _module_name(one), service=service)
+            return found.write(one) if kind == "write" else found.read(one)
+
+        return make if function is None else make(function)
+
+
+class _Method:
+    """A method in the body of a class that will be an entity."""
+
+    def __init__(self, function: Callable[..., Any], kind: Kind) -> None:
+        self.function = function
+        self.kind: Kind = kind
+
+
+entity: Final = _Entities()
+"""Makes an entity: `entity("ChatAgent")` has the decorators `write` and `read`; `@entity` on a class makes its methods
+handlers that write, or read where `@entity.read` stands at them; `@entity.write` makes one of a lone function."""
+
+
+def workflow(
+    function: Any = None,
+    *,
+    name: str | None = None,
+    service: str | None = None,
+    retries: int = 0,
+    backoff: float = 1.0,
+    timeout_s: float | None = None,
+) -> Any:
+    """Make a function a workflow: its body goes on where it was after a crash.
+
+    Args:
+        function: An `async def` whose first parameter is the context.
+        name: What it is called by; the function's name if `None`.
+        service: Service that it belongs to; that of its worker if `None`.
+        retries: How often its body runs again after a failure.
+        backoff: Seconds before the first retry; each later one waits twice as long.
+        timeout_s: Seconds that an attempt may take; `None` for no limit.
+
+    Raises:
+        TypeError: if it is no `async def`.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import workflow
+        >>> @workflow
+        ... async def greet(ctx, name: str):
+        ...     return await ctx.step("greet", lambda: f"Hello {name}")
+        >>> asyncio.run(greet("Ada"))
+        'Hello Ada'
+    """
+    return _decorate(function, "workflow", name, service, retries, backoff, timeout_s)
+
+
+def function(
+    function: Any = None,
+    *,
+    name: str | None = None,
+    service: str | None = None,
+    retries: int = 0,
+    backoff: float = 1.0,
+    timeout_s: float | None = None,
+) -> Any:
+    """Make a function a function of a service, which workflows call by `ctx.task` and `ctx.spawn`.
+
+    Its arguments are those of `workflow`.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import function
+        >>> @function(retries=2)
+        ... async def double(ctx, number: int):
+        ...     return 2 * number
+        >>> asyncio.run(double(21))
+        42
+    """
+    return _decorate(function, "function", name, service, retries, backoff, timeout_s)
+
+
+def _decorate(
+    function: Any, kind: Kind, name: str | None, service: str | None, retries: int, backoff: float, limit: float | None
+) -> Any:
+    def make(one: Callable[..., Any]) -> Handler:
+        return Handler(one, kind, name=name, service=service, retries=retries, backoff=backoff, timeout_s=limit)
+
+    return make if function is None else make(function)
+
+
+def _entity_of_class(cls: type, service: str | None) -> type:
+    found = EntityType(cls.__name__, service=service)
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, _Method):
+            one, kind = value.function, value.kind
+        elif not name.startswith("_") and (inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value)):
+            one, kind = value, cast("Kind", "write")
+        else:
+            continue
+        setattr(cls, name, found._method(one, kind, cls if _takes_self(one) else None))  # pyright: ignore[reportPrivateUsage]
+    return cls
+
+
+def _takes_self(method: Callable[..., Any]) -> bool:
+    return next(iter(inspect.signature(method).parameters), None) == "self"
+
+
+def handlers_in(modules: Iterable[ModuleType | str | Handler], service_name: str) -> dict[tuple[str, str], Handler]:
+    """Return the handlers of *modules*, by service and name; those without a service belong to *service_name*.
+
+    Raises:
+        WorkflowUseError: if two of them have one name, or one of them is no module.
+    """
+    found: dict[tuple[str, str], Handler] = {}
+    for one in _listed(modules):
+        place = (one.service or service_name, one.name)
+        former = found.get(place)
+        if former is not None and former is not one and not _is_defined_again(former, one):
+            raise WorkflowUseError(
+                f"Service {place[0]!r} has two handlers named {one.name!r}, in {former.__module__} and in "
+                f"{one.__module__}: a stored run would not know which is its own. Rename one by `name=`."
+            )
+        found[place] = one
+    _refuse_types_of_two_services(found)
+    return found
+
+
+def handlers_beside(handler: Handler) -> list[Handler]:
+    """Return *handler* and those it may call where it is called as a function: of its module, and of named services.
+
+    Of two of one name the one that was defined last is taken.
+    """
+    found: dict[tuple[str | None, str], Handler] = {}
+    for one in sorted(_made, key=lambda one: one.number):
+        if one.service is not None or one.__module__ == handler.__module__:
+            found[one.service, one.name] = one
+    found[handler.service, handler.name] = handler
+    return list(found.values())
+
+
+def _listed(modules: Iterable[ModuleType | str | Handler]) -> Iterable[Handler]:
+    for module in modules:
+        if isinstance(module, Handler):
+            yield module
+            continue
+        found = _imported(module)
+        for value in list(vars(found).values()):
+            if isinstance(value, Handler):
+                yield value
+            elif isinstance(value, type) and value.__module__ == found.__name__:
+                yield from (each for each in vars(value).values() if isinstance(each, Handler))
+
+
+def _imported(module: Any) -> ModuleType:
+    if isinstance(module, str):
+        import importlib
+
+        return importlib.import_module(module)
+    if isinstance(module, ModuleType):
+        return module
+    raise WorkflowUseError(
+        f"Cannot take handlers from a {type(module).__name__}: name modules, by themselves or as text, or handlers."
+    )
+
+
+def _is_defined_again(former: Handler, later: Handler) -> bool:
+    """Return whether the definition was run again: a cell of a notebook, a reloaded module, a function in a test."""
+    return (former.__module__, former.function.__qualname__) == (later.__module__, later.function.__qualname__)
+
+
+def _refuse_types_of_two_services(handlers: Mapping[tuple[str, str], Handler]) -> None:
+    services: dict[str, str] = {}
+    for (service, name), one in handlers.items():
+        if one.kind in ("write", "read"):
+            kind = name.partition(".")[0]
+            if services.setdefault(kind, service) != service:
+                raise WorkflowUseError(
+                    f"Entity {kind!r} has methods in the services {services[kind]!r} and {service!r}: its state would "
+                    f"be in two places. Give all of them one `service=`."
+                )
+
+
+def type_hints(function: Any) -> dict[str, Any]:
+    """Return the annotations of a function as types, those that say nothing left out; none where they are unknown."""
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception:  # names that only a type checker imports, or that are not known yet
+        return {}
+    return {name: hint for name, hint in hints.items() if hint is not Any}
+
+
+def plain_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str) -> Json:
+    """Return the input for a handler whose parameters are not known here.
+
+    Raises:
+        CodecError: if an argument has no form in JSON.
+    """
+    if not args:
+        return to_plain(dict(kwargs), what=what) if kwargs else None
+    if len(args) == 1 and not kwargs:
+        return to_plain(args[0], what=what)
+    return {_ARGUMENTS: [to_plain(list(args), what=what), to_plain(dict(kwargs), what=what)]}
+
+
+def checked_name(name: Any, what: str) -> str:
+    """Return a name that can be stored and shown.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, too long, or not printable.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"Cannot use a {type(name).__name__} as {what}: give text.")
+    if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+        raise ValueError(f"Cannot use {name[:40]!r} as {what}: it must be 1 to {_MAX_NAME_CHARS} printable characters.")
+    return name
+
+
+def checked_seconds(seconds: Any, what: str) -> float:
+    """Return a time in seconds.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative, infinite or no number.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"Cannot use a {type(seconds).__name__} as `{what}`: give a number of seconds.")
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"Cannot use {seconds} as `{what}`: give a finite number of seconds, 0 or more.")
+    return float(seconds)
+
+
+def checked_count(count: Any, what: str) -> int:
+    """Return a number of times.
+
+    Raises:
+        TypeError: if it is no whole number.
+        ValueError: if it is negative, or above 1,000.
+    """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"Cannot use a {type(count).__name__} as `{what}`: give a whole number.")
+    if not 0 <= count <= 1_000:
+        raise ValueError(f"Cannot use {count} as `{what}`: give a number from 0 to 1,000.")
+    return count
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    module = sys.modules.get(function.__module__)
+    if function.__module__ != "__main__":
+        return function.__module__.rpartition(".")[2] or function.__module__
+    spec = getattr(module, "__spec__", None)
+    file = getattr(module, "__file__", None)
+    return (spec.name if spec is not None else Path(file).stem if file else "main").rpartition(".")[2]
+
+
+def _called(function: object) -> str:
+    return getattr(function, "__qualname__", None) or f"a {type(function).__name__}"

@@ -1,0 +1,153 @@
+"""Headers of runs: what is stored with a run so that each life of it has the caller, the fields and the trace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import Link
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from otelier.codec import read_json
+from otelier.errors import NotJsonError, WorkflowUseError
+from otelier.fields import get_context, with_fields
+from otelier.redaction import redact_value
+from otelier.workflows.engines.protocol import Json
+
+FIELDS: Final = "otelier-fields"
+"""Header with the fields, as JSON."""
+USERS: Final = "otelier-headers"
+"""Header with what `ctx.headers()` returns, as JSON."""
+ROOT: Final = "otelier-root"
+"""Header with the workflow id of the root of a run's tree."""
+CHAIN: Final = "otelier-chain"
+"""Header with the entities whose writes wait for this run, a line for each."""
+CLIENT: Final = "otelier-client"
+"""Header of a run that another process started."""
+SAMPLED: Final = "otelier-sampled"
+"""Header that tells whether a run without a caller's span is sampled: `1` or `0`."""
+_MAX_BYTES: Final = 8_192
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+_NEVER: Final = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key"))
+
+
+class Headers(Mapping[str, str]):
+    """Headers that are found in any case."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {name.lower(): value for name, value in values.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} headers>"  # they may hold what is not to be logged
+
+
+def users_headers(given: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the headers of a caller that may be stored: none that authorises, and none that is a secret.
+
+    Raises:
+        TypeError: if a name or a value is no text.
+        WorkflowUseError: if they have more than 8 kB.
+    """
+    kept: dict[str, str] = {}
+    for name, value in (given or {}).items():
+        if not isinstance(cast("Any", name), str) or not isinstance(cast("Any", value), str):
+            raise TypeError("Cannot store these headers: give text for names and values.")
+        lower = name.lower()
+        if lower not in _NEVER and redact_value({lower: value}) == {lower: value}:
+            kept[lower] = value
+    if (size := len(json.dumps(kept))) > _MAX_BYTES:
+        raise WorkflowUseError(
+            f"Cannot store these headers: they have {size:,} bytes, and {_MAX_BYTES:,} are the limit. Give those that "
+            f"the run reads."
+        )
+    return kept
+
+
+def start_headers(
+    given: Mapping[str, str] | None, run_id: str, name: str, *, is_client: bool = False
+) -> dict[str, str]:
+    """Return what is stored with a run that is started here: the caller's span, the fields, and its own headers.
+
+    Where no span is current, whether the run is sampled is decided here, once.
+    """
+    users = users_headers(given)
+    headers = {ROOT: run_id, **fields_header(), **traced(get_current())}
+    if users:
+        headers[USERS] = json.dumps(users)
+    if is_client:
+        headers[CLIENT] = "1"
+    if "traceparent" not in headers:
+        headers[SAMPLED] = "1"
+    return headers
+
+
+def run_trace_id(run_id: str) -> int:
+    """Return the trace id of a run that nobody's span started."""
+    return int.from_bytes(hashlib.sha256(f"trace/{run_id}".encode()).digest()[:16], "big") or 1
+
+
+def fields_header() -> dict[str, str]:
+    """Return the header with the fields that hold here; none where none is set."""
+    held = get_context()
+    fields = {name: value for name in held.__dataclass_fields__ if (value := getattr(held, name)) is not None}
+    return {FIELDS: json.dumps(fields)} if fields else {}
+
+
+def traced(context: Context) -> dict[str, str]:
+    """Return the headers that name the span of *context*; none where there is none."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, context)
+    return carrier
+
+
+def caller_context(headers: Mapping[str, str]) -> Context:
+    """Return the context that a run has from who started it: the caller's span, and the fields."""
+    context = _PROPAGATOR.extract(
+        {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}, Context()
+    )
+    fields = _members(headers.get(FIELDS))
+    return with_fields(context, **fields) if fields else context
+
+
+def stored_headers(headers: Mapping[str, str]) -> Headers:
+    """Return what `ctx.headers()` returns."""
+    return Headers(_members(headers.get(USERS)))
+
+
+def sealed(payload: Json, context: Context) -> Json:
+    """Return a signal's payload with the span that sends it."""
+    return {"payload": payload, **traced(context)}
+
+
+def opened(value: Json) -> tuple[Json, Link | None]:
+    """Return a signal's payload, and a link to the span that sent it."""
+    if not isinstance(value, dict):
+        return None, None
+    members = cast("dict[str, Any]", value)
+    sender = trace.get_current_span(_PROPAGATOR.extract(members, Context())).get_span_context()
+    return members.get("payload"), Link(sender) if sender.is_valid else None
+
+
+def _members(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        found = read_json(text)
+    except NotJsonError:
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

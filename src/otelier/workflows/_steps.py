@@ -1,0 +1,153 @@
+"""Steps: functions that are done once, and whose results are recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from otelier.codec import error_to_json, from_plain, to_plain
+from otelier.errors import WorkflowUseError
+from otelier.faults import warn_once
+from otelier.workflows._body import CURRENT_STEP, Body, StepScope
+from otelier.workflows._calls import Call, Plan
+from otelier.workflows._handlers import type_hints
+from otelier.workflows.engines.protocol import Json, Op, Outcome
+
+
+@dataclass(slots=True)
+class _Attempt:
+    limit: Op | None
+    """Sleep that ends it."""
+    step: Op
+    pause: Op | None
+    """Sleep before the next one."""
+
+
+def make_step(
+    body: Body,
+    name: str,
+    function: Callable[..., Any],
+    *,
+    timeout_s: float | None,
+    retries: int,
+    backoff: float,
+    load: Callable[[Json], Any] | None = None,
+    dump: Callable[[Any], Json] | None = None,
+    attributes: dict[str, Any] | None = None,
+) -> Call[Any]:
+    """Make all the ops of a step, and return the call of it.
+
+    *dump* and *load* turn its result into plain data and back, where its annotation does not tell how.
+    """
+    step_id = body.numbered(name)
+    what = f"the result of step {step_id!r}"
+    returns = type_hints(_inner(function)).get("return")
+    write = dump or functools.partial(to_plain, as_type=returns, what=what)
+    read = load or functools.partial(_read, returns, what)
+    attempts: list[_Attempt] = []
+    for number in range(1, retries + 2):
+        limit = None if timeout_s is None else body.run.sleep(timeout_s)
+        box: list[Op] = []
+        step = body.run.step(
+            step_id, functools.partial(_execute, body, step_id, number, function, write, box, attributes)
+        )
+        box.append(step)
+        pause = body.run.sleep(backoff * 2 ** (number - 1)) if number <= retries else None
+        attempts.append(_Attempt(limit, step, pause))
+    return Call(body, f"ctx.step({step_id!r})", _step_plan(body, step_id, attempts, read, function, timeout_s))
+
+
+def _read(returns: Any, what: str, plain: Json) -> Any:
+    return plain if returns is None else from_plain(plain, returns, what=what)
+
+
+def _step_plan(
+    body: Body,
+    step_id: str,
+    attempts: list[_Attempt],
+    read: Callable[[Json], Any],
+    function: Callable[..., Any],
+    timeout_s: float | None,
+) -> Plan[Any]:
+    for attempt in attempts:
+        limit, step = attempt.limit, attempt.step
+        done = yield (step,) if limit is None else (limit, step)
+        if done is limit:
+            body.run.cancel(step)
+            body.spans.gave_up(step)
+            if not inspect.iscoroutinefunction(_inner(function)):
+                warn_once(
+                    "workflows.thread_left",
+                    "A step that took longer than its `timeout_s` goes on in its thread: a function that blocks cannot "
+                    "be stopped. Give what it calls a limit of its own.",
+                )
+            error: Exception = TimeoutError(f"step {step_id!r} took longer than {timeout_s:g} s")
+        else:
+            if limit is not None:
+                body.run.cancel(limit)
+            succeeded, value = step.value
+            if succeeded:
+                return read(value)
+            error = body.error_of(value)
+        if attempt.pause is None:
+            raise error
+        yield (attempt.pause,)
+    raise AssertionError("unreachable")
+
+
+async def _execute(
+    body: Body,
+    step_id: str,
+    attempt: int,
+    function: Callable[..., Any],
+    write: Callable[[Any], Json],
+    box: list[Op],
+    attributes: dict[str, Any] | None,
+) -> Outcome:
+    """Do the step, and return its outcome; this is what the engine calls."""
+    CURRENT_STEP.set(StepScope(body, step_id, attempt))
+    operation = body.spans.step(step_id, box[0], attributes)
+    with operation:
+        try:
+            return [True, write(await _called(body, function))]
+        except asyncio.CancelledError as exc:
+            if _is_cancelled_from_outside():
+                raise
+            error: BaseException = exc  # of something that it waited for
+        except Exception as exc:
+            error = exc
+        operation.failure = error
+    return [False, error_to_json(error)]
+
+
+async def _called(body: Body, function: Callable[..., Any]) -> Any:
+    if inspect.iscoroutinefunction(_inner(function)):
+        return await function()
+    try:
+        value = await body.host.call_in_thread(function)
+    except RuntimeError as exc:
+        if "no running event loop" in str(exc):
+            raise WorkflowUseError(
+                "A step's function that is no `async def` runs in a thread, which has no event loop. Write `async def`."
+            ) from exc
+        raise
+    return await value if inspect.isawaitable(value) else value
+
+
+def _inner(function: Any) -> Any:
+    """Return the function that *function* calls: what is annotated, and tells whether it is to be awaited."""
+    while isinstance(function, functools.partial):
+        function = function.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if not inspect.isroutine(function) and not isinstance(function, type):
+        return getattr(function, "__call__", function)  # noqa: B004 -- its method, which is annotated
+    return function
+
+
+def _is_cancelled_from_outside() -> bool:
+    task: Any = asyncio.current_task()
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or cancelling() > 0  # Python 3.10 cannot tell

@@ -1,0 +1,230 @@
+"""Waits: for time, for signals, and for other runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from otelier.codec import to_plain
+from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
+from otelier.workflows._body import Body
+from otelier.workflows._calls import Call, Plan
+from otelier.workflows._handlers import Handler, checked_name, checked_seconds
+from otelier.workflows._headers import CHAIN, opened, sealed
+from otelier.workflows.engines.protocol import Json, Op, Target
+
+_NO_DEFAULT: Final = object()
+_MAX_YEARS: Final = 100
+
+
+def wait_for(body: Body, op: Op, what: str, span: str) -> Call[Any]:
+    """Return the call that waits for *op*, with a span of the name *span*."""
+
+    def plan() -> Plan[Any]:
+        yield (op,)
+        body.spans.waited(op, span)
+        return op.value
+
+    return Call(body, what, plan())
+
+
+def make_timer(body: Body, delay_ms: float | None, cron: str | None, tz: str) -> Call[None]:
+    """Return the call of `ctx.timer`."""
+    if (delay_ms is None) == (cron is None):
+        raise TypeError("ctx.timer takes `delay_ms=` or `cron=`, one of both.")
+    if delay_ms is not None:
+        seconds = checked_seconds(delay_ms, "delay_ms") / 1000
+        body.check("ctx.timer")
+    else:
+        body.check("ctx.timer")
+        seconds = _until(str(cron), tz, body.spans.now_ns)
+    return wait_for(body, body.run.sleep(seconds), "ctx.timer", "timer")
+
+
+def _until(cron: str, tz: str, now_ns: int) -> float:
+    """Return the seconds from a time, as recorded, to the next one that *cron* names."""
+    try:
+        from croniter import croniter
+    except ImportError as exc:
+        raise MissingExtraError(
+            "ctx.timer(cron=...) needs croniter: install it by `pip install 'otelier[workflows]'`.", extra="workflows"
+        ) from exc
+    import zoneinfo
+
+    try:
+        zone = zoneinfo.ZoneInfo(tz)
+    except (KeyError, ValueError, OSError) as exc:
+        raise ValueError(f"Cannot read tz={tz[:64]!r}: name a time zone, such as 'Europe/Berlin'.") from exc
+    now = dt.datetime.fromtimestamp(now_ns / 1e9, zone)
+    try:
+        found = croniter(cron, now, max_years_between_matches=_MAX_YEARS).get_next(dt.datetime)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ValueError(
+            f"Cannot read cron={cron[:64]!r}: write five fields, minute, hour, day, month and weekday, such as "
+            f"'0 0 * * *'."
+        ) from exc
+    return max(0.0, found.timestamp() - now_ns / 1e9)
+
+
+def call_target(body: Body, target: Target, payload: Json) -> Call[Any]:
+    """Return the call that runs *target*, and gives its result."""
+    if target.key is not None:
+        _refuse_circle(body, target)
+    number = body.run.made()
+    op = body.run.call(target, payload, body.spans.headers_for(number, target))
+
+    def plan() -> Plan[Any]:
+        body.spans.called(op, target)
+        op.start()  # at once: whether an earlier life exported its span is known by where this one is
+        yield (op,)
+        return _result(body, op)
+
+    shown = f"ctx.entity({target.handler!r})" if target.key is not None else f"ctx.task({target.handler!r})"
+    return Call(body, shown, plan())
+
+
+def _result(body: Body, op: Op) -> Any:
+    succeeded, value = op.value
+    if succeeded:
+        return value
+    raise body.error_of(value)
+
+
+def _refuse_circle(body: Body, target: Target) -> None:
+    chain = [one for one in body.run.headers.get(CHAIN, "").split("\n") if one]
+    if body.handler.kind == "write":
+        chain.append(_place(body.run.target))
+    if _place(target) in chain:
+        raise WorkflowUseError(
+            f"{target.handler} of {target.key!r} would wait for itself: {' -> '.join([*chain, _place(target)])}. An "
+            f"entity has one writer at a time. Read the state here, or use `ctx.spawn`, which does not wait."
+        )
+
+
+def _place(target: Target) -> str:
+    return f"{target.handler.partition('.')[0]}({target.key!r})"
+
+
+class Handle:
+    """A child that was started: its result can be waited for, or not."""
+
+    def __init__(self, body: Body, target: Target, payload: Json, run_id: str, handler: Handler) -> None:
+        self._body = body
+        self._handler = handler
+        self.workflow_id: Final = run_id
+        """Workflow id of the child."""
+        number = body.run.made()
+        headers = body.spans.headers_for(number, None)
+        self._op = body.run.call(target, payload, headers, run_id=run_id, detached=True)
+        body.spans.called(self._op, target)
+        self._op.start()
+        body.keep(self._op)
+
+    def __repr__(self) -> str:
+        return f"<Handle of {self.workflow_id}>"
+
+    def result(self, timeout_s: float | None = None) -> Call[Any]:
+        """Wait for the child's result, for at most *timeout_s* seconds.
+
+        Raises:
+            TimeoutError: when waited for, if it has not ended by then; the child goes on.
+        """
+        body = self._body
+        seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
+        body.check(f"the result of {self.workflow_id}")
+        limit = None if seconds is None else body.run.sleep(seconds)
+
+        def plan() -> Plan[Any]:
+            done = yield (self._op,) if limit is None else (limit, self._op)
+            if done is limit:
+                raise TimeoutError(f"{self.workflow_id} took longer than {seconds:g} s")
+            if limit is not None:
+                body.run.cancel(limit)
+            return self._handler.typed_result(_result(body, self._op))
+
+        return Call(body, f"the result of {self.workflow_id}", plan())
+
+    def stream(self) -> AsyncIterator[Any]:
+        """Raise: what a child yields has no place in a body, which would see other pieces in a replay.
+
+        Raises:
+            StreamElsewhere: always.
+        """
+        raise StreamElsewhere(
+            f"What {self.workflow_id} yields cannot be read in a body: a replay would not see the same pieces. Wait "
+            f"for `result()`, the list of them."
+        )
+
+
+class Signals:
+    """Signals of a run: `await ctx.signal(name)` waits for one, `ctx.signal.emit` sends one."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __call__(self, name: str, timeout_ms: float | None = None, default: Any = _NO_DEFAULT) -> Call[Any]:
+        """Wait for the oldest signal of a name, sent before or after this.
+
+        Args:
+            name: Name of the signal.
+            timeout_ms: Milliseconds to wait; `None` waits until it comes.
+            default: Value where none comes in time; without it that is a `TimeoutError`.
+
+        Raises:
+            WorkflowUseError: inside a step, in another task than the body's, or while another wait for it is open.
+        """
+        body = self._body
+        checked_name(name, "a signal's name")
+        seconds = None if timeout_ms is None else checked_seconds(timeout_ms, "timeout_ms") / 1000
+        body.check(f"ctx.signal({name!r})")
+        stored = default if default is _NO_DEFAULT else to_plain(default, what=f"the default of signal {name!r}")
+        op = body.run.signal(name, seconds)
+
+        def plan() -> Plan[Any]:
+            yield (op,)
+            payload, link = opened(op.value)
+            body.spans.waited(op, f"signal {name}", link=link, is_late=op.value is None)
+            if op.value is not None:
+                return payload
+            if stored is _NO_DEFAULT:
+                raise TimeoutError(f"no signal {name!r} came within {seconds:g} s")
+            return stored
+
+        return Call(body, f"ctx.signal({name!r})", plan())
+
+    def emit(self, name: str, payload: Any = None, target_workflow_id: str | None = None) -> Call[None]:
+        """Send a signal to a run, once.
+
+        Args:
+            name: Name of the signal.
+            payload: What it says, as JSON holds it.
+            target_workflow_id: Run that it is for; `None` is the root of this one's tree.
+
+        Raises:
+            CodecError: if *payload* has no form in JSON.
+            UnknownRunError: when waited for, if there is no such run.
+            RunEndedError: when waited for, if that run has ended.
+        """
+        body = self._body
+        checked_name(name, "a signal's name")
+        target = body.spans.root_run_id if target_workflow_id is None else str(target_workflow_id)
+        plain = to_plain(payload, what=f"the payload of signal {name!r}")
+        body.check(f"ctx.signal.emit({name!r})")
+        number = body.run.made()
+        op = body.run.send(target, name, sealed(plain, body.spans.context_of(number)))
+
+        def plan() -> Plan[None]:
+            body.spans.emitted(op, name)
+            op.start()
+            yield (op,)
+            _result(body, op)
+
+        return Call(body, f"ctx.signal.emit({name!r})", plan())
+
+
+class Human:
+    """Asks a person."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body

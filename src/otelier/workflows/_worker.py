@@ -1,0 +1,244 @@
+"""Workers: processes that run handlers, and the handles of runs that are started there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import ModuleType
+from typing import Any, Final, cast
+from uuid import uuid4
+
+from typing_extensions import Self
+
+from otelier.codec import error_from_json
+from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
+from otelier.faults import read_setting
+from otelier.settings import ENGINE
+from otelier.workflows._body import Host
+from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, handlers_in
+from otelier.workflows._headers import start_headers
+from otelier.workflows._spans import span_name
+from otelier.workflows.engines import open_engine
+from otelier.workflows.engines.protocol import Engine, Json, Kind, Registry, Target
+
+_THREADS: Final = 32
+
+
+class RunHandle:
+    """A run that was started, or that is known by its id."""
+
+    def __init__(self, engine: Engine, workflow_id: str, handler: Handler | None, host: Host | None) -> None:
+        self._engine = engine
+        self._handler = handler
+        self._host = host
+        self.workflow_id: Final = workflow_id
+        """Its workflow id."""
+
+    def __repr__(self) -> str:
+        return f"<RunHandle of {self.workflow_id}>"
+
+    async def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for its end, and return its result, with its type where the handler is known here.
+
+        Args:
+            timeout_s: Seconds to wait; `None` waits until it ends.
+
+        Raises:
+            TimeoutError: if it has not ended by then; it goes on.
+            StepError: if it failed with an error whose class is not known here, or was cancelled; else that error.
+        """
+        seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
+        succeeded, value = await self._engine.result(self.workflow_id, seconds)
+        if succeeded:
+            return value if self._handler is None else self._handler.typed_result(value)
+        raise made_again(value, self._handler)
+
+    async def stream(self) -> AsyncIterator[Any]:
+        """Yield what its handler yields, from now on, as it comes.
+
+        Raises:
+            StreamElsewhere: if the run's body is not in this process.
+        """
+        host = self._host
+        if host is None or self._handler is None or not self._handler.yields:
+            raise StreamElsewhere(
+                f"What {self.workflow_id} yields cannot be read here: its body is in another process, or yields "
+                f"nothing. Wait for `result()`, the list of what it yielded."
+            )
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        readers = host.streams.setdefault(self.workflow_id, [])
+        readers.append(queue)
+        end = asyncio.ensure_future(self.result())
+        number = 0
+        try:
+            while True:
+                item = asyncio.ensure_future(queue.get())
+                await asyncio.wait((item, end), return_when=asyncio.FIRST_COMPLETED)
+                if not item.done():
+                    item.cancel()
+                    for value in (await end)[number:]:
+                        yield value
+                    return
+                place, value = item.result()
+                if place == number:  # a body that runs again yields the same once more
+                    number += 1
+                    yield value
+        finally:
+            end.cancel()
+            readers.remove(queue)
+            if not readers:
+                host.streams.pop(self.workflow_id, None)
+
+
+def made_again(stored: Mapping[str, Json], handler: Handler | None) -> Exception:
+    """Return the error that a run ended with."""
+    module = None if handler is None else sys.modules.get(handler.__module__)
+    error = error_from_json(stored, () if module is None else (module,))
+    return (
+        error if isinstance(error, Exception) else StepError(str(stored.get("message") or ""), type=str(stored["type"]))
+    )
+
+
+class Worker:
+    """Runs handlers: `async with Worker("orders", modules=[orders]) as worker:` serves them until the block ends.
+
+    Args:
+        service_name: Service of the handlers that name none.
+        modules: Modules with handlers, by themselves or as text, or handlers. Without any, the module that makes the
+            worker.
+        engine: Where runs are kept: `memory:`, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
+        version: Version of this code. New runs get it, and `ctx.version` is that of the worker that started a run.
+        is_direct: For a handler that is called as a function: what names no service is in every service.
+
+    Raises:
+        WorkflowUseError: if two handlers have one name.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Worker, workflow
+        >>> @workflow
+        ... async def greet(ctx, name: str):
+        ...     return f"Hello {name}"
+        >>> async def main():
+        ...     async with Worker("greetings", modules=[greet], engine="memory:") as worker:
+        ...         handle = await worker.start(greet, "Ada")
+        ...         return await handle.result()
+        >>> asyncio.run(main())
+        'Hello Ada'
+    """
+
+    def __init__(
+        self,
+        service_name: str,
+        *,
+        modules: Sequence[ModuleType | str | Handler] = (),
+        engine: str | Engine | None = None,
+        version: int = 1,
+        is_direct: bool = False,
+    ) -> None:
+        self.service_name = checked_name(service_name, "a service's name")
+        self.version = checked_count(version, "version")
+        given = tuple(modules) or (inspect.stack(0)[1].frame.f_globals["__name__"],)
+        self._handlers = handlers_in(given, self.service_name)
+        if not self._handlers:
+            raise WorkflowUseError(
+                f"Worker {service_name!r} has nothing to run: none of its modules has a handler. Decorate functions "
+                f"with `@workflow`, `@function` or `@entity.write`, and name their module in `modules=`."
+            )
+        self._given = engine
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otelier-step")
+        self._host = Host(self.service_name, self._handlers, self._call_in_thread, is_direct)
+        self._is_direct = is_direct
+        self._engine: Engine | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that keeps its runs.
+
+        Raises:
+            WorkflowUseError: before `async with`.
+        """
+        if self._engine is None:
+            raise WorkflowUseError(f"Worker {self.service_name!r} is not at work: use it in `async with`.")
+        return self._engine
+
+    async def __aenter__(self) -> Self:
+        if self._serving is not None:
+            raise WorkflowUseError(f"Worker {self.service_name!r} is at work already: make another one.")
+        engine = self._given
+        self._engine = (
+            open_engine(read_setting(ENGINE, engine)) if engine is None or isinstance(engine, str) else engine
+        )
+        kinds: dict[tuple[str, str], Kind] = {place: handler.kind for place, handler in self._handlers.items()}
+        ready = asyncio.Event()
+        self._serving = asyncio.create_task(
+            self._engine.serve(Registry(kinds, self.version), self._host.invoke, ready.set), name="otelier-worker"
+        )
+        waiting = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait((self._serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self._serving.done():
+            serving, self._serving = self._serving, None
+            serving.result()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        from otelier.telemetry import flush
+
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            serving.cancel()
+            try:
+                await serving
+            except asyncio.CancelledError:
+                pass
+        self._pool.shutdown(wait=False)
+        if not self._is_direct:
+            await asyncio.to_thread(flush)
+
+    async def start(
+        self,
+        handler: Handler,
+        *args: Any,
+        workflow_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> RunHandle:
+        """Start a run, and return its handle.
+
+        Args:
+            handler: A workflow or a function of this worker.
+            *args: Its arguments, without the context.
+            workflow_id: Its id. A run of that id with this handler and input is taken as it is; `None` makes an id.
+            headers: What `ctx.headers()` returns there, such as those of a request; what authorises is dropped.
+            **kwargs: Its arguments by name.
+
+        Raises:
+            RunExistsError: if a run of that id has another handler or input.
+            TypeError: if the arguments do not fit.
+            CodecError: if one of them has no form in JSON.
+        """
+        if not isinstance(cast("Any", handler), Handler) or handler.kind in ("write", "read"):
+            raise TypeError(f"Cannot start {handler!r}: give a function decorated with `@workflow` or `@function`.")
+        run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
+        target = Target(handler.service or self.service_name, handler.name)
+        if self._handlers.get((target.service, target.handler)) is None:
+            raise WorkflowUseError(
+                f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}, and would never run it. Name "
+                f"its module in `modules=`."
+            )
+        stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
+        await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)
+        return RunHandle(self.engine, run_id, handler, self._host)
+
+    def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
+        context = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(self._pool, partial(context.run, function))
