@@ -54,9 +54,9 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_last", "_made", "_mail", "_reached", "_recorded", "_seq", "_signal_waits", "_snapshot_due", "_state", "_waits",
-        "began_ns", "changes", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop", "open",
-        "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
+        "_last", "_made", "_mail", "_reached", "_recorded", "_seq", "_signal_waits", "_snapshot_due", "_state",
+        "_waits", "began_ns", "changes", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
+        "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
 
     def __init__(self, driver: Driving, kind: Kind, loaded: journal.Loaded) -> None:

@@ -148,8 +148,8 @@ class LocalOp:
     """An op of a life. It is a row of the journal from its begin, and done when its result is committed."""
 
     __slots__ = (
-        "began_ns", "due", "ended_ns", "executions", "found", "is_found", "is_new", "is_seen", "life", "name", "number", "ref",
-        "seq", "state", "value", "waiters",
+        "began_ns", "due", "ended_ns", "executions", "found", "is_found", "is_new", "is_seen", "life", "name",
+        "number", "ref", "seq", "state", "value", "waiters",
     )  # fmt: skip
     kind: ClassVar[str]
 
