@@ -174,9 +174,8 @@ async def client_beside_busy(engine: LocalEngine, path: Path, count: int) -> Non
     times = sorted(seen[name] - sent[name][0] for name in names)
     stored = sorted(took for _, took in sent.values())
     p90 = times[int(len(times) * 0.9)]
-    print(
-        f"       client's signal   p50 {median(times) * 1e3:.1f} ms  p90 {p90 * 1e3:.1f} ms  most {times[-1] * 1e3:.1f} ms"
-    )
+    shown_times = f"p50 {median(times) * 1e3:.1f} ms  p90 {p90 * 1e3:.1f} ms  most {times[-1] * 1e3:.1f} ms"
+    print(f"       client's signal   {shown_times}")
     print(f"       (stored p50 {median(stored) * 1e3:.1f} ms, beside {rate:.0f} steps/s)")
 
 
@@ -222,99 +221,6 @@ async def all_wait(engine: LocalEngine, count: int) -> None:
 
     while not do_wait():  # noqa: ASYNC110 -- a benchmark looks from outside
         await asyncio.sleep(0.02)
-
-
-async def main():
-    engine = LocalEngine(sys.argv[1])
-    for run_id in sys.argv[2:]:
-        await asyncio.sleep(0.05)
-        began = time.time()
-        await engine.signal(run_id, "go", None)
-        print(run_id, began, time.time() - began, flush=True)
-    await engine.close()
-asyncio.run(main())
-"""
-
-
-async def client_beside_busy(engine: LocalEngine, path: Path, count: int) -> None:
-    names = [f"client-{n}-{time.time_ns()}" for n in range(count)]
-    for name in names:
-        await engine.start(WAITING, None, {}, run_id=name)
-    busy = True
-
-    async def keep_busy(number: int) -> int:
-        done = 0
-        while busy:
-            run_id = await engine.start(STEPPING, 20, {}, run_id=f"busy-{number}-{time.time_ns()}")
-            await engine.result(run_id, None)
-            done += 20
-        return done
-
-    began = time.perf_counter()
-    tasks = [asyncio.create_task(keep_busy(n)) for n in range(50)]
-    client = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CLIENT, str(path), *names, stdout=subprocess.PIPE
-    )
-    lines = (await client.communicate())[0].decode().splitlines()
-    await asyncio.gather(*(engine.result(name, None) for name in names))
-    busy = False
-    done = sum(await asyncio.gather(*tasks))
-    rate = done / (time.perf_counter() - began)
-    sent = {name: (float(began), float(took)) for name, began, took in (line.split() for line in lines)}
-    times = sorted(seen[name] - sent[name][0] for name in names)
-    stored = sorted(took for _, took in sent.values())
-    p90 = times[int(len(times) * 0.9)]
-    print(
-        f"       client's signal   p50 {median(times) * 1e3:.1f} ms  p90 {p90 * 1e3:.1f} ms  most {times[-1] * 1e3:.1f} ms"
-    )
-    print(f"       (stored p50 {median(stored) * 1e3:.1f} ms, beside {rate:.0f} steps/s)")
-
-
-def resident_kb() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
-async def waiting_runs(folder: Path, count: int) -> None:
-    engine = LocalEngine(str(folder / "waiting.db"))
-    gc.collect()
-    before = resident_kb()
-    task = asyncio.create_task(engine.serve(REGISTRY, invoke))
-    began = time.perf_counter()
-    for first in range(0, count, 500):
-        await asyncio.gather(*(engine.start(WAITING, None, {}, run_id=f"w-{n}") for n in range(first, first + 500)))
-    print(f"       {count} runs started in {time.perf_counter() - began:.1f} s")
-    await all_wait(engine, count)
-    gc.collect()
-    used, clock, spent = resident_kb() - before, time.perf_counter(), processor_s()
-    await asyncio.sleep(5)
-    share = (processor_s() - spent) / (time.perf_counter() - clock)
-    print(f"       waiting           {used / count:.1f} kB each, {share:.2%} of a core")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    began = time.perf_counter()
-    task = asyncio.create_task(engine.serve(REGISTRY, invoke))
-    await all_wait(engine, count)
-    print(f"       ready again in    {time.perf_counter() - began:.1f} s")
-    began = time.time()
-    await engine.signal("w-77", "go", None)
-    await engine.result("w-77", None)
-    print(f"       waking one        {(seen['w-77'] - began) * 1e3:.1f} ms")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await engine.close()
-
-
-async def all_wait(engine: LocalEngine, count: int) -> None:
-    (driver,) = await _driver(engine)
-    while not (len(driver.lives) == count and all(life.open for life in driver.lives.values())):
-        await asyncio.sleep(0.02)
-
-
-async def _driver(engine: LocalEngine) -> list[Any]:
-    while not engine._drivers:
-        await asyncio.sleep(0.01)
-    return engine._drivers
 
 
 async def main() -> None:
