@@ -32,7 +32,9 @@ def test_it_says_what_it_serves_and_where(tmp_path):
     """Each service with its handlers, and the file by its whole name."""
     with working(tmp_path / "runs.db") as process:
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = process.stdout.read(), process.stderr.read()
     assert "shop  entity Stock, function ship, workflow broken, workflow order, workflow paid" in out
     assert "bank  function charge" in out
     assert "stopping" in err
@@ -43,9 +45,7 @@ def test_a_stop_waits_for_steps(tmp_path, number):
     """A step that runs when it is told to stop ends and is recorded; the exit code is 0."""
     (tmp_path / "pauses.py").write_text(PAUSES)
     path, mark = tmp_path / "runs.db", tmp_path / "mark"
-    command = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from otelier.cli import main; main()"
-    process = _Worker([sys.executable, "-c", command, "worker", "pauses", "--engine", f"file:{path}"])
-    with process as worker:
+    with working(path, "pauses", folder=tmp_path) as worker:
         client = Client(f"file:{path}")
         asyncio.run(client.start("pauses", "pause", str(mark), workflow_id="r"))
         until(mark.exists)
@@ -53,25 +53,6 @@ def test_a_stop_waits_for_steps(tmp_path, number):
         assert worker.wait(60) == 0
     (step, *_) = asyncio.run(client.run("r")).steps
     assert (step.name, step.attempt, step.end_ns is not None) == ("wait", 1, True)
-
-
-class _Worker:
-    def __init__(self, command):
-        self.command = command
-
-    def __enter__(self):
-        import subprocess
-
-        from tests.cli.children import environment
-
-        self.process = subprocess.Popen(self.command, env=environment(), stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline()
-        return self.process
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 def test_a_module_gets_the_service_that_is_named(tmp_path):
@@ -115,7 +96,7 @@ def test_one_with_other_services_is_refused(tmp_path):
     """A file is driven by one process: both lists are named, and what to do."""
     (tmp_path / "pauses.py").write_text(PAUSES)
     with working(tmp_path / "runs.db"):
-        command = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from otelier.cli import main; main()"
+        command = f"import os; os.chdir({str(tmp_path)!r}); from otelier.cli import main; main()"
         done = run(sys.executable, "-c", command, "worker", "pauses", "--engine", f"file:{tmp_path / 'runs.db'}")
     assert done.returncode == 1
     assert done.stderr.startswith("otelier: Cannot stand by for")

@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def working(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a worker on a file until the block ends; it has said what it serves."""
+def working(path: Path, *arguments: str, folder: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    """Run a worker on a file, in a folder with modules, until the block ends; it has begun to say what it serves."""
     command = [OTELIER, "worker", *(arguments or ("tests.workflows.shop",)), "--engine", f"file:{path}"]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -107,9 +107,10 @@ class _Asked:
 
 async def _find(client: Client, asked: _Asked) -> list[RunInfo]:
     filters = asked.health is not None or asked.handler is not None or asked.before_ns is not None
-    most = _MAX_LOOKED_AT if filters else asked.limit
     found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
     for status in asked.statuses:
+        # The latest of those that wait need not be the most urgent.
+        most = _MAX_LOOKED_AT if filters or status in ("waiting", "running") else asked.limit
         for one in await client.runs(status=status, service=asked.service, limit=most):
             if asked.fits(one):
                 found[one.workflow_id] = one
