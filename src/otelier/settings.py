@@ -295,6 +295,34 @@ ENGINE: Setting[str] = Setting(
     kind="address",
     meaning="Where runs of workflows are kept: `memory:` or `file:PATH`.",
 )
+SECRETS_DIR: Setting[str | None] = Setting(
+    variable="OTELIER_SECRETS_DIR",
+    parse=_text,
+    default=None,
+    kind="path",
+    meaning="Folder with a file for each secret, which `ctx.secrets()` reads after the environment.",
+)
+
+
+def config_variable(key: str) -> str:
+    """Return the variable that `ctx.config()` reads for *key*, where no provider of flags knows it.
+
+    Example:
+        >>> config_variable("new-feature.enabled")
+        'OTELIER_CONFIG_NEW_FEATURE_ENABLED'
+    """
+    return f"OTELIER_CONFIG_{as_variable(key)}"
+
+
+def as_variable(key: str) -> str:
+    """Return *key* as variables are named: in upper case, with `_` for all but letters and digits.
+
+    Example:
+        >>> as_variable("openai_api_key")
+        'OPENAI_API_KEY'
+    """
+    return re.sub("[^A-Z0-9]", "_", key.upper())
+
 
 RESOURCE_ATTRIBUTES: Setting[str | None] = Setting(
     variable="OTEL_RESOURCE_ATTRIBUTES",

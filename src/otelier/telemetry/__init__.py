@@ -70,6 +70,7 @@ from otelier.telemetry._sdk import (
     propagators_of,
     provider_of_early_meters,
     put_first,
+    unsample,
 )
 from otelier.telemetry._spans import end_span, fail_span, foreign_fault
 from otelier.telemetry._suppression import (
@@ -160,6 +161,7 @@ __all__ = [
     "tool_calls_histogram",
     "tool_histogram",
     "tracer_for",
+    "unsample",
     "use_providers",
     "watch_exports",
     "within_cardinality",

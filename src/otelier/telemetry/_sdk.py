@@ -30,7 +30,7 @@ from typing import Any, Final, TypeAlias, cast
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as context_api
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import SpanContext, TraceFlags, Tracer
 
 from otelier.faults import warn_once
 
@@ -372,3 +372,21 @@ def _takes_ids(tracer: Any) -> bool:
         _warn_missing(tracer, "id_generator", "spans of a workflow that is resumed get new ids")
         return False
     return True
+
+
+def unsample(span: Any) -> None:
+    """Take the sampled flag off a span that goes on, so that no exporter gets it: another one is to stand for it.
+
+    Example:
+        >>> from opentelemetry import trace
+        >>> unsample(trace.INVALID_SPAN)
+    """
+    context = span.get_span_context()
+    if not context.trace_flags.sampled:
+        return
+    if not hasattr(span, "_context"):
+        _warn_missing(span, "_context", "spans of a workflow that is replayed are exported again")
+        return
+    span._context = SpanContext(
+        context.trace_id, context.span_id, context.is_remote, TraceFlags(TraceFlags.DEFAULT), context.trace_state
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from otelier.workflows._calls import Call
 from otelier.workflows._context import Context
 from otelier.workflows._handlers import EntityType, Handler, entity, function, workflow
+from otelier.workflows._headers import RequestHeaders
 from otelier.workflows._waits import Handle
 from otelier.workflows._worker import RunHandle, Worker
 
@@ -14,6 +15,7 @@ __all__ = [
     "EntityType",
     "Handle",
     "Handler",
+    "RequestHeaders",
     "RunHandle",
     "Worker",
     "entity",

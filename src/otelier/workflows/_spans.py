@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import time_ns
@@ -100,6 +101,9 @@ class RunSpans:
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
         self._timer: asyncio.TimerHandle | None = None
+        self._names: Counter[str] = Counter()
+        """How many spans of each name the body has opened since it made its last op."""
+        self._names_since = 0
 
     def __enter__(self) -> Self:
         context_api.attach(self._marked(trace.set_span_in_context(self._here, self._fields)))
@@ -250,6 +254,14 @@ class RunSpans:
     def context_of(self, number: int) -> Context:
         """Return the context of the span that the op of a number has or will have."""
         return trace.set_span_in_context(NonRecordingSpan(self._span_context(self._id_of(number))), Context())
+
+    def next_span_id(self, name: str) -> int:
+        """Return the id of a span of *name* that the body opens here: the same in each life."""
+        made = self._run.made()
+        if made != self._names_since:
+            self._names_since, self._names = made, Counter()
+        self._names[name] += 1
+        return _hashed(self._run.id, f"{made}/{name}/{self._names[name]}")
 
     def headers_for(self, number: int, target: Target | None) -> dict[str, str]:
         """Return the headers of a child that the op of *number* calls; *target* is `None` for one that is spawned."""
