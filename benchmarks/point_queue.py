@@ -19,7 +19,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanContext
 
-from otelier.telemetry import duration_histogram, point_queue, token_histogram
+from otelier import names
+from otelier.telemetry import genai_histogram, point_queue
 
 ROUNDS, CALLS = 30, 2_000
 ATTRIBUTES = {
@@ -33,7 +34,7 @@ ATTRIBUTES = {
 reader = InMemoryMetricReader()
 provider = MeterProvider([reader])
 meter = provider.get_meter("benchmark")
-duration, tokens = duration_histogram(meter), token_histogram(meter)
+duration, tokens = genai_histogram(meter, names.OPERATION_DURATION), genai_histogram(meter, names.TOKEN_USAGE)
 queue = point_queue(provider)
 
 

@@ -14,6 +14,8 @@ import otelier
 from otelier.testing import OpenAIServer, SpanRecorder
 
 MODEL = "gpt-4.1"
+TIMEOUT_S = 300.0
+"""Longest wait of a client for its connection: on a loaded machine the client's own 5 s may pass."""
 
 
 class Model:
@@ -55,8 +57,8 @@ def scripted(**options: Any) -> Iterator[Model]:
     with OpenAIServer(**options) as server:
         plain = openai.DefaultHttpxClient(verify=False)  # loading certificates takes longer than most tests
         with openai.OpenAI(
-            base_url=server.base_url, api_key="sk-none", max_retries=0, http_client=plain
-        ) as client:  # fmt: skip
+            base_url=server.base_url, api_key="sk-none", max_retries=0, timeout=TIMEOUT_S, http_client=plain
+        ) as client:
             yield Model(server, client)
             for thread in threading.enumerate():  # calls that were given up: they would connect behind the closing
                 if thread.name == "otelier-model":

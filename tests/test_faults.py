@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 from opentelemetry import metrics
 
 import otelier
 from otelier import names
-from otelier.faults import on_reset, report_fault, run_resets, warn_once
+from otelier.faults import MAX_PLACES, on_reset, report_fault, run_resets, warn_once
 from otelier.testing import SpanRecorder
 from tests.telemetry.metering import run
 
@@ -32,8 +34,8 @@ def test_a_fault_is_logged_once_per_place_and_type(quiet_faults, caplog):
 
 def test_a_fault_is_logged_with_its_traceback_and_without_its_message(quiet_faults, caplog):
     """Where it happened and its class are told; the message may hold a prompt and is not."""
-    report_fault("signals.test", fault())
-    assert "signals.test" in caplog.text
+    report_fault("telemetry.test", fault())
+    assert "telemetry.test" in caplog.text
     assert "ValueError" in caplog.text
     assert "in fault" in caplog.text
     assert "my prompt" not in caplog.text
@@ -41,7 +43,7 @@ def test_a_fault_is_logged_with_its_traceback_and_without_its_message(quiet_faul
 
 def test_a_fault_without_traceback_is_logged(quiet_faults, caplog):
     """An exception that was never raised has no frames, and is told all the same."""
-    report_fault("signals.test", ValueError())
+    report_fault("telemetry.test", ValueError())
     assert "no traceback" in caplog.text
 
 
@@ -61,16 +63,16 @@ def test_faults_are_counted_by_place():
         reader = InMemoryMetricReader()
         metrics.set_meter_provider(MeterProvider([reader]))
         for _ in range(3):
-            report_fault("signals.test", ValueError())
+            report_fault("telemetry.test", ValueError())
         for number in range(200):
             report_fault(f"place {{number}}", ValueError())
         data = reader.get_metrics_data()
         (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
         values = {{point.attributes["{names.FAULT_PLACE}"]: point.value for point in metric.data.data_points}}
-        print(metric.name, values["signals.test"], len(values), sum(values.values()))
+        print(metric.name, values["telemetry.test"], len(values), sum(values.values()))
         """
     )
-    assert printed == f"{names.INTERNAL_ERRORS} 3 64 203"
+    assert printed == f"{names.INTERNAL_ERRORS} 3 128 203"
 
 
 def test_faults_are_counted_with_the_provider_that_was_given(quiet_faults):
@@ -79,16 +81,16 @@ def test_faults_are_counted_with_the_provider_that_was_given(quiet_faults):
     for _ in range(2):
         recorder = SpanRecorder()
         otelier.init(tracer_provider=recorder.tracer_provider, meter_provider=recorder.meter_provider)
-        report_fault("signals.test", fault())
+        report_fault("telemetry.test", fault())
         points = [point for point in recorder.metric_points if point.name == names.INTERNAL_ERRORS]
-        assert [(point.attributes[names.FAULT_PLACE], point.value) for point in points] == [("signals.test", 1)]
+        assert [(point.attributes[names.FAULT_PLACE], point.value) for point in points] == [("telemetry.test", 1)]
 
 
 def test_our_own_tests_see_every_fault():
     """`raise_faults(True)` raises what is reported."""
     exc = fault()
     with pytest.raises(ValueError, match="my prompt") as caught:
-        report_fault("signals.test", exc)
+        report_fault("telemetry.test", exc)
     assert caught.value is exc
 
 
@@ -102,7 +104,7 @@ def test_a_failing_log_handler_stops_nothing(quiet_faults, monkeypatch):
             raise OSError("disk full")
 
     monkeypatch.setattr(logging.getLogger("otelier"), "handlers", [Failing()])
-    report_fault("signals.test", fault())
+    report_fault("telemetry.test", fault())
     warn_once("test", "disk %s", "full")
     assert tried == ["ERROR", "WARNING"]
 
@@ -114,7 +116,7 @@ def test_a_failing_meter_stops_nothing(quiet_faults, monkeypatch, caplog):
         raise RuntimeError("no meter")
 
     monkeypatch.setattr(metrics, "get_meter", broken)
-    report_fault("signals.test", fault())
+    report_fault("telemetry.test", fault())
     assert len(caplog.records) == 1
 
 
@@ -125,10 +127,10 @@ def test_a_handler_that_reports_a_fault_does_not_recurse(quiet_faults, monkeypat
     class Ours(logging.Handler):
         def emit(self, record):
             seen.append(record)
-            report_fault("signals.handler", fault(KeyError))
+            report_fault("telemetry.handler", fault(KeyError))
 
     monkeypatch.setattr(logging.getLogger("otelier"), "handlers", [Ours()])
-    report_fault("signals.test", fault())
+    report_fault("telemetry.test", fault())
     assert len(seen) == 1
 
 
@@ -174,7 +176,7 @@ def test_the_guard_loads_no_sdk_and_no_metrics():
     printed = run(
         """
         import sys
-        from otelier.faults import on_reset, report_fault, warn_once
+        from otelier.faults import MAX_PLACES, on_reset, report_fault, warn_once
         print([name for name in sys.modules if name.startswith("opentelemetry")])
         """
     )
@@ -193,3 +195,41 @@ def test_the_room_asks_for_the_api_only():
         """
     )
     assert printed == "[]"
+
+
+SOURCE = Path(otelier.__file__).parent
+CALLS = {"report_fault", "count_fault", "warn_once", "attempt"}
+
+
+def places_in(path):
+    """The places and keys that a module writes as literals, also as the beginning of one."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in CALLS and node.args:
+                yield from ((node.func.id, one) for one in literals_in(node.args[0]))
+            for keyword in node.keywords:
+                if keyword.arg == "place":
+                    yield from (("Patches", one) for one in literals_in(keyword.value))
+
+
+def literals_in(node):
+    """Texts of a literal, or the beginnings of a formatted one."""
+    first = node.values[0] if isinstance(node, ast.JoinedStr) else node
+    return [first.value] if isinstance(first, ast.Constant) and isinstance(first.value, str) else []
+
+
+def test_every_place_begins_with_its_package():
+    """A place, and a warning's key, names the package that caught the fault, then the job; the places are few."""
+    counted = set()
+    for path in sorted(set(SOURCE.rglob("*.py")) - {SOURCE / "faults.py"}):
+        package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        for call, place in places_in(path):
+            room, _, job = place.partition(".")
+            assert room == package, f"{path}: {place}"
+            assert job or place.endswith(".") or call == "Patches", f"{path}: {place}"
+            if call == "Patches":
+                counted |= {f"{place}.patch", f"{place}.import_hook"}
+            elif call != "warn_once":
+                counted.add(place)
+    assert len(counted) > 30
+    assert len(counted) < MAX_PLACES, sorted(counted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import importlib
@@ -20,6 +21,9 @@ MODULE = "otelier_patched_example"
 SOURCE = """
 class Client:
     def call(self, text="said"):
+        return [text]
+
+    async def acall(self, text="said"):
         return [text]
 
 def call(text="said"):
@@ -161,6 +165,18 @@ def test_what_another_kept_of_ours_sleeps(module, ours):
     ours.remove()
     module.Client.call = kept
     assert module.Client().call() == ["said"]
+
+
+def test_what_another_kept_of_an_asynchronous_method_sleeps(module):
+    """A coroutine of a patch that was taken out gives what the method gives, and not another coroutine."""
+    point = PatchPoint(MODULE, "Client", "acall", lambda wrapped, _, args, kwargs: wrapped(*args, **kwargs))
+    patches = Patches((point,), place="tests")
+    patches.apply()
+    kept = module.Client().acall
+    assert is_patched(kept.__func__)
+    assert asyncio.run(kept()) == ["said"]
+    patches.remove()
+    assert asyncio.run(kept()) == ["said"]
 
 
 def test_a_module_that_comes_later(ours, tmp_path, monkeypatch):

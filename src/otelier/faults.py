@@ -1,7 +1,11 @@
-"""The guard: faults of otelier itself are logged once, counted, and never reach the program.
+"""Faults of otelier itself: logged once, counted, and kept from the program. Also its warnings, and hooks for forks.
 
-The context rooms import this module, so it loads no more than the standard library; the metrics API costs 12 ms
-more and is needed only when there is something to count.
+Each fault has a place, and each warning a key. Both have one form, `<package>.<job>`: the package or module below
+`otelier` that caught it, then the job that failed, such as `telemetry.flush`; a patch adds `.patch` or `.import_hook`.
+`otelier.internal.errors` counts faults by place, so a place is a literal and never made of a value.
+
+`import otelier` loads this module, so it imports no more than the standard library; the metrics API takes 12 ms, and is
+imported when there is something to count.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from otelier import names
 from otelier.errors import SettingError
@@ -22,14 +26,17 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+P = ParamSpec("P")
 logger = logging.getLogger("otelier")
 
-# What is kept per process has a bound. Places are literals in our code, and keys of warnings are literals or end with
-# one of few names: of a field, a setting, an attribute, a class of contexts. A key that ended with anything of which
-# there may be many, such as the class of an exception, would use up the bound and silence all later warnings.
-MAX_PLACES = 64
+MAX_PLACES = 128
+"""Places that are counted apart; tests hold the number of places in our code below it."""
 MAX_LOGGED = 256
+"""Keys of warnings, and pairs of place and exception type, that are logged. A key is a literal, or ends with one of few
+names: of a field, a setting, an attribute, a class of contexts. With an ending of which there may be many, such as the
+class of an exception, one kind of warning would use up the bound and silence the others."""
 OTHER_PLACE = "other"
+"""Place that counts the faults of all further places."""
 
 _logged: dict[tuple[str, type[BaseException]], object] = {}
 _places: set[str] = set()
@@ -45,13 +52,13 @@ def report_fault(place: str, exc: BaseException) -> None:
     """Log and count a fault that otelier caught in its own work; never raises.
 
     The first fault of each (*place*, exception type) is logged through logger `otelier`, with the frames of its
-    traceback but without the exception's message, which may hold a prompt or an id; that of a `SettingError` is our own
-    and shows none. Each one counts in `otelier.internal.errors`. While `raise_faults(True)` holds, *exc* is raised
-    again instead.
+    traceback. The exception's message may hold a prompt or an id and is left out, except that of a `SettingError`,
+    which is our own and holds none. Each fault counts in `otelier.internal.errors`. After `raise_faults(True)`, *exc*
+    is raised again instead.
 
     Args:
-        place: Where it was caught: a literal such as `processors.on_start`, never a value of the user's.
-        exc: What was caught.
+        place: The place that caught it: a literal such as `fields.on_start`, see the module's docstring.
+        exc: The exception.
 
     Example:
         >>> raise_faults(False)  # as it is outside our own tests
@@ -63,7 +70,7 @@ def report_fault(place: str, exc: BaseException) -> None:
     if _raising:
         raise exc
     if getattr(_busy, "here", False):
-        return  # a log handler or a metric reader failed while it was told of a fault: end it here
+        return  # a log handler or a metric reader failed over the record of a fault: end it here
     _busy.here = True
     try:
         _log_fault(place, exc)
@@ -75,7 +82,7 @@ def report_fault(place: str, exc: BaseException) -> None:
 
 
 def count_fault(place: str) -> None:
-    """Count in `otelier.internal.errors` what went wrong at *place*, and was told in another way; never raises.
+    """Count a fault in `otelier.internal.errors` that was logged in another way; never raises.
 
     Example:
         >>> count_fault("docs.example")
@@ -91,6 +98,23 @@ def count_fault(place: str) -> None:
         _busy.here = False
 
 
+def attempt(place: str, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run one *step* of our own, such as inside somebody's call; a fault is reported and costs that step alone.
+
+    Args:
+        place: Place that the fault is reported with.
+        step: Function to call with the arguments that follow.
+
+    Example:
+        >>> attempt("docs.example", print, "done")
+        done
+    """
+    try:
+        step(*args, **kwargs)
+    except Exception as exc:
+        report_fault(place, exc)
+
+
 def count_faults_by(provider: MeterProvider | None) -> None:
     """Count faults with *provider* from now on; `None` is the global one.
 
@@ -103,7 +127,7 @@ def count_faults_by(provider: MeterProvider | None) -> None:
 
 
 def raise_faults(on: bool) -> None:
-    """Let `report_fault` raise what it is given; our own tests switch this on, so that no fault stays unseen.
+    """Let `report_fault` raise each fault again; our own tests switch this on, so that none goes unseen.
 
     Example:
         >>> raise_faults(False)
@@ -116,7 +140,7 @@ def warn_once(key: str, message: str, *args: object) -> None:
     """Log one WARNING through logger `otelier` per process and *key*; never raises.
 
     Args:
-        key: Names the warning, not its values; beyond 256 keys nothing more is logged.
+        key: Name of the warning, without its values; beyond 256 keys nothing more is logged.
         message: Text with `%` placeholders for *args*. Neither may hold content, secrets or ids of users.
 
     Example:
@@ -132,7 +156,7 @@ def warn_once(key: str, message: str, *args: object) -> None:
 
 
 def on_reset(callback: Callable[[], T]) -> Callable[[], T]:
-    """Register *callback* to undo a room's process state, and return it, so that it can be a decorator.
+    """Register *callback*, which undoes process state, and return it, so that this can be a decorator.
 
     Example:
         >>> seen = {"alice"}
@@ -146,10 +170,10 @@ def on_reset(callback: Callable[[], T]) -> Callable[[], T]:
 
 
 def on_fork(callback: Callable[[], T]) -> Callable[[], T]:
-    """Register *callback* to run in each child after a fork, and return it, so that it can be a decorator.
+    """Register *callback* to run in each child after a fork, and return it, so that this can be a decorator.
 
-    A lock of ours that another thread holds at the fork is held for ever in the child, which has no such thread: the
-    callback puts a new one in its place.
+    The child has no other thread, so a lock that another thread held at the fork stays locked for ever: the callback
+    puts a new one in its place.
 
     Example:
         >>> import threading
@@ -165,7 +189,7 @@ def on_fork(callback: Callable[[], T]) -> Callable[[], T]:
 
 
 def run_resets() -> None:
-    """Undo the process state of every room, the youngest registration first; `otelier.testing.reset` calls it.
+    """Undo all process state of otelier, the newest registration first; `otelier.testing.reset` calls this.
 
     Example:
         >>> run_resets()
@@ -190,7 +214,7 @@ def _log_fault(place: str, exc: BaseException) -> None:
 
 def _count_fault(place: str) -> None:
     global _counter
-    counter = _counter  # another thread may give the next provider meanwhile
+    counter = _counter  # another thread may change it at any time
     if counter is None:
         from opentelemetry import metrics  # see the module's docstring
 
@@ -217,12 +241,12 @@ def _forget() -> None:
 
 
 def read_setting(setting: Setting[T], argument: T | None = None, *, unreadable: T | None = None) -> T:
-    """Return *argument*, else what the variable says, else the default; a text that cannot be read warns once.
+    """Return *argument*, else the variable's value, else the default; a text that cannot be read warns once.
 
     Args:
         setting: The variable.
-        argument: What was given in its place; `None` when nothing was.
-        unreadable: What holds for text that cannot be read; `None` for the default.
+        argument: Value that goes before the variable's; `None` where none was given.
+        unreadable: Value in place of a text that cannot be read; `None` takes the default.
 
     Example:
         >>> from otelier.settings import DISABLED
@@ -238,7 +262,7 @@ def read_setting(setting: Setting[T], argument: T | None = None, *, unreadable: 
 
 
 def warn_of_setting(error: SettingError, value: object) -> None:
-    """Say once what is wrong with a setting, and which *value* holds in its place; nothing is an unset one.
+    """Warn once of a setting's *error*, with the *value* that is used instead; an empty one counts as unset.
 
     Example:
         >>> warn_of_setting(SettingError("Cannot read OTELIER_EXAMPLE=7.", setting="OTELIER_EXAMPLE"), None)

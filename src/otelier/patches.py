@@ -1,12 +1,14 @@
-"""Patches of other libraries' functions, which wait for the module, are independent of each other, and come out again.
+"""Patches of other libraries' functions: applied when the library is imported, and removed again.
 
-Others patch the same functions, before and after us, and take theirs out in any order. So each patch keeps for itself
-what it stands around and never asks the class again; all of them let calls through while they are switched off; and
-they are taken out where they can be reached, else left to sleep. A patch goes below wrapt's wrappers, because these
-are taken out by a look at the top alone; what a plain function stands around cannot be changed, so that is patched
-above it. A function can then have two patches of ours: what a wrapper does, it must be able to do twice.
+Other packages patch the same functions, before and after us, and remove their patches in any order. Three rules follow:
 
-What a release of the library does not have is left out.
+- A patch keeps the function that it wraps, and never looks it up on the class again.
+- A patch goes below the wrappers of wrapt, whose `unwrap` removes the outermost layer alone. What a plain function
+  wraps cannot be replaced, so there a patch goes outside. A function may then have two patches of ours, and every
+  wrapper has to work twice.
+- A patch is removed where it can be reached. Elsewhere it stays, and passes each call on while it is switched off.
+
+A function that a release of the library does not have is left out.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def on_import(name: str, callback: Callback) -> None:
 
 
 def off_import(name: str, callback: Callback) -> None:
-    """Let *callback* rest; the finder goes with the last of them."""
+    """Call *callback* no more; the finder goes with the last callback."""
     known = _callbacks.get(name, [])
     if callback in known:
         known.remove(callback)
@@ -50,9 +52,9 @@ def off_import(name: str, callback: Callback) -> None:
 
 
 class _Finder:
-    """Lets the other finders find a module, and its loader tell us.
+    """A finder that lets the others find a module, and wraps its loader.
 
-    No `importlib.abc.MetaPathFinder`, which is not asked for: importing that takes as long as all of otelier.
+    It is no `importlib.abc.MetaPathFinder`, which Python does not ask for: its import takes as long as all of otelier.
     """
 
     def __init__(self) -> None:
@@ -61,7 +63,7 @@ class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        # Finders of this kind ask all finders once more, and so each other.
+        # Finders of this kind ask all finders again, and so each other.
         if fullname not in _callbacks or getattr(self._asking, "name", None) == fullname:
             return None
         self._asking.name = fullname
@@ -70,7 +72,7 @@ class _Finder:
         finally:
             self._asking.name = None
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = cast("Any", _TellingLoader(spec.loader))
+            spec.loader = cast("Any", _CallingLoader(spec.loader))
         return spec
 
 
@@ -83,8 +85,8 @@ def _found_by_others(fullname: str, path: Sequence[str] | None, target: ModuleTy
     return None
 
 
-class _TellingLoader:
-    """Stands for a module's own loader until the module is there; all that it does not say itself is the other's."""
+class _CallingLoader:
+    """A module's own loader, which also calls the callbacks once the module is loaded."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -93,7 +95,7 @@ class _TellingLoader:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # What looks at the loader, for a file's text or its resources, is to see the real one.
+        # Whoever reads a file's text or its resources through the loader is to find the real one.
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
@@ -109,12 +111,13 @@ _finder = _Finder()
 
 
 Wrapper = Callable[[Callable[..., Any], Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
-"""What is called in a function's place: with the bound function, the object or `None`, and the arguments."""
+"""A function that is called in place of the patched one: with that one, bound, its object or `None`, and the arguments.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class PatchPoint:
-    """One function that is to be wrapped."""
+    """A function to patch, and the wrapper that it gets."""
 
     module: str
     owner: str
@@ -123,34 +126,34 @@ class PatchPoint:
     wrapper: Wrapper
 
     def home(self) -> Any:
-        """Return the class or module that holds the function; `None` where it is not loaded or has none."""
+        """Return the class or module that has the function; `None` where it is not loaded or does not exist."""
         module = sys.modules.get(self.module)
         owner = getattr(module, self.owner, None) if self.owner else module
         return owner if isinstance(owner, (type, ModuleType)) else None
 
     def found(self) -> Any:
-        """Return the function as it is now; `None` where the loaded module has none, or is not loaded."""
+        """Return the function as it is now, with all patches; `None` where it is not loaded or does not exist."""
         home = self.home()
         return None if home is None else _members(home).get(self.method)
 
 
 class Patches:
-    """Patches that go in and come out together.
+    """Patches that are applied and removed together.
 
     Args:
-        points: What to patch.
-        place: Whose patches they are, for `report_fault`.
+        points: The functions to patch.
+        place: First part of the place of their faults, see `otelier.faults`.
     """
 
     def __init__(self, points: Iterable[PatchPoint], *, place: str) -> None:
         self.points = tuple(points)
         self.on = False
-        """Whether they do anything: one that cannot be taken out lets every call through."""
+        """Whether wrappers are called: a patch that cannot be removed passes every call on while this is false."""
         self._place = place
         self._applied: list[tuple[weakref.ref[Any], PatchPoint, Any, Any]] = []
 
     def apply(self) -> None:
-        """Patch the modules that are loaded, and the others when they are; more calls mend what others took out."""
+        """Patch the modules that are loaded, and the others once they are; again, to patch what others replaced."""
         self.on = True
         for name in dict.fromkeys(point.module for point in self.points):
             on_import(name, self._on_import)
@@ -158,25 +161,25 @@ class Patches:
                 self._patch(name)
 
     def remove(self) -> None:
-        """Put the functions back; a patch that a plain function stands around stays, and lets every call through."""
+        """Put the functions back; a patch inside somebody's plain function stays, and passes every call on."""
         self.on = False
         for name in dict.fromkeys(point.module for point in self.points):
             off_import(name, self._on_import)
         while self._applied:
             home, point, function, patch = self._applied.pop()
-            _take_out(home(), point.method, patch, function)
+            _remove(home(), point.method, patch, function)
 
     def are_in(self) -> bool:
-        """Tell whether every function that is there is patched."""
+        """Tell whether they are on, and every function that exists is patched."""
         found = [point.found() for point in self.points]
         return self.on and all(is_patched(function) for function in found if function is not None)
 
     def wants(self, function: Any) -> bool:
-        """Tell whether *function*, as it is now, is to be patched: not one that is so already."""
+        """Tell whether *function*, as it is now, needs a patch: it has none yet."""
         return not is_patched(function)
 
     def holder(self, function: Any) -> Any:
-        """Return the wrapper that the patch goes below; `None` for none, it goes around everything."""
+        """Return the wrapper that the patch goes below; `None` where it goes outside everything."""
         return _lowest_wrapper(function)
 
     def _on_import(self, module: ModuleType) -> None:
@@ -211,7 +214,7 @@ class Patches:
 
 
 def is_patched(function: Any) -> bool:
-    """Tell whether a patch of ours is in *function* already, below what others wrapped around it."""
+    """Tell whether *function* has a patch of ours, outermost or below the wrappers of others."""
     current: Any = function
     while current is not None and not is_patch(current):
         current = getattr(current, "__wrapped__", None)
@@ -219,14 +222,14 @@ def is_patched(function: Any) -> bool:
 
 
 def is_patch(layer: Any) -> bool:
-    """Tell whether *layer* is a patch of ours itself; what others put around one only shows what is in it."""
+    """Tell whether *layer* itself is a patch of ours, and not a wrapper around one."""
     if type(layer) is not FunctionType:
         return False
     code = layer.__code__  # by identity: hashing one takes 0.2 us
     return code is _CODE or code is _ASYNC_CODE or code is _PLAIN_CODE
 
 
-def _take_out(home: Any, name: str, patch: Any, function: Any) -> None:
+def _remove(home: Any, name: str, patch: Any, function: Any) -> None:
     holder: Any = None
     layer: Any = None if home is None else _members(home).get(name)
     while layer is not patch and _is_wrapper(layer):
@@ -252,22 +255,22 @@ def _lowest_wrapper(function: Any) -> Any:
 
 def _is_wrapper(layer: Any) -> bool:
     """Tell whether *layer* is a wrapper of wrapt's, which calls whatever its `__wrapped__` is."""
-    wrapt = sys.modules.get("wrapt")  # importing it for nothing would cost more than the rooms of the context
+    wrapt = sys.modules.get("wrapt")  # not loaded, there are no such wrappers; its import takes longer than otelier's
     return wrapt is not None and isinstance(layer, wrapt.FunctionWrapper)
 
 
 def _patched(function: Any, point: PatchPoint, switch: Patches) -> Any:
-    """Return a plain function that is *function* with the point's wrapper around it.
+    """Return *function* with the point's wrapper around it, as a plain function.
 
-    No `wrapt.FunctionWrapper`: a function is itself each time it is looked up, pickles by its name, and a call of it
-    takes 1 us less.
+    Not as a `wrapt.FunctionWrapper`: a function is the same object at each look-up, pickles by its name, and a call of
+    it takes 1 us less.
     """
-    said: Any = getattr(function, "__deprecated__", None)
-    if said is not None and hasattr(function, "__wrapped__"):
-        # The warning names who calls the method, so it has to stay outside. Not everybody has it before 3.13.
+    deprecation: Any = getattr(function, "__deprecated__", None)
+    if deprecation is not None and hasattr(function, "__wrapped__"):
+        # The warning names the method's caller, so it has to stay outermost. The standard library has it since 3.13.
         from typing_extensions import deprecated
 
-        return deprecated(said)(_patched(function.__wrapped__, point, switch))
+        return deprecated(deprecation)(_patched(function.__wrapped__, point, switch))
     if not point.owner:
         return _plain(function, point.wrapper, switch)
     if inspect.iscoroutinefunction(function):
@@ -302,12 +305,12 @@ def _plain(function: Any, wrapper: Wrapper, switch: Any) -> Any:
 
 
 def _bound(method: Any, instance: Any) -> Any:
-    # `__get__` is what others' wrappers bind with; a plain function takes half of it.
+    # Wrappers of others need their `__get__`; for a plain function this takes half the time.
     return MethodType(method, instance) if type(method) is FunctionType else method.__get__(instance, type(instance))
 
 
 def _stand_in(*_: Any) -> None:
-    """Stand in for function, wrapper and switch, to know the code that all patches share."""
+    """Stand for function and wrapper, to get the code that all patches share."""
 
 
 # The code is shared by all functions of one `def`; a mark on the function would be copied by `functools.wraps`.

@@ -43,7 +43,7 @@ def quoted(text: str) -> str:
 
 
 class ContentMode(Enum):
-    """Where content may go: the words of `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
+    """Signals that content may go to: the values of `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
 
     Example:
         >>> from otelier.settings import ContentMode
@@ -94,7 +94,7 @@ class Setting(Generic[T]):
     """One line: what it does."""
 
     def value(self, argument: T | None = None) -> T:
-        """Return *argument*, else what the variable says, else the default.
+        """Return *argument*, else the variable's value, else the default.
 
         An empty variable counts as unset, as OpenTelemetry has it.
 

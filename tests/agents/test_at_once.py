@@ -14,6 +14,7 @@ import otelier
 from otelier import tool
 from otelier.agents import RunFinished, TextDelta
 from otelier.interceptors import Budget, Interceptor, InterceptResult, Phase, RequireRole
+from tests.scripted import TIMEOUT_S
 
 USERS, THREADS = 200, 8
 
@@ -81,8 +82,8 @@ async def on_one_loop(model, agent_with, users, ask):
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=16)
     plain = openai.DefaultAsyncHttpxClient(verify=False, limits=limits)
     async with openai.AsyncOpenAI(
-        base_url=model.server.base_url, api_key="sk-none", max_retries=0, http_client=plain
-    ) as client:  # fmt: skip
+        base_url=model.server.base_url, api_key="sk-none", max_retries=0, timeout=TIMEOUT_S, http_client=plain
+    ) as client:
         agent = agent_with(client)
         return await asyncio.gather(*(ask(agent, user) for user in users))
 

@@ -12,6 +12,7 @@ import openai
 import pytest
 from opentelemetry.trace import StatusCode
 
+import otelier
 from otelier import tool
 from otelier.errors import AgentUseError
 from otelier.interceptors import Interceptor, InterceptResult, Phase, StopExecution
@@ -167,6 +168,59 @@ def test_a_tool_that_delegated_takes_its_place_again(model):
     result = model.agent(delegates, max_parallel_tools=1).run("Go").wait()
     assert [call.result for call in result.tool_calls] == ["Leaf."] * many
     assert meter.most == 1
+
+
+def test_a_tool_that_delegates_again_before_its_place_is_free(model):
+    """While it waits for a place after one run it may wait for another: the place then goes to other tools."""
+    first_is_over, second_began, late_ran = threading.Event(), threading.Event(), threading.Event()
+    in_time = []
+
+    class Steps(Interceptor):
+        async def intercept(self, phase, context):
+            if phase is Phase.POST_RUN and context.task == "first":
+                first_is_over.set()
+            elif phase is Phase.PRE_RUN and context.task == "second":
+                second_began.set()
+                in_time.append(await asyncio.to_thread(late_ran.wait, 5))
+
+    class Later(Interceptor):
+        async def intercept(self, phase, context):
+            if phase is Phase.PRE_ACT and context.tool_name == "late":
+                await asyncio.to_thread(second_began.wait, 30)
+
+    specialist = model.agent(name="specialist", interceptors=[Steps()])
+
+    @tool
+    def delegates() -> str:
+        def ask_first():
+            return copies[0].run(lambda: specialist.run("first").output)
+
+        def ask_second():
+            first_is_over.wait(30)
+            time.sleep(0.05)  # for the run to end, and its place to be asked for
+            return copies[1].run(lambda: specialist.run("second").output)
+
+        copies = copy_context(), copy_context()
+        with ThreadPoolExecutor(2) as pool:
+            return "".join(asked.result() for asked in (pool.submit(ask_first), pool.submit(ask_second)))
+
+    @tool
+    def holds() -> str:
+        second_began.wait(30)
+        time.sleep(0.05)  # for the late one to stand in the line
+        return ""
+
+    @tool
+    def late() -> str:
+        late_ran.set()
+        return ""
+
+    model.server.reply(tool_calls=[("delegates", {}), ("holds", {}), ("late", {})])
+    model.server.reply("Done.", when=lambda request: request.answers_tool)
+    model.server.reply("Leaf.", times=2)
+    agent = model.agent(delegates, holds, late, interceptors=[Later()], max_parallel_tools=1)
+    assert asyncio.run(asyncio.wait_for(agent.run("Go"), 30)).output == "Done."
+    assert in_time == [True]
 
 
 def test_a_model_that_calls_one_tool_at_a_time(model):
@@ -328,6 +382,29 @@ def test_cancelled_while_the_model_is_asked(model, otelier_spans, streamed):
         assert span.status.status_code is StatusCode.UNSET
         assert span.attributes["otelier.cancelled"] is True
     assert [point for point in otelier_spans.metric_points if "error.type" in point.attributes] == []
+
+
+def test_a_run_that_is_closed_in_another_context(model, otelier_spans):
+    """A run that is closed in the middle, where somebody else is served, ends and leaves that context alone."""
+
+    class Waits(Interceptor):
+        async def intercept(self, phase, context):
+            await asyncio.Event().wait()
+
+    async def begun():
+        otelier.set_context(user_id="alice")
+        steps = model.agent(interceptors=[Waits()]).run("Go")
+        steps.send(None)
+        return steps
+
+    async def main():
+        steps = await asyncio.create_task(begun())
+        otelier.set_context(user_id="bob")
+        steps.close()
+        return otelier.get_context().user_id
+
+    assert asyncio.run(main()) == "bob"
+    assert [span.attributes["user.id"] for span in otelier_spans.spans] == ["alice"]
 
 
 def test_a_stop_of_a_subagent_is_its_result(model):

@@ -232,6 +232,21 @@ def test_what_the_worker_began_in_time_goes_on(spans, start):
     assert worker.ask(spans.born_here) == {}
 
 
+def test_a_span_that_the_worker_is_handed(spans, start):
+    """A worker whose request is over gives spans below the next request's span that one's user."""
+    with spans.open("first", SpanKind.SERVER):
+        otelier.set_context(user_id="first")
+        worker = start()
+
+    def job():
+        with trace.use_span(second):
+            return spans.born_here().get("user.id")
+
+    with spans.open("second", SpanKind.SERVER) as second:
+        otelier.set_context(user_id="second")
+        assert worker.ask(job) == "second"
+
+
 def test_what_the_worker_sets_itself(spans, start):
     """A block of the worker's own starts from what holds then, and gives it back."""
     with spans.open("request"):

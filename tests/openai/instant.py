@@ -7,7 +7,7 @@ import contextlib
 import json
 import types
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 import httpx
@@ -67,19 +67,29 @@ def _forever() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def waiting_call(**more: Any) -> Iterator[Coroutine[Any, Any, Any]]:
-    """A call of alice's that waits for its answer, in a context of its own; it needs no loop."""
+def waiting_calls(*users: str, **more: Any) -> Iterator[list[tuple[Context, Coroutine[Any, Any, Any]]]]:
+    """Calls of one client that wait for their answers, one for each user, each with its context; they need no loop."""
     client = _Silent(http_client=openai.DefaultAsyncHttpxClient(verify=False), **_OPTIONS)
-    call = client.chat.completions.create(**chat(1, **more))
 
-    def begin() -> None:
-        with otelier.context(user_id="alice"):
-            call.send(None)
+    def begin(user: str) -> Coroutine[Any, Any, Any]:
+        call = client.chat.completions.create(**chat(1, **more))
+        otelier.set_context(user_id=user)
+        call.send(None)  # from here on this is the context inside the call
+        return call
 
-    copy_context().run(begin)
-    yield call
-    call.close()
+    contexts = [copy_context() for _ in users]
+    calls = [context.run(begin, user) for context, user in zip(contexts, users)]
+    yield list(zip(contexts, calls))
+    for call in calls:
+        call.close()
     asyncio.run(client.close())
+
+
+@contextlib.contextmanager
+def waiting_call(**more: Any) -> Iterator[Coroutine[Any, Any, Any]]:
+    """A call of alice's that waits for its answer, in a context of its own."""
+    with waiting_calls("alice", **more) as ((_, call),):
+        yield call
 
 
 def _sse(asked: str) -> Iterator[bytes]:

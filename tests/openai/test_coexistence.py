@@ -23,7 +23,7 @@ import otelier
 from otelier.identity import prompt_fingerprint
 from otelier.openai import OpenAIInstrumentor, defers_to
 from otelier.testing import OpenAIServer, SpanRecorder
-from tests.openai.instant import waiting_call
+from tests.openai.instant import waiting_call, waiting_calls
 
 PROMPT = "You are a billing agent."
 FINGERPRINT = prompt_fingerprint(PROMPT)
@@ -242,6 +242,17 @@ def test_a_call_that_is_closed_elsewhere(client, otelier_spans, foreign_detaches
         call.close()
         assert get_current() is before
     assert identity(otelier_spans)[0] == "alice"
+    foreign_detaches.clear()  # of the other instrumentation, which uses a token
+
+
+def test_a_call_that_is_closed_inside_another(otelier_spans, foreign_detaches):
+    """A coroutine that is closed inside another call of the same client leaves that call's context as it is."""
+    put_around(other(KNOWN))
+    otelier.init(app="shop")
+    with waiting_calls("alice", "bob", messages=PROMPTED) as ((_, closed), (inside, _)):
+        before = inside.run(get_current)
+        inside.run(closed.close)
+        assert inside.run(get_current) is before
     foreign_detaches.clear()  # of the other instrumentation, which uses a token
 
 

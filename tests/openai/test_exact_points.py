@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.export import (
 
 from otelier.openai import OpenAIInstrumentor
 from otelier.telemetry import point_queue
-from otelier.telemetry._point_queues import drain_all
+from otelier.telemetry._point_queue import drain_all
 from tests.openai.instant import OUTPUT, Instant, chat, replaying
 from tests.telemetry.metering import run
 
@@ -269,7 +269,7 @@ PROGRAM = f"""
     from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from otelier.openai import OpenAIInstrumentor
-    from otelier.telemetry._point_queues import drain_all
+    from otelier.telemetry._point_queue import drain_all
     from tests.openai.instant import Instant, chat, replaying
 
     reader = InMemoryMetricReader(preferred_temporality={{Histogram: AggregationTemporality.DELTA}})

@@ -15,7 +15,7 @@ import otelier
 from otelier.openai import OpenAIInstrumentor
 from otelier.telemetry import PointQueue
 from tests.openai.conftest import instrumenting, known, serving
-from tests.openai.instant import chat, model, replaying_async, waiting_call
+from tests.openai.instant import chat, model, replaying_async, waiting_call, waiting_calls
 
 FIELDS = {
     "user_id": "bob",
@@ -284,3 +284,12 @@ def test_a_call_that_is_closed_elsewhere(instrumented):
         assert otelier.get_context().user_id == "bob"
     (span,) = instrumented.spans
     assert span.attributes["user.id"] == "alice"
+
+
+def test_a_call_that_is_closed_inside_another(instrumented):
+    """A coroutine that is closed inside another call of the same client leaves that call's context as it is."""
+    with waiting_calls("alice", "bob") as ((_, closed), (inside, _)):
+        before = inside.run(get_current)
+        inside.run(closed.close)
+        assert inside.run(get_current) is before
+    assert {span.attributes["user.id"] for span in instrumented.spans} == {"alice", "bob"}

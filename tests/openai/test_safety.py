@@ -14,7 +14,7 @@ from opentelemetry.trace import StatusCode
 
 from otelier.faults import raise_faults
 from otelier.openai import _call, _instrumentor
-from otelier.openai.operations import _table
+from otelier.openai.operations import _operation
 from otelier.openai.streams import _follow, _streamed
 from tests.openai.conftest import Api, instrumenting, known, serving
 
@@ -36,14 +36,14 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "state": (_call, "call_attributes"),
     "suppressed": (_instrumentor, "get_current"),
     "coexistence": (_instrumentor, "nobody_else_reports"),
-    "template": (_table.Templates, "of"),
+    "template": (_operation.Templates, "of"),
     "point": (_call, "CallPoint"),
     "facts": (_call, "answer_of"),
     "follow": (_follow, "StreamedCall"),
     "hook": (_follow, "hook_close"),
     "copy": (_follow.copy, "copy"),
-    "look": (_table.ChatChunks, "_see"),
-    "write": (_table.ChatChunks, "write_to"),
+    "look": (_operation.ChatChunks, "_see"),
+    "write": (_operation.ChatChunks, "write_to"),
     "leave": (_follow, "follower_of"),
     "steps": (_follow, "visible_chunks"),
     "clock": (_streamed, "time"),

@@ -47,6 +47,13 @@ def test_what_is_left(text):
     assert redact(text, personal=True) == text
 
 
+def test_what_is_found_in_a_text_that_is_cut():
+    """A text that is longer than what is looked at loses its end, and its personal data all the same."""
+    clean = redact("write to bob@example.com " + "word " * 250_000, personal=True)
+    assert clean.startswith("write to [REDACTED:email] word word")
+    assert "[cut: " in clean[-40:]
+
+
 def test_nested_data():
     """Also as keys and as numbers, wherever they are in the data."""
     data = {"a@b.io": [{"card": 4111111111111111, "flag": True}], "n": 4111111111111112}

@@ -216,7 +216,7 @@ def test_what_cannot_be_watched_carries_the_fields(quiet_faults, signals, monkey
     def fail(provider):
         raise LookupError("watch")
 
-    monkeypatch.setattr("otelier.telemetry._exports.parts_of", fail)
+    monkeypatch.setattr("otelier.telemetry._exports.pipeline_parts", fail)
     otelier.init(tracer_provider=signals.tracer_provider, logger_provider=signals.logger_provider)
     with otelier.context(user_id="u-1"):
         signals.tracer_provider.get_tracer("tests").start_span("work").end()

@@ -11,6 +11,8 @@ from opentelemetry import baggage
 from opentelemetry._logs import LogRecord
 
 import otelier
+from otelier.redaction import content_gate
+from otelier.settings import ContentMode
 from tests.programs import exporting_to, run
 from tests.recording import pools_carry
 
@@ -94,6 +96,18 @@ def test_openai_alone_can_be_left_out(spans, monkeypatch):
     monkeypatch.setenv(PATCHES, "otelier-openai")
     switch_on(spans)
     assert (pools_carry(), openai_patched()) == (True, False)
+
+
+@pytest.mark.parametrize("names", ["", "otelier-openai"])
+def test_the_mode_of_content_is_forgotten_with_the_rest(monkeypatch, names):
+    """After `shutdown` runs of agents ask the environment anew, also where openai was left alone."""
+    monkeypatch.setenv(PATCHES, names)
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    otelier.activate()
+    assert content_gate().mode is ContentMode.SPAN_ONLY
+    otelier.shutdown()
+    monkeypatch.delenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
+    assert content_gate().mode is ContentMode.NO_CONTENT
 
 
 def test_foreign_names_switch_nothing_of_ours_off(spans, monkeypatch):

@@ -12,7 +12,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from otelier.redaction import redact_value
-from otelier.telemetry import emit_event
+from otelier.telemetry import emit_event, use_providers
 
 
 def nested(depth, around):
@@ -40,9 +40,10 @@ def test_no_depth_costs_a_batch(around):
     exporter = InMemoryLogRecordExporter()
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    use_providers(logger_provider=provider)
     for depth in range(64):
         value = made(depth, around)
-        emit_event(provider.get_logger("test"), "test", {"messages": redact_value(value)}, Context())
+        emit_event("test", "test", {"messages": redact_value(value)}, Context())
     # As a receiver does it, which refuses a batch with too many levels in one record.
     request = ExportLogsServiceRequest.FromString(encode_logs(exporter.get_finished_logs()).SerializeToString())
     (scope,) = (scope for resource in request.resource_logs for scope in resource.scope_logs)
@@ -57,8 +58,9 @@ def test_what_is_not_deep_stays_structured():
     exporter = InMemoryLogRecordExporter()
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    use_providers(logger_provider=provider)
     value = [{"role": "user", "parts": [{"content": nested(20, SHAPES["objects"])}]}]
-    emit_event(provider.get_logger("test"), "test", {"messages": value}, Context())
+    emit_event("test", "test", {"messages": value}, Context())
     (data,) = exporter.get_finished_logs()
     assert "\\" not in json.dumps(_plain(data.log_record.attributes["messages"]))
 

@@ -17,6 +17,7 @@ from opentelemetry.trace import TracerProvider as ApiTracerProvider
 import otelier
 from otelier.telemetry import _flush, flush
 from tests.programs import run
+from tests.waiting import until
 
 
 class Failing(TracerProvider):
@@ -128,24 +129,17 @@ class Waiting(TracerProvider):
 
     def __init__(self):
         super().__init__(shutdown_on_exit=False)
-        self.asked, self.done = [], []
+        self.asked, self.given_s, self.done = [], [], []
         self.go_on = threading.Event()
 
     def force_flush(self, timeout_millis=30000):
         self.asked.append(len(self.done))
+        self.given_s.append(timeout_millis / 1000)
         return self.go_on.wait(300)
 
 
 def flushing():
     return [thread for thread in threading.enumerate() if thread.name == "otelier-flush"]
-
-
-def until(condition):
-    """Wait until *condition* holds."""
-    deadline_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.001)
 
 
 def test_flush_piles_up_no_threads():
@@ -180,6 +174,21 @@ def test_who_flushes_at_once_shares_a_thread():
         thread.join()
     assert answers == [True] * 12
     assert (len(provider.asked), provider.asked[-1]) == (3, 12)
+
+
+def test_a_thread_that_is_shared_has_the_longest_time():
+    """A caller with more time than the one that begins the shared thread gets all of it."""
+    provider = Waiting()
+    otelier.init(tracer_provider=provider)
+    threads = [threading.Thread(target=otelier.flush, args=(time_s,)) for time_s in (30, 30, *[30] * 6, 300)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        until(lambda number=number: len(_flush._sends._deadlines) == number + 1)
+    provider.go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len(provider.given_s) == 3
+    assert provider.given_s[-1] > 200
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -232,8 +241,8 @@ def test_flush_from_an_exporter_that_is_flushed():
     provider.shutdown()
 
 
-def test_flush_while_a_provider_shuts_down():
-    """A provider that shuts down in another thread, or has done so, costs a flush neither an exception nor its time."""
+def test_flush_while_a_provider_shuts_down(caplog):
+    """A provider that shuts down meanwhile costs a flush no exception; what waited is sent, late spans are one line."""
     exporter, held, go_on = InMemorySpanExporter(), threading.Event(), threading.Event()
 
     class Slow(SimpleSpanProcessor):
@@ -245,15 +254,24 @@ def test_flush_while_a_provider_shuts_down():
     provider = batched(exporter)
     provider.add_span_processor(Slow(InMemorySpanExporter()))
     otelier.init(tracer_provider=provider)
+    tracer = provider.get_tracer("tests")
+    tracer.start_span("before").end()
     shutting_down = threading.Thread(target=provider.shutdown)
     shutting_down.start()
     assert held.wait(60)
     try:
-        assert otelier.flush(timeout_s=60) in (True, False)
+        assert otelier.flush(timeout_s=60) in (True, False)  # a provider that is shut down answers as its release does
+        assert [span.name for span in exporter.get_finished_spans()] == ["before"]
+        for _ in range(2):
+            tracer.start_span("late").end()
+        assert otelier.flush(timeout_s=60) is False
     finally:
         go_on.set()
     shutting_down.join()
     assert otelier.flush(timeout_s=60) in (True, False)
+    lines = [record.getMessage() for record in caplog.records if record.name == "otelier" and record.levelno > 20]
+    assert [line for line in lines if "so far" in line] == [lines[0]]
+    assert "already_shutdown" in lines[0]
     until(lambda: flushing() == [])
 
 
@@ -283,7 +301,7 @@ def test_flush_while_the_interpreter_ends():
     assert ran.lines("Traceback") == []
 
 
-def test_flush_from_a_room():
+def test_flush_from_inside_the_package():
     """Code of otelier flushes by the same function, also on an event loop's thread and twice for a provider."""
     exporter = InMemorySpanExporter()
     provider = batched(exporter)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from otelier import names
@@ -22,7 +27,6 @@ from otelier.telemetry import (
     finish_aside,
     is_replaying,
     live,
-    logger_for,
     replayed,
     start_operation,
     use_providers,
@@ -53,14 +57,25 @@ def reader():
     return reader
 
 
+def given(span_id, trace_id=1, *, sampled=True):
+    """Ids and flag that a span is to have."""
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(sampled))
+
+
 def points(reader):
-    """Attributes and exemplars of what was recorded."""
-    data = reader.get_metrics_data()
-    if data is None:
-        return []
+    """Attributes, counts and exemplars of what was recorded."""
     return [
         (dict(point.attributes or {}), point.count, [one.span_id for one in point.exemplars])
-        for group in data.resource_metrics
+        for point in histograms(reader)
+    ]
+
+
+def histograms(reader):
+    """What was recorded, as the reader has it."""
+    data = reader.get_metrics_data()
+    return [
+        point
+        for group in (data.resource_metrics if data else ())
         for scoped in group.scope_metrics
         for metric in scoped.metrics
         if metric.name == "docs.duration"
@@ -102,7 +117,7 @@ def test_a_failure(otelier_spans, reader):
 
 
 def test_a_failure_that_the_block_outlives(otelier_spans, reader):
-    """What went wrong is told although the block goes on."""
+    """What went wrong is reported although the block goes on."""
     with start_operation("work", get_current(), Point(), scope=SCOPE) as operation:
         operation.failure = Failure(type="rejected")
     (span,) = otelier_spans.spans
@@ -138,7 +153,7 @@ def test_a_cancelled_operation(otelier_spans, reader):
 
 def test_a_forced_id(otelier_spans):
     """A resumed operation has the id that it had before; what is around it and below has ids of its own."""
-    with start_operation("work", get_current(), scope=SCOPE, span_id=0xABCDEF):
+    with start_operation("work", get_current(), scope=SCOPE, span_context=given(0xABCDEF)):
         with start_operation("below", get_current(), scope=SCOPE):
             pass
         trace.get_tracer("app").start_span("app").end()
@@ -148,10 +163,97 @@ def test_a_forced_id(otelier_spans):
     assert len({span.context.span_id for span in otelier_spans.spans}) == 3
 
 
+class Never(Sampler):
+    """A sampler that drops everything, and remembers what it was asked about."""
+
+    def __init__(self):
+        self.asked = []
+
+    def should_sample(self, parent_context, trace_id, name, *args, **kwargs):
+        self.asked.append(name)
+        return SamplingResult(Decision.DROP)
+
+    def get_description(self):
+        return "Never"
+
+
+@pytest.fixture
+def sampled_by():
+    """A sampler that is asked about spans, and what is exported beside it."""
+    exporter, sampler = InMemorySpanExporter(), Never()
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    use_providers(tracer_provider=provider)
+    return sampler, exporter.get_finished_spans
+
+
+def test_a_root_with_given_ids_and_flag(sampled_by):
+    """The root of a resumed trace has its ids, the flag from its first life and no parent; no sampler is asked."""
+    sampler, exported = sampled_by
+    attributes = {"docs.size": 1}
+    with start_operation("root", Context(), scope=SCOPE, span_context=given(5, 7), attributes=attributes) as operation:
+        step = given(6, 7)
+        with start_operation("step", get_current(), scope=SCOPE, span_context=step):
+            pass
+        start_operation("other", get_current(), scope=SCOPE).end()
+    where = operation.span.get_span_context()
+    assert (where.trace_id, where.span_id, where.trace_flags.sampled) == (7, 5, True)
+    found = {span.name: span for span in exported()}
+    assert (found["root"].parent, found["root"].attributes["docs.size"]) == (None, 1)
+    assert (found["step"].context.span_id, found["step"].parent.span_id) == (6, 5)
+    assert sampler.asked == ["other"]
+
+
+def test_a_root_whose_given_flag_is_off(otelier_spans):
+    """A trace that was not sampled in its first life is not in its next one, and has its ids all the same."""
+    use = given(5, 7, sampled=False)
+    with start_operation("root", Context(), scope=SCOPE, span_context=use) as operation:
+        start_operation("step", get_current(), scope=SCOPE, span_context=given(6, 7, sampled=False)).end()
+    where = operation.span.get_span_context()
+    assert (where.trace_id, where.span_id, where.trace_flags.sampled) == (7, 5, False)
+    assert otelier_spans.spans == ()
+
+
+def test_recorded_times(otelier_spans, reader):
+    """An operation made afterwards, as a wait is, has its recorded start and end, and the time between is measured."""
+    operation = start_operation("wait", get_current(), Point(), scope=SCOPE, start_time_ns=5 * 10**9)
+    operation.end_time_ns = 65 * 10**9
+    operation.end()
+    (span,) = otelier_spans.spans
+    assert (span.start_time, span.end_time) == (5 * 10**9, 65 * 10**9)
+    assert [round(point.sum) for point in histograms(reader)] == [60]
+
+
+def test_a_span_that_ends_in_a_replay_is_withheld(sampled_by, reader):
+    """It will be made again with the same id: it ends without its sampled flag, and no exporter gets it."""
+    _, exported = sampled_by
+    operation = start_operation("work", Context(), Point(), scope=SCOPE, span_context=given(5))
+    assert operation.span.get_span_context().trace_flags.sampled
+    token = attach(replayed(get_current()))
+    operation.end()
+    detach(token)
+    assert not operation.span.is_recording()
+    assert not operation.span.get_span_context().trace_flags.sampled
+    assert exported() == ()
+    assert points(reader) == []
+
+
+def test_a_span_that_is_withheld(sampled_by, reader):
+    """Where the body is left to be resumed elsewhere, span and point stay here; the exception passes."""
+    _, exported = sampled_by
+    operation = start_operation("work", Context(), Point(), scope=SCOPE, span_context=given(5))
+    operation.withheld = True
+    with pytest.raises(Stop), operation:
+        raise Stop
+    assert not operation.span.is_recording()
+    assert exported() == ()
+    assert points(reader) == []
+
+
 def test_a_forced_id_of_another_provider():
     """Where the provider is not the SDK's the id is the provider's to choose."""
     use_providers(tracer_provider=NoOpTracerProvider())
-    with start_operation("work", get_current(), scope=SCOPE, span_id=5) as operation:
+    with start_operation("work", get_current(), scope=SCOPE, span_context=given(5)) as operation:
         assert operation.span.get_span_context().span_id != 5
 
 
@@ -195,22 +297,54 @@ def test_an_operation_of_a_replay_that_ends_after_it(otelier_spans, reader):
 
 
 def test_a_replay_is_silent(otelier_spans, reader):
-    """What is told while code runs again was told the first time: no span, no point, no event."""
+    """What is reported while code runs again was reported the first time: no span, no point, no event."""
     around = trace.set_span_in_context(trace.NonRecordingSpan(OTHER_SPAN), replayed(get_current()))
-    with start_operation("work", around, Point(), scope=SCOPE, span_id=5) as operation:
+    with start_operation("work", around, Point(), scope=SCOPE, span_context=given(5)) as operation:
         assert is_replaying()
         operation.show({"docs.text": "a"})
         operation.attributes["a"] = 1
         assert trace.get_current_span().get_span_context() == OTHER_SPAN
         Point().put()
-        emit_event(logger_for(SCOPE), "docs.example", {}, get_current())
+        emit_event(SCOPE, "docs.example", {}, get_current())
         with start_operation("first time", live(get_current()), Point(), scope=SCOPE):
             assert not is_replaying()
-            emit_event(logger_for(SCOPE), "docs.live", {}, get_current())
+            emit_event(SCOPE, "docs.live", {}, get_current())
     assert [span.name for span in otelier_spans.spans] == ["first time"]
     assert otelier_spans.spans[0].parent == OTHER_SPAN
     assert [found[:2] for found in points(reader)] == [({}, 1)]
     assert [record.event_name for record in otelier_spans.logs] == ["docs.live"]
+
+
+def test_an_operation_with_an_empty_context_is_not_the_replays(otelier_spans, reader):
+    """An operation with an empty context of its own is reported in the middle of a replay: that context marks none."""
+    token = attach(replayed(get_current()))
+    try:
+        start_operation("work", Context(), Point(), scope=SCOPE).end()
+        emit_event(SCOPE, "docs.example", {}, Context())
+    finally:
+        detach(token)
+    assert [span.name for span in otelier_spans.spans] == ["work"]
+    assert [record.event_name for record in otelier_spans.logs] == ["docs.example"]
+
+
+def test_an_operation_that_is_closed_in_another_context(otelier_spans):
+    """A coroutine that is closed in another context than it ran in ends its operation, and changes nothing there."""
+
+    async def work():
+        with start_operation("work", get_current(), scope=SCOPE):
+            await asyncio.sleep(0)
+
+    steps = work()
+    copy_context().run(lambda: (attach(Context({"docs.user": "alice"})), steps.send(None)))
+    here = Context({"docs.user": "bob"})
+    token = attach(here)
+    try:
+        steps.close()
+        assert get_current() is here
+    finally:
+        detach(token)
+    assert [span.name for span in otelier_spans.spans] == ["work"]
+    assert otelier_spans.open_spans == ()
 
 
 def test_an_operation_without_a_block(otelier_spans, reader):

@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistog
 from otelier import names
 from otelier.faults import run_resets
 from otelier.telemetry import point_queue
-from otelier.telemetry._point_queues import drain_all
+from otelier.telemetry._point_queue import drain_all
 from tests.telemetry.metering import Call, Metering, collect, counts, run, span, span_context
 
 LIMIT = 4_096

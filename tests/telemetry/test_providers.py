@@ -25,12 +25,10 @@ from otelier.telemetry import (
     emit_event,
     innermost_provider,
     is_set,
-    logger_for,
     meter_for,
-    tracer_for,
     use_providers,
 )
-from otelier.telemetry._providers import known_providers
+from otelier.telemetry._providers import known_providers, tracer_for
 from tests.programs import run
 
 
@@ -95,7 +93,7 @@ class Sink:
 
 def send() -> None:
     tracer_for("otelier.docs").start_span("work").end()
-    emit_event(logger_for("otelier.docs"), "docs.example", {}, get_current())
+    emit_event("otelier.docs", "docs.example", {}, get_current())
     meter_for("otelier.docs").create_counter("docs.count").add(1)
 
 
@@ -132,7 +130,8 @@ SET_LATER = """
 import json
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from otelier.telemetry import is_set, tracer_for
+from otelier.telemetry import is_set
+from otelier.telemetry._providers import tracer_for
 
 before = tracer_for("otelier.docs")
 assert not is_set(trace.get_tracer_provider())
@@ -146,24 +145,6 @@ print(json.dumps(tracer_for("otelier.docs").start_span("work").is_recording()))
 def test_a_global_provider_that_is_set_later():
     """Asked before and after, the register answers with what holds at that moment."""
     assert run(SET_LATER).answer is True
-
-
-def test_instruments_are_made_once_for_each_provider():
-    """Instruments cost the SDK a lock and a look at its views: they are kept as long as the provider holds."""
-    made: list[object] = []
-
-    def make(meter):
-        made.append(meter)
-        return meter.create_histogram("docs.duration")
-
-    metering = Metering("otelier.docs", make)
-    first, second = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False), NoOpMeterProvider()
-    use_providers(meter_provider=first)
-    one, queue = metering.now()
-    assert metering.now() == (one, queue)
-    use_providers(meter_provider=second)
-    assert metering.now()[1] is not queue
-    assert len(made) == 2
 
 
 class Odd(ApiMeterProvider):

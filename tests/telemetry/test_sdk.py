@@ -25,6 +25,7 @@ from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetr
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 from opentelemetry.util import _decorator
 
 import otelier
@@ -158,46 +159,55 @@ NAMES = [
         ),
     ),
     Private(
-        "id_generator",
-        "a span of a resumed workflow gets a new id",
-        lambda sdk: forced(sdk) == 7,
+        "Tracer.id_generator",
+        "a span of a resumed workflow gets new ids",
+        lambda sdk: (forced(sdk).trace_id, forced(sdk).span_id) == (6, 7),
+    ),
+    Private(
+        "Tracer.sampler",
+        "a span of a resumed workflow is sampled again",
+        lambda sdk: not forced(sdk).trace_flags.sampled,
+    ),
+    Private(
+        "Span._context",
+        "a span that will be made again by a resumed workflow is exported twice",
+        lambda sdk: not withheld(sdk).trace_flags.sampled,
     ),
     Private(
         "_set_tracer_provider",
         "a provider set by who imported `set_tracer_provider` before otelier gets no processor",
-        lambda sdk: _sdk.GLOBAL_TRACER_PROVIDER.setter.startswith("_"),
+        lambda sdk: _sdk.GlobalProvider.TRACER.setter.startswith("_"),
     ),
     Private(
         "_set_meter_provider",
         "a provider set by who imported `set_meter_provider` before otelier reports no losses",
-        lambda sdk: _sdk.GLOBAL_METER_PROVIDER.setter.startswith("_"),
+        lambda sdk: _sdk.GlobalProvider.METER.setter.startswith("_"),
     ),
     Private(
         "_set_logger_provider",
         "a provider set by who imported `set_logger_provider` before otelier gets no processor",
-        lambda sdk: _sdk.GLOBAL_LOGGER_PROVIDER.setter.startswith("_"),
+        lambda sdk: _sdk.GlobalProvider.LOGGER.setter.startswith("_"),
     ),
     Private(
         "_TRACER_PROVIDER",
         "the fixture `otelier_spans` cannot take the global provider's place, nor give it back",
-        lambda sdk: is_global(_sdk.GLOBAL_TRACER_PROVIDER, trace.get_tracer_provider()),
+        lambda sdk: is_global(_sdk.GlobalProvider.TRACER, trace.get_tracer_provider()),
     ),
     Private(
         "_METER_PROVIDER",
         "the fixture `otelier_spans` cannot take the global provider's place, nor give it back",
-        lambda sdk: is_global(_sdk.GLOBAL_METER_PROVIDER, metrics.get_meter_provider()),
+        lambda sdk: is_global(_sdk.GlobalProvider.METER, metrics.get_meter_provider()),
     ),
     Private(
         "_LOGGER_PROVIDER",
         "the fixture `otelier_spans` cannot take the global provider's place, nor give it back",
-        lambda sdk: is_global(_sdk.GLOBAL_LOGGER_PROVIDER, _logs.get_logger_provider()),
+        lambda sdk: is_global(_sdk.GlobalProvider.LOGGER, _logs.get_logger_provider()),
     ),
     Private(
         "_PROXY_METER_PROVIDER",
         "meters taken before a provider was set do not follow the fixture",
         lambda sdk: (
-            hasattr(_sdk.EARLY_METER_PROVIDER, "_real_meter_provider")
-            and callable(_sdk.EARLY_METER_PROVIDER.on_set_meter_provider)
+            hasattr(_sdk._EARLY_METERS, "_real_meter_provider") and callable(_sdk._EARLY_METERS.on_set_meter_provider)
         ),
     ),
     Private(
@@ -231,8 +241,14 @@ NAMES = [
 
 
 def forced(sdk):
-    with _sdk.forced_span_id(sdk.tracer, 7):
-        return sdk.tracer.start_span("work").get_span_context().span_id
+    with _sdk.forced_span_context(sdk.tracer, SpanContext(6, 7, is_remote=False)):
+        return sdk.tracer.start_span("work").get_span_context()
+
+
+def withheld(sdk):
+    span = span_of(sdk)
+    _sdk.withhold_span(span)
+    return span.get_span_context()
 
 
 @pytest.mark.parametrize("private", NAMES, ids=lambda private: private.name)
@@ -324,6 +340,21 @@ def test_a_session_that_is_gone(monkeypatch, caplog):
     assert ["forked child" in record.getMessage() for record in caplog.records] == [True]
 
 
+class Closed:
+    """A span of the SDK's that keeps its context elsewhere."""
+
+    __module__ = "opentelemetry.sdk.trace"
+
+
+def test_a_span_that_cannot_be_withheld(caplog):
+    """A span of the SDK's whose context cannot be seen stays as it is; one line says what follows."""
+    for _ in range(2):
+        _sdk.withhold_span(Closed())
+    assert ["exported twice" in record.getMessage() for record in caplog.records] == [True]
+    _sdk.withhold_span(object())  # of somebody else's class, which is not expected to have one
+    assert len(caplog.records) == 1
+
+
 class Fixed:
     """A tracer whose generator of ids cannot be replaced."""
 
@@ -334,10 +365,14 @@ class Fixed:
     def id_generator(self):
         return object()
 
+    @property
+    def sampler(self):
+        return object()
+
 
 def test_ids_that_cannot_be_forced(caplog):
     """A tracer of the SDK's that keeps its generator gives its own ids; one line says so."""
     for _ in range(2):
-        with _sdk.forced_span_id(Fixed(), 7):
+        with _sdk.forced_span_context(Fixed(), SpanContext(6, 7, is_remote=False)):
             pass
     assert ["new ids" in record.getMessage() for record in caplog.records] == [True]

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import otelier
 from otelier.openai import OpenAIInstrumentor
 from otelier.testing import OpenAIServer, SpanRecorder, reset
-from otelier.testing._global_providers import _handler
+from otelier.testing._global_providers import _handler, as_global_providers
 
 pytest_plugins = ["pytester"]
 
@@ -50,6 +50,18 @@ def library_metrics(recorder):
 
 
 # --- the recorder is the provider ------------------------------------------------------------------------------
+
+
+def test_a_recorder_within_another(otelier_spans):
+    """What a library took goes on to the outer recorder when the inner one is done, as where a test runs a test."""
+    inner = SpanRecorder()
+    with as_global_providers(inner):
+        TRACER.start_span("inside").end()
+    TRACER.start_span("after").end()
+    CALLS.add(1)
+    assert [span.name for span in inner.spans] == ["inside"]
+    assert [span.name for span in otelier_spans.spans] == ["after"]
+    assert otelier_spans.metrics()["library.calls"] == [{"attributes": {}, "value": 1}]
 
 
 @pytest.mark.parametrize("run", ["first test", "second test", "third test"])

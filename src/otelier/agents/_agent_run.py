@@ -14,8 +14,8 @@ from typing import Any, Final, Generic
 
 from typing_extensions import Self
 
+from otelier.agents._calls import SLOT, Slot, in_a_task, result_of
 from otelier.agents._context import RunContext
-from otelier.agents._functions import SLOT, Slot, in_a_task, result_of
 from otelier.agents._results import AgentEvent, AgentResult, RunUsage, T, ToolResult
 from otelier.agents._run import Run, current_run
 from otelier.errors import AgentUseError

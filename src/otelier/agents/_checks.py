@@ -92,7 +92,7 @@ def checked_text(name: str, text: object) -> str | None:
     """
     if text is None or isinstance(text, str):
         return text
-    raise TypeError(f"`{name}` of an agent is a {type(text).__name__}: a model is told text. Give a text, or `None`.")
+    raise TypeError(f"`{name}` of an agent is a {type(text).__name__}: a model takes text. Give a text, or `None`.")
 
 
 def checked_list(name: str, given: object) -> list[Any]:

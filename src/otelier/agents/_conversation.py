@@ -14,7 +14,7 @@ _set: Any = vars(dict)["__setitem__"]
 _extend: Any = vars(list)["extend"]
 
 
-def _refuse(*_: Any, **__: Any) -> NoReturn:
+def _refuse_change(*_: Any, **__: Any) -> NoReturn:
     raise TypeError(
         "Cannot change what an interceptor is shown: the run would not know. Return "
         "`InterceptResult.modify_messages([...])` or `InterceptResult.modify_args({...})` with values of your own."
@@ -25,7 +25,7 @@ class ReadOnlyDict(dict[str, Any]):
     """A dict that cannot be changed; `copy`, `dict(...)` and `{**it}` give plain ones."""
 
     __slots__ = ()
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse_change
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
@@ -35,8 +35,8 @@ class ReadOnlyList(list[Any]):
     """A list that cannot be changed; `copy`, `list(...)` and `[*it]` give plain ones."""
 
     __slots__ = ()
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = insert = pop = remove = _refuse
-    reverse = sort = _refuse
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = insert = pop = remove = _refuse_change
+    reverse = sort = _refuse_change
 
     def __reduce__(self) -> Any:
         return list, (list(self),)
@@ -187,9 +187,9 @@ def make_task(query: object, messages: object = None, settings: object = None) -
     Raises:
         TypeError: if one of them is nothing that a model could be asked with.
     """
-    content = query if isinstance(query, str) else _parts(query)
-    text = content if isinstance(content, str) else "\n".join(filter(None, map(_text_of, content)))
-    history = () if messages is None else _history(messages)
+    content = query if isinstance(query, str) else _checked_parts(query)
+    text = content if isinstance(content, str) else "\n".join(filter(None, map(_part_text, content)))
+    history = () if messages is None else _checked_history(messages)
     return Task(text=text, content=content, history=history, settings=checked_settings(settings))
 
 
@@ -214,7 +214,7 @@ def checked_settings(settings: object) -> Mapping[str, Any]:
     return given
 
 
-def _parts(query: object) -> list[dict[str, Any]]:
+def _checked_parts(query: object) -> list[dict[str, Any]]:
     parts: list[Any] = list(cast("Any", query)) if isinstance(query, (list, tuple)) else []
     kind = f"a {type(cast('object', query)).__name__}"
     if isinstance(query, (list, tuple)) and not parts:
@@ -232,12 +232,12 @@ def _parts(query: object) -> list[dict[str, Any]]:
     return [dict(part) for part in parts]
 
 
-def _text_of(part: Mapping[str, Any]) -> str:
+def _part_text(part: Mapping[str, Any]) -> str:
     text = part.get("text")
     return text if isinstance(text, str) else ""
 
 
-def _history(messages: object) -> tuple[dict[str, Any], ...]:
+def _checked_history(messages: object) -> tuple[dict[str, Any], ...]:
     kind = type(messages).__name__
     given: list[Any] = list(cast("Iterable[Any]", messages)) if isinstance(messages, Sequence) else [None]
     if isinstance(messages, (str, bytes)) or not all(
@@ -247,10 +247,10 @@ def _history(messages: object) -> tuple[dict[str, Any], ...]:
             f"`messages` must be those of an earlier run, each with its `role`, not a {kind} like "
             "this one. Write `agent.run('And then?', messages=earlier.messages)`."
         )
-    return tuple(_answered([dict(one) for one in given]))
+    return tuple(_with_all_results([dict(one) for one in given]))
 
 
-def _answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_all_results(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return *messages* with a result for each call of a tool: a run that was stopped or failed has left some out.
 
     A provider refuses a conversation in which a call has none.
@@ -261,15 +261,15 @@ def _answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if message.get("role") == "tool":
             waiting = [one for one in waiting if one != message.get("tool_call_id")]
         else:
-            found += (_result(one) for one in waiting)
+            found += (_missing_result(one) for one in waiting)
             waiting = [
                 str(cast("Any", call).get("id"))
                 for call in message.get("tool_calls") or ()
                 if isinstance(call, Mapping)
             ]
         found.append(message)
-    return found + [_result(one) for one in waiting]
+    return found + [_missing_result(one) for one in waiting]
 
 
-def _result(call_id: str) -> dict[str, Any]:
+def _missing_result(call_id: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": NOT_MADE}

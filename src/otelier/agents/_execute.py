@@ -23,7 +23,7 @@ from otelier.faults import report_fault
 from otelier.fields import with_fields
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.redaction import content_gate, redact
-from otelier.telemetry import OperationSpan, fit_text, fit_texts
+from otelier.telemetry import OperationSpan, fit_text
 
 _CARRIED: Final = "_otelier_carried"
 """Attribute of an error that names those of its attributes that a run put there."""
@@ -42,8 +42,8 @@ async def execute(
     """
     run = _begin(spec, task, context, on_event)
     point = RunPoint(spec.name, spec.model_attribute)
-    attributes = {**spec.attributes, **_fingerprint(spec.instructions, run.identity)}
-    with agent_span(f"{names.INVOKE_AGENT} {spec.name}", attributes, _inside(run), point, run.gate) as opened:
+    attributes = {**spec.attributes, **_prompt_attributes(spec.instructions, run.identity)}
+    with agent_span(f"{names.INVOKE_AGENT} {spec.name}", attributes, _context_inside(run), point, run.gate) as opened:
         output = None
         try:
             if run.depth > spec.limits.max_depth:
@@ -99,7 +99,7 @@ def _begin(
     )
 
 
-def _inside(run: Run) -> Context:
+def _context_inside(run: Run) -> Context:
     """Return the context that the run works in: its user, its agent, its lineage, and its exported fields."""
     notes: dict[str, AttributeValue] = {**exported_attributes(run.context), names.AGENT_DEPTH: run.depth}
     if run.parent is not None:
@@ -111,7 +111,7 @@ def _inside(run: Run) -> Context:
     return Context({**inside, RUN: run})
 
 
-def _fingerprint(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:
+def _prompt_attributes(instructions: str | None, identity: AgentIdentity) -> dict[str, AttributeValue]:
     """Return the fingerprint of an agent's prompt as its span has it, and register the agent with it."""
     try:
         fingerprint = fingerprint_of(instructions) if instructions and process() is not None else None
@@ -131,9 +131,9 @@ def _write_end(run: Run, opened: OperationSpan, output: object) -> None:
         text = None if reason is None else fit_text(redact(str(reason)), lines=True)  # such as a member of an enum
         if text is not None:
             opened.attributes[names.AGENT_STOP_REASON] = text
-    reasons = fit_texts((run.finish_reason,))
-    if reasons:
-        opened.attributes[names.FINISH_REASONS] = reasons
+    reason = fit_text(run.finish_reason)
+    if reason is not None:
+        opened.attributes[names.FINISH_REASONS] = (reason,)
     if run.gate.mode.on_span and opened.span.is_recording():
         try:
             opened.show(run_content(run, output))
@@ -152,13 +152,13 @@ def _carry_progress(error: Exception, run: Run) -> None:
     try:
         ours: list[str] | None = vars(error).get(_CARRIED)
         if ours is None:
-            ours = [name for name in progress if isinstance(error, AgentLimitError) or not _has(error, name)]
+            ours = [name for name in progress if isinstance(error, AgentLimitError) or not _has_attribute(error, name)]
         vars(error).update({name: progress[name] for name in ours}, **{_CARRIED: ours})
     except Exception:  # the user's class, which may have no place for more
         return
 
 
-def _has(error: Exception, name: str) -> bool:
+def _has_attribute(error: Exception, name: str) -> bool:
     try:
         return hasattr(error, name)
     except Exception:  # a property of the user's

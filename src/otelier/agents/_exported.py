@@ -108,7 +108,7 @@ def exports_of(kind: type[RunContext]) -> tuple[tuple[str, str], ...]:
     """Return the exported fields of a class, each with its attribute."""
     found: list[tuple[str, str]] = []
     for field in dataclasses.fields(kind):
-        mark = _mark(_annotation_of(kind, field.name, field.type))
+        mark = _mark_in(_annotation_of(kind, field.name, field.type))
         if mark is not None:
             found.append((field.name, mark.name or names.CONTEXT_PREFIX + field.name))
     return tuple(found)
@@ -131,14 +131,14 @@ class _Forgiving(dict[str, Any]):
         return getattr(builtins, name, Any)
 
 
-def _mark(annotation: Any) -> exported | None:
+def _mark_in(annotation: Any) -> exported | None:
     for one in getattr(annotation, "__metadata__", ()):
         if one is exported:
             return exported()
         if isinstance(one, exported):
             return one
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):  # `Annotated[str, exported] | None`
-        return next(filter(None, map(_mark, typing.get_args(annotation))), None)
+        return next(filter(None, map(_mark_in, typing.get_args(annotation))), None)
     return None
 
 

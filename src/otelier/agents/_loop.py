@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from otelier import llm
-from otelier.agents._calls import make_call
-from otelier.agents._functions import in_a_task, result_of
+from otelier.agents._calls import in_a_task, make_call, result_of
 from otelier.agents._results import TextDelta, ToolResult
 from otelier.agents._run import Moment, Run
 from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
@@ -65,13 +64,13 @@ async def _stopped_by(run: Run, exc: Exception) -> Any:
     """Ask about an error that ends the run, once; a stop gives an output in its place."""
     if run.reported_error is not exc:
         try:
-            await _report(run, exc)
+            await _ask_about_error(run, exc)
         except StopExecution as stop:
             return stop.response
     raise exc
 
 
-async def _report(run: Run, exc: Exception) -> str | None:
+async def _ask_about_error(run: Run, exc: Exception) -> str | None:
     """Ask the interceptors about an error; returns the model that one of them wants to ask instead."""
     run.reported_error = exc
     moment = Moment(error=exc)
@@ -122,7 +121,7 @@ async def _ask_model(run: Run) -> _Read:
         except StopExecution:
             raise
         except Exception as exc:
-            retry_model = await _report(run, exc)
+            retry_model = await _ask_about_error(run, exc)
             if retry_model is None or attempt == _MAX_RETRIES:
                 raise
             run.step_model = retry_model
@@ -222,7 +221,7 @@ def _choice(choice: object, offered: Collection[str], *, is_held: bool) -> objec
         return given
     if kind == "allowed_tools" and not isinstance(given, str):
         return _allowed(given, offered, is_held=is_held)
-    name = None if isinstance(given, str) else _name(given)
+    name = None if isinstance(given, str) else _named_tool(given)
     return given if is_held and (name is None or name in offered) else None
 
 
@@ -233,7 +232,7 @@ def _allowed(choice: Mapping[str, Any], offered: Collection[str], *, is_held: bo
     allowed = cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else choice
     tools: object = allowed.get("tools")
     given = cast("list[Any]", tools) if isinstance(tools, (list, tuple)) else []
-    left: list[Any] = [one for one in given if isinstance(one, Mapping) and _name(cast("Any", one)) in offered]
+    left: list[Any] = [one for one in given if isinstance(one, Mapping) and _named_tool(cast("Any", one)) in offered]
     if not left:
         return None
     held: dict[str, Any] = {**allowed, "tools": left}
@@ -242,7 +241,7 @@ def _allowed(choice: Mapping[str, Any], offered: Collection[str], *, is_held: bo
     return held if allowed is choice else {**choice, "allowed_tools": held}
 
 
-def _name(tool: Mapping[str, Any]) -> str | None:
+def _named_tool(tool: Mapping[str, Any]) -> str | None:
     """Return the name of the tool that is meant, in the form of any API; `None` where it is none by name."""
     inner = tool.get("function") or tool.get("custom")
     name: object = (cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else tool).get("name")

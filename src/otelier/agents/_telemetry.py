@@ -26,23 +26,17 @@ from otelier.identity import agent_within_cardinality
 from otelier.interceptors import StopExecution
 from otelier.redaction import ContentGate
 from otelier.telemetry import (
-    OTHER,
     Metering,
     OperationPoint,
     OperationSpan,
     emit_event,
-    error_type,
     failure_of,
     fit_text,
-    inference_calls_histogram,
-    logger_for,
+    genai_histogram,
     metric_tenants,
-    run_histogram,
     stack_of,
     start_operation,
     tenant_attributes,
-    tool_calls_histogram,
-    tool_histogram,
     within_cardinality,
 )
 
@@ -60,10 +54,10 @@ class _Instruments:
 
 def _instruments(meter: Meter) -> _Instruments:
     return _Instruments(
-        runs=run_histogram(meter),
-        inference_calls=inference_calls_histogram(meter),
-        tool_calls=tool_calls_histogram(meter),
-        tools=tool_histogram(meter),
+        runs=genai_histogram(meter, names.AGENT_DURATION),
+        inference_calls=genai_histogram(meter, names.AGENT_INFERENCE_CALLS),
+        tool_calls=genai_histogram(meter, names.AGENT_TOOL_CALLS),
+        tools=genai_histogram(meter, names.TOOL_DURATION),
     )
 
 
@@ -105,7 +99,7 @@ class ToolPoint(OperationPoint[_Instruments]):
 
     def record_on(self, instruments: _Instruments, context: Context) -> None:
         """Record the call."""
-        tool = self.tool if within_cardinality(names.TOOL_NAME, self.tool) else OTHER
+        tool = self.tool if within_cardinality(names.TOOL_NAME, self.tool) else names.OTHER
         attributes = {names.TOOL_NAME: tool, names.TOOL_TYPE: names.FUNCTION}
         attributes |= {**_agent_attributes(self), **self.error_attributes()}
         instruments.tools.record(self.seconds, attributes, context)
@@ -140,29 +134,29 @@ def _agent_attributes(point: RunPoint | ToolPoint) -> dict[str, AttributeValue]:
 def log_failure(tool: str, call_id: str, error: BaseException, gate: ContentGate) -> None:
     """Emit the log record of a call that failed, in the context of its span; never raises."""
     try:
-        kind = error_type(error)
+        failed = failure_of(error)
         attributes: dict[str, AnyValue] = {
             names.TOOL_NAME: tool,
-            names.EXCEPTION_TYPE: kind,
+            names.EXCEPTION_TYPE: failed.type,
             names.EXCEPTION_STACK: stack_of(error),
         }
         fitting_id = fit_text(call_id)
         if fitting_id:
             attributes[names.TOOL_CALL_ID] = fitting_id
-        message = failure_of(error).message
+        message = failed.message
         if message and gate.mode.on_event:
             attributes[names.EXCEPTION_MESSAGE] = whole_text(gate.text(message, _MAX_MESSAGE_CHARS))
-        failure = f"Tool {tool!r} raised {kind}."
-        emit_event(logger_for(names.SCOPE_AGENTS), names.TOOL_FAILED, attributes, get_current(), failure=failure)
+        failure = f"Tool {tool!r} raised {failed.type}."
+        emit_event(names.SCOPE_AGENTS, names.TOOL_FAILED, attributes, get_current(), failure=failure)
     except Exception as exc:
         report_fault("agents.failures", exc)
 
 
 def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
     """Return the content of a run by attribute: question, instructions, tools and *output*; `None` is no output."""
-    found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _parts(run.task.content)}]}
+    found = {names.INPUT_MESSAGES: [{"role": "user", "parts": _question_parts(run.task.content)}]}
     if begins_with_prompt(run.messages) and isinstance(run.messages[0].get("content"), str):
-        found[names.SYSTEM_INSTRUCTIONS] = _text(run.messages[0]["content"])
+        found[names.SYSTEM_INSTRUCTIONS] = _text_parts(run.messages[0]["content"])
     if run.tools and run.model_calls:  # not of a run that ended before it offered any
         found[names.TOOL_DEFINITIONS] = [
             {"type": names.FUNCTION, **tool.to_param()["function"]} for tool in run.tools.values()
@@ -170,7 +164,7 @@ def run_content(run: Run, output: object) -> dict[str, list[dict[str, Any]]]:
     if output is not None:
         text = output.model_dump_json() if isinstance(output, BaseModel) else str(output)
         found[names.OUTPUT_MESSAGES] = [
-            {"role": "assistant", "parts": _text(text), "finish_reason": run.finish_reason or "stop"}
+            {"role": "assistant", "parts": _text_parts(text), "finish_reason": run.finish_reason or "stop"}
         ]
     return found
 
@@ -186,11 +180,11 @@ def result_content(text: str) -> dict[str, Any]:
     return {"result": result if isinstance(result, list) else text}
 
 
-def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _question_parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
     if isinstance(content, str):
-        return _text(content)
-    return [_text(str(part.get("text")))[0] if part["type"] == "text" else part for part in content]
+        return _text_parts(content)
+    return [_text_parts(str(part.get("text")))[0] if part["type"] == "text" else part for part in content]
 
 
-def _text(content: str) -> list[dict[str, Any]]:
+def _text_parts(content: str) -> list[dict[str, Any]]:
     return [{"type": "text", "content": content}]

@@ -65,7 +65,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_RESULT_CHARS: Final = 100_000
-"""Longest result that a model is told, unless the tool says otherwise."""
+"""Longest result that a model gets, unless the tool sets another limit."""
 OnError = Callable[[BaseException], object]
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -120,7 +120,7 @@ class Tool(Generic[P, R]):
             )
         if inspect.isasyncgenfunction(function):
             raise ToolError(
-                f"Cannot offer {self.name!r} as a tool: it gives its result in pieces, and a model is told one. Return "
+                f"Cannot offer {self.name!r} as a tool: it gives its result in pieces, and a model takes one. Return "
                 f"it, or make a list of what it yields."
             )
         for limit, value, fits in (
@@ -134,10 +134,10 @@ class Tool(Generic[P, R]):
         if on_error is not None and not callable(on_error):
             raise ToolError(
                 f"`on_error` of tool {self.name!r} is a {type(on_error).__name__}: it must be a function that takes "
-                f"the exception and returns what the model is told."
+                f"the exception and returns the result for the model."
             )
         self.on_error = on_error
-        """Takes what a call raised and returns what the model is told; `None` tells its class and its message."""
+        """Takes what a call raised and returns the result for the model; with `None` that is its class and message."""
         self.timeout_s = timeout_s
         """Seconds that a call may take; `None` waits as long as it takes."""
         self.max_result_chars = max_result_chars

@@ -23,7 +23,7 @@ def _extract(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwa
     try:
         return _received(get_current() if given is None else given, extracted)
     except Exception as exc:
-        report_fault("baggage.extract", exc)
+        report_fault("baggage.inbound", exc)
         return extracted
 
 

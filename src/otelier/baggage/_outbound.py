@@ -16,7 +16,7 @@ from opentelemetry.propagate import get_global_textmap
 from otelier.baggage._policy import config
 from otelier.faults import on_reset, report_fault, warn_once
 from otelier.fields import SPAN, entries_of
-from otelier.telemetry import EMBEDDING_SUPPRESSORS, FETCH_SUPPRESSORS, INFERENCE_SUPPRESSORS, LLM_CALL, suppressed
+from otelier.telemetry import CALL_SUPPRESSORS, suppressed
 
 HEADER: Final = "baggage"
 MAX_FIELD_BYTES: Final = 1_024
@@ -34,7 +34,7 @@ _MODEL_CLIENT: Final = "x-stainless-"
 """Beginning of headers that openai's client puts on each request, and so do other providers' clients of that make."""
 Headers = Sequence[tuple[str, str]]
 """Names and values, the name as the client has it."""
-_CLOSED = INFERENCE_SUPPRESSORS | EMBEDDING_SUPPRESSORS | FETCH_SUPPRESSORS | {LLM_CALL}
+_CLOSED: Final = frozenset[str]().union(*CALL_SUPPRESSORS.values())
 
 
 def ours_here() -> Entries:

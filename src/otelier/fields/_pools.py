@@ -37,7 +37,7 @@ def _run_item(wrapped: Callable[..., Any], item: Any, args: tuple[Any, ...], kwa
     try:
         _bind(item, *args)
     except Exception as exc:
-        report_fault("fields.pool", exc)
+        report_fault("fields.pools", exc)
     return wrapped(*args, **kwargs)
 
 
@@ -154,7 +154,7 @@ def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwar
                 if value is current:
                     setattr(thread, name, inside)
     except Exception as exc:
-        report_fault("fields.thread", exc)
+        report_fault("fields.threads", exc)
         inside = current
     if inside is current:
         return wrapped(*args, **kwargs)

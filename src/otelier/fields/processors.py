@@ -135,7 +135,7 @@ class AgentSpanProcessor(SpanProcessor):
             if attributes:
                 span.set_attributes(attributes)
         except Exception as exc:
-            report_fault("processors.span", exc)
+            report_fault("fields.on_start", exc)
 
     # Older releases of the base class answer nothing, and their provider then flushes no processor after this one:
     # https://github.com/open-telemetry/opentelemetry-python/issues/4631
@@ -199,7 +199,7 @@ class ContextLogProcessor(LogRecordProcessor):
             # one more record to stamp, with the same value.
             present.update(fitting(ours, present))
         except Exception as exc:
-            report_fault("processors.log", exc)
+            report_fault("fields.on_emit", exc)
 
     def shutdown(self) -> None:
         """Do nothing: the processor holds nothing."""

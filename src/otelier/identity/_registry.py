@@ -77,12 +77,11 @@ def report_waiting() -> None:
         return
     try:
         # Imported here: with it the context rooms would cost three times as much to load.
-        from otelier.telemetry import is_set, logger_provider, meter_provider
+        from otelier.telemetry import has_provider
 
-        # What the API's stand-ins are given before a provider is set is lost.
-        if is_set(logger_provider()):
+        if has_provider("logs"):
             _drain(_registry.events, _emit)
-        if is_set(meter_provider()):
+        if has_provider("metrics"):
             _drain(_registry.counts, _count)
     except Exception as exc:
         report_fault("identity.register", exc)
@@ -101,7 +100,7 @@ def _drain(waiting: deque[AgentIdentity], report: Callable[[AgentIdentity], None
 
 
 def _emit(identity: AgentIdentity) -> None:
-    from otelier.telemetry import NOWHERE, emit_event, logger_for  # see above
+    from otelier.telemetry import NOWHERE, emit_event  # see above
 
     about = {
         names.AGENT_NAME: identity.name,
@@ -111,7 +110,7 @@ def _emit(identity: AgentIdentity) -> None:
     }
     attributes = {key: value for key, value in about.items() if value is not None}
     # The event belongs to no span and no user: an agent is the process's, whoever's call came first.
-    emit_event(logger_for(names.SCOPE), names.AGENT_REGISTERED, attributes, NOWHERE)
+    emit_event(names.SCOPE, names.AGENT_REGISTERED, attributes, NOWHERE)
 
 
 def _count(identity: AgentIdentity) -> None:

@@ -78,7 +78,7 @@ class InterceptResult:
     proceed: bool = True
     """Whether the run goes on; if not, it ends with `final_response`."""
     final_response: Any = field(default=None, repr=False)
-    """Output of a run that is stopped; for a call that is skipped, what the model is told in place of a result."""
+    """Output of a run that is stopped; for a call that is skipped, what the model gets in place of a result."""
     reason: str | None = field(default=None, repr=False)
     """Why the run is stopped, for the span."""
     skip_action: bool = False
@@ -90,7 +90,7 @@ class InterceptResult:
     modified_tool_args: Mapping[str, Any] | None = field(default=None, repr=False)
     """PRE_ACT: arguments of the call."""
     modified_tool_result: str | None = field(default=None, repr=False)
-    """POST_ACT: what the model is told as the tool's result."""
+    """POST_ACT: what the model gets as the tool's result."""
     modified_tools: Sequence[Any] | None = None
     """PRE_RUN: the tools that the run may use; PRE_THINK: those that this one question offers. Kept are their names."""
     modified_model: str | None = None
@@ -100,7 +100,7 @@ class InterceptResult:
 
     def __post_init__(self) -> None:
         if self.modified_tools is not None:
-            object.__setattr__(self, "modified_tools", _tool_names(self.modified_tools))  # frozen
+            object.__setattr__(self, "modified_tools", _chosen_names(self.modified_tools))  # frozen
 
     @classmethod
     def continue_(cls, **metadata: Any) -> InterceptResult:
@@ -148,7 +148,7 @@ class InterceptResult:
         Raises:
             TypeError: if one of them is neither a name nor a tool.
         """
-        return cls(modified_tools=_tool_names(tools))
+        return cls(modified_tools=_chosen_names(tools))
 
     @classmethod
     def use_model(cls, model: str) -> InterceptResult:
@@ -161,16 +161,16 @@ class InterceptResult:
         return cls(modified_prompt=prompt)
 
 
-def _tool_names(tools: object) -> tuple[str, ...]:
+def _chosen_names(tools: object) -> tuple[str, ...]:
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
         raise TypeError(
             f"Cannot offer a {type(cast('object', tools)).__name__} as tools: a list is needed. "
             f"Write `InterceptResult.modify_tools([...])` with names or tools."
         )
-    return tuple(map(_tool_name, cast("Iterable[object]", tools)))
+    return tuple(map(_chosen_name, cast("Iterable[object]", tools)))
 
 
-def _tool_name(tool: object) -> str:
+def _chosen_name(tool: object) -> str:
     name = tool if isinstance(tool, str) else getattr(tool, "name", None) if hasattr(tool, "to_param") else None
     if isinstance(name, str):
         return name

@@ -44,7 +44,12 @@ class MaskPersonalData(Interceptor):
             return None
         masked: dict[str, str] = context.state.setdefault(self, {})
         looked_at = [self.tool_results or one.get("role") != "tool" for one in context.messages]
-        new = {text for one in compress(context.messages, looked_at) for text in _texts(one) if text not in masked}
+        new = {
+            text
+            for one in compress(context.messages, looked_at)
+            for text in _texts_in_message(one)
+            if text not in masked
+        }
         await _learn(new, masked)
         messages = [_masked(one, masked) if mine else one for one, mine in zip(context.messages, looked_at)]
         if all(map(operator.is_, messages, context.messages)):
@@ -64,23 +69,23 @@ async def _learn(texts: set[str], masked: dict[str, str]) -> None:
     masked.update(found)
 
 
-def _texts(message: Mapping[str, Any]) -> Iterator[str]:
+def _texts_in_message(message: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text of a message, or those of its parts, such as one beside an image."""
     content = message.get("content")
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):
-        yield from (text for part in cast("list[object]", content) if (text := _text(part)) is not None)
+        yield from (text for part in cast("list[object]", content) if (text := _text_in(part)) is not None)
 
 
-def _text(part: object) -> str | None:
+def _text_in(part: object) -> str | None:
     text = cast("Mapping[str, object]", part).get("text") if isinstance(part, Mapping) else None
     return text if isinstance(text, str) else None
 
 
 def _masked(message: Mapping[str, Any], masked: Mapping[str, str]) -> Mapping[str, Any]:
     """Return *message* with its texts as *masked* has them; itself where that changes nothing."""
-    if all(masked[text] == text for text in _texts(message)):
+    if all(masked[text] == text for text in _texts_in_message(message)):
         return message
     content = message["content"]
     if isinstance(content, str):
@@ -89,5 +94,5 @@ def _masked(message: Mapping[str, Any], masked: Mapping[str, str]) -> Mapping[st
 
 
 def _masked_part(part: Any, masked: Mapping[str, str]) -> object:
-    text = _text(part)
+    text = _text_in(part)
     return part if text is None else {**part, "text": masked[text]}

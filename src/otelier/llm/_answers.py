@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from otelier.codec import read_json, to_plain
 from otelier.errors import AnswerError, NotJsonError, RefusalError, ToolArgumentsError, UnfinishedAnswerError
-from otelier.llm._json import items_of, members_of, sendable_message
+from otelier.llm._json import as_array, as_object, sendable_message
 from otelier.llm._schemas import Problem, Reader, Schema, join_problems, lines_of, reader_of
 
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ class ToolCall:
             problem = str(exc)
         else:
             if isinstance(found, dict):
-                return members_of(found)
+                return as_object(found)
             problem = f"they are of type {type(found).__name__!r}, and names are needed"
         raise ToolArgumentsError(
             f"Cannot read the arguments of tool {self.name!r} as JSON: {problem}. "
@@ -206,19 +206,19 @@ def read_answer(body: Json, reader: Reader | None) -> Answer[Any]:
     Raises:
         AnswerError: if it holds none, or not what *reader* reads.
     """
-    choice = next(map(members_of, items_of(body.get("choices"))), None)
+    choice = next(map(as_object, as_array(body.get("choices"))), None)
     if choice is None:
         raise AnswerError(
             "Cannot find an answer in what the provider sent: there is no choice in it. "
             "Check that `base_url` is that of an API for chat completions."
         )
-    given = members_of(choice.get("message"))
-    message = _message(given)
+    given = as_object(choice.get("message"))
+    message = _repaired_message(given)
     refusal, reason = message.get("refusal"), choice.get("finish_reason")
     answer: Answer[Any] = Answer(
         text=read_text(given.get("content")),
         object=None,
-        tool_calls=tuple(map(_call, items_of(message.get("tool_calls")))),
+        tool_calls=tuple(map(_call_in, as_array(message.get("tool_calls")))),
         usage=read_usage(body.get("usage")),
         finish_reason=reason if isinstance(reason, str) else None,
         refusal=refusal if isinstance(refusal, str) else None,
@@ -252,14 +252,14 @@ def read_message(message: Mapping[str, Any], *, schema: Schema | None = None) ->
 
 def read_usage(usage: Any) -> Usage | None:
     """Return the tokens that a provider counted; `None` when it did not."""
-    counted = members_of(usage)
+    counted = as_object(usage)
     if not counted:
         return None
     return Usage(
-        input_tokens=_count(counted.get("prompt_tokens")),
-        output_tokens=_count(counted.get("completion_tokens")),
-        cached_tokens=_count(members_of(counted.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=_count(members_of(counted.get("completion_tokens_details")).get("reasoning_tokens")),
+        input_tokens=_token_count(counted.get("prompt_tokens")),
+        output_tokens=_token_count(counted.get("completion_tokens")),
+        cached_tokens=_token_count(as_object(counted.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=_token_count(as_object(counted.get("completion_tokens_details")).get("reasoning_tokens")),
     )
 
 
@@ -286,14 +286,14 @@ def _check_whole(answer: Answer[Any]) -> None:
         )
 
 
-def _message(given: Json) -> Json:
+def _repaired_message(given: Json) -> Json:
     """Return a provider's message as the next question can carry it; each call is whole, with an id of its own."""
     message = {key: value for key, value in given.items() if value not in (None, [])}
     try:
         message = sendable_message(message)
     except RecursionError:  # something that a server adds of its own
         message = sendable_message(_plainest(message))
-    calls = items_of(message.get("tool_calls"))
+    calls = as_array(message.get("tool_calls"))
     if calls and (whole := _with_ids(calls)) != calls:
         message["tool_calls"] = whole
     return message
@@ -302,17 +302,17 @@ def _message(given: Json) -> Json:
 def _plainest(message: Json) -> Json:
     """Return the words and the calls of *message*, and nothing else."""
     calls = [
-        {**_texts_of(call), "function": _texts_of(members_of(call.get("function")))}
-        for call in map(members_of, items_of(message.get("tool_calls")))
+        {**_text_members(call), "function": _text_members(as_object(call.get("function")))}
+        for call in map(as_object, as_array(message.get("tool_calls")))
     ]
     return {
-        **_texts_of(message),
+        **_text_members(message),
         "content": read_text(message.get("content")),
         **({"tool_calls": calls} if calls else {}),
     }
 
 
-def _texts_of(given: Json) -> Json:
+def _text_members(given: Json) -> Json:
     return {key: value for key, value in given.items() if isinstance(value, str)}
 
 
@@ -320,7 +320,7 @@ def _with_ids(calls: list[Any]) -> list[Json]:
     """Return *calls* with ids: some servers give none, or all calls the same, and a result names the call's."""
     seen: set[str] = set()
     whole: list[Json] = []
-    for call in map(members_of, calls):
+    for call in map(as_object, calls):
         call_id = call.get("id")
         if not isinstance(call_id, str) or not call_id or call_id in seen:
             call_id = f"call_{uuid4().hex[:24]}"
@@ -331,14 +331,14 @@ def _with_ids(calls: list[Any]) -> list[Json]:
 
 def _function_of(call: Json) -> Json:
     """Return what a call of a function has, with texts where a server left them out: the next question needs them."""
-    function = members_of(call.get("function"))
+    function = as_object(call.get("function"))
     texts = {name: function.get(name) for name in ("name", "arguments")}
     filled = {name: text if isinstance(text, str) else "" for name, text in texts.items()}
     return {"type": "function", "function": {**function, **filled}}
 
 
-def _call(call: Json) -> ToolCall:
-    function, custom = members_of(call.get("function")), members_of(call.get("custom"))
+def _call_in(call: Json) -> ToolCall:
+    function, custom = as_object(call.get("function")), as_object(call.get("custom"))
     return ToolCall(
         id=call["id"],
         name=str(function.get("name") or custom.get("name") or ""),
@@ -350,9 +350,9 @@ def read_text(content: Any) -> str:
     """Return the words of *content*: a text, or, as some providers have it, parts of which some are text."""
     if isinstance(content, str):
         return content
-    texts = (members_of(part).get("text") for part in items_of(content))
+    texts = (as_object(part).get("text") for part in as_array(content))
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _count(value: Any) -> int:
+def _token_count(value: Any) -> int:
     return value if isinstance(value, int) else 0

@@ -52,7 +52,7 @@ async def create(client: Client | None, request: dict[str, Any]) -> Any:
     return await made if inspect.isawaitable(made) else made
 
 
-def place_of(client: Client | None) -> str:
+def base_url_of(client: Client | None) -> str:
     """Return where *client* asks; empty when that is the environment's matter."""
     return str(getattr(client, "base_url", ""))
 
@@ -64,11 +64,11 @@ async def chunks_of(stream: Any) -> AsyncGenerator[Any, None]:
             yield chunk
         return
     chunks, end = iter(stream), object()
-    while (chunk := await _next(chunks, end)) is not end:
+    while (chunk := await _next_chunk(chunks, end)) is not end:
         yield chunk
 
 
-async def _next(chunks: Iterator[Any], end: object) -> Any:
+async def _next_chunk(chunks: Iterator[Any], end: object) -> Any:
     step = asyncio.ensure_future(in_thread(partial(next, chunks, end), _THREAD))
     try:
         return await asyncio.shield(step)

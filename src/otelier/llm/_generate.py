@@ -39,8 +39,8 @@ def read_request(
         raise TypeError("Cannot ask with both a prompt and messages: put the question behind the messages.")
     if not isinstance(model, str):
         raise TypeError(f"Cannot ask model {model!r}: give its name as `model`.")
-    request = {"model": model, "messages": _messages(prompt if messages is None else messages), **options}
-    if offered := [_tool(tool) for tool in tools or ()]:
+    request = {"model": model, "messages": _checked_messages(prompt if messages is None else messages), **options}
+    if offered := [_tool_param(tool) for tool in tools or ()]:
         request["tools"] = offered
     reader: Reader | None = None
     if response_format is not None:
@@ -57,7 +57,7 @@ def read_request(
     return request, reader
 
 
-def _messages(prompt: Any) -> list[Any]:
+def _checked_messages(prompt: Any) -> list[Any]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
     messages: list[Any] = []
@@ -71,7 +71,7 @@ def _messages(prompt: Any) -> list[Any]:
     return messages
 
 
-def _tool(tool: Any) -> Any:
+def _tool_param(tool: Any) -> Any:
     if isinstance(tool, Mapping):
         return cast("Mapping[str, Any]", tool)
     to_param = getattr(tool, "to_param", None)  # asking whether it is an `OfferedTool` takes 6 us

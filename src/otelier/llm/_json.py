@@ -38,7 +38,7 @@ def find_json(text: str) -> tuple[str, Any]:
     try:
         return text, read_json(text)
     except NotJsonError:
-        for block in _blocks(text):
+        for block in _code_blocks(text):
             try:
                 return block, read_json(block)
             except NotJsonError:
@@ -46,7 +46,7 @@ def find_json(text: str) -> tuple[str, Any]:
         raise
 
 
-def _blocks(text: str) -> Iterator[str]:
+def _code_blocks(text: str) -> Iterator[str]:
     """Yield what may be JSON in a block of code, or behind a byte order mark.
 
     Between two fences there may be a third, in a text of the JSON: the farthest that a block can reach comes first.
@@ -79,12 +79,12 @@ def sendable_message(message: dict[str, Any]) -> dict[str, Any]:
     return json.loads(whole, parse_constant=lambda _: None)
 
 
-def members_of(value: Any) -> dict[str, Any]:
+def as_object(value: Any) -> dict[str, Any]:
     """Return *value* when it is a JSON object, else an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def items_of(value: Any) -> list[Any]:
+def as_array(value: Any) -> list[Any]:
     """Return *value* when it is a JSON array, else an empty one."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 

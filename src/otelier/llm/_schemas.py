@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, cast
 
 from otelier.errors import AnswerError, NotJsonError
-from otelier.llm._json import find_json, members_of, sendable_schema
+from otelier.llm._json import as_object, find_json, sendable_schema
 from otelier.llm._strict import WRAPPED, is_wrapped, object_form, strict_form
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ def format_of(schema: Schema) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _plain(schema: type[BaseModel]) -> dict[str, Any]:
+def _schema_of_class(schema: type[BaseModel]) -> dict[str, Any]:
     # Made once: it takes pydantic longer than all else that a question does here.
     return sendable_schema(schema.model_json_schema())
 
 
 @lru_cache(maxsize=256)
 def _format_of_class(schema: type[BaseModel]) -> dict[str, Any]:
-    plain = _plain(schema)
+    plain = _schema_of_class(schema)
     strict = strict_form(plain)
     return _format(schema.__name__, object_form(plain) if strict is None else strict, strict=strict is not None)
 
@@ -94,7 +94,7 @@ def reader_of_format(response_format: Mapping[str, Any]) -> Reader | None:
     if kind == "json_object":
         return reader_of({})
     if kind == "json_schema":
-        return reader_of(members_of(members_of(response_format.get("json_schema")).get("schema")))
+        return reader_of(as_object(as_object(response_format.get("json_schema")).get("schema")))
     return None
 
 
@@ -117,22 +117,22 @@ def _into_model(schema: Any) -> Reader:
         from pydantic import ValidationError
 
         # Pydantic's own parser takes `NaN`, and has other words for what is no JSON.
-        text, value = _found(answer)
+        text, value = _json_in(answer)
         try:
-            if _holds_answer(value) and is_wrapped(_plain(schema)):
+            if _holds_answer(value) and is_wrapped(_schema_of_class(schema)):
                 return schema.model_validate_json(json.dumps(value[WRAPPED]))
             return schema.model_validate_json(text)
         except ValidationError as exc:
             # Raised below: as the cause of our error this one, which quotes the answer, would be in tracebacks.
             problems = pydantic_problems(exc)
-        raise _answer_error(answer, problems, _plain(schema))
+        raise _answer_error(answer, problems, _schema_of_class(schema))
 
     return read
 
 
 def _into_json(schema: Mapping[str, Any]) -> Reader:
     def read(answer: Any) -> Any:
-        _, value = _found(answer)
+        _, value = _json_in(answer)
         if is_wrapped(schema) and _holds_answer(value):
             value = value[WRAPPED]
         if problems := schema_problems(value, schema):
@@ -146,7 +146,7 @@ def _holds_answer(value: Any) -> bool:
     return isinstance(value, dict) and list(cast("dict[str, Any]", value)) == [WRAPPED]
 
 
-def _found(answer: Any) -> tuple[str, Any]:
+def _json_in(answer: Any) -> tuple[str, Any]:
     try:
         return find_json(answer.text)
     except NotJsonError as exc:
@@ -162,7 +162,7 @@ def _found(answer: Any) -> tuple[str, Any]:
 def pydantic_problems(exc: ValidationError) -> list[Problem]:
     """Return what pydantic found; the words of validators, and its own ones of some classes, quote the input."""
     errors = exc.errors(include_url=False, include_input=False)
-    return [Problem(one["loc"], _words(one), _shown(one)) for one in errors]
+    return [Problem(one["loc"], _words(one), _words_without_input(one)) for one in errors]
 
 
 def _words(problem: Any) -> str:
@@ -171,7 +171,7 @@ def _words(problem: Any) -> str:
     return problem["msg"]
 
 
-def _shown(problem: Any) -> str:
+def _words_without_input(problem: Any) -> str:
     """Return pydantic's words where nothing is put into them, else the class of the problem alone."""
     from pydantic_core import PydanticKnownError
 
@@ -225,7 +225,7 @@ def schema_problems(value: Any, schema: Mapping[str, Any]) -> list[Problem]:
 
 def lines_of(problems: Iterable[Problem], root: str = "the answer") -> list[str]:
     """Return *problems* as lines for the model, each with its place; *root* is the name of the whole value."""
-    return list(dict.fromkeys(f"{place_of(one.path) or root}: {one.words}" for one in problems))
+    return list(dict.fromkeys(f"{path_text(one.path) or root}: {one.words}" for one in problems))
 
 
 def shown_lines_of(problems: Iterable[Problem], schema: Mapping[str, Any]) -> list[str]:
@@ -255,11 +255,11 @@ def join_problems(problems: list[str]) -> str:
     return shown + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
 
 
-def place_of(path: Iterable[int | str]) -> str:
+def path_text(path: Iterable[int | str]) -> str:
     """Write a place: `items[0].city`; names, which a model may have made up, are cut.
 
     Example:
-        >>> place_of(["items", 0, "city"])
+        >>> path_text(["items", 0, "city"])
         'items[0].city'
     """
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step[:64]}" for step in path).lstrip(".")
@@ -291,7 +291,7 @@ def _described(error: Any) -> Iterator[tuple[Sequence[int | str], str]]:
             needed = (name for one, names in wanted.items() if one in given for name in names)
             yield from ((path, f"{name!r} is missing") for name in needed if name not in given)
         case "additionalProperties":
-            yield from (([*path, name], _NOT_ALLOWED) for name in _unknown(given, error.schema))
+            yield from (([*path, name], _NOT_ALLOWED) for name in _names_not_allowed(given, error.schema))
         case "type":
             yield path, f"this must be of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
         case "enum":
@@ -302,6 +302,6 @@ def _described(error: Any) -> Iterator[tuple[Sequence[int | str], str]]:
             yield path, _WORDS.get(keyword, "this does not fit the schema").format(wanted)
 
 
-def _unknown(given: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+def _names_not_allowed(given: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     known, patterns = schema.get("properties", ()), "|".join(schema.get("patternProperties", ()))
     return (name for name in given if name not in known and not (patterns and re.search(patterns, name)))

@@ -17,9 +17,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError
 
 from otelier.errors import ToolError
-from otelier.llm._annotations import Unresolved, namespace_of, resolve_annotation, unwrap_partial
 from otelier.llm._answers import arguments_error
-from otelier.llm._docstring import read_docstring
+from otelier.llm._introspection import Unresolved, namespace_of, read_docstring, resolve_annotation, unwrap_partial
 from otelier.llm._json import holds_non_finite, sendable_schema
 from otelier.llm._schemas import Problem, pydantic_problems
 
@@ -78,7 +77,7 @@ class Signature:
                 )
             else:
                 place = f"p{len(fields)}"
-                fields[place] = _field(parameter, annotation, descriptions.get(parameter.name), name)
+                fields[place] = _field_of(parameter, annotation, descriptions.get(parameter.name), name)
                 self._names[place] = parameter.name
                 if isinstance(parameter.default, FieldInfo):
                     self._in_field.add(place)
@@ -92,7 +91,7 @@ class Signature:
             schema = self._model.model_json_schema(schema_generator=_Schema)
         except PydanticUserError as exc:
             raise ToolError(
-                f"Cannot offer {name!r} as a tool: there is no JSON schema for its parameters ({_first_line(exc)}). "
+                f"Cannot offer {name!r} as a tool: there is no JSON schema for its parameters ({_reason_of(exc)}). "
                 f"Annotate them with types that JSON can hold."
             ) from exc
         self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(sendable_schema(schema))}
@@ -150,7 +149,7 @@ def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Paramet
     return list(found.parameters.values())
 
 
-def _field(parameter: inspect.Parameter, annotation: Any, description: str | None, tool: str) -> tuple[Any, Any]:
+def _field_of(parameter: inspect.Parameter, annotation: Any, description: str | None, tool: str) -> tuple[Any, Any]:
     if isinstance(annotation, Unresolved):
         raise ToolError(
             f"Cannot offer {tool!r} as a tool: the annotation {annotation.text!r} of its parameter "
@@ -181,5 +180,5 @@ def _untitled(schema: Any, *, names: bool = False) -> Any:
     return [_untitled(one) for one in cast("list[Any]", schema)] if isinstance(schema, list) else schema
 
 
-def _first_line(exc: Exception) -> str:
+def _reason_of(exc: Exception) -> str:
     return str(exc).partition("\n")[0].rstrip(".")

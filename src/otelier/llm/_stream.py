@@ -13,7 +13,7 @@ from otelier.errors import UnfinishedAnswerError
 from otelier.faults import on_reset
 from otelier.llm import _clients
 from otelier.llm._answers import Answer, Chunk, plain_body, read_answer, read_text, read_usage
-from otelier.llm._json import items_of, members_of
+from otelier.llm._json import as_array, as_object
 from otelier.llm._schemas import Reader
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class _Pieces:
         """Make the call; a server that knows no `stream_options` is asked again without ours."""
         without = {key: value for key, value in self._request.items() if key != "stream_options"}
         is_ours = self._request.get("stream_options") == USAGE_TOO
-        where = _clients.place_of(self._client)
+        where = _clients.base_url_of(self._client)
         if is_ours and where in _without_usage:
             return await _clients.create(self._client, without)
         try:
@@ -145,7 +145,7 @@ async def _chunks(pieces: _Pieces) -> AsyncGenerator[Chunk, None]:
                 piece = plain_body(raw)
                 choice = pieces.merged.add(piece)
                 yield Chunk(
-                    text=read_text(members_of(choice.get("delta")).get("content")),
+                    text=read_text(as_object(choice.get("delta")).get("content")),
                     finish_reason=choice.get("finish_reason"),
                     usage=read_usage(piece.get("usage")),
                 )
@@ -166,16 +166,16 @@ class _Merger:
     def add(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Take one chunk, and return its first choice; an empty one when it has none."""
         self._body.update({key: value for key, value in chunk.items() if key != "choices" and value is not None})
-        choices = map(members_of, items_of(chunk.get("choices")))
-        first = next((choice for choice in choices if not choice.get("index")), members_of(None))
+        choices = map(as_object, as_array(chunk.get("choices")))
+        first = next((choice for choice in choices if not choice.get("index")), as_object(None))
         self.finish_reason = first.get("finish_reason") or self.finish_reason
-        delta = members_of(first.get("delta"))
+        delta = as_object(first.get("delta"))
         for key, value in delta.items():
             if key == "tool_calls":
-                for call in items_of(value):
-                    self._add_call(members_of(call))
+                for call in as_array(value):
+                    self._add_call(as_object(call))
             elif key != "role":
-                self._message[key] = _joined(self._message.get(key), value)
+                self._message[key] = _appended(self._message.get(key), value)
         return first
 
     def whole(self) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class _Merger:
     def _add_call(self, piece: dict[str, Any]) -> None:
         index, call_id = piece.get("index"), piece.get("id")
         index = index if isinstance(index, int) else None
-        function = members_of(piece.get("function")) or members_of(piece.get("custom"))
+        function = as_object(piece.get("function")) or as_object(piece.get("custom"))
         name, written = (value if isinstance(value, str) else "" for value in map(function.get, ("name", "arguments")))
         if index not in self._latest or self._latest[index][0].end_before(call_id, name):
             from otelier.openai import CallPieces  # not before it is needed: `import otelier.llm` stays light
@@ -198,14 +198,14 @@ class _Merger:
         for key, value in piece.items():
             if key in ("function", "custom"):
                 part = call.setdefault(key, {})
-                for member, more in members_of(value).items():
+                for member, more in as_object(value).items():
                     grows = member in ("arguments", "input")
-                    part[member] = _joined(part.get(member), more) if grows else more or part.get(member)
+                    part[member] = _appended(part.get(member), more) if grows else more or part.get(member)
             elif key != "index" and value is not None:
                 call[key] = value
 
 
-def _joined(before: Any, value: Any) -> Any:
+def _appended(before: Any, value: Any) -> Any:
     """Put a piece behind what came before; texts and lists grow, and anything else is replaced.
 
     Some providers send parts for one piece and a text for the next: then the texts become parts.
@@ -214,12 +214,12 @@ def _joined(before: Any, value: Any) -> Any:
         return before
     kinds: set[type[Any]] = {type(before), type(value)}
     if kinds == {str, list}:
-        return _parts(before) + _parts(value)
+        return _content_parts(before) + _content_parts(value)
     grows = kinds == {str} or kinds == {list}
     return before + value if grows else value
 
 
-def _parts(content: Any) -> list[Any]:
+def _content_parts(content: Any) -> list[Any]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content

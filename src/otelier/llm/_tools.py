@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from otelier.errors import ToolArgumentsError, ToolError, UnknownToolError
 from otelier.llm._answers import ToolCall, arguments_error
-from otelier.llm._docstring import read_docstring
+from otelier.llm._introspection import read_docstring
 from otelier.llm._json import sendable_schema
 from otelier.llm._schemas import is_model_class, pydantic_problems, schema_problems
 

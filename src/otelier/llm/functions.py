@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from otelier.llm._annotations import Unresolved, enclosing_locals, resolve_annotation, unwrap_partial
+from otelier.llm._introspection import Unresolved, enclosing_locals, resolve_annotation, unwrap_partial
 from otelier.llm._signature import Signature
 from otelier.llm._tools import OfferedTool, param_of, unknown_tool
 

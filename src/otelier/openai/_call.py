@@ -15,8 +15,7 @@ from otelier import names
 from otelier.faults import report_fault
 from otelier.fields import SPAN, call_attributes, late_attributes, with_fingerprint
 from otelier.identity import process
-from otelier.openai._point import CallPoint
-from otelier.openai._telemetry import Telemetry
+from otelier.openai._telemetry import CallPoint, Telemetry
 from otelier.openai.operations._operation import Operation
 from otelier.openai.reading._answer import add_served_model
 from otelier.openai.reading._fields import (
@@ -26,6 +25,7 @@ from otelier.openai.reading._fields import (
     answer_behind,
     answer_in,
     answer_of,
+    fit_texts,
     is_left_to_caller,
 )
 from otelier.redaction import MOST_ON_A_LOOP, TooLongError
@@ -34,10 +34,8 @@ from otelier.telemetry import (
     Failure,
     do_aside,
     end_span,
-    error_type,
     event_record,
-    fail_span,
-    fit_texts,
+    failure_of,
     foreign_fault,
     is_leaving,
     on_a_loop,
@@ -217,7 +215,7 @@ class Call:
         """Write what is known of the call and end its span; the metric point is the caller's to queue."""
         telemetry = self.telemetry
         if failure is not None and not is_leaving(failure):
-            self.point.error = error_type(failure) if isinstance(failure, BaseException) else failure.type
+            self.point.error = failure_of(failure).type
         if telemetry.content:
             content = {name: value for name, value in {**(received or {}), **(sent or {})}.items() if value}
             try:
@@ -258,10 +256,7 @@ class Call:
             self._end(self._show(attributes, {}, failure), failure, now)
 
     def _end(self, attributes: Attributes, failure: BaseException | Failure | None, end_time_ns: int | None) -> None:
-        if failure is None:
-            end_span(self.span, attributes, end_time_ns=end_time_ns)
-        else:
-            fail_span(self.span, failure, attributes, gate=self.telemetry.gate, end_time_ns=end_time_ns)
+        end_span(self.span, attributes, failure=failure, gate=self.telemetry.gate, end_time_ns=end_time_ns)
 
     def _show(
         self, attributes: Attributes, shown: Mapping[str, AnyValue], failure: BaseException | Failure | None
@@ -334,5 +329,5 @@ class Call:
         if is_leaving(failure):
             event[names.CANCELLED] = True
         elif failure is not None:
-            event[names.ERROR_TYPE] = error_type(failure) if isinstance(failure, BaseException) else failure.type
+            event[names.ERROR_TYPE] = failure_of(failure).type
         return event_record(names.INFERENCE_DETAILS, event, self.inside)

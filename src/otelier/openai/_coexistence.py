@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import Context, attach, create_key, get_current
 
 from otelier import names
 from otelier.faults import report_fault
@@ -30,6 +30,8 @@ _KNOWN: Final = (
 _AROUND: Final = (names.INVOKE_AGENT, names.EXECUTE_TOOL)
 """Operations of spans that an agent's calls are made below; a closer look at each would take 15 us."""
 _MAX_WRAPPERS = 32
+_DEFERRED: Final = create_key("otelier-deferred-call")
+"""Key of the innermost call that is left to another instrumentation."""
 
 _covered: list[Callable[[], object]] = []
 
@@ -48,7 +50,7 @@ def nobody_else_reports(wrapped: Any, resource: Any, kind: Kind, current: Contex
         client = resource._client.__class__
         if type(wrapped) is not MethodType or type(client.request) is not FunctionType:
             return False
-        # Private names of which `telemetry/_sdk.py` tells: a function there would take a tenth of the time of this one.
+        # Private names, listed in `telemetry/_sdk.py`: a function there would take a tenth of the time of this one.
         attributes: Any = getattr(current.get(SPAN), "_attributes", None)
         if attributes is not None:
             started = attributes._dict  # read only; the public view is 0.5 us dearer
@@ -148,7 +150,7 @@ class DeferredCall:
     already it is stamped here.
     """
 
-    __slots__ = ("_former", "_inside")
+    __slots__ = ("_former",)
 
     def __init__(
         self, operation: Operation, resource: Any, arguments: Arguments, current: Context, reporter: str
@@ -158,13 +160,14 @@ class DeferredCall:
         span = current.get(SPAN)
         if is_llm_span(span, operation.kind):
             stamp_call(span, inside)
-        self._inside = Context({**inside, LLM_CALL: resource, LLM_REPORTER: reporter})
+        inside = Context({**inside, LLM_CALL: resource, LLM_REPORTER: reporter, _DEFERRED: self})
         # Nothing may fail from here on: what is attached must be taken back.
-        attach(self._inside)
+        attach(inside)
 
     def leave(self, *, asynchronous: bool) -> None:
         """Make the caller's context current again, if this still runs inside the call's own."""
-        if not asynchronous or get_current().get(LLM_CALL) is self._inside.get(LLM_CALL):
+        # By the call and not by its resource: it may be closed inside another call of the same one.
+        if not asynchronous or get_current().get(_DEFERRED) is self:
             attach(self._former)
 
     def fail(self, error: BaseException, *, asynchronous: bool) -> None:

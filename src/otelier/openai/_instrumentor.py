@@ -23,8 +23,7 @@ from otelier.openai._coexistence import (
     when_covered,
 )
 from otelier.openai._telemetry import Telemetry, make_telemetry, switch
-from otelier.openai.operations._operation import Operation
-from otelier.openai.operations._table import (
+from otelier.openai.operations._operation import (
     CHAT,
     EMBEDDINGS,
     FETCH,
@@ -33,6 +32,7 @@ from otelier.openai.operations._table import (
     SPEECHES,
     TEXT_COMPLETION,
     TRANSCRIPTS,
+    Operation,
 )
 from otelier.openai.reading._fields import Arguments, is_left_to_caller
 from otelier.openai.streams._body import follow_unread
@@ -101,7 +101,7 @@ def reporting(operation: Operation, first: str | None = None) -> Wrapper:
 
     def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         telemetry = switch.telemetry
-        arguments = kwargs if first is None else _named(first, args, kwargs)
+        arguments = kwargs if first is None else _arguments_by_name(first, args, kwargs)
         if telemetry is None or arguments is None:
             return wrapped(*args, **kwargs)
         call = start_call(telemetry, operation, resource, arguments, wrapped)
@@ -129,7 +129,7 @@ def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
 
     async def report(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         telemetry = switch.telemetry
-        arguments = kwargs if first is None else _named(first, args, kwargs)
+        arguments = kwargs if first is None else _arguments_by_name(first, args, kwargs)
         if telemetry is None or arguments is None:
             return await wrapped(*args, **kwargs)
         call = start_call(telemetry, operation, resource, arguments, wrapped)
@@ -152,13 +152,13 @@ def reporting_async(operation: Operation, first: str | None = None) -> Wrapper:
     return report
 
 
-def _named(first: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+def _arguments_by_name(first: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
     """Return the arguments by name; `None` without the one that a call is nothing without."""
     arguments = {first: args[0], **kwargs} if args else kwargs
     return arguments if isinstance(arguments.get(first), str) else None
 
 
-def _calls(
+def _call_patches(
     module: str, owner: str, operation: Operation, *methods: str, first: str | None = None
 ) -> Iterator[PatchPoint]:
     for method in methods:
@@ -166,28 +166,28 @@ def _calls(
         yield PatchPoint(module, f"Async{owner}", method, reporting_async(operation, first))
 
 
-def _blocks(module: str, owner: str) -> Iterator[PatchPoint]:
+def _block_patches(module: str, owner: str) -> Iterator[PatchPoint]:
     yield PatchPoint(module, owner, "__exit__", exit_block)
     yield PatchPoint(module, f"Async{owner}", "__aexit__", exit_block)
 
 
 PATCH_POINTS: Final = (
-    *_calls("openai.resources.chat.completions", "Completions", CHAT, "create", "parse"),
-    *_calls("openai.resources.beta.chat.completions", "Completions", CHAT, "parse"),  # until 1.92
-    *_calls("openai.resources.responses", "Responses", RESPONSES, "create", "parse"),
-    *_calls("openai.resources.responses", "Responses", FETCH, "retrieve", first="response_id"),
-    *_calls("openai.resources.beta.responses", "Responses", RESPONSES, "create"),  # of late releases
-    *_calls("openai.resources.beta.responses", "Responses", FETCH, "retrieve", first="response_id"),
-    *_calls("openai.resources.embeddings", "Embeddings", EMBEDDINGS, "create"),
-    *_calls("openai.resources.completions", "Completions", TEXT_COMPLETION, "create"),
-    *_calls("openai.resources.images", "Images", IMAGES, "generate", "edit", "create_variation"),
-    *_calls("openai.resources.audio.speech", "Speech", SPEECHES, "create"),
-    *_calls("openai.resources.audio.transcriptions", "Transcriptions", TRANSCRIPTS, "create"),
-    *_calls("openai.resources.audio.translations", "Translations", TRANSCRIPTS, "create"),
-    *_blocks("openai._streaming", "Stream"),
-    *_blocks("openai._response", "ResponseContextManager"),
-    *_blocks("openai.lib.streaming.chat._completions", "ChatCompletionStreamManager"),
-    *_blocks("openai.lib.streaming.responses._responses", "ResponseStreamManager"),
+    *_call_patches("openai.resources.chat.completions", "Completions", CHAT, "create", "parse"),
+    *_call_patches("openai.resources.beta.chat.completions", "Completions", CHAT, "parse"),  # until 1.92
+    *_call_patches("openai.resources.responses", "Responses", RESPONSES, "create", "parse"),
+    *_call_patches("openai.resources.responses", "Responses", FETCH, "retrieve", first="response_id"),
+    *_call_patches("openai.resources.beta.responses", "Responses", RESPONSES, "create"),  # of late releases
+    *_call_patches("openai.resources.beta.responses", "Responses", FETCH, "retrieve", first="response_id"),
+    *_call_patches("openai.resources.embeddings", "Embeddings", EMBEDDINGS, "create"),
+    *_call_patches("openai.resources.completions", "Completions", TEXT_COMPLETION, "create"),
+    *_call_patches("openai.resources.images", "Images", IMAGES, "generate", "edit", "create_variation"),
+    *_call_patches("openai.resources.audio.speech", "Speech", SPEECHES, "create"),
+    *_call_patches("openai.resources.audio.transcriptions", "Transcriptions", TRANSCRIPTS, "create"),
+    *_call_patches("openai.resources.audio.translations", "Translations", TRANSCRIPTS, "create"),
+    *_block_patches("openai._streaming", "Stream"),
+    *_block_patches("openai._response", "ResponseContextManager"),
+    *_block_patches("openai.lib.streaming.chat._completions", "ChatCompletionStreamManager"),
+    *_block_patches("openai.lib.streaming.responses._responses", "ResponseStreamManager"),
 )
 
 

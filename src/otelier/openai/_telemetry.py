@@ -1,38 +1,138 @@
-"""Tracer, instruments, content gate and completion hook of instrumented calls, chosen when instrumentation starts.
+"""Telemetry of instrumented calls, chosen when instrumentation starts, and the measurements of one call as one point.
 
-The types of `opentelemetry-util-genai`, which is no dependency, are looked for when a hook is there; without them there
-is no hook.
-
-See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#uploading-content-to-external-storage
+A point's attributes are built at collection and not in the user's call.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, entry_points, version
-from typing import Any, Final
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
+from typing import Final
 
 from opentelemetry import trace
-from opentelemetry._logs import Logger, LoggerProvider, LogRecord, get_logger
-from opentelemetry.metrics import MeterProvider, get_meter
-from opentelemetry.trace import Span, TracerProvider
+from opentelemetry._logs import Logger, LoggerProvider, get_logger
+from opentelemetry.context import Context
+from opentelemetry.metrics import Histogram, MeterProvider, get_meter
+from opentelemetry.trace import Span, SpanContext, TracerProvider
+from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.faults import read_setting, warn_once
-from otelier.openai._point import Instruments
+from otelier.faults import read_setting
+from otelier.identity import agent_within_cardinality
+from otelier.openai.content._completion_hook import CompletionHook, completion_hook
 from otelier.redaction import ContentGate, read_content_gate
-from otelier.settings import COMPLETION_HOOK, STREAM_USAGE, quoted
+from otelier.settings import STREAM_USAGE
 from otelier.telemetry import (
     PointQueue,
-    chunk_histogram,
-    duration_histogram,
-    first_chunk_histogram,
+    genai_histogram,
     point_queue,
     read_metric_tenants,
-    token_histogram,
+    tenant_attributes,
+    within_cardinality,
 )
+
+_NO_FIELDS: Final[Mapping[str, AttributeValue]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The histograms that calls are recorded on."""
+
+    duration: Histogram
+    tokens: Histogram
+    first_chunk: Histogram
+    chunk: Histogram
+
+
+class CallPoint:
+    """The measurements of one call; filled while it runs, recorded once."""
+
+    __slots__ = (
+        "_instruments",
+        "_request",
+        "error",
+        "extra",
+        "fields",
+        "input_tokens",
+        "model",
+        "output_tokens",
+        "seconds",
+        "span_context",
+    )
+
+    def __init__(self, instruments: Instruments, request: Mapping[str, AttributeValue]) -> None:
+        self._instruments = instruments
+        self._request = request
+        self.span_context: SpanContext | None = None
+        """Where exemplars point to; `None` when the span is not sampled."""
+        self.seconds = 0.0
+        self.fields: Mapping[str, AttributeValue] = _NO_FIELDS
+        """Attributes of the fields that the call was made with; its agent and its tenant are on metrics."""
+        self.model: str | None = None
+        """Model that answered."""
+        self.extra: Mapping[str, AttributeValue] | None = None
+        """What the answer adds to the attributes of duration and tokens."""
+        self.error: str | None = None
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+
+    def attributes(self) -> dict[str, AttributeValue]:
+        """Return what all measurements of the call carry."""
+        attributes = dict(self._request)
+        if self.model is not None and within_cardinality(names.RESPONSE_MODEL, self.model):
+            attributes[names.RESPONSE_MODEL] = self.model
+        agent = self.fields.get(names.AGENT_NAME)
+        if isinstance(agent, str) and agent_within_cardinality(agent):
+            attributes[names.AGENT_NAME] = agent
+        attributes.update(tenant_attributes(self.fields.get(names.TENANT_ID)))
+        return attributes
+
+    def record(self, context: Context) -> None:
+        """Record duration and tokens with *context*; the queue calls it."""
+        attributes = self.attributes()
+        if self.extra is not None:
+            attributes.update((key, value) for key, value in self.extra.items() if within_cardinality(key, value))
+        if self.error is not None:
+            attributes[names.ERROR_TYPE] = (
+                self.error if within_cardinality(names.ERROR_TYPE, self.error) else names.OTHER
+            )
+        instruments = self._instruments
+        instruments.duration.record(self.seconds, attributes, context)
+        if self.input_tokens is not None:
+            instruments.tokens.record(self.input_tokens, {**attributes, names.TOKEN_TYPE: "input"}, context)
+        if self.output_tokens is not None:
+            instruments.tokens.record(self.output_tokens, {**attributes, names.TOKEN_TYPE: "output"}, context)
+
+    def chunk_times(self, started: float, times: list[float]) -> CallPoint | _StreamPoint:
+        """Return this point with the chunks of a stream: *started* and *times* are seconds of one clock."""
+        if not times:
+            return self
+        return _StreamPoint(self, self._instruments, started, array("d", times))
+
+
+class _StreamPoint:
+    """A call's point and the times of its stream's chunks, 8 bytes each; what lies between is counted at collection."""
+
+    __slots__ = ("_call", "_instruments", "_started", "_times", "span_context")
+
+    def __init__(self, call: CallPoint, instruments: Instruments, started: float, times: array[float]) -> None:
+        self.span_context = call.span_context
+        self._call = call
+        self._instruments = instruments
+        self._started = started
+        self._times = times
+
+    def record(self, context: Context) -> None:
+        self._call.record(context)
+        attributes = self._call.attributes()
+        times = self._times
+        self._instruments.first_chunk.record(max(times[0] - self._started, 0.0), attributes, context)
+        record = self._instruments.chunk.record
+        for soon, late in pairwise(times):
+            record(max(late - soon, 0.0), attributes, context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +193,10 @@ def make_telemetry(
     return Telemetry(
         start_span=trace.get_tracer(scope, release, tracer_provider, schema).start_span,
         instruments=Instruments(
-            duration=duration_histogram(meter),
-            tokens=token_histogram(meter),
-            first_chunk=first_chunk_histogram(meter),
-            chunk=chunk_histogram(meter),
+            duration=genai_histogram(meter, names.OPERATION_DURATION),
+            tokens=genai_histogram(meter, names.TOKEN_USAGE),
+            first_chunk=genai_histogram(meter, names.TIME_TO_FIRST_CHUNK),
+            chunk=genai_histogram(meter, names.TIME_PER_OUTPUT_CHUNK),
         ),
         queue=point_queue(meter_provider),
         logger=get_logger(scope, release, logger_provider, schema),
@@ -105,98 +205,3 @@ def make_telemetry(
         hook=stored,
         stream_usage=read_setting(STREAM_USAGE, stream_usage),
     )
-
-
-_GROUP: Final = "opentelemetry_genai_completion_hook"
-_TYPES: Final = "opentelemetry.util.genai.types"
-_PARTS: Final = {
-    "file": "FilePart",
-    "reasoning": "ReasoningPart",
-    "server_tool_call": "ServerToolCallPart",
-    "server_tool_call_response": "ServerToolCallResponsePart",
-    "text": "TextPart",
-    "tool_call": "ToolCallRequestPart",
-    "tool_call_response": "ToolCallResponsePart",
-    "uri": "UriPart",
-}
-
-
-class CompletionHook:
-    """One hook, and the types that it takes content as."""
-
-    __slots__ = ("_call", "_function", "_input", "_other_tool", "_output", "_parts")
-
-    def __init__(self, hook: Any, types: Any) -> None:
-        self._call = hook.on_completion
-        self._parts = {kind: getattr(types, name) for kind, name in _PARTS.items()}
-        self._input, self._output = types.InputMessage, types.OutputMessage
-        self._function, self._other_tool = types.FunctionToolDefinition, types.GenericToolDefinition
-
-    def complete(self, shown: Mapping[str, Any], span: Span, event: LogRecord | None) -> None:
-        """Give the hook what of a call's content may be *shown*, by attribute; never raises.
-
-        The hook may write references to what it stored onto *span* and *event*, which then leave.
-        """
-        try:
-            given: dict[str, Any] = {
-                "inputs": [self._message(self._input, one) for one in _whole(shown.get(names.INPUT_MESSAGES))],
-                "outputs": [self._message(self._output, one) for one in _whole(shown.get(names.OUTPUT_MESSAGES))],
-                "system_instruction": [self._part(one) for one in _whole(shown.get(names.SYSTEM_INSTRUCTIONS))],
-                "tool_definitions": [self._tool(one) for one in _whole(shown.get(names.TOOL_DEFINITIONS))] or None,
-            }
-        except (KeyError, TypeError):
-            warn_once(
-                "openai.completion_hook.limit",
-                "A completion hook was not called: its content is larger than what redaction looks at.",
-            )
-            return
-        try:
-            self._call(**given, span=span, log_record=event)
-        except Exception as exc:  # the hook's own, which may quote content
-            warn_once("openai.completion_hook", "The completion hook raised %s; calls go on.", type(exc).__name__)
-
-    def _message(self, kind: Any, message: Any) -> Any:
-        return kind(**{"name": None, **message, "parts": [self._part(part) for part in _whole(message["parts"])]})
-
-    def _part(self, part: Any) -> Any:
-        kind = self._parts.get(part["type"])
-        return part if kind is None else _made(kind, part)  # as its provider has it
-
-    def _tool(self, tool: Any) -> Any:
-        return _made(self._function if tool["type"] == "function" else self._other_tool, tool)
-
-
-def completion_hook(given: object | None) -> CompletionHook | None:
-    """Return the hook that is *given*, else the one that the environment names; `None` where there is none."""
-    name = COMPLETION_HOOK.value() if given is None else None
-    if given is None and name is None:
-        return None
-    try:
-        hook = _named(name) if name is not None else given
-        return CompletionHook(hook, import_module(_TYPES))
-    except Exception as exc:
-        warn_once(
-            "openai.completion_hook.missing",
-            "There is no completion hook%s: %s. It takes an entry point in %s, or `completion_hook=`, whose object has "
-            "`on_completion`, and a release of opentelemetry-util-genai with the types of 1.3b0.",
-            "" if name is None else f" {quoted(name)}",
-            type(exc).__name__,
-            _GROUP,
-        )
-        return None
-
-
-def _whole(items: Any) -> list[Any]:
-    """Return what of *items* was not cut off, and replaced by a note that says so."""
-    return [item for item in items or () if not isinstance(item, str)]
-
-
-def _named(name: str) -> object:
-    for found in entry_points(group=_GROUP, name=name):
-        return found.load()()
-    raise LookupError(name)
-
-
-def _made(kind: Any, part: Mapping[str, Any]) -> Any:
-    known = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in part.items() if name in known})

@@ -1,4 +1,4 @@
-"""Redaction: what of a value may leave the process."""
+"""Redaction: values leave the process without secrets, and without personal data where that is asked for."""
 
 from __future__ import annotations
 

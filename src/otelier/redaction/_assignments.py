@@ -23,7 +23,7 @@ _SAID_OF_IT: Final = (
     r"|\[[^\[\]{}]{0,200}\]"
 )
 VALUE_NAME: Final = "|".join(name.lower() for name in VALUE_NAMES)
-"""What values are called, as an alternative of a pattern."""
+"""Names of values, as an alternative of a pattern."""
 # `{"name": "DB_PASSWORD", "value": …}` and the like, with little between.
 _PAIR: Final = (
     rf"(?=[\"'`\\%&cdefiklmnprstvw])(?:(?:{QUOTE})?(?:type|kind|in|format|enabled|secret|sensitive|ephemeral|required|label"
@@ -47,7 +47,7 @@ JOIN: Final = (
     rf"(?:{_ANNOTATED}|{_OPENED}|{_SIGN}|\s{{1,32}}(?:{_OPENED}|{_SIGN}|{_SAID}|{_PAIR})|\*\*(?:{_SIGN})"
     rf"|[,;][\s,;]{{0,39}}{_PAIR}|{QUOTE}(?:\]?\s{{0,32}}(?:{_OPENED}|{_SIGN})|[\s,;{{]{{1,40}}{_PAIR}|{_ARGUMENT}|{_PART}))"
 )
-"""What stands between a name and its value."""
+"""Separator between a name and its value."""
 _TAG: Final = r"(?:![\w/.-]{1,64}[ \t]{1,4})?"  # of YAML, or the start of a password
 VALUE: Final = (
     rf"(?:(?:\w{{1,24}}\(|[bfru]{{1,2}})?(?P<quote>{QUOTE}))?"

@@ -57,7 +57,7 @@ _MAGIC: Final = {
     b"\x1a\x45\xdf\xa3": "video/webm",
 }
 _MAGIC_TEXTS: Final = ("iVBORw0KGg", "/9j/", "R0lGOD", "JVBERi0", "UEsDB", "H4sI", "SUQz", "T2dnUw", "ZkxhQ", "UklGR")
-"""How their base64 begins."""
+"""The beginning of their base64."""
 _RIFF: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 _UNKNOWN: Final = "application/octet-stream"
 

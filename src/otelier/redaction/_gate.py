@@ -25,7 +25,7 @@ _NOTES = 64
 
 @dataclass(frozen=True, slots=True)
 class ContentGate:
-    """What content has to pass: ask `mode` whether it may go, then send it through `json` or `value`.
+    """The gate for content: `mode` has where it may go, `json` and `value` redact it.
 
     Example:
         >>> from otelier.settings import ContentMode
@@ -35,7 +35,7 @@ class ContentGate:
     """
 
     mode: ContentMode
-    """Where content may go."""
+    """Signals that content may go to."""
     emits: bool = False
     """Whether calls emit log events, with or without content."""
     personal: bool = False
@@ -72,7 +72,7 @@ class ContentGate:
         for _ in range(_TRIES):
             if len(text) <= self.max_chars:
                 return text
-            # What had to be escaped, and notes of what was cut, took more room than there was.
+            # Escapes, and notes of what was cut, made the text longer than allowed.
             max_chars = max(max_chars * self.max_chars // len(text) - _NOTES, 0)
             text = json_of(redact_value(shown, max_chars=max_chars))
         return text if len(text) <= self.max_chars else json.dumps(LIMIT)
@@ -132,7 +132,7 @@ def _read() -> ContentGate:
     try:
         mode = ContentMode(CAPTURE_CONTENT.value())
     except SettingError as exc:
-        warn_once("content-mode", "%s No content is captured.", redact(str(exc)))
+        warn_once("redaction.content_mode", "%s No content is captured.", redact(str(exc)))
         mode = ContentMode.NO_CONTENT
     emits = read_setting(EMIT_EVENT)
     return ContentGate(

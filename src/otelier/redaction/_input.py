@@ -11,7 +11,7 @@ from otelier.redaction._rules import redacted
 MAX_DEPTH: Final = 64
 """Levels of nested data that are looked at; what is deeper is replaced."""
 LIMIT: Final = redacted("limit")
-"""What stands for nested data beyond the limits."""
+"""Text in place of nested data beyond the limits."""
 
 
 class TooLongError(Exception):
@@ -36,7 +36,7 @@ class Later:
         self.make = make
         """Makes it of the text; any thread may call this."""
         self.text = text
-        """What it is made of."""
+        """The text that it is made of."""
 
 
 def copied(value: object, max_items: int) -> object:

@@ -63,7 +63,7 @@ _LEFT: Final = re.compile(r"(?:^|[^A-Za-z0-9_-]|\\[nrt]|%[0-9A-Fa-f]{2}|\\u[0-9a
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """What stands behind a beginning."""
+    """Characters behind a beginning."""
 
     kind: str
     pattern: re.Pattern[str]
@@ -89,13 +89,13 @@ class Keys:
     start: re.Pattern[str]
     """The separator, where a key may follow."""
     beginnings: dict[str, _Rest]
-    """What stands before a key, separator included."""
+    """Prefix of a key, separator included."""
     any_case: bool = False
     """A beginning is as its maker writes it."""
     ends: tuple[str, ...] = field(init=False)
     """The beginnings, as `str.endswith` takes them."""
     sizes: tuple[int, ...] = field(init=False)
-    """How long they are."""
+    """Their length."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends", tuple(self.beginnings))

@@ -47,7 +47,7 @@ SECRET_NAME: Final = (
 VALUE_NAMES: Final = (
     *("value", "val", "v", "stringValue", "default", "defaultValue", "const", "content", "example", "examples"),
 )
-"""What values are called in pairs, `{"name": "DB_PASSWORD", "value": …}`, and in schemas."""
+"""Names of values in pairs, `{"name": "DB_PASSWORD", "value": …}`, and in schemas."""
 _NAME: Final = re.compile(
     rf"(?:{SECRET_NAME}|authorization|cookies?|^auth|^bearer|(?<![a-z])(?:psw|otp|cvv2?|cvc)|(?:php|j)sessi(?:on)?d|kennwort|contraseña|senha|mot_?de_?passe"
     r"|wachtwoord|пароль|密码|密碼|パスワード|비밀번호)\Z"

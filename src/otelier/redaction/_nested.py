@@ -32,7 +32,7 @@ from otelier.redaction._redact import FAILED, MAX_CHARS
 from otelier.redaction._rules import redacted
 
 _CUT: Final = "[cut]"
-"""Key that says how many others are missing."""
+"""Key whose value is how many others are missing."""
 _TEXTS: Final = (str, bytes, bytearray, memoryview)
 
 
@@ -69,7 +69,7 @@ def redact_value(
     except TooLongError:
         raise
     except Exception as exc:
-        report_fault("redaction", exc)
+        report_fault("redaction.value", exc)
         return FAILED
 
 
@@ -101,7 +101,7 @@ def redact_values(
         except TooLongError:
             raise
         except Exception as exc:
-            report_fault("redaction", exc)
+            report_fault("redaction.value", exc)
             shown[name] = FAILED
         left -= room - walk.room
     return shown

@@ -21,15 +21,15 @@ MAX_CHARS = MAX_CONTENT_CHARS
 MARGIN = 4_096
 """Characters behind a cut that are looked at all the same, so that no half of a secret is left before it."""
 NOTE = 32
-"""Characters of the note that says how much was cut off."""
+"""Characters of the note of how much was cut off."""
 _NOTE_AT_END = re.compile(r" \[cut: (\d+) characters\]\Z")
 PRIVATE = "PRIVATE KEY"
-"""What a text has in it whose base64 is a key and no file."""
+"""Words in a text whose base64 is a key and no file."""
 FAILED = redacted("error")
-"""What stands for a value whose redaction failed."""
+"""Text in place of a value whose redaction failed."""
 
 Redactor: TypeAlias = "str | re.Pattern[str] | Callable[[str], str]"
-"""What a user may add: a pattern, as text or compiled, or a function from text to redacted text."""
+"""A redactor of the user's: a pattern, as text or compiled, or a function from text to redacted text."""
 
 _extra: tuple[Callable[[str], object], ...] = ()  # what a user's function returns is not ours to promise
 
@@ -75,7 +75,7 @@ def redact(text: str, *, personal: bool = False) -> str:
     try:
         return _redact(text, personal=personal)
     except Exception as exc:
-        report_fault("redaction", exc)
+        report_fault("redaction.text", exc)
         return FAILED
 
 
@@ -167,12 +167,16 @@ def _call(function: Callable[[str], object], text: str) -> str:
         if isinstance(exc, (KeyboardInterrupt, SystemExit)) and current_thread() is main_thread():
             raise  # a handler of a signal runs in the middle of whatever the main thread does
         # The user's code, so it is told as such and not as a fault of ours; its message may hold the text.
-        warn_once("redactor", "A redactor of `init(redact=…)` raised %s: such values are replaced.", type(exc).__name__)
+        warn_once(
+            "redaction.redactor",
+            "A redactor of `init(redact=…)` raised %s: such values are replaced.",
+            type(exc).__name__,
+        )
         return FAILED
     if isinstance(result, str):
         return result
     warn_once(
-        "redactor",
+        "redaction.redactor",
         "A redactor of `init(redact=…)` gave no text but %s: such values are replaced.",
         type(result).__name__,
     )

@@ -52,10 +52,10 @@ def undisguised(text: str) -> tuple[str, list[int] | None]:
 
 MARK = "[REDACTED:"
 BLANK = "\0"
-"""What a text has, for the rows that follow, in place of what a row found."""
+"""Character that stands, for the rows that follow, in place of what a row found."""
 
 Find: TypeAlias = "tuple[int, int, str]"
-"""Where something begins and ends, and of what kind it is."""
+"""Start and end of something found, and its kind."""
 
 
 def redacted(kind: str) -> str:
@@ -69,7 +69,7 @@ def is_redacted(value: str) -> bool:
 
 
 class Finder(Protocol):
-    """What a table of redactions is made of."""
+    """A row of a table of redactions."""
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class Row:
     hints: tuple[str, ...]
     """Texts of which one occurs wherever the pattern can match."""
     pattern: re.Pattern[str]
-    """What is found; a group `keep` at its start stays, all the rest is replaced."""
+    """Pattern to find; a group `keep` at its start stays, the rest is replaced."""
     any_case: bool = False
     """The pattern is in lower case and looks at the lowered text; the engine's own way takes ten times as long."""
     unless: Callable[[re.Match[str], str], bool] | None = None
@@ -127,7 +127,7 @@ class Group(NamedTuple):
     """Texts of which one occurs wherever a row of the group finds something; single characters are found fastest."""
     rows: tuple[Finder, ...]
     gate: re.Pattern[str] | None = None
-    """What a text has in it where a row of the group finds something, if characters say too little."""
+    """Words that a text has where a row of the group finds something, if characters are not enough to know."""
 
 
 def apply_rows(text: str, groups: Iterable[Group]) -> str:

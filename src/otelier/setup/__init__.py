@@ -1,4 +1,4 @@
-"""Switching otelier on and off: the one place that touches providers, patches and other people's processes."""
+"""Switch otelier on and off: only this package changes providers and applies patches."""
 
 from __future__ import annotations
 

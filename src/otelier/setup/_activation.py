@@ -1,17 +1,17 @@
-"""Switching otelier on, once per process, and off again."""
+"""Switch otelier on, once per process, and off again."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otelier import baggage
-from otelier.faults import on_fork, on_reset, read_setting, report_fault, warn_once
+from otelier.faults import attempt, on_fork, on_reset, read_setting, warn_once
 from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_carrying, stop_leasing
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
@@ -50,11 +50,11 @@ def activate() -> None:
     with lock:
         switch_on()
         if _active:
-            _attempt("setup.providers", _warn_where_nothing_records)
+            attempt("setup.providers", _warn_where_nothing_records)
 
 
 def settle() -> None:
-    """Call `activate` when every instrumentor was called, and say what they have left out.
+    """Call `activate` after every instrumentor, and warn of what they left out.
 
     Example:
         >>> settle()
@@ -64,8 +64,8 @@ def settle() -> None:
 
 
 def warn_of_logging() -> None:
-    """Say once that records of the standard `logging` are not exported, where log records are."""
-    _attempt("setup.logging", _warn_of_logging)
+    """Warn once that records of the standard `logging` are not exported, where log records are."""
+    attempt("setup.logging", _warn_of_logging)
 
 
 def _warn_of_logging() -> None:
@@ -82,7 +82,7 @@ def switch_on() -> None:
     """Do what `activate` does, for a program that gives providers of its own."""
     with lock:
         if _active:
-            _attempt("setup.providers", _providers.attach_to_global)
+            attempt("setup.providers", _providers.attach_to_global)
             if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
                 _instrument_openai()  # around what others have put around ours since
             return
@@ -95,28 +95,28 @@ def switch_on() -> None:
 def _switch_on() -> None:
     global _active
     _active = True
-    read_setting(DISABLED)  # says what is wrong with it, if it cannot be read
-    _attempt("setup.strict", be_strict)
-    _attempt("setup.name", name_process)
+    read_setting(DISABLED)  # warns if it cannot be read
+    attempt("setup.strict", be_strict)
+    attempt("setup.name", name_process)
     if patches_allowed():
-        _attempt("setup.exports", start_watching_exports)
-    _attempt("setup.providers", _providers.attach_to_global)
-    _attempt("setup.agents", report_waiting)
-    _attempt("setup.fingerprints", prepare_fingerprints)
+        attempt("setup.exports", start_watching_exports)
+    attempt("setup.providers", _providers.attach_to_global)
+    attempt("setup.agents", report_waiting)
+    attempt("setup.fingerprints", prepare_fingerprints)
     if not OpenAIInstrumentor().is_instrumented_by_opentelemetry:  # that has read it
-        _attempt("setup.content", read_content_gate)
-        _attempt("setup.tenants", read_metric_tenants)
+        attempt("setup.content", read_content_gate)
+        attempt("setup.tenants", read_metric_tenants)
     if patches_allowed():
-        _attempt("setup.pools", carry_into_pools)
-        _attempt("setup.threads", lease_to_threads)
-        _attempt("setup.baggage", baggage.follow_environment)
-        _attempt("setup.baggage", baggage.install)
+        attempt("setup.pools", carry_into_pools)
+        attempt("setup.threads", lease_to_threads)
+        attempt("setup.baggage", baggage.follow_environment)
+        attempt("setup.baggage", baggage.install)
         _instrument_openai()
     _log.info("otelier is active: %s", "; ".join(_summary()))
 
 
 def _warn_where_nothing_records() -> None:
-    """Say once that there is no provider, unless the environment wants none."""
+    """Warn once that there is no provider, unless the environment wants none."""
     if SDK_DISABLED.value() or _configurator.is_set_up() or _configurator.wants_no_traces():
         return
     configured = _configurator.exporter_is_configured()
@@ -140,13 +140,13 @@ def attach_given(*, tracer_provider: Any, meter_provider: Any, logger_provider: 
     if not given:
         return
     if tracer_provider is not None:
-        _attempt("setup.providers", lambda: _providers.attach_spans(tracer_provider))
+        attempt("setup.providers", _providers.attach_spans, tracer_provider)
     if meter_provider is not None:
-        _attempt("setup.providers", lambda: _providers.attach_metrics(meter_provider))
+        attempt("setup.providers", _providers.attach_metrics, meter_provider)
     if logger_provider is not None:
-        _attempt("setup.providers", lambda: _providers.attach_logs(logger_provider))
+        attempt("setup.providers", _providers.attach_logs, logger_provider)
     _instrument_openai(**given)
-    _attempt("setup.agents", report_waiting)
+    attempt("setup.agents", report_waiting)
 
 
 def _instrument_openai(**given: Any) -> None:
@@ -154,8 +154,8 @@ def _instrument_openai(**given: Any) -> None:
         return
     instrumentor = OpenAIInstrumentor()
     if given and instrumentor.is_instrumented_by_opentelemetry:
-        _attempt("setup.openai", instrumentor.uninstrument)
-    _attempt("setup.openai", lambda: instrumentor.instrument(skip_dep_check=True, **given))
+        attempt("setup.openai", instrumentor.uninstrument)
+    attempt("setup.openai", instrumentor.instrument, skip_dep_check=True, **given)
 
 
 def switch_off() -> None:
@@ -163,13 +163,13 @@ def switch_off() -> None:
     global _active
     with lock:
         _active = False
-        _attempt("setup.providers", _providers.stop_following)
-        _attempt("setup.exports", stop_watching_exports)
-        _attempt("setup.pools", stop_carrying)
-        _attempt("setup.threads", stop_leasing)
-        _attempt("setup.baggage", baggage.uninstall)
+        attempt("setup.providers", _providers.stop_following)
+        attempt("setup.exports", stop_watching_exports)
+        attempt("setup.pools", stop_carrying)
+        attempt("setup.threads", stop_leasing)
+        attempt("setup.baggage", baggage.uninstall)
         if OpenAIInstrumentor().is_instrumented_by_opentelemetry:
-            _attempt("setup.openai", OpenAIInstrumentor().uninstrument)
+            attempt("setup.openai", OpenAIInstrumentor().uninstrument)
         forget_content_gate()
 
 
@@ -201,14 +201,6 @@ def _summary() -> list[str]:
     return [spans, openai, pools, baggage.summary()]
 
 
-def _attempt(place: str, step: Callable[[], Any]) -> None:
-    """Run one *step* of switching on or off; a failed one costs only itself."""
-    try:
-        step()
-    except Exception as exc:
-        report_fault(place, exc)
-
-
 @on_fork
 def _renew() -> None:
     global lock
@@ -221,7 +213,7 @@ on_reset(switch_off)
 
 
 class Activator(BaseInstrumentor):
-    """What `opentelemetry-instrument` finds under the name `otelier`.
+    """Instrumentor that `opentelemetry-instrument` finds under the name `otelier`.
 
     Example:
         >>> Activator().instrumentation_dependencies()

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK, set up as its own distro does it where nobody has; the environment says whether."""
+"""Setup of OpenTelemetry's SDK, as its own distro does it, where none is set up and an exporter is configured."""
 
 from __future__ import annotations
 

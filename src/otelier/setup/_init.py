@@ -79,7 +79,7 @@ def init(
             f"init(fingerprint=) must be a function or `None`, not a {type(fingerprint).__name__}: it is given prompts."
         )
     if DISABLED.value():
-        _activation.activate()  # says that it is switched off
+        _activation.activate()  # logs that it is switched off
         return
     check_ours()
     be_strict(strict)

@@ -12,14 +12,10 @@ from otelier.fields.processors import AgentSpanProcessor, ContextLogProcessor
 from otelier.identity import report_waiting
 from otelier.patches import Patches, PatchPoint
 from otelier.telemetry import (
-    GLOBAL_LOGGER_PROVIDER,
-    GLOBAL_METER_PROVIDER,
-    GLOBAL_TRACER_PROVIDER,
     ByIdentity,
     GlobalProvider,
     innermost_provider,
     is_set,
-    observe_losses,
     processors_of,
     put_first,
     watch_exports,
@@ -89,14 +85,12 @@ def _put_on_logs(provider: Any) -> bool:
 def attach_metrics(provider: Any) -> None:
     """Let *provider* report what telemetry is lost."""
     if is_set(provider):
-        provider = innermost_provider(provider)
-        observe_losses(provider)
-        watch_exports(provider)
+        watch_exports(innermost_provider(provider))
 
 
 def _attach_late_logs(provider: Any) -> None:
     attach_logs(provider)
-    report_waiting()  # agents that were named while nobody could be told
+    report_waiting()  # agents that were named before there was a provider
 
 
 def _attach_late_metrics(provider: Any) -> None:
@@ -125,9 +119,9 @@ def _set_provider_patch(provider: GlobalProvider, attach: Callable[[Any], object
 
 _PATCHES = Patches(
     (
-        _set_provider_patch(GLOBAL_TRACER_PROVIDER, attach_spans),
-        _set_provider_patch(GLOBAL_LOGGER_PROVIDER, _attach_late_logs),
-        _set_provider_patch(GLOBAL_METER_PROVIDER, _attach_late_metrics),
+        _set_provider_patch(GlobalProvider.TRACER, attach_spans),
+        _set_provider_patch(GlobalProvider.LOGGER, _attach_late_logs),
+        _set_provider_patch(GlobalProvider.METER, _attach_late_metrics),
     ),
     place="setup.late_provider",
 )

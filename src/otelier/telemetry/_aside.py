@@ -17,7 +17,7 @@ from typing import Final
 from otelier.faults import on_fork, on_reset, report_fault, warn_once
 
 MAX_WAITING: Final = 64
-"""Jobs that may wait: each holds on to what it is about."""
+"""Jobs that may wait: each keeps its content alive."""
 
 _TURN_S: Final = 0.001
 _waiting: deque[Callable[[], object]] = deque()
@@ -43,7 +43,7 @@ def do_aside(job: Callable[[], object]) -> bool:
     """Let *job* be done in another thread, after those that were given before; never raises.
 
     Returns:
-        Whether it will be: not if too many wait, or the interpreter is ending, which is told once.
+        Whether it will be done: not if too many wait, or the interpreter is ending; one WARNING reports that.
 
     Example:
         >>> done = []

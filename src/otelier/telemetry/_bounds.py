@@ -1,14 +1,12 @@
-"""Bounds on what signals carry of what others choose: providers, models, and whoever writes a request.
+"""Bounds on values that others choose: providers, models, and whoever writes a request.
 
-An exporter drops a whole batch for one number that is no 64-bit one or one text that is no Unicode, a receiver refuses
-it for one text of megabytes, and each new value of a metric's attribute is a time series more.
+An exporter drops a whole batch for one text that is no Unicode, a receiver refuses it for one text of megabytes, and
+each new value of a metric's attribute is one more time series.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import islice
 from typing import Final
 
 from opentelemetry.util.types import AttributeValue
@@ -23,18 +21,11 @@ MAX_VALUES: Final = 200
 _MAX_CHARS: Final = 256
 MAX_TEXT_CHARS: Final = 1_024
 """Characters of a name, an id or the like that signals carry; the ids of real providers have at most a few hundred."""
-MAX_TEXTS: Final = 128
-"""Texts that one list of them carries: no provider gives an answer more choices."""
-MAX_NUMBER: Final = 2**53 - 1
-"""Largest number that metrics carry. Above it a float does not hold every whole number, so a sum would lose calls."""
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNFIT_IN_LINES: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _STAND_IN: Final = "\ufffd"
 
-OTHER: Final = "_OTHER"
-"""What metrics say in place of an attribute's further values, as the conventions have it for `error.type`."""
-
-_told: dict[tuple[str, str], set[object]] = {}
+_carried: dict[tuple[str, str], set[object]] = {}
 
 
 def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
@@ -44,17 +35,17 @@ def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
 
     Args:
         attribute: Name of the attribute.
-        value: What it would say.
-        kind: Which of the attribute's values it is one of: those of one kind take no place of another's.
+        value: Its value.
+        kind: The group that the value counts in: values of one group take no place of another's.
 
     Example:
         >>> within_cardinality("gen_ai.agent.name", "triage")
         True
     """
-    told = _told.setdefault((attribute, kind), set())
-    if value in told:
+    carried = _carried.setdefault((attribute, kind), set())
+    if value in carried:
         return True
-    if len(told) >= MAX_VALUES or len(str(value)) > _MAX_CHARS:
+    if len(carried) >= MAX_VALUES or len(str(value)) > _MAX_CHARS:
         warn_once(
             f"telemetry.bounds.{attribute}.{kind}",
             "There were more than %d values of %s, or a very long one: metrics do not carry further ones, spans do.",
@@ -62,7 +53,7 @@ def within_cardinality(attribute: str, value: object, kind: str = "") -> bool:
             attribute,
         )
         return False
-    told.add(value)
+    carried.add(value)
     return True
 
 
@@ -104,7 +95,7 @@ def tenant_attributes(tenant: object) -> dict[str, AttributeValue]:
     tenants = metric_tenants()
     if tenant is None or not tenants:
         return {}
-    return {names.TENANT_ID: str(tenant) if tenant in tenants else OTHER}
+    return {names.TENANT_ID: str(tenant) if tenant in tenants else names.OTHER}
 
 
 def fit_text(value: object, *, lines: bool = False) -> str | None:
@@ -128,28 +119,8 @@ def fit_text(value: object, *, lines: bool = False) -> str | None:
     return (_UNFIT_IN_LINES if lines else _UNFIT).sub(_STAND_IN, cut_text(value, MAX_TEXT_CHARS))
 
 
-def fit_texts(values: Iterable[object], *, lines: bool = False) -> tuple[str, ...]:
-    """Return those of *values* that are texts as `fit_text` does, at most 128 of them.
-
-    Example:
-        >>> fit_texts(["stop", None, "length"])
-        ('stop', 'length')
-    """
-    return tuple([text for value in islice(values, MAX_TEXTS) if (text := fit_text(value, lines=lines)) is not None])
-
-
-def fit_count(value: object) -> int | None:
-    """Return *value* when it is a number of things, `None` for anything else: a flag, one below zero, a giant.
-
-    Example:
-        >>> fit_count(12), fit_count(-1), fit_count(10**25), fit_count(True)
-        (12, None, None, None)
-    """
-    return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
-
-
 @on_reset
 def _forget() -> None:
     global _tenants
-    _told.clear()
+    _carried.clear()
     _tenants = None

@@ -13,7 +13,7 @@ class ByIdentity(Generic[V]):
     """A value for each of some objects, for as long as they live.
 
     A provider of somebody else's may have no hash, equal another one, or take no weak reference: one of the last kind
-    stays for good, since nothing tells when it goes.
+    stays for good, since nothing shows when it goes.
 
     Example:
         >>> numbers = ByIdentity()

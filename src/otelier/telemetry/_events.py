@@ -1,4 +1,4 @@
-"""Log events of our own."""
+"""Log events of our own: emitted as log records with a name, and nested no deeper than OTLP allows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
-from opentelemetry._logs import Logger, LogRecord, SeverityNumber
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.util.types import AnyValue
 
 from otelier.redaction import json_of
+from otelier.telemetry._providers import logger_for
 from otelier.telemetry._suppression import is_replaying
 
 MAX_LEVELS: Final = 80
@@ -21,33 +22,33 @@ _FLAT: Final = frozenset((str, int, float, bool, type(None)))
 
 
 def emit_event(
-    logger: Logger, name: str, attributes: Mapping[str, AnyValue], context: Context, *, failure: str | None = None
+    scope: str, name: str, attributes: Mapping[str, AnyValue], context: Context, *, failure: str | None = None
 ) -> None:
     """Emit a log record that is an event; without a logger provider, and in a replay, nothing happens.
 
     Args:
-        logger: Where it goes.
+        scope: Name of the instrumentation scope, from `otelier.names`.
         name: The event's name, from `otelier.names`.
         attributes: Its data, structured: lists and mappings stay what they are.
         context: Holds the span it belongs to, and the fields that the log processor stamps.
-        failure: Sentence that says what failed: body of a record of severity ERROR. `None` for what is no failure.
+        failure: Sentence about what failed, the body of a record of severity ERROR; `None` where nothing failed.
 
     Example:
-        >>> from opentelemetry import _logs, context
-        >>> emit_event(_logs.get_logger("docs"), "docs.example", {"answer": 42}, context.get_current())
+        >>> from opentelemetry import context
+        >>> emit_event("otelier.docs", "docs.example", {"answer": 42}, context.get_current())
     """
     if not is_replaying(context):
         record = event_record(name, attributes, context)
         if failure is not None:
             record.body, record.severity_text = failure, "ERROR"
             record.severity_number = SeverityNumber.ERROR
-        logger.emit(record)
+        logger_for(scope).emit(record)
 
 
 def event_record(name: str, attributes: Mapping[str, AnyValue], context: Context) -> LogRecord:
     """Return the log record that is an event, for a logger to emit; the arguments are as for `emit_event`.
 
-    What is nested too deeply for OTLP stands in it as JSON text.
+    Data nested too deeply for OTLP is JSON text in it.
 
     Example:
         >>> from opentelemetry import context

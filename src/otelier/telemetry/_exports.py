@@ -1,4 +1,4 @@
-"""Exporters: what they do not deliver, what batch processors drop before them, and their connections after a fork.
+"""Exporters: items they do not deliver, items that batch processors drop, and connections after a fork.
 
 The SDK reports neither: a processor ignores the exporter's answer, and what finds its queue full it only logs. Its own
 counts, where they are switched on, miss what is dropped while two threads put at once. So each batch processor counts
@@ -18,11 +18,13 @@ import weakref
 from collections.abc import Callable, Sized
 from typing import Any, Final, cast
 
-from otelier.faults import on_fork, on_reset, report_fault
+from opentelemetry.metrics import MeterProvider
+
+from otelier.faults import attempt, on_fork, on_reset, report_fault, warn_once
 from otelier.patches import Patches, PatchPoint
-from otelier.telemetry._losses import count_lost, lost, report_late, report_total
+from otelier.telemetry._losses import count_lost, lost, observe_losses, report_late, report_total
 from otelier.telemetry._providers import innermost_provider, known_providers
-from otelier.telemetry._sdk import batch_of, exporter_of, parts_of, sessions_of
+from otelier.telemetry._sdk import batch_of, exporter_of, pipeline_parts, sessions_of
 
 _SIGNALS: Final = {"on_end": "traces", "on_emit": "logs", "collect": "metrics"}
 """Signal of a processor or reader, by the public method that hands to it or asks it."""
@@ -31,7 +33,7 @@ _lock = threading.RLock()
 _pipelines: weakref.WeakSet[_Pipeline] = weakref.WeakSet()
 _watching = False
 _reported = 0
-"""How much was lost when a `flush` last answered: the next one answers for what came since."""
+"""Losses when a `flush` last answered: the next one answers for those since."""
 _ABSENT: Final = object()
 
 
@@ -55,14 +57,17 @@ def stop_watching_exports() -> None:
 
 
 def watch_exports(provider: Any) -> None:
-    """Watch what stands on *provider*, from now on; what is watched already is left alone."""
+    """Watch what stands on *provider*, from now on, and let a meter provider report the losses; twice is once."""
     if not _watching:
         return
-    try:
-        for part in parts_of(provider):
-            _watch_part(part)
-    except Exception as exc:
-        report_fault("telemetry.exports", exc)
+    if isinstance(provider, MeterProvider):
+        attempt("telemetry.exports", observe_losses, provider)
+    attempt("telemetry.exports", _watch_parts, provider)
+
+
+def _watch_parts(provider: Any) -> None:
+    for part in pipeline_parts(provider):
+        _watch_part(part)
 
 
 def reported_losses() -> int:
@@ -87,7 +92,7 @@ def renew_connections() -> None:
     """
     try:
         for provider in known_providers():
-            for part in parts_of(innermost_provider(provider)):
+            for part in pipeline_parts(innermost_provider(provider)):
                 for session in sessions_of(exporter_of(part)):
                     for adapter in session.adapters.values():
                         # What pickling does: the settings are kept and the pools are new. The old pools are not closed,
@@ -98,7 +103,7 @@ def renew_connections() -> None:
 
 
 class _Entrance:
-    """What has come into one batch processor, counted without a lock, and what waits there."""
+    """Entrance of one batch processor: counts the items that came in, without a lock, and knows how many wait."""
 
     def __init__(self, batch: Any, queue: Sized) -> None:
         self.batch = batch
@@ -141,12 +146,12 @@ class _Pipeline:
         if any(known is part for known in self._parts):
             return
         self._parts.append(part)
-        door, name = part, "on_end" if self._signal == "traces" else "on_emit"
+        owner, name = part, "on_end" if self._signal == "traces" else "on_emit"
         found = batch_of(part)
         # Not that of its class: what hands on by `__getattr__` has none there.
         refuse: Any = getattr(cast("object", part), name, None)
         if found is not None:
-            door, name = found[0], "emit"
+            owner, name = found[0], "emit"
             refuse = self._observe_entrance(*found)
         shut_down = part.shutdown
 
@@ -155,9 +160,9 @@ class _Pipeline:
             try:
                 return shut_down(*args, **kwargs)
             finally:
-                _attempt(self._settle, at_rest=True)
+                attempt("telemetry.exports", self._settle, at_rest=True)
                 if refuse is not None and self._signal != "metrics":
-                    _attempt(self._count_late_comers, door, name, refuse)
+                    attempt("telemetry.exports", self._count_late_comers, owner, name, refuse)
                 report_total()
 
         self._replace(part, "shutdown", closed)
@@ -179,18 +184,18 @@ class _Pipeline:
 
         def observed(*args: Any, **kwargs: Any) -> Any:
             batch = args[0] if args else next(iter(kwargs.values()), ())
-            _attempt(self._take, batch)
+            attempt("telemetry.exports", self._take, batch)
             try:
                 answer = export(*args, **kwargs)
             except BaseException as exc:
-                _attempt(self._fail, batch, type(exc).__name__)
+                attempt("telemetry.exports", self._fail, batch, type(exc).__name__)
                 raise
             # Each signal has an enum of its own for this. An exporter that answers nothing is believed.
             if getattr(answer, "name", None) == "FAILURE":
-                _attempt(self._fail, batch, "export_failed")
+                attempt("telemetry.exports", self._fail, batch, "export_failed")
             else:
                 self.late = False
-                _attempt(self._settle)
+                attempt("telemetry.exports", self._settle)
             return answer
 
         self._replace(self.exporter, "export", observed)
@@ -212,16 +217,16 @@ class _Pipeline:
         self._replace(batch, "emit", counted)
         return emit
 
-    def _count_late_comers(self, door: Any, name: str, refuse: Callable[[Any], None]) -> None:
+    def _count_late_comers(self, owner: Any, name: str, refuse: Callable[[Any], None]) -> None:
         """Count what comes after shutdown, which the SDK refuses with a line of its own at most."""
 
         def refused(item: Any) -> None:
             taken = self._taken
             refuse(item)
             if self._taken == taken:  # an older SDK asks the exporter all the same, whose answer counts
-                _attempt(self._count_late_comer, item)
+                attempt("telemetry.exports", self._count_late_comer, item)
 
-        self._replace(door, name, refused)
+        self._replace(owner, name, refused)
 
     def _count_late_comer(self, item: Any) -> None:
         context = getattr(item, "context", None) if self._signal == "traces" else None
@@ -306,15 +311,14 @@ def _watch_part(part: Any) -> None:
                 _pipelines.add(pipeline)
             pipeline.add(part)
     except (AttributeError, TypeError):
-        pass  # a class of somebody else's, whose objects take no attribute: its own answers must do
-
-
-def _attempt(step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Run a *step* of ours inside somebody else's call: a fault costs that call nothing."""
-    try:
-        step(*args, **kwargs)
-    except Exception as exc:
-        report_fault("telemetry.exports", exc)
+        kind, holder = type(exporter).__qualname__, type(part).__qualname__
+        warn_once(
+            f"telemetry.exports.{kind}",
+            "Losses of %s are not all counted, and `flush` may not know of them: its objects, or those of %s, take no "
+            "attributes. Everything is exported as before. Give their classes a `__dict__` to have losses counted.",
+            kind,
+            holder,
+        )
 
 
 def _size(batch: Any) -> int:
@@ -323,7 +327,7 @@ def _size(batch: Any) -> int:
 
 def _made(make: Callable[..., Any], part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     make(*args, **kwargs)
-    _attempt(_watch_part, part)
+    attempt("telemetry.exports", _watch_part, part)
 
 
 _patches = Patches(

@@ -17,9 +17,9 @@ from otelier.redaction import redact
 
 _MAX_FRAMES: Final = 64
 _MAX_LINES: Final = 512
-"""Lines of a stack, with all that its exception holds and was raised from."""
-MAX_MEMBERS: Final = 8
-"""Errors of a group that are told."""
+"""Lines of a stack, with those of the exceptions in a group and of causes."""
+_MAX_MEMBERS: Final = 8
+"""Errors of a group that are named."""
 _MAX_ERRORS: Final = 10_000
 """Exceptions of one group, at any depth, that are looked at."""
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -27,33 +27,33 @@ _PARAM: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,128}")
 _CLIENT: Final = "openai"
 """Package of the client whose errors repeat what the provider says is wrong: elsewhere such names may mean anything."""
 _LEAVING: Final = frozenset((("trio", "Cancelled"), ("greenlet", "GreenletExit")))
-"""How other schedulers than asyncio say it: package and class, which are looked at only where somebody raised one."""
+"""Cancellation by other schedulers than asyncio: package and class, which are compared only where one is raised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What ended an operation: of an exception by `failure_of`, or of what says so, such as an event in a stream.
+    """An operation's failure: of an exception, by `failure_of`, or of an answer that reports one, as a stream may.
 
     Example:
-        >>> Failure(type="rate_limit_exceeded", message="Try again in 2 s.").told
+        >>> Failure(type="rate_limit_exceeded", message="Try again in 2 s.").summary
         'rate_limit_exceeded'
     """
 
     type: str
     """Value of `error.type`: a class, or a short code from a bounded set."""
     message: str | None = field(default=None, repr=False)
-    """What was said of it: content, not redacted yet."""
+    """Its message: content, not redacted yet."""
     facts: tuple[str, ...] = ()
-    """What is known besides and is no content, such as `status 429`."""
+    """Facts that are no content, such as `status 429`."""
 
     @property
-    def told(self) -> str:
-        """What may be told wherever content may not go: the type, and the facts."""
+    def summary(self) -> str:
+        """Type and facts, which may go where content may not."""
         return f"{self.type} ({', '.join(self.facts)})" if self.facts else self.type
 
 
-def failure_of(exc: BaseException) -> Failure:
-    """Return what is known of *exc*; never raises.
+def failure_of(exc: BaseException | Failure) -> Failure:
+    """Return type, facts and message of *exc*, or the failure itself where that is known already; never raises.
 
     Facts are the HTTP status, the provider's code, type and parameter, the request's id, the classes of what a group
     holds, and the class of the cause.
@@ -64,9 +64,11 @@ def failure_of(exc: BaseException) -> Failure:
         >>> try:
         ...     raise ConnectionError("to 10.0.0.1") from TimeoutError("too slow")
         ... except ConnectionError as exc:
-        ...     failure_of(exc).told
+        ...     failure_of(exc).summary
         'ConnectionError (cause TimeoutError)'
     """
+    if isinstance(exc, Failure):
+        return exc
     try:
         message = str(exc)
     except Exception:  # the user's class; its span must end all the same
@@ -91,7 +93,7 @@ def error_type(exc: BaseException) -> str:
 
 
 def is_leaving(error: object) -> bool:
-    """Tell whether *error* says that nobody waits any more: a task that is cancelled, a generator that is closed.
+    """Tell whether *error* means that nobody waits any more: a task that is cancelled, a generator that is closed.
 
     Example:
         >>> is_leaving(GeneratorExit()), is_leaving(TimeoutError())
@@ -105,9 +107,9 @@ def is_leaving(error: object) -> bool:
 
 
 def stack_of(exc: BaseException) -> str:
-    """Return where *exc* was raised: file, line and function of each frame, the last one last, and no word besides.
+    """Return the stack of *exc*: file, line and function of each frame, the last one last, and no message.
 
-    What it was raised from, and what a group holds, follow with their classes, each once. Of a long stack the last 64
+    Its cause, and the exceptions in a group, follow with their classes, each once. Of a long stack the last 64
     frames are kept, and of all of it 512 lines.
 
     Example:
@@ -133,20 +135,21 @@ def _lines_of(exc: BaseException) -> Iterator[str]:
             yield f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
 
 
-def errors_in(exc: BaseException) -> Iterator[BaseException]:
-    """Yield *exc* and, if it is a group, what it holds at any depth, each exception once.
+def errors_in(exc: BaseException) -> list[BaseException]:
+    """Return the exceptions in a group, at any depth and each once, that are no groups; *exc* itself where it is none.
 
     A group may hold itself, or thousands of groups in one another: at most 10,000 exceptions are looked at.
 
     Example:
-        >>> list(errors_in(ValueError("none")))
+        >>> errors_in(ValueError("none"))
         [ValueError('none')]
     """
-    return (error for _, error in _related(exc, causes=False))
+    found = [error for _, error in _related(exc, causes=False) if not _members_of(error)]
+    return found or [exc]  # a group that holds groups alone
 
 
 def _related(exc: BaseException, *, causes: bool) -> Iterator[tuple[str, BaseException]]:
-    """Yield *exc* and what it holds, and its *causes* if asked for, each with how it is related to one before it."""
+    """Yield *exc*, its members and, if asked for, its *causes*, each with its relation to one before it."""
     left = [("", exc)]
     seen: set[int] = set()
     while left and len(seen) < _MAX_ERRORS:
@@ -157,25 +160,25 @@ def _related(exc: BaseException, *, causes: bool) -> Iterator[tuple[str, BaseExc
         yield relation, error
         if causes and error.__cause__ is not None:
             left.append(("caused by ", error.__cause__))
-        left += [("holds ", member) for member in reversed(group_members(error)[:_MAX_ERRORS])]
+        left += [("holds ", member) for member in reversed(_members_of(error)[:_MAX_ERRORS])]
 
 
 def _facts(exc: BaseException) -> Iterator[str]:
-    told: Any = exc
+    error: Any = exc
     # Of a client of HTTP the response has it; aiohttp's errors are called `status`.
-    for status in (_of(told, "status_code"), _of(_of(told, "response"), "status_code"), _of(told, "status")):
+    for status in (_of(error, "status_code"), _of(_of(error, "response"), "status_code"), _of(error, "status")):
         if isinstance(status, int) and 100 <= status <= 599:
             yield f"status {int(status)}"
             break
     if any(kind.__module__.partition(".")[0] == _CLIENT for kind in type(exc).__mro__):
         for name, form in (("code", _CODE), ("type", _CODE), ("param", _PARAM), ("request_id", _CODE)):
-            value = _of(told, name)
+            value = _of(error, name)
             if isinstance(value, (str, int)) and form.fullmatch(str(value)):
                 yield f"{name} {redact(str(value))}"  # a key has the form of a code
-    members = group_members(exc)
+    members = _members_of(exc)
     if members:
-        more = len(members) - MAX_MEMBERS
-        yield "of " + ", ".join(map(error_type, members[:MAX_MEMBERS])) + (f" and {more} more" if more > 0 else "")
+        more = len(members) - _MAX_MEMBERS
+        yield "of " + ", ".join(map(error_type, members[:_MAX_MEMBERS])) + (f" and {more} more" if more > 0 else "")
     if exc.__cause__ is not None:
         yield f"cause {error_type(exc.__cause__)}"
 
@@ -187,13 +190,8 @@ def _of(thing: Any, name: str) -> Any:
         return None
 
 
-def group_members(exc: BaseException) -> list[BaseException]:
-    """Return what *exc* holds, when it is a group of exceptions.
-
-    Example:
-        >>> group_members(ValueError("none"))
-        []
-    """
+def _members_of(exc: BaseException) -> list[BaseException]:
+    """Return the members of *exc* where it is a group of exceptions."""
     # Python 3.10 knows no groups, and those of packages there have no common class: they are known by their members.
     members = _of(exc, "exceptions")
     if not isinstance(members, tuple):

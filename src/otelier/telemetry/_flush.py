@@ -1,6 +1,6 @@
-"""`flush`: every queue and provider sends what it holds, in threads that callers share.
+"""`flush`: every queue and provider sends its signals, in threads that callers share.
 
-Any code may call it: a program, a room of this package, a finaliser's thread or an exit handler.
+Any code may call it: a program, a part of this package, a finaliser's thread or an exit handler.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, cast
 from otelier.faults import on_fork, report_fault
 from otelier.telemetry._aside import finish_aside
 from otelier.telemetry._exports import all_delivered, reported_losses, watch_exports
-from otelier.telemetry._point_queues import drain_all
+from otelier.telemetry._point_queue import drain_all
 from otelier.telemetry._providers import innermost_provider, known_providers
 
 _LONGEST_S = 86_400.0
@@ -111,7 +111,7 @@ class _Sends:
 
 
 class _Send:
-    """What one thread sends."""
+    """One thread's work: to send everything that waits."""
 
     def __init__(self) -> None:
         self.answer: bool | None = None

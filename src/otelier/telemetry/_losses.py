@@ -19,7 +19,7 @@ from otelier.faults import logger, on_fork, on_reset
 from otelier.telemetry._by_identity import ByIdentity
 
 QUEUE_FULL: Final = "queue_full"
-"""The word that the conventions ask for where a batch processor has no room; the others are ours."""
+"""Reason that the conventions have for a batch processor that is full; the others are ours."""
 REPEAT_S: Final = 300.0
 """Between two lines of one kind: an outage of a day is 288 lines."""
 _MINUTES: Final = REPEAT_S // 60
@@ -100,7 +100,7 @@ def report_late(reason: str, exporter: str) -> None:
 
 
 def report_total() -> None:
-    """Warn of how much was lost in all, unless that was said before.
+    """Warn of the sum of all losses, unless an earlier line has it.
 
     Example:
         >>> report_total()

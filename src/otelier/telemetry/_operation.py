@@ -21,18 +21,19 @@ from otelier import names
 from otelier.faults import report_fault
 from otelier.redaction import MOST_ON_A_LOOP, ContentGate, TooLongError, copied
 from otelier.telemetry._aside import do_aside
-from otelier.telemetry._bounds import OTHER, within_cardinality
-from otelier.telemetry._failures import Failure, error_type, is_leaving
-from otelier.telemetry._providers import Metering, tracer_for
-from otelier.telemetry._sdk import forced_span_id
-from otelier.telemetry._spans import end_span, fail_span
+from otelier.telemetry._bounds import within_cardinality
+from otelier.telemetry._failures import Failure, failure_of, is_leaving
+from otelier.telemetry._metering import Metering
+from otelier.telemetry._providers import tracer_for
+from otelier.telemetry._sdk import forced_span_context, withhold_span
+from otelier.telemetry._spans import end_span
 from otelier.telemetry._suppression import is_replaying
 
 Instruments = TypeVar("Instruments")
 
 
 class OperationPoint(Generic[Instruments]):
-    """What is measured of one operation: `record_on` is asked at collection, with the instruments of that time.
+    """Measurements of one operation: `record_on` is called at collection, with the instruments of that time.
 
     Example:
         >>> from otelier.telemetry import Metering
@@ -55,7 +56,7 @@ class OperationPoint(Generic[Instruments]):
         self.error: str | None = None
         """Value of `error.type`; `None` where nothing failed."""
         self.span_context: SpanContext | None = None
-        """Where exemplars point to; `None` when the span is not sampled."""
+        """Span that exemplars point to; `None` when it is not sampled."""
 
     def put(self) -> None:
         """Let it wait for collection; never raises."""
@@ -78,12 +79,12 @@ class OperationPoint(Generic[Instruments]):
         """Return `error.type` as metrics may carry it; nothing where nothing failed."""
         if self.error is None:
             return {}
-        return {names.ERROR_TYPE: self.error if within_cardinality(names.ERROR_TYPE, self.error) else OTHER}
+        return {names.ERROR_TYPE: self.error if within_cardinality(names.ERROR_TYPE, self.error) else names.OTHER}
 
 
 @dataclass(slots=True)
 class OperationSpan:
-    """The span of an operation that goes on, and what is written when it ends.
+    """The span of an open operation, and what is written when it ends.
 
     In a `with` statement the span is current in *base* while the block runs, and ends with it, however that ends.
     """
@@ -92,22 +93,25 @@ class OperationSpan:
     base: Context = field(repr=False)
     """Parent and fields."""
     point: OperationPoint[Any] | None
-    """What is measured of it; `None` is nothing."""
+    """Its measurements; `None` for none."""
     gate: ContentGate | None = None
-    """What its content and error messages have to pass; `None` lets none through."""
+    """Gate for its content and error messages; `None` lets none through."""
     is_failure: Callable[[BaseException], bool] = field(default=lambda _: True, repr=False)
     """Whether an exception that ends the block is a failure."""
     attributes: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue], repr=False)
-    """What was learned since the start; written at the end, all at once."""
+    """Attributes learned since the start; written at the end, all at once."""
     failure: BaseException | Failure | None = field(default=None, repr=False)
-    """What went wrong although the block goes on."""
+    """A failure that does not end the block."""
     end_time_ns: int | None = None
-    """When it ended, in nanoseconds since the epoch; `None` is when the block ends."""
+    """Time of its end, in nanoseconds since the epoch; `None` is the end of the block."""
+    withheld: bool = False
+    """Whether neither span nor point goes out, because the operation will be made again: its span ends without its
+    sampled flag. So does one that ends in a replay."""
     started: float = field(default_factory=perf_counter)
     _late: dict[str, object] = field(default_factory=dict[str, object], repr=False)
-    """Content, as it was when it was to be shown, whose redaction would hold up the event loop."""
+    """Content, as it was when shown, whose redaction would hold up the event loop."""
     _former: Context | None = field(default=None, repr=False)
-    """What is current again after the block."""
+    """Context that is current again after the block."""
 
     def __enter__(self) -> Self:
         self._former = get_current()
@@ -116,8 +120,10 @@ class OperationSpan:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.end(error)
+        if isinstance(error, GeneratorExit) and trace.get_current_span() is not self.span:
+            return  # a coroutine that is closed in some other context than it ran in: that one stays as it is
         if self._former is not None:
-            # The context may be another one by now, where a token would be refused, and logged.
+            # Whatever was attached inside and left there; a token would be refused then, and logged.
             attach(self._former)
 
     def show(self, content: Mapping[str, object]) -> None:
@@ -135,6 +141,10 @@ class OperationSpan:
     def end(self, error: BaseException | None = None) -> None:
         """End the span and queue its point; *error* is what ended its block. Never raises."""
         point = self.point
+        if self.withheld or is_replaying():
+            self.point = point = None
+            if self.span.is_recording():
+                withhold_span(self.span)
         try:
             failure = self.failure if error is None or not self.is_failure(error) else error
             if point is not None:
@@ -148,12 +158,15 @@ class OperationSpan:
             point.put()
 
     def _measure(self, point: OperationPoint[Any], failure: BaseException | Failure | None) -> None:
-        point.seconds = perf_counter() - self.started
+        ended = perf_counter()
+        if self.end_time_ns is not None:
+            ended -= (time_ns() - self.end_time_ns) / 1e9
+        point.seconds = max(ended - self.started, 0.0)
         where = self.span.get_span_context()
         if where.trace_flags & TraceFlags.SAMPLED:
             point.span_context = where
         if failure is not None and not is_leaving(failure):
-            point.error = error_type(failure) if isinstance(failure, BaseException) else failure.type
+            point.error = failure_of(failure).type
 
     def _end_aside(self, failure: BaseException | Failure | None, end_time_ns: int) -> bool:
         def end() -> None:
@@ -168,10 +181,7 @@ class OperationSpan:
         return do_aside(end)
 
     def _end(self, failure: BaseException | Failure | None, end_time_ns: int | None) -> None:
-        if failure is None:
-            end_span(self.span, self.attributes, end_time_ns=end_time_ns)
-        else:
-            fail_span(self.span, failure, self.attributes, gate=self.gate, end_time_ns=end_time_ns)
+        end_span(self.span, self.attributes, failure=failure, gate=self.gate, end_time_ns=end_time_ns)
 
 
 def start_operation(
@@ -184,7 +194,7 @@ def start_operation(
     attributes: Mapping[str, AttributeValue] | None = None,
     links: Sequence[Link] = (),
     start_time_ns: int | None = None,
-    span_id: int | None = None,
+    span_context: SpanContext | None = None,
     gate: ContentGate | None = None,
     is_failure: Callable[[BaseException], bool] | None = None,
 ) -> OperationSpan:
@@ -195,15 +205,16 @@ def start_operation(
     Args:
         name: The span's name.
         base: Parent and fields.
-        point: What is measured of it.
+        point: Its measurements.
         scope: Name of the instrumentation scope, from `otelier.names`.
         kind: The span's kind.
-        attributes: What it is born with: what samplers look at.
+        attributes: Attributes at its start, which samplers see.
         links: Spans that it belongs to besides its parent.
-        start_time_ns: When it began, in nanoseconds since the epoch; `None` is now.
-        span_id: The id it is to have, such as one that is the same each time a workflow is resumed. `None` leaves it
-            to the provider, which also holds where the provider is not OpenTelemetry's SDK.
-        gate: What its content and error messages have to pass; `None` lets none through.
+        start_time_ns: Time of its start, in nanoseconds since the epoch; `None` is now.
+        span_context: Ids, sampled flag and trace state that it is to have, such as those that are the same each time a
+            workflow is resumed; no sampler is asked then. Where *base* has a span, the trace id is that span's. `None`
+            leaves all of them to the provider, and so does any provider but OpenTelemetry's SDK.
+        gate: Gate for its content and error messages; `None` lets none through.
         is_failure: Tells whether an exception that ends it is a failure; `None` takes each for one.
 
     Example:
@@ -215,13 +226,15 @@ def start_operation(
     opened = OperationSpan(INVALID_SPAN, base, point, gate)
     if is_failure is not None:
         opened.is_failure = is_failure
+    if start_time_ns is not None:
+        opened.started -= (time_ns() - start_time_ns) / 1e9
     try:
         if is_replaying(base):
             opened.span = NonRecordingSpan(trace.get_current_span(base).get_span_context())
             opened.point = None
         else:
             tracer = tracer_for(scope)
-            with forced_span_id(tracer, span_id):
+            with forced_span_context(tracer, span_context):
                 opened.span = tracer.start_span(name, base, kind, attributes, links, start_time=start_time_ns)
     except Exception as exc:
         report_fault("telemetry.operation", exc)

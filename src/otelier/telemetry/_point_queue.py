@@ -1,37 +1,64 @@
-"""The queue of metric points: what a call measured waits and is recorded at collection.
+"""Queues of metric points: the measurements of a call wait, and are recorded at collection.
 
-Three histogram records cost a caller 20 to 40 us, an append 0.3. The points wait until a reader collects: the SDK
-then runs the callbacks of observable instruments before it reads its storages, and the callback of ours records
-what waits. Counts and exemplars stay exact with any number of readers; only an exemplar's time is that of
-collection. A kill loses what waits, as it loses a batch of spans.
+Three histogram records cost a caller 20 to 40 us, an append 0.3. So points wait until a reader collects: the SDK then
+runs the callbacks of observable instruments before it reads its storages, and our callback records the points. Counts
+and exemplars stay exact with any number of readers; only an exemplar's time is that of collection. A kill loses the
+points that wait, as it loses a batch of spans.
 
-Nothing here takes a lock while points go in and out: appending to and popping from a deque are single steps, so
-each point is recorded once, whoever drains, and a finaliser that runs in the middle of anything may `put`: inside the
-SDK, whose locks are not re-entrant, its point waits.
+Nothing here takes a lock while points go in and out: appending to and popping from a deque are single steps, so each
+point is recorded once, whoever drains. A finaliser may `put` in the middle of anything; inside the SDK, whose locks are
+not re-entrant, its point waits.
+
+Each provider has one queue, with one observable instrument, for as long as it lives. A second observable of one name
+would be dropped by the SDK together with its callback, and the points of its queue would stay for ever. So a queue
+outlives `uninstrument`, and instrumenting again finds it.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import CallbackOptions, MeterProvider, NoOpMeter, Observation
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from otelier.faults import report_fault
-from otelier.telemetry._sdk import HasReader, sdk_is_on_the_stack
+from otelier import names
+from otelier.faults import on_fork, on_reset, report_fault
+from otelier.telemetry._by_identity import ByIdentity
+from otelier.telemetry._sdk import (
+    HasReader,
+    collector_of,
+    is_collecting,
+    is_enabled,
+    reader_check,
+    sdk_is_on_the_stack,
+)
 from otelier.telemetry._suppression import is_replaying
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+MAX_POINTS: Final = 4_096
+"""Points that wait at most; about 2 MB. It lasts for 68 calls per second at the default interval of 60 s."""
+YIELD_EVERY: Final = 20
+"""Points after which the callback yields the interpreter: a loop in another thread was late by 1.6 ms, not 10.9."""
+CALLBACK_SHARE: Final = 0.8
+"""Share of a collection's time that draining may take; the other points wait for the next one. Beyond the whole of it
+the SDK would throw the collection away."""
+PID_CHECK: Final = 64
+"""Puts between two checks of the process id, which cost 0.2 us each; the fork hook does the work in most hosts."""
+MAX_STREAM_VALUES: Final = 65_536
+"""Values of streams that may wait in one queue; at 8 bytes each, half a megabyte."""
+VALUES_PER_TOKEN: Final = 64
+"""Values that one token of the budget stands for: a stream takes one at its start and the others at its end."""
 
-    from opentelemetry.trace import SpanContext
+# An empty context is falsy and the SDK then takes the current one, so that a collection inside somebody's span
+# would give that span as exemplar. This one is not empty and holds no span.
+NOWHERE: Final = Context({"otelier-no-span": True})
 
 
 class Point(Protocol):
@@ -39,17 +66,6 @@ class Point(Protocol):
 
     It holds values and a bare span context. A span or a whole context would keep everything in it alive until the
     next collection: 512 calls with content held 12 MB, against 0.4.
-
-    Example:
-        >>> from opentelemetry import metrics
-        >>> duration = metrics.get_meter("docs").create_histogram("docs.duration", unit="s")
-        >>> class Call:
-        ...     def __init__(self, duration_s, span_context=None):
-        ...         self.duration_s, self.span_context = duration_s, span_context
-        ...     def record(self, context):
-        ...         duration.record(self.duration_s, {"docs.kind": "example"}, context)
-        >>> from otelier.telemetry import point_queue
-        >>> point_queue().put(Call(0.25))
     """
 
     @property
@@ -62,26 +78,10 @@ class Point(Protocol):
         ...
 
 
-# An empty context is falsy and the SDK then takes the current one, so that a collection inside somebody's span
-# would give that span as exemplar. This one is not empty and holds no span.
-NOWHERE = Context({"otelier-no-span": True})
-
-
-def context_of(point: Point) -> Context:
+def _context_of(point: Point) -> Context:
     """Return the context to record *point* with: one that holds its span's context and nothing else."""
     where = point.span_context
     return NOWHERE if where is None else trace.set_span_in_context(NonRecordingSpan(where), NOWHERE)
-
-
-MAX_POINTS = 4_096
-"""Points that wait at most; about 2 MB. It lasts for 68 calls per second at the default interval of 60 s."""
-YIELD_EVERY = 20
-"""Points after which the callback yields the interpreter: a loop in another thread was late by 1.6 ms, not 10.9."""
-CALLBACK_SHARE = 0.8
-"""Share of a collection's time that draining may take; what is left waits for the next one. Beyond the whole of it
-the SDK would throw the collection away."""
-PID_CHECK = 64
-"""Puts between two looks at the process id, which cost 0.2 us each; the fork hook does the work in most hosts."""
 
 
 class PointQueue:
@@ -102,7 +102,7 @@ class PointQueue:
         self._has_reader = has_reader
         self._waiting: deque[Point] = deque()
         self._recording: set[int] = set()
-        self._budget = budget()
+        self._budget = _full_budget()
         self._pid = os.getpid()
 
     def put(self, point: Point) -> None:
@@ -149,13 +149,13 @@ class PointQueue:
 
     def drain(self, timeout_s: float = 10.0) -> bool:
         """Record what waits now, in this thread; return whether there was time for all of it."""
-        return self._drain(time.monotonic() + timeout_s, breathe=False)
+        return self._drain(time.monotonic() + timeout_s, yields=False)
 
     def forget(self) -> None:
         """Drop what waits and begin anew, as a forked child does: its parent's points are its parent's."""
         self._waiting.clear()
         self._recording.clear()
-        self._budget = budget()  # a new one: the parent's streams give back to the old
+        self._budget = _full_budget()  # a new one: the parent's streams give back to the old
         self._pid = os.getpid()
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:
@@ -163,7 +163,7 @@ class PointQueue:
 
         It observes nothing: the instrument is there for its callback, and must not show among the user's metrics.
         """
-        self._drain(time.monotonic() + CALLBACK_SHARE * options.timeout_millis / 1e3, breathe=True)
+        self._drain(time.monotonic() + CALLBACK_SHARE * options.timeout_millis / 1e3, yields=True)
         return ()
 
     def _check_fork_and_limit(self, newest: Point) -> None:
@@ -174,7 +174,7 @@ class PointQueue:
             # One as a rule, or two while finalisers inside the SDK have left more than one too many.
             self._record_oldest(min(2, len(self._waiting) - MAX_POINTS))
 
-    def _drain(self, until: float, *, breathe: bool) -> bool:
+    def _drain(self, until: float, *, yields: bool) -> bool:
         if self._pid != os.getpid():
             self.forget()
         # No more than waited at the start: threads that append faster than this records must not hold it for ever.
@@ -185,7 +185,7 @@ class PointQueue:
             if left > 0:
                 if time.monotonic() > until:
                     return False
-                if breathe:
+                if yields:
                     time.sleep(0)
         return True
 
@@ -203,21 +203,15 @@ class PointQueue:
                 except IndexError:
                     return  # another thread was faster
                 try:
-                    point.record(context_of(point))
+                    point.record(_context_of(point))
                 except Exception as exc:
                     report_fault("telemetry.record_point", exc)
         finally:
             self._recording.discard(me)
 
 
-MAX_STREAM_VALUES = 65_536
-"""Values of streams that may wait in one queue; at 8 bytes each, half a megabyte."""
-VALUES_PER_TOKEN = 64
-"""Values that one token of the budget stands for: a stream takes one at its start and the others at its end."""
-
-
-def budget() -> deque[None]:
-    """Return a full budget: one token per share. Taking and giving back are single steps, so it needs no lock."""
+def _full_budget() -> deque[None]:
+    """Return a full budget. Taking and giving back are single steps, so it needs no lock."""
     return deque([None] * (MAX_STREAM_VALUES // VALUES_PER_TOKEN))
 
 
@@ -226,22 +220,6 @@ class StreamReservation:
 
     Get it from `PointQueue.reserve_for_stream` when the stream starts and hand it the stream's point with `put` when it
     ends. What it holds goes back to the budget once the point is recorded, or when the stream is dropped.
-
-    Example:
-        >>> from otelier.telemetry import point_queue
-        >>> class Times(list):
-        ...     span_context = None
-        ...     def record(self, context):
-        ...         print(len(self), "times")
-        >>> room = point_queue().reserve_for_stream()
-        >>> times = Times([0.02, 0.03])
-        >>> if room is None:
-        ...     pass  # record each chunk as it comes
-        ... else:
-        ...     room.put(times, len(times))
-        >>> from otelier.telemetry._point_queues import drain_all
-        >>> _ = drain_all()
-        2 times
     """
 
     __slots__ = ("_budget", "_held", "_point", "_put", "_record_now", "span_context")
@@ -281,3 +259,127 @@ class StreamReservation:
 
     def __del__(self) -> None:
         self._give_back()
+
+
+_queues: ByIdentity[PointQueue] = ByIdentity()
+"""By what collects: of one provider, and of what stands for it."""
+_lock = threading.RLock()  # a finaliser or signal handler may come here again, in the middle
+
+
+def point_queue(meter_provider: MeterProvider | None = None) -> PointQueue:
+    """Return the queue of *meter_provider*, always the same one.
+
+    Args:
+        meter_provider: `None` for the global one, also when it is set only later; until then nothing waits.
+
+    Example:
+        >>> queue = point_queue()
+        >>> queue.drain()
+        True
+    """
+    if meter_provider is None:
+        meter_provider = metrics.get_meter_provider()
+        if reader_check(meter_provider) is None:
+            return _global_queue
+    has_reader = reader_check(meter_provider)
+    if has_reader is None:
+        return PointQueue(_unknown)
+    collector = collector_of(meter_provider)
+    known = _queues.get(collector)
+    if known is not None:
+        return known
+    queue = PointQueue(has_reader)
+    with _lock:
+        known = _queues.setdefault(collector, queue)
+    if known is queue:
+        # Not under our lock: the SDK takes its own here, and holds it while it runs callbacks that may come to us.
+        _watch_collections(meter_provider, queue)
+    return known
+
+
+def drain_all(timeout_s: float = 10.0) -> bool:
+    """Record what waits in every queue, in this thread; return whether there was time for all of it.
+
+    Example:
+        >>> drain_all()
+        True
+    """
+    until = time.monotonic() + timeout_s
+    with _lock:
+        queues = _queues.values()
+    in_time = [queue.drain(max(0.0, until - time.monotonic())) for queue in queues]  # each gets its try
+    return all(in_time)
+
+
+class _GlobalQueue(PointQueue):
+    """Stands for the queue of a global provider that is not set yet."""
+
+    def __init__(self) -> None:
+        super().__init__(_nobody)
+        self._target: PointQueue | None = None
+
+    def put(self, point: Point) -> None:
+        target = self._target or self._find()
+        if target is None:
+            super().put(point)
+        else:
+            target.put(point)
+
+    def reserve_for_stream(self) -> StreamReservation | None:
+        target = self._target or self._find()
+        return None if target is None else target.reserve_for_stream()
+
+    def drain(self, timeout_s: float = 10.0) -> bool:
+        target = self._target or self._find()
+        return target is None or target.drain(timeout_s)
+
+    def forget(self) -> None:
+        super().forget()
+        self._target = None
+
+    def _find(self) -> PointQueue | None:
+        provider = metrics.get_meter_provider()
+        if reader_check(provider) is not None and not is_collecting(provider):
+            self._target = point_queue(provider)
+        return self._target
+
+
+def _nobody() -> bool:
+    return False
+
+
+def _unknown() -> None:
+    """Whether that provider, whatever it is, hands on to an SDK that has readers."""
+
+
+def _watch_collections(provider: MeterProvider, queue: PointQueue) -> None:
+    meter = provider.get_meter(names.SCOPE)
+    gauge = meter.create_observable_gauge(
+        names.POINT_QUEUE,
+        callbacks=[queue.observe],
+        unit="{point}",
+        description="Never has a value: its callback records the points that waited.",
+    )
+    if isinstance(meter, NoOpMeter) or not is_enabled(gauge):
+        queue.record_inline()
+    # Exit handlers run youngest first, so this one comes before the provider's own shutdown, whose last collection
+    # may have too little time left for a full queue.
+    atexit.unregister(drain_all)
+    atexit.register(drain_all)
+
+
+@on_fork
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread of the parent may have held it
+    _forget_points()
+
+
+@on_reset
+def _forget_points() -> None:
+    _global_queue.forget()
+    for queue in _queues.values():
+        queue.forget()
+
+
+_global_queue = _GlobalQueue()

@@ -6,8 +6,7 @@ Ask for a tracer, meter or logger each time there is something to send, and keep
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Literal
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import Logger, LoggerProvider
@@ -17,16 +16,13 @@ from opentelemetry.trace import Tracer, TracerProvider
 from otelier import names
 from otelier.faults import count_faults_by, on_reset
 from otelier.telemetry._by_identity import ByIdentity
-from otelier.telemetry._point_queue import PointQueue
-from otelier.telemetry._point_queues import point_queue
-
-Instruments = TypeVar("Instruments")
+from otelier.telemetry._sdk import is_set
 
 _MAX_STAND_INS: Final = 8
 
 
 class _Register:
-    """What was given; `None` is the global provider."""
+    """Providers that were given; `None` is the global one."""
 
     def __init__(self) -> None:
         self.clear()
@@ -37,7 +33,7 @@ class _Register:
         self.meter_provider: MeterProvider | None = None
         self.logger_provider: LoggerProvider | None = None
         self.known: ByIdentity[None] = ByIdentity()
-        """All that were ever given: they may still hold something of ours."""
+        """All that were ever given: they may still hold signals of ours."""
         self.tracers: dict[str, tuple[TracerProvider, Tracer]] = {}
         """The last tracer of each scope, with its provider. The SDK changes the process's filters of warnings each
         time it is asked for one: 40 us, and warnings that are shown once come again."""
@@ -52,7 +48,7 @@ def use_providers(
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
 ) -> None:
-    """Send our own signals to the given providers from now on; `None` leaves what was said before.
+    """Send our own signals to the given providers from now on; `None` leaves one as it is.
 
     Example:
         >>> from opentelemetry import trace
@@ -73,21 +69,38 @@ def use_providers(
 
 
 def tracer_provider() -> TracerProvider:
-    """Return the tracer provider that holds now."""
+    """Return the tracer provider in use."""
     given = _register.tracer_provider
     return trace.get_tracer_provider() if given is None else given
 
 
 def meter_provider() -> MeterProvider:
-    """Return the meter provider that holds now."""
+    """Return the meter provider in use."""
     given = _register.meter_provider
     return metrics.get_meter_provider() if given is None else given
 
 
+def given_meter_provider() -> MeterProvider | None:
+    """Return the meter provider that was given; `None` where the global one is in use."""
+    return _register.meter_provider
+
+
 def logger_provider() -> LoggerProvider:
-    """Return the logger provider that holds now."""
+    """Return the logger provider in use."""
     given = _register.logger_provider
     return _logs.get_logger_provider() if given is None else given
+
+
+def has_provider(signal: Literal["logs", "metrics"]) -> bool:
+    """Tell whether a provider is set for *signal*; before that, what the API's stand-in gets is lost.
+
+    Example:
+        >>> from opentelemetry.metrics import NoOpMeterProvider
+        >>> use_providers(meter_provider=NoOpMeterProvider())
+        >>> has_provider("metrics")
+        True
+    """
+    return is_set(logger_provider() if signal == "logs" else meter_provider())
 
 
 def known_providers() -> list[Any]:
@@ -102,7 +115,7 @@ def known_providers() -> list[Any]:
 
 
 def tracer_for(scope: str) -> Tracer:
-    """Return the tracer of *scope*, of the provider that holds now.
+    """Return the tracer of *scope*, of the provider in use.
 
     Example:
         >>> tracer_for("otelier.docs").start_span("work").end()
@@ -115,7 +128,7 @@ def tracer_for(scope: str) -> Tracer:
 
 
 def meter_for(scope: str) -> Meter:
-    """Return the meter of *scope*, of the provider that holds now; instruments of it are to be kept, see `Metering`.
+    """Return the meter of *scope*, of the provider in use; instruments of it are to be kept, see `Metering`.
 
     Example:
         >>> counter = meter_for("otelier.docs").create_counter("docs.count")
@@ -124,40 +137,13 @@ def meter_for(scope: str) -> Meter:
 
 
 def logger_for(scope: str) -> Logger:
-    """Return the logger of *scope*, of the provider that holds now.
+    """Return the logger of *scope*, of the provider in use.
 
     Example:
-        >>> from otelier.telemetry import emit_event
-        >>> from opentelemetry import context
-        >>> emit_event(logger_for("otelier.docs"), "docs.example", {"answer": 42}, context.get_current())
+        >>> from opentelemetry._logs import LogRecord
+        >>> logger_for("otelier.docs").emit(LogRecord(event_name="docs.example"))
     """
     return logger_provider().get_logger(scope, schema_url=names.SCHEMA_URL)
-
-
-class Metering(Generic[Instruments]):
-    """The instruments of one scope, made once for each provider, and the queue of their points.
-
-    Example:
-        >>> metering = Metering("otelier.docs", lambda meter: meter.create_histogram("docs.duration", unit="s"))
-        >>> histogram, queue = metering.now()
-    """
-
-    def __init__(self, scope: str, make: Callable[[Meter], Instruments]) -> None:
-        self._scope = scope
-        self._make = make
-        self._last: tuple[MeterProvider, Instruments, PointQueue] | None = None
-        on_reset(self._forget)
-
-    def now(self) -> tuple[Instruments, PointQueue]:
-        """Return instruments and queue of the provider that holds now."""
-        provider, last = meter_provider(), self._last
-        if last is None or last[0] is not provider:
-            made = self._make(meter_for(self._scope))
-            last = self._last = (provider, made, point_queue(_register.meter_provider))
-        return last[1], last[2]
-
-    def _forget(self) -> None:
-        self._last = None
 
 
 def innermost_provider(provider: Any) -> Any:

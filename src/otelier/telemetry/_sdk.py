@@ -20,11 +20,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 from operator import attrgetter
-from types import ModuleType
 from typing import Any, Final, TypeAlias, cast
 
 from opentelemetry import _logs, metrics, trace
@@ -71,20 +70,25 @@ def _release() -> str:
 # Global providers.
 
 
-@dataclass(frozen=True, slots=True)
-class GlobalProvider:
-    """Where the API keeps one of its three global providers, and the mark that it was set."""
+class GlobalProvider(Enum):
+    """The API's three global providers: where it keeps each, and the mark that it was set."""
 
-    get: Callable[[], Any]
-    """The public function that returns it."""
-    module: ModuleType
-    signal: str
-    """`tracer`, `meter` or `logger`."""
+    TRACER = "tracer", trace.get_tracer_provider, "opentelemetry.trace"
+    METER = "meter", metrics.get_meter_provider, "opentelemetry.metrics"
+    LOGGER = "logger", _logs.get_logger_provider, "opentelemetry._logs"
+
+    def __init__(self, kind: str, get: Callable[[], Any], package: str) -> None:
+        internal = sys.modules.get(f"{package}._internal")
+        self.kind = kind
+        self.get = get
+        """The public function that returns it."""
+        self._kept = f"_{kind.upper()}_PROVIDER"
+        self.module = internal if internal is not None and hasattr(internal, self._kept) else sys.modules[package]
 
     @property
     def setter(self) -> str:
         """Name of the function in `module` that every way to set it calls; the public one where there is no other."""
-        private = f"_set_{self.signal}_provider"  # also serves those who imported the public one before us
+        private = f"_set_{self.kind}_provider"  # also serves those who imported the public one before us
         return private if hasattr(self.module, private) else private.removeprefix("_")
 
     def read(self) -> tuple[Any, bool]:
@@ -97,31 +101,18 @@ class GlobalProvider:
         self._once._done = done
 
     @property
-    def _kept(self) -> str:
-        return f"_{self.signal.upper()}_PROVIDER"
-
-    @property
     def _once(self) -> Any:
         return getattr(self.module, f"{self._kept}_SET_ONCE")
 
 
-def _global(get: Callable[[], Any], package: str, signal: str) -> GlobalProvider:
-    internal = sys.modules.get(f"{package}._internal")
-    kept_there = internal is not None and hasattr(internal, f"_{signal.upper()}_PROVIDER")
-    return GlobalProvider(get, internal if internal is not None and kept_there else sys.modules[package], signal)
+_EARLY_METERS: Final[Any] = getattr(GlobalProvider.METER.module, "_PROXY_METER_PROVIDER", None)
+"""The API's stand-in while no meter provider is set; it remembers its meters, to let them follow one set later."""
 
 
-GLOBAL_TRACER_PROVIDER: Final = _global(trace.get_tracer_provider, "opentelemetry.trace", "tracer")
-GLOBAL_METER_PROVIDER: Final = _global(metrics.get_meter_provider, "opentelemetry.metrics", "meter")
-GLOBAL_LOGGER_PROVIDER: Final = _global(_logs.get_logger_provider, "opentelemetry._logs", "logger")
-
-EARLY_METER_PROVIDER: Final[Any] = getattr(GLOBAL_METER_PROVIDER.module, "_PROXY_METER_PROVIDER", None)
-"""What the API gives while no meter provider is set; it remembers its meters, to let them follow one set later."""
-
-
-def provider_of_early_meters() -> Any:
-    """Return the provider that meters follow which were taken before one was set; `None` while there is none."""
-    return getattr(EARLY_METER_PROVIDER, "_real_meter_provider", None)
+def give_early_meters(provider: MeterProvider) -> None:
+    """Let the meters that were taken before any provider was set follow *provider*, unless they follow its like."""
+    if not isinstance(getattr(_EARLY_METERS, "_real_meter_provider", None), type(provider)):
+        _EARLY_METERS.on_set_meter_provider(provider)
 
 
 def is_set(provider: object) -> bool:
@@ -186,7 +177,7 @@ def processors_of(provider: Any) -> list[Any] | None:
     return None
 
 
-def parts_of(provider: Any) -> Iterator[Any]:
+def pipeline_parts(provider: Any) -> Iterator[Any]:
     """Yield the processors and readers of *provider*, also those that stand in others, each once."""
     waiting = deque(processors_of(provider) or ())
     seen: dict[int, Any] = {}  # they may not be hashable; what is held here keeps its id
@@ -327,66 +318,84 @@ def is_collecting(provider: MeterProvider) -> bool:
     return lock is not None and bool(lock.locked())
 
 
-# Span ids.
+# Spans with given ids and sampled flag, and spans that are withheld.
+
+_SAMPLING: Final = "opentelemetry.sdk.trace.sampling"
+_forced: ContextVar[SpanContext | None] = ContextVar("otelier-forced-span-context", default=None)
 
 
 class _ForcedIds:
-    """Stands for a tracer's id generator and gives the id that was asked for; all else is the generator's."""
+    """A tracer's id generator, but for spans whose ids are given."""
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
 
     def generate_span_id(self) -> int:
-        wanted = _wanted_id.get()
-        return self._generator.generate_span_id() if wanted is None else wanted
+        forced = _forced.get()
+        return self._generator.generate_span_id() if forced is None else forced.span_id
+
+    def generate_trace_id(self) -> int:
+        forced = _forced.get()
+        return self._generator.generate_trace_id() if forced is None else forced.trace_id
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generator, name)
 
 
-_wanted_id: ContextVar[int | None] = ContextVar("otelier-span-id", default=None)
+class _ForcedSampler:
+    """A tracer's sampler, but for spans whose sampled flag is given: it is not asked about them."""
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **kwargs: Any) -> Any:
+        forced = _forced.get()
+        if forced is None:
+            return self._sampler.should_sample(parent_context, trace_id, name, *args, **kwargs)
+        sampling = sys.modules[_SAMPLING]  # loaded, since the tracer has a sampler
+        decision = sampling.Decision.RECORD_AND_SAMPLE if forced.trace_flags.sampled else sampling.Decision.DROP
+        attributes = args[1] if len(args) > 1 else kwargs.get("attributes")
+        return sampling.SamplingResult(decision, attributes, forced.trace_state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
 
 
 @contextmanager
-def forced_span_id(tracer: Tracer, span_id: int | None) -> Generator[None]:
-    """Let the span that *tracer* starts in the block have *span_id*; `None`, or another tracer than the SDK's, changes
-    nothing.
+def forced_span_context(tracer: Tracer, forced: SpanContext | None) -> Generator[None]:
+    """Give the span that *tracer* starts in the block the ids, sampled flag and trace state of *forced*.
 
-    `Tracer.id_generator` is public in the SDK; only to set it is not foreseen.
+    A span with a parent has its parent's trace id. `None`, and a tracer that is not the SDK's, change nothing. The
+    SDK's `Tracer.id_generator` and `Tracer.sampler` are public; only to set them is not foreseen.
     """
-    if span_id is None or not _takes_ids(tracer):
+    if forced is None or not _can_be_forced(tracer):
         yield
         return
-    token = _wanted_id.set(span_id)
+    token = _forced.set(forced)
     try:
         yield
     finally:
-        _wanted_id.reset(token)
+        _forced.reset(token)
 
 
-def _takes_ids(tracer: Any) -> bool:
+def _can_be_forced(tracer: Any) -> bool:
+    # A stand-in of the API, of logfire or of our own recorder has the SDK's inside.
+    while (inner := getattr(tracer, "_tracer", None) or getattr(tracer, "tracer", None)) is not None:
+        tracer = inner
     try:
         if not isinstance(tracer.id_generator, _ForcedIds):
-            tracer.id_generator = _ForcedIds(tracer.id_generator)
+            tracer.sampler, tracer.id_generator = _ForcedSampler(tracer.sampler), _ForcedIds(tracer.id_generator)
     except AttributeError:
         _warn_missing(tracer, "id_generator", "spans of a workflow that is resumed get new ids")
         return False
     return True
 
 
-def unsample(span: Any) -> None:
-    """Take the sampled flag off a span that goes on, so that no exporter gets it: another one is to stand for it.
-
-    Example:
-        >>> from opentelemetry import trace
-        >>> unsample(trace.INVALID_SPAN)
-    """
-    context = span.get_span_context()
-    if not context.trace_flags.sampled:
+def withhold_span(span: Any) -> None:
+    """Take the sampled flag from *span*, which is still open: processors see it end, and no exporter gets it."""
+    where = getattr(span, "_context", None)
+    if not isinstance(where, SpanContext):
+        _warn_missing(span, "_context", "spans of a workflow that is resumed are exported twice")
         return
-    if not hasattr(span, "_context"):
-        _warn_missing(span, "_context", "spans of a workflow that is replayed are exported again")
-        return
-    span._context = SpanContext(
-        context.trace_id, context.span_id, context.is_remote, TraceFlags(TraceFlags.DEFAULT), context.trace_state
-    )
+    flags = TraceFlags(where.trace_flags & ~TraceFlags.SAMPLED)
+    span._context = SpanContext(where.trace_id, where.span_id, where.is_remote, flags, where.trace_state)

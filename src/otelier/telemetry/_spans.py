@@ -22,19 +22,40 @@ MAX_DESCRIPTION_CHARS: Final = 8_192
 
 
 def end_span(
-    span: Span, attributes: Mapping[str, AttributeValue] | None = None, *, end_time_ns: int | None = None
+    span: Span,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    *,
+    failure: BaseException | Failure | None = None,
+    gate: ContentGate | None = None,
+    end_time_ns: int | None = None,
 ) -> None:
     """Write *attributes* at once and end *span*; never raises, whatever somebody's span or processor does.
+
+    A failure sets the status to ERROR, and `error.type`. The status has the failure's class and the facts that are
+    known of it; its message follows, redacted, where spans carry content. Where nobody waits any more, because a task
+    was cancelled or a generator closed, nothing failed: the status is unset, and `otelier.cancelled` true. No exception
+    event is recorded, as the official instrumentation has it.
 
     Args:
         span: A span of ours that is still open.
         attributes: What was learned since its start; tuples are cheaper than lists.
+        failure: What went wrong, or who left; `None` where nothing did.
+        gate: What the failure's message has to pass; `None` lets none through.
         end_time_ns: Nanoseconds since the epoch; `None` is now.
 
     Example:
         >>> from opentelemetry import trace
-        >>> end_span(trace.INVALID_SPAN)
+        >>> end_span(trace.INVALID_SPAN, failure=TimeoutError("too slow"))
     """
+    if is_leaving(failure):
+        attributes = {**(attributes or {}), names.CANCELLED: True}
+    elif failure is not None:
+        facts = failure_of(failure)
+        try:
+            span.set_status(Status(StatusCode.ERROR, _description(facts, gate)))
+        except Exception as exc:
+            foreign_fault(exc)
+        attributes = {**(attributes or {}), names.ERROR_TYPE: facts.type}
     if attributes:
         try:
             span.set_attributes(attributes)
@@ -46,50 +67,8 @@ def end_span(
         foreign_fault(exc)
 
 
-def fail_span(
-    span: Span,
-    error: BaseException | Failure,
-    attributes: Mapping[str, AttributeValue] | None = None,
-    *,
-    gate: ContentGate | None = None,
-    end_time_ns: int | None = None,
-) -> str | None:
-    """End *span* as *error* has it: failed, with status ERROR and `error.type`, or merely left.
-
-    The status tells the error's class and the facts that are known of it; its message follows, redacted, where spans
-    carry content. Where nobody waits any more, because a task was cancelled or a generator closed, nothing failed: the
-    status is unset, and `otelier.cancelled` true. No exception event is recorded, as the official instrumentation has
-    it.
-
-    Args:
-        span: A span of ours that is still open.
-        error: What ended the operation.
-        attributes: What was learned since the span's start.
-        gate: What its message has to pass; `None` lets none through.
-        end_time_ns: Nanoseconds since the epoch; `None` is now.
-
-    Returns:
-        The value of `error.type`, which the call's metrics carry too; `None` where nothing failed.
-
-    Example:
-        >>> from opentelemetry import trace
-        >>> fail_span(trace.INVALID_SPAN, TimeoutError("too slow"))
-        'TimeoutError'
-    """
-    if is_leaving(error):
-        end_span(span, {**(attributes or {}), names.CANCELLED: True}, end_time_ns=end_time_ns)
-        return None
-    failure = failure_of(error) if isinstance(error, BaseException) else error
-    try:
-        span.set_status(Status(StatusCode.ERROR, _description(failure, gate)))
-    except Exception as exc:
-        foreign_fault(exc)
-    end_span(span, {**(attributes or {}), names.ERROR_TYPE: failure.type}, end_time_ns=end_time_ns)
-    return failure.type
-
-
 def foreign_fault(exc: Exception) -> None:
-    """Tell, once, that a span's class or a span processor raised *exc*: it is not ours, and not the program's affair.
+    """Warn once that a span's class or a span processor raised *exc*, which is neither ours nor the program's affair.
 
     Example:
         >>> foreign_fault(OSError("the disk is full"))
@@ -104,8 +83,8 @@ def foreign_fault(exc: Exception) -> None:
 
 
 def _description(failure: Failure, gate: ContentGate | None) -> str:
-    """Return what the status tells, cut: a whole page of HTML in it could cost its exporter the batch."""
-    told = failure.told
+    """Return the status's description, cut: a whole page of HTML in it could cost its exporter the batch."""
+    text = failure.summary
     if failure.message and gate is not None and gate.mode.on_span:
-        told = f"{told}: {gate.text(failure.message, MAX_DESCRIPTION_CHARS)}"
-    return cut_text(whole_text(told), MAX_DESCRIPTION_CHARS)  # half a pair of UTF-16 would cost it, too
+        text = f"{text}: {gate.text(failure.message, MAX_DESCRIPTION_CHARS)}"
+    return cut_text(whole_text(text), MAX_DESCRIPTION_CHARS)  # half a pair of UTF-16 would cost it, too

@@ -9,22 +9,24 @@ from opentelemetry.context import Context
 
 from otelier.telemetry._sdk import SUPPRESS_INSTRUMENTATION
 
-SUPPRESSORS: Final = frozenset((SUPPRESS_INSTRUMENTATION, "suppress_instrumentation"))
-"""Both keys of `opentelemetry.instrumentation.utils.suppress_instrumentation`; the first has a random ending."""
-# Traceloop's instrumentations of frameworks put this while a call to a model runs that they report.
-_CALLS: Final = SUPPRESSORS | {"suppress_language_model_instrumentation"}
-# opentelemetry-util-genai puts these while a call of its own runs, so that what it calls is not reported again.
-INFERENCE_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.inference.context"}
-EMBEDDING_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.embedding.context"}
-FETCH_SUPPRESSORS: Final = _CALLS | {"opentelemetry.genai.client.fetch_response.context"}
-
 LLM_CALL: Final = context_api.create_key("otelier-llm-call")
 """Key of the client's object whose call to a model is open: nothing of ours leaves with its requests."""
 LLM_REPORTER: Final = context_api.create_key("otelier-llm-reporter")
 """Key of the package that reports the call instead of us: spans of its tracers are GenAI spans."""
 
+_ALL: Final = frozenset((SUPPRESS_INSTRUMENTATION, "suppress_instrumentation"))
+"""Both keys of `opentelemetry.instrumentation.utils.suppress_instrumentation`; the first has a random ending."""
+# Traceloop's instrumentations of frameworks set this during a call to a model that they report.
+_CALLS: Final = _ALL | {"suppress_language_model_instrumentation", LLM_CALL}
+# opentelemetry-util-genai sets the last one during a call of its own, so that the call below is not reported again.
+CALL_SUPPRESSORS: Final = {
+    kind: _CALLS | {f"opentelemetry.genai.client.{kind}.context"}
+    for kind in ("inference", "embedding", "fetch_response")
+}
+"""Keys that keep a call to a model from being reported again, by the kind of call; `LLM_CALL` is among them."""
 
-def suppressed(context: Context, keys: frozenset[str] = SUPPRESSORS) -> bool:
+
+def suppressed(context: Context, keys: frozenset[str] = _ALL) -> bool:
     """Tell whether one of *keys* is set in *context*: there, and neither `None` nor false.
 
     Example:

@@ -15,19 +15,13 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import wrapt
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.util._decorator import _agnosticcontextmanager  # pyright: ignore[reportPrivateUsage]
 
-from otelier.telemetry import (
-    EARLY_METER_PROVIDER,
-    GLOBAL_LOGGER_PROVIDER,
-    GLOBAL_METER_PROVIDER,
-    GLOBAL_TRACER_PROVIDER,
-    provider_of_early_meters,
-)
+from otelier.telemetry import GlobalProvider, give_early_meters, is_set
 from otelier.testing._recorder import SpanRecorder
 
 if TYPE_CHECKING:
@@ -40,37 +34,28 @@ _NOBODY = metrics.NoOpMeterProvider()
 _recorder: SpanRecorder | None = None
 
 
-SLOTS = (GLOBAL_TRACER_PROVIDER, GLOBAL_METER_PROVIDER, GLOBAL_LOGGER_PROVIDER)
-
-
 @contextmanager
 def as_global_providers(recorder: SpanRecorder) -> Generator[None]:
     """Make *recorder*'s providers the global ones until the block ends."""
     global _recorder
-    former, former_recorder = [slot.read() for slot in SLOTS], _recorder
+    former, former_recorder = [slot.read() for slot in GlobalProvider], _recorder
     stand_ins = (
         _TracerProvider(recorder.tracer_provider),
         _MeterProvider(recorder.meter_provider),
         _LoggerProvider(recorder.logger_provider),
     )
     _recorder = recorder
-    for slot, stand_in in zip(SLOTS, stand_ins):
+    for slot, stand_in in zip(GlobalProvider, stand_ins):
         slot.write(stand_in, done=True)
     for meter in tuple(DelegatingMeter.alive):
         meter.enter(recorder.meter_provider)
-    _adopt_early_meters(stand_ins[1])
+    give_early_meters(cast("metrics.MeterProvider", stand_ins[1]))
     try:
         yield
     finally:
         _recorder = former_recorder
-        for slot, (provider, done) in zip(SLOTS, former):
+        for slot, (provider, done) in zip(GlobalProvider, former):
             slot.write(provider, done)
-
-
-def _adopt_early_meters(stand_in: Any) -> None:
-    """Let meters that were taken before any provider was set delegate, too."""
-    if not isinstance(provider_of_early_meters(), _MeterProvider):
-        EARLY_METER_PROVIDER.on_set_meter_provider(stand_in)
 
 
 class _TracerProvider(_Proxy):
@@ -102,8 +87,8 @@ def _meter_provider() -> metrics.MeterProvider:
     if _recorder is not None:
         return _recorder.meter_provider
     provider = metrics.get_meter_provider()
-    # The API's stand-in for a provider that is not set yet asks us since `_adopt_early_meters`.
-    return _NOBODY if provider is EARLY_METER_PROVIDER else provider
+    # The API's stand-in for a provider that is not set yet asks us since `give_early_meters`.
+    return provider if is_set(provider) else _NOBODY
 
 
 def _logger_provider() -> _logs.LoggerProvider:
@@ -136,6 +121,11 @@ class DelegatingTracer(trace.Tracer):
 
     def __init__(self, find: Find, make: Make) -> None:
         self._delegate = _PerProvider(find, make)
+
+    @property
+    def _tracer(self) -> Any:
+        """The tracer of now; called as the API calls that of its own stand-in."""
+        return self._delegate.current()
 
     def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
         return self._delegate.current().start_span(*args, **kwargs)

@@ -18,7 +18,7 @@ from otelier import names
 from otelier.errors import RunCancelled, RunStopped
 from otelier.faults import on_reset, warn_once
 from otelier.redaction import content_gate, has_masks, json_of, masked, redact_value
-from otelier.telemetry import Metering, live, start_operation, unsample, within_cardinality
+from otelier.telemetry import Metering, live, start_operation, within_cardinality
 from otelier.workflows._body import CURRENT_STEP, Body
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class RunMetrics:
         elif _kinds.setdefault(name, kind) != kind:
             warn_once(
                 "workflows.metric_kind",
-                "A metric of `ctx.metrics()` is both incremented and observed: the second is not recorded. Use two names.",
+                "A metric of `ctx.metrics()` is incremented and observed: the second is not recorded. Use two names.",
             )
         else:
             return True
@@ -179,7 +179,7 @@ class Tracing:
             scope=names.SCOPE_WORKFLOWS,
             attributes=shown(attributes),
             # An earlier life may have exported what stands below it, and the next one may end it.
-            span_id=body.spans.next_span_id(name) if is_here else None,
+            span_context=body.spans.next_span(name) if is_here else None,
             start_time_ns=body.spans.now_ns if is_here and is_silent else None,
             gate=content_gate(),
             is_failure=lambda error: not isinstance(error, RunStopped),
@@ -193,8 +193,7 @@ class Tracing:
                 operation.attributes[names.CANCELLED] = True
                 raise
             finally:
-                if body.is_silent():
-                    unsample(operation.span)
+                operation.withheld = body.is_silent()  # another life reports it
 
 
 def shown(given: Mapping[str, Any]) -> dict[str, AttributeValue]:

@@ -241,13 +241,13 @@ class RunSpans:
 
     def called(self, op: Op, target: Target) -> None:
         """Export the span of a call that is about to be stored: before that, so that the child has a parent."""
-        if not op.is_found:
+        if not self._run.replaying():
             name = f"{names.CALL} {target.service}/{target.handler}"
             self._start(name, context_api.get_current(), self._id_of(op.number), SpanKind.PRODUCER).end()
 
     def emitted(self, op: Op, name: str) -> None:
         """Export the span of a signal that is about to be sent."""
-        if not op.is_found:
+        if not self._run.replaying():
             name = f"{names.EMIT_SIGNAL} {name}"
             self._start(name, context_api.get_current(), self._id_of(op.number), SpanKind.PRODUCER).end()
 
@@ -255,13 +255,13 @@ class RunSpans:
         """Return the context of the span that the op of a number has or will have."""
         return trace.set_span_in_context(NonRecordingSpan(self._span_context(self._id_of(number))), Context())
 
-    def next_span_id(self, name: str) -> int:
-        """Return the id of a span of *name* that the body opens here: the same in each life."""
+    def next_span(self, name: str) -> SpanContext:
+        """Return the ids of a span of *name* that the body opens here: the same in each life."""
         made = self._run.made()
         if made != self._names_since:
             self._names_since, self._names = made, Counter()
         self._names[name] += 1
-        return _hashed(self._run.id, f"{made}/{name}/{self._names[name]}")
+        return self._span_context(_hashed(self._run.id, f"{made}/{name}/{self._names[name]}"))
 
     def headers_for(self, number: int, target: Target | None) -> dict[str, str]:
         """Return the headers of a child that the op of *number* calls; *target* is `None` for one that is spawned."""
@@ -297,7 +297,7 @@ class RunSpans:
             attributes=attributes,
             links=links,
             start_time_ns=start_ns,
-            span_id=span_id,
+            span_context=self._span_context(span_id),
             gate=content_gate(),
         )
 

@@ -76,6 +76,7 @@ def call_target(body: Body, target: Target, payload: Json) -> Call[Any]:
 
     def plan() -> Plan[Any]:
         body.spans.called(op, target)
+        op.start()  # at once: whether an earlier life exported its span is known by where this one is
         yield (op,)
         return _result(body, op)
 
@@ -215,6 +216,7 @@ class Signals:
 
         def plan() -> Plan[None]:
             body.spans.emitted(op, name)
+            op.start()
             yield (op,)
             _result(body, op)
 

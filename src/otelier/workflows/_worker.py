@@ -232,8 +232,8 @@ class Worker:
         target = Target(handler.service or self.service_name, handler.name)
         if self._handlers.get((target.service, target.handler)) is None:
             raise WorkflowUseError(
-                f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}: nobody would run it. Name its "
-                f"module in `modules=`."
+                f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}, and would never run it. Name "
+                f"its module in `modules=`."
             )
         stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
         await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)

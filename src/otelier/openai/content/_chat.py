@@ -17,8 +17,8 @@ from otelier.openai.content._parts import (
     input_message,
     other_part,
     output_message,
-    parsed,
-    plain,
+    parsed_arguments,
+    plain_data,
     reasoning_part,
     refusal_parts,
     text_part,
@@ -89,18 +89,18 @@ def _input_message(message: Any) -> Message | None:
 def message_parts(message: Any, *, calls_first: bool = True) -> list[Part]:
     """Return the parts of a message of the model's; in a stream its calls come last."""
     message = fields_set(message)  # a model takes 2 us to find that it has no such field
-    calls = _calls(message)
+    calls = _call_parts(message)
     return [
-        *_reasoning(message),
+        *_reasoning_parts(message),
         *(calls if calls_first else ()),
         *content_parts(field_of(message, "content")),
         *refusal_parts(message),
-        *(_audio(audio) if (audio := field_of(message, "audio")) else ()),
+        *(_audio_parts(audio) if (audio := field_of(message, "audio")) else ()),
         *(() if calls_first else calls),
     ]
 
 
-def _reasoning(message: Any) -> list[Part]:
+def _reasoning_parts(message: Any) -> list[Part]:
     """Return what the model thought, under either of the names that providers have for it."""
     for name in _REASONING:
         if isinstance(text := field_of(message, name), str) and text:
@@ -108,7 +108,7 @@ def _reasoning(message: Any) -> list[Part]:
     return []
 
 
-def _audio(audio: Any) -> list[Part]:
+def _audio_parts(audio: Any) -> list[Part]:
     """Return what was spoken: its words, and the sound by its hash, or by its id where it was sent before."""
     transcript, data, audio_id = (field_of(audio, name) for name in ("transcript", "data", "id"))
     parts = [text_part(transcript)] if isinstance(transcript, str) and transcript else []
@@ -120,33 +120,35 @@ def _audio(audio: Any) -> list[Part]:
     return parts
 
 
-def _calls(message: Any) -> list[Part]:
+def _call_parts(message: Any) -> list[Part]:
     calls: list[Part] = []
     for call in items_of(field_of(message, "tool_calls")):
         call_id, function, custom = (field_of(call, name) for name in ("id", "function", "custom"))
         if function:
-            calls.append(_call(call_id, function))
+            calls.append(_function_call_part(call_id, function))
         elif custom:
-            calls.append(_custom_call(call_id, custom))
+            calls.append(_custom_call_part(call_id, custom))
         else:
-            calls.append(_other_call(call))
+            calls.append(_other_call_part(call))
     function = field_of(message, "function_call")  # what there was before `tool_calls`
-    return [*calls, _call(None, function)] if function else calls
+    return [*calls, _function_call_part(None, function)] if function else calls
 
 
-def _call(call_id: Any, function: Any) -> Part:
+def _function_call_part(call_id: Any, function: Any) -> Part:
     arguments = field_of(function, "arguments")
-    return tool_call_part(call_id, text_of(field_of(function, "name")), parsed(arguments) if arguments else None)
+    return tool_call_part(
+        call_id, text_of(field_of(function, "name")), parsed_arguments(arguments) if arguments else None
+    )
 
 
-def _other_call(call: Any) -> Part:
+def _other_call_part(call: Any) -> Part:
     """Return a call of a kind that nobody knows as its provider has it; one of no kind is a function's."""
     kind = text_of(field_of(call, "type"))
-    return _call(field_of(call, "id"), None) if kind in KNOWN_CALLS else other_part(call)
+    return _function_call_part(field_of(call, "id"), None) if kind in KNOWN_CALLS else other_part(call)
 
 
-def _custom_call(call_id: Any, custom: Any) -> Part:
-    return tool_call_part(call_id, text_of(field_of(custom, "name")), plain(field_of(custom, "input")))
+def _custom_call_part(call_id: Any, custom: Any) -> Part:
+    return tool_call_part(call_id, text_of(field_of(custom, "name")), plain_data(field_of(custom, "input")))
 
 
 class StreamedChoice:

@@ -55,12 +55,12 @@ def tool_call_part(call_id: Any, name: str, arguments: Any) -> Part:
 
 def tool_response_part(call_id: Any, response: Any) -> Part:
     """Return what a tool answered."""
-    return {"response": result(response), "id": call_id, "type": "tool_call_response"}
+    return {"response": result_data(response), "id": call_id, "type": "tool_call_response"}
 
 
 def other_part(item: Any) -> Part:
     """Return a part of a kind that the conventions do not know, as its provider has it."""
-    return plain(fields_set(item))
+    return plain_data(fields_set(item))
 
 
 def input_message(role: str, parts: list[Part], name: Any = None) -> Message:
@@ -76,20 +76,20 @@ def output_message(role: str, parts: list[Part], finish_reason: str) -> Message:
     return {"role": role, "parts": parts, "finish_reason": finish_reason}
 
 
-def result(value: Any) -> Any:
+def result_data(value: Any) -> Any:
     """Return what a tool gave; text that is JSON of an object or a list as data, not quoted once more."""
     is_json = isinstance(value, str) and value[:_LONGEST_INDENT].lstrip().startswith(("{", "["))
-    return parsed(value) if is_json else plain(value)
+    return parsed_arguments(value) if is_json else plain_data(value)
 
 
-def parsed(arguments: Any) -> Any:
+def parsed_arguments(arguments: Any) -> Any:
     """Return JSON *arguments* as data, or as they are when they are no JSON."""
     if not isinstance(arguments, str):
-        return plain(arguments)
-    return _data(arguments) if len(arguments) <= _MOST_AT_ONCE else Later(_data, arguments)
+        return plain_data(arguments)
+    return _data_or_text(arguments) if len(arguments) <= _MOST_AT_ONCE else Later(_data_or_text, arguments)
 
 
-def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
+def plain_data(value: Any, depth: int = _MAX_DEPTH) -> Any:
     """Return what JSON can hold of *value*: models become what is set of them, other objects nothing.
 
     What the provider encrypted, and what authorises it to use an MCP server, is left out.
@@ -100,15 +100,15 @@ def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
         return None
     # Not dumped: pydantic would warn of each value that its client did not expect, and quote it.
     if hasattr(value, "model_dump"):
-        return plain(fields_set(value), depth - 1)
+        return plain_data(fields_set(value), depth - 1)
     if is_mapping(value):
         secret = AUTHORISING if value.get("type") == _MCP else ()
         return {
-            str(key): plain(item, depth - 1)
+            str(key): plain_data(item, depth - 1)
             for key, item in value.items()
             if key not in secret and (key != _ENCRYPTED or is_mapping(item))  # a schema may describe one
         }
-    return [plain(item, depth - 1) for item in value] if is_sequence(value) else None
+    return [plain_data(item, depth - 1) for item in value] if is_sequence(value) else None
 
 
 def content_parts(content: Any) -> list[Part]:
@@ -125,7 +125,7 @@ def refusal_parts(message: Any) -> list[Part]:
     return [text_part(refusal)] if isinstance(refusal, str) else []
 
 
-def _data(text: str) -> Any:
+def _data_or_text(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):  # the model may write `[[[[…`
@@ -139,35 +139,35 @@ def _part(item: Any) -> Part | None:
     if kind in _TEXTS:
         return text_part(text) if isinstance(text, str) else None
     if kind == "input_audio":
-        return _audio(field_of(item, "input_audio"))
+        return _audio_part(field_of(item, "input_audio"))
     if kind in _FILES:
-        return _document(field_of(item, "file") or item)
+        return _document_part(field_of(item, "file") or item)
     if kind == "refusal":
         return next(iter(refusal_parts(item)), None)
     if kind in _IMAGES:
-        return _image(item)
+        return _image_part(item)
     if kind in _REASONING:
         return reasoning_part(text) if isinstance(text, str) else None
     return other_part(item)
 
 
-def _image(item: Any) -> Part | None:
+def _image_part(item: Any) -> Part | None:
     url = field_of(item, "image_url")
     if not isinstance(url, str):
         url = field_of(url, "url")
     if isinstance(url, str) and url:
-        return _media(url, "image")
+        return _media_part(url, "image")
     file_id = field_of(item, "file_id")
     return file_part(None, "image", file_id) if isinstance(file_id, str) and file_id else None
 
 
-def _audio(audio: Any) -> Part | None:
+def _audio_part(audio: Any) -> Part | None:
     data, form = field_of(audio, "data"), field_of(audio, "format")
     mime_type = _AUDIO_TYPES.get(form) if isinstance(form, str) else None
     return blob_part(mime_type, "audio", data) if isinstance(data, str) else None
 
 
-def _document(file: Any) -> Part | None:
+def _document_part(file: Any) -> Part | None:
     name, file_id = field_of(file, "filename"), field_of(file, "file_id")
     data = field_of(file, "file_data") or field_of(file, "file_url")
     mime_type = mimetypes.guess_type(name)[0] if isinstance(name, str) and name else None
@@ -176,16 +176,16 @@ def _document(file: Any) -> Part | None:
     if not isinstance(data, str) or not data:
         return None
     if data.startswith(_ADDRESSES):
-        return _media(data, "document")
+        return _media_part(data, "document")
     return blob_part(mime_type, "document", data)
 
 
-def _media(url: str, modality: str) -> Part | None:
+def _media_part(url: str, modality: str) -> Part | None:
     if not url.startswith("data:"):
         return {"mime_type": None, "modality": modality, "uri": url, "type": "uri"}
     end = url.find(",") if "," in url else len(url)
     header = url[len("data:") : end]
-    decode = _decoded if ";base64" in header.lower() else unquote_to_bytes
+    decode = _decoded_base64 if ";base64" in header.lower() else unquote_to_bytes
     # Cut where it is decoded: a copy of a long URL takes its time, too.
     return blob_part(header.split(";", 1)[0] or None, modality, url, lambda text: decode(text[end + 1 :]))
 
@@ -204,7 +204,7 @@ def blob_part(
     Returns:
         The part; `None` for a short text that cannot be decoded. A long one is decoded later.
     """
-    decode = decode or _decoded
+    decode = decode or _decoded_base64
     uri: Any
     size: Any
     if len(data) <= _MOST_AT_ONCE:
@@ -232,7 +232,7 @@ def file_part(mime_type: str | None, modality: str, file_id: str) -> Part:
     return {"mime_type": mime_type, "modality": modality, "file_id": file_id, "type": "file"}
 
 
-def _decoded(data: str) -> bytes | None:
+def _decoded_base64(data: str) -> bytes | None:
     """Return the bytes that *data* holds as base64; `None` when it is not base64."""
     try:
         return b64decode("".join(data.split()), validate=True)
@@ -247,7 +247,7 @@ def tool_definitions(tools: Any) -> list[Part]:
     """Return what each of *tools* is: functions as the conventions have them, all others as the provider does."""
     found: list[Part] = []
     # Also sets and views of the caller's: only an iterator would be drained by looking at it.
-    for tool in () if tools is None or isinstance(tools, str) or hasattr(tools, "__next__") else _listed(tools):
+    for tool in () if tools is None or isinstance(tools, str) or hasattr(tools, "__next__") else _tools_in(tools):
         kind = field_of(tool, "type")
         if isinstance(kind, str):
             found.append(_definition(tool, kind))
@@ -264,7 +264,7 @@ def _definition(tool: Any, kind: str) -> Part:
     members = field_of(tool, kind) or tool
     if kind == _FUNCTION:
         return _function(members)
-    given = {key: value for key, value in plain(fields_set(members)).items() if key not in AUTHORISING}
+    given = {key: value for key, value in plain_data(fields_set(members)).items() if key not in AUTHORISING}
     name = given.pop("name", None)
     return {"name": name if isinstance(name, str) else kind, **given, "type": kind}
 
@@ -273,12 +273,12 @@ def _function(function: Any) -> Part:
     return {
         "name": text_of(field_of(function, "name")),
         "description": field_of(function, "description"),
-        "parameters": plain(field_of(function, "parameters")),
+        "parameters": plain_data(field_of(function, "parameters")),
         "type": _FUNCTION,
     }
 
 
-def _listed(tools: Any) -> list[Any]:
+def _tools_in(tools: Any) -> list[Any]:
     try:
         return list(tools)
     except TypeError:  # "not given"

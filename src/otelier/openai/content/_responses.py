@@ -13,10 +13,10 @@ from otelier.openai.content._parts import (
     input_message,
     other_part,
     output_message,
-    parsed,
-    plain,
+    parsed_arguments,
+    plain_data,
     reasoning_part,
-    result,
+    result_data,
     text_part,
     tool_call_part,
     tool_definitions,
@@ -59,7 +59,7 @@ def output_messages(items: Any) -> list[Message]:
     messages: list[Message] = []
     for item in items:
         kind, status = kind_of(item), field_of(item, "status")
-        parts = parts_of(item, kind)
+        parts = item_parts(item, kind)
         if is_client_call(item, kind):
             if is_ended_call(item, kind):
                 _add_call(messages, parts[0])
@@ -88,7 +88,7 @@ def _input_messages(value: Any) -> list[Message]:
     messages: list[Message] = []
     for item in items_of(value):
         kind = kind_of(item)
-        parts = parts_of(item, kind)
+        parts = item_parts(item, kind)
         if not parts:
             continue
         message = input_message(role_of(item, kind), parts, field_of(item, "name") if kind == "message" else None)
@@ -165,12 +165,12 @@ def role_of(item: Any, kind: str) -> str:
     return _USER if kind in _FROM_USER else ASSISTANT
 
 
-def parts_of(item: Any, kind: str) -> list[Part]:
+def item_parts(item: Any, kind: str) -> list[Part]:
     """Return the parts of an *item* of that *kind*; unknown kinds stay as the provider has them."""
     if kind == _MESSAGE:
         return content_parts(field_of(item, "content"))
     if kind == "reasoning":
-        return _reasoning(item)
+        return _reasoning_items(item)
     if kind == COMPACTION:  # what was compacted is encrypted
         return [{"id": field_of(item, "id"), "type": kind}]
     if is_client_call(item, kind):
@@ -189,7 +189,7 @@ def call_id_of(item: Any) -> str | None:
     return text_of(field_of(item, "call_id")) or text_of(field_of(item, "id")) or None
 
 
-def _reasoning(item: Any) -> list[Part]:
+def _reasoning_items(item: Any) -> list[Part]:
     texts = [field_of(block, "text") for block in items_of(field_of(item, "summary"))]
     texts += [
         field_of(block, "text")
@@ -205,20 +205,20 @@ def _client_call(item: Any, kind: str) -> Part:
 
 
 def _function_call(item: Any) -> tuple[str, Any]:
-    return text_of(field_of(item, "name")), parsed(field_of(item, "arguments"))
+    return text_of(field_of(item, "name")), parsed_arguments(field_of(item, "arguments"))
 
 
 def _custom_call(item: Any) -> tuple[str, Any]:
-    return text_of(field_of(item, "name")), plain(field_of(item, "input"))
+    return text_of(field_of(item, "name")), plain_data(field_of(item, "input"))
 
 
 def _computer_call(item: Any) -> tuple[str, Any]:
     found = {name: field_of(item, name) for name in ("action", "actions")}
-    return "computer", {name: plain(value) for name, value in found.items() if value is not None}
+    return "computer", {name: plain_data(value) for name, value in found.items() if value is not None}
 
 
 def _taking(name: str, member: str) -> Callable[[Any], tuple[str, Any]]:
-    return lambda item: (name, plain(field_of(item, member)))
+    return lambda item: (name, plain_data(field_of(item, member)))
 
 
 _CLIENT_CALLS: Final[dict[str, Callable[[Any], tuple[str, Any]]]] = {
@@ -263,8 +263,8 @@ def _server_output(item: Any, kind: str) -> Part:
 def _details(item: Any, tool: str) -> tuple[Part, str | None, str | None]:
     """Return the members of an item as the provider names them, for its *tool*; and the item's id and call's."""
     details = {
-        key: result(value) if key in _JSON_TEXTS else value
-        for key, value in plain(fields_set(item)).items()
+        key: result_data(value) if key in _JSON_TEXTS else value
+        for key, value in plain_data(fields_set(item)).items()
         if key != "type"
     }
     item_id, call_id = text_of(details.pop("id", None)), text_of(details.pop("call_id", None))

@@ -9,12 +9,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from otelier import names
-from otelier.openai._point import CallPoint
+from otelier.openai._telemetry import CallPoint
 from otelier.openai.content._chat import ASSISTANT, StreamedChoice, message_reason
 from otelier.openai.content._parts import input_message, output_message, text_part
 from otelier.openai.reading._answer import add_model, add_text, chat_usage, finish_reason_of
-from otelier.openai.reading._fields import Arguments, Attributes, Facts, facts_of, field_of, items_of, text_of
-from otelier.telemetry import MAX_TEXTS, Failure, fit_text
+from otelier.openai.reading._fields import (
+    MAX_TEXTS,
+    Arguments,
+    Attributes,
+    Facts,
+    facts_of,
+    field_of,
+    items_of,
+    text_of,
+)
+from otelier.telemetry import Failure, fit_text
 
 
 class ChatChunks:
@@ -109,7 +118,7 @@ def text_request_content(arguments: Arguments) -> dict[str, list[Any]]:
 def text_answer_content(answer: Any) -> dict[str, list[Any]]:
     """Return what was received: one message per choice."""
     choices = items_of(field_of(answer, "choices"))
-    return _messages((text_of(field_of(choice, "text")), field_of(choice, "finish_reason")) for choice in choices)
+    return _text_messages((text_of(field_of(choice, "text")), field_of(choice, "finish_reason")) for choice in choices)
 
 
 class TextChunks(ChatChunks):
@@ -128,10 +137,10 @@ class TextChunks(ChatChunks):
         return False
 
     def content(self) -> Mapping[str, list[Any]]:
-        return _messages(("".join(self._texts[index]), self._reasons.get(index)) for index in sorted(self._texts))
+        return _text_messages(("".join(self._texts[index]), self._reasons.get(index)) for index in sorted(self._texts))
 
 
-def _messages(choices: Any) -> dict[str, list[Any]]:
+def _text_messages(choices: Any) -> dict[str, list[Any]]:
     return {
         names.OUTPUT_MESSAGES: [
             output_message(ASSISTANT, [text_part(text)], message_reason(reason)) for text, reason in choices

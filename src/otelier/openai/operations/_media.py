@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from otelier import names
-from otelier.openai._point import CallPoint
+from otelier.openai._telemetry import CallPoint
 from otelier.openai.content._chat import ASSISTANT
 from otelier.openai.content._parts import Message, Part, content_parts, input_message, output_message, text_part
 from otelier.openai.reading._answer import add_count, add_tokens
@@ -66,9 +66,9 @@ def media_answer_content(answer: Any) -> dict[str, list[Any]]:
     facts = facts_of(answer)  # no attributes: those of audio would decode it
     text = answer if isinstance(answer, str) else facts.get("text")
     if isinstance(text, str):
-        return {names.OUTPUT_MESSAGES: [_message([text_part(text)])]}
+        return {names.OUTPUT_MESSAGES: [_media_message([text_part(text)])]}
     images = (_image_parts(image, facts.get("output_format")) for image in items_of(facts.get("data")))
-    return {names.OUTPUT_MESSAGES: [_message(parts) for parts in images if parts]}
+    return {names.OUTPUT_MESSAGES: [_media_message(parts) for parts in images if parts]}
 
 
 class MediaChunks:
@@ -90,9 +90,9 @@ class MediaChunks:
         kind = facts.get("type")
         if isinstance(kind, str) and kind.endswith((".completed", ".done")):
             usage = answer_of(facts.get("usage"))
-            self._usage = _together(self._usage, usage) if self._usage else usage
+            self._usage = _added_usage(self._usage, usage) if self._usage else usage
             if self._content:
-                self._messages += _messages_of(facts)
+                self._messages += _event_messages(facts)
         return False
 
     @staticmethod
@@ -106,7 +106,7 @@ class MediaChunks:
         return {names.OUTPUT_MESSAGES: self._messages}
 
 
-def _together(before: Facts, usage: Facts) -> Facts:
+def _added_usage(before: Facts, usage: Facts) -> Facts:
     """Return what images took up to one more: its event has the prompt, which was read once, and the image's own."""
     details = [facts_of(each.get("output_tokens_details")) for each in (before, usage)]
     return {
@@ -122,11 +122,11 @@ def _sum(*counts: Any) -> int | None:
     return sum(known) if known else None
 
 
-def _messages_of(event: Facts) -> Iterator[Message]:
+def _event_messages(event: Facts) -> Iterator[Message]:
     text = event.get("text")
     parts = [text_part(text)] if isinstance(text, str) else _image_parts(event, event.get("output_format"))
     if parts:
-        yield _message(parts)
+        yield _media_message(parts)
 
 
 def _image_parts(image: Any, form: Any) -> list[Part]:
@@ -136,5 +136,5 @@ def _image_parts(image: Any, form: Any) -> list[Part]:
     return content_parts([{"type": "input_image", "image_url": url}]) if isinstance(url, str) else []
 
 
-def _message(parts: list[Part]) -> Message:
+def _media_message(parts: list[Part]) -> Message:
     return output_message(ASSISTANT, parts, _DONE)

@@ -1,4 +1,4 @@
-"""An operation as one value: the spans it makes, and the functions that read its requests, answers and streams."""
+"""Instrumented operations, each as one value: its spans, and the readers of its requests, answers and streams."""
 
 from __future__ import annotations
 
@@ -9,13 +9,38 @@ from typing import Any, Final, Protocol
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.openai._point import CallPoint
+from otelier.openai._telemetry import CallPoint
+from otelier.openai.content._chat import chat_answer_content, chat_request_content
+from otelier.openai.content._responses import fetched_content, responses_answer_content, responses_request_content
+from otelier.openai.operations._chunks import ChatChunks, TextChunks, text_answer_content, text_request_content
+from otelier.openai.operations._media import (
+    IMAGE,
+    SPEECH,
+    TEXT,
+    MediaChunks,
+    media_answer,
+    media_answer_content,
+    media_request,
+    media_request_content,
+)
+from otelier.openai.operations._responses import (
+    FetchChunks,
+    ResponsesChunks,
+    created_answer,
+    fetch_answer,
+    fetch_request,
+)
+from otelier.openai.reading._answer import chat_answer, embeddings_answer
 from otelier.openai.reading._fields import Arguments, Attributes, Facts, is_mapping
+from otelier.openai.reading._request import (
+    chat_fingerprint,
+    chat_request,
+    embeddings_request,
+    responses_fingerprint,
+    responses_request,
+)
 from otelier.telemetry import (
-    EMBEDDING_SUPPRESSORS,
-    FETCH_SUPPRESSORS,
-    INFERENCE_SUPPRESSORS,
-    LLM_CALL,
+    CALL_SUPPRESSORS,
     Failure,
     fit_text,
 )
@@ -44,7 +69,7 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
+class _ServerTemplates:
     url: Any
     """Held, so that its id stays its own."""
     start: dict[str, AttributeValue]
@@ -59,7 +84,7 @@ class Templates:
 
     def __init__(self, operation: str) -> None:
         self._operation = operation
-        self._servers: dict[int, _Server] = {}
+        self._servers: dict[int, _ServerTemplates] = {}
 
     def of(self, resource: Any, model: Any) -> Template:
         """Return the template for a call of *resource*'s client that asks for *model*."""
@@ -72,19 +97,19 @@ class Templates:
         if server is None:
             server = self._add(url, resource)
         if type(model) is not str:
-            model = _as_text(model)
+            model = _model_text(model)
         template = server.templates.get(model)
         return self._make(server, model) if template is None else template
 
-    def _add(self, url: Any, resource: Any) -> _Server:
+    def _add(self, url: Any, resource: Any) -> _ServerTemplates:
         if len(self._servers) >= _MAX_SERVERS:
             self._servers.clear()
         provider = _provider(getattr(resource, "_client", None), url)
         start: dict[str, AttributeValue] = {names.OPERATION: self._operation, names.PROVIDER: provider}
-        server = self._servers[id(url)] = _Server(url, start, _address(url))
+        server = self._servers[id(url)] = _ServerTemplates(url, start, _server_attributes(url))
         return server
 
-    def _make(self, server: _Server, model: str | None) -> Template:
+    def _make(self, server: _ServerTemplates, model: str | None) -> Template:
         start, shown = dict(server.start), ""
         if model is not None:
             start[names.REQUEST_MODEL] = shown = fit_text(model) or ""
@@ -104,7 +129,7 @@ def _provider(client: Any, url: Any) -> str:
     return AZURE if str(getattr(url, "host", "")).endswith(_AZURE_HOSTS) else OPENAI
 
 
-def _address(url: Any) -> dict[str, AttributeValue]:
+def _server_attributes(url: Any) -> dict[str, AttributeValue]:
     host, port = getattr(url, "host", None), getattr(url, "port", None)
     found: dict[str, AttributeValue] = {}
     if isinstance(host, str) and host:
@@ -114,7 +139,7 @@ def _address(url: Any) -> dict[str, AttributeValue]:
     return found
 
 
-def _as_text(model: Any) -> str | None:
+def _model_text(model: Any) -> str | None:
     """Return members of a `str` Enum as their text; the client's marks for "not given" are nothing."""
     return str.__str__(model) if isinstance(model, str) else None
 
@@ -137,7 +162,7 @@ class Kind:
 
 
 INFERENCE: Final = Kind(
-    suppressors=INFERENCE_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["inference"],
     span_values={
         names.OPERATION: frozenset(("chat", "generate_content", "text_completion")),
         _SPAN_KIND: frozenset(("LLM",)),
@@ -145,7 +170,7 @@ INFERENCE: Final = Kind(
     },
 )
 EMBEDDING: Final = Kind(
-    suppressors=EMBEDDING_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["embedding"],
     span_values={
         names.OPERATION: frozenset(("embeddings",)),
         _SPAN_KIND: frozenset(("EMBEDDING",)),
@@ -153,7 +178,7 @@ EMBEDDING: Final = Kind(
     },
 )
 FETCHING: Final = Kind(
-    suppressors=FETCH_SUPPRESSORS | {LLM_CALL},
+    suppressors=CALL_SUPPRESSORS["fetch_response"],
     span_values={names.OPERATION: frozenset(("fetch_response",))},
 )
 
@@ -229,3 +254,66 @@ class Operation:
     """Whether a stream has usage only when asked for it."""
     names_served_model: bool = False
     """Whether a header may name the model that really answered."""
+
+
+CHAT: Final = Operation(
+    templates=Templates(names.CHAT),
+    kind=INFERENCE,
+    read_request=chat_request,
+    read_answer=chat_answer,
+    fingerprint=chat_fingerprint,
+    chunks=ChatChunks,
+    content=Content(sent=chat_request_content, received=chat_answer_content),
+    usage_on_request=True,
+)
+RESPONSES: Final = Operation(
+    templates=Templates(names.CHAT),
+    kind=INFERENCE,
+    read_request=responses_request,
+    read_answer=created_answer,
+    fingerprint=responses_fingerprint,
+    chunks=ResponsesChunks,
+    content=Content(sent=responses_request_content, received=responses_answer_content),
+    names_served_model=True,
+)
+FETCH: Final = Operation(
+    templates=Templates(names.FETCH_RESPONSE),
+    kind=FETCHING,
+    read_request=fetch_request,
+    read_answer=fetch_answer,
+    chunks=FetchChunks,
+    content=Content(sent=lambda _: {}, received=fetched_content),
+    inference=False,
+    names_served_model=True,
+)
+EMBEDDINGS: Final = Operation(
+    templates=Templates(names.EMBEDDINGS),
+    kind=EMBEDDING,
+    read_request=embeddings_request,
+    read_answer=embeddings_answer,
+)
+TEXT_COMPLETION: Final = Operation(
+    templates=Templates(names.TEXT_COMPLETION),
+    kind=INFERENCE,
+    read_request=chat_request,
+    read_answer=chat_answer,
+    chunks=TextChunks,
+    content=Content(sent=text_request_content, received=text_answer_content),
+    usage_on_request=True,
+)
+
+
+def _media_operation(output_type: str) -> Operation:
+    return Operation(
+        templates=Templates(names.GENERATE_CONTENT),
+        kind=INFERENCE,
+        read_request=media_request(output_type),
+        read_answer=media_answer,
+        chunks=MediaChunks,
+        content=Content(sent=media_request_content, received=media_answer_content),
+    )
+
+
+IMAGES: Final = _media_operation(IMAGE)
+SPEECHES: Final = _media_operation(SPEECH)
+TRANSCRIPTS: Final = _media_operation(TEXT)

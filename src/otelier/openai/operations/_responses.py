@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from otelier import names
 from otelier.faults import on_fork, on_reset
-from otelier.openai._point import CallPoint
+from otelier.openai._telemetry import CallPoint
 from otelier.openai.content._parts import output_message, text_part
 from otelier.openai.content._responses import ASSISTANT, fetched_content, output_messages, responses_answer_content
 from otelier.openai.reading._answer import (

@@ -6,10 +6,21 @@ import re
 from typing import Any, Final, cast
 
 from otelier import names
-from otelier.openai._point import CallPoint
-from otelier.openai.reading._fields import Attributes, Facts, facts_of, field_of, has_compaction, items_of, text_of
+from otelier.openai._telemetry import CallPoint
+from otelier.openai.reading._fields import (
+    MAX_NUMBER,
+    MAX_TEXTS,
+    Attributes,
+    Facts,
+    facts_of,
+    field_of,
+    fit_count,
+    has_compaction,
+    items_of,
+    text_of,
+)
 from otelier.redaction import redact
-from otelier.telemetry import MAX_NUMBER, MAX_TEXTS, OTHER, Failure, fit_count, fit_text
+from otelier.telemetry import Failure, fit_text
 
 ERROR_REASON: Final = "error"
 """Finish reason of a choice that has none."""
@@ -31,7 +42,7 @@ _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"
 def chat_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
     """Add the attributes of a chat completion; return its failure, which some servers send with status 200."""
     get = facts.get
-    _add_identity(get("model"), get("id"), attributes, point)
+    _add_model_and_id(get("model"), get("id"), attributes, point)
     found: Any = get("choices")
     choices = cast("list[Any]", found) if type(found) is list else []
     if choices:
@@ -83,7 +94,7 @@ def chat_usage(usage: Any, attributes: Attributes, point: CallPoint) -> None:
 def responses_answer(facts: Facts, attributes: Attributes, point: CallPoint) -> Failure | None:
     """Add the attributes of a response; return its failure, if it has one."""
     get = facts.get
-    _add_identity(get("model"), get("id"), attributes, point)
+    _add_model_and_id(get("model"), get("id"), attributes, point)
     add_text(names.OPENAI_RESPONSE_SERVICE_TIER, get("service_tier"), attributes)
     usage = get("usage")
     if usage is not None:
@@ -109,7 +120,7 @@ def failure_from(code: Any, message: Any) -> Failure:
     """Return a failure of a provider's *code*, `_OTHER` where that is none, and its *message*, if that is text."""
     text = str(code) if isinstance(code, (str, int)) else ""
     is_code = _CODE.fullmatch(text) is not None and redact(text) == text
-    kind = text if is_code else OTHER if code else ERROR_REASON
+    kind = text if is_code else names.OTHER if code else ERROR_REASON
     return Failure(type=kind, message=message if isinstance(message, str) else None)
 
 
@@ -186,7 +197,7 @@ def _item_reason(item: Any) -> str | None:
     return "tool_calls" if is_ended_call(item, kind) else None
 
 
-def _add_identity(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
+def _add_model_and_id(model: Any, answer_id: Any, attributes: Attributes, point: CallPoint) -> None:
     # Not by the functions below: each that every call passes is 0.1 us.
     text = fit_text(model)
     if text is not None:

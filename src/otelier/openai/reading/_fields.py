@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TypeAlias, TypeGuard
 
 from opentelemetry.util.types import AttributeValue
+
+from otelier.telemetry import fit_text
 
 Attributes: TypeAlias = dict[str, AttributeValue]
 """Attributes of a span."""
@@ -75,6 +78,23 @@ def is_sequence(thing: Any) -> TypeGuard[Sequence[Any]]:
     """Tell whether *thing* is a sequence of things, not text or bytes."""
     # A class of the standard library's own takes 0.3 us to ask, and most sequences are lists.
     return type(thing) is list or (isinstance(thing, Sequence) and not isinstance(thing, (str, bytes, bytearray)))
+
+
+MAX_NUMBER: Final = 2**53 - 1
+"""Largest number that signals carry. An exporter drops a whole batch for one of more than 64 bits, and above this one a
+float does not hold every whole number, so a sum would lose calls."""
+MAX_TEXTS: Final = 128
+"""Texts in one list: no provider gives an answer more choices."""
+
+
+def fit_texts(values: Iterable[object], *, lines: bool = False) -> tuple[str, ...]:
+    """Return those of *values* that are texts as `fit_text` does, at most 128 of them."""
+    return tuple([text for value in islice(values, MAX_TEXTS) if (text := fit_text(value, lines=lines)) is not None])
+
+
+def fit_count(value: object) -> int | None:
+    """Return *value* when it is a number of things, `None` for anything else: a flag, one below zero, a giant."""
+    return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
 
 
 RAW_RESPONSE: Final = "http_response"

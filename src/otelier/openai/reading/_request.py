@@ -9,16 +9,19 @@ from typing import Any, Final, TypeAlias
 from otelier import names
 from otelier.identity import MAX_PROMPT_CHARS, fingerprint_of, fingerprint_of_id
 from otelier.openai.reading._fields import (
+    MAX_NUMBER,
     Arguments,
     Attributes,
     field_of,
+    fit_count,
+    fit_texts,
     has_compaction,
     is_mapping,
     is_sequence,
     items_of,
     text_of,
 )
-from otelier.telemetry import MAX_NUMBER, fit_count, fit_text, fit_texts
+from otelier.telemetry import fit_text
 
 _Taker: TypeAlias = Callable[[Any, Attributes], None]
 _Kind: TypeAlias = "type[int] | type[float]"
@@ -118,7 +121,7 @@ def _take_extra_body(arguments: Arguments, attributes: Attributes) -> None:
             _take_service_tier(extra.get("service_tier"), attributes)
 
 
-def _number(attribute: str, kind: _Kind) -> _Taker:
+def _number_taker(attribute: str, kind: _Kind) -> _Taker:
     return lambda value, attributes: _take_number(value, attribute, kind, attributes)
 
 
@@ -157,9 +160,9 @@ _CHAT_OTHERS: dict[str, _Taker] = {
     "service_tier": _take_service_tier,
 }
 _RESPONSES: dict[str, _Taker] = {
-    "temperature": _number(names.REQUEST_TEMPERATURE, float),
-    "top_p": _number(names.REQUEST_TOP_P, float),
-    "max_output_tokens": _number(names.REQUEST_MAX_TOKENS, int),
+    "temperature": _number_taker(names.REQUEST_TEMPERATURE, float),
+    "top_p": _number_taker(names.REQUEST_TOP_P, float),
+    "max_output_tokens": _number_taker(names.REQUEST_MAX_TOKENS, int),
     "service_tier": _take_service_tier,
     "text": _take_text,
     "text_format": _take_text_format,
@@ -202,7 +205,7 @@ def _leading(messages: Any, before: list[str] | None = None) -> list[str]:
     for message in islice(items_of(messages), _MAX_MESSAGES):
         if field_of(message, "role") not in _ROLES:
             break
-        for text in _texts(field_of(message, "content")):
+        for text in _texts_in(field_of(message, "content")):
             if _is_text(text):
                 found.append(text)
                 chars += len(text)
@@ -215,7 +218,7 @@ def _is_text(text: str) -> bool:
     return bool(text) and not text.isspace()  # strip() would copy 10 MB
 
 
-def _texts(content: Any) -> Iterator[str]:
+def _texts_in(content: Any) -> Iterator[str]:
     """Yield the texts of a message's *content*; parts of other kinds are skipped."""
     if isinstance(content, str):
         yield content

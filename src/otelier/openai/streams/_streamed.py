@@ -49,7 +49,7 @@ class Follower(Protocol):
 def hook_close(response: Any, streamed: Follower, *, asynchronous: bool) -> None:
     """Let *streamed* end when the HTTP *response* is closed, which every way of closing a stream comes down to.
 
-    The client closes it itself when its own iterator ends: that is noted there, with its exception.
+    The client closes it itself when its own iterator ends: whoever reads that ends the call, with its exception.
     """
     name = "aclose" if asynchronous else "close"
     # Weak: the response outlives a stream that is dropped, and must not keep its call open.

@@ -54,18 +54,19 @@ class Op(Protocol):
     """`step`, `sleep`, `signal`, `call`, `result` or `send`: all but steps are waits."""
     name: str
     is_found: bool
-    """Whether it was in the journal when it was made: an earlier life of this body had begun it."""
+    """Whether it was in the journal when it was started: an earlier life of this body had begun it. False before."""
     began_ns: int | None
-    """When it was first begun, as recorded, in nanoseconds since the epoch; `None` before."""
+    """When it was first begun, as recorded, in nanoseconds since the epoch; `None` before. Of a step, where the engine
+    keeps only results, when the execution began that gave the result."""
     ended_ns: int | None
-    """When its result was recorded; `None` before."""
+    """When its result was recorded, or as follows from what is recorded, such as a sleep's end; `None` before."""
     executions: int
     """How often its step's body was begun, this time too; 1 where the engine cannot tell."""
     value: Json
     """Its result; `None` before it is done."""
 
     def start(self) -> None:
-        """Write it into the journal and begin it, unless that was done; else the first wait for it does."""
+        """Write it into the journal, unless that was done, and begin it at the latest at the next wait."""
         ...
 
     def done(self) -> bool:
@@ -96,10 +97,12 @@ class Run(Protocol):
     began_ns: int
     """When it was started, as recorded."""
     recovered_ns: Sequence[int]
-    """When a life of this body began after a crash, as recorded, oldest first."""
+    """When a life of this body began after a crash that the engine noticed, as recorded, oldest first."""
 
     def replaying(self) -> bool:
-        """Return whether a later op than those made so far is in the journal: an earlier life has been here."""
+        """Return whether an earlier life has been here: the journal has a later op than those that were started or waited
+        for so far.
+        """
         ...
 
     def made(self) -> int:
@@ -134,7 +137,8 @@ class Run(Protocol):
         """Make an op that starts a run of *target*, and whose value is that run's `Outcome`.
 
         `start` stores the child; *run_id* is `{id}.{number}` where none is given. A run of that id that exists already
-        is taken if its target and payload are equal; else the value is a failure. A *detached* one is not cancelled
+        is taken if its target and payload are equal; else the value is a failure. Headers and payload are the same in
+        each life. A *detached* one is not cancelled
         with this run.
         """
         ...
@@ -152,7 +156,8 @@ class Run(Protocol):
         ...
 
     def cancel(self, op: Op) -> None:
-        """Give up an op that was started: its task or wait ends, the run it called is cancelled.
+        """Give up an op that was started, at the latest in the next `next`: its task or wait ends, the run it called is
+        cancelled.
 
         What a cancelled step or wait would still have given is not recorded; the op is waited for no more. A cancelled
         `call` is done when its run has ended. No effect on what is done.
@@ -167,7 +172,10 @@ class Run(Protocol):
         ...
 
     async def get(self, key: str) -> Json:
-        """Return a value of the entity's state, `None` where there is none."""
+        """Return a value of the entity's state, `None` where there is none.
+
+        A body asks in its own task, and in the same order in each life.
+        """
         ...
 
     def put(self, changes: Mapping[str, Json]) -> None:

@@ -118,6 +118,21 @@ def test_what_a_hook_gets(types, recorder, instrument, stream):
     assert not [name for name in span.attributes if "messages" in name]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_hook_replaces_stays(types, recorder, instrument, stream):
+    """A hook may write over what the span has of the call: that is what is exported."""
+
+    class Replaces(Hook):
+        def on_completion(self, **given: Any) -> None:
+            given["span"].set_attribute("gen_ai.response.id", "hidden")
+
+    instrument(completion_hook=Replaces())
+    with serving() as api:
+        ask(api, stream=stream)
+    (span,) = recorder.spans
+    assert span.attributes["gen_ai.response.id"] == "hidden"
+
+
 def test_references_on_the_event(types, recorder, instrument, monkeypatch):
     """What the hook writes onto the event leaves with it, beside the content that goes there."""
     monkeypatch.setenv(MODE, "event_only")
