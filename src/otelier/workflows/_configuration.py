@@ -18,7 +18,7 @@ from otelier.faults import read_setting, warn_once
 from otelier.fields import get_context
 from otelier.redaction import mask_value
 from otelier.settings import SECRETS_DIR, as_variable, config_variable, quoted
-from otelier.telemetry import emit_event, fit_text, logger_for
+from otelier.telemetry import emit_event, fit_text
 from otelier.workflows._body import Body
 from otelier.workflows._handlers import checked_name
 from otelier.workflows.engines.protocol import Json, Op
@@ -163,7 +163,7 @@ def _variant_of(key: str, default: str, unit: str) -> str:
         names.FEATURE_FLAG_CONTEXT_ID: fit_text(unit),
     }
     attributes = cast("dict[str, AnyValue]", {name: value for name, value in shown.items() if value is not None})
-    emit_event(logger_for(names.SCOPE_WORKFLOWS), names.FEATURE_FLAG_EVALUATION, attributes, get_current())
+    emit_event(names.SCOPE_WORKFLOWS, names.FEATURE_FLAG_EVALUATION, attributes, get_current())
     return found
 
 
