@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import inspect
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +269,7 @@ def docs() -> list[Any]:
 
 
 def test_signal_and_emit(page, otelier_spans):
-    """One run waits for a signal, a function of another run sends it: the document is published, and both are linked."""
+    """One run waits for a signal, a function of another one sends it: the document is published, the spans linked."""
     approval = page.block("signal")["approval_workflow"]
     approve = page.block("emit")["approve_document"]
 

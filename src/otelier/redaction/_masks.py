@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote
 
 from otelier.faults import on_reset, warn_once
 from otelier.redaction._rules import redacted
+
+T = TypeVar("T")
 
 SHORTEST_MASKED: Final = 4
 """Characters of a value that is masked: a shorter one stands in too many words."""
@@ -59,6 +62,27 @@ def masked(text: str) -> str:
         if mask in text:
             text = text.replace(mask, _STAND_IN)
     return text
+
+
+def masked_value(value: T) -> T:
+    """Return *value*, and all texts in it, with what `mask_value` was given masked; itself where nothing is.
+
+    Example:
+        >>> masked_value({"retries": 3})
+        {'retries': 3}
+    """
+    found: Any = value
+    if isinstance(found, str):
+        return cast("T", masked(found))
+    if isinstance(found, Mapping):
+        members = cast("Mapping[Any, Any]", found)
+        shown: Any = {masked_value(key): masked_value(item) for key, item in members.items()}
+    elif isinstance(found, (list, tuple)):
+        items = cast("Sequence[Any]", found)
+        shown = type(items)(map(masked_value, items))  # pyright: ignore[reportCallIssue] -- a list or a tuple
+    else:
+        return value
+    return value if shown == found else shown
 
 
 def has_masks() -> bool:
