@@ -67,7 +67,7 @@ def test_a_secret_that_is_not_there(monkeypatch, tmp_path, key):
 
 
 def test_a_secret_is_in_no_signal_and_no_journal(otelier_spans, monkeypatch, tmp_path):
-    """Once read it is masked in spans, events, log records and metrics, whoever writes it, also as JSON and in a URL."""
+    """Once read it is masked in spans, log records and metrics, whoever writes it, also as JSON and in a URL."""
     monkeypatch.setenv("TOKEN", 'canary "and" more')
     tracer = otelier_spans.tracer_provider.get_tracer("tests")
 

@@ -142,7 +142,7 @@ def test_tools_belong_to_their_run():
         return len(ctx.tools), ctx.tools.handler("search") is not None
 
     assert run(body, True) == [1, True]
-    with pytest.raises(StepError, match="UnknownToolError: .*only none"):
+    with pytest.raises(StepError, match=r"UnknownToolError: .*only none"):
         run(body, False)
     assert "search" not in llm.tools
 

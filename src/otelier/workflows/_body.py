@@ -141,6 +141,7 @@ class Body:
             self._warn_of_forgotten()
             end = self.run.step(END, _nothing)
             await self.run.next((end,))
+            self.spans.catch_up()  # a span that began in a replay leaves its mark when it ends
             self.spans.close(end.ended_ns, failure)
         return outcome
 
