@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,7 +16,7 @@ from otelier.errors import NotJsonError, SettingError
 from otelier.faults import read_setting, warn_once
 from otelier.fields import get_context
 from otelier.redaction import mask_value
-from otelier.settings import SECRETS_DIR, as_variable, config_variable, quoted
+from otelier.settings import SECRETS_DIR, as_variable, config_text, config_variable, quoted, secret_text
 from otelier.telemetry import emit_event, fit_text
 from otelier.workflows._body import Body
 from otelier.workflows._handlers import checked_name
@@ -44,7 +43,7 @@ class Secrets:
             SettingError: if there is none, and no *default* is given.
         """
         checked_name(key, "a secret's name")
-        value = os.environ.get(key) or os.environ.get(as_variable(key)) or _of_file(key)
+        value = secret_text(key) or _of_file(key)
         if value is not None:
             mask_value(value)
             return value
@@ -206,13 +205,13 @@ def _fits(value: Any, kind: str) -> bool:
 
 def _of_variable(key: str, default: Any) -> Any:
     """Return what the variable of *key* says, of the type of *default*; *default* where it is not set."""
-    variable = config_variable(key)
-    text = os.environ.get(variable, "").strip()
-    if not text:
+    text = config_text(key)
+    if text is None:
         return default
     try:
         return _parsed(text, default)
     except ValueError:
+        variable = config_variable(key)
         warn_once(
             f"workflows.config.{variable}",
             "Cannot read %s as %s: the default is used. Set it to a value of that type, or unset it.",
