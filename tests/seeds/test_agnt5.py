@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ import pytest
 from openfeature import api
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
+from otelier import workflows
+from otelier.errors import ApprovalError
 from otelier.testing import OpenAIServer
 from otelier.workflows import RequestHeaders, Worker, entity, function, workflow
 from tests.seeds.agnt5 import BLOCKS, DIGEST, EARLIER, SUPPLIED, UNREACHED, digest, filled
@@ -326,6 +328,38 @@ def test_timers(page, clock, otelier_spans):
     assert names.count("wait_timer") == 3
     assert names.count("resume_workflow scheduled_job") == 2
     assert names.count("invoke_workflow scheduled_job") == 1
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected", "expired"])
+def test_approval(page, clock, otelier_spans, decision):
+    """Somebody with one of the roles decides within 30 minutes, and only what is approved is deployed."""
+    deployment = page.block("approval", timedelta=timedelta)["deployment_workflow"]
+    others = [task("ci", "run_tests", {"passed": True}), task("deploy", "to_production")]
+
+    async def decide(worker: Worker, handle: Any) -> None:
+        client = workflows.Client(worker.engine)
+        await waits_for(worker, handle)
+        if decision == "expired":
+            clock(30 * 60)
+            return
+        with pytest.raises(ApprovalError, match="role"):
+            await client.approve(handle.workflow_id, "deploy_production", approver="eve", roles=["guest"])
+        make = client.approve if decision == "approved" else client.reject
+        await make(handle.workflow_id, "deploy_production", approver="ada", roles=["devops"])
+
+    status = "deployed" if decision == "approved" else "cancelled"
+    assert page.run(deployment, "1.2", others=others, meanwhile=decide) == {"status": status}
+    names = [span.name for span in otelier_spans.records]
+    assert names.count("wait_approval deploy_production") == 1
+    assert names.count("run_function to_production") == (decision == "approved")
+
+
+def test_no_approval_is_asked_for_what_fails_its_tests(page, otelier_spans):
+    """Where the tests failed nobody is asked."""
+    deployment = page.block("approval", timedelta=timedelta)["deployment_workflow"]
+    others = [task("ci", "run_tests", {"passed": False}), task("deploy", "to_production")]
+    assert page.run(deployment, "1.2", others=others) == {"status": "cancelled"}
+    assert "wait_approval deploy_production" not in [span.name for span in otelier_spans.records]
 
 
 # --- models ------------------------------------------------------------------------------------------------------

@@ -215,3 +215,26 @@ def test_a_run_that_is_cancelled_reports_its_end(otelier_spans, address):
     assert [entry.body for entry in otelier_spans.logs if entry.scope == __name__] == ["cancelled"]
     span = next(span for span in otelier_spans.records if span.name == "open")
     assert (span.status, span.attributes["otelier.cancelled"]) == ("UNSET", True)
+
+
+def test_a_long_step_is_no_wait(otelier_spans, monkeypatch):
+    """A step, such as a slow answer of a model, closes no span of the run, however long it takes; a wait does."""
+    monkeypatch.setattr("otelier.workflows._spans.LONG_WAIT_NS", 50_000_000)
+
+    @workflow
+    async def body(ctx):
+        async def work() -> None:
+            await asyncio.sleep(0.1)
+
+        await ctx.step("slow", work)
+        await ctx.step("after", lambda: 1)
+        await ctx.sleep(0.1)
+        await ctx.step("later", lambda: 1)
+
+    run(body)
+    below = {
+        span.name: next((one.name for one in otelier_spans.records if one.span_id == span.parent_id), None)
+        for span in otelier_spans.records
+    }
+    assert below["run_step slow"] == below["run_step after"] == "invoke_workflow body"
+    assert below["run_step later"] == "resume_workflow body"

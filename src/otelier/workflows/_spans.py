@@ -132,10 +132,10 @@ class RunSpans:
     def advanced(self, op: Op) -> None:
         """Take notice that the body goes on with *op*."""
         self._stop_timer()
-        self._open.discard(op)
         ended = op.ended_ns
+        since = None if ended is None else self._idle_since(ended)  # a step among them, this one too, is no wait
+        self._open.discard(op)
         if ended is not None:
-            since = self._idle_since(ended)
             if since is not None and ended - since >= LONG_WAIT_NS:
                 self._resume(op, since, ended)
             self.now_ns = max(self.now_ns, ended)
