@@ -194,6 +194,18 @@ def test_a_variant_is_an_evaluation(otelier_spans):
     assert "canary" not in repr(events)
 
 
+def test_cron_without_the_extra(monkeypatch):
+    """A cron line without croniter raises an error that names the install line."""
+    monkeypatch.setitem(sys.modules, "croniter", None)
+
+    @function
+    async def body(ctx):
+        await ctx.timer(cron="0 0 * * *")
+
+    with pytest.raises(Exception, match=r"pip install 'otelier\[workflows\]'"):
+        run(body)
+
+
 # --- headers -----------------------------------------------------------------------------------------------------
 def test_a_request_gives_its_headers_to_runs(address):
     """Several of one name are one; what authorises, secrets, baggage and what is too much are dropped."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -142,7 +141,7 @@ class RunTools(llm.Tools):
 
     async def _called(self, bound: functools.partial[Any]) -> Any:
         """Call it as a step would: what blocks, in a thread."""
-        if asyncio.iscoroutinefunction(bound.func):
+        if inspect.iscoroutinefunction(bound.func):
             return await bound()
         value = await self._body.host.call_in_thread(bound)
         return await value if inspect.isawaitable(value) else value
