@@ -174,6 +174,29 @@ def test_an_error_in_the_middle(server, address):
     assert lives == [["One", "APIError"]] * 2
 
 
+def test_a_stream_that_is_too_large(server, address, monkeypatch):
+    """Beyond the limit of a step the loop ends with an error, after the same chunks in each life."""
+    monkeypatch.setattr("otelier.workflows._streams.MAX_BYTES", 400)
+    lives: list[Any] = []
+
+    @workflow
+    async def body(ctx):
+        read: list[Any] = []
+        try:
+            async for chunk in await ctx.llm.stream("Tell", model="gpt-4o"):
+                read.append(chunk.text)  # noqa: PERF401 -- also those before an error
+        except StepError as exc:
+            read += [exc.type, "read the stream inside a step" in exc.message]
+        lives.append(read)
+        await ctx.signal("go")
+
+    server.reply(" ".join(["word"] * 50))
+    in_two_lives(body, address=address)
+    assert lives[0] == lives[1]
+    assert len(lives[0]) > 5
+    assert lives[0][-2:] == ["CodecError", True]
+
+
 def test_a_time_limit_ends_a_stream(server, address, otelier_spans):
     """A handler's `timeout_s` breaks the stream off, the step records what was read, and a replay ends alike."""
     lives: list[Any] = []
