@@ -113,7 +113,7 @@ def for_each(
     """Do *work* for each id, some at a time, and tell of each, also if others fail.
 
     Raises:
-        Exit: with code 1, if one of them failed; its error is a line on stderr.
+        Exit: with code 1, if one of them failed; its error is a line on stderr. With 130 if it was interrupted.
     """
 
     async def one(run_id: str) -> str | Exception:
@@ -129,7 +129,14 @@ def for_each(
     for first in range(0, len(ids), _AT_ONCE):
         part = ids[first : first + _AT_ONCE]
         shown = f"{doing}: {first + 1} to {first + len(part)} of {len(ids)}" if len(ids) > 1 else doing
-        for run_id, outcome in zip(part, ask(some(part), shown)):
+        try:
+            outcomes = ask(some(part), shown)
+        except KeyboardInterrupt:
+            print(
+                "otelier: Interrupted. What was asked for is kept, and a worker takes it when it runs.", file=sys.stderr
+            )
+            raise typer.Exit(130) from None
+        for run_id, outcome in zip(part, outcomes):
             if isinstance(outcome, Exception):
                 failed = True
                 print(f"otelier: {printable(str(outcome))}", file=sys.stderr)

@@ -48,6 +48,8 @@ _OF_HEALTH: Final[dict[str, tuple[Status, ...]]] = {
     "waiting approval": ("waiting", "running"),
     "retrying": ("waiting", "running"),
 }
+_WIDE: Final = 90
+"""Columns that have room for how long a run took."""
 _MAX_SHOWN: Final = 10_000
 _MAX_LOOKED_AT: Final = 10_000
 
@@ -105,9 +107,10 @@ class _Asked:
 
 async def _find(client: Client, asked: _Asked) -> list[RunInfo]:
     filters = asked.health is not None or asked.handler is not None or asked.before_ns is not None
-    most = _MAX_LOOKED_AT if filters else asked.limit
     found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
     for status in asked.statuses:
+        # The latest of those that wait need not be the most urgent.
+        most = _MAX_LOOKED_AT if filters or status in ("waiting", "running") else asked.limit
         for one in await client.runs(status=status, service=asked.service, limit=most):
             if asked.fits(one):
                 found[one.workflow_id] = one
@@ -148,7 +151,8 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
         return
     names = [printable(f"{one.service}/{one.handler}") for one in found]
     id_width = min(max(len(one.workflow_id) for one in found), 36)
-    name_width = min(max(map(len, names)), max(console.width - id_width - 36, 16))
+    is_wide = console.width >= _WIDE
+    name_width = min(max(map(len, names)), max(console.width - id_width - (43 if is_wide else 31), 12))
     for one, name in zip(found, names):
         took = lasted(((one.end_ns or time.time_ns()) - one.begin_ns) / 1e9)
         began = clock(one.begin_ns, "%m-%d %H:%M")
@@ -156,7 +160,7 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
             (f"{one.health:<16} ", STYLES.get(one.health, "")),
             (f"{printable(one.workflow_id):<{id_width}} ", "bold"),
             f"{cut(name, name_width):<{name_width}} ",
-            (f"{began} {took}", "dim"),
+            (f"{began} {took}" if is_wide else began, "dim"),
         )
         console.print(line, soft_wrap=True)
         if one.error is not None:

@@ -94,7 +94,8 @@ def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console) -> None:
     if run.waiting_for is not None:
         console.print(Text(f"waits for {printable(run.waiting_for)}", "cyan"), soft_wrap=True)
     if run.error is not None:
-        console.print(Text(f"→ {first_line(run.error)}", STYLES.get(run.status, "red")), soft_wrap=True)
+        told = first_line(run.error)
+        console.print(Text(f"→ {cut(told, console.width - 2)}", STYLES.get(run.status, "red")), soft_wrap=True)
     elif run.status == "completed":
         told = printable(json.dumps(run.result, ensure_ascii=False))
         console.print(Text(f"→ {cut(told, console.width - 2)}", "green"), soft_wrap=True)

@@ -93,7 +93,9 @@ def signal(
         try:
             said = from_json(payload)
         except NotJsonError as exc:
-            raise WorkflowUseError(f"Cannot read `--payload`: {str(exc).rstrip('.')}. A text needs its quotes: '\"paid\"'.") from None
+            raise WorkflowUseError(
+                f"Cannot read `--payload`: {str(exc).rstrip('.')}. A text needs its quotes: '\"paid\"'."
+            ) from None
     client = open_client(engine)
 
     async def work(run_id: str) -> str:
