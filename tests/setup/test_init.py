@@ -395,15 +395,24 @@ def test_a_provider_without_add_span_processor(caplog):
         assert span.attributes["user.id"] == "u-1"
 
 
-@pytest.mark.parametrize("provider", [Slotted(), trace.NoOpTracerProvider(), trace.ProxyTracerProvider(), object()])
+@pytest.mark.parametrize("provider", [Slotted(), trace.NoOpTracerProvider(), trace.ProxyTracerProvider()])
 def test_providers_of_odd_makes(quiet_faults, provider):
     """A provider that nothing can be attached to costs its own spans' fields, and neither an exception nor a call."""
     otelier.init(tracer_provider=provider)
-    otelier.init(app="orchestrator", tracer_provider=provider, logger_provider=provider)
+    otelier.init(app="orchestrator", tracer_provider=provider)
     with otelier.context(user_id="u-1"):
         assert otelier.get_context().user_id == "u-1"
     assert otelier.flush(timeout_s=1) in (True, False)
     otelier.shutdown()
+
+
+@pytest.mark.parametrize("argument", ["tracer_provider", "meter_provider", "logger_provider"])
+@pytest.mark.parametrize("provider", [3, "http://localhost:4318", object(), Raising()])
+def test_what_is_no_provider(argument, provider):
+    """It is a `TypeError` that names the argument, and switches nothing on."""
+    with pytest.raises(TypeError, match=rf"init\({argument}=\) must be a provider"):
+        otelier.init(**{argument: provider})
+    assert otelier.get_agent().name is None
 
 
 class Refusing(TracerProvider):
