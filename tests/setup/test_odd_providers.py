@@ -142,6 +142,21 @@ def test_every_signal_carries_the_fields(kinds, signals):
     assert sum(isinstance(one, otelier.AgentSpanProcessor) for one in processors) == 1
 
 
+def test_providers_given_one_by_one(signals, caplog):
+    """What a later `init` leaves out stays: all signals of calls and runs go to the providers given before."""
+    otelier.init(app="shop", tracer_provider=signals.tracer_provider)
+    otelier.init(meter_provider=signals.meter_provider)
+    otelier.init(env="production")
+    otelier.shutdown()
+    otelier.init()
+    with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="sk-none") as client:
+        otelier.Agent("triage", "gpt-4.1", client=client).run("Hi").wait()
+    names = [span.name for span in signals.spans.get_finished_spans()]
+    assert names == ["chat gpt-4.1", "invoke_agent triage"]
+    assert signals.metric_names() >= {"gen_ai.client.operation.duration", "gen_ai.invoke_agent.duration"}
+    assert "No OpenTelemetry provider is set" not in caplog.text
+
+
 def test_one_queue_for_a_provider_and_what_stands_for_it(signals):
     """Points given through a stand-in are collected with those of the provider itself: there is one queue for both."""
     assert point_queue(wrapt.ObjectProxy(signals.meter_provider)) is point_queue(signals.meter_provider)
