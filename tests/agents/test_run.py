@@ -375,7 +375,7 @@ def test_bad_arguments_of_an_agent(model):
     """Clear errors when it is made."""
     with pytest.raises(ToolError, match="two tools named 'add'"):
         model.agent(add, add)
-    with pytest.raises(ToolError, match="Cannot offer a int"):
+    with pytest.raises(ToolError, match="Cannot offer an object of type int"):
         model.agent(7)
     with pytest.raises(ToolError, match="takes agents"):
         model.agent(subagents=[add])
