@@ -357,6 +357,17 @@ def test_an_operation_without_a_block(otelier_spans, reader):
     assert [found[0] for found in points(reader)] == [{names.ERROR_TYPE: "TimeoutError"}]
 
 
+def test_an_operation_that_is_ended_in_its_block(otelier_spans, reader, caplog):
+    """It ends there, once: the end of the block adds no point, and no warning of the SDK."""
+    with start_operation("work", get_current(), Point(), scope=SCOPE) as operation:
+        operation.failure = TimeoutError("late")
+        operation.end()
+    assert otelier_spans.find("work").attributes["error.type"] == "TimeoutError"
+    ((attributes, count, _),) = points(reader)
+    assert (attributes, count) == ({"error.type": "TimeoutError"}, 1)
+    assert caplog.records == []
+
+
 class Broken(NoOpTracerProvider):
     """A provider whose tracers raise."""
 
