@@ -164,16 +164,19 @@ def test_faults_in_what_the_caller_reads(recorder, monkeypatch, quiet_faults, pl
     assert len(recorder.spans) + len(recorder.open_spans) == 1
 
 
+@pytest.mark.parametrize("raises", ["on_start", "on_end", "both"])
 @each_endpoint
-def test_a_processor_that_raises(recorder, quiet_faults, caplog, endpoint):
+def test_a_processor_that_raises(recorder, quiet_faults, endpoint, raises):
     """A span processor of somebody else's that raises does not reach the caller."""
 
     class Raises(SpanProcessor):
         def on_start(self, span: Any, parent_context: Any = None) -> None:
-            raise FaultError
+            if raises != "on_end":
+                raise FaultError
 
         def on_end(self, span: Any) -> None:
-            raise FaultError
+            if raises != "on_start":
+                raise FaultError
 
     recorder.tracer_provider.add_span_processor(Raises())
     with instrumenting(recorder), serving() as api:
@@ -353,8 +356,27 @@ def test_mocked_clients(recorder):
         answer = completions.create(**Api.arguments["chat"])
         assert answer is completions._post.return_value
         completions.create(**Api.arguments["chat"], stream=True)
-    assert len(recorder.spans) == 2
+        public = MagicMock(spec=["base_url", "get", "post", "patch", "put", "delete", "get_api_list"])
+        public.base_url = openai.OpenAI(api_key="none", base_url="http://model.invalid:81/v1").base_url
+        assert Completions(public).create(**Api.arguments["chat"]) is public.post.return_value
+    assert len(recorder.spans) == 3
+    assert recorder.spans[2].attributes["server.port"] == 81
     assert recorder.open_spans == ()
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "embeddings"])
+def test_what_is_no_stream(recorder, monkeypatch, endpoint):
+    """Where a stream was asked for and something else came, the caller gets that, and the call ends."""
+    from openai.resources import Embeddings
+    from openai.resources.chat.completions import Completions
+
+    answer = object()
+    for owner in (Completions, Embeddings):
+        monkeypatch.setattr(owner, "create", lambda *_, **__: answer)
+    with instrumenting(recorder):
+        client = openai.OpenAI(api_key="none")
+        assert Api.method(client, endpoint)(**Api.arguments[endpoint], stream=True) is answer
+    assert len(recorder.spans) == 1
 
 
 def test_arguments_of_any_kind(api, recorder):
