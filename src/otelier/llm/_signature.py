@@ -140,7 +140,7 @@ def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Paramet
             import annotationlib
 
             found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-        else:
+        else:  # pragma: no cover -- older Pythons
             found = inspect.signature(function)
     except ValueError as exc:  # some of C have none
         raise ToolError(
