@@ -74,6 +74,15 @@ def test_streamed_images(client):
     assert [event.type for event in edits] == ["image_edit.completed"]
 
 
+def test_several_files(client, server):
+    """Files of one name are a list of them."""
+    client.images.edit(model="gpt-image-1", prompt="A hat", image=[("a.png", b"1"), ("b.png", b"22")])
+    assert [(file["filename"], file["bytes"]) for file in server.requests[-1].body["image"]] == [
+        ("a.png", 1),
+        ("b.png", 2),
+    ]
+
+
 def test_speech(client):
     """Speech is silent and of the type that was asked for; as events it comes in base64."""
     asked = {"model": "tts-1", "voice": "alloy", "input": "Hello"}
