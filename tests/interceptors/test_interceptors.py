@@ -555,3 +555,19 @@ def test_an_error_in_a_subagent_is_asked_about_there_and_told_to_the_model(model
     assert "on_error" not in outer.phases
     (acted,) = [one for one in outer.seen if one.phase is Phase.POST_ACT]
     assert isinstance(acted.error, openai.BadRequestError)
+
+
+def test_an_interceptor_that_overrides_nothing(model, finish):
+    """The base class lets every phase go on."""
+    model.says("Done.")
+    assert finish(model.agent(interceptors=[Interceptor()]), "Go").output == "Done."
+
+
+def test_a_stop_at_an_error(model, finish):
+    """A run that would end with an error ends with the response of an interceptor that stops it there."""
+
+    def stop(context):
+        raise StopExecution("Try again later.")
+
+    model.server.fail(400)
+    assert finish(model.agent(interceptors=[At(Phase.ON_ERROR, stop)]), "Go").output == "Try again later."
