@@ -12,7 +12,7 @@ from opentelemetry import metrics
 
 import otelier
 from otelier import names
-from otelier.faults import MAX_PLACES, on_reset, report_fault, run_resets, warn_once
+from otelier.faults import MAX_PLACES, count_fault, on_reset, report_fault, run_resets, warn_once
 from otelier.telemetry import report_total
 from otelier.telemetry._losses import count_lost
 from otelier.testing import SpanRecorder
@@ -132,6 +132,7 @@ def test_a_handler_that_reports_a_fault_does_not_recurse(quiet_faults, monkeypat
         def emit(self, record):
             seen.append(record)
             report_fault("telemetry.handler", fault(KeyError))
+            count_fault("telemetry.handler")
 
     monkeypatch.setattr(logging.getLogger("otelier"), "handlers", [Ours()])
     report_fault("telemetry.test", fault())
