@@ -571,9 +571,9 @@ def test_stored_responses_are_bounded(server, client, monkeypatch):
         client.responses.retrieve(first)
 
 
-def test_a_prompt_that_is_stored(server, client):
+def test_a_prompt_that_is_stored(server):
     """A stored prompt is no message, and a request that has nothing else has no text."""
-    client.responses.create(model="gpt-4.1", prompt={"id": "pmpt_1"})
+    httpx.post(f"{server.base_url}/responses", json={"model": "gpt-4.1", "prompt": {"id": "pmpt_1"}})
     assert (server.requests[-1].messages, server.requests[-1].prompt) == ([], "")
 
 
