@@ -432,3 +432,10 @@ def test_a_fault_costs_what_a_run_tells(model, otelier_spans, monkeypatch, quiet
     assert model.agent(instructions="You bill.").run("Go").output == "Done."
     assert "otelier failed in agents." in caplog.text
     assert otelier_spans.find("invoke_agent triage").attributes["gen_ai.agent.name"] == "triage"
+
+
+def test_what_a_run_took(model):
+    """Tokens and calls of a run can be read of it, which waits for its end."""
+    model.says("Done.")
+    run = model.agent().run("Go")
+    assert (run.usage.model_calls, run.usage.input_tokens) == (1, 10)
