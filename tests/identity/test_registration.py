@@ -13,9 +13,9 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier import names
+from otelier import names, telemetry
 from otelier.faults import raise_faults
-from otelier.identity import _registry, agent_id_for
+from otelier.identity import agent_id_for
 from otelier.testing import SpanRecorder, reset
 from otelier.testing._global_providers import as_global_providers
 from tests.programs import run
@@ -492,7 +492,7 @@ def test_a_fault_in_reporting_an_agent(otelier_spans, monkeypatch, quiet_faults,
     def broken(*_args):
         raise LookupError
 
-    monkeypatch.setattr(_registry, "_emit", broken)
+    monkeypatch.setattr(telemetry, "has_provider", broken)
     otelier.init(app="shop")
     otelier.set_context(agent="billing", agent_id="a-1")
     assert otelier.get_agent().name == "billing"

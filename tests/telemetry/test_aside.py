@@ -194,7 +194,13 @@ def test_a_job_given_as_the_thread_ends(monkeypatch):
         if seen == ["first"]:
             assert do_aside(lambda: seen.append("second"))
 
+    def first():
+        goes_on.wait(300)
+        seen.append("first")
+
+    goes_on = threading.Event()
     monkeypatch.setattr(_aside, "_do_jobs", with_a_late_one)
-    assert do_aside(lambda: seen.append("first"))
+    assert do_aside(first)
+    goes_on.set()
     assert finish_aside(30)
     assert seen == ["first", "second"]
