@@ -17,7 +17,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import otelier
 from otelier.errors import OtelierError, SettingError
+from otelier.fields import is_carried
 from otelier.redaction import redact
+from otelier.setup import Activator, _configurator
 from tests.recording import LogCopies
 
 CHAT = {"gen_ai.operation.name": "chat"}
@@ -427,3 +429,27 @@ def test_a_provider_that_refuses_processors(quiet_faults, caplog):
     otelier.init(app="orchestrator", tracer_provider=Refusing(shutdown_on_exit=False))
     assert otelier.get_agent().name == "orchestrator"
     assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+def test_a_fault_in_setting_up(monkeypatch, quiet_faults, caplog):
+    """A fault of ours in setting up the SDK is logged and costs the SDK; the context works."""
+
+    def broken(*_args):
+        raise LookupError
+
+    monkeypatch.setattr(_configurator, "set_up", broken)
+    otelier.init(app="shop")
+    assert "setup.sdk" in caplog.text
+    with otelier.context(user_id="u-1"):
+        assert otelier.get_context().user_id == "u-1"
+
+
+def test_the_instrumentor_by_hand():
+    """Whoever finds instrumentors by their entry point may switch otelier on and off by it, again and again."""
+    activator = Activator()
+    assert activator.instrumentation_dependencies() == ()
+    for _ in range(2):
+        activator.instrument()
+        assert is_carried()
+        activator.uninstrument()
+        assert not is_carried()

@@ -133,7 +133,7 @@ def _warn_where_nothing_records() -> None:
 
 
 def attach_given(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
-    """Put the processors on the providers just given, and let calls of openai go to them; `None` is skipped."""
+    """Put the processors on the providers just given, one at least, and let calls of openai go to them; skip `None`."""
     if tracer_provider is not None:
         attempt("setup.providers", _providers.attach_spans, tracer_provider)
     if meter_provider is not None:
@@ -224,10 +224,10 @@ class Activator(BaseInstrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        activate()
+        raise NotImplementedError  # the base class asks for both, and `instrument` and `uninstrument` do without
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        switch_off()
+        raise NotImplementedError
 
     def uninstrument(self, **kwargs: Any) -> None:
         """Take the patches out again."""

@@ -158,6 +158,7 @@ class OperationSpan:
                 self._end(failure, end_time_ns)
         except Exception as exc:
             report_fault("telemetry.operation", exc)
+            self._end(error, self.end_time_ns)
         if point is not None:
             point.put()
 

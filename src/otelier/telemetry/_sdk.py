@@ -63,7 +63,7 @@ def _warn_missing(owner: object, name: str, off: str, module: str = _SDK) -> Non
 def _release() -> str:
     try:
         return version("opentelemetry-sdk")
-    except PackageNotFoundError:  # its files were copied, without their metadata
+    except PackageNotFoundError:  # pragma: no cover -- its files were copied, without their metadata
         return "of this release"
 
 
