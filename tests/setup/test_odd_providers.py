@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 
 import otelier
+from otelier.openai import OpenAIInstrumentor
 from otelier.telemetry import point_queue
 from otelier.testing import OpenAIServer
 from tests.programs import run
@@ -155,6 +156,17 @@ def test_providers_given_one_by_one(signals, caplog):
     assert names == ["chat gpt-4.1", "invoke_agent triage"]
     assert signals.metric_names() >= {"gen_ai.client.operation.duration", "gen_ai.invoke_agent.duration"}
     assert "No OpenTelemetry provider is set" not in caplog.text
+
+
+def test_what_the_instrumentor_was_given_besides_stays(signals):
+    """`init` with providers moves the calls of an instrumentor that was switched on before, and changes nothing else."""
+    OpenAIInstrumentor().instrument(stream_usage=True)
+    otelier.init(tracer_provider=signals.tracer_provider)
+    with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="sk-none") as client:
+        list(client.chat.completions.create(model="gpt-4.1", messages=[{"role": "user", "content": "Hi"}], stream=True))
+        assert server.requests[0].json["stream_options"] == {"include_usage": True}
+    (span,) = signals.spans.get_finished_spans()
+    assert "gen_ai.usage.input_tokens" in span.attributes
 
 
 def test_one_queue_for_a_provider_and_what_stands_for_it(signals):

@@ -149,8 +149,9 @@ def _instrument_openai(*, anew: bool = False) -> None:
         return
     instrumentor = OpenAIInstrumentor()
     if anew and instrumentor.is_instrumented_by_opentelemetry:
-        attempt("setup.openai", instrumentor.uninstrument)
-    attempt("setup.openai", instrumentor.instrument, skip_dep_check=True, **given_providers())
+        attempt("setup.openai", instrumentor.move_to, **given_providers())
+    else:
+        attempt("setup.openai", instrumentor.instrument, skip_dep_check=True, **given_providers())
 
 
 def switch_off() -> None:
