@@ -159,12 +159,12 @@ def test_providers_given_one_by_one(signals, caplog):
 
 
 def test_what_the_instrumentor_was_given_besides_stays(signals):
-    """`init` with providers moves the calls of an instrumentor that was switched on before, and changes nothing else."""
+    """`init` with providers moves an instrumentor that was switched on before, and changes nothing else of it."""
     OpenAIInstrumentor().instrument(stream_usage=True)
     otelier.init(tracer_provider=signals.tracer_provider)
     with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="sk-none") as client:
         list(client.chat.completions.create(model="gpt-4.1", messages=[{"role": "user", "content": "Hi"}], stream=True))
-        assert server.requests[0].json["stream_options"] == {"include_usage": True}
+        assert server.requests[0].body["stream_options"] == {"include_usage": True}
     (span,) = signals.spans.get_finished_spans()
     assert "gen_ai.usage.input_tokens" in span.attributes
 
