@@ -17,7 +17,7 @@ from babel import Locale, localedata
 from babel import __version__ as release
 from babel.dates import format_date, format_skeleton
 
-from otelier.identity._fingerprint import words_of
+from otelier.identity._fingerprint import _as_compared
 
 TARGET = Path(__file__).parent.parent / "src/otelier/identity/date_names.txt"
 FORMATS = ("full", "long", "medium", "short")
@@ -35,6 +35,12 @@ HEAD = f"""\
 # The first line are the words between, the second one the names, the third one those of days of the week. In the last
 # one are short words that count beside any number: Mays that have no longer name, and halves of the day.
 """
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a short *text* as they are compared, without those that have digits."""
+    words = (word.strip(b".,:;!?") for word in _as_compared(text)[0].split())
+    return [word.decode("utf-8", "ignore") for word in words if word and b"0" not in word]
 
 
 def alike(texts: Iterable[str]) -> tuple[set[str], set[str]]:

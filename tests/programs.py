@@ -49,12 +49,26 @@ class Ran:
         return [line for line in self.err.splitlines() if all(word in line for word in words)]
 
 
-def run(source: str, *arguments: str, instrumented: bool = False, timeout_s: float = 300, **given: str) -> Ran:
-    """Run a program's text; *given* are environment variables."""
+def run(
+    source: str,
+    *arguments: str,
+    instrumented: bool = False,
+    measured: bool = True,
+    timeout_s: float = 300,
+    **given: str,
+) -> Ran:
+    """Run a program's text; *given* are environment variables.
+
+    A program that forks beside busy threads, or handles signals, is not *measured*: coverage.py has a lock of its own,
+    which such a child or handler may find taken for ever.
+    """
+    variables = environment(**given)
+    if not measured:
+        variables.pop("COVERAGE_PROCESS_CONFIG", None)
     command = [sys.executable, "-c", source, *arguments]
     done = subprocess.run(
         [INSTRUMENT, *command] if instrumented else command,
-        env=environment(**given),
+        env=variables,
         capture_output=True,
         text=True,
         timeout=timeout_s,

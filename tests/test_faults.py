@@ -12,7 +12,9 @@ from opentelemetry import metrics
 
 import otelier
 from otelier import names
-from otelier.faults import MAX_PLACES, on_reset, report_fault, run_resets, warn_once
+from otelier.faults import MAX_PLACES, count_fault, on_reset, report_fault, run_resets, warn_once
+from otelier.telemetry import report_total
+from otelier.telemetry._losses import count_lost
 from otelier.testing import SpanRecorder
 from tests.telemetry.metering import run
 
@@ -95,7 +97,7 @@ def test_our_own_tests_see_every_fault():
 
 
 def test_a_failing_log_handler_stops_nothing(quiet_faults, monkeypatch):
-    """Neither a fault nor a warning raises when logging itself fails."""
+    """Neither a fault nor a warning nor a loss raises when logging itself fails."""
     tried = []
 
     class Failing(logging.Handler):
@@ -106,7 +108,9 @@ def test_a_failing_log_handler_stops_nothing(quiet_faults, monkeypatch):
     monkeypatch.setattr(logging.getLogger("otelier"), "handlers", [Failing()])
     report_fault("telemetry.test", fault())
     warn_once("test", "disk %s", "full")
-    assert tried == ["ERROR", "WARNING"]
+    count_lost("traces", "queue_full", 3, "DocsExporter")
+    report_total()
+    assert tried == ["ERROR", "WARNING", "WARNING", "WARNING"]
 
 
 def test_a_failing_meter_stops_nothing(quiet_faults, monkeypatch, caplog):
@@ -128,6 +132,7 @@ def test_a_handler_that_reports_a_fault_does_not_recurse(quiet_faults, monkeypat
         def emit(self, record):
             seen.append(record)
             report_fault("telemetry.handler", fault(KeyError))
+            count_fault("telemetry.handler")
 
     monkeypatch.setattr(logging.getLogger("otelier"), "handlers", [Ours()])
     report_fault("telemetry.test", fault())

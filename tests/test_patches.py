@@ -245,6 +245,27 @@ def test_beside_hooks_of_wrapt(ours, tmp_path, monkeypatch):
     assert seen == [MODULE] * 2
 
 
+@pytest.mark.parametrize("place", ["_patch", "_apply"])
+def test_a_fault_leaves_the_module_as_it_is(ours, module, monkeypatch, quiet_faults, caplog, place):
+    """A fault of ours in patching a module costs the patches, never the import."""
+
+    def broken(_):
+        raise LookupError
+
+    del sys.modules[MODULE]
+    ours.apply()
+    monkeypatch.setattr(ours, place, broken)
+    assert importlib.import_module(MODULE).Client().call() == ["said"]
+    assert "otelier failed in tests." in caplog.text
+
+
+def test_a_module_that_is_not_there(ours):
+    """An import of what is patched and not installed fails as ever."""
+    ours.apply()
+    with pytest.raises(ModuleNotFoundError, match=MODULE):
+        importlib.import_module(MODULE)
+
+
 def test_the_finder_goes_with_the_last_patch(ours):
     """Where nothing is waited for any more, imports are as they were."""
     before = list(sys.meta_path)

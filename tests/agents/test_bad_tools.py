@@ -268,7 +268,7 @@ def test_names_that_no_model_takes(name):
 
 def test_an_ellipsis_is_no_tool(model):
     """`tools=[...]`, as pages write it, is an error where the agent is written."""
-    with pytest.raises(ToolError, match="Cannot offer a ellipsis as a tool"):
+    with pytest.raises(ToolError, match="Cannot offer an object of type ellipsis as a tool"):
         model.agent(...)
 
 

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 import otelier
 from otelier import RunContext, tool
+from otelier.agents import _telemetry
 from otelier.errors import AgentLimitError, ToolError
 from otelier.interceptors import StopExecution
 
@@ -425,3 +426,21 @@ def test_an_exit_in_a_span_processor_reaches_whoever_waits_for_the_run(model, ot
     otelier_spans.tracer_provider.add_span_processor(Exits())
     model.says([("work", {}), ("work", {})], "Done.")
     assert asyncio.run(main()) == "went on"
+
+
+def test_a_fault_in_telling_of_a_failure(model, monkeypatch, quiet_faults, caplog):
+    """A fault of ours in the event of a failed call costs the event; the model is told of the failure."""
+
+    def broken(*_args, **_kwargs):
+        raise LookupError
+
+    monkeypatch.setattr(_telemetry, "emit_event", broken)
+
+    @tool
+    def fails() -> str:
+        raise ValueError("nothing there")
+
+    model.says([("fails", {})], "Done.")
+    assert model.agent(fails).run("Go").output == "Done."
+    assert "nothing there" in model.told()[0]
+    assert "agents.failures" in caplog.text

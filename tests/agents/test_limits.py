@@ -6,7 +6,7 @@ import pytest
 
 from otelier import tool
 from otelier.errors import AgentLimitError
-from otelier.interceptors import Failover, Interceptor
+from otelier.interceptors import Failover, Interceptor, InterceptResult, Phase
 
 
 @tool
@@ -96,3 +96,21 @@ def test_many_calls_beside_interceptors_copy_no_conversation(model):
     kept = Sees()
     assert model.agent(work, interceptors=[kept, kept]).run("Go").output == "Done."
     assert len(shown) == 1
+
+
+def test_a_new_prompt_copies_no_conversation(model):
+    """An interceptor that sets the prompt before each question leaves the messages after it as they are."""
+    shown = []
+
+    class Prompts(Interceptor):
+        async def intercept(self, phase, context):
+            if phase is not Phase.PRE_THINK:
+                return None
+            shown.append(next(one for one in context.messages if one["role"] == "user"))
+            return InterceptResult.modify_prompt(f"This is question {len(shown)}.")
+
+    model.says([("work", {})], [("work", {})], "Done.")
+    result = model.agent(work, interceptors=[Prompts()]).run("Go").wait()
+    assert result.messages[0] == {"role": "system", "content": "This is question 3."}
+    assert len(shown) == 3
+    assert all(one is shown[0] for one in shown)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from otelier.agents.patterns import DelegationContext, ExecutionContext, TaskContext
+from otelier.agents.patterns import DelegationContext, ExecutionContext, TaskContext, TimedContext
 
 
 @dataclass
@@ -44,3 +45,13 @@ def test_a_field_called_depth_is_still_required():
     with pytest.raises(TypeError, match="depth"):
         Numbered()
     assert Numbered(3).depth == 3
+
+
+def test_time_that_is_left():
+    """A context with a deadline says how long it is at work, and how long it may be."""
+    deadline = datetime.now(timezone.utc) + timedelta(hours=1)
+    timed = TimedContext(deadline=deadline)
+    assert 0 <= timed.elapsed_seconds < 600
+    assert 3000 < timed.remaining_seconds <= 3600
+    assert timed.is_overdue is False
+    assert TimedContext().remaining_seconds is None

@@ -13,6 +13,7 @@ import pytest
 
 import otelier
 from otelier import tool
+from otelier.agents import _execute
 from otelier.errors import AgentLimitError, AgentUseError, AnswerError, ClientUseError, ToolError
 from otelier.identity import agent_id_for
 from otelier.interceptors import StopExecution
@@ -375,7 +376,7 @@ def test_bad_arguments_of_an_agent(model):
     """Clear errors when it is made."""
     with pytest.raises(ToolError, match="two tools named 'add'"):
         model.agent(add, add)
-    with pytest.raises(ToolError, match="Cannot offer a int"):
+    with pytest.raises(ToolError, match="Cannot offer an object of type int"):
         model.agent(7)
     with pytest.raises(ToolError, match="takes agents"):
         model.agent(subagents=[add])
@@ -415,3 +416,26 @@ def test_a_task_that_is_cancelled_before_it_begins(model, otelier_spans):
         warnings.simplefilter("error")
         gc.collect()
     assert otelier_spans.spans == ()
+
+
+@pytest.mark.parametrize("place", ["fingerprint_of", "run_content"])
+def test_a_fault_costs_what_a_run_tells(model, otelier_spans, monkeypatch, quiet_faults, caplog, place):
+    """A fault of ours in what a run's span tells costs that alone: the run goes on as it would."""
+
+    def broken(*_args):
+        raise LookupError
+
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    otelier.init(app="shop", tracer_provider=otelier_spans.tracer_provider)
+    monkeypatch.setattr(_execute, place, broken)
+    model.says("Done.")
+    assert model.agent(instructions="You bill.").run("Go").output == "Done."
+    assert "otelier failed in agents." in caplog.text
+    assert otelier_spans.find("invoke_agent triage").attributes["gen_ai.agent.name"] == "triage"
+
+
+def test_what_a_run_took(model):
+    """Tokens and calls of a run can be read of it, which waits for its end."""
+    model.says("Done.")
+    run = model.agent().run("Go")
+    assert (run.usage.model_calls, run.usage.input_tokens) == (1, 10)

@@ -7,11 +7,12 @@ import contextlib
 import json
 import sys
 import types
+from importlib.metadata import PackageNotFoundError
 
 import openai
 import pytest
+from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.propagators.composite import CompositePropagator
@@ -21,6 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import otelier
 from otelier import baggage as otelier_baggage
+from otelier.baggage import _clients, _inbound, _outbound
 from otelier.testing import OpenAIServer
 
 pytest.importorskip("tests.baggage.world")
@@ -107,6 +109,48 @@ def test_headers_by_hand(here, name):
         propagate.inject(headers)
         CLIENTS[name].send(here.url("billing", "evil.example"), headers=headers)
     assert [(got.host, got.baggage) for got in here.got] == [("billing", (WRITTEN,)), ("evil.example", ())]
+
+
+@clients
+def test_the_fields_by_hand(here, name):
+    """Fields that the application wrote into the header itself leave once, and to hosts inside alone."""
+    activate()
+    span = TracerProvider().get_tracer("tests").start_span("work")
+    with otelier.context(**GIVEN), trace.use_span(span):
+        headers: dict[str, str] = {}
+        propagate.inject(headers)
+        CLIENTS[name].send(here.url("billing", "evil.example"), headers={**headers, "baggage": WRITTEN})
+    assert [(got.host, got.baggage) for got in here.got] == [("billing", (WRITTEN,)), ("evil.example", ())]
+
+
+def broken(*_args, **_kwargs):
+    raise LookupError
+
+
+@clients
+@pytest.mark.parametrize("place", ["outbound", "client"])
+def test_a_fault_costs_the_fields(here, name, switched_on, place, monkeypatch, quiet_faults, caplog):
+    """A fault of ours in a request's last hop costs the fields, never the request."""
+    if place == "outbound":
+        monkeypatch.setattr(_outbound, "_changed", broken)
+    else:
+        monkeypatch.setattr(_clients, "changed_headers", broken)
+    with switched_on(name):
+        CLIENTS[name].send(here.url("billing"))
+    assert [(got.host, got.baggage) for got in here.got] == [("billing", ())]
+    assert "otelier failed in baggage." in caplog.text
+
+
+def test_a_fault_in_what_comes_in(monkeypatch, quiet_faults, caplog):
+    """A fault of ours in looking at inbound entries costs no request its context, and sets no field."""
+    activate()
+    monkeypatch.setattr(_inbound, "_received", broken)
+    extracted = propagate.extract({"baggage": "user.id=mallory,theirs=1"})
+    assert baggage.get_baggage("theirs", extracted) == "1"
+    token = otel_context.attach(extracted)
+    assert otelier.get_context().user_id is None
+    otel_context.detach(token)
+    assert "baggage.inbound" in caplog.text
 
 
 @clients
@@ -286,6 +330,26 @@ def test_patches_come_out_again(before, between, patched):
     """Patches go in whenever the client is loaded, and come out, also those whose client was not loaded yet."""
     ran = run(PATCHES.format(before=before, between=between))
     assert ran.answer == [patched, [False] * 4], json.dumps(ran.err)
+
+
+def test_clients_that_are_missing_or_broken(monkeypatch):
+    """A client that is not installed, or whose import fails, is listed with the reason, and fails nothing."""
+
+    def release_of(package):
+        if package == "httpcore":
+            raise PackageNotFoundError(package)
+        return "1.0"
+
+    def load(module):
+        raise OSError("a broken library")
+
+    monkeypatch.setattr(_clients, "version", release_of)
+    monkeypatch.setattr(_clients, "import_module", load)
+    for module in [name for name in sys.modules if name.partition(".")[0] in ("httpcore", "urllib3")]:
+        monkeypatch.delitem(sys.modules, module)
+    otelier.init()
+    why = {patch.name.partition(" ")[0]: patch.why for patch in otelier_baggage.client_patches(load=True)}
+    assert (why["httpcore"], why["urllib3"]) == ("not installed", "not loaded yet")
 
 
 def test_a_client_without_the_place_gets_nothing_and_is_told(monkeypatch):

@@ -104,6 +104,13 @@ def test_an_argument_comes_before_the_environment(monkeypatch):
     assert (propagated_to(), trusts_inbound()) == (("a.example",), True)
 
 
+@pytest.mark.parametrize("hosts", [7, True])
+def test_hosts_must_be_a_list(hosts):
+    """What is no list of hosts is refused by the argument's name."""
+    with pytest.raises(TypeError, match="propagate_to"):
+        otelier.init(propagate_to=hosts)
+
+
 def test_trust_must_be_a_flag():
     """A text such as "no" would be true."""
     with pytest.raises(TypeError, match="trust_inbound"):

@@ -11,10 +11,11 @@ import threading
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from opentelemetry import baggage
+from opentelemetry import baggage, propagate, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import get_current
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.sdk.trace import TracerProvider
 
 import otelier
 from otelier.baggage._policy import Policy
@@ -125,6 +126,7 @@ TARGETS = {
     "elsewhere": ("http://evil.example/", None, False),
     "elsewhere by TLS": ("/", "evil.example", False),
     "nowhere": ("evil.example:443", None, False),
+    "nowhere at all": ("http://[", None, False),
     "inside": ("http://billing/", None, True),
     "inside by TLS": ("/", "billing.internal", True),
     "a path": ("/http://evil.example/", None, True),
@@ -162,6 +164,19 @@ def test_another_host_by_tls_in_aiohttp(here, tls_name, written):
     with instrumented(CLIENTS["aiohttp"], activate, first=True, sampled=True), otelier.context(**GIVEN):
         asyncio.run(get())
     assert [got.baggage for got in here.got] == [(WRITTEN,) if written else ()]
+
+
+def test_arguments_by_place_in_urllib3(here):
+    """A connection whose caller gives headers by their place carries the fields like any other."""
+    activate()
+    span = TracerProvider().get_tracer("tests").start_span("work")
+    connection = urllib3.connection.HTTPConnection("billing", here.port)
+    with contextlib.closing(connection), otelier.context(**GIVEN), trace.use_span(span):
+        headers: dict[str, str] = {}
+        propagate.inject(headers)
+        connection.request("GET", "/", None, headers)
+        connection.getresponse().read()
+    assert [got.baggage for got in here.got] == [(WRITTEN,)]
 
 
 @pytest.mark.parametrize(("tls_name", "written"), [("evil.example", False), ("billing.internal", True)])

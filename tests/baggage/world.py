@@ -131,7 +131,8 @@ def world(address: str = "127.0.0.1") -> Iterator[World]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            target = urlsplit(self.path)  # absolute where we are asked as a proxy; httpcore's then has no brackets
+            path = self.path if self.path != "http://[" else "/"
+            target = urlsplit(path)  # absolute where we are asked as a proxy; httpcore's then has no brackets
             authority = (target.netloc or self.headers["host"]).rpartition("@")[2]
             name, _, number = authority.rpartition(":")
             host = (name if number.isdigit() else authority).strip("[]")

@@ -17,8 +17,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from otelier.cli.demo import _processes
 from otelier.cli.demo._processes import Service, ServiceError
+from otelier.cli.demo._traffic import Ask, TrafficError, User, drive
 from otelier.fields import BAGGAGE_KEYS
+from otelier.testing import OpenAIServer
 from tests.cli.children import OTELIER, demo_recording, environment, run
 
 SERVICES = ("helpdesk", "payments")
@@ -283,6 +286,51 @@ def test_a_service_that_cannot_start():
             service.start()
             with pytest.raises(ServiceError, match=rf"(?s)payments:app` did not start.*bind on address.*{port}"):
                 service.wait()
+
+
+STUBBORN = """
+import asyncio, signal
+
+async def app(scope, receive, send):
+    while (await receive())["type"] != "lifespan.startup": pass
+    await send({"type": "lifespan.startup.complete"})
+    await asyncio.sleep(600)
+"""
+
+
+def test_a_service_that_does_not_stop(monkeypatch, tmp_path):
+    """One that has ended before it was asked to, or does not end then, is an error with its output."""
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    monkeypatch.setattr(_processes, "STOP_TIMEOUT_S", 0.5)
+    environment = {"OPENAI_API_KEY": "none", "PYTHONPATH": str(tmp_path), "OTEL_SDK_DISABLED": "true"}
+    with Service("stubborn:app", environment) as service:
+        service.start()
+        service.wait()
+        with pytest.raises(ServiceError, match="did not end within 0 s"):
+            service.stop()
+        service._process.kill()
+        service._process.wait()
+        with pytest.raises(ServiceError, match="ended by itself with -9"):
+            service.stop()
+
+
+def test_without_opentelemetry_instrument(monkeypatch, tmp_path):
+    """Where its script is not to be found, the error says what to install."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with Service("nothing:app", {}) as service, pytest.raises(ServiceError, match="pip install"):
+        service.start()
+
+
+def test_answers_that_do_not_come():
+    """A service that answers wrongly, or not at all, is an error that names the request; other users stop then."""
+    user = User(user_id="acme/alice", role="admin", asks=(Ask(path="/a", message="Hi"), Ask(path="/b", message="Hi")))
+    with OpenAIServer() as server, pytest.raises(TrafficError, match="answered /a of acme/alice with 404 instead"):
+        drive(server.port, (user,))
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(TrafficError, match="did not answer /a of acme/alice: ConnectionRefusedError"):
+        drive(port, (user,))
 
 
 def is_service(child):

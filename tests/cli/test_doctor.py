@@ -6,17 +6,21 @@ import json
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 import grpc
 import pytest
-from opentelemetry import _logs, metrics, trace
+from opentelemetry import _logs, metrics, propagate, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from typer.testing import CliRunner
 
 import otelier
 from otelier.cli._commands import app
 from otelier.cli.demo._processes import standard_logging
+from otelier.cli.doctor import _coexistence, _patches
 from otelier.cli.doctor._findings import Finding
 from otelier.cli.doctor._providers import providers
 from otelier.testing import OtlpReceiver
@@ -169,6 +173,19 @@ def test_a_version_out_of_range_is_an_error(tmp_path, monkeypatch):
 
 
 # --- switches --------------------------------------------------------------------------------------------------
+def test_a_package_that_is_missing_is_an_error(monkeypatch):
+    """What otelier cannot work without, and is not there, is an error that says how to install it."""
+
+    def release_of(name):
+        if name == "opentelemetry-sdk":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(_coexistence, "version", release_of)
+    missing = [finding for finding in everything() if finding.what == "opentelemetry-sdk is not installed"]
+    assert [(finding.severity, finding.do.split()[:2]) for finding in missing] == [("error", ["pip", "install"])]
+
+
 def test_a_misspelt_variable_is_found(monkeypatch):
     """A variable of ours that does not exist changes nothing, which one wants to know."""
     monkeypatch.setenv("OTELIER_AP", "shop")
@@ -274,6 +291,17 @@ def test_a_provider_that_is_not_the_sdks_is_named(monkeypatch):
     assert found(findings, "error") == found(findings, "warning") == []
 
 
+def test_a_provider_without_our_processor_is_an_error(monkeypatch):
+    """Log records of a provider that `init` did not see carry no fields; a sampler that is not there says nothing."""
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.sampler = None
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracers)
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: LoggerProvider(shutdown_on_exit=False))
+    assert "ContextLogProcessor is not on the logger provider" in found(providers(expected=True), "error")
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: socket)
+    assert not [what for what in found(providers(expected=True), "error") if "ContextLogProcessor" in what]
+
+
 def test_a_provider_that_records_nothing_is_set(monkeypatch):
     """A no-op provider that a program chose is named; only the one that waits for another counts as not set."""
     monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
@@ -333,6 +361,55 @@ def test_an_exporter_that_cannot_work_is_an_error(monkeypatch, environment, what
         monkeypatch.setenv(name, value)
     finding = one(findings_of("exporters"), "error")
     assert what in (None, finding.what)
+
+
+def test_an_exporter_whose_import_fails_is_an_error(monkeypatch, tmp_path):
+    """An exporter that is installed and cannot be imported is no exporter."""
+    monkeypatch.syspath_prepend(tmp_path)
+    package(tmp_path, "broken-exporter", opentelemetry_traces_exporter="broken = nowhere_at_all:Exporter")
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "broken")
+    finding = one(findings_of("exporters"), "error")
+    assert (finding.what, "It cannot be imported (ModuleNotFoundError)" in finding.why) == ("traces: broken", True)
+
+
+def test_a_file_that_configures_the_sdk_is_noted(monkeypatch):
+    """With a file of configuration nothing is claimed about the variables that it stands for."""
+    monkeypatch.setenv("OTEL_CONFIG_FILE", "otel.yaml")
+    (finding,) = findings_of("exporters")
+    assert finding.what == "OTEL_CONFIG_FILE configures the SDK; the variables do not"
+
+
+def test_an_endpoint_with_tls(monkeypatch):
+    """Behind TLS it is seen that something listens, and no more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        assert f"something listens at {endpoint}" in found(findings_of("exporters"), "ok")
+
+
+# --- patches ---------------------------------------------------------------------------------------------------
+def test_patches_that_did_not_go_in(monkeypatch):
+    """Where otelier is on, each patch that is missing is an error, and a client that carries no fields a warning."""
+    otelier.activate()
+    monkeypatch.setattr(_patches, "is_carried", lambda: False)
+    monkeypatch.setattr(_patches, "is_held_back", lambda: False)
+    monkeypatch.setitem(sys.modules, "aiohttp.client_reqrep", ModuleType("aiohttp.client_reqrep"))
+    otelier.shutdown()
+    otelier.activate()
+    findings = everything()
+    assert "thread pools do not carry the context" in found(findings, "error")
+    assert "the propagator writes user, session and agent into `baggage`" in found(findings, "error")
+    warnings = [what for what in found(findings, "warning") if "does not carry the fields" in what]
+    assert [what.split()[0] for what in warnings] == ["aiohttp"]
+
+
+def test_fields_that_no_propagator_carries(monkeypatch):
+    """Without baggage among the propagators the fields stay, which may be meant."""
+    otelier.activate()
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", TraceContextTextMapPropagator())
+    assert "the fields stay in this process" in found(findings_of("baggage"), "note")
 
 
 # --- propagators -----------------------------------------------------------------------------------------------
@@ -500,6 +577,13 @@ def test_a_client_whose_instrumentation_was_not_switched_on():
     do = findings["httpx is installed, but its instrumentation is not on"]
     assert do is not None
     assert "pip install" not in do
+
+
+def test_a_client_whose_instrumentation_cannot_be_imported(monkeypatch, tmp_path):
+    """Where otelier is on, an instrumentation that cannot be imported is one that is not on."""
+    without(monkeypatch, tmp_path, ("httpx", ""), ("otel-httpx", "httpx = nowhere_at_all:Httpx"))
+    otelier.activate()
+    assert "httpx is installed, but its instrumentation is not on" in found(findings_of("instrumentations"), "note")
 
 
 def test_names_that_no_instrumentation_has(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otelier
+from otelier.fields import _api
 from tests.fields.given import ATTRIBUTES, GIVEN
 
 AGENT = ("gen_ai.agent.name", "gen_ai.agent.id", "otelier.agent.id", "otelier.agent.source")
@@ -254,3 +255,16 @@ def test_the_newest_value_wins_where_values_are_cut():
                 span.set_attribute("user.id", "mine")
                 otelier.set_context(user_id="latest-3-user")
                 assert span.attributes["user.id"] == "mine"
+
+
+def test_a_fault_in_stamping_a_span_late(spans, monkeypatch, quiet_faults, caplog):
+    """A fault of ours in stamping the open span costs its attributes; the fields are set."""
+
+    def broken(*_args):
+        raise LookupError
+
+    monkeypatch.setattr(_api, "set_late", broken)
+    with spans.open("request"):
+        otelier.set_context(user_id="u-1")
+        assert otelier.get_context().user_id == "u-1"
+    assert "fields.stamp_late" in caplog.text

@@ -15,6 +15,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import SpanKind
 
 import otelier
+from otelier import ContextMiddleware
 from tests.serving import Client, asgi_server, get_all, wsgi_server
 
 PATHS = ["/alice", "/", "/bob", "/", "/", "/carol", "/"]
@@ -422,3 +423,13 @@ def test_a_server_span_that_served_several_hands_nothing_on(spans):
         return body()
 
     assert list(otelier.ContextMiddleware(ending_early(spans, app))({}, None)) == [{}]
+
+
+def test_a_middleware_of_ones_own():
+    """A subclass is made as what it is, and serves by its own method."""
+
+    class Own(ContextMiddleware):
+        def __call__(self, *args):
+            return "own", self.app, args
+
+    assert Own(len)("a") == ("own", len, ("a",))

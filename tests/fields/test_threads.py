@@ -15,6 +15,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 
 import otelier
+from otelier.fields import _pools
 
 
 def user():
@@ -233,3 +234,16 @@ with otelier.context(user_id="a"):
     run = [sys.executable, "-X", f"thread_inherit_context={inherits}", "-c", program]
     seen = subprocess.run(run, capture_output=True, text=True, check=True, timeout=300).stdout.strip()
     assert seen == ("a" if inherits else "None")
+
+
+@pytest.mark.parametrize("place", ["_bound", "_for_thread"])
+def test_a_fault_costs_a_job_its_fields(monkeypatch, quiet_faults, caplog, place):
+    """A fault of ours in handing the fields to a job, or to a pool's thread, costs the fields; the job is done."""
+
+    def broken(*_args):
+        raise LookupError
+
+    monkeypatch.setattr(_pools, place, broken)
+    with ThreadPoolExecutor(1) as pool, otelier.context(user_id="u-1"):
+        assert pool.submit(pow, 2, 3).result() == 8
+    assert "otelier failed in fields." in caplog.text

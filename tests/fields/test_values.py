@@ -89,7 +89,7 @@ def known():
 
 @each_field
 def test_each_field_reaches_the_span(spans, field):
-    """A field is written to a span under the attribute of §3's table, the role as an array of texts."""
+    """A field is written to a span under the field's attribute, the role as an array of texts."""
     otelier.set_context(**{field: GIVEN[field]})
     attribute, value = KEYS[field], ATTRIBUTES[KEYS[field]]
     assert spans.born_here()[attribute] == value
@@ -103,7 +103,7 @@ def test_only_what_is_set_reaches_the_span(spans):
     assert spans.born_here() == {}
 
 
-def test_all_six_are_known(give):
+def test_all_fields_are_known(give):
     """What was given is what `get_context` says."""
     assert give(**GIVEN) == otelier.CallContext(**GIVEN)
 

@@ -29,7 +29,7 @@ KINDS = [SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.CONSUMER]
 
 
 class Ladder:
-    """What §3 says of name and id: a few lines that know nothing of the code under test."""
+    """The rules for name and id in a few lines, which know nothing of the code under test."""
 
     def __init__(self):
         self.name = self.id = None
@@ -165,7 +165,7 @@ def identity(attributes):
 )
 @pytest.mark.timeout(900)
 def test_never_a_name_with_anothers_id(otelier_spans, caller, seed, calls):
-    """After each of 10,000 random steps what starts or is called here has the agent that §3 names, and none is mixed.
+    """After each of 10,000 random steps what starts or is called here has the agent that the rules name, unmixed.
 
     The steps go up and down all four tiers: fields set and cleared, blocks and spans entered and left, calls to a
     model with a system prompt and without.

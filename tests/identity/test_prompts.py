@@ -148,7 +148,7 @@ print(json.dumps(ended))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_child_of_a_busy_parent():
     """A process that forks while another thread brings prompts does not leave its child waiting for that thread."""
-    assert run(FORKING, timeout_s=300).answer == [0] * 20
+    assert run(FORKING, measured=False).answer == [0] * 20
 
 
 PREPARING = """

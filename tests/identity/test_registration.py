@@ -13,7 +13,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier import names
+from otelier import names, telemetry
 from otelier.faults import raise_faults
 from otelier.identity import agent_id_for
 from otelier.testing import SpanRecorder, reset
@@ -484,3 +484,16 @@ def test_the_process_has_a_place_beside_named_agents(otelier_spans, model):
     assert "orchestrator" in found
     assert len(found) == 202  # 200 that were named, the process, and nobody's
     assert told(otelier_spans)[-1] == "orchestrator"
+
+
+def test_a_fault_in_reporting_an_agent(otelier_spans, monkeypatch, quiet_faults, caplog):
+    """A fault of ours in telling of a new agent costs that event, and no field."""
+
+    def broken(*_args):
+        raise LookupError
+
+    monkeypatch.setattr(telemetry, "has_provider", broken)
+    otelier.init(app="shop")
+    otelier.set_context(agent="billing", agent_id="a-1")
+    assert otelier.get_agent().name == "billing"
+    assert "identity.register" in caplog.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import openai
 import pytest
 
 from otelier import tool
+from otelier.agents._conversation import NOT_MADE
 from otelier.errors import ToolError
 from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
 
@@ -555,3 +558,50 @@ def test_an_error_in_a_subagent_is_asked_about_there_and_told_to_the_model(model
     assert "on_error" not in outer.phases
     (acted,) = [one for one in outer.seen if one.phase is Phase.POST_ACT]
     assert isinstance(acted.error, openai.BadRequestError)
+
+
+def test_an_interceptor_that_overrides_nothing(model, finish):
+    """The base class lets every phase go on."""
+    model.says("Done.")
+    assert finish(model.agent(interceptors=[Interceptor()]), "Go").output == "Done."
+
+
+def test_a_stop_at_an_error(model, finish):
+    """A run that would end with an error ends with the response of an interceptor that stops it there."""
+
+    def stop(context):
+        raise StopExecution("Try again later.")
+
+    model.server.fail(400)
+    assert finish(model.agent(interceptors=[At(Phase.ON_ERROR, stop)]), "Go").output == "Try again later."
+
+
+def test_what_it_is_shown_can_be_stored(model, finish):
+    """Messages that are copied or pickled are plain ones, which may be changed."""
+    stored = []
+
+    def store(context):
+        stored.append(pickle.loads(pickle.dumps(context.messages)))
+        stored.append(copy.deepcopy(context.messages))
+
+    model.says([("unknown", {})], "Done.")
+    finish(model.agent(interceptors=[At(Phase.PRE_THINK, store)]), "Go")
+    assert {type(message) for one in stored for message in one} == {dict}
+    (call,) = stored[-1][1]["tool_calls"]
+    call["function"]["name"] = "mine"
+    stored[-1][1]["tool_calls"].append(call)
+    assert stored[0] == ({"role": "user", "content": "Go"},)
+
+
+def test_a_call_that_is_skipped_without_a_word(model, finish):
+    """The model is told of a call that an interceptor skipped, also where it gave no result."""
+    made = []
+
+    @tool
+    def search() -> str:
+        made.append(True)
+        return "found"
+
+    model.says([("search", {})], "Done.")
+    finish(model.agent(search, interceptors=[At(Phase.PRE_ACT, lambda _: InterceptResult.skip())]), "Go")
+    assert (made, model.told()) == ([], [NOT_MADE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -180,3 +181,25 @@ def test_bad_arguments(wrong):
     """A clear error when it is made."""
     with pytest.raises(ValueError, match="Cannot limit to"):
         RateLimit(**{"calls": 1, **wrong})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_a_turn_is_taken():
+    """A process that forks while another thread takes a turn does not leave its child waiting for that thread."""
+    limit, held, goes_on = RateLimit(1, per_s=3600), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with _rate_limit._lock:
+            held.set()
+            goes_on.wait(300)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(300)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if limit._take_turn("alice") == 0 else 1)
+    goes_on.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletion
 
 import otelier
 from otelier import llm
@@ -104,6 +106,28 @@ def test_no_answer_in_the_answer(model, body):
     assert "base_url" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.answer is None
+
+
+def test_an_answer_that_nests_without_end(model):
+    """Of a message that cannot be sent again, text and calls are kept; a client of the caller's own may give one."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    call = {"id": "c-1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "Hi", "extra": deep, "tool_calls": [call]}
+    answer = ChatCompletion.construct(
+        id="c", model="gpt-4.1", choices=[{"index": 0, "finish_reason": "stop", "message": message}]
+    )
+
+    async def use(client):
+        async def create(**_: Any) -> ChatCompletion:
+            return answer
+
+        client.chat.completions.create = create
+        return await llm.generate("Hello", "gpt-4.1", client=client)
+
+    found = model.run(use)
+    assert found.message == {"role": "assistant", "content": "Hi", "tool_calls": [call]}
 
 
 def test_errors_of_the_provider_pass_unchanged(model, ask):

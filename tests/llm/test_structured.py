@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import traceback
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
 from otelier import llm
@@ -92,6 +92,43 @@ def test_more_than_a_provider_takes_strictly(model, members):
     assert asked_for(model, create_model("Large", **members))["strict"] is False
 
 
+FORMS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+    "one of one": ({"allOf": [{"type": "string"}], "title": "A"}, {"type": "string", "title": "A"}),
+    "a constant": ({"const": "x"}, {"const": "x", "type": "string"}),
+    "values of two types": ({"enum": [1, "a"]}, {"enum": [1, "a"], "type": ["integer", "string"]}),
+    "a pattern": ({"type": "string", "pattern": "^a"}, {"type": "string", "pattern": "^a"}),
+    "a pattern that looks ahead": ({"type": "string", "pattern": "(?=a)"}, {"type": "string"}),
+    "values that are objects": ({"enum": [{"a": 1}]}, None),
+    "anything": ({}, None),
+    "a list of anything": ({"type": "array"}, None),
+    "a tuple": ({"type": "array", "prefixItems": [{"type": "string"}], "items": False}, None),
+    "what is none of these": ({"type": "string", "not": {"const": "a"}}, None),
+}
+
+
+@pytest.mark.parametrize(("given", "strict"), FORMS.values(), ids=FORMS)
+def test_what_a_provider_can_enforce(model, given, strict):
+    """Each form of a member is rewritten into the strict one; a class with one that has none is asked for as it is."""
+    odd = create_model("Odd", value=(Annotated[Any, WithJsonSchema(given)], ...))
+    asked = asked_for(model, odd)
+    assert asked["strict"] is (strict is not None)
+    shown = {key: value for key, value in asked["schema"]["properties"]["value"].items() if key != "title"}
+    assert shown == {key: value for key, value in (given if strict is None else strict).items() if key != "title"}
+
+
+def test_a_class_that_is_no_object(model):
+    """A class whose own schema says that it is a text is not asked for strictly."""
+
+    def as_text(schema: dict[str, Any]) -> None:
+        schema.clear()
+        schema["allOf"] = [{"type": "string"}]
+
+    class Text(BaseModel):
+        model_config = ConfigDict(json_schema_extra=as_text)
+
+    assert asked_for(model, Text) == {"name": "Text", "schema": {"allOf": [{"type": "string"}]}, "strict": False}
+
+
 def test_a_reference_with_a_word_beside_it_is_not_asked_for_strictly(model):
     """Nothing may stand beside a reference there, and two of one class may each say something else."""
     part = create_model("Part", size=(int, ...))
@@ -105,6 +142,13 @@ def test_json_schema(model, ask):
     answer = ask(schema=PARCEL)
     assert answer.object == {"id": 7, "city": "Rotterdam"}
     assert model.sent["response_format"]["json_schema"] == {"name": "answer", "schema": PARCEL, "strict": False}
+
+
+def test_a_json_schema_that_is_no_object(model, ask):
+    """What is no object is asked for as the only member of one, and returned without that."""
+    model.server.reply('{"answer": ["Rotterdam"]}')
+    assert ask(schema={"type": "array", "items": {"type": "string"}}).object == ["Rotterdam"]
+    assert model.sent["response_format"]["json_schema"]["schema"]["required"] == ["answer"]
 
 
 def test_a_schema_is_named_by_its_title(model):

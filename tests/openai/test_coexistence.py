@@ -21,7 +21,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otelier
 from otelier.identity import prompt_fingerprint
-from otelier.openai import OpenAIInstrumentor, defers_to
+from otelier.openai import OpenAIInstrumentor, _coexistence, defers_to
+from otelier.openai.operations._operation import Operation
 from otelier.testing import OpenAIServer, SpanRecorder
 from tests.openai.instant import waiting_call, waiting_calls
 
@@ -231,6 +232,41 @@ def test_the_context_is_the_callers_again(client, otelier_spans):
         client.chat.completions.create(model="error-400", messages=PROMPTED)
     assert get_current() is before
     assert [span.name for span in otelier_spans.spans] == ["theirs", "theirs"]
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "error-400"])
+def test_a_fault_in_leaving_a_call(client, otelier_spans, monkeypatch, quiet_faults, caplog, model):
+    """A fault of ours at the end of a call that is somebody else's leaves its answer, or its exception, as it is."""
+    otelier.init(app="shop")
+    put_around(other(KNOWN))
+
+    async def main() -> str:
+        plain = openai.DefaultAsyncHttpxClient(verify=False)
+        async with openai.AsyncOpenAI(base_url=client.base_url, api_key="sk-none", http_client=plain) as made:
+            try:
+                return (await made.chat.completions.create(model=model, messages=PROMPTED)).model
+            except openai.BadRequestError:
+                return "error-400"
+
+    def broken() -> None:
+        raise LookupError
+
+    monkeypatch.setattr(_coexistence, "get_current", broken)
+    assert asyncio.run(main()) == model
+    assert "openai.context" in caplog.text
+
+
+def test_a_fault_in_reading_a_prompt(client, otelier_spans, monkeypatch, quiet_faults, caplog):
+    """A fault of ours in looking for the agent that a prompt belongs to costs the agent, not the call."""
+    otelier.init(app="shop")
+
+    def broken(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(Operation, "fingerprint", broken)
+    ask(client)
+    assert [span.name for span in otelier_spans.spans] == ["chat gpt-4.1"]
+    assert "openai.fingerprint" in caplog.text
 
 
 def test_a_call_that_is_closed_elsewhere(client, otelier_spans, foreign_detaches):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import pickle
@@ -20,6 +21,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otelier.openai import OpenAIInstrumentor
+from otelier.testing import reset
 from tests.openai.conftest import instrumenting, serving
 
 SPAN = "chat gpt-4.1"
@@ -68,15 +70,32 @@ def test_wrappers_that_somebody_kept(recorder):
         with instrumenting(recorder):
             create = api.client.chat.completions.create
             raw = api.client.chat.completions.with_raw_response
+            create_async = AsyncCompletions.create
             raw.create(**api.arguments["chat"])
+
+        async def call_async():
+            async with api.async_client() as client:
+                await create_async(client.chat.completions, **api.arguments["chat"])
+
         create(**api.arguments["chat"])
         raw.create(**api.arguments["chat"])
+        asyncio.run(call_async())
         assert len(recorder.spans) == 1
         with instrumenting(recorder):
             create(**api.arguments["chat"])
             raw.create(**api.arguments["chat"])
-    assert len(recorder.spans) == 3
-    assert len(api.server.requests) == 5
+            asyncio.run(call_async())
+    assert len(recorder.spans) == 4
+    assert len(api.server.requests) == 7
+
+
+def test_a_reset_switches_it_off(recorder):
+    """A test that left instrumentation on is undone by `otelier.testing.reset`."""
+    method = vars(Completions)["create"]
+    with instrumenting(recorder):
+        assert vars(Completions)["create"] is not method
+        reset()
+        assert vars(Completions)["create"] is method
 
 
 def test_a_patch_that_somebody_wrapped(recorder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import threading
 import time
@@ -17,7 +18,7 @@ from opentelemetry.trace import StatusCode
 from pydantic import BaseModel, ValidationError
 
 from otelier.openai import OpenAIInstrumentor
-from tests.openai.conftest import CHAT, RESPONSES
+from tests.openai.conftest import CHAT, RESPONSES, instrumenting
 
 MODE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 OUTPUT = "gen_ai.output.messages"
@@ -335,6 +336,32 @@ def test_usage_that_never_comes(api, recorder, mode):
     (span,) = recorder.spans
     assert span.attributes["error.type"].endswith("LengthFinishReasonError")
     assert "gen_ai.usage.input_tokens" not in span.attributes
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_usage_that_may_not_be_waited_for(recorder, mode):
+    """Where one read cannot be kept short, as of a transport of the caller's own, nothing more is read."""
+    body = chat_stream('{"name": "Bo', "length")
+    http: Any = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
+    responses = http.MockTransport(
+        lambda _: http.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+    )
+    options: dict[str, Any] = {"base_url": "http://model.invalid/v1", "api_key": "sk-none"}
+
+    def call() -> None:
+        plain = http.Client(transport=responses)
+        with openai.OpenAI(http_client=plain, **options) as client, stream(client, "chat") as events:
+            list(events)
+
+    async def call_async() -> None:
+        plain = http.AsyncClient(transport=responses)
+        async with openai.AsyncOpenAI(http_client=plain, **options) as client, stream(client, "chat") as events:
+            async for _ in events:
+                pass
+
+    with instrumenting(recorder), pytest.raises(openai.LengthFinishReasonError):
+        asyncio.run(call_async()) if mode == "async" else call()
+    assert "gen_ai.usage.input_tokens" not in recorder.find("chat gpt-4.1").attributes
 
 
 def test_errors_with_status_200(api, recorder):

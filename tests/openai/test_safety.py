@@ -12,10 +12,13 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from otelier.faults import raise_faults
 from otelier.openai import _call, _instrumentor
+from otelier.openai._telemetry import CallPoint
 from otelier.openai.operations import _operation
-from otelier.openai.streams import _follow, _streamed
+from otelier.openai.operations._operation import Content, Operation
+from otelier.openai.streams import _body, _follow, _streamed
+from otelier.redaction import ContentGate
+from otelier.telemetry import PointQueue
 from tests.openai.conftest import Api, instrumenting, known, serving
 
 SPAN = "chat gpt-4.1"
@@ -47,15 +50,26 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "leave": (_follow, "follower_of"),
     "steps": (_follow, "visible_chunks"),
     "clock": (_streamed, "time"),
+    "context": (_call, "get_current"),
+    "request": (Operation, "read_request"),
+    "answer": (Operation, "read_answer"),
+    "raised": (_call, "answer_behind"),
+    "sent": (Content, "sent"),
+    "received": (Content, "received"),
+    "gate": (ContentGate, "values"),
+    "event": (_call, "event_record"),
+    "end": (_call, "end_span"),
+    "usage": (_instrumentor, "ask_for_usage"),
 }
 
 
 @pytest.mark.parametrize("place", BREAKS)
 @pytest.mark.parametrize("ending", ["answer", "error", "stream", "dropped", "block"])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_faults_of_ours(recorder, monkeypatch, caplog, place, ending, mode):
+def test_faults_of_ours(recorder, monkeypatch, quiet_faults, caplog, place, ending, mode):
     """A fault anywhere in ours costs a signal, never the call: it is made once and ends as it would."""
-    raise_faults(False)
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_and_event")
+    monkeypatch.setenv("OTELIER_OPENAI_STREAM_USAGE", "true")
     stream = ending in ("stream", "dropped", "block")
     raised = {"error": openai.BadRequestError, "block": KeyError}
 
@@ -98,18 +112,72 @@ def test_faults_of_ours(recorder, monkeypatch, caplog, place, ending, mode):
     assert len([record for record in caplog.records if "otelier failed in" in record.getMessage()]) <= 2
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_chunks_that_cannot_be_recorded(recorder, monkeypatch, quiet_faults, mode):
+    """Where each chunk is recorded as it comes and that fails, the stream goes on."""
+    monkeypatch.setattr(PointQueue, "reserve_for_stream", lambda _: None)
+
+    async def call_async(api: Api) -> Any:
+        async with api.async_client() as client:
+            return [chunk async for chunk in await api.call_async(client, "chat", stream=True)]
+
+    with instrumenting(recorder), serving() as api:
+        monkeypatch.setattr(CallPoint, "attributes", broken)
+        assert asyncio.run(call_async(api)) if mode == "async" else list(api.call("chat", stream=True))
+        monkeypatch.undo()
+    assert len(recorder.spans) == 1
+
+
+LEFT_TO_THE_CALLER: dict[str, tuple[Any, str]] = {
+    "close": (_body, "hook_close"),
+    "unhook": (_streamed, "_unhook"),
+    "parse": (_follow, "hook_parse"),
+    "follow": (_follow, "hook_close"),
+}
+
+
+@pytest.mark.parametrize("place", LEFT_TO_THE_CALLER)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_faults_in_what_the_caller_reads(recorder, monkeypatch, quiet_faults, place, stream, mode):
+    """The same holds for an answer whose body is left to the caller."""
+
+    def call(api: Api) -> Any:
+        chat = api.client.chat.completions
+        with chat.with_streaming_response.create(**api.arguments["chat"], stream=stream) as response:
+            parsed = response.parse()
+            return list(parsed) if stream else parsed.choices
+
+    async def call_async(api: Api) -> Any:
+        async with api.async_client() as client:
+            chat = client.chat.completions
+            async with chat.with_streaming_response.create(**api.arguments["chat"], stream=stream) as response:
+                parsed = await response.parse()
+                return [chunk async for chunk in parsed] if stream else parsed.choices
+
+    with instrumenting(recorder), serving() as api:
+        api.server.reply("Hi")
+        monkeypatch.setattr(*LEFT_TO_THE_CALLER[place], broken)
+        assert asyncio.run(call_async(api)) if mode == "async" else call(api)
+        monkeypatch.undo()
+    assert len(api.server.requests) == 1
+    assert len(recorder.spans) + len(recorder.open_spans) == 1
+
+
+@pytest.mark.parametrize("raises", ["on_start", "on_end", "both"])
 @each_endpoint
-def test_a_processor_that_raises(recorder, caplog, endpoint):
+def test_a_processor_that_raises(recorder, quiet_faults, endpoint, raises):
     """A span processor of somebody else's that raises does not reach the caller."""
 
     class Raises(SpanProcessor):
         def on_start(self, span: Any, parent_context: Any = None) -> None:
-            raise FaultError
+            if raises != "on_end":
+                raise FaultError
 
         def on_end(self, span: Any) -> None:
-            raise FaultError
+            if raises != "on_start":
+                raise FaultError
 
-    raise_faults(False)
     recorder.tracer_provider.add_span_processor(Raises())
     with instrumenting(recorder), serving() as api:
         answer = api.call(endpoint)
@@ -288,8 +356,27 @@ def test_mocked_clients(recorder):
         answer = completions.create(**Api.arguments["chat"])
         assert answer is completions._post.return_value
         completions.create(**Api.arguments["chat"], stream=True)
-    assert len(recorder.spans) == 2
+        public = MagicMock(spec=["base_url", "get", "post", "patch", "put", "delete", "get_api_list"])
+        public.base_url = openai.OpenAI(api_key="none", base_url="http://model.invalid:81/v1").base_url
+        assert Completions(public).create(**Api.arguments["chat"]) is public.post.return_value
+    assert len(recorder.spans) == 3
+    assert recorder.spans[2].attributes["server.port"] == 81
     assert recorder.open_spans == ()
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "embeddings"])
+def test_what_is_no_stream(recorder, monkeypatch, endpoint):
+    """Where a stream was asked for and something else came, the caller gets that, and the call ends."""
+    from openai.resources import Embeddings
+    from openai.resources.chat.completions import Completions
+
+    answer = object()
+    for owner in (Completions, Embeddings):
+        monkeypatch.setattr(owner, "create", lambda *_, **__: answer)
+    with instrumenting(recorder):
+        client = openai.OpenAI(api_key="none")
+        assert Api.method(client, endpoint)(**Api.arguments[endpoint], stream=True) is answer
+    assert len(recorder.spans) == 1
 
 
 def test_arguments_of_any_kind(api, recorder):

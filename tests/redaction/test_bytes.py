@@ -10,12 +10,13 @@ import textwrap
 
 import pytest
 
-from otelier.redaction import ContentGate, redact_start, redact_value
+from otelier.redaction import ContentGate, TooLongError, redact_start, redact_value
 from otelier.settings import ContentMode
 
 NOISE = random.Random(7).randbytes
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + NOISE(900)
 MP3 = b"ID3" + NOISE(900)
+MP4 = b"\x00\x00\x00\x18ftypmp42" + NOISE(900)
 ZEROS = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(3_000)
 
 
@@ -37,6 +38,7 @@ FORMS = {
     "a data URL in percent": ("data:image/svg+xml,%3Csvg%2F%3E", told(b"<svg/>", "image/svg+xml")),
     "a small image": (b64(PNG[:40]), told(PNG[:40])),
     "sound": (b64(MP3), told(MP3, "audio/mpeg")),
+    "a film": (b64(MP4), told(MP4, "video/mp4")),
     "silence": (b64(ZEROS), told(ZEROS, "audio/wav")),
     "noise": (b64(PNG[8:]), told(PNG[8:], "application/octet-stream")),
     "base64 in short lines": ("\n".join(textwrap.wrap(b64(PNG), 40)), told(PNG)),
@@ -176,6 +178,9 @@ INNOCENT = (
     "data:text says more",
     "日本語の長い文章" * 100,
     "AAAA",
+    "data: " + b64(NOISE(100)),
+    "a1" * 200 + "b",
+    "g7h+" * 100,
 )
 
 
@@ -183,6 +188,25 @@ INNOCENT = (
 def test_text_is_no_bytes(text):
     """Words, paths, slugs, numbers and hashes stay as they are."""
     assert redact_value({"note": text}) == {"note": text}
+
+
+@pytest.mark.parametrize("value", [{"image": "cat.png"}, {"audio": "spoken words, " * 10}, {"data": {"unit": "s"}}])
+def test_under_a_telling_key_words_are_no_bytes(value):
+    """What is no base64 and no list of numbers stays as it is, also where the name says that it is bytes."""
+    assert redact_value(value) == value
+    assert redact_value(value, most=1_000) == value
+
+
+def test_long_base64_under_a_telling_key_is_looked_at_aside():
+    """Base64 that has more characters than may be looked at is not decoded first."""
+    with pytest.raises(TooLongError):
+        redact_value({"image": b64(PNG)}, most=1_000)
+
+
+def test_a_data_url_that_is_no_base64():
+    """Bytes are never shown, also where a text announces base64 and then holds something else."""
+    text = f"see data:image/png;base64,%C3%A9{'ab' * 21} there"
+    assert redact_value(text) == f"see {told(('é' + 'ab' * 21).encode())} there"
 
 
 def test_secrets_beside_bytes_are_found():

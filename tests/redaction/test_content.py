@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 
 import pytest
+from pydantic import BaseModel
 
 from otelier.redaction import ContentGate, content_gate
 from otelier.settings import ContentMode
@@ -106,6 +108,11 @@ def test_an_attribute_has_a_budget(value, max_chars):
     strict(text)
 
 
+def test_text_that_only_escapes_make_too_long():
+    """A text whose escapes outgrow the attribute, however it is cut, is left out as a whole."""
+    assert ContentGate(ContentMode.SPAN_ONLY, max_chars=1_000).json("\x00" * 200) == '"[REDACTED:limit]"'
+
+
 def test_all_attributes_together_have_a_budget():
     """Several attributes have twice the characters of one, and the first come first."""
     gate = ContentGate(ContentMode.SPAN_ONLY, max_chars=1_000)
@@ -135,3 +142,22 @@ def test_what_cannot_be_read_never_passes_raw(quiet_faults, caplog):
 
     assert ContentGate(ContentMode.SPAN_ONLY).json({"a": Broken()}) == '"[REDACTED:error]"'
     assert len(caplog.records) == 1
+    assert ContentGate(ContentMode.SPAN_ONLY).values({"a": Broken(), "b": 1}) == {"a": "[REDACTED:error]", "b": 1}
+
+
+def test_what_cannot_be_written_never_passes_raw(quiet_faults, caplog):
+    """A value that is no JSON, such as one from a hook, is replaced, and reported."""
+    assert ContentGate(ContentMode.SPAN_ONLY).written(object()) == '"[REDACTED:error]"'
+    assert "redaction.json" in caplog.text
+
+
+def test_mappings_and_models_are_redacted():
+    """What has members is redacted by them, of whatever class it is."""
+
+    class Login(BaseModel):
+        user: str
+        password: str
+
+    secret = {"user": "bob", "password": "[REDACTED:secret]"}
+    given = {"user": "bob", "password": "hunter2"}
+    assert ContentGate(ContentMode.SPAN_ONLY).value([MappingProxyType(given), Login(**given)]) == [secret, secret]

@@ -20,6 +20,7 @@ FOUND = {
     "(202) 555-0143": "[REDACTED:phone]",
     "202.555.0143": "[REDACTED:phone]",
     "020 7946 0958": "[REDACTED:phone]",
+    "to DE89 3704 0044 0532 0130 00 today": "to [REDACTED:iban] today",
 }
 LEFT = (
     "order 4111111111111112",
@@ -31,6 +32,8 @@ LEFT = (
     "@decorator",
     "a = b @ c.d",
     "sum of 12 345 678",
+    "order ZZ89 3704 0044 0532 0130 00",
+    "DE89 3704 0044, and more",
 )
 
 

@@ -17,7 +17,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import otelier
 from otelier.errors import OtelierError, SettingError
+from otelier.fields import is_carried
 from otelier.redaction import redact
+from otelier.setup import Activator, _configurator
 from tests.recording import LogCopies
 
 CHAT = {"gen_ai.operation.name": "chat"}
@@ -395,15 +397,24 @@ def test_a_provider_without_add_span_processor(caplog):
         assert span.attributes["user.id"] == "u-1"
 
 
-@pytest.mark.parametrize("provider", [Slotted(), trace.NoOpTracerProvider(), trace.ProxyTracerProvider(), object()])
+@pytest.mark.parametrize("provider", [Slotted(), trace.NoOpTracerProvider(), trace.ProxyTracerProvider()])
 def test_providers_of_odd_makes(quiet_faults, provider):
     """A provider that nothing can be attached to costs its own spans' fields, and neither an exception nor a call."""
     otelier.init(tracer_provider=provider)
-    otelier.init(app="orchestrator", tracer_provider=provider, logger_provider=provider)
+    otelier.init(app="orchestrator", tracer_provider=provider)
     with otelier.context(user_id="u-1"):
         assert otelier.get_context().user_id == "u-1"
     assert otelier.flush(timeout_s=1) in (True, False)
     otelier.shutdown()
+
+
+@pytest.mark.parametrize("argument", ["tracer_provider", "meter_provider", "logger_provider"])
+@pytest.mark.parametrize("provider", [3, "http://localhost:4318", object(), Raising()])
+def test_what_is_no_provider(argument, provider):
+    """It is a `TypeError` that names the argument, and switches nothing on."""
+    with pytest.raises(TypeError, match=rf"init\({argument}=\) must be a provider"):
+        otelier.init(**{argument: provider})
+    assert otelier.get_agent().name is None
 
 
 class Refusing(TracerProvider):
@@ -418,3 +429,27 @@ def test_a_provider_that_refuses_processors(quiet_faults, caplog):
     otelier.init(app="orchestrator", tracer_provider=Refusing(shutdown_on_exit=False))
     assert otelier.get_agent().name == "orchestrator"
     assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+def test_a_fault_in_setting_up(monkeypatch, quiet_faults, caplog):
+    """A fault of ours in setting up the SDK is logged and costs the SDK; the context works."""
+
+    def broken(*_args):
+        raise LookupError
+
+    monkeypatch.setattr(_configurator, "set_up", broken)
+    otelier.init(app="shop")
+    assert "setup.sdk" in caplog.text
+    with otelier.context(user_id="u-1"):
+        assert otelier.get_context().user_id == "u-1"
+
+
+def test_the_instrumentor_by_hand():
+    """Whoever finds instrumentors by their entry point may switch otelier on and off by it, again and again."""
+    activator = Activator()
+    assert activator.instrumentation_dependencies() == ()
+    for _ in range(2):
+        activator.instrument()
+        assert is_carried()
+        activator.uninstrument()
+        assert not is_carried()

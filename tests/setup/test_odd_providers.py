@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 
 import otelier
+from otelier.openai import OpenAIInstrumentor
 from otelier.telemetry import point_queue
 from otelier.testing import OpenAIServer
 from tests.programs import run
@@ -140,6 +141,32 @@ def test_every_signal_carries_the_fields(kinds, signals):
     assert signals.metric_names() >= {"gen_ai.client.operation.duration", "otelier.agent.registrations"}
     processors = signals.tracer_provider._active_span_processor._span_processors
     assert sum(isinstance(one, otelier.AgentSpanProcessor) for one in processors) == 1
+
+
+def test_providers_given_one_by_one(signals, caplog):
+    """What a later `init` leaves out stays: all signals of calls and runs go to the providers given before."""
+    otelier.init(app="shop", tracer_provider=signals.tracer_provider)
+    otelier.init(meter_provider=signals.meter_provider)
+    otelier.init(env="production")
+    otelier.shutdown()
+    otelier.init()
+    with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="sk-none") as client:
+        otelier.Agent("triage", "gpt-4.1", client=client).run("Hi").wait()
+    names = [span.name for span in signals.spans.get_finished_spans()]
+    assert names == ["chat gpt-4.1", "invoke_agent triage"]
+    assert signals.metric_names() >= {"gen_ai.client.operation.duration", "gen_ai.invoke_agent.duration"}
+    assert "No OpenTelemetry provider is set" not in caplog.text
+
+
+def test_what_the_instrumentor_was_given_besides_stays(signals):
+    """`init` with providers moves an instrumentor that was switched on before, and changes nothing else of it."""
+    OpenAIInstrumentor().instrument(stream_usage=True)
+    otelier.init(tracer_provider=signals.tracer_provider)
+    with OpenAIServer() as server, openai.OpenAI(base_url=server.base_url, api_key="sk-none") as client:
+        list(client.chat.completions.create(model="gpt-4.1", messages=[{"role": "user", "content": "Hi"}], stream=True))
+        assert server.requests[0].body["stream_options"] == {"include_usage": True}
+    (span,) = signals.spans.get_finished_spans()
+    assert "gen_ai.usage.input_tokens" in span.attributes
 
 
 def test_one_queue_for_a_provider_and_what_stands_for_it(signals):

@@ -175,3 +175,32 @@ def test_a_long_content_does_not_hold_up_the_loop(monkeypatch, size):
     assert len(recorder.spans) == len(recorder.logs) == 2
     where = threading.main_thread().name if size <= MOST_ON_A_LOOP else "otelier-content"
     assert set(threads) == {where}
+
+
+def test_a_job_that_waits_for_itself():
+    """A job that flushes, as a redactor of the user's may, is told at once that not all is done."""
+    answers = []
+    assert do_aside(lambda: answers.append(finish_aside(300)))
+    assert finish_aside(30)
+    assert answers == [False]
+
+
+def test_a_job_given_as_the_thread_ends(monkeypatch):
+    """A job that comes when the thread has found nothing left is done by that thread."""
+    seen, do_jobs = [], _aside._do_jobs
+
+    def with_a_late_one():
+        do_jobs()
+        if seen == ["first"]:
+            assert do_aside(lambda: seen.append("second"))
+
+    def first():
+        goes_on.wait(300)
+        seen.append("first")
+
+    goes_on = threading.Event()
+    monkeypatch.setattr(_aside, "_do_jobs", with_a_late_one)
+    assert do_aside(first)
+    goes_on.set()
+    assert finish_aside(30)
+    assert seen == ["first", "second"]

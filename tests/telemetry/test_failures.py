@@ -74,6 +74,12 @@ def test_an_application_may_call_its_attributes_as_it_likes():
     assert failure_of(Odd("Alice")).summary == f"{__name__}.Odd"
 
 
+def test_an_exception_that_is_made_oddly():
+    """An exception of a class without a module, as code that makes classes may give, has its name and no facts."""
+    failure = failure_of(type("OddError", (Exception,), {"__module__": None})("Alice"))
+    assert (failure.type, failure.facts) == ("OddError", ())
+
+
 def test_http_errors_of_others_have_their_status():
     """The status of a response is a number, whoever raises it."""
     error = httpx.HTTPStatusError("Alice", request=REQUEST, response=httpx.Response(404, request=REQUEST))

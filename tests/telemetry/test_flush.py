@@ -63,6 +63,23 @@ def test_flush_says_when_it_failed(quiet_faults):
     good.shutdown()
 
 
+def test_flush_where_a_queue_fails(quiet_faults, monkeypatch, caplog):
+    """A fault of ours in sending what is queued costs the answer `False`, and the providers are still flushed."""
+
+    def drain_all(_timeout_s):
+        raise LookupError
+
+    monkeypatch.setattr(_flush, "drain_all", drain_all)
+    exporter = InMemorySpanExporter()
+    provider = batched(exporter)
+    otelier.init(tracer_provider=provider)
+    provider.get_tracer("tests").start_span("work").end()
+    assert otelier.flush() is False
+    assert len(exporter.get_finished_spans()) == 1
+    assert "telemetry.flush" in caplog.text
+    provider.shutdown()
+
+
 def test_flush_of_a_provider_whose_attributes_raise(quiet_faults, capfd, caplog):
     """A provider that raises when it is looked at costs the answer `False` and one line, not a thread's traceback."""
 

@@ -357,6 +357,17 @@ def test_an_operation_without_a_block(otelier_spans, reader):
     assert [found[0] for found in points(reader)] == [{names.ERROR_TYPE: "TimeoutError"}]
 
 
+def test_an_operation_that_is_ended_in_its_block(otelier_spans, reader, caplog):
+    """It ends there, once: the end of the block adds no point, and no warning of the SDK."""
+    with start_operation("work", get_current(), Point(), scope=SCOPE) as operation:
+        operation.failure = TimeoutError("late")
+        operation.end()
+    assert otelier_spans.find("work").attributes["error.type"] == "TimeoutError"
+    ((attributes, count, _),) = points(reader)
+    assert (attributes, count) == ({"error.type": "TimeoutError"}, 1)
+    assert caplog.records == []
+
+
 class Broken(NoOpTracerProvider):
     """A provider whose tracers raise."""
 
@@ -372,3 +383,46 @@ def test_a_fault_costs_the_span_only(quiet_faults, reader):
     assert done
     assert operation.span.get_span_context().span_id == 0
     assert [found[1] for found in points(reader)] == [1]
+
+
+def broken(*_args, **_kwargs):
+    raise LookupError
+
+
+def test_a_fault_in_what_an_operation_tells(otelier_spans, reader, monkeypatch, quiet_faults, caplog):
+    """Content that cannot be redacted, an end and a point that fail cost that alone: the block's outcome stands."""
+    gate = ContentGate(ContentMode.SPAN_ONLY)
+    with monkeypatch.context() as patch:
+        patch.setattr(ContentGate, "values", broken)
+        with start_operation("content", get_current(), Point(), scope=SCOPE, gate=gate) as operation:
+            operation.show({"docs.text": "hunter2"})
+    with pytest.raises(KeyError), start_operation("outcome", get_current(), Point(), scope=SCOPE, is_failure=broken):
+        raise KeyError
+    with monkeypatch.context() as patch:
+        patch.setattr(Metering, "now", broken)
+        with start_operation("point", get_current(), Point(), scope=SCOPE):
+            pass
+    assert [span.name for span in otelier_spans.spans] == ["content", "outcome", "point"]
+    assert otelier_spans.find("outcome").attributes[names.ERROR_TYPE] == "KeyError"
+    assert "docs.text" not in otelier_spans.find("content").attributes
+    assert sum(count for _, count, _ in points(reader)) == 2
+    assert "telemetry.content" in caplog.text
+    assert "telemetry.operation" in caplog.text
+
+
+def test_a_fault_in_long_content(otelier_spans, monkeypatch, quiet_faults):
+    """A fault of ours in redacting content beside the event loop costs that content; the span ends."""
+    redacted = ContentGate.values
+
+    def values(gate, content, *, most=None):
+        return broken() if most is None else redacted(gate, content, most=most)
+
+    monkeypatch.setattr(ContentGate, "values", values)
+
+    async def work():
+        with start_operation("work", get_current(), scope=SCOPE, gate=ContentGate(ContentMode.SPAN_ONLY)) as operation:
+            operation.show({"docs.text": "word " * 50_000})
+
+    asyncio.run(work())
+    assert finish_aside()
+    assert "docs.text" not in otelier_spans.find("work").attributes

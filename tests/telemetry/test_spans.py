@@ -154,21 +154,25 @@ def test_a_foreign_processor_that_fails_is_told_once(tracer, caplog, end):
 
 
 class BrokenSpan(NonRecordingSpan):
-    """A span of somebody's that takes no attributes."""
+    """A span of somebody's that takes neither attributes nor a status."""
 
     ended = False
 
     def set_attributes(self, attributes):
         raise OSError("Alice")
 
+    def set_status(self, status, description=None):
+        raise OSError("Alice")
+
     def end(self, end_time=None):
         self.ended = True
 
 
-def test_a_span_that_takes_no_attributes_is_ended(caplog):
-    """A span whose class raises over its attributes is ended all the same, which is told once."""
+@pytest.mark.parametrize("failure", [None, TimeoutError("too slow")])
+def test_a_span_that_takes_no_attributes_is_ended(caplog, failure):
+    """A span whose class raises over its attributes or its status is ended all the same, which is told once."""
     broken = BrokenSpan(trace.INVALID_SPAN_CONTEXT)
-    end_span(broken, {names.INPUT_TOKENS: 12})
+    end_span(broken, {names.INPUT_TOKENS: 12}, failure=failure)
     assert broken.ended
     (record,) = caplog.records
     assert record.getMessage().startswith("OSError was raised as a span was written or ended, by its class or")

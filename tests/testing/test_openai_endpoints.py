@@ -8,6 +8,7 @@ import json
 import wave
 from base64 import b64decode
 
+import httpx
 import openai
 import pytest
 
@@ -72,6 +73,14 @@ def test_streamed_images(client):
     assert [event.type for event in events] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
     edits = list(client.images.edit(model="gpt-image-1", prompt="A hat", image=("a.png", b"png"), stream=True))
     assert [event.type for event in edits] == ["image_edit.completed"]
+
+
+def test_several_files(server):
+    """Files of one name are a list of them."""
+    sent = [("image[]", ("a.png", b"1")), ("image[]", ("b.png", b"22"))]
+    httpx.post(f"{server.base_url}/images/edits", data={"model": "gpt-image-1", "prompt": "A hat"}, files=sent)
+    files = server.requests[-1].body["image"]
+    assert [(file["filename"], file["bytes"]) for file in files] == [("a.png", 1), ("b.png", 2)]
 
 
 def test_speech(client):

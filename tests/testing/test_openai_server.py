@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from importlib import resources
+from typing import Literal
 
 import httpx
 import openai
@@ -18,6 +19,7 @@ import pytest
 from pydantic import BaseModel
 
 from otelier.testing import OpenAIServer
+from otelier.testing.server import _server
 
 TEST = [{"role": "user", "content": "Say this is a test"}]
 QUESTION = [{"role": "user", "content": "How tall is the tower?"}]
@@ -56,6 +58,7 @@ def joined(stream):
 
 
 class City(BaseModel):
+    kind: Literal["city"]
     name: str
     people: int
     districts: list[str]
@@ -558,6 +561,20 @@ def test_requests_are_recorded(server, client):
     server.clear()
     assert server.requests == ()
     assert client.responses.create(model="gpt-4.1", input="Hi").output_text != "unused"
+
+
+def test_stored_responses_are_bounded(server, client, monkeypatch):
+    """Only the last responses can be fetched again."""
+    monkeypatch.setattr(_server, "REMEMBERED", 2)
+    first, *_ = [client.responses.create(model="gpt-4.1", input="Hi").id for _ in range(3)]
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(first)
+
+
+def test_a_prompt_that_is_stored(server):
+    """A stored prompt is no message, and a request that has nothing else has no text."""
+    httpx.post(f"{server.base_url}/responses", json={"model": "gpt-4.1", "prompt": {"id": "pmpt_1"}})
+    assert (server.requests[-1].messages, server.requests[-1].prompt) == ([], "")
 
 
 def test_requests_are_bounded(server):

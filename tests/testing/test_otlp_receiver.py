@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import json
 import logging
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import zlib
 
 import httpx
@@ -17,7 +21,10 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1 import common_pb2
+from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -27,7 +34,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
-from otelier.testing import OtlpReceiver, SpanRecord, SpanRecorder
+from otelier.testing import OtlpReceiver, SpanRecord, SpanRecorder, _loopback
+from otelier.testing.receiver import _receiver
 
 RESOURCE = Resource({"service.name": "shop"})
 
@@ -174,6 +182,58 @@ def test_what_cannot_be_read_is_refused():
         assert receiver.counts["requests"] == 1
 
 
+def test_what_other_senders_leave_out():
+    """A metric without points, a point of a summary and an attribute without a value are read as what they are."""
+    named = metrics_pb2.Metric(name="named")
+    point = metrics_pb2.SummaryDataPoint(count=3, sum=1.5, attributes=[common_pb2.KeyValue(key="empty")])
+    summary = metrics_pb2.Metric(name="summed", summary=metrics_pb2.Summary(data_points=[point]))
+    scoped = metrics_pb2.ScopeMetrics(metrics=[named, summary])
+    sent = ExportMetricsServiceRequest(resource_metrics=[metrics_pb2.ResourceMetrics(scope_metrics=[scoped])])
+    with OtlpReceiver() as receiver:
+        httpx.post(
+            f"{receiver.url}/v1/metrics",
+            content=sent.SerializeToString(),
+            headers={"content-type": "application/x-protobuf"},
+        )
+    (found,) = receiver.metrics
+    assert (found.name, found.count, found.sum, found.attributes) == ("summed", 3, 1.5, {"empty": None})
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large(chunked, monkeypatch):
+    """A body beyond the bound is refused and the connection closed, however its length is told."""
+    monkeypatch.setattr(_loopback, "MAX_BODY_BYTES", 100)
+    with OtlpReceiver() as receiver:
+        connection = http.client.HTTPConnection("127.0.0.1", receiver.port)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/traces", iter([b"x" * 200]) if chunked else b"x" * 200)
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("connection")) == (413, "close")
+    assert receiver.counts["requests"] == 0
+
+
+def test_a_chunked_body_with_trailers():
+    """Headers behind a body that comes in chunks are read past, and the connection serves on."""
+    head = b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n"
+    with OtlpReceiver() as receiver, socket.create_connection(("127.0.0.1", receiver.port)) as connection:
+        for _ in range(2):
+            connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert receiver.counts["requests"] == 2
+
+
+def test_a_server_that_fails(caplog):
+    """An error in a server of a test's own is logged, and closes the connection."""
+
+    class Failing(OtlpReceiver):
+        def answer(self, received, exchange):
+            raise LookupError("mine")
+
+    with Failing() as receiver, pytest.raises(httpx.RemoteProtocolError):
+        httpx.post(receiver.url)
+    assert "Failing cannot answer a request." in caplog.text
+
+
 def test_bodies_are_passed_on_unchanged():
     """A second endpoint gets the same bodies with their encoding, and the headers given for it."""
     with OtlpReceiver() as second:
@@ -226,6 +286,31 @@ def test_forwarding_failures_are_told_once(answering, caplog):
     assert first.forward_failures == 4
     (line,) = [record.getMessage() for record in caplog.records if record.name == "otelier.testing"]
     assert line.startswith("Cannot forward to 127.0.0.1:")
+
+
+def test_forwarding_to_an_endpoint_that_hangs(caplog, monkeypatch):
+    """What cannot wait any more is dropped and counted, and stopping waits no longer than it may."""
+    monkeypatch.setattr(_receiver, "WAITING", 1)
+    arrived, goes_on = threading.Event(), threading.Event()
+
+    class Hanging(OtlpReceiver):
+        def answer(self, received, exchange):
+            arrived.set()
+            goes_on.wait(60)
+            exchange.send(200, {}, b"")
+
+    with Hanging() as second:
+        forwarder = _receiver.Forwarder(second.url, {})
+        forwarder.start()
+        forwarder.put("/v1/traces", b"", {})
+        assert arrived.wait(60)
+        forwarder.put("/v1/traces", b"", {})
+        forwarder.put("/v1/traces", b"", {})
+        forwarder.stop(0.01)
+        assert forwarder.failures == 2
+        goes_on.set()
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "otelier.testing"]
+    assert line.endswith("too much waits. More failures are only counted.")
 
 
 def test_forwarding_needs_an_address():

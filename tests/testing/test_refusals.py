@@ -191,6 +191,7 @@ SCHEMAS = [
     (closed(a={"type": "array", "items": {"type": "string"}, "uniqueItems": True}), "'uniqueItems' is not permitted."),
     (closed(a={"anyOf": [{"type": "object"}, {"type": "null"}]}), "In context=('properties', 'a', 'anyOf', '0'), "),
     (closed(a={"description": "anything"}), "schema must have a 'type' key."),
+    (closed(a=True, b={"type": "array"}), "array schema missing items."),
     ({**closed(a={"$ref": "#/$defs/A"}), "$defs": {"A": {"type": "object"}}}, "In context=('$defs', 'A'), "),
     (closed(a={"$ref": "#", "description": "again"}), "$ref cannot have keywords {'description'}."),
     ({"anyOf": [closed()]}, "schema must be a JSON Schema of 'type: \"object\"', got 'type: \"None\"'."),
@@ -240,6 +241,15 @@ def test_input_of_responses_that_does_not_fit(client, given, param, code):
     """Responses are refused by the same measure."""
     _, *found = respond(client, given)
     assert found == [param, code]
+
+
+def test_json_that_nothing_asks_for(client):
+    """A JSON object is refused as the form of a response unless its input mentions JSON; other tools do not matter."""
+    text = {"format": {"type": "json_object"}}
+    tools = [{"type": "custom", "name": "run_sql"}, {"type": "function", "name": "search", "parameters": {}}]
+    _, *found = respond(client, "Hello", text=text, tools=tools)
+    assert found == ["input", None]
+    assert respond(client, "Hello in JSON", text=text) is None
 
 
 @pytest.mark.parametrize(

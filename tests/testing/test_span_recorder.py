@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry import metrics, trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 
 import otelier
-from otelier.testing import SpanRecorder, trace_tree
+from otelier.testing import SpanRecord, SpanRecorder, trace_tree
 
 SECOND = 1_000_000_000
 
@@ -274,3 +274,10 @@ def test_logs_of_the_standard_library(recorder):
     (entry,) = recorder.logs
     assert (entry.body, entry.severity, entry.scope) == ("sold out", "WARN", "tests.recorder")
     assert entry.attributes["user.id"] == "alice"
+    assert recorder.logger_provider.force_flush()
+
+
+def test_a_span_made_by_hand():
+    """A span without ids, as a test of an exporter may make one, is shown with those that stand for none."""
+    record = SpanRecord.of(ReadableSpan("made by hand"))
+    assert (record.name, record.trace_id, record.span_id) == ("made by hand", "0" * 32, "0" * 16)

@@ -117,8 +117,8 @@ class Conversation:
 
     def set_prompt(self, prompt: str) -> None:
         """Make *prompt* the text of the system message, or of the developer message that stands there."""
-        rest = self.messages
-        first: Message = {"role": "system"}
+        rest: Sequence[Mapping[str, Any]] = self.view()  # `replace` knows these, and copies none of them
+        first: Mapping[str, Any] = {"role": "system"}
         if begins_with_prompt(rest):
             first, *rest = rest
         self.replace([{**first, "content": prompt}, *rest])

@@ -106,8 +106,8 @@ class Tool(Generic[P, R]):
             on_error = on_error or other.on_error
         if not callable(function) and not hasattr(function, "__get__"):
             raise ToolError(
-                f"Cannot offer a {type(function).__name__} as a tool: it cannot be called. Pass functions, or what "
-                f"`tool` made; a name is given as `@tool(name=...)`."
+                f"Cannot offer an object of type {type(function).__name__} as a tool: it cannot be called. Pass "
+                f"functions, or what `tool` made; a name is given as `@tool(name=...)`."
             )
         functools.update_wrapper(self, function)
         written = unwrap_partial(function)

@@ -18,8 +18,6 @@ def _extract(wrapped: Callable[..., Any], _self: Any, args: tuple[Any, ...], kwa
     """Around `extract(carrier, context=None, getter=…)`."""
     given = args[1] if len(args) > 1 else kwargs.get("context")
     extracted = wrapped(*args, **kwargs)
-    if not config.on:
-        return extracted
     try:
         return _received(get_current() if given is None else given, extracted)
     except Exception as exc:

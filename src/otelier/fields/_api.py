@@ -100,9 +100,9 @@ def set_context(
 class context:  # noqa: N801 -- reads as a verb at its call site, like `contextlib.suppress`
     """Set fields for a `with` block, or as a decorator for each call of a function; they are restored at the end.
 
-    Spans and log records created inside carry the fields, metrics the agent's name; tasks and thread-pool jobs started
-    inside inherit them. `None` leaves a field as it is outside, `""` clears it inside. The span that is already open
-    when the block starts stays unchanged: use `set_context` for that one.
+    Spans and log records created inside carry the fields, metrics the agent's name and the tenants you list; tasks and
+    thread-pool jobs started inside inherit them. `None` leaves a field as it is outside, `""` clears it inside. The
+    span that is already open when the block starts stays unchanged: use `set_context` for that one.
 
     A decorated function may be plain, `async`, a generator or an async generator. The fields of a decorated generator
     are set only while it runs, so its consumer never sees them; those of `with context()` in a generator's body are

@@ -29,7 +29,7 @@ REQUEST: Final = create_key("otelier-request")
 """Slot of the `Request` that `ContextMiddleware` serves here."""
 
 # The API keeps its own slots under private names but shows them in what it builds. Writing both slots and ours
-# in one new Context costs 0.2 µs; set_baggage() for six fields costs 3.2.
+# in one new Context costs 0.2 µs; set_baggage() costs 0.5 for each field.
 (BAGGAGE,) = baggage.set_baggage("a", "b", Context())
 (SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 

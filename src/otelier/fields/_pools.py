@@ -45,11 +45,11 @@ def _bind(item: Any, worker: Any = None) -> None:
     submitters = item.__dict__.pop(_CONTEXT, None)
     if submitters is None:  # made before this patch was there, or bound already
         return
-    if "fn" in item.__dict__:
+    if "fn" in item.__dict__:  # pragma: no cover -- before Python 3.14
         item.fn, item.kwargs = _bound(submitters, item.fn, item.kwargs)
         return
     # Since 3.14 the job is one value, which belongs to the kind of worker: another interpreter takes no context.
-    if type(worker).__module__ == type(item).__module__:
+    if type(worker).__module__ == type(item).__module__:  # pragma: no cover -- as above
         fn, args, kwargs = item.task
         fn, kwargs = _bound(submitters, fn, kwargs)
         item.task = (fn, args, kwargs)
@@ -57,7 +57,7 @@ def _bind(item: Any, worker: Any = None) -> None:
 
 def _bound(submitters: Context, fn: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     inner = _CARRIERS.get(getattr(fn, "__module__", None) or "")
-    if inner in kwargs:
+    if inner in kwargs:  # pragma: no cover -- beside logfire, in `make beside`
         kwargs = {**kwargs, inner: functools.partial(_run_job, submitters, kwargs[inner])}
     return functools.partial(_run_job, submitters, fn), kwargs
 

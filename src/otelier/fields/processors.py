@@ -76,7 +76,7 @@ _BY_NAME, _BY_ID, _BY_OPENINFERENCE = NAMING
 
 
 class AgentSpanProcessor(SpanProcessor):
-    """Stamp each span at its start with the fields of its context: user, session, workflow, tenant and agent.
+    """Stamp each span at its start with the fields of its context: user, role, agent, session, workflow and tenant.
 
     It works for the spans of every instrumentation, with any sampler and exporter, at any place among the processors
     of a provider. `otelier.init` and `opentelemetry-instrument` add one; add it yourself to a provider that neither

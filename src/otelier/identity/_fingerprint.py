@@ -155,12 +155,6 @@ def exact_fingerprint(text: str) -> str:
     return _VERSION + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def words_of(text: str) -> list[str]:
-    """Return the words of a short *text* as they are compared, without those that have digits."""
-    words = (word.strip(b".,:;!?") for word in _as_compared(text)[0].split())
-    return [word.decode("utf-8", "ignore") for word in words if word and b"0" not in word]
-
-
 def _as_compared(text: str) -> tuple[bytes, int, bool]:
     """Return *text* as it is compared, how much of it is read, and whether it may be of a script without spaces.
 

@@ -164,7 +164,7 @@ class InterceptResult:
 def _chosen_names(tools: object) -> tuple[str, ...]:
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
         raise TypeError(
-            f"Cannot offer a {type(cast('object', tools)).__name__} as tools: a list is needed. "
+            f"Cannot offer an object of type {type(cast('object', tools)).__name__} as tools: a list is needed. "
             f"Write `InterceptResult.modify_tools([...])` with names or tools."
         )
     return tuple(map(_chosen_name, cast("Iterable[object]", tools)))
@@ -175,8 +175,8 @@ def _chosen_name(tool: object) -> str:
     if isinstance(name, str):
         return name
     raise TypeError(
-        f"Cannot offer a {type(tool).__name__} as a tool: `modify_tools` chooses among the agent's tools. "
-        f"Give their names, or what `tool` made."
+        f"Cannot offer an object of type {type(tool).__name__} as a tool: `modify_tools` chooses among the agent's "
+        f"tools. Give their names, or what `tool` made."
     )
 
 

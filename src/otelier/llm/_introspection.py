@@ -129,7 +129,7 @@ def enclosing_locals(function: Callable[..., Any]) -> dict[str, Any]:
     outer = getattr(written, "__qualname__", "").rpartition(".<locals>.")[0].rpartition(".")[2]
     try:
         texts = [one for one in written.__annotations__.values() if isinstance(one, str)] if outer else []
-    except Exception:  # evaluated when they are read, from Python 3.14 on
+    except Exception:  # pragma: no cover -- evaluated when they are read, from Python 3.14 on
         texts = []
     frame = inspect.currentframe() if texts else None
     while frame is not None:

@@ -135,12 +135,12 @@ class _Schema(GenerateJsonSchema):
 
 def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
     try:
-        if sys.version_info >= (3, 14):
+        if sys.version_info >= (3, 14):  # pragma: no cover -- newer Pythons than the measured one
             # Annotations are evaluated now; what they name may still be unknown.
             import annotationlib
 
             found = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-        else:
+        else:  # pragma: no cover -- older Pythons than the measured one
             found = inspect.signature(function)
     except ValueError as exc:  # some of C have none
         raise ToolError(

@@ -116,16 +116,16 @@ class Call:
 
     def leave(self, *, asynchronous: bool) -> None:
         """Make the caller's context current again, if this still runs inside the call's own."""
-        # A coroutine may be closed in some other context than it ran in. A token would be refused there, and logged.
-        if not asynchronous or get_current().get(SPAN) is self.span:
-            attach(self._former)
+        try:
+            # A coroutine may be closed in another context than it ran in. A token would be refused there, and logged.
+            if not asynchronous or get_current().get(SPAN) is self.span:
+                attach(self._former)
+        except Exception as exc:
+            report_fault("openai.context", exc)
 
     def fail(self, error: BaseException, *, asynchronous: bool) -> None:
         """Leave and end the call as *error* has it, which the caller goes on to see."""
-        try:
-            self.leave(asynchronous=asynchronous)
-        except Exception as exc:
-            report_fault("openai.fail", exc)
+        self.leave(asynchronous=asynchronous)
         self.break_off(error)
 
     def break_off(self, error: BaseException) -> None:

@@ -166,13 +166,13 @@ class DeferredCall:
 
     def leave(self, *, asynchronous: bool) -> None:
         """Make the caller's context current again, if this still runs inside the call's own."""
-        # By the call and not by its resource: it may be closed inside another call of the same one.
-        if not asynchronous or get_current().get(_DEFERRED) is self:
-            attach(self._former)
+        try:
+            # By the call and not by its resource: it may be closed inside another call of the same one.
+            if not asynchronous or get_current().get(_DEFERRED) is self:
+                attach(self._former)
+        except Exception as exc:
+            report_fault("openai.context", exc)
 
     def fail(self, error: BaseException, *, asynchronous: bool) -> None:
         """Leave; the other instrumentation reports the failure."""
-        try:
-            self.leave(asynchronous=asynchronous)
-        except Exception as exc:
-            report_fault("openai.deferred", exc)
+        self.leave(asynchronous=asynchronous)

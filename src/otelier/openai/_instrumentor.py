@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Final, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from opentelemetry.context import get_current
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -271,7 +271,21 @@ class OpenAIInstrumentor(BaseInstrumentor):
         with _lock:
             super().uninstrument(**kwargs)
 
+    def move_to(self, **providers: Any) -> None:
+        """Report to other providers from now on; what `instrument` was given besides stays.
+
+        Args:
+            **providers: As `instrument` takes them.
+        """
+        with _lock:
+            if self.is_instrumented_by_opentelemetry:
+                self._instrument(**{**self._given, **providers})
+
+    _given: ClassVar[dict[str, Any]] = {}
+    """What `instrument` was given."""
+
     def _instrument(self, **kwargs: Any) -> None:
+        type(self)._given = kwargs
         switch.telemetry = make_telemetry(
             kwargs.get("tracer_provider"),
             kwargs.get("meter_provider"),

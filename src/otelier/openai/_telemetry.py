@@ -184,7 +184,7 @@ def make_telemetry(
     """
     try:
         release = version("otelier")
-    except PackageNotFoundError:  # run from its sources
+    except PackageNotFoundError:  # pragma: no cover -- run from its sources
         release = ""
     scope, schema = names.SCOPE_OPENAI, names.SCHEMA_URL
     meter = get_meter(scope, release, meter_provider, schema)

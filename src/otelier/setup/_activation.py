@@ -20,6 +20,7 @@ from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, 
 from otelier.setup import _configurator, _providers
 from otelier.telemetry import (
     flush,
+    given_providers,
     is_set,
     read_metric_tenants,
     renew_connections,
@@ -117,6 +118,8 @@ def _switch_on() -> None:
 
 def _warn_where_nothing_records() -> None:
     """Warn once that there is no provider, unless the environment wants none."""
+    if any(provider is not None for provider in given_providers().values()):
+        return  # they record, whatever the global ones do
     if SDK_DISABLED.value() or _configurator.is_set_up() or _configurator.wants_no_traces():
         return
     configured = _configurator.exporter_is_configured()
@@ -130,32 +133,25 @@ def _warn_where_nothing_records() -> None:
 
 
 def attach_given(*, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
-    """Put the processors on the given providers, and let calls of openai go to them; `None` is skipped."""
-    given = {
-        "tracer_provider": tracer_provider,
-        "meter_provider": meter_provider,
-        "logger_provider": logger_provider,
-    }
-    given = {name: provider for name, provider in given.items() if provider is not None}
-    if not given:
-        return
+    """Put the processors on the providers just given, one at least, and let calls of openai go to them; skip `None`."""
     if tracer_provider is not None:
         attempt("setup.providers", _providers.attach_spans, tracer_provider)
     if meter_provider is not None:
         attempt("setup.providers", _providers.attach_metrics, meter_provider)
     if logger_provider is not None:
         attempt("setup.providers", _providers.attach_logs, logger_provider)
-    _instrument_openai(**given)
+    _instrument_openai(anew=True)
     attempt("setup.agents", report_waiting)
 
 
-def _instrument_openai(**given: Any) -> None:
+def _instrument_openai(*, anew: bool = False) -> None:
     if not patches_allowed() or "otelier-openai" in DISABLED_INSTRUMENTATIONS.value():
         return
     instrumentor = OpenAIInstrumentor()
-    if given and instrumentor.is_instrumented_by_opentelemetry:
-        attempt("setup.openai", instrumentor.uninstrument)
-    attempt("setup.openai", instrumentor.instrument, skip_dep_check=True, **given)
+    if anew and instrumentor.is_instrumented_by_opentelemetry:
+        attempt("setup.openai", instrumentor.move_to, **given_providers())
+    else:
+        attempt("setup.openai", instrumentor.instrument, skip_dep_check=True, **given_providers())
 
 
 def switch_off() -> None:
@@ -229,10 +225,10 @@ class Activator(BaseInstrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        activate()
+        raise NotImplementedError  # the base class asks for both, and `instrument` and `uninstrument` do without
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        switch_off()
+        raise NotImplementedError
 
     def uninstrument(self, **kwargs: Any) -> None:
         """Take the patches out again."""

@@ -78,6 +78,13 @@ def init(
         raise TypeError(
             f"init(fingerprint=) must be a function or `None`, not a {type(fingerprint).__name__}: it is given prompts."
         )
+    given: dict[str, Any] = {
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+        "logger_provider": logger_provider,
+    }
+    for (argument, provider), method in zip(given.items(), ("get_tracer", "get_meter", "get_logger")):
+        _check_provider(argument, provider, method)
     if DISABLED.value():
         _activation.activate()  # logs that it is switched off
         return
@@ -87,11 +94,6 @@ def init(
     if redact is not None:
         set_redactions(redact)
     use_fingerprint(fingerprint)
-    given: dict[str, Any] = {
-        "tracer_provider": tracer_provider,
-        "meter_provider": meter_provider,
-        "logger_provider": logger_provider,
-    }
     use_providers(**given)
     identity = name_process(app=app, env=env)  # once named, agents are reported
     with _activation.lock:
@@ -125,4 +127,13 @@ def _check_name(argument: str, value: object) -> None:
             f"Cannot name the process by init({argument}={value[:64]!r}): every signal would carry it. "
             f"Pass 1 to {MAX_NAME_CHARS} printable characters.",
             setting=argument,
+        )
+
+
+def _check_provider(argument: str, provider: object, method: str) -> None:
+    # By its method alone: providers that stand for others often share no class with them.
+    if provider is not None and not callable(getattr(provider, method, None)):
+        raise TypeError(
+            f"init({argument}=) must be a provider with a method `{method}`, or `None` for the global one, "
+            f"not a {type(provider).__name__}: all signals of its kind go there."
         )

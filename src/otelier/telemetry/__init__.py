@@ -31,6 +31,7 @@ from otelier.telemetry._metering import Metering, genai_histogram
 from otelier.telemetry._operation import OperationPoint, OperationSpan, start_operation
 from otelier.telemetry._point_queue import NOWHERE, PointQueue, point_queue
 from otelier.telemetry._providers import (
+    given_providers,
     has_provider,
     innermost_provider,
     meter_for,
@@ -83,6 +84,7 @@ __all__ = [
     "foreign_fault",
     "genai_histogram",
     "give_early_meters",
+    "given_providers",
     "has_provider",
     "in_thread",
     "innermost_provider",

@@ -118,7 +118,7 @@ def _work() -> None:
             if not _waiting or not _starting.acquire(blocking=False):
                 return
             try:
-                if _thread is not None:
+                if _thread is not None:  # pragma: no cover -- another thread was started this very moment
                     return
                 _thread = me
             finally:

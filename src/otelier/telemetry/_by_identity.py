@@ -47,10 +47,6 @@ class ByIdentity(Generic[V]):
         found = (reference() for reference, _ in list(self._known.values()))
         return [owner for owner in found if owner is not None]
 
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._known.clear()
-
     def _reference(self, owner: object) -> Callable[[], object]:
         number, known = id(owner), self._known
         try:

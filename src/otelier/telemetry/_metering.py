@@ -13,7 +13,7 @@ from opentelemetry.metrics import Histogram, Meter, MeterProvider
 from otelier import names
 from otelier.faults import on_reset
 from otelier.telemetry._point_queue import PointQueue, point_queue
-from otelier.telemetry._providers import given_meter_provider, meter_for, meter_provider
+from otelier.telemetry._providers import given_providers, meter_for, meter_provider
 
 Instruments = TypeVar("Instruments")
 
@@ -80,7 +80,7 @@ class Metering(Generic[Instruments]):
         provider, last = meter_provider(), self._last
         if last is None or last[0] is not provider:
             made = self._make(meter_for(self._scope))
-            last = self._last = (provider, made, point_queue(given_meter_provider()))
+            last = self._last = (provider, made, point_queue(given_providers()["meter_provider"]))
         return last[1], last[2]
 
     def _forget(self) -> None:

@@ -112,6 +112,7 @@ class OperationSpan:
     """Content, as it was when shown, whose redaction would hold up the event loop."""
     _former: Context | None = field(default=None, repr=False)
     """Context that is current again after the block."""
+    _ended: bool = field(default=False, repr=False)
 
     def __enter__(self) -> Self:
         self._former = get_current()
@@ -139,7 +140,10 @@ class OperationSpan:
             report_fault("telemetry.content", exc)
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the span and queue its point; *error* is what ended its block. Never raises."""
+        """End the span and queue its point, once; *error* is what ended its block. Never raises."""
+        if self._ended:
+            return
+        self._ended = True
         point = self.point
         if self.withheld or is_replaying():
             self.point = point = None
@@ -154,6 +158,7 @@ class OperationSpan:
                 self._end(failure, end_time_ns)
         except Exception as exc:
             report_fault("telemetry.operation", exc)
+            self._end(error, self.end_time_ns)
         if point is not None:
             point.put()
 

@@ -80,15 +80,24 @@ def meter_provider() -> MeterProvider:
     return metrics.get_meter_provider() if given is None else given
 
 
-def given_meter_provider() -> MeterProvider | None:
-    """Return the meter provider that was given; `None` where the global one is in use."""
-    return _register.meter_provider
-
-
 def logger_provider() -> LoggerProvider:
     """Return the logger provider in use."""
     given = _register.logger_provider
     return _logs.get_logger_provider() if given is None else given
+
+
+def given_providers() -> dict[str, Any]:
+    """Return the providers that were given, by the names of `use_providers`; one that was not is `None`.
+
+    Example:
+        >>> given_providers()["logger_provider"] is None
+        True
+    """
+    return {
+        "tracer_provider": _register.tracer_provider,
+        "meter_provider": _register.meter_provider,
+        "logger_provider": _register.logger_provider,
+    }
 
 
 def has_provider(signal: Literal["logs", "metrics"]) -> bool:

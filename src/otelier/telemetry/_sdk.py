@@ -1,4 +1,4 @@
-"""OpenTelemetry's private names, read in this module alone.
+"""OpenTelemetry's private names, gathered in one module.
 
 Neither API nor SDK shows publicly what stands behind a provider: its processors, readers and exporters, whether a
 reader still collects, where the API keeps the global providers. The names below are those of the releases 1.39 to 1.45
@@ -64,7 +64,7 @@ def _warn_missing(owner: object, name: str, off: str, module: str = _SDK) -> Non
 def _release() -> str:
     try:
         return version("opentelemetry-sdk")
-    except PackageNotFoundError:  # its files were copied, without their metadata
+    except PackageNotFoundError:  # pragma: no cover -- its files were copied, without their metadata
         return "of this release"
 
 

@@ -266,7 +266,7 @@ def _handler(provider: Any) -> logging.Handler:
         from opentelemetry.instrumentation.logging.handler import (  # pyright: ignore[reportMissingTypeStubs] -- not a dependency of ours
             LoggingHandler,
         )
-    except ImportError:
+    except ImportError:  # pragma: no cover -- not installed, or an old release of it
         from opentelemetry.sdk._logs import LoggingHandler
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's own, which is used where the other is missing

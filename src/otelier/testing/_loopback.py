@@ -68,8 +68,8 @@ class HttpExchange(BaseHTTPRequestHandler):
     def finish(self) -> None:
         try:
             super().finish()
-        except OSError:
-            pass  # the client hung up before everything was sent
+        except OSError:  # pragma: no cover -- the client hung up before everything was sent
+            pass
         finally:
             self.owner.disconnected(self.connection)
 
@@ -201,7 +201,7 @@ class LoopbackServer:
         """Note a connection, so that `stop` can end it."""
         with self._lock:
             self._connections[connection] = threading.current_thread()
-        if self._stopping.is_set():
+        if self._stopping.is_set():  # pragma: no cover -- it came at this very moment
             _break_off(connection)
 
     def disconnected(self, connection: socket.socket) -> None:

@@ -257,6 +257,8 @@ def test_media(capture):
         {"type": "input_file", "file_url": "https://example.com/a.pdf"},
         {"type": "file", "file": {}},
         {"type": "video", "video": {}},
+        {"type": "input_image", "file_id": "file-2"},
+        {"type": "reasoning_text", "text": "Hm."},
     ]
     parts = capture("chat", messages=[{"role": "user", "content": content}])[INPUT][0]["parts"]
 
@@ -275,7 +277,30 @@ def test_media(capture):
         blob("application/pdf", "document"),
         {"mime_type": None, "modality": "document", "uri": "https://example.com/a.pdf", "type": "uri"},
         {"type": "video", "video": {}},
+        {"mime_type": None, "modality": "image", "file_id": "file-2", "type": "file"},
+        {"content": "Hm.", "type": "reasoning"},
     ]
+
+
+def test_spoken_answers(capture):
+    """What was spoken is its words, and a hash of the sound."""
+    data = base64.b64encode(b"sound").decode()
+    message = {"role": "assistant", "content": None, "audio": {"id": "a-1", "data": data, "transcript": "Hello"}}
+    capture.api.server.reply(
+        body={"id": "c", "model": "gpt-4.1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    )
+    ((words, sound),) = (one["parts"] for one in capture("chat")[OUTPUT])
+    assert words == text("Hello")
+    assert (sound["modality"], sound["uri"]) == ("audio", f"sha256:{sha256(b'sound').hexdigest()}")
+
+
+def test_endless_nesting(capture):
+    """Data that is nested without end ends where nobody reads it any more."""
+    tool: dict[str, Any] = {"type": "object"}
+    for _ in range(200):
+        tool = {"type": "object", "properties": {"below": tool}}
+    (shown,) = capture("chat", tools=[{"type": "function", "function": {**SEARCH, "parameters": tool}}])[TOOLS]
+    assert shown["parameters"]["properties"]["below"]["type"] == "object"
 
 
 def test_models_as_messages(capture):

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from otelier.openai import _call
 from otelier.openai.content import _parts
-from otelier.redaction import MOST_ON_A_LOOP
+from otelier.redaction import MOST_ON_A_LOOP, ContentGate
 from otelier.telemetry import do_aside, finish_aside
 from tests.openai.conftest import CHAT, instrumenting, serving
 
@@ -123,3 +124,31 @@ def test_what_is_no_base64(monkeypatch, recorder, data):
     (message,) = asked(recorder, [{"role": "user", "content": content}], stream=False)[INPUT]
     hashed = f"sha256:{hashlib.sha256(url.encode()).hexdigest()}"
     assert [part.get("uri") for part in message["parts"]] == ([None] if len(data) < 1_000 else [None, hashed])
+
+
+@pytest.mark.parametrize("place", ["redacting", "starting"])
+def test_long_content_that_cannot_be_shown(monkeypatch, recorder, quiet_faults, place):
+    """Where redacting it in another thread fails, or no thread can be started, the span ends without its content."""
+    monkeypatch.setenv(MODE, "span_only")
+    redacted = ContentGate.values
+
+    def values(gate: ContentGate, content: Any, *, most: int | None = None) -> Any:
+        if most is None:
+            raise LookupError
+        return redacted(gate, content, most=most)
+
+    if place == "redacting":
+        monkeypatch.setattr(ContentGate, "values", values)
+    else:
+        monkeypatch.setattr(_call, "do_aside", lambda _: False)
+
+    async def call() -> None:
+        async with api.async_client() as client:
+            await api.call_async(client, "chat", messages=SENT["result"])
+
+    with instrumenting(recorder), serving() as api:
+        asyncio.run(call())
+        assert finish_aside(30)
+    attributes = recorder.find("chat gpt-4.1").attributes
+    assert attributes["gen_ai.response.model"] == "gpt-4.1"
+    assert INPUT not in attributes

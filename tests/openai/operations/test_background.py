@@ -195,3 +195,14 @@ def test_content_of_streams_left_early(monkeypatch, api, recorder):
         "search",
         "One two",
     ]
+
+
+def test_a_conversation_that_was_compacted(api, recorder):
+    """A stream in which the provider compacts the conversation says so on its span."""
+    whole = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-4.1", "status": "completed"}
+    item = {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    api.server.reply(events=[added, {"type": "response.completed", "response": {**whole, "output": []}}])
+    for _ in api.call("responses", stream=True):
+        pass
+    assert recorder.spans[0].attributes["gen_ai.conversation.compacted"] is True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import json
+from hashlib import sha256
 from typing import Any
 
 import openai
@@ -510,6 +512,32 @@ def test_content_of_transcriptions(telling, recorder):
     assert told(recorder) == ([text("A meeting")], [text(answer.text)])
 
 
+def test_content_of_streamed_transcriptions(telling, recorder):
+    """A streamed transcription is told as a whole one is."""
+    if not streams(telling.client, "transcriptions"):
+        pytest.skip("this openai streams no transcriptions")
+    *_, last = call(telling.client, "transcriptions", stream=True)
+    assert told(recorder) == ([], [text(last.text)])
+
+
+def test_content_of_streamed_images(telling, recorder):
+    """A streamed image is told by the hash of the whole one, and not by the partial ones before it."""
+    if not streams(telling.client, "images"):
+        pytest.skip("this openai streams no images")
+    *_, last = call(telling.client, "images", stream=True, partial_images=2)
+    ((image,),) = told(recorder)[1:]
+    assert image["uri"] == f"sha256:{sha256(base64.b64decode(last.b64_json)).hexdigest()}"
+
+
+def test_an_error_in_the_block_of_a_media_stream(telling, recorder):
+    """An exception of the caller's own leaves the stream, as it does that of a chat."""
+    if not streams(telling.client, "transcriptions"):
+        pytest.skip("this openai streams no transcriptions")
+    with pytest.raises(LookupError), call(telling.client, "transcriptions", stream=True):
+        raise LookupError
+    assert recorder.find("generate_content gpt-4o-transcribe").attributes["otelier.cancelled"] is True
+
+
 def test_content_of_speech(telling, recorder):
     """What is to be spoken is a message; the audio stays the caller's."""
     call(telling.client, "speech", **known(telling.client.audio.speech.create, instructions="Cheerful"))
@@ -528,3 +556,15 @@ def test_content_of_fetched_responses(telling, recorder):
     assert json.loads(attributes["gen_ai.system_instructions"]) == [text("Be kind")]
     assert "gen_ai.input.messages" not in attributes
     assert [log for log in recorder.logs if log.event_name] == []
+
+
+def test_content_of_a_fetched_stream(telling, recorder):
+    """A stored response that is read as a stream is told as one that is fetched whole."""
+    if "stream" not in inspect.signature(telling.client.responses.retrieve).parameters:
+        pytest.skip("this openai fetches no streams")
+    made = telling.client.responses.create(model="gpt-4.1", input="Hello", instructions="Be kind")
+    recorder.clear()
+    assert list(telling.client.responses.retrieve(made.id, stream=True))
+    attributes = recorder.find("fetch_response").attributes
+    assert json.loads(attributes["gen_ai.output.messages"])[0]["parts"] == [text(made.output_text)]
+    assert json.loads(attributes["gen_ai.system_instructions"]) == [text("Be kind")]

@@ -114,11 +114,26 @@ def test_exception_in_the_block(api, recorder, mode):
     assert [span.attributes.get("otelier.cancelled") for span in recorder.spans] == [True, None]
 
 
-def test_html_of_a_proxy(api, recorder):
-    """What is no answer is given to the caller as it is, and the span says no more than it knows."""
-    api.server.fail(200, html=True)
-    with api.client.chat.completions.with_streaming_response.create(**api.arguments["chat"]) as response:
-        assert "<html>" in response.text()
+@pytest.mark.parametrize("body", ["<html>", "no JSON"])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_is_no_answer(api, recorder, mode, body):
+    """A page of a proxy, or half an answer, is given to the caller as it is; the span says no more than it knows."""
+    if body == "<html>":
+        api.server.fail(200, html=True)
+    else:
+        api.server.reply(body=body)
+
+    def call() -> str:
+        with api.client.chat.completions.with_streaming_response.create(**api.arguments["chat"]) as response:
+            return response.text()
+
+    async def call_async() -> str:
+        async with api.async_client() as client:
+            lazily = client.chat.completions.with_streaming_response
+            async with lazily.create(**api.arguments["chat"]) as response:
+                return await response.text()
+
+    assert body in (asyncio.run(call_async()) if mode == "async" else call())
     assert "gen_ai.response.model" not in recorder.find(SPAN).attributes
 
 

@@ -753,6 +753,7 @@ def test_stream_of_another_type(recorder):
         completions = openai.AsyncOpenAI(api_key="none").chat.completions
         assert [item async for item in await completions.create(**arguments)] == [chunk, chunk]
         stream = await completions.create(**arguments)
+        assert await anext(stream) is chunk
         await stream.close()
         assert stream.closed
 
@@ -771,7 +772,7 @@ def test_stream_of_another_type(recorder):
     assert recorder.spans[0].attributes["gen_ai.response.id"] == "c-1"
 
 
-@pytest.mark.parametrize("way", ["block", "close"])
+@pytest.mark.parametrize("way", ["block", "close", "aclose"])
 @pytest.mark.parametrize("failing", [False, True])
 def test_closing_a_stream_of_another_type(recorder, failing, way):
     """Leaving its block or closing it ends the call, whatever it closes, and with what the closing raises."""
@@ -795,6 +796,8 @@ def test_closing_a_stream_of_another_type(recorder, failing, way):
         async def close(self) -> None:
             Foreign.close(self)
 
+        aclose = close
+
         async def __aenter__(self) -> Any:
             return self
 
@@ -811,11 +814,11 @@ def test_closing_a_stream_of_another_type(recorder, failing, way):
         stream = await openai.AsyncOpenAI(api_key="none").chat.completions.create(**arguments)
         kept.append(stream)
         with expected:
-            if way == "close":
-                await stream.close()
-            else:
+            if way == "block":
                 async with stream:
                     pass
+            else:
+                await getattr(stream, way)()
 
     kept: list[Any] = []  # what is dropped would end its call by that
     with pytest.MonkeyPatch.context() as patch:
@@ -829,6 +832,49 @@ def test_closing_a_stream_of_another_type(recorder, failing, way):
     kind = f"{__name__}.ConsumerError"
     failed = (StatusCode.ERROR, kind, kind, None)
     assert [outcome(span) for span in recorder.spans] == [failed if failing else LEFT] * 2
+
+
+@each_mode
+def test_a_response_that_cannot_be_closed(streams, recorder, mode):
+    """What closing the HTTP response raises reaches the caller, and the call has failed by it."""
+
+    def close() -> None:
+        raise ConsumerError("not ours")
+
+    async def aclose() -> None:
+        close()
+
+    def breaks(response: Any) -> None:
+        response.close, response.aclose = close, aclose
+
+    async def breaks_async(response: Any) -> None:
+        breaks(response)
+
+    async def main() -> None:
+        async with streams.async_client() as client:
+            client._client.event_hooks["response"].append(breaks_async)
+            stream = await streams.call_async(client, "chat", stream=True)
+            await anext(stream)
+            await stream.close()
+
+    def call() -> None:
+        streams.client._client.event_hooks["response"].append(breaks)
+        stream = streams.call("chat", stream=True)
+        next(stream)
+        stream.close()
+
+    with pytest.raises(ConsumerError):
+        asyncio.run(main()) if mode == "async" else call()
+    assert only(recorder).attributes["error.type"] == f"{__name__}.ConsumerError"
+
+
+def test_left_after_the_whole_answer(streams, recorder):
+    """A stream that is left when all of the answer was read is no stream that nobody waited for."""
+    with streams.call("chat", **options("chat")) as stream:
+        for chunk in stream:
+            if chunk.choices[0].finish_reason:
+                break
+    assert outcome(only(recorder)) == QUIET
 
 
 # --- measuring -------------------------------------------------------------------------------------------------

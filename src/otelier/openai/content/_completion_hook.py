@@ -46,23 +46,16 @@ class CompletionHook:
         self._function, self._other_tool = types.FunctionToolDefinition, types.GenericToolDefinition
 
     def complete(self, shown: Mapping[str, Any], span: Span, event: LogRecord | None) -> None:
-        """Give the hook what of a call's content may be *shown*, by attribute; never raises.
+        """Give the hook what of a call's content may be *shown*, by attribute; what the hook raises is logged once.
 
         The hook may write references to what it stored onto *span* and *event*, which then leave.
         """
-        try:
-            given: dict[str, Any] = {
-                "inputs": [self._message(self._input, one) for one in _uncut(shown.get(names.INPUT_MESSAGES))],
-                "outputs": [self._message(self._output, one) for one in _uncut(shown.get(names.OUTPUT_MESSAGES))],
-                "system_instruction": [self._part(one) for one in _uncut(shown.get(names.SYSTEM_INSTRUCTIONS))],
-                "tool_definitions": [self._tool(one) for one in _uncut(shown.get(names.TOOL_DEFINITIONS))] or None,
-            }
-        except (KeyError, TypeError):
-            warn_once(
-                "openai.completion_hook.limit",
-                "A completion hook was not called: its content is larger than what redaction looks at.",
-            )
-            return
+        given: dict[str, Any] = {
+            "inputs": [self._message(self._input, one) for one in _uncut(shown.get(names.INPUT_MESSAGES))],
+            "outputs": [self._message(self._output, one) for one in _uncut(shown.get(names.OUTPUT_MESSAGES))],
+            "system_instruction": [self._part(one) for one in _uncut(shown.get(names.SYSTEM_INSTRUCTIONS))],
+            "tool_definitions": [self._tool(one) for one in _uncut(shown.get(names.TOOL_DEFINITIONS))] or None,
+        }
         try:
             self._call(**given, span=span, log_record=event)
         except Exception as exc:  # the hook's own, which may quote content

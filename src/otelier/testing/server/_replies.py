@@ -117,8 +117,8 @@ class ReplyQueue:
 
     def _use(self, waiting: _Waiting) -> bool:
         with self._lock:
-            if waiting not in self._waiting:
-                return False  # another request was faster
+            if waiting not in self._waiting:  # pragma: no cover -- another request was faster
+                return False
             if waiting.times is not None:
                 waiting.times -= 1
                 if not waiting.times:
