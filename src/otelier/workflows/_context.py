@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from otelier.codec import to_plain
@@ -242,6 +242,8 @@ class Context:
                 )
         if len({id(call) for call in given}) < len(given):
             raise WorkflowUseError(f"{what} was given one call twice: make a call for each.")
+        if taken := next((call for call in given if call.is_taken), None):
+            raise WorkflowUseError(f"{what} was given {taken.what}, which is waited for already: make a call for each.")
         if len(given) > _MAX_SIDE_BY_SIDE:
             raise ValueError(f"{what} was given {len(given):,} calls: {_MAX_SIDE_BY_SIDE:,} are the limit.")
         if most is not None and checked_count(most, "max_concurrency") == 0:
@@ -252,9 +254,9 @@ class Context:
         def late() -> TimeoutError:
             return TimeoutError(f"{what} took longer than {seconds:g} s")
 
-        plan = side_by_side(
-            body.run, given, most=most, return_exceptions=return_exceptions, limit=limit, timed_out=late
-        )
+        for call in given:
+            body.waited(call)  # by this one
+        plan = side_by_side(body, given, most=most, return_exceptions=return_exceptions, limit=limit, timed_out=late)
         return Call(body, what, plan)
 
     # --- waits ---------------------------------------------------------------------------------------------------
@@ -280,9 +282,16 @@ class Context:
         return make_timer(self._body, delay_ms, cron, tz)
 
     # --- state of entities ---------------------------------------------------------------------------------------
-    async def get(self, key: str, default: Any = None) -> Any:
-        """Return a value of the entity's state, *default* where there is none; changing it changes no state."""
+    def get(self, key: str, default: Any = None) -> Awaitable[Any]:
+        """Return a value of the entity's state, *default* where there is none; changing it changes no state.
+
+        Raises:
+            WorkflowUseError: outside of entities, inside a step, or in another task than the body's.
+        """
         self._entity(f"ctx.get({key!r})")
+        return self._value_of(checked_name(key, "a key of state"), default)
+
+    async def _value_of(self, key: str, default: Any) -> Any:
         held = self._body.changes.get(key, _MISSING)
         if held is _MISSING:
             held = await self._body.run.get(key)
@@ -293,7 +302,7 @@ class Context:
 
         Raises:
             CodecError: if it has no form in JSON.
-            WorkflowUseError: in a method that reads.
+            WorkflowUseError: in a method that reads, inside a step, or in another task than the body's.
         """
         self._writing(f"ctx.set({key!r})")
         # In a list, since `None` is a value, too.
@@ -316,6 +325,7 @@ class Context:
                 f"{what} stands in the {self._body.handler.kind} {self._body.handler.name}, which has no state. Put "
                 f"it into a method of an entity, and call that by `ctx.entity(type, key)`."
             )
+        self._body.check(what)
 
     def _writing(self, what: str) -> None:
         self._entity(what)

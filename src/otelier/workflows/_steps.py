@@ -13,7 +13,7 @@ from otelier.codec import error_to_json, from_plain, to_plain
 from otelier.errors import WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._body import CURRENT_STEP, Body, StepScope
-from otelier.workflows._calls import Call, Plan
+from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._handlers import type_hints
 from otelier.workflows.engines.protocol import Json, Op, Outcome
 
@@ -25,6 +25,8 @@ class _Attempt:
     step: Op
     pause: Op | None
     """Sleep before the next one."""
+    raised: list[BaseException]
+    """What it failed with, where it was executed in this life."""
 
 
 def make_step(
@@ -52,12 +54,13 @@ def make_step(
     for number in range(1, retries + 2):
         limit = None if timeout_s is None else body.run.sleep(timeout_s)
         box: list[Op] = []
+        raised: list[BaseException] = []
         step = body.run.step(
-            step_id, functools.partial(_execute, body, step_id, number, function, write, box, attributes)
+            step_id, functools.partial(_execute, body, step_id, number, function, write, box, raised, attributes)
         )
         box.append(step)
         pause = body.run.sleep(backoff * 2 ** (number - 1)) if number <= retries else None
-        attempts.append(_Attempt(limit, step, pause))
+        attempts.append(_Attempt(limit, step, pause, raised))
     return Call(body, f"ctx.step({step_id!r})", _step_plan(body, step_id, attempts, read, function, timeout_s))
 
 
@@ -75,10 +78,15 @@ def _step_plan(
 ) -> Plan[Any]:
     for attempt in attempts:
         limit, step = attempt.limit, attempt.step
-        done = yield (step,) if limit is None else (limit, step)
+        ops = (step,) if limit is None else (limit, step)
+        is_last = attempt.pause is None
+        try:
+            done = yield ops
+        except Stopping:
+            is_last = True
+            done = yield ops
         if done is limit:
-            body.run.cancel(step)
-            body.spans.gave_up(step)
+            body.give_up((step,))
             if not inspect.iscoroutinefunction(_inner(function)):
                 warn_once(
                     "workflows.thread_left",
@@ -93,8 +101,8 @@ def _step_plan(
             if succeeded:
                 return read(value)
             error = body.error_of(value)
-        if attempt.pause is None:
-            raise error
+        if is_last or attempt.pause is None:
+            raise error from (attempt.raised[0] if attempt.raised else None)
         yield (attempt.pause,)
     raise AssertionError("unreachable")
 
@@ -106,6 +114,7 @@ async def _execute(
     function: Callable[..., Any],
     write: Callable[[Any], Json],
     box: list[Op],
+    raised: list[BaseException],
     attributes: dict[str, Any] | None,
 ) -> Outcome:
     """Do the step, and return its outcome; this is what the engine calls."""
@@ -121,6 +130,7 @@ async def _execute(
         except Exception as exc:
             error = exc
         operation.failure = error
+        raised.append(error)
     return [False, error_to_json(error)]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from otelier.codec import to_plain
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
-from otelier.workflows._calls import Call, Plan
+from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._handlers import Handler, checked_name, checked_seconds
 from otelier.workflows._headers import CHAIN, opened, sealed
 from otelier.workflows.engines.protocol import Json, Op, Target
@@ -77,7 +77,12 @@ def call_target(body: Body, target: Target, payload: Json) -> Call[Any]:
     def plan() -> Plan[Any]:
         body.spans.called(op, target)
         op.start()  # at once: whether an earlier life exported its span is known by where this one is
-        yield (op,)
+        try:
+            yield (op,)
+        except Stopping:
+            body.give_up((op,))
+            yield (op,)  # it ends when the run that it called has ended
+            raise
         return _result(body, op)
 
     shown = f"ctx.entity({target.handler!r})" if target.key is not None else f"ctx.task({target.handler!r})"

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from typing_extensions import Self
 
+from otelier import errors
 from otelier.codec import error_from_json
 from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
@@ -98,7 +99,7 @@ class RunHandle:
 def made_again(stored: Mapping[str, Json], handler: Handler | None) -> Exception:
     """Return the error that a run ended with."""
     module = None if handler is None else sys.modules.get(handler.__module__)
-    error = error_from_json(stored, () if module is None else (module,))
+    error = error_from_json(stored, (errors,) if module is None else (errors, module))
     return (
         error if isinstance(error, Exception) else StepError(str(stored.get("message") or ""), type=str(stored["type"]))
     )
