@@ -66,6 +66,10 @@ async def test_clocks_around_a_wait_are_refused_with_a_sentence(path: str | None
         await run_once(path, flow, others=(endless,))
 
 
+def _fail(error: Exception) -> None:
+    raise error
+
+
 async def _forever() -> None:
     await asyncio.Event().wait()
 
@@ -158,7 +162,7 @@ async def test_one_call_is_waited_for_in_one_place(path: str | None):
         call = ctx.step("a", lambda: {"x": 1})
         waits = [asyncio.ensure_future(call), asyncio.ensure_future(call)]
         found = await asyncio.gather(*waits, return_exceptions=True)
-        failing = ctx.step("b", lambda: [][1])
+        failing = ctx.step("b", lambda: _fail(IndexError("b")))
         errors = [await outcome(failing), await outcome(failing)]
         assert errors[0] is errors[1]
         return [found[0], str(found[1]), type(errors[0]).__name__, await call]

@@ -230,7 +230,8 @@ async def test_errors_are_values_that_a_replay_sees_alike(path: str | None, erro
 
     with Lives(1)() as lives:
         found = await run_once(path, flow)
-    assert lives.cut and branches[0] == branches[1] == found
+    assert lives.cut
+    assert branches[0] == branches[1] == found
     assert found == [kind.__name__, args, type(error).__qualname__ if kind is StepError else None]
 
 

@@ -18,8 +18,8 @@ _MAX_CHARS: Final = 32_768
 def error_to_json(error: BaseException) -> dict[str, Any]:
     """Return an exception as plain data: its type, its message, and its `args` where they are plain data.
 
-    Causes, notes and the members of a group are left out; one of otelier's own has its `facts` too. A message beyond 32,768 characters is cut, with a note of how
-    much; `args` that take more, or that JSON would change, are `None`.
+    Causes, notes and the members of a group are left out; one of otelier's own has its `facts` too. A message beyond
+    32,768 characters is cut, with a note of how much; `args` that take more, or that JSON would change, are `None`.
 
     Example:
         >>> error_to_json(ValueError("no stock", 3))

@@ -14,11 +14,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from otelier import errors
-from otelier.codec import error_from_json, error_to_json, to_plain
+from otelier.codec import error_from_json, error_to_json
 from otelier.errors import ReplayError, RunStopped, StepError, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._calls import Call, drive
 from otelier.workflows._handlers import Handler
+from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
 from otelier.workflows.engines.protocol import Json, Op, Outcome, Run, Target
 
@@ -140,7 +141,7 @@ class Body:
         given: Callable[[], tuple[tuple[Any, ...], Mapping[str, Any]]],
         result: Callable[[Handler, Any], Any],
     ) -> Any:
-        """Call *handler* with what is *given* until it succeeds, as often as it may; return *result* of what it gave."""
+        """Call *handler* with what is *given* until it succeeds, as often as it may; return *result* of its value."""
         outer, outer_handler, before, used = self.attempt, self.handler, self._names.copy(), self._names
         self.handler = handler
         try:
@@ -186,7 +187,7 @@ class Body:
             return handler.result_of(await coroutine)
         items: list[Json] = []
         async for item in coroutine:
-            plain = to_plain(item, what=f"what {handler.name} yields")
+            plain = to_payload(item, what=f"what {handler.name} yields")
             items.append(plain)
             for queue in self.host.streams.get(self.run.id, ()):
                 queue.put_nowait((len(items) - 1, plain))

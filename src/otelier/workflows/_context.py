@@ -6,11 +6,11 @@ import copy
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
-from otelier.codec import to_plain
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
 from otelier.workflows._calls import Call, Plan, side_by_side
 from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, plain_input
+from otelier.workflows._payloads import to_payload
 from otelier.workflows._steps import make_step
 from otelier.workflows._waits import Handle, Human, Signals, call_target, make_timer, wait_for
 from otelier.workflows.engines.protocol import Json, Op, Target
@@ -168,7 +168,7 @@ class Context:
             self._body.host.service_of(service, handler_name), checked_name(handler_name, "a handler's name")
         )
         self._body.check(f"ctx.task({service_name!r}, {handler_name!r})")
-        return call_target(self._body, target, to_plain(input, what=f"the input of {handler_name}"))
+        return call_target(self._body, target, to_payload(input, what=f"the input of {handler_name}"))
 
     def spawn(self, fn: Handler, *args: Any, key: str | None = None, **kwargs: Any) -> Handle:
         """Start a handler, and go on at once.
@@ -306,7 +306,7 @@ class Context:
         """
         self._writing(f"ctx.set({key!r})")
         # In a list, since `None` is a value, too.
-        self._body.changes[checked_name(key, "a key of state")] = [to_plain(value, what=f"the state {key!r}")]
+        self._body.changes[checked_name(key, "a key of state")] = [to_payload(value, what=f"the state {key!r}")]
 
     def delete(self, key: str) -> None:
         """Remove a value from the entity's state, if there is one; it is saved when the method succeeds."""
