@@ -211,7 +211,11 @@ async def test_a_task_that_takes_too_long_is_cancelled_in_its_own_run(path: str 
 
     async with opened(path) as engine, worker_of(engine, flow, endless) as worker:
         found = await (await worker.start(flow, workflow_id="r")).result()
-        assert found == ["function waits took longer than 0.02 s", "function waits_for_child took longer than 0.02 s", 1]
+        assert found == [
+            "function waits took longer than 0.02 s",
+            "function waits_for_child took longer than 0.02 s",
+            1,
+        ]
         states = {run.workflow_id: run.status for run in await engine.runs()}
         (task,) = states.keys() - {"r", "r.child"}
         assert (states["r.child"], states[task]) in [("completed", "cancelled"), ("completed", "running")]

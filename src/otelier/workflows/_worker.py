@@ -157,6 +157,7 @@ class Worker:
         self._is_direct = is_direct
         self._engine: Engine | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._is_over = False
 
     @property
     def engine(self) -> Engine:
@@ -170,8 +171,9 @@ class Worker:
         return self._engine
 
     async def __aenter__(self) -> Self:
-        if self._serving is not None:
-            raise WorkflowUseError(f"Worker {self.service_name!r} is at work already: make another one.")
+        if self._serving is not None or self._is_over:
+            what = "has ended its work" if self._is_over else "is at work already"
+            raise WorkflowUseError(f"Worker {self.service_name!r} {what}: make another one.")
         engine = self._given
         self._engine = (
             open_engine(read_setting(ENGINE, engine)) if engine is None or isinstance(engine, str) else engine
@@ -194,7 +196,8 @@ class Worker:
     async def __aexit__(self, *_: object) -> None:
         from otelier.telemetry import flush
 
-        serving, self._serving = self._serving, None
+        serving, self._serving, self._engine = self._serving, None, None
+        self._is_over = True
         if serving is not None:
             serving.cancel()
             try:

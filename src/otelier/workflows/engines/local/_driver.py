@@ -366,7 +366,8 @@ class Driver:
     def _write(self) -> None:
         lives, self._unwritten = self._unwritten, set()
         rows = [row for life in lives for row in life.unwritten_rows()]
-        if rows and self._fault is not None and not self._fault.done():
+        # While the worker stops nobody waits for a fault any more, and what steps give is still recorded.
+        if rows and self._fault is not None and (not self._fault.done() or self._fault.cancelled()):
             self.store.submit_later(journal.execute, rows)
 
     def forget_end(self, op: Result) -> None:
