@@ -160,7 +160,8 @@ EXPECTED_BRANCHES = [
 
 async def main(path: str) -> None:
     async with Worker(SERVICE, modules=[sys.modules[__name__]], engine=LocalEngine(path)):
-        print("began", flush=True)
+        sys.stdout.write("began\n")
+        sys.stdout.flush()
         await asyncio.Event().wait()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -131,4 +130,4 @@ def test_a_plain_script_runs_a_workflow(tmp_path: Path):
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout.splitlines() == ["['charged 1', 'charged 2', True]", "['charged 3', 'charged 2', True]"]
-    assert os.listdir(tmp_path) == ["script.py"]
+    assert list(tmp_path.iterdir()) == [program]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -81,6 +80,6 @@ async def test_bodies_give_equal_results_although_their_worker_is_killed(tmp_pat
     assert states == {"0": {"total": [2]}, "1": {"total": [2]}}
     failed = {(run.handler, run.status) for run in runs if run.status != "completed"}
     assert failed <= {("listener", "cancelled"), ("close", "failed")}
-    keys = set(os.listdir(effects))
+    keys = {file.name for file in effects.iterdir()}
     assert keys >= {f"{run_id}+{name}" for run_id in ids for name in killed.EFFECTS_OF["side_by_side"]}
     assert keys >= {f"retried-{run_id}+{name}" for run_id in ids for name in killed.EFFECTS_OF["branches"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import sys
 import threading
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 from otelier.errors import StepError, WorkflowUseError
 from otelier.workflows import Context, workflow
 from tests.workflows.working import Lives, on_a_loop, opened, outcome, raises_sentence, run_once, until, worker_of
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 
 @on_a_loop
@@ -203,6 +207,7 @@ ERRORS = [
     (TwoFacts(1, "x"), StepError, ["1 x"]),
     (_elsewhere(), StepError, ["gone"]),
     (ValueError({1, 2}), StepError, ["{1, 2}"]),
+    (ExceptionGroup("several", [ValueError(1)]), StepError, ["several (1 sub-exception)"]),
     (asyncio.CancelledError(), StepError, [""]),
 ]
 

@@ -207,7 +207,7 @@ async def test_a_cron_line_without_the_extra_names_the_install_line(path: str | 
 # --- children ----------------------------------------------------------------------------------------------------
 @on_a_loop
 async def test_children_have_ids_by_key_or_by_number(path: str | None):
-    """A child's workflow id is `{run}.{key}`, else `{run}.{handler}#{n}`; a key that is used again is the same child."""
+    """A child's id is `{run}.{key}`, else `{run}.{handler}#{n}`; a key that is used again is the same child."""
 
     @workflow
     async def flow(ctx: Context) -> Any:

@@ -69,7 +69,7 @@ async def test_a_result_may_be_waited_for_a_time(path: str | None):
 
 @on_a_loop
 async def test_headers_are_kept_without_what_authorises(path: str | None):
-    """Headers are found in any case, in called runs too; secrets are dropped before they are stored, 8 kB is the limit."""
+    """Headers are found in any case, in called runs too; secrets are dropped before they are stored; 8 kB at most."""
     given = {
         "X-Request": "7",
         "Authorization": "Bearer abc",

@@ -32,7 +32,8 @@ def error_to_json(error: BaseException) -> dict[str, Any]:
         "message": _message_of(error),
         "args": _args_of(error),
     }
-    if facts := _facts_of(error):
+    facts = _facts_of(error)
+    if facts != {}:
         stored["facts"] = facts
     return stored
 
@@ -54,7 +55,7 @@ def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = (
     """
     args, facts = stored.get("args"), stored.get("facts", {})
     kind = _class_of(str(stored.get("module")), str(stored.get("type")), modules)
-    if kind is None or not isinstance(args, list):
+    if kind is None or not isinstance(args, list) or facts is None:
         return None
     try:
         error = kind(*cast("list[Any]", args), **facts)
@@ -86,15 +87,15 @@ def _args_of(error: BaseException) -> list[Any] | None:
         return None
 
 
-def _facts_of(error: BaseException) -> dict[str, Any]:
-    """Return what an error of otelier keeps beside its message; nothing where JSON would change it."""
+def _facts_of(error: BaseException) -> dict[str, Any] | None:
+    """Return what an error of otelier keeps beside its message; `None` where JSON would change it."""
     if not isinstance(error, OtelierError) or not vars(error):
         return {}
     try:
         facts: dict[str, Any] = to_plain(vars(error))
-        return facts if facts == vars(error) and len(write(facts)) <= _MAX_CHARS else {}
+        return facts if facts == vars(error) and len(write(facts)) <= _MAX_CHARS else None
     except Exception:  # something in them has no form in JSON
-        return {}
+        return None
 
 
 def _class_of(module: str, name: str, modules: Iterable[ModuleType]) -> type[Exception] | None:

@@ -136,12 +136,12 @@ _NOTHING: Final = object()
 
 @dataclass(slots=True)
 class _Branch:
+    place: int
     call: Call[Any]
     plan: Plan[Any] | None = None
     ops: tuple[Op, ...] = ()
     value: Any = _NOTHING
     error: Exception | None = None
-    is_over: bool = False
 
 
 @dataclass(slots=True)
@@ -152,14 +152,14 @@ class _Branches:
     """How many go on at once."""
     failures: list[Exception] = field(default_factory=list[Exception])
     begun: int = 0
-    going: int = 0
+    going: dict[int, _Branch] = field(default_factory=dict[int, "_Branch"])
+    """Branches that were begun and are not over, by their place, in order."""
 
     def begin(self, *, after_failures: bool) -> None:
         """Begin branches in their order as far as there is room, and if others may still begin *after_failures*."""
-        while self.begun < len(self.branches) and self.going < self.most and (after_failures or not self.failures):
-            branch = self.branches[self.begun]
+        while self.begun < len(self.branches) and len(self.going) < self.most and (after_failures or not self.failures):
+            branch = self.going[self.begun] = self.branches[self.begun]
             self.begun += 1
-            self.going += 1
             try:
                 branch.plan = branch.call.taken()
             except WorkflowUseError as exc:
@@ -180,22 +180,21 @@ class _Branches:
             self._end(branch, exc)
 
     def _end(self, branch: _Branch, error: Exception | None) -> None:
-        branch.error, branch.is_over, branch.ops = error, True, ()
-        self.going -= 1
+        branch.error, branch.ops = error, ()
+        del self.going[branch.place]
         if error is not None:
             self.failures.append(error)
 
     def waiting(self) -> dict[Op, _Branch]:
         """Return the ops that are waited for, with their branches, in the order of the branches."""
-        return {op: branch for branch in self.branches[: self.begun] for op in branch.ops}
+        return {op: branch for branch in self.going.values() for op in branch.ops}
 
     def stop(self) -> None:
         """Begin nothing more: waits end here, tasks are cancelled, and steps that run are waited for."""
-        for branch in self.branches[: self.begun]:
-            if not branch.is_over:
-                waited = branch.ops
-                self.advance(branch, Stopping())
-                self.body.give_up(tuple(op for op in waited if op not in branch.ops))
+        for branch in list(self.going.values()):
+            waited = branch.ops
+            self.advance(branch, Stopping())
+            self.body.give_up(tuple(op for op in waited if op not in branch.ops))
 
 
 def side_by_side(
@@ -213,7 +212,7 @@ def side_by_side(
     failures as an `ExceptionGroup`. At the time limit what runs is cancelled as well. With *return_exceptions* failures
     stand among the values.
     """
-    all_of = _Branches(body, [_Branch(call) for call in calls], most or max(len(calls), 1))
+    all_of = _Branches(body, [_Branch(place, call) for place, call in enumerate(calls)], most or max(len(calls), 1))
     late: TimeoutError | None = None
     is_stopping = is_stopped = False
     while True:
