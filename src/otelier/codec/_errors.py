@@ -32,8 +32,7 @@ def error_to_json(error: BaseException) -> dict[str, Any]:
         "message": _message_of(error),
         "args": _args_of(error),
     }
-    facts = _facts_of(error)
-    if facts != {}:
+    if facts := _facts_of(error):
         stored["facts"] = facts
     return stored
 
@@ -55,7 +54,7 @@ def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = (
     """
     args, facts = stored.get("args"), stored.get("facts", {})
     kind = _class_of(str(stored.get("module")), str(stored.get("type")), modules)
-    if kind is None or not isinstance(args, list) or facts is None:
+    if kind is None or not isinstance(args, list):
         return None
     try:
         error = kind(*cast("list[Any]", args), **facts)
@@ -63,7 +62,7 @@ def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = (
         return None
     # Some keep more than their `args`, or change what they are given.
     same = type(error) is kind and _args_of(error) == args and _message_of(error) == stored.get("message")
-    same = same and _facts_of(error) == facts
+    same = same and _facts_of(error).items() >= facts.items()
     return error if same else None
 
 
@@ -87,15 +86,17 @@ def _args_of(error: BaseException) -> list[Any] | None:
         return None
 
 
-def _facts_of(error: BaseException) -> dict[str, Any] | None:
-    """Return what an error of otelier keeps beside its message; `None` where JSON would change it."""
-    if not isinstance(error, OtelierError) or not vars(error):
-        return {}
-    try:
-        facts: dict[str, Any] = to_plain(vars(error))
-        return facts if facts == vars(error) and len(write(facts)) <= _MAX_CHARS else None
-    except Exception:  # something in them has no form in JSON
-        return None
+def _facts_of(error: BaseException) -> dict[str, Any]:
+    """Return what an error of otelier keeps beside its message, as far as JSON does not change it."""
+    facts: dict[str, Any] = {}
+    for name, fact in vars(error).items() if isinstance(error, OtelierError) else ():
+        try:
+            plain = to_plain(fact)
+            if plain == fact and len(write(plain)) <= _MAX_CHARS:
+                facts[name] = plain
+        except Exception:  # it has no form in JSON
+            pass
+    return facts
 
 
 def _class_of(module: str, name: str, modules: Iterable[ModuleType]) -> type[Exception] | None:

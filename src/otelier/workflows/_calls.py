@@ -17,7 +17,7 @@ from otelier.errors import ReplayError, RunStopped, WorkflowUseError
 from otelier.workflows.engines.protocol import Op
 
 if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
+    from exceptiongroup import ExceptionGroup  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
 if TYPE_CHECKING:
     from otelier.workflows._body import Body
@@ -95,14 +95,14 @@ async def drive(body: Body, plan: Plan[T]) -> T:
         TimeoutError: if a time limit of the attempt is reached first.
         ReplayError: if somebody else than the engine cancels the wait.
     """
-    run = body.run
     try:
+        await body.settle()
         ops = next(plan)
         while True:
             limits = body.limits
             body.spans.waiting(ops)
             try:
-                done = await run.next((*limits, *ops) if limits else ops)
+                done = await body.next((*limits, *ops) if limits else ops)
                 if not body.is_here():
                     await body.turn(done)
             except asyncio.CancelledError:
