@@ -19,7 +19,7 @@ import pydantic.dataclasses
 import pytest
 import typing_extensions
 
-from otelier import codec
+from otelier import codec, errors
 from otelier.errors import CodecError, NotJsonError, OtelierError
 
 
@@ -697,3 +697,27 @@ def test_a_huge_error_can_be_stored():
     assert stored["message"].endswith("[cut: 4967232 characters]")
     assert stored["args"] is None
     assert len(codec.to_json(stored)) < 40_000
+
+
+def test_our_own_errors_keep_their_facts():
+    """An error of otelier comes back with the facts that a handler reads, less those that JSON would change."""
+    kept = errors.RunEndedError("It is over.", workflow_id="o-1", status="failed")
+    stored = json.loads(codec.to_json(codec.error_to_json(kept)))
+    assert stored["facts"] == {"workflow_id": "o-1", "status": "failed"}
+    again = codec.error_from_json(stored, [errors])
+    assert (type(again), str(again), vars(again)) == (errors.RunEndedError, "It is over.", vars(kept))
+    partly = codec.error_to_json(errors.AnswerError("no JSON", answer=object(), problems=["age: missing"]))
+    assert "facts" not in partly
+    assert vars(codec.error_from_json(partly, [errors])) == {"answer": None, "problems": ()}
+    lost = {**stored, "facts": {"workflow_id": "o-1"}}
+    assert codec.error_from_json(lost, [errors]) is None
+
+
+def test_the_size_of_plain_data_is_checked():
+    """What is larger than the limit is refused with its name, its size and the place of most of it."""
+    codec.check_size({"a": "b"}, max_bytes=50)
+    codec.check_size("ä" * 20, max_bytes=42)
+    with pytest.raises(
+        CodecError, match="Cannot store it: its JSON has 108 bytes, and 50 are the limit. Most of them are at a"
+    ):
+        codec.check_size({"a": "b" * 100}, what="it", max_bytes=50)

@@ -22,6 +22,7 @@ MAX_NAME_CHARS = 256
 MAX_METRIC_TENANTS = 100
 """Most tenants that metrics name: each one is a set of time series of its own."""
 MAX_CONTENT_CHARS = 1_000_000
+MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES = 1_000, 100_000_000
 """Most characters of content in one attribute; redaction looks at no more of one text."""
 _MAX_SHOWN_CHARS = 64
 # A key is one long word, and a password in an address stands between `:` and `@`.
@@ -145,6 +146,15 @@ def _content_chars(text: str) -> int:
     number = _positive(text)
     if number > MAX_CONTENT_CHARS:
         raise ValueError(f"it must be at most {MAX_CONTENT_CHARS}, since no more characters are redacted")
+    return number
+
+
+def _payload_bytes(text: str) -> int:
+    number = _positive(text)
+    if not MIN_PAYLOAD_BYTES <= number <= MAX_PAYLOAD_BYTES:
+        raise ValueError(
+            f"it must be {MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}, since the store holds each in one row"
+        )
     return number
 
 
@@ -294,6 +304,14 @@ ENGINE: Setting[str] = Setting(
     default="file:.otelier/runs.db",
     kind="address",
     meaning="Where runs of workflows are kept: `memory:` or `file:PATH`.",
+)
+PAYLOAD_MAX_BYTES: Setting[int] = Setting(
+    variable="OTELIER_PAYLOAD_MAX_BYTES",
+    parse=_payload_bytes,
+    default=1_000_000,
+    kind="bytes",
+    meaning="Most bytes that one input, result, signal or value of state of a run may have as JSON, "
+    f"{MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}. What has more is refused.",
 )
 SECRETS_DIR: Setting[str | None] = Setting(
     variable="OTELIER_SECRETS_DIR",

@@ -282,7 +282,7 @@ async def test_the_waiter_checks_the_roles_itself(path: str | None):
         with raises_sentence(ValueError, "otelier.approval/0/prod"):
             await client.signal("r", "otelier.approval/0/prod", forged)
         await engine.signal("r", "otelier.approval/0/prod", forged)
-        with raises_sentence(otelier.errors.StepError, "ApprovalError", "'eve'"):
+        with raises_sentence(otelier.errors.ApprovalError, "'eve'"):
             await handle.result(60)
 
 

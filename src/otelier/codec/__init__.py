@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from otelier.codec._errors import error_from_json, error_to_json
 from otelier.codec._strict import read_json, whole_text
-from otelier.codec._values import MAX_BYTES, from_json, from_plain, to_json, to_plain
+from otelier.codec._values import MAX_BYTES, check_size, from_json, from_plain, to_json, to_plain
 
 __all__ = [
     "MAX_BYTES",
+    "check_size",
     "error_from_json",
     "error_to_json",
     "from_json",

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from otelier.codec._strict import whole_text, write
 from otelier.codec._values import to_plain
+from otelier.errors import OtelierError
 
 _MAX_CHARS: Final = 32_768
 """Most characters of a stored exception's message, and of its `args` as JSON: to store a failure must not fail."""
@@ -17,20 +18,23 @@ _MAX_CHARS: Final = 32_768
 def error_to_json(error: BaseException) -> dict[str, Any]:
     """Return an exception as plain data: its type, its message, and its `args` where they are plain data.
 
-    Causes, notes and the members of a group are left out. A message beyond 32,768 characters is cut, with a note of how
-    much; `args` that take more, or that JSON would change, are `None`.
+    Causes, notes and the members of a group are left out; one of otelier's own has its `facts` too. A message beyond
+    32,768 characters is cut, with a note of how much; `args` that take more, or that JSON would change, are `None`.
 
     Example:
         >>> error_to_json(ValueError("no stock", 3))
         {'type': 'ValueError', 'module': 'builtins', 'message': "('no stock', 3)", 'args': ['no stock', 3]}
     """
     kind = type(error)
-    return {
+    stored: dict[str, Any] = {
         "type": kind.__qualname__,
         "module": kind.__module__,
         "message": _message_of(error),
         "args": _args_of(error),
     }
+    if facts := _facts_of(error):
+        stored["facts"] = facts
+    return stored
 
 
 def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = ()) -> Exception | None:
@@ -48,16 +52,17 @@ def error_from_json(stored: Mapping[str, Any], modules: Iterable[ModuleType] = (
         >>> error_from_json(error_to_json(KeyError("sku-1")))
         KeyError('sku-1')
     """
-    args = stored.get("args")
+    args, facts = stored.get("args"), stored.get("facts", {})
     kind = _class_of(str(stored.get("module")), str(stored.get("type")), modules)
     if kind is None or not isinstance(args, list):
         return None
     try:
-        error = kind(*cast("list[Any]", args))
+        error = kind(*cast("list[Any]", args), **facts)
     except Exception:  # it takes other arguments than it keeps
         return None
     # Some keep more than their `args`, or change what they are given.
     same = type(error) is kind and _args_of(error) == args and _message_of(error) == stored.get("message")
+    same = same and _facts_of(error).items() >= facts.items()
     return error if same else None
 
 
@@ -79,6 +84,19 @@ def _args_of(error: BaseException) -> list[Any] | None:
         return args if args == given and len(write(args)) <= _MAX_CHARS else None
     except Exception:  # as above, or something in them has no form in JSON
         return None
+
+
+def _facts_of(error: BaseException) -> dict[str, Any]:
+    """Return what an error of otelier keeps beside its message, as far as JSON does not change it."""
+    facts: dict[str, Any] = {}
+    for name, fact in vars(error).items() if isinstance(error, OtelierError) else ():
+        try:
+            plain = to_plain(fact)
+            if plain == fact and len(write(plain)) <= _MAX_CHARS:
+                facts[name] = plain
+        except Exception:  # it has no form in JSON
+            pass
+    return facts
 
 
 def _class_of(module: str, name: str, modules: Iterable[ModuleType]) -> type[Exception] | None:

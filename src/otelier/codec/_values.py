@@ -52,7 +52,22 @@ def to_json(value: object, as_type: Any = None, *, what: str = "value", max_byte
     """
     plain = to_plain(value, as_type, what=what)
     text = write(plain)
-    if max_bytes is not None and len(text) * 4 > max_bytes and (size := len(text.encode())) > max_bytes:
+    if max_bytes is not None and len(text) * 4 > max_bytes:
+        check_size(plain, what=what, max_bytes=max_bytes)
+    return text
+
+
+def check_size(plain: Any, *, what: str = "value", max_bytes: int = MAX_BYTES) -> None:
+    """Check that the JSON of plain data has no more than *max_bytes* in UTF-8.
+
+    Raises:
+        CodecError: if it has more; the error names the place of most of them.
+
+    Example:
+        >>> check_size({"a": "b"}, max_bytes=50)
+    """
+    text = write(plain)
+    if len(text) * 4 > max_bytes and (size := len(text.encode())) > max_bytes:
         place = place_of(_largest(plain, size))
         raise CodecError(
             f"Cannot store {what}: its JSON has {size:,} bytes, and {max_bytes:,} are the limit. "
@@ -60,7 +75,6 @@ def to_json(value: object, as_type: Any = None, *, what: str = "value", max_byte
             place=place,
             problem="too large",
         )
-    return text
 
 
 def to_plain(value: object, as_type: Any = None, *, what: str = "value") -> Any:

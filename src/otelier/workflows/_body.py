@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelier.codec import error_from_json, error_to_json, to_plain
-from otelier.errors import RunCancelled, RunStopped, StepError, WorkflowUseError
+from otelier import errors
+from otelier.codec import error_from_json, error_to_json
+from otelier.errors import ReplayError, RunCancelled, RunStopped, StepError, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._calls import Call, drive
 from otelier.workflows._handlers import Handler
+from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
 from otelier.workflows.engines.protocol import Json, Op, Outcome, Run, Target
 
@@ -107,9 +110,11 @@ class Body:
         self._task: asyncio.Task[Any] | None = None
         self._names: Counter[str] = Counter()
         self._spawned: Counter[str] = Counter()
-        self._calls: list[Op] = []
+        self._calls: dict[Op, None] = {}
         """Detached calls: the run does not end before they are stored."""
-        self._expected: set[Call[Any]] = set()
+        self._expected: dict[Call[Any], None] = {}
+        self._turns: list[tuple[Op, asyncio.Future[None]]] = []
+        self._turner: asyncio.Task[None] | None = None
         self.stream: OpenStream | None = None
         """The stream that is read here: until it has ended nothing else is done."""
         self.unsettled: list[Op] = []
@@ -127,8 +132,12 @@ class Body:
         failure: Exception | None = None
         with self.spans:
             try:
-                args, kwargs = self.handler.arguments_of(payload)
-                outcome: Outcome = [True, await self.attempts(ctx, self.handler, args, kwargs, self._stored_result)]
+                self.handler.arguments_of(payload)  # what does not fit is not tried again
+
+                def given() -> tuple[tuple[Any, ...], dict[str, Any]]:
+                    return self.handler.arguments_of(copy.deepcopy(payload))
+
+                outcome: Outcome = [True, await self.attempts(ctx, self.handler, given, self._stored_result)]
                 if self.changes:
                     self.run.put(self.changes)
             except Exception as exc:
@@ -146,26 +155,34 @@ class Body:
         return outcome
 
     async def attempts(
-        self, ctx: Context, handler: Handler, args: Any, kwargs: Any, result: Callable[[Handler, Any], Any]
+        self,
+        ctx: Context,
+        handler: Handler,
+        given: Callable[[], tuple[tuple[Any, ...], Mapping[str, Any]]],
+        result: Callable[[Handler, Any], Any],
     ) -> Any:
-        """Call *handler* until it succeeds, as often as it may, and return *result* of what it gave."""
-        outer, outer_handler, outer_names = self.attempt, self.handler, self._names
+        """Call *handler* with what is *given* until it succeeds, as often as it may; return *result* of its value."""
+        outer, outer_handler, before, used = self.attempt, self.handler, self._names.copy(), self._names
         self.handler = handler
         try:
             for attempt in range(1, handler.retries + 2):
-                self.attempt, self._names = attempt, Counter()
+                self.attempt, self._names = attempt, before.copy()
                 try:
                     with self._limited(handler):
+                        args, kwargs = given()
                         return await result(handler, handler.call(ctx, args, kwargs))
                 except Exception as exc:
                     self.leave_stream()
-                    if attempt > handler.retries or isinstance(exc, WorkflowUseError):
+                    if attempt > handler.retries or isinstance(exc, (WorkflowUseError, ReplayError)):
                         raise
+                finally:
+                    used = used | self._names
                 pause = self.run.sleep(handler.backoff * 2 ** (attempt - 1))
                 await drive(self, _waited_for(pause))
             raise AssertionError("unreachable")
         finally:
-            self.attempt, self.handler, self._names = outer, outer_handler, outer_names
+            # What follows counts on: a key that an attempt gave to anybody is that of no other step.
+            self.attempt, self.handler, self._names = outer, outer_handler, used
 
     @contextmanager
     def _limited(self, handler: Handler) -> Generator[None]:
@@ -191,7 +208,7 @@ class Body:
             return handler.result_of(await coroutine)
         items: list[Json] = []
         async for item in coroutine:
-            plain = to_plain(item, what=f"what {handler.name} yields")
+            plain = to_payload(item, what=f"what {handler.name} yields")
             items.append(plain)
             for queue in self.host.streams.get(self.run.id, ()):
                 queue.put_nowait((len(items) - 1, plain))
@@ -207,7 +224,7 @@ class Body:
             raise WorkflowUseError(
                 f"{what} stands inside a step: a step is done once, as a whole. Call it in the body, beside the step."
             )
-        if asyncio.current_task() is not self._task:
+        if not self.is_here():
             raise WorkflowUseError(
                 f"{what} stands in another task than the body of {self.handler.name}: in a replay its turn would come "
                 f"at another time. Use `ctx.parallel` for several calls at once, `ctx.spawn` for work of its own."
@@ -256,7 +273,37 @@ class Body:
 
     def is_here(self) -> bool:
         """Return whether this code is the body's own: not a step, and not another task."""
-        return CURRENT_STEP.get() is None and asyncio.current_task() is self._task
+        try:
+            return CURRENT_STEP.get() is None and asyncio.current_task() is self._task
+        except RuntimeError:  # a thread without a loop
+            return False
+
+    async def turn(self, done: Op) -> None:
+        """Wait until tasks beside the body's have seen what was recorded before *done*.
+
+        In a replay `asyncio.gather` asks for results in the order of its arguments, and they are all there.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.append((done, future))
+        if self._turner is None:
+            self._turner = asyncio.ensure_future(self._take_turns())
+        await future
+
+    async def _take_turns(self) -> None:
+        try:
+            while self._turns:
+                await asyncio.sleep(0)  # for those that ask at the same time, and for who saw the one before
+                first = await self.next([op for op, _ in self._turns])
+                turn = next(turn for turn in self._turns if turn[0] is first)
+                self._turns.remove(turn)
+                if not turn[1].done():
+                    turn[1].set_result(None)
+        except RunStopped as exc:
+            for _, future in self._turns:
+                if not future.done():
+                    future.set_exception(exc)
+        finally:
+            self._turner = None
 
     def numbered(self, name: str) -> str:
         """Return *name*, the second of its name in this attempt as `{name}#2`."""
@@ -273,7 +320,14 @@ class Body:
 
     def keep(self, call: Op) -> None:
         """Let the run not end before the child of a detached *call* is stored."""
-        self._calls.append(call)
+        self._calls[call] = None
+
+    def give_up(self, ops: Iterable[Op]) -> None:
+        """Give up all of *ops* that were begun: what they wait for ends, but for children that were spawned."""
+        for op in ops:
+            if op.began_ns is not None and not op.done() and op not in self._calls:
+                self.run.cancel(op)
+            self.spans.gave_up(op)
 
     def error_of(self, stored: Mapping[str, Json]) -> Exception:
         """Return the error that *stored* was, made again of its own class where that is known."""
@@ -286,15 +340,15 @@ class Body:
 
     def expect(self, call: Call[Any]) -> None:
         """Expect that *call* will be waited for."""
-        self._expected.add(call)
+        self._expected[call] = None
 
     def waited(self, call: Call[Any]) -> None:
         """Take notice that *call* is waited for."""
-        self._expected.discard(call)
+        self._expected.pop(call, None)
 
     def _modules(self) -> list[ModuleType]:
         names = dict.fromkeys(handler.__module__ for handler in (self.handler, *self.host.handlers.values()))
-        return [module for name in names if (module := sys.modules.get(name)) is not None]
+        return [errors, *(module for name in names if (module := sys.modules.get(name)) is not None)]
 
     def _warn_of_forgotten(self) -> None:
         for call in self._expected:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from otelier.errors import ReplayError, WorkflowUseError
-from otelier.workflows.engines.protocol import Op, Run
+from otelier.errors import ReplayError, RunStopped, WorkflowUseError
+from otelier.workflows.engines.protocol import Op
 
 if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
+    from exceptiongroup import ExceptionGroup  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
 if TYPE_CHECKING:
     from otelier.workflows._body import Body
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Plan: TypeAlias = "Generator[tuple[Op, ...], Op, T]"
 """What a call does: yields ops, is sent the next of them that is done, returns the value."""
+_SHOWN: Final = 5
+"""How many of several failures a message names."""
+
+
+class Stopping(Exception):  # noqa: N818 -- it tells what is to be done, and is no error
+    """Is thrown into a plan when nothing more is to begin: it ends, or yields once more what it has to wait for."""
 
 
 class Call(Generic[T]):
@@ -57,16 +63,17 @@ class Call(Generic[T]):
             plan = self.taken()
             try:
                 self._value = await drive(self._body, plan)
-            except Exception as exc:
+            except (Exception, RunStopped) as exc:
                 self._error = exc
             self._is_over = True
         if self._error is not None:
             raise self._error
         return self._value
 
-    def error_in(self, op: Op) -> Exception:
-        """Return the error that the outcome in *op* holds."""
-        return self._body.error_of(op.value[1])
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody drives it, or did."""
+        return self._is_taken
 
     def taken(self) -> Plan[T]:
         """Return its plan, for whoever drives it.
@@ -88,7 +95,6 @@ async def drive(body: Body, plan: Plan[T]) -> T:
         TimeoutError: if a time limit of the attempt is reached first.
         ReplayError: if somebody else than the engine cancels the wait.
     """
-    run = body.run
     try:
         await body.settle()
         ops = next(plan)
@@ -97,15 +103,15 @@ async def drive(body: Body, plan: Plan[T]) -> T:
             body.spans.waiting(ops)
             try:
                 done = await body.next((*limits, *ops) if limits else ops)
+                if not body.is_here():
+                    await body.turn(done)
             except asyncio.CancelledError:
-                give_up(run, ops)
-                raise ReplayError(
-                    f"A wait in the body of {body.handler.name} was cancelled from outside, as `asyncio.timeout`, "
-                    f"`wait_for` or a task group do: a replay would decide otherwise. Use `timeout_s=` of the call or "
-                    f"of the handler, which is recorded."
-                ) from None
+                body.give_up(ops)
+                raise _cut(body) from None
+            except WorkflowUseError:  # they were given up in an earlier life, as above
+                raise _cut(body) from None
             if limits and done in limits:
-                give_up(run, ops)
+                body.give_up(ops)
                 late = limits[done]
                 raise late()
             body.advanced(done)
@@ -116,11 +122,12 @@ async def drive(body: Body, plan: Plan[T]) -> T:
         plan.close()
 
 
-def give_up(run: Run, ops: Iterable[Op]) -> None:
-    """Give up all of *ops* that were begun."""
-    for op in ops:
-        if op.began_ns is not None and not op.done():
-            run.cancel(op)
+def _cut(body: Body) -> ReplayError:
+    return ReplayError(
+        f"A wait in the body of {body.handler.name} was cancelled from outside, as `asyncio.timeout`, `wait_for` or a "
+        f"task group do: a replay would decide otherwise. Use `timeout_s=` of the call or of the handler, which is "
+        f"recorded."
+    )
 
 
 _NOTHING: Final = object()
@@ -129,62 +136,69 @@ _NOTHING: Final = object()
 
 @dataclass(slots=True)
 class _Branch:
+    place: int
     call: Call[Any]
     plan: Plan[Any] | None = None
     ops: tuple[Op, ...] = ()
     value: Any = _NOTHING
     error: Exception | None = None
-    is_over: bool = False
 
 
 @dataclass(slots=True)
 class _Branches:
-    """Several calls side by side."""
-
-    run: Run
+    body: Body
     branches: list[_Branch]
     most: int
     """How many go on at once."""
     failures: list[Exception] = field(default_factory=list[Exception])
+    begun: int = 0
+    going: dict[int, _Branch] = field(default_factory=dict[int, "_Branch"])
+    """Branches that were begun and are not over, by their place, in order."""
 
-    def begin(self, *, others: bool) -> None:
-        """Begin branches in their order as far as there is room, and if *others* may still begin."""
-        going = sum(branch.plan is not None and not branch.is_over for branch in self.branches)
-        for branch in self.branches:
-            if not others or going >= self.most:
-                return
-            if branch.plan is None:
+    def begin(self, *, after_failures: bool) -> None:
+        """Begin branches in their order as far as there is room, and if others may still begin *after_failures*."""
+        while self.begun < len(self.branches) and len(self.going) < self.most and (after_failures or not self.failures):
+            branch = self.going[self.begun] = self.branches[self.begun]
+            self.begun += 1
+            try:
                 branch.plan = branch.call.taken()
+            except WorkflowUseError as exc:
+                self._end(branch, exc)
+            else:
                 self.advance(branch, None)
-                going += not branch.is_over
 
-    def advance(self, branch: _Branch, done: Op | None) -> None:
+    def advance(self, branch: _Branch, done: Op | Stopping | None) -> None:
         assert branch.plan is not None
         try:
-            branch.ops = next(branch.plan) if done is None else branch.plan.send(done)
+            branch.ops = branch.plan.throw(done) if isinstance(done, Stopping) else branch.plan.send(done)  # type: ignore[arg-type]
         except StopIteration as stop:
-            branch.value, branch.is_over, branch.ops = stop.value, True, ()
+            branch.value = stop.value
+            self._end(branch, None)
+        except Stopping:
+            self._end(branch, None)
         except Exception as exc:
-            branch.error, branch.is_over, branch.ops = exc, True, ()
-            self.failures.append(exc)
+            self._end(branch, exc)
+
+    def _end(self, branch: _Branch, error: Exception | None) -> None:
+        branch.error, branch.ops = error, ()
+        del self.going[branch.place]
+        if error is not None:
+            self.failures.append(error)
 
     def waiting(self) -> dict[Op, _Branch]:
         """Return the ops that are waited for, with their branches, in the order of the branches."""
-        return {op: branch for branch in self.branches for op in branch.ops}
+        return {op: branch for branch in self.going.values() for op in branch.ops}
 
     def stop(self) -> None:
         """Begin nothing more: waits end here, tasks are cancelled, and steps that run are waited for."""
-        for branch in self.branches:
-            if branch.plan is None or branch.is_over:
-                continue
-            branch.plan.close()
-            give_up(self.run, [op for op in branch.ops if op.kind != "step"])
-            branch.ops = tuple(op for op in branch.ops if op.kind in ("step", "call") and op.began_ns is not None)
-            branch.is_over = not branch.ops
+        for branch in list(self.going.values()):
+            waited = branch.ops
+            self.advance(branch, Stopping())
+            self.body.give_up(tuple(op for op in waited if op not in branch.ops))
 
 
 def side_by_side(
-    run: Run,
+    body: Body,
     calls: Sequence[Call[Any]],
     *,
     most: int | None,
@@ -195,46 +209,49 @@ def side_by_side(
     """Return the plan of *calls* side by side: their values in their order.
 
     After a failure nothing more begins, tasks are cancelled, and what runs ends; then it is raised, and several
-    failures as an `ExceptionGroup`. With *return_exceptions* failures stand among the values.
+    failures as an `ExceptionGroup`. At the time limit what runs is cancelled as well. With *return_exceptions* failures
+    stand among the values.
     """
-    all_of = _Branches(run, [_Branch(call) for call in calls], most or max(len(calls), 1))
-    all_of.begin(others=True)
+    all_of = _Branches(body, [_Branch(place, call) for place, call in enumerate(calls)], most or max(len(calls), 1))
     late: TimeoutError | None = None
-    while waiting := all_of.waiting():
-        done = yield ((limit,) if limit is not None else ()) + tuple(waiting)
+    is_stopping = is_stopped = False
+    while True:
+        if not is_stopping:
+            all_of.begin(after_failures=return_exceptions)
+            if all_of.failures and not return_exceptions:
+                all_of.stop()
+                is_stopping = True
+        waiting = all_of.waiting()
+        if not waiting:
+            break
+        try:
+            done = yield ((limit,) if limit is not None else ()) + tuple(waiting)
+        except Stopping:
+            all_of.stop()
+            is_stopping = is_stopped = True
+            continue
         if done is limit:
             late = timed_out()
+            body.give_up(tuple(waiting))
             break
         all_of.advance(waiting[done], done)
-        if all_of.failures and not return_exceptions:
-            break
-        all_of.begin(others=True)
-    if waiting := all_of.waiting():
-        yield from _ended(all_of, late)
     if limit is not None and late is None:
-        give_up(run, [limit])
-    if return_exceptions:
-        return [_value_or_error(branch, late) for branch in all_of.branches]
+        body.run.cancel(limit)
     failures = [*all_of.failures, *([late] if late is not None else [])]
+    if return_exceptions and not is_stopped:
+        return [_value_or_error(branch, late) for branch in all_of.branches]
     if len(failures) == 1:
         raise failures[0]
     if failures:
-        raise ExceptionGroup("several calls failed side by side", failures)
+        raise ExceptionGroup(f"several calls failed side by side: {_shown(failures)}", failures)
+    if is_stopped:
+        raise Stopping
     return [branch.value for branch in all_of.branches]
 
 
-def _ended(all_of: _Branches, late: TimeoutError | None) -> Generator[tuple[Op, ...], Op, None]:
-    """Wait for what cannot be stopped: steps that run, and tasks until they are cancelled."""
-    all_of.stop()
-    while waiting := all_of.waiting():
-        done = yield tuple(waiting)
-        branch = waiting[done]
-        branch.ops = tuple(op for op in branch.ops if op is not done)
-        branch.is_over = not branch.ops
-        if done.kind == "step" and late is None and not done.value[0]:
-            error = branch.call.error_in(done)
-            branch.error = error
-            all_of.failures.append(error)
+def _shown(failures: Sequence[Exception]) -> str:
+    shown = [f"{type(one).__name__}: {one}"[:200] for one in failures[:_SHOWN]]
+    return "; ".join(shown if len(failures) <= _SHOWN else [*shown, "..."])
 
 
 def _value_or_error(branch: _Branch, late: TimeoutError | None) -> Any:

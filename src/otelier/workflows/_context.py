@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
-from otelier.codec import to_plain
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
 from otelier.workflows._calls import Call, Plan, side_by_side
@@ -15,6 +14,7 @@ from otelier.workflows._handlers import Handler, checked_count, checked_name, ch
 from otelier.workflows._human import Human
 from otelier.workflows._llm import Models, RunTools
 from otelier.workflows._observability import RunLogger, RunMetrics, Tracing
+from otelier.workflows._payloads import to_payload
 from otelier.workflows._steps import make_step
 from otelier.workflows._waits import Handle, Signals, call_target, make_timer, wait_for
 from otelier.workflows.engines.protocol import Json, Op, Target
@@ -197,7 +197,7 @@ class Context:
             self._body.host.service_of(service, handler_name), checked_name(handler_name, "a handler's name")
         )
         self._body.check(f"ctx.task({service_name!r}, {handler_name!r})")
-        return call_target(self._body, target, to_plain(input, what=f"the input of {handler_name}"))
+        return call_target(self._body, target, to_payload(input, what=f"the input of {handler_name}"))
 
     def spawn(self, fn: Handler, *args: Any, key: str | None = None, **kwargs: Any) -> Handle:
         """Start a handler, and go on at once.
@@ -271,6 +271,8 @@ class Context:
                 )
         if len({id(call) for call in given}) < len(given):
             raise WorkflowUseError(f"{what} was given one call twice: make a call for each.")
+        if taken := next((call for call in given if call.is_taken), None):
+            raise WorkflowUseError(f"{what} was given {taken.what}, which is waited for already: make a call for each.")
         if len(given) > _MAX_SIDE_BY_SIDE:
             raise ValueError(f"{what} was given {len(given):,} calls: {_MAX_SIDE_BY_SIDE:,} are the limit.")
         if most is not None and checked_count(most, "max_concurrency") == 0:
@@ -281,9 +283,9 @@ class Context:
         def late() -> TimeoutError:
             return TimeoutError(f"{what} took longer than {seconds:g} s")
 
-        plan = side_by_side(
-            body.run, given, most=most, return_exceptions=return_exceptions, limit=limit, timed_out=late
-        )
+        for call in given:
+            body.waited(call)  # by this one
+        plan = side_by_side(body, given, most=most, return_exceptions=return_exceptions, limit=limit, timed_out=late)
         return Call(body, what, plan)
 
     # --- waits ---------------------------------------------------------------------------------------------------
@@ -309,9 +311,16 @@ class Context:
         return make_timer(self._body, delay_ms, cron, tz)
 
     # --- state of entities ---------------------------------------------------------------------------------------
-    async def get(self, key: str, default: Any = None) -> Any:
-        """Return a value of the entity's state, *default* where there is none; changing it changes no state."""
+    def get(self, key: str, default: Any = None) -> Awaitable[Any]:
+        """Return a value of the entity's state, *default* where there is none; changing it changes no state.
+
+        Raises:
+            WorkflowUseError: outside of entities, inside a step, or in another task than the body's.
+        """
         self._entity(f"ctx.get({key!r})")
+        return self._value_of(checked_name(key, "a key of state"), default)
+
+    async def _value_of(self, key: str, default: Any) -> Any:
         held = self._body.changes.get(key, _MISSING)
         if held is _MISSING:
             held = await self._body.run.get(key)
@@ -322,11 +331,11 @@ class Context:
 
         Raises:
             CodecError: if it has no form in JSON.
-            WorkflowUseError: in a method that reads.
+            WorkflowUseError: in a method that reads, inside a step, or in another task than the body's.
         """
         self._writing(f"ctx.set({key!r})")
         # In a list, since `None` is a value, too.
-        self._body.changes[checked_name(key, "a key of state")] = [to_plain(value, what=f"the state {key!r}")]
+        self._body.changes[checked_name(key, "a key of state")] = [to_payload(value, what=f"the state {key!r}")]
 
     def delete(self, key: str) -> None:
         """Remove a value from the entity's state, if there is one; it is saved when the method succeeds."""
@@ -345,6 +354,7 @@ class Context:
                 f"{what} stands in the {self._body.handler.kind} {self._body.handler.name}, which has no state. Put "
                 f"it into a method of an entity, and call that by `ctx.entity(type, key)`."
             )
+        self._body.check(what)
 
     def _writing(self, what: str) -> None:
         self._entity(what)

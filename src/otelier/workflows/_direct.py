@@ -41,7 +41,7 @@ def _inline(ctx: Context, handler: Handler, args: tuple[Any, ...], kwargs: dict[
     async def awaited(_: Handler, coroutine: Any) -> Any:
         return await coroutine
 
-    return body.attempts(ctx, handler, args, kwargs, awaited)
+    return body.attempts(ctx, handler, lambda: (args, kwargs), awaited)
 
 
 async def _run(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

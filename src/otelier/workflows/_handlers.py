@@ -14,8 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar, cast
 
-from otelier.codec import from_plain, to_plain
+from otelier.codec import from_plain
 from otelier.errors import WorkflowUseError
+from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, Kind
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
@@ -62,13 +63,18 @@ class Handler:
             )
         self.function = function
         self.kind: Kind = kind
-        self.name = checked_name(name or function.__name__, "a handler's name")
+        self.name = checked_name(function.__name__ if name is None else name, "a handler's name")
         self.service = None if service is None else checked_service(service)
         self.retries = checked_count(retries, "retries")
         self.backoff = checked_seconds(backoff, "backoff")
         self.timeout_s = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
         self.owner = owner
         """Class that it is a method of; an instance is made for each call."""
+        if not _takes(function, 1 if owner is None else 2):
+            raise TypeError(
+                f"Cannot make a {kind} of {_called(function)}: it has no place for the context. Write `ctx` as its "
+                f"first parameter."
+            )
         functools.update_wrapper(self, function)
         self.number = next(_numbers)
         """Place in the order in which handlers were defined."""
@@ -125,7 +131,7 @@ class Handler:
         if not named:
             return None
         what = f"the input of {self.name}"
-        return {name: to_plain(value, self._hints.get(name), what=what) for name, value in named.items()}
+        return {name: to_payload(value, self._hints.get(name), what=what) for name, value in named.items()}
 
     def arguments_of(self, payload: Json) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments that an input means, with their types as annotated.
@@ -154,7 +160,10 @@ class Handler:
                 f"Cannot call {self.kind} {self.name}: its input does not fit its parameters ({shown}). "
                 f"Give a dict with their names as keys."
             )
-        return (self._typed(next(iter(self.parameters)), payload),), {}
+        name, parameter = next(iter(self.parameters.items()))
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            return (), {name: self._typed(name, payload)}
+        return (self._typed(name, payload),), {}
 
     def result_of(self, value: Any) -> Json:
         """Return its result as plain data.
@@ -162,7 +171,7 @@ class Handler:
         Raises:
             CodecError: if it has no form in JSON.
         """
-        return to_plain(value, self.returns, what=f"the result of {self.name}")
+        return to_payload(value, self.returns, what=f"the result of {self.name}")
 
     def typed_result(self, plain: Json) -> Any:
         """Return a stored result with its type as annotated."""
@@ -335,7 +344,8 @@ def _decorate(
 
 def _entity_of_class(cls: type, service: str | None) -> type:
     found = EntityType(cls.__name__, service=service)
-    for name, value in list(vars(cls).items()):
+    for name, given in list(vars(cls).items()):
+        value = given.__func__ if isinstance(given, staticmethod) else given
         if isinstance(value, _Method):
             one, kind = value.function, value.kind
         elif not name.startswith("_") and (inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value)):
@@ -344,6 +354,13 @@ def _entity_of_class(cls: type, service: str | None) -> type:
             continue
         setattr(cls, name, found._method(one, kind, cls if _takes_self(one) else None))  # pyright: ignore[reportPrivateUsage]
     return cls
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Return whether *function* can be given *count* arguments by place, beside those with names."""
+    kinds = [one.kind for one in inspect.signature(function).parameters.values()]
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(kind in by_place for kind in kinds) >= count
 
 
 def _takes_self(method: Callable[..., Any]) -> bool:
@@ -450,10 +467,10 @@ def plain_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str) -> 
         CodecError: if an argument has no form in JSON.
     """
     if not args:
-        return to_plain(dict(kwargs), what=what) if kwargs else None
+        return to_payload(dict(kwargs), what=what) if kwargs else None
     if len(args) == 1 and not kwargs:
-        return to_plain(args[0], what=what)
-    return {_ARGUMENTS: [to_plain(list(args), what=what), to_plain(dict(kwargs), what=what)]}
+        return to_payload(args[0], what=what)
+    return {_ARGUMENTS: [to_payload(list(args), what=what), to_payload(dict(kwargs), what=what)]}
 
 
 def checked_name(name: Any, what: str) -> str:

@@ -7,14 +7,15 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from otelier.codec import error_to_json, from_plain, to_plain
 from otelier.errors import WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._body import CURRENT_STEP, Body, StepScope
-from otelier.workflows._calls import Call, Plan
+from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._handlers import type_hints
+from otelier.workflows._payloads import checked_payload
 from otelier.workflows.engines.protocol import Json, Op, Outcome
 
 
@@ -25,6 +26,8 @@ class _Attempt:
     step: Op
     pause: Op | None
     """Sleep before the next one."""
+    raised: list[BaseException]
+    """What it failed with, where it was executed in this life."""
 
 
 def make_step(
@@ -44,7 +47,7 @@ def make_step(
     *dump* and *load* turn its result into plain data and back, where its annotation does not tell how.
     """
     step_id = body.numbered(name)
-    what = f"the result of step {step_id!r}"
+    what = _result_of(step_id)
     returns = type_hints(_inner(function)).get("return")
     write = dump or functools.partial(to_plain, as_type=returns, what=what)
     read = load or functools.partial(_read, returns, what)
@@ -52,13 +55,18 @@ def make_step(
     for number in range(1, retries + 2):
         limit = None if timeout_s is None else body.run.sleep(timeout_s)
         box: list[Op] = []
+        raised: list[BaseException] = []
         step = body.run.step(
-            step_id, functools.partial(_execute, body, step_id, number, function, write, box, attributes)
+            step_id, functools.partial(_execute, body, step_id, number, function, write, box, raised, attributes)
         )
         box.append(step)
         pause = body.run.sleep(backoff * 2 ** (number - 1)) if number <= retries else None
-        attempts.append(_Attempt(limit, step, pause))
+        attempts.append(_Attempt(limit, step, pause, raised))
     return Call(body, f"ctx.step({step_id!r})", _step_plan(body, step_id, attempts, read, function, timeout_s))
+
+
+def _result_of(step_id: str) -> str:
+    return f"the result of step {step_id!r}"
 
 
 def _read(returns: Any, what: str, plain: Json) -> Any:
@@ -75,10 +83,15 @@ def _step_plan(
 ) -> Plan[Any]:
     for attempt in attempts:
         limit, step = attempt.limit, attempt.step
-        done = yield (step,) if limit is None else (limit, step)
+        ops = (step,) if limit is None else (limit, step)
+        is_last = attempt.pause is None
+        try:
+            done = yield ops
+        except Stopping:
+            is_last = True
+            done = yield ops
         if done is limit:
-            body.run.cancel(step)
-            body.spans.gave_up(step)
+            body.give_up((step,))
             if not inspect.iscoroutinefunction(_inner(function)):
                 warn_once(
                     "workflows.thread_left",
@@ -93,8 +106,8 @@ def _step_plan(
             if succeeded:
                 return read(value)
             error = body.error_of(value)
-        if attempt.pause is None:
-            raise error
+        if is_last or attempt.pause is None:
+            raise error from (attempt.raised[0] if attempt.raised else None)
         yield (attempt.pause,)
     raise AssertionError("unreachable")
 
@@ -106,6 +119,7 @@ async def _execute(
     function: Callable[..., Any],
     write: Callable[[Any], Json],
     box: list[Op],
+    raised: list[BaseException],
     attributes: dict[str, Any] | None,
 ) -> Outcome:
     """Do the step, and return its outcome; this is what the engine calls."""
@@ -113,29 +127,31 @@ async def _execute(
     operation = body.spans.step(step_id, box[0], attributes)
     with operation:
         try:
-            return [True, write(await _called(body, function))]
+            result = write(await _called(body, function))
+            return [True, checked_payload(result, what=_result_of(step_id))]
         except asyncio.CancelledError as exc:
-            if _is_cancelled_from_outside():
+            if _is_cancelled_from_outside(exc):
                 raise
             error: BaseException = exc  # of something that it waited for
         except Exception as exc:
             error = exc
         operation.failure = error
+        raised.append(error)
     return [False, error_to_json(error)]
 
 
 async def _called(body: Body, function: Callable[..., Any]) -> Any:
     if inspect.iscoroutinefunction(_inner(function)):
-        return await function()
+        return await _apart(function())
     try:
-        value = await body.host.call_in_thread(function)
+        value = await _apart(body.host.call_in_thread(function))
     except RuntimeError as exc:
         if "no running event loop" in str(exc):
             raise WorkflowUseError(
                 "A step's function that is no `async def` runs in a thread, which has no event loop. Write `async def`."
             ) from exc
         raise
-    return await value if inspect.isawaitable(value) else value
+    return await _apart(value) if inspect.isawaitable(value) else value
 
 
 def _inner(function: Any) -> Any:
@@ -147,7 +163,28 @@ def _inner(function: Any) -> Any:
     return function
 
 
-def _is_cancelled_from_outside() -> bool:
+_CAN_TELL: Final = hasattr(asyncio.Task, "cancelling")
+"""Whether a task knows that it was cancelled itself, and not what it waits for; Python 3.10 does not."""
+
+
+async def _apart(awaitable: Any) -> Any:
+    """Wait for *awaitable*; where a task cannot tell who was cancelled, in one of its own."""
+    if _CAN_TELL:
+        return await awaitable
+    inner = asyncio.ensure_future(awaitable)
+    try:
+        await asyncio.wait((inner,))
+    except asyncio.CancelledError:
+        inner.cancel()
+        await asyncio.wait((inner,))
+        raise _Cancelled from None
+    return inner.result()
+
+
+class _Cancelled(asyncio.CancelledError):
+    """The step itself was cancelled."""
+
+
+def _is_cancelled_from_outside(error: BaseException) -> bool:
     task: Any = asyncio.current_task()
-    cancelling = getattr(task, "cancelling", None)
-    return cancelling is None or cancelling() > 0  # Python 3.10 cannot tell
+    return task.cancelling() > 0 if _CAN_TELL else isinstance(error, _Cancelled)

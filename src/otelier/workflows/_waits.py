@@ -6,12 +6,12 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from otelier.codec import to_plain
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
-from otelier.workflows._calls import Call, Plan
+from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._handlers import Handler, checked_seconds, checked_signal
 from otelier.workflows._headers import CHAIN, opened, sealed
+from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Op, Target
 
 _NO_DEFAULT: Final = object()
@@ -77,7 +77,12 @@ def call_target(body: Body, target: Target, payload: Json) -> Call[Any]:
     def plan() -> Plan[Any]:
         body.spans.called(op, target)
         op.start()  # at once: whether an earlier life exported its span is known by where this one is
-        yield (op,)
+        try:
+            yield (op,)
+        except Stopping:
+            body.give_up((op,))
+            yield (op,)  # it ends when the run that it called has ended
+            raise
         return _result(body, op)
 
     shown = f"ctx.entity({target.handler!r})" if target.key is not None else f"ctx.task({target.handler!r})"
@@ -178,7 +183,7 @@ class Signals:
         checked_signal(name)
         seconds = None if timeout_ms is None else checked_seconds(timeout_ms, "timeout_ms") / 1000
         body.check(f"ctx.signal({name!r})")
-        stored = default if default is _NO_DEFAULT else to_plain(default, what=f"the default of signal {name!r}")
+        stored = default if default is _NO_DEFAULT else to_payload(default, what=f"the default of signal {name!r}")
         op = body.run.signal(name, seconds)
 
         def plan() -> Plan[Any]:
@@ -209,7 +214,7 @@ class Signals:
         body = self._body
         checked_signal(name)
         target = body.spans.root_run_id if target_workflow_id is None else str(target_workflow_id)
-        plain = to_plain(payload, what=f"the payload of signal {name!r}")
+        plain = to_payload(payload, what=f"the payload of signal {name!r}")
         body.check(f"ctx.signal.emit({name!r})")
         number = body.run.made()
         op = body.run.send(target, name, sealed(plain, body.spans.context_of(number)))

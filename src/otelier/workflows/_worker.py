@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from typing_extensions import Self
 
+from otelier import errors
 from otelier.codec import error_from_json
 from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
@@ -106,7 +107,7 @@ class RunHandle:
 def made_again(stored: Mapping[str, Json], handler: Handler | None) -> Exception:
     """Return the error that a run ended with."""
     module = None if handler is None else sys.modules.get(handler.__module__)
-    error = error_from_json(stored, () if module is None else (module,))
+    error = error_from_json(stored, (errors,) if module is None else (errors, module))
     return (
         error if isinstance(error, Exception) else StepError(str(stored.get("message") or ""), type=str(stored["type"]))
     )
@@ -164,6 +165,7 @@ class Worker:
         self._is_direct = is_direct
         self._engine: Engine | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._is_over = False
 
     @property
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
@@ -182,8 +184,9 @@ class Worker:
         return self._engine
 
     async def __aenter__(self) -> Self:
-        if self._serving is not None:
-            raise WorkflowUseError(f"Worker {self.service_name!r} is at work already: make another one.")
+        if self._serving is not None or self._is_over:
+            what = "has ended its work" if self._is_over else "is at work already"
+            raise WorkflowUseError(f"Worker {self.service_name!r} {what}: make another one.")
         engine = self._given
         self._engine = (
             open_engine(read_setting(ENGINE, engine)) if engine is None or isinstance(engine, str) else engine
@@ -206,7 +209,8 @@ class Worker:
     async def __aexit__(self, *_: object) -> None:
         from otelier.telemetry import flush
 
-        serving, self._serving = self._serving, None
+        serving, self._serving, self._engine = self._serving, None, None
+        self._is_over = True
         if serving is not None:
             serving.cancel()
             try:
@@ -255,8 +259,8 @@ class Worker:
         target = Target(handler.service or self.service_name, handler.name)
         if self._handlers.get((target.service, target.handler)) is None:
             raise WorkflowUseError(
-                f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}, and would never run it. Name "
-                f"its module in `modules=`."
+                f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}, and would never run it. "
+                f"Name its module in `modules=`."
             )
         stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
         await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)

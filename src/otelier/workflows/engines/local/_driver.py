@@ -243,7 +243,7 @@ class Driver:
 
     def _end_noted(self, run_id: str, outcome: str) -> None:
         for op in self.ends.pop(run_id, ()):
-            op.life.record(op, json.loads(outcome))
+            op.life.record(op, json.loads(outcome))  # each has its own
         self._release(run_id)
 
     # --- runs without a life ---
@@ -409,7 +409,7 @@ class Driver:
         text = journal.dumps(outcome)
         ended: list[LocalOp] = []
         for op in self.ends.pop(run_id, ()):
-            statements = op.life.recording(op, outcome)
+            statements = op.life.recording(op, json.loads(text))  # its own: bodies change what they get
             if statements is not None:
                 rows.extend(statements)
                 ended.append(op)

@@ -346,13 +346,16 @@ class FileStore(Store):
     def _look_at_others(self, version: int) -> int:
         if self.broken is not None:
             return version
+        calls: Sequence[Call] = ()
         try:
-            conn = self.connection()
-            now = conn.execute("PRAGMA data_version").fetchone()[0]
-            if now != version:
-                deliver(self.listener.changed(conn))
+            with self._lock:  # `repair` closes the connection, and SQLite does not bear that while it executes
+                conn = self.connection()
+                now = conn.execute("PRAGMA data_version").fetchone()[0]
+                if now != version:
+                    calls = self.listener.changed(conn)
         except sqlite3.Error:
             return version  # what is wrong shows at the next commit
+        deliver(calls)
         return now
 
     def repair(self) -> None:

@@ -1,0 +1,85 @@
+"""Bodies whose worker is killed at any moment: equal results, each guarded effect once, the same branches."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.protocol import Target
+from tests.workflows import killed
+from tests.workflows.working import on_a_loop, opened
+
+ROOT = Path(__file__).parents[2]
+QUICK, MANY = range(5), range(5, 55)
+KILLS = 3
+
+
+def seeds(many: range) -> list[Any]:
+    return [*QUICK, *(pytest.param(seed, marks=pytest.mark.slow) for seed in many)]
+
+
+async def worker(path: Path, effects: Path) -> asyncio.subprocess.Process:
+    """Start a worker, and return when it runs bodies."""
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.workflows.killed", str(path), str(effects)),
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert program.stdout is not None
+    assert await program.stdout.readline() == b"began\n"
+    return program
+
+
+async def kill(program: asyncio.subprocess.Process) -> None:
+    """Kill a worker as a machine does that loses its power."""
+    if program.returncode is None:
+        program.send_signal(signal.SIGKILL)
+    await program.wait()
+    program._transport.close()  # type: ignore[attr-defined]
+
+
+async def ended(client: LocalEngine, ids: list[str], path: Path, effects: Path, chance: random.Random) -> Any:
+    """Wait for the results of runs, while their worker is killed some times soon after it began."""
+    results = asyncio.ensure_future(asyncio.gather(*(client.result(run_id, 240) for run_id in ids)))
+    kills = 0
+    while not results.done():
+        program = await worker(path, effects)
+        await asyncio.wait([results], timeout=chance.random() * 0.8 if kills < KILLS else 240)
+        kills += not results.done()
+        await kill(program)
+    return await results, kills
+
+
+@pytest.mark.parametrize("seed", seeds(MANY))
+@on_a_loop
+async def test_bodies_give_equal_results_although_their_worker_is_killed(tmp_path: Path, seed: int):
+    """Killed before, inside and after `parallel` and `gather` of every kind of call, and between attempts: the same
+    values, each effect once, exact totals; a branch that a life took is taken by the next one, also where it was close.
+    """
+    path, effects, chance = tmp_path / "runs.db", tmp_path / "effects", random.Random(seed)
+    effects.mkdir()
+    ids = [f"run-{n}" for n in range(4)]
+    async with opened(str(path)) as client:
+        for n, run_id in enumerate(ids):
+            payload = {"seed": n, "most": (None, 1, 3, 5)[n]}
+            await client.start(Target(killed.SERVICE, "side_by_side"), payload, {}, run_id=run_id)
+            await client.start(Target(killed.SERVICE, "branches"), n, {}, run_id=f"retried-{run_id}")
+        every = [*ids, *(f"retried-{run_id}" for run_id in ids)]
+        results, kills = await ended(client, every, path, effects, chance)
+        assert results[:4] == [[True, killed.expected_side_by_side(n)] for n in range(4)]
+        assert results[4:] == [[True, killed.EXPECTED_BRANCHES]] * 4
+        assert kills >= 1
+        states = dict(await client.states(killed.SERVICE))
+        runs = await client.runs(limit=1_000)
+    assert states == {"0": {"total": [2]}, "1": {"total": [2]}}
+    failed = {(run.handler, run.status) for run in runs if run.status != "completed"}
+    assert failed <= {("listener", "cancelled"), ("close", "failed")}
+    keys = {file.name for file in effects.iterdir()}
+    assert keys >= {f"{run_id}+{name}" for run_id in ids for name in killed.EFFECTS_OF["side_by_side"]}
+    assert keys >= {f"retried-{run_id}+{name}" for run_id in ids for name in killed.EFFECTS_OF["branches"]}
