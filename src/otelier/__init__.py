@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from otelier.identity import AgentIdentity, prompt_fingerprint
     from otelier.setup import activate, init, shutdown
     from otelier.telemetry import flush
-    from otelier.workflows import Worker, entity, function, workflow
+    from otelier.workflows import Client, Worker, entity, function, workflow
 
 __all__ = [
     "Agent",
@@ -43,6 +43,7 @@ __all__ = [
     "AgentResult",
     "AgentSpanProcessor",
     "CallContext",
+    "Client",
     "ContextLogProcessor",
     "ContextMiddleware",
     "RunContext",
@@ -81,6 +82,7 @@ _ROOMS: Final = {
     "AgentResult": "agents",
     "AgentSpanProcessor": "fields.processors",
     "CallContext": "fields",
+    "Client": "workflows",
     "ContextLogProcessor": "fields.processors",
     "ContextMiddleware": "fields",
     "RunContext": "agents",

@@ -11,8 +11,9 @@ from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
 from otelier.workflows._calls import Call, Plan, side_by_side
 from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, plain_input
+from otelier.workflows._human import Human
 from otelier.workflows._steps import make_step
-from otelier.workflows._waits import Handle, Human, Signals, call_target, make_timer, wait_for
+from otelier.workflows._waits import Handle, Signals, call_target, make_timer, wait_for
 from otelier.workflows.engines.protocol import Json, Op, Target
 
 _MISSING: Final = object()

@@ -139,8 +139,13 @@ def opened(value: Json) -> tuple[Json, Link | None]:
     if not isinstance(value, dict):
         return None, None
     members = cast("dict[str, Any]", value)
-    sender = trace.get_current_span(_PROPAGATOR.extract(members, Context())).get_span_context()
-    return members.get("payload"), Link(sender) if sender.is_valid else None
+    return members.get("payload"), link_in(members)
+
+
+def link_in(carrier: Mapping[str, Any]) -> Link | None:
+    """Return a link to the span that *carrier* names, as `traced` wrote it; `None` where it names none."""
+    sender = trace.get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
+    return Link(sender) if sender.is_valid else None
 
 
 def _members(text: str | None) -> dict[str, Any]:

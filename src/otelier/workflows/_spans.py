@@ -223,7 +223,7 @@ class RunSpans:
         """Export the span of a wait that is over."""
         if self._run.replaying() or op.began_ns is None:
             return
-        kind = SpanKind.CONSUMER if name.startswith("signal ") else SpanKind.INTERNAL
+        kind = SpanKind.CONSUMER if name.startswith(("signal ", "approval ")) else SpanKind.INTERNAL
         operation = self._start(
             f"wait_{name}",
             context_api.get_current(),
