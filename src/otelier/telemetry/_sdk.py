@@ -29,9 +29,10 @@ from typing import Any, Final, TypeAlias, cast
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as context_api
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import SpanContext, TraceFlags, Tracer
+from opentelemetry.trace import SpanContext, Status, TraceFlags, Tracer
 
 from otelier.faults import warn_once
+from otelier.redaction import masked, masked_value
 
 _OPENTELEMETRY: Final = "opentelemetry."
 _SDK: Final = "opentelemetry.sdk."
@@ -399,3 +400,32 @@ def withhold_span(span: Any) -> None:
         return
     flags = TraceFlags(where.trace_flags & ~TraceFlags.SAMPLED)
     span._context = SpanContext(where.trace_id, where.span_id, where.is_remote, flags, where.trace_state)
+
+
+# Secrets.
+
+
+def mask_span(span: Any) -> None:
+    """Mask in a span that has ended what the program read as a secret.
+
+    Every processor gets the same object, so those before this one that only keep it until they export it see it, too.
+    """
+    held: Any = getattr(getattr(span, "_attributes", None), "_dict", None)
+    if held is None:
+        _warn_missing(span, "_attributes", "secrets that were read are not masked in attributes of spans")
+    else:
+        _mask_members(held)
+    for event in span.events:
+        if isinstance(among := getattr(event.attributes, "_dict", None), dict):
+            _mask_members(cast("dict[str, Any]", among))
+    if (name := masked(span.name)) != span.name:
+        span._name = name
+    status = span.status
+    if status.description is not None and (shown := masked(status.description)) != status.description:
+        span._status = Status(status.status_code, shown)
+
+
+def _mask_members(held: dict[str, Any]) -> None:
+    for name, value in list(held.items()):
+        if (shown := masked_value(value)) != value:
+            held[name] = shown

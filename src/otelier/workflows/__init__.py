@@ -7,6 +7,7 @@ from otelier.workflows._calls import Call
 from otelier.workflows._client import Client
 from otelier.workflows._context import Context
 from otelier.workflows._handlers import EntityType, Handler, entity, function, workflow
+from otelier.workflows._headers import RequestHeaders
 from otelier.workflows._waits import Handle
 from otelier.workflows._worker import RunHandle, Worker
 from otelier.workflows.engines.protocol import RunInfo, StepInfo
@@ -20,6 +21,7 @@ __all__ = [
     "Handle",
     "Handler",
     "PendingApproval",
+    "RequestHeaders",
     "RunHandle",
     "RunInfo",
     "StepInfo",

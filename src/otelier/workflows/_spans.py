@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import time_ns
@@ -100,6 +101,9 @@ class RunSpans:
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
         self._timer: asyncio.TimerHandle | None = None
+        self._names: Counter[str] = Counter()
+        """How many spans of each name the body has opened since it made its last op."""
+        self._names_since = 0
 
     def __enter__(self) -> Self:
         context_api.attach(self._marked(trace.set_span_in_context(self._here, self._fields)))
@@ -128,10 +132,10 @@ class RunSpans:
     def advanced(self, op: Op) -> None:
         """Take notice that the body goes on with *op*."""
         self._stop_timer()
-        self._open.discard(op)
         ended = op.ended_ns
+        since = None if ended is None else self._idle_since(ended)  # a step among them, this one too, is no wait
+        self._open.discard(op)
         if ended is not None:
-            since = self._idle_since(ended)
             if since is not None and ended - since >= LONG_WAIT_NS:
                 self._resume(op, since, ended)
             self.now_ns = max(self.now_ns, ended)
@@ -250,6 +254,14 @@ class RunSpans:
     def context_of(self, number: int) -> Context:
         """Return the context of the span that the op of a number has or will have."""
         return trace.set_span_in_context(NonRecordingSpan(self._span_context(self._id_of(number))), Context())
+
+    def next_span(self, name: str) -> SpanContext:
+        """Return the ids of a span of *name* that the body opens here: the same in each life."""
+        made = self._run.made()
+        if made != self._names_since:
+            self._names_since, self._names = made, Counter()
+        self._names[name] += 1
+        return self._span_context(_hashed(self._run.id, f"{made}/{name}/{self._names[name]}"))
 
     def headers_for(self, number: int, target: Target | None) -> dict[str, str]:
         """Return the headers of a child that the op of *number* calls; *target* is `None` for one that is spawned."""
