@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from otelier.workflows import Client
-from tests.cli.children import OTELIER, run
-from tests.cli.working import ROOT, working
+from tests.cli.children import run
+from tests.cli.working import refusal, working
 from tests.waiting import until
 
 PAUSES = """
@@ -117,14 +117,10 @@ def test_one_with_other_services_is_refused(tmp_path):
         (["tests.workflows.shop", "--service", "x" * 300], ["a service's name"]),
     ],
 )
-def test_bad_arguments_are_one_line(arguments, parts):
+def test_bad_arguments_are_one_line(arguments, parts, monkeypatch, capsys):
     """What is wrong is told in a line, with exit code 1 and no traceback."""
-    done = run(sys.executable, "-c", f"import os; os.chdir({str(ROOT)!r}); from otelier.cli import main; main()",
-               "worker", *arguments)  # fmt: skip
-    assert done.returncode == 1
-    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
-    assert done.stderr.startswith("otelier: ")
-    assert [part for part in parts if part not in done.stderr] == []
+    told = refusal(monkeypatch, capsys, "worker", *arguments)
+    assert [part for part in parts if part not in told] == []
 
 
 def test_what_fails_in_a_module_shows_where(tmp_path):
@@ -135,4 +131,3 @@ def test_what_fails_in_a_module_shows_where(tmp_path):
     assert done.returncode == 1
     assert "needs.py" in done.stderr
     assert "No module named 'no_such_thing_at_all'" in done.stderr
-    assert OTELIER.endswith("otelier")

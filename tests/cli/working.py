@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from otelier.cli import main
 from tests.cli.children import OTELIER, environment
 
 ROOT = Path(__file__).parents[2]
@@ -30,3 +34,15 @@ def working(path: Path, *arguments: str, folder: Path = ROOT) -> Iterator[subpro
         process.wait()
         process.stdout.close()
         process.stderr.close()
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command in this process that is refused, and return its one line."""
+    monkeypatch.setattr(sys, "argv", ["otelier", *arguments])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (1, "", 1), err
+    assert err.startswith("otelier: ")
+    return err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
@@ -203,6 +204,35 @@ async def test_nobody_decides_in_time(path: str | None):
 
 
 @on_a_loop
+async def test_decision_and_time_limit_agree(path: str | None):
+    """Where both come at one moment, who decided and the run are told the same."""
+    count = 40
+    async with opened(path) as engine, working(engine, ask):
+        client = Client(engine)
+        handles = [await client.start("ops", "ask", 0.3, workflow_id=f"r{n}") for n in range(count)]
+
+        async def all_asked() -> Any:
+            states = dict(await engine.states(APPROVALS))  # also those that have expired meanwhile
+            return states if len(states) == count else None
+
+        states = await until(all_asked)
+
+        async def decide(n: int) -> str:
+            deadline_s = states[f"r{n}"]["prod"]["deadline_ns"] / 1e9
+            await asyncio.sleep(max(deadline_s - (n - count // 2) / 1000 - time.time(), 0))
+            try:
+                return (await client.approve(f"r{n}", "prod")).decision
+            except ApprovalError as exc:
+                return exc.decision or "none"
+            except RunEndedError:
+                return "expired"
+
+        told = await asyncio.gather(*(decide(n) for n in range(count)))
+        got = [(await handle.result(60))[0] for handle in handles]
+        assert told == got
+
+
+@on_a_loop
 async def test_a_decision_before_the_deadline_wins_although_no_worker_was_there(tmp_path: Path):
     """Made in time it holds, even if the run learns of it when its time is over; made after it, it is refused."""
     path = str(tmp_path / "runs.db")
@@ -358,8 +388,8 @@ async def test_a_cancelled_run_asks_nobody(path: str | None):
 
 
 @on_a_loop
-async def test_an_answer_survives_the_worker(tmp_path: Path):
-    """A question asked in one life of a worker is answered in the next, and is asked once."""
+async def test_an_answer_survives_the_worker(tmp_path: Path, otelier_spans: Any):
+    """A question asked in one life of a worker is answered in the next; it is asked once, and one span tells of it."""
     path = str(tmp_path / "runs.db")
     async with opened(path, stop_s=0) as engine:
         client = Client(engine)
@@ -371,6 +401,8 @@ async def test_an_answer_survives_the_worker(tmp_path: Path):
             assert (await client.approvals())[0].asked_at == asking
             await client.approve("r", "prod", approver="ada", roles=["admin"])
             assert (await handle.result(60))[:2] == ["approved", "ada"]
+    (span,) = [one for one in otelier_spans.spans if one.name == "wait_approval prod"]
+    assert span.start_time / 1e9 == pytest.approx(asking.timestamp(), abs=60)
 
 
 @on_a_loop

@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind
 
 import otelier
 from otelier.errors import (
+    ApprovalError,
     CodecError,
     EngineError,
     ReplayError,
@@ -291,6 +292,48 @@ async def test_a_decision_outlives_the_worker_that_was_to_take_it(tmp_path: Path
         with worker_process(path):
             assert (await deciding).decision == "rejected"
             assert await handle.result(60) == ["rejected", "bob", None]
+
+
+@on_a_loop
+async def test_each_run_gets_one_decision_however_often_the_worker_is_killed(tmp_path: Path):
+    """Two people decide each of many at once while workers come and are killed: one is taken, the run gets that one."""
+    path, count = tmp_path / "runs.db", 12
+    client = Client(f"file:{path}")
+    runs = [f"o-{n}" for n in range(count)]
+    handles = [await client.start("shop", "order", run, workflow_id=run) for run in runs]
+
+    async def decide(run: str, verb: Any) -> Any:
+        async def is_asked() -> bool:
+            return any(one.workflow_id == run for one in await client.approvals())
+
+        await until(is_asked)
+        try:
+            return await verb(run, "refund", approver=verb.__name__, roles=["admin"])
+        except (ApprovalError, RunEndedError) as exc:
+            return exc
+
+    def kill_some() -> None:
+        for number in range(8):
+            with worker_process(path) as process:
+                if number < 7:
+                    try:
+                        process.wait(0.05 * (number % 3))
+                    except subprocess.TimeoutExpired:
+                        pass
+                else:
+                    is_over.wait(120)
+
+    is_over = threading.Event()
+    killing = asyncio.get_running_loop().run_in_executor(None, kill_some)
+    try:
+        told = await asyncio.gather(*(decide(run, verb) for run in runs for verb in (client.approve, client.reject)))
+        got = [await handle.result(60) for handle in handles]
+    finally:
+        is_over.set()
+        await killing
+    for number, (decision, approver, _) in enumerate(got):
+        taken = [one for one in told[2 * number : 2 * number + 2] if not isinstance(one, Exception)]
+        assert [(one.decision, one.approver) for one in taken] == [(decision, approver)]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
