@@ -150,6 +150,7 @@ def foreign_detaches() -> Iterator[list[logging.LogRecord]]:
 def _open_document(namespace: dict[str, Any]) -> None:
     """Give a document a context, global providers and a model of its own; its blocks share them."""
     stack = namespace["_stack"] = ExitStack()
+    namespace.setdefault("__name__", "page")  # the module of what it defines
     run_resets()
     raise_faults(True)
     stack.callback(run_resets)

@@ -22,7 +22,7 @@ LOG = logging.getLogger("mkdocs.hooks.site_pages")  # a warning here fails the b
 COPIED = {"changelog.md": "CHANGELOG.md", "collector.md": "collector-config/README.md"}
 """Page of the site: file of the repository outside docs/ that it is made from."""
 
-API = ("", "agents", "agents.patterns", "llm", "interceptors", "openai", "testing", "errors", "names")
+API = ("", "agents", "agents.patterns", "llm", "interceptors", "openai", "workflows", "testing", "errors", "names")
 """Public namespaces below `otelier`, each a page."""
 
 HEADLESS = "    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"

@@ -61,8 +61,8 @@ def test_asks_the_model_that_the_environment_names(name):
 
 
 def test_every_example_of_the_plan_is_there():
-    """Several agents, FastAPI, workflow correlation and delegation each have a runnable example."""
-    assert {"multi_agent", "fastapi_handler", "workflow_correlation", "triage_agent"} <= set(NAMES)
+    """Several agents, FastAPI, correlation, delegation and durable workflows each have a runnable example."""
+    assert {"multi_agent", "fastapi_handler", "workflow_correlation", "triage_agent", "refund"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
