@@ -718,6 +718,6 @@ def test_the_size_of_plain_data_is_checked():
     codec.check_size({"a": "b"}, max_bytes=50)
     codec.check_size("ä" * 20, max_bytes=42)
     with pytest.raises(
-        CodecError, match="Cannot store it: its JSON has 108 bytes, and 50 are the limit. Most of them are at a"
+        CodecError, match=r"Cannot store it: its JSON has 108 bytes, and 50 are the limit\. Most of them are at a"
     ):
         codec.check_size({"a": "b" * 100}, what="it", max_bytes=50)
