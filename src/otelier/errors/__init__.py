@@ -113,3 +113,6 @@ __all__ = [
     "WorkflowError",
     "WorkflowUseError",
 ]
+
+for _name in __all__:  # where users import them from; a class keeps its module in error types and stored errors
+    globals()[_name].__module__ = __name__

@@ -18,7 +18,7 @@ from opentelemetry.context import get_current
 
 from otelier.codec import error_to_json
 from otelier.errors import ApprovalError
-from otelier.workflows._handlers import checked_name
+from otelier.workflows._checks import checked_name
 from otelier.workflows._headers import traced
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, APPROVALS_TYPE, Json, Kind, Outcome, Run, Target
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from otelier import errors
 from otelier.codec import error_from_json, error_to_json
@@ -22,9 +22,6 @@ from otelier.workflows._handlers import Handler
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
 from otelier.workflows.engines.protocol import Json, Op, Outcome, Run, Target
-
-if TYPE_CHECKING:
-    from otelier.workflows._context import Context
 
 END: Final = "otelier.end"
 """Name of the op that records when a body ended: its span can be exported twice, and is the same."""
@@ -63,6 +60,8 @@ class Host:
     handlers: Mapping[tuple[str, str], Handler]
     call_in_thread: Callable[[Callable[[], Any]], Any]
     """Calls a function in the worker's own threads, with the context, and returns an awaitable."""
+    new_context: Callable[[Body], Any]
+    """Makes what handlers get as their first parameter."""
     is_direct: bool = False
     """Whether handlers that name no service are in every service: one of them was called as a function."""
     streams: dict[str, list[asyncio.Queue[Any]]] = field(default_factory=dict[str, "list[asyncio.Queue[Any]]"])
@@ -124,11 +123,9 @@ class Body:
 
     async def outcome(self, payload: Json) -> Outcome:
         """Run the handler with its input, and return how it ended."""
-        from otelier.workflows._context import Context
-
         self._task = asyncio.current_task()
         CURRENT_BODY.set(self)
-        ctx = Context(self)
+        ctx = self.host.new_context(self)
         failure: Exception | None = None
         with self.spans:
             try:
@@ -156,7 +153,7 @@ class Body:
 
     async def attempts(
         self,
-        ctx: Context,
+        ctx: Any,
         handler: Handler,
         given: Callable[[], tuple[tuple[Any, ...], Mapping[str, Any]]],
         result: Callable[[Handler, Any], Any],
@@ -270,6 +267,15 @@ class Body:
     def is_silent(self) -> bool:
         """Return whether what is reported here was reported by an earlier life, or will be by a later one."""
         return CURRENT_STEP.get() is None and (self.is_left or self.run.replaying())
+
+    @property
+    def called(self) -> str:
+        """Name of the handler whose code runs."""
+        return self.handler.name
+
+    def waiting(self, ops: tuple[Op, ...]) -> None:
+        """Take notice that the body waits for *ops*."""
+        self.spans.waiting(ops)
 
     def is_here(self) -> bool:
         """Return whether this code is the body's own: not a step, and not another task."""

@@ -11,16 +11,13 @@ import asyncio
 import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from otelier.errors import ReplayError, RunStopped, WorkflowUseError
-from otelier.workflows.engines.protocol import Op
+from otelier.workflows.engines.protocol import Op, Run
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
-
-if TYPE_CHECKING:
-    from otelier.workflows._body import Body
 
 T = TypeVar("T")
 Plan: TypeAlias = "Generator[tuple[Op, ...], Op, T]"
@@ -33,6 +30,55 @@ class Stopping(Exception):  # noqa: N818 -- it tells what is to be done, and is 
     """Is thrown into a plan when nothing more is to begin: it ends, or yields once more what it has to wait for."""
 
 
+class Calling(Protocol):
+    """What calls need of the body that makes them."""
+
+    run: Run
+    limits: dict[Op, Callable[[], TimeoutError]]
+    """Time limits of the attempts that go on, outermost first: what their sleeps raise when they are done."""
+
+    @property
+    def called(self) -> str:
+        """Name of the handler whose code runs."""
+        ...
+
+    def expect(self, call: Call[Any]) -> None:
+        """Expect that *call* will be waited for."""
+        ...
+
+    def waited(self, call: Call[Any]) -> None:
+        """Take notice that *call* is waited for."""
+        ...
+
+    def waiting(self, ops: tuple[Op, ...]) -> None:
+        """Take notice that the body waits for *ops*."""
+        ...
+
+    def advanced(self, op: Op) -> None:
+        """Take notice that *op* is done, and was waited for."""
+        ...
+
+    def give_up(self, ops: Sequence[Op]) -> None:
+        """Give up all of *ops* that were begun."""
+        ...
+
+    def is_here(self) -> bool:
+        """Return whether this code is the body's own."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until all is recorded that the body has seen already."""
+        ...
+
+    async def next(self, ops: Sequence[Op]) -> Op:
+        """Return the next of *ops* that is done."""
+        ...
+
+    async def turn(self, done: Op) -> None:
+        """Wait until tasks beside the body's have seen what was recorded before *done*."""
+        ...
+
+
 class Call(Generic[T]):
     """Something a body asked for: wait for it by `await`, or give it to `ctx.parallel` or `ctx.gather`.
 
@@ -41,7 +87,7 @@ class Call(Generic[T]):
 
     __slots__ = ("_body", "_error", "_is_over", "_is_taken", "_plan", "_value", "what")
 
-    def __init__(self, body: Body, what: str, plan: Plan[T]) -> None:
+    def __init__(self, body: Calling, what: str, plan: Plan[T]) -> None:
         self._body = body
         self._plan = plan
         self.what = what
@@ -88,7 +134,7 @@ class Call(Generic[T]):
         return self._plan
 
 
-async def drive(body: Body, plan: Plan[T]) -> T:
+async def drive(body: Calling, plan: Plan[T]) -> T:
     """Do what *plan* says, within the time limits of the attempt, and return its value.
 
     Raises:
@@ -100,7 +146,7 @@ async def drive(body: Body, plan: Plan[T]) -> T:
         ops = next(plan)
         while True:
             limits = body.limits
-            body.spans.waiting(ops)
+            body.waiting(ops)
             try:
                 done = await body.next((*limits, *ops) if limits else ops)
                 if not body.is_here():
@@ -122,9 +168,9 @@ async def drive(body: Body, plan: Plan[T]) -> T:
         plan.close()
 
 
-def _cut(body: Body) -> ReplayError:
+def _cut(body: Calling) -> ReplayError:
     return ReplayError(
-        f"A wait in the body of {body.handler.name} was cancelled from outside, as `asyncio.timeout`, `wait_for` or a "
+        f"A wait in the body of {body.called} was cancelled from outside, as `asyncio.timeout`, `wait_for` or a "
         f"task group do: a replay would decide otherwise. Use `timeout_s=` of the call or of the handler, which is "
         f"recorded."
     )
@@ -146,7 +192,7 @@ class _Branch:
 
 @dataclass(slots=True)
 class _Branches:
-    body: Body
+    body: Calling
     branches: list[_Branch]
     most: int
     """How many go on at once."""
@@ -198,7 +244,7 @@ class _Branches:
 
 
 def side_by_side(
-    body: Body,
+    body: Calling,
     calls: Sequence[Call[Any]],
     *,
     most: int | None,

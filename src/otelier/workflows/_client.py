@@ -30,7 +30,7 @@ from otelier.workflows._approvals import (
     time_of,
 )
 from otelier.workflows._body import END
-from otelier.workflows._handlers import checked_name, checked_service, checked_signal
+from otelier.workflows._checks import checked_name, checked_service, checked_signal
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows._spans import span_name
 from otelier.workflows._worker import RunHandle

@@ -19,7 +19,7 @@ from otelier.redaction import mask_value
 from otelier.settings import SECRETS_DIR, as_variable, config_text, config_variable, quoted, secret_text
 from otelier.telemetry import emit_event, fit_text
 from otelier.workflows._body import Body
-from otelier.workflows._handlers import checked_name
+from otelier.workflows._checks import checked_name
 from otelier.workflows.engines.protocol import Json, Op
 
 _MISSING: Final = object()

@@ -9,8 +9,9 @@ from typing import Any, Final, cast
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
 from otelier.workflows._calls import Call, Plan, side_by_side
+from otelier.workflows._checks import checked_count, checked_name, checked_seconds
 from otelier.workflows._configuration import Config, Secrets
-from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, plain_input
+from otelier.workflows._handlers import Handler, plain_input
 from otelier.workflows._human import Human
 from otelier.workflows._llm import Models, RunTools
 from otelier.workflows._observability import RunLogger, RunMetrics, Tracing

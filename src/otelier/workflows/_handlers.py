@@ -5,28 +5,44 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-import math
-import sys
 import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar, cast
 
 from otelier.codec import from_plain
 from otelier.errors import WorkflowUseError
+from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
 from otelier.workflows._payloads import to_payload
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, Kind
+from otelier.workflows.engines.protocol import Json, Kind
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
+
 _ARGUMENTS: Final = "otelier.arguments"
 """Key of an input that is several arguments without names, for a handler that is known elsewhere only."""
-_MAX_NAME_CHARS: Final = 256
+
+
 _made: weakref.WeakSet[Handler] = weakref.WeakSet()
 """All handlers of this process that are still in use."""
+
+
 _numbers: Final = itertools.count()
+
+
+class _Calling:
+    """What calling a handler as a function does: it needs a worker, which is made of handlers, and is given later."""
+
+    call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+_calling: Final = _Calling()
+
+
+def be_called_by(call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+    """Let *call* do what calling a handler as a function does."""
+    _calling.call = call
 
 
 class Handler:
@@ -84,9 +100,7 @@ class Handler:
         return f"<{self.kind} {self.name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any] | AsyncIterator[Any]:
-        from otelier.workflows._direct import call_handler
-
-        return call_handler(self, args, kwargs)
+        return _calling.call(self, args, kwargs)
 
     @property
     def yields(self) -> bool:
@@ -201,79 +215,6 @@ class Handler:
         return value if hint is None else from_plain(value, hint, what=f"`{name}` of {self.name}")
 
 
-class EntityType:
-    """An entity: handlers that share state by key, one writer at a time for each key.
-
-    Example:
-        >>> from otelier import entity
-        >>> counter = entity("Counter")
-        >>> @counter.write
-        ... async def add(ctx, by: int):
-        ...     total = await ctx.get("total", 0) + by
-        ...     ctx.set("total", total)
-        ...     return total
-        >>> add
-        <write Counter.add>
-    """
-
-    def __init__(self, type: str, *, service: str | None = None) -> None:
-        self.type = checked_name(type, "an entity's type")
-        self.service = service
-
-    def write(self, function: Callable[..., Any]) -> Handler:
-        """Make *function* a method that may change the state, when nobody else does."""
-        return self._method(function, "write")
-
-    def read(self, function: Callable[..., Any]) -> Handler:
-        """Make *function* a method that sees the state last saved, and waits for nobody."""
-        return self._method(function, "read")
-
-    def _method(self, function: Callable[..., Any], kind: Kind, owner: type | None = None) -> Handler:
-        return Handler(function, kind, name=f"{self.type}.{function.__name__}", service=self.service, owner=owner)
-
-
-class _Entities:
-    """What `entity` is: makes an entity of a name, of a class, or of a lone function."""
-
-    def __call__(self, of: str | type, *, service: str | None = None) -> Any:
-        """Return the entity of a name, or *of* itself, a class, with its methods made handlers."""
-        if isinstance(of, str):
-            return EntityType(of, service=service)
-        if isinstance(cast("Any", of), type):
-            return _entity_of_class(of, service)
-        raise TypeError(f"Cannot make an entity of a {type(of).__name__}: give its name, or decorate a class.")
-
-    def write(self, function: Any = None, *, type: str | None = None, service: str | None = None) -> Any:
-        """Make a lone function a writing method of the entity *type*, by default named after its module."""
-        return self._lone(function, "write", type, service)
-
-    def read(self, function: Any = None, *, type: str | None = None, service: str | None = None) -> Any:
-        """Make a lone function a reading method of the entity *type*, by default named after its module."""
-        return self._lone(function, "read", type, service)
-
-    def _lone(self, function: Any, kind: Kind, of: str | None, service: str | None) -> Any:
-        def make(one: Callable[..., Any]) -> Any:
-            if "." in one.__qualname__.rpartition("<locals>.")[2]:  # in the body of a class, which `entity` decorates
-                return _Method(one, kind)
-            found = EntityType(of or _module_name(one), service=service)
-            return found.write(one) if kind == "write" else found.read(one)
-
-        return make if function is None else make(function)
-
-
-class _Method:
-    """A method in the body of a class that will be an entity."""
-
-    def __init__(self, function: Callable[..., Any], kind: Kind) -> None:
-        self.function = function
-        self.kind: Kind = kind
-
-
-entity: Final = _Entities()
-"""Makes an entity: `entity("ChatAgent")` has the decorators `write` and `read`; `@entity` on a class makes its methods
-handlers that write, or read where `@entity.read` stands at them; `@entity.write` makes one of a lone function."""
-
-
 def workflow(
     function: Any = None,
     *,
@@ -342,29 +283,11 @@ def _decorate(
     return make if function is None else make(function)
 
 
-def _entity_of_class(cls: type, service: str | None) -> type:
-    found = EntityType(cls.__name__, service=service)
-    for name, given in list(vars(cls).items()):
-        value = given.__func__ if isinstance(given, staticmethod) else given
-        if isinstance(value, _Method):
-            one, kind = value.function, value.kind
-        elif not name.startswith("_") and (inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value)):
-            one, kind = value, cast("Kind", "write")
-        else:
-            continue
-        setattr(cls, name, found._method(one, kind, cls if _takes_self(one) else None))  # pyright: ignore[reportPrivateUsage]
-    return cls
-
-
 def _takes(function: Callable[..., Any], count: int) -> bool:
     """Return whether *function* can be given *count* arguments by place, beside those with names."""
     kinds = [one.kind for one in inspect.signature(function).parameters.values()]
     by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(kind in by_place for kind in kinds) >= count
-
-
-def _takes_self(method: Callable[..., Any]) -> bool:
-    return next(iter(inspect.signature(method).parameters), None) == "self"
 
 
 def handlers_in(modules: Iterable[ModuleType | str | Handler], service_name: str) -> dict[tuple[str, str], Handler]:
@@ -471,84 +394,6 @@ def plain_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str) -> 
     if len(args) == 1 and not kwargs:
         return to_payload(args[0], what=what)
     return {_ARGUMENTS: [to_payload(list(args), what=what), to_payload(dict(kwargs), what=what)]}
-
-
-def checked_name(name: Any, what: str) -> str:
-    """Return a name that can be stored and shown.
-
-    Raises:
-        TypeError: if it is no text.
-        ValueError: if it is empty, too long, or not printable.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"Cannot use a {type(name).__name__} as {what}: give text.")
-    if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable():
-        raise ValueError(f"Cannot use {name[:40]!r} as {what}: it must be 1 to {_MAX_NAME_CHARS} printable characters.")
-    return name
-
-
-def checked_signal(name: Any) -> str:
-    """Return the name of a signal.
-
-    Raises:
-        TypeError: if it is no text.
-        ValueError: if it is empty, too long, not printable, or one that brings a decision.
-    """
-    if checked_name(name, "a signal's name").startswith(APPROVAL):
-        raise ValueError(
-            f"Cannot use {name!r} as a signal's name: it brings the decision of an approval, which `Client.approve` "
-            f"checks. Use another name."
-        )
-    return name
-
-
-def checked_service(name: Any) -> str:
-    """Return the name of a service.
-
-    Raises:
-        TypeError: if it is no text.
-        ValueError: if it is empty, too long, not printable, or that of the service every worker has.
-    """
-    if checked_name(name, "a service's name") == APPROVALS:
-        raise ValueError(f"Cannot use {name!r} as a service's name: otelier keeps approvals there. Use another name.")
-    return name
-
-
-def checked_seconds(seconds: Any, what: str) -> float:
-    """Return a time in seconds.
-
-    Raises:
-        TypeError: if it is no number.
-        ValueError: if it is negative, infinite or no number.
-    """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"Cannot use a {type(seconds).__name__} as `{what}`: give a number of seconds.")
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"Cannot use {seconds} as `{what}`: give a finite number of seconds, 0 or more.")
-    return float(seconds)
-
-
-def checked_count(count: Any, what: str) -> int:
-    """Return a number of times.
-
-    Raises:
-        TypeError: if it is no whole number.
-        ValueError: if it is negative, or above 1,000.
-    """
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"Cannot use a {type(count).__name__} as `{what}`: give a whole number.")
-    if not 0 <= count <= 1_000:
-        raise ValueError(f"Cannot use {count} as `{what}`: give a number from 0 to 1,000.")
-    return count
-
-
-def _module_name(function: Callable[..., Any]) -> str:
-    module = sys.modules.get(function.__module__)
-    if function.__module__ != "__main__":
-        return function.__module__.rpartition(".")[2] or function.__module__
-    spec = getattr(module, "__spec__", None)
-    file = getattr(module, "__file__", None)
-    return (spec.name if spec is not None else Path(file).stem if file else "main").rpartition(".")[2]
 
 
 def _called(function: object) -> str:

@@ -11,7 +11,7 @@ from otelier.errors import ApprovalError
 from otelier.workflows._approvals import Approval, approval_of, checked_roles, may_decide, signal_of, target_of
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan
-from otelier.workflows._handlers import checked_name, checked_seconds
+from otelier.workflows._checks import checked_name, checked_seconds
 from otelier.workflows._headers import link_in
 from otelier.workflows.engines.protocol import Json, Op
 

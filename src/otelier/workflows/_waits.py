@@ -9,7 +9,8 @@ from typing import Any, Final
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan, Stopping
-from otelier.workflows._handlers import Handler, checked_seconds, checked_signal
+from otelier.workflows._checks import checked_seconds, checked_signal
+from otelier.workflows._handlers import Handler
 from otelier.workflows._headers import CHAIN, opened, sealed
 from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Op, Target

@@ -22,14 +22,9 @@ from otelier.faults import read_setting
 from otelier.settings import ENGINE
 from otelier.workflows._approvals import KINDS, invoke_approvals
 from otelier.workflows._body import Host
-from otelier.workflows._handlers import (
-    Handler,
-    checked_count,
-    checked_name,
-    checked_seconds,
-    checked_service,
-    handlers_in,
-)
+from otelier.workflows._context import Context
+from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
+from otelier.workflows._handlers import Handler, handlers_in
 from otelier.workflows._headers import start_headers
 from otelier.workflows._spans import span_name
 from otelier.workflows.engines import open_engine
@@ -161,7 +156,7 @@ class Worker:
             )
         self._given = engine
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otelier-step")
-        self._host = Host(self.service_name, self._handlers, self._call_in_thread, is_direct)
+        self._host = Host(self.service_name, self._handlers, self._call_in_thread, Context, is_direct)
         self._is_direct = is_direct
         self._engine: Engine | None = None
         self._serving: asyncio.Task[None] | None = None

@@ -107,8 +107,9 @@ class Run(Protocol):
     """When a life of this body began after a crash that the engine noticed, as recorded, oldest first."""
 
     def replaying(self) -> bool:
-        """Return whether an earlier life has been here: the journal has a later op than those that were started or waited
-        for so far.
+        """Return whether an earlier life has been here.
+
+        So it has where the journal has a later op than those that were started or waited for.
         """
         ...
 

@@ -1,0 +1,79 @@
+"""Checks of what bodies and clients are given: names, times and counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS
+
+_MAX_NAME_CHARS: Final = 256
+
+
+def checked_name(name: Any, what: str) -> str:
+    """Return a name that can be stored and shown.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, too long, or not printable.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"Cannot use a {type(name).__name__} as {what}: give text.")
+    if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+        raise ValueError(f"Cannot use {name[:40]!r} as {what}: it must be 1 to {_MAX_NAME_CHARS} printable characters.")
+    return name
+
+
+def checked_signal(name: Any) -> str:
+    """Return the name of a signal.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, too long, not printable, or one that brings a decision.
+    """
+    if checked_name(name, "a signal's name").startswith(APPROVAL):
+        raise ValueError(
+            f"Cannot use {name!r} as a signal's name: it brings the decision of an approval, which `Client.approve` "
+            f"checks. Use another name."
+        )
+    return name
+
+
+def checked_service(name: Any) -> str:
+    """Return the name of a service.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, too long, not printable, or that of the service every worker has.
+    """
+    if checked_name(name, "a service's name") == APPROVALS:
+        raise ValueError(f"Cannot use {name!r} as a service's name: otelier keeps approvals there. Use another name.")
+    return name
+
+
+def checked_seconds(seconds: Any, what: str) -> float:
+    """Return a time in seconds.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative, infinite or no number.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"Cannot use a {type(seconds).__name__} as `{what}`: give a number of seconds.")
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"Cannot use {seconds} as `{what}`: give a finite number of seconds, 0 or more.")
+    return float(seconds)
+
+
+def checked_count(count: Any, what: str) -> int:
+    """Return a number of times.
+
+    Raises:
+        TypeError: if it is no whole number.
+        ValueError: if it is negative, or above 1,000.
+    """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"Cannot use a {type(count).__name__} as `{what}`: give a whole number.")
+    if not 0 <= count <= 1_000:
+        raise ValueError(f"Cannot use {count} as `{what}`: give a number from 0 to 1,000.")
+    return count
