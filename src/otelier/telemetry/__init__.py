@@ -37,7 +37,7 @@ from otelier.telemetry._providers import (
     use_providers,
     would_sample,
 )
-from otelier.telemetry._repeated import RepeatedSpans, repeat_spans
+from otelier.telemetry._repeated import RepeatedSpans, repeat_spans, repeated_start_ns
 from otelier.telemetry._sdk import (
     GlobalProvider,
     exporter_of,
@@ -102,6 +102,7 @@ __all__ = [
     "read_metric_tenants",
     "renew_connections",
     "repeat_spans",
+    "repeated_start_ns",
     "replayed",
     "report_total",
     "stack_of",

@@ -49,6 +49,17 @@ def repeat_spans(spans: RepeatedSpans | None) -> None:
         _PATCHES.apply()
 
 
+def repeated_start_ns() -> int | None:
+    """Return when a span starts that is started here, as a replay has it; `None` is now.
+
+    Example:
+        >>> repeated_start_ns() is None
+        True
+    """
+    spans = _current.get()
+    return None if spans is None or is_forced() else spans.start_ns()
+
+
 def _start_span(start: Any, tracer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     spans = _current.get()
     if spans is None or is_forced():

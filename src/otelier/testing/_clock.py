@@ -19,6 +19,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.util.types import Attributes
 
 from otelier.names import SCOPE_WORKFLOWS
+from otelier.telemetry import repeated_start_ns
 
 Clock = Callable[[], int]
 
@@ -84,7 +85,8 @@ class _ClockedTracer(Tracer):
 
     def start_span(self, *args: Any, start_time: int | None = None, **kwargs: Any) -> ApiSpan:
         if start_time is None and len(args) <= _START_TIME:
-            start_time = self.clock()
+            recorded = repeated_start_ns()
+            start_time = self.clock() if recorded is None else _translated(recorded, self.clock)
         elif start_time is not None and self.is_of_runs:
             start_time = _translated(start_time, self.clock)
         return super().start_span(*args, **({} if start_time is None else {"start_time": start_time}), **kwargs)

@@ -12,7 +12,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
-from otelier.faults import on_fork
+from otelier.faults import on_fork, on_reset
 from otelier.telemetry import Metering, OperationPoint, tenant_attributes, within_cardinality
 
 _STEP_SECONDS: Final = tuple(0.01 * 2**power for power in range(18))
@@ -22,6 +22,12 @@ _WAIT_SECONDS: Final = tuple(0.1 * 4**power for power in range(13))
 _active: Counter[str] = Counter()
 """Bodies in this process, by handler."""
 on_fork(_active.clear)
+
+
+@on_reset
+def _forget_past() -> None:
+    for handler in [handler for handler, count in _active.items() if not count]:
+        del _active[handler]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class RunSpans:
         self._stretch = _Stretch(
             span_name(kind, name), first, self._root, self._fields, run.began_ns, is_first=True
         )
-        self._stretch_ids = {self._root.span_id}
+        self._past: list[_Stretch] = []
+        """Those that long waits have ended."""
         self._here = _Here(self._root)
         self._input = payload if content_gate().mode.on_span else None
         self._waiting: tuple[Op, ...] = ()
@@ -156,14 +157,16 @@ class RunSpans:
         """Return whether a span that ends now was exported by an earlier life, or will be by a later one."""
         return not self._is_closed and (self._run.replaying() or isinstance(self._run.stopped, RunParked))
 
-    def base(self) -> Context:
-        """Return the context that the span of an op begins in: below the body's open span, else that of the run."""
+    def _base(self, began_ns: int | None = None) -> Context:
+        """Return the context of an op's span: below the body's open span, else below that of the run, as it was then."""
         current = context_api.get_current()
         where = trace.get_current_span(current).get_span_context()
-        is_ours = where.trace_id == self._trace_id and where.span_id not in self._stretch_ids
+        stretches = (self._stretch, *reversed(self._past))
+        is_ours = where.trace_id == self._trace_id and all(where.span_id != one.where.span_id for one in stretches)
         if not is_ours or where.trace_flags.sampled < self._flags.sampled:
             # A span of another trace, or one that is not exported, would leave it without a parent.
-            current = trace.set_span_in_context(NonRecordingSpan(self._stretch.where), current)
+            within = next((one for one in stretches if began_ns is None or one.began_ns <= began_ns), self._stretch)
+            current = trace.set_span_in_context(NonRecordingSpan(within.where), current)
         return live(current)
 
     # --- where the body is -----------------------------------------------------------------------------------------
@@ -222,8 +225,8 @@ class RunSpans:
         name = f"{_RESUME.get(self._kind, names.RESUME_FUNCTION)} {self._name}"
         where = self._span_context(_hashed(self._run.id, f"resume/{op.number}"))
         parent = trace.set_span_in_context(NonRecordingSpan(self._root), self._fields)
+        self._past.append(self._stretch)
         self._stretch = _Stretch(name, SpanKind.INTERNAL, where, parent, began_ns)
-        self._stretch_ids.add(where.span_id)
         self._here.where = where
 
     def close(self, ended_ns: int | None, outcome: Outcome, failure: BaseException | None) -> None:
@@ -269,7 +272,7 @@ class RunSpans:
         repeat_spans(None)  # in the step's own task: what it starts, starts once
         operation = self._start(
             f"{names.RUN_STEP} {step_id}",
-            self.base(),
+            self._base(),
             self._where(op),
             SpanKind.INTERNAL,
             attributes,
@@ -285,19 +288,18 @@ class RunSpans:
         self,
         op: Op,
         name: str,
-        base: Context,
         *,
         link: Link | None = None,
         payload: Json = None,
         is_late: bool = False,
     ) -> None:
-        """Export the span of a wait that is over; *base* is where it began."""
+        """Export the span of a wait that is over."""
         if self._run.replaying() or op.began_ns is None:
             return
         kind = name.partition(" ")[0]
         operation = self._start(
             f"wait_{name}",
-            base,
+            self._base(op.began_ns),
             self._where(op),
             SpanKind.INTERNAL if kind == "timer" else SpanKind.CONSUMER,
             links=() if link is None else (link,),
@@ -327,7 +329,7 @@ class RunSpans:
         if self._run.replaying():
             return
         at = op.began_ns or self.now_ns  # when the child was started, too, as recorded
-        operation = self._start(name, self.base(), self._where(op), SpanKind.PRODUCER, start_ns=at)
+        operation = self._start(name, self._base(), self._where(op), SpanKind.PRODUCER, start_ns=at)
         if payload is not None:
             operation.show({names.SIGNAL_PAYLOAD: payload})
         operation.end_time_ns = at

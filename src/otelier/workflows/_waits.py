@@ -22,9 +22,8 @@ def wait_for(body: Body, op: Op, what: str, span: str) -> Call[Any]:
     """Return the call that waits for *op*, with a span of the name *span*."""
 
     def plan() -> Plan[Any]:
-        base = body.spans.base()
         yield (op,)
-        body.spans.waited(op, span, base)
+        body.spans.waited(op, span)
         return op.value
 
     return Call(body, what, plan())
@@ -181,10 +180,9 @@ class Signals:
         op = body.run.signal(name, seconds)
 
         def plan() -> Plan[Any]:
-            base = body.spans.base()
             yield (op,)
             payload, link = opened(op.value)
-            body.spans.waited(op, f"signal {name}", base, link=link, payload=payload, is_late=op.value is None)
+            body.spans.waited(op, f"signal {name}", link=link, payload=payload, is_late=op.value is None)
             if op.value is not None:
                 return payload
             if stored is _NO_DEFAULT:
