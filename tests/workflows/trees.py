@@ -34,8 +34,7 @@ def _place(span: SpanRecord) -> tuple[object, ...]:
 
 
 def _all_of(span: SpanRecord) -> dict[str, object]:
-    ours = {field.name: getattr(span, field.name) for field in fields(span) if field.name != "resource"}
-    return ours
+    return {field.name: getattr(span, field.name) for field in fields(span) if field.name != "resource"}
 
 
 def assert_trees(spans: Iterable[SpanRecord]) -> dict[str, list[SpanRecord]]:

@@ -143,7 +143,8 @@ def before_end(span: Any, do: Callable[[], object]) -> None:
     end = span.end
 
     def ended(end_time: int | None = None) -> None:
-        vars(span).pop("end", None)  # the circle of span and function goes with it
+        if "end" in vars(span):
+            del span.end  # the circle of span and function goes with it
         do()
         end(end_time)
 

@@ -22,7 +22,7 @@ from otelier.settings import ENGINE
 from otelier.workflows._body import Host
 from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, handlers_in
 from otelier.workflows._headers import start_headers
-from otelier.workflows._spans import span_name
+from otelier.workflows._trace import span_name
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import Engine, Json, Kind, Registry, Target
 

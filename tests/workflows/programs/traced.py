@@ -120,7 +120,7 @@ def switch_on(ratio: float) -> None:
 
     import otelier
     from otelier.testing import SpanRecord
-    from otelier.workflows import _spans
+    from otelier.workflows import _trace
 
     class Appending(SpanExporter):
         def export(self, spans: Any) -> SpanExportResult:
@@ -133,12 +133,13 @@ def switch_on(ratio: float) -> None:
     provider.add_span_processor(SimpleSpanProcessor(Appending()))
     trace.set_tracer_provider(provider)
     otelier.init(meter_provider=Points())
-    _spans.LONG_WAIT_NS = int(LONG_S * 1e9)  # type: ignore[misc]
+    _trace.LONG_WAIT_NS = int(LONG_S * 1e9)  # type: ignore[misc]
 
 
 async def main(path: str) -> None:
     async with Worker("shop", engine=f"file:{path}"):
-        print("began", flush=True)
+        sys.stdout.write("began\n")
+        sys.stdout.flush()
         await asyncio.Event().wait()
 
 
