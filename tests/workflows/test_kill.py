@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 import signal
@@ -23,7 +24,7 @@ from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows._trace import span_name
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
-from tests.workflows.engines.serving import on_a_loop, opened
+from tests.workflows.engines.serving import opened, until
 from tests.workflows.programs import traced
 from tests.workflows.trees import assert_trees
 
@@ -36,7 +37,7 @@ CALLED, ASKED = 7, 10
 class Workers:
     """A worker and a standby, of which one is killed now and then and another one is started."""
 
-    def __init__(self, path: Path, directory: Path, ratio: float, chance: random.Random) -> None:
+    def __init__(self, path: Path, directory: Path, ratio: float, chance: random.Random, count: int = 2) -> None:
         self._arguments = [
             sys.executable,
             "-m",
@@ -46,13 +47,14 @@ class Workers:
             str(ratio),
         ]
         self._chance = chance
+        self._count = count
         self._programs: list[asyncio.subprocess.Process] = []
         self._starting: set[asyncio.Task[None]] = set()
         self.kills = 0
 
     def start(self) -> None:
         """Start what lacks, in the background."""
-        while len(self._programs) + len(self._starting) < 2:
+        while len(self._programs) + len(self._starting) < self._count:
             task = asyncio.create_task(self._start())
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
@@ -124,6 +126,21 @@ async def _kill_at_random(
     await workers.are_there()
 
 
+async def _ran(
+    directory: Path, recorder: SpanRecorder, chance: random.Random, ratio: float, runs: int, kills: int
+) -> tuple[list[Any], list[tuple[str, Any]]]:
+    """Return the results of all runs, and the states of all entities."""
+    path = directory / "runs.db"
+    workers = Workers(path, directory, ratio, chance)
+    async with opened(str(path)) as client:
+        try:
+            await _kill_at_random(client, recorder, workers, chance, runs, kills)
+            results = await asyncio.gather(*(client.result(f"order-{n}", 600) for n in range(runs)))
+        finally:
+            await workers.stop()
+        return results, await client.states("shop")
+
+
 def lines_of(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
@@ -145,23 +162,15 @@ def spans_in(path: Path) -> list[SpanRecord]:
         *(pytest.param(seed, ratio, 50, 30, marks=pytest.mark.slow) for seed, ratio in ((2, 0.0), (3, 0.5), (4, 1.0))),
     ],
 )
-@on_a_loop
-async def test_each_run_is_one_tree_although_its_workers_are_killed(
+@pytest.mark.timeout(1800)  # thirty times the start of a process, and whatever else the machine has to do
+def test_each_run_is_one_tree_although_its_workers_are_killed(
     tmp_path: Path, seed: int, ratio: float, runs: int, kills: int
 ):
     """Runs end right, guarded effects happen once, and each trace is one tree without orphans or doubtful ids."""
-    path, chance = tmp_path / "runs.db", random.Random(seed)
     (tmp_path / "effects").mkdir()
     recorder = SpanRecorder(sampler=ParentBased(TraceIdRatioBased(ratio)), clock=time.time_ns)
     otelier.init(tracer_provider=recorder.tracer_provider)
-    workers = Workers(path, tmp_path, ratio, chance)
-    async with opened(str(path)) as client:
-        try:
-            await _kill_at_random(client, recorder, workers, chance, runs, kills)
-            found = await asyncio.gather(*(client.result(f"order-{n}", 240) for n in range(runs)))
-        finally:
-            await workers.stop()
-        states = await client.states("shop")
+    found, states = asyncio.run(_ran(tmp_path, recorder, random.Random(seed), ratio, runs, kills))
     assert found == [[True, traced.expected(n)] for n in range(runs)]
     assert {key: state["total"] for key, state in states} == {f"k{key}": [sum(range(key, runs, 3))] for key in range(3)}
     assert sorted(file.name for file in (tmp_path / "effects").iterdir()) == sorted(_keys(runs))
@@ -216,3 +225,42 @@ def _check_steps(spans: list[SpanRecord], directory: Path, ratio: float, runs: i
         assert 0 <= steps.total() - points["otelier.step.duration"] <= kills
         assert all(steps[step] <= count for step, count in executions.items())
         assert set(steps) == set(executions)
+
+
+def test_what_a_killed_worker_had_exported_hangs_under_what_follows(tmp_path: Path):
+    """A step that a kill cut is one span from its first begin, with both executions below it; its run is recovered."""
+    (tmp_path / "effects").mkdir()
+
+    async def run() -> None:
+        workers = Workers(tmp_path / "runs.db", tmp_path, 1.0, random.Random(1), count=1)
+        async with opened(str(tmp_path / "runs.db")) as client:
+            await client.start(Target("shop", "held"), None, start_headers(None, "o-1", "held"), run_id="o-1")
+            try:
+                for life in (1, 2):
+                    await workers.are_there()
+                    await until(lambda life=life: len(lines_of(tmp_path / "held")) == life)
+                    await until(lambda life=life: len(lines_of(tmp_path / "spans")) == life)
+                    if life == 1:
+                        await until(functools.partial(_has_begun, client))
+                        await workers.kill_one()
+                (tmp_path / "go").touch()
+                assert await client.result("o-1", 600) == [True, None]
+            finally:
+                await workers.stop()
+
+    asyncio.run(run())
+    (spans,) = assert_trees(spans_in(tmp_path / "spans")).values()
+    found = {span.name: span for span in spans}
+    step, around, root = found["run_step hold"], found["around"], found["invoke_workflow held"]
+    assert len(spans) == 5
+    assert step.attributes["otelier.step.executions"] == 2
+    assert found["work 1"].parent_id == found["work 2"].parent_id == step.span_id
+    assert (step.parent_id, around.parent_id, root.parent_id) == (around.span_id, root.span_id, None)
+    assert step.start_ns <= found["work 1"].start_ns
+    (recovered,) = root.events
+    assert recovered.name == "otelier.workflow.recovered"
+    assert found["work 1"].end_ns < recovered.time_ns < found["work 2"].start_ns
+
+
+async def _has_begun(client: LocalEngine) -> bool:
+    return bool((await client.run("o-1")).steps)

@@ -68,6 +68,23 @@ async def take(ctx: Context, n: int) -> int:
 
 
 @workflow
+async def held(ctx: Context) -> None:
+    """Do a step that ends when somebody says so."""
+
+    async def work() -> None:
+        append("held", "begun")
+        with tracer.start_as_current_span(f"work {len((directory / 'held').read_text().splitlines())}"):
+            pass
+        while True:
+            if (directory / "go").exists():
+                return
+            await asyncio.sleep(0.01)
+
+    with tracer.start_as_current_span("around"):
+        await ctx.step("hold", work)
+
+
+@workflow
 async def order(ctx: Context, n: int) -> Any:
     """Do a bit of everything."""
     with tracer.start_as_current_span("prepare"):
