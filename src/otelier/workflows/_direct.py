@@ -9,7 +9,7 @@ from typing import Any
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_BODY, Body
 from otelier.workflows._context import Context
-from otelier.workflows._handlers import Handler, all_handlers
+from otelier.workflows._handlers import Handler, handlers_beside
 from otelier.workflows._worker import Worker
 from otelier.workflows.engines import fresh_engine
 
@@ -63,11 +63,10 @@ async def _worker(handler: Handler) -> AsyncGenerator[Worker]:
             f"{handler.name} has a key, and was called outside of a run. Call it in a workflow, by "
             f"`ctx.entity(type, key)`."
         )
-    others = [one for one in all_handlers() if one.service is not None or one.__module__ == handler.__module__]
     engine = fresh_engine()
     try:
         async with Worker(
-            handler.service or handler.__module__, modules=(handler, *others), engine=engine, is_direct=True
+            handler.service or handler.__module__, modules=handlers_beside(handler), engine=engine, is_direct=True
         ) as worker:
             yield worker
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 import sys
 import typing
@@ -24,6 +25,7 @@ _ARGUMENTS: Final = "otelier.arguments"
 _MAX_NAME_CHARS: Final = 256
 _made: weakref.WeakSet[Handler] = weakref.WeakSet()
 """All handlers of this process that are still in use."""
+_numbers: Final = itertools.count()
 
 
 class Handler:
@@ -68,6 +70,8 @@ class Handler:
         self.owner = owner
         """Class that it is a method of; an instance is made for each call."""
         functools.update_wrapper(self, function)
+        self.number = next(_numbers)
+        """Place in the order in which handlers were defined."""
         _made.add(self)
 
     def __repr__(self) -> str:
@@ -366,9 +370,17 @@ def handlers_in(modules: Iterable[ModuleType | str | Handler], service_name: str
     return found
 
 
-def all_handlers() -> list[Handler]:
-    """Return every handler of this process that is still in use."""
-    return list(_made)
+def handlers_beside(handler: Handler) -> list[Handler]:
+    """Return *handler* and those it may call where it is called as a function: of its module, and of named services.
+
+    Of two of one name the one that was defined last is taken.
+    """
+    found: dict[tuple[str | None, str], Handler] = {}
+    for one in sorted(_made, key=lambda one: one.number):
+        if one.service is not None or one.__module__ == handler.__module__:
+            found[one.service, one.name] = one
+    found[handler.service, handler.name] = handler
+    return list(found.values())
 
 
 def _listed(modules: Iterable[ModuleType | str | Handler]) -> Iterable[Handler]:

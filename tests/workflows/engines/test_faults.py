@@ -66,9 +66,7 @@ async def test_a_disk_that_fills_up_ends_no_run(tmp_path: Path, caplog: pytest.L
             await limit_pages(engine, 10)
             runs = ["before"]
             with pytest.raises(EngineError, match=r"runs\.db.*full"):
-                while True:
-                    await engine.start(FLOW, None, {}, run_id=f"r{len(runs)}")
-                    runs.append(f"r{len(runs)}")
+                await _start_many(engine, runs)
             await until(lambda: caplog.records)
             # A fresh connection has no limit: the disk has space again.
             for run_id in runs:
@@ -78,6 +76,12 @@ async def test_a_disk_that_fills_up_ends_no_run(tmp_path: Path, caplog: pytest.L
     (record,) = caplog.records
     assert str(tmp_path / "runs.db") in record.getMessage()
     assert set(COUNTED) == {"engine.store"}
+
+
+async def _start_many(engine: LocalEngine, runs: list[str]) -> None:
+    while True:
+        await engine.start(FLOW, None, {}, run_id=f"r{len(runs)}")
+        runs.append(f"r{len(runs)}")
 
 
 async def _signalled(engine: LocalEngine, run_id: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from otelier.errors import EngineError
-from otelier.workflows.engines.local import LocalEngine, Options, _file, open_engine
+from otelier.workflows.engines.local import _file, open_engine
 from otelier.workflows.engines.protocol import Run, Target
 from tests.workflows.engines.programs import worker
 from tests.workflows.engines.serving import (
@@ -23,6 +23,7 @@ from tests.workflows.engines.serving import (
     opened,
     raises_sentence,
     serving,
+    settle,
     status_is,
     until,
     waits_for,
@@ -172,32 +173,39 @@ async def test_a_client_that_finds_no_driver_says_so_once(path: Path, caplog: py
     assert str(path) in record.getMessage()
 
 
+def make_unusable(path: Path, how: str) -> None:
+    """Put something at *path* that is no journal for us."""
+    if how in {"newer", "foreign"}:
+        conn = sqlite3.connect(path, isolation_level=None)
+        conn.execute("PRAGMA user_version=99" if how == "newer" else "CREATE TABLE theirs(x)")
+        conn.close()
+    elif how == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"SQLite format 3\0" + b"x" * 5000 if how == "damaged" else b"hello" * 1000)
+
+
+def beginning(path: Path) -> bytes:
+    """Return what stands in a file behind SQLite's header, which says how it was opened last."""
+    return path.read_bytes()[100:] if path.is_file() else b""
+
+
 @pytest.mark.parametrize("how", ["foreign", "newer", "damaged", "not ours", "folder"])
 @on_a_loop
 async def test_a_file_that_cannot_be_used_is_refused(path: Path, how: str):
     """A file of another program, of a newer otelier or a damaged one is refused with its name and a way out."""
-    if how == "damaged":
-        path.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
-    elif how == "not ours":
-        path.write_bytes(b"hello" * 1000)
-    elif how == "folder":
-        path.mkdir()
-    else:
-        if how == "newer":
-            async with opened(str(path)) as engine:
-                await engine.runs()
-        conn = sqlite3.connect(path, isolation_level=None)
-        conn.execute("PRAGMA user_version=99" if how == "newer" else "CREATE TABLE theirs(x)")
-        conn.close()
-    before = path.read_bytes() if path.is_file() else b""
+    if how == "newer":
+        async with opened(str(path)) as engine:
+            await engine.runs()
+    make_unusable(path, how)
+    before = beginning(path)
     wanted = {"newer": "format 99", "foreign": "another program", "folder": "may not write"}.get(how, "damaged")
     async with opened(str(path)) as engine:
         with raises_sentence(EngineError, str(path), wanted):
             await engine.start(FLOW, None, {}, run_id="r")
         with raises_sentence(EngineError, str(path)):
             await engine.serve(Handlers().registry, Handlers().invoke)
-    if how != "newer":
-        assert not path.is_file() or path.read_bytes()[100:] == before[100:]
+    assert how == "newer" or beginning(path) == before
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everything")
@@ -206,14 +214,14 @@ async def test_a_read_only_file_is_refused(path: Path):
     """A file that may not be written is refused with its name."""
     async with opened(str(path)) as engine:
         await engine.runs()
-    path.chmod(0o400)
-    path.parent.chmod(0o500)
+    os.chmod(path, 0o400)  # noqa: PTH101 -- `Path.chmod` blocks no less
+    os.chmod(path.parent, 0o500)  # noqa: PTH101
     try:
         async with opened(str(path)) as engine:
             with raises_sentence(EngineError, str(path), "may not write"):
                 await engine.start(FLOW, None, {}, run_id="r")
     finally:
-        path.parent.chmod(0o700)
+        os.chmod(path.parent, 0o700)  # noqa: PTH101
 
 
 @pytest.mark.parametrize(
@@ -294,40 +302,39 @@ async def test_an_engine_is_used_from_several_loops(path: Path):
         assert found == [[True, n] for n in range(4)]
 
 
+@pytest.mark.parametrize(("stop_s", "executions"), [(60.0, 1), (0.0, 2)])
 @on_a_loop
-async def test_steps_get_time_to_end_when_the_worker_stops(tmp_path: Path):
+async def test_steps_get_time_to_end_when_the_worker_stops(path: Path, stop_s: float, executions: int):
     """A stop begins nothing, records what running steps give, and leaves a step that takes too long."""
-    for stop_s, slow in ((60.0, 2), (0.0, 3)):
-        handlers, begun, gate = Handlers(), list[str](), asyncio.Event()
+    handlers, begun, gate = Handlers(), list[str](), asyncio.Event()
 
-        async def flow(run: Run, payload: Any, begun: list[str] = begun, gate: asyncio.Event = gate) -> Any:
-            async def slow() -> Any:
-                begun.append("slow")
-                await gate.wait()
+    async def flow(run: Run, payload: Any) -> Any:
+        async def slow() -> Any:
+            begun.append(f"slow of {run.id}")
+            await gate.wait()
 
-            async def next_one() -> Any:
-                begun.append("next")
+        async def quick() -> Any:
+            begun.append(f"quick of {run.id}")
 
-            await run.step("slow", slow)
-            await run.step("next", next_one)
+        await run.step("slow", slow)
+        await run.step("quick", quick)
 
-        handlers.add(flow)
-        engine = LocalEngine(str(tmp_path / f"{stop_s}.db"), options=Options(stop_s=stop_s))
-        task = asyncio.create_task(engine.serve(handlers.registry, handlers.invoke))
-        await engine.start(FLOW, None, {}, run_id="r")
-        await until(lambda begun=begun: begun)
-        task.cancel()
-        await engine.start(FLOW, None, {}, run_id="late")
-        asyncio.get_running_loop().call_later(0.02, gate.set)
-        await asyncio.gather(task, return_exceptions=True)
-        assert begun == ["slow"]
+    handlers.add(flow)
+    async with opened(str(path), stop_s=stop_s) as engine:
+        async with serving(engine, handlers) as task:
+            await engine.start(FLOW, None, {}, run_id="r")
+            await until(lambda: begun)
+            task.cancel()
+            await settle()
+            await engine.start(FLOW, None, {}, run_id="late")
+            asyncio.get_running_loop().call_later(0.02, gate.set)
+            await asyncio.gather(task, return_exceptions=True)
+        assert begun == ["slow of r"]
         assert [run.status for run in await engine.runs()] == ["waiting", "waiting"]
         async with serving(engine, handlers):
             assert await engine.result("r", 60) == [True, None]
             assert await engine.result("late", 60) == [True, None]
-        assert begun.count("next") == 2
-        assert begun.count("slow") == slow
-        await engine.close()
+    assert [begun.count(f"{name} of r") for name in ("slow", "quick")] == [executions, 1]
 
 
 @on_a_loop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import sqlite3
@@ -16,7 +15,7 @@ import pytest
 from otelier.workflows.engines.local import LocalEngine
 from tests.workflows.engines import killed
 from tests.workflows.engines.killed import RUNS
-from tests.workflows.engines.serving import on_a_loop, opened
+from tests.workflows.engines.serving import on_a_loop, opened, until
 
 ROOT = Path(__file__).parents[3]
 
@@ -83,7 +82,7 @@ async def test_runs_end_right_although_their_worker_is_killed(tmp_path: Path, se
         states = await client.states("shop")
     totals = {f"k{key}": {"total": killed.ROUNDS * sum(range(key, RUNS, 3))} for key in range(3)}
     assert dict(states) == totals
-    made = sorted(os.listdir(effects))
+    made = sorted(one.name for one in effects.iterdir())
     assert made == sorted(key for n in range(RUNS) for key in killed.expected_effects(n))
     with sqlite3.connect(path) as conn:
         open_ops = conn.execute("SELECT * FROM op WHERE ended IS NULL").fetchall()
@@ -94,6 +93,9 @@ async def test_runs_end_right_although_their_worker_is_killed(tmp_path: Path, se
 
 
 async def _result(client: LocalEngine, n: int) -> Any:
-    while not any(run.workflow_id == f"order-{n}" for run in await client.runs(limit=100)):
-        await asyncio.sleep(0.02)
+    await until(lambda: _is_started(client, f"order-{n}"))
     return await client.result(f"order-{n}", 240)
+
+
+async def _is_started(client: LocalEngine, run_id: str) -> bool:
+    return any(run.workflow_id == run_id for run in await client.runs(limit=100))

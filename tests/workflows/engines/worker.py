@@ -35,10 +35,12 @@ async def main(path: str, service: str, mode: str = "") -> None:
     handlers.add(crash)
     engine = LocalEngine(path, options=Options(standby_s=0.02))
     try:
-        serving = asyncio.create_task(engine.serve(handlers.registry, handlers.invoke))
+        drives = asyncio.Event()
+        serving = asyncio.create_task(
+            engine.serve(handlers.registry, handlers.invoke, lambda: engine._drivers and drives.set())
+        )
         say("began")
-        while not engine._drivers and not serving.done():
-            await asyncio.sleep(0.005)
+        await asyncio.wait([serving, asyncio.ensure_future(drives.wait())], return_when=asyncio.FIRST_COMPLETED)
         say("drives")
         if mode == "fork" and os.fork() == 0:
             _in_child(engine)

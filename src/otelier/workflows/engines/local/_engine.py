@@ -238,7 +238,8 @@ class LocalEngine:
         store = await self._opened()
         if self.path is None:
             return store.read(query, *args)
-        return await asyncio.get_running_loop().run_in_executor(None, store.read, query, *args)
+        assert isinstance(store, FileStore)
+        return await asyncio.get_running_loop().run_in_executor(None, store.look_through, query, *args)
 
     async def close(self) -> None:
         """Give back files and connections."""
@@ -290,13 +291,13 @@ class LocalEngine:
         calls: list[Call] = []
         if self._drivers:
             notices = conn.execute("SELECT n, what, run FROM notice WHERE n>? ORDER BY n", (self._noticed,)).fetchall()
-            for number, what, run_id in notices:
-                self._noticed = number
+            for _, what, run_id in notices:
                 data = journal.signals_of(conn, run_id) if what == "signal" else journal.open_run(conn, run_id)
                 calls.extend(
                     (driver.loop, driver.noted, (journal.Note(what, run_id, data),)) for driver in self._drivers
                 )
             if notices:
+                self._noticed = notices[-1][0]
                 self._store.submit_later(_forget_notices, self._noticed)
         with self._lock:
             waited = list(self._waiters)

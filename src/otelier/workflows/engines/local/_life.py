@@ -18,6 +18,7 @@ from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._mail import Mail
 from otelier.workflows.engines.local._op import BEGUN, DONE, ENDING, GIVEN_UP, MADE, Host, LocalOp
 from otelier.workflows.engines.local._ops import Call, Result, Send, Signal, Sleep, Step
+from otelier.workflows.engines.local._state import State
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
 
 
@@ -54,14 +55,15 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_last", "_made", "_mail", "_recorded", "_seq", "_signal_waits", "_snapshot_due", "_state", "_waits",
-        "began_ns", "changes", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop", "open",
-        "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
+        "_last", "_made", "_mail", "_reached", "_recorded", "_seq", "_signal_waits", "_state",
+        "_waits", "began_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
+        "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
 
     def __init__(self, driver: Driving, kind: Kind, loaded: journal.Loaded) -> None:
         row = loaded.row
-        self.driver, self.loop, self.kind, self.row = driver, driver.loop, kind, row
+        self.driver, self.loop, self.row = driver, driver.loop, row
+        self.kind: Kind = kind
         self.id, self.target, self.parent_id, self.version = row.id, row.target, row.parent, row.version
         self.headers: Mapping[str, str] = json.loads(row.headers)
         self.recovered_ns: Sequence[int] = row.recovered
@@ -72,23 +74,22 @@ class Life:
         self.open: dict[int, LocalOp] = {}
         self.steps: set[LocalOp] = set()
         self.unwritten: list[LocalOp] = []
-        self.changes: dict[str, Json] | None = None
         self._recorded = {op.n: op for op in loaded.ops}
         self._last = loaded.ops[-1].n if loaded.ops else -1
         self._made = 0
+        self._reached = -1
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
         self._signal_waits: dict[str, Signal] | None = None
-        self._state: dict[str, Json] | None = None
-        self._snapshot_due: str | None = None
+        self._state: State | None = None
         for signal in loaded.signals:
             self.add_signal(*signal)
 
     # --- what a body calls ---
     def replaying(self) -> bool:
-        """Return whether a later op than those made so far is in the journal."""
-        return self._made <= self._last
+        """Return whether the journal has a later op than those that were started or waited for so far."""
+        return self._reached < self._last
 
     def made(self) -> int:
         """Return how many ops this life has made."""
@@ -149,9 +150,9 @@ class Life:
         """Give up an op that was started."""
         self.check()
         assert isinstance(op, LocalOp)
-        if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.is_found)):
+        if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.found)):
             self.driver.store.submit_later(_cancel_called, op.ref)
-        elif op.state == BEGUN or (op.state == MADE and op.is_found):
+        elif op.state == BEGUN or (op.state == MADE and op.found):
             self._give_up(op)
         elif op.state == MADE:
             op.state = GIVEN_UP
@@ -169,16 +170,13 @@ class Life:
         if best is None:
             best = await self._wait(ops)
         best.is_seen = True
+        self.reach(best)
         return best
 
     async def get(self, key: str) -> Json:
         """Return a value of the entity's state."""
         self.check()
-        if self.changes is not None and key in self.changes:
-            return self.changes[key]
-        if self._state is None:
-            self._state = self._read_state()
-        return self._state.get(key)
+        return self._entity().get(key, self._read_state)
 
     def put(self, changes: Mapping[str, Json]) -> None:
         """Change the entity's state when this run succeeds.
@@ -187,13 +185,17 @@ class Life:
             WorkflowUseError: in a read, which others run beside, or outside an entity.
         """
         self.check()
-        if self.kind != "write":
-            where = "a read of an entity" if self.kind == "read" else f"a {self.kind}"
-            raise WorkflowUseError(
-                f"Cannot change state in {where}, {self.target.service}/{self.target.handler}: others run at the same "
-                "time. Change it in a method decorated with `entity.write`."
-            )
-        self.changes = {**(self.changes or {}), **changes}
+        self._entity().put(changes)
+
+    @property
+    def changes(self) -> dict[str, Json]:
+        """Changes of the entity's state."""
+        return {} if self._state is None else self._state.changes
+
+    def _entity(self) -> State:
+        if self._state is None:
+            self._state = State(self.kind, self.target, self.row.snapshot)
+        return self._state
 
     # --- the order of things ---
     def check(self) -> None:
@@ -226,6 +228,12 @@ class Life:
         """Return an op that the journal has, and that a body which has ended did not make."""
         return min(self._recorded.values(), key=lambda op: op.n, default=None)
 
+    def reach(self, op: LocalOp) -> None:
+        """Take note that an op was started or waited for."""
+        op.is_found = op.found
+        if op.number > self._reached:
+            self._reached = op.number
+
     def begin(self, op: LocalOp) -> None:
         """Begin an op whose result is not recorded."""
         if self.is_draining:
@@ -235,7 +243,7 @@ class Life:
         self.check()
         op.state = BEGUN
         self.open[op.number] = op
-        if not op.is_found:
+        if not op.found:
             op.first_begun(time.time_ns())
             self.unwritten.append(op)
         elif isinstance(op, Step):
@@ -253,9 +261,9 @@ class Life:
     def unwritten_rows(self, besides: LocalOp | None = None) -> list[journal.Statement]:
         """Return what has happened in this life and is not in the store's queue yet."""
         rows: list[journal.Statement] = []
-        if self._snapshot_due is not None:
-            rows.append((journal.SNAPSHOT, (self._snapshot_due, self.row.n)))
-            self._snapshot_due = None
+        if self._state is not None and self._state.unwritten is not None:
+            rows.append((journal.SNAPSHOT, (self._state.unwritten, self.row.n)))
+            self._state.unwritten = None
         if self.unwritten:
             rows.extend(op.row(None) for op in self.unwritten if op is not besides)
             self.unwritten = []
@@ -359,23 +367,13 @@ class Life:
         """Take the oldest signal of a name, its number and its payload."""
         return None if self._mail is None or self.stopped is not None else self._mail.take(name)
 
-    def _read_state(self) -> dict[str, Json]:
-        if self.kind not in {"write", "read"}:
-            raise WorkflowUseError(
-                f"Cannot read state in {self.target.service}/{self.target.handler}: it is a {self.kind}, and has no "
-                "key. State belongs to an entity: see `entity.write` and `entity.read`."
-            )
-        if self.row.snapshot is not None:
-            return json.loads(self.row.snapshot)
+    def _read_state(self, target: Target) -> dict[str, Json]:
         try:
-            state: dict[str, Json] = self.driver.store.read(journal.read_state, self.target)
+            return self.driver.store.read(journal.read_state, target)
         except EngineError as exc:
             self.driver.fault(exc)
             self.stop(RunParked(str(exc)))
             raise self._error() from None
-        if self.kind == "read":
-            self._snapshot_due = journal.dumps(state)
-        return state
 
     # --- its end ---
     def stop(self, error: RunStopped) -> None:

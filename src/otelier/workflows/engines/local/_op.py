@@ -95,6 +95,10 @@ class Owner(Protocol):
         """Return the number of a new op, and what the journal has there."""
         ...
 
+    def reach(self, op: LocalOp) -> None:
+        """Take note that an op was started or waited for."""
+        ...
+
     def begin(self, op: LocalOp) -> None:
         """Begin an op."""
         ...
@@ -144,8 +148,8 @@ class LocalOp:
     """An op of a life. It is a row of the journal from its begin, and done when its result is committed."""
 
     __slots__ = (
-        "began_ns", "due", "ended_ns", "executions", "is_found", "is_new", "is_seen", "life", "name", "number", "ref",
-        "seq", "state", "value", "waiters",
+        "began_ns", "due", "ended_ns", "executions", "found", "is_found", "is_new", "is_seen", "life", "name",
+        "number", "ref", "seq", "state", "value", "waiters",
     )  # fmt: skip
     kind: ClassVar[str]
 
@@ -159,7 +163,8 @@ class LocalOp:
         self.due: int | None = None
         self.ref = ref
         self.number, found = life.numbered(self.kind, name)
-        self.is_found = found is not None
+        self.found = found is not None
+        self.is_found = False  # it is told from its start on
         self.is_new = False  # whether its row is still to be inserted
         if found is None:
             self.state, self.executions = MADE, 0
@@ -176,6 +181,7 @@ class LocalOp:
     def start(self) -> None:
         """Write it into the journal and begin it, unless that was done."""
         self.life.check()
+        self.life.reach(self)
         if self.state == MADE:
             self.life.begin(self)
 
@@ -186,6 +192,7 @@ class LocalOp:
     def __await__(self) -> Generator[Any, Any, Json]:
         if self.state != DONE or self.life.stopped is not None:
             yield from self.life.next((self,)).__await__()
+        self.life.reach(self)
         self.is_seen = True
         return self.value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from otelier.errors import RunStopped
 from otelier.workflows.engines.local import _changes as changes
@@ -20,7 +20,7 @@ class Step(LocalOp):
     """An op whose value a coroutine computes, in a task of its own."""
 
     __slots__ = ("body", "task")
-    kind = "step"
+    kind: ClassVar[str] = "step"
 
     def __init__(self, life: Owner, name: str, body: Callable[[], Awaitable[Json]]) -> None:
         super().__init__(life, name)
@@ -60,7 +60,7 @@ class Sleep(LocalOp):
     """An op that is done at a time."""
 
     __slots__ = ("seconds",)
-    kind = "sleep"
+    kind: ClassVar[str] = "sleep"
 
     def __init__(self, life: Owner, seconds: float) -> None:
         super().__init__(life, "sleep")
@@ -85,7 +85,7 @@ class Signal(Sleep):
     """An op whose value is a signal's payload, or `None` after a time."""
 
     __slots__ = ("payload",)
-    kind = "signal"
+    kind: ClassVar[str] = "signal"
 
     def __init__(self, life: Owner, name: str, timeout_s: float | None) -> None:
         LocalOp.__init__(self, life, name)
@@ -116,7 +116,7 @@ class Result(LocalOp):
     """An op whose value is the outcome of another run."""
 
     __slots__ = ()
-    kind = "result"
+    kind: ClassVar[str] = "result"
 
     def __init__(self, life: Owner, run_id: str) -> None:
         super().__init__(life, run_id, ref=run_id)
@@ -141,22 +141,22 @@ class Call(Result):
     """An op that starts a run, and whose value is its outcome."""
 
     __slots__ = ("is_stored", "sent", "stored_waiters")
-    kind = "call"
+    kind: ClassVar[str] = "call"
 
     def __init__(
         self, life: Owner, target: Target, payload: Json, headers: str, run_id: str | None, detached: bool
     ) -> None:
         LocalOp.__init__(self, life, f"{target.service}/{target.handler}")
-        self.is_stored = self.is_found
+        self.is_stored = self.found
         self.stored_waiters: list[asyncio.Future[None]] | None = None
         self.sent: tuple[Target, str, str, bool] | None = None
-        if not self.is_found:
+        if not self.found:
             self.ref = run_id or f"{life.id}.{self.number}"
             self.sent = (target, journal.dumps(payload), headers, detached)
 
     def go(self) -> None:
         """Store the run with the op; one that is found was stored with it."""
-        if self.is_found:
+        if self.found:
             super().go()
             return
         assert self.sent is not None
@@ -182,7 +182,7 @@ class Send(LocalOp):
     """An op that sends a signal; its value is the outcome."""
 
     __slots__ = ("payload",)
-    kind = "send"
+    kind: ClassVar[str] = "send"
 
     def __init__(self, life: Owner, run_id: str, name: str, payload: Json) -> None:
         super().__init__(life, name, ref=run_id)

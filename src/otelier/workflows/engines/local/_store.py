@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeAlias
 
 from otelier.errors import EngineError, WorkflowError
 from otelier.workflows.engines.local._journal import Note, Transaction, prepare
+from otelier.workflows.engines.local._reader import Reader, unusable
 
 POLL_S = 0.02
 """How often other processes' changes are looked for, and how long a row may wait that nobody waits for."""
@@ -211,24 +212,8 @@ class Store:
                     pass
 
 
-def unusable(shown: str, exc: BaseException) -> EngineError:
-    """Return what is told of a file that SQLite cannot use."""
-    text = str(exc)
-    if "readonly" in text or "unable to open" in text:
-        hint = "This process may not write it. Give it the right to write the file and its folder, or name another one."
-    elif "not a database" in text or "malformed" in text:
-        hint = "It is damaged. Put it away and restore a copy, or name another one: `file:PATH`."
-    elif "full" in text:
-        hint = "Make room there; nothing that was committed is lost."
-    elif "locked" in text:
-        hint = "Another program holds it. End what reads or copies it with a lock."
-    else:
-        hint = "Look at the disk and the file; nothing that was committed is lost."
-    return EngineError(f"Cannot use {shown}: {text}. {hint}")
-
-
 class FileStore(Store):
-    """The writing connection of a file, owned by one thread, and one more that reads."""
+    """The writing connection of a file, owned by one thread, and two more that read."""
 
     def __init__(self, listener: Listener, path: Path, *, synchronous: str, busy_s: float) -> None:
         super().__init__(listener)
@@ -238,8 +223,7 @@ class FileStore(Store):
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._awake = self._closing = self._is_stale = False
         self._thread: threading.Thread | None = None
-        self._reader: sqlite3.Connection | None = None
-        self._read_lock = threading.Lock()
+        self._quick, self._slow = Reader(self.open, self.shown), Reader(self.open, self.shown)
         self._start_lock = threading.Lock()
 
     # --- asking ---
@@ -275,14 +259,12 @@ class FileStore(Store):
                 self._thread.start()
 
     def read(self, query: Callable[..., Any], *args: Any) -> Any:
-        """Return what *query* reads of what is committed, while the thread writes."""
-        with self._read_lock:
-            try:
-                if self._reader is None:
-                    self._reader = self.open()
-                return query(self._reader, *args)
-            except sqlite3.Error as exc:
-                raise unusable(self.shown, exc) from exc
+        """Return what *query* reads of what is committed, while the thread writes; it is a short one."""
+        return self._quick.read(query, *args)
+
+    def look_through(self, query: Callable[..., Any], *args: Any) -> Any:
+        """Return what *query* reads, which may take long; short ones are not held up by it."""
+        return self._slow.read(query, *args)
 
     def open(self) -> sqlite3.Connection:
         """Open a connection to the file."""
@@ -387,7 +369,5 @@ class FileStore(Store):
             self._thread.join()
             self._thread = None
         super().close()
-        with self._read_lock:
-            if self._reader is not None:
-                self._reader.close()
-                self._reader = None
+        self._quick.close()
+        self._slow.close()

@@ -1,0 +1,116 @@
+"""Runs as they are shown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from otelier.codec import error_to_json
+from otelier.workflows.engines.protocol import Run, Target
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, status_is, step, until, waits_for
+
+
+@on_a_loop
+async def test_a_run_shows_its_steps_and_what_it_waits_for(path: str | None):
+    """Steps have kind, attempt, times and the first line of an error; a wait says for what and until when."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        await step(run, "good", [True, 1])
+        await step(run, "bad", [False, error_to_json(ValueError("first\nsecond"))])
+        await run.signal("go", 3600)
+        return "done"
+
+    target = handlers.add(flow)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+
+        async def waits() -> Any:
+            info = await engine.run("r")
+            return info if len(info.steps) == 3 else None
+
+        info = await until(waits)
+        assert info.waiting_for.startswith("signal go until 20")
+        assert (info.status, info.health, info.service, info.handler, info.version) == (
+            "waiting", "waiting", "shop", "flow", 1,
+        )  # fmt: skip
+        assert [(one.kind, one.name, one.attempt, one.error) for one in info.steps] == [
+            ("step", "good", 1, None), ("step", "bad", 1, "ValueError: first"), ("signal", "go", 1, None),
+        ]  # fmt: skip
+        assert [one.end_ns is None for one in info.steps] == [False, False, True]
+        await engine.signal("r", "go", None)
+        await engine.result("r", 60)
+        info = await engine.run("r")
+        assert (info.status, info.result, info.error, info.waiting_for) == ("completed", "done", None, None)
+        assert info.end_ns is not None
+        assert info.begin_ns < info.end_ns
+
+
+@on_a_loop
+async def test_runs_are_listed_by_status_and_service(path: str | None):
+    """A list has the latest runs first, without steps, and is filtered by status and service."""
+    handlers, gate = Handlers(), asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        async def body() -> Any:
+            await gate.wait()
+
+        if payload == "fail":
+            raise ValueError("no")
+        if payload == "wait":
+            await run.signal("go", None)
+        if payload == "work":
+            await run.step("work", body)
+
+    target = handlers.add(flow)
+    async with opened(path) as engine, serving(engine, handlers):
+        for payload in ("end", "fail", "wait", "work"):
+            await engine.start(target, payload, {}, run_id=payload)
+        await engine.start(Target("bank", "flow"), None, {}, run_id="away")
+        await engine.result("fail", 60)
+        await waits_for(engine, "wait")
+        await status_is(engine, "work", "running")
+
+        async def listed(**given: Any) -> list[str]:
+            return [run.workflow_id for run in await engine.runs(**given)]
+
+        assert await listed() == ["away", "work", "wait", "fail", "end"]
+        assert await listed(limit=2) == ["away", "work"]
+        assert await listed(status="completed") == ["end"]
+        assert await listed(status="failed") == ["fail"]
+        assert await listed(status="running") == ["work"]
+        assert await listed(status="waiting") == ["away", "wait"]
+        assert await listed(status="waiting", service="shop") == ["wait"]
+        assert (await engine.run("fail")).error == {
+            "type": "ValueError", "module": "builtins", "message": "no", "args": ["no"],
+        }  # fmt: skip
+        gate.set()
+
+
+@on_a_loop
+async def test_a_step_that_is_begun_again_shows_as_retrying(path: str | None):
+    """A step whose execution was cut is shown with its attempts while it goes on."""
+    handlers, gate = Handlers(), asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        async def body() -> Any:
+            await gate.wait()
+
+        await run.step("work", body)
+
+    target = handlers.add(flow)
+    async with opened(path, stop_s=0) as engine:
+        async with serving(engine, handlers):
+            await engine.start(target, None, {}, run_id="r")
+            await status_is(engine, "r", "running")
+            await until(lambda: _attempt(engine, 1))
+        async with serving(engine, handlers):
+            await until(lambda: _attempt(engine, 2))
+            assert (await engine.run("r")).health == "retrying"
+            gate.set()
+            await engine.result("r", 60)
+
+
+async def _attempt(engine: Any, wanted: int) -> bool:
+    steps = (await engine.run("r")).steps
+    return bool(steps) and steps[0].attempt == wanted
