@@ -113,7 +113,7 @@ class RunTrace:
     def waiting(self, ops: tuple[Op, ...]) -> None:
         """Take notice that the body waits for *ops*: its span is closed where it has waited for 10 s."""
         self._waiting = ops
-        if self._timer is None and not self._stretch.is_out and not self._run.replaying():
+        if self._timer is None and not self._stretch.is_out:
             self._set_timer(self.now_ns + LONG_WAIT_NS - time_ns())
 
     def advanced(self, op: Op) -> None:
@@ -152,7 +152,7 @@ class RunTrace:
             return
         now = time_ns()
         since = self._idle_since(now)
-        if since is None or any(op.ended_ns is not None for op in self._waiting):
+        if since is None or self._run.replaying() or any(op.ended_ns is not None for op in self._waiting):
             self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
         elif now - since < LONG_WAIT_NS:
             self._set_timer(LONG_WAIT_NS - (now - since))
