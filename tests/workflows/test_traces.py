@@ -225,6 +225,30 @@ async def test_spans_inside_steps_are_as_ever(recorder: SpanRecorder):
     assert len({span.span_id for span in works}) == 2
 
 
+class Refusing(Sampler):
+    """A sampler that takes all but spans of one name."""
+
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **kwargs: Any) -> SamplingResult:
+        return SamplingResult(Decision.DROP if name == "around" else Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        return "refusing"
+
+
+def test_a_bodys_span_that_is_not_sampled_is_no_parent():
+    """What is done inside a span that the sampler refuses hangs under the run, and is no orphan."""
+
+    @on_a_loop
+    async def run() -> None:
+        async with opened(None) as engine, working(engine, with_spans) as worker:
+            await engine_signal(engine, await worker.start(with_spans))
+
+    with recording(SpanRecorder(sampler=Refusing(), clock=time.time_ns)) as recorder:
+        run()
+        (spans,) = assert_trees(recorder.records).values()
+        assert "run_step third" in [span.name for span in spans]
+
+
 # --- long waits ------------------------------------------------------------------------------------------------
 @workflow
 async def patient(ctx: Context) -> str:
