@@ -46,7 +46,7 @@ class Workers:
             str(directory),
             str(ratio),
         ]
-        self._chance = chance
+        self._chance, self._directory = chance, directory
         self._count = count
         self._programs: list[asyncio.subprocess.Process] = []
         self._starting: set[asyncio.Task[None]] = set()
@@ -70,6 +70,10 @@ class Workers:
         self.start()
         while not self._programs:
             await asyncio.wait(set(self._starting), return_when=asyncio.FIRST_COMPLETED)
+
+    def executions(self) -> int:
+        """Return how many executions of steps have ended."""
+        return len(lines_of(self._directory / "executions"))
 
     async def kill_one(self) -> None:
         """Kill the one that drives, or the other."""
@@ -114,13 +118,18 @@ async def _kill_at_random(
     waiting, unpaid = deque(range(runs)), list[int]()
     while waiting or unpaid or workers.kills < kills:
         await workers.are_there()
+        # A body that is begun ten times without a new record is blocked: some of the work is done before each kill.
+        done = workers.executions() + (chance.randrange(1, 12) if waiting else chance.randrange(3) if unpaid else 0)
         for _ in range(2 if waiting else 0):
             await _start(client, recorder, waiting[0])
             unpaid.append(waiting.popleft())
         for _ in range(min(len(unpaid), 1 + runs // kills)):
             await asyncio.sleep(chance.random() * 0.1)
             await _pay(client, recorder, unpaid.pop(chance.randrange(len(unpaid))))
-        await asyncio.sleep(chance.random() * 0.1)
+        while workers.executions() < done:
+            await asyncio.sleep(0.005)
+            await workers.are_there()
+        await asyncio.sleep(chance.random() * 0.05)
         if workers.kills < kills:
             await workers.kill_one()
     await workers.are_there()

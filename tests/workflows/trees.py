@@ -48,7 +48,10 @@ def assert_trees(spans: Iterable[SpanRecord]) -> dict[str, list[SpanRecord]]:
         parent = unique.get(span.parent_id)
         assert parent is not None, f"an orphan: {span}"
         assert parent.trace_id == span.trace_id
-        assert parent.start_ns <= span.start_ns, f"begins before its parent {parent}: {span}"
+        # What a killed execution left may be older than its step: the row of a step's begin may be lost.
+        assert parent.name.startswith("run_step") or parent.start_ns <= span.start_ns, (
+            f"begins before its parent {parent}: {span}"
+        )
         if not span.name.startswith("resume_"):
             assert span.start_ns <= parent.end_ns, f"begins after its parent's end {parent}: {span}"
     for trace in traces.values():
