@@ -59,7 +59,8 @@ def test_public_names_are_documented(room):
             assert "Example:" in value.__doc__, f"{room}.{name} shows no example"
 
 
-USERS = ("otelier", *(f"otelier.{name}" for name in ("agents", "errors", "interceptors", "llm", "openai", "testing")))
+ROOMS_OF_USERS = ("agents", "errors", "interceptors", "llm", "openai", "testing", "workflows")
+USERS = ("otelier", *(f"otelier.{name}" for name in ROOMS_OF_USERS))
 
 
 @pytest.mark.parametrize("name", USERS)
@@ -148,6 +149,7 @@ def loaded_by(statement):
         "import otelier\nwith otelier.context(agent='triage'): otelier.get_agent()",
         "import otelier.errors, otelier.names, otelier.settings, otelier.identity, otelier.fields",
         "import otelier.llm; otelier.llm.Tools()",
+        "from otelier import workflow, function, entity, Worker, Client\n@workflow\nasync def order(ctx): ...",
     ],
 )
 def test_import_and_context_are_light(statement):

@@ -19,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from otelier import agents, errors, interceptors, llm, openai, testing
+    from otelier import agents, errors, interceptors, llm, openai, testing, workflows
     from otelier.agents import Agent, AgentResult, RunContext, Tool, exported, generate_id, now_utc, tool
     from otelier.fields import (
         CallContext,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from otelier.identity import AgentIdentity, prompt_fingerprint
     from otelier.setup import activate, init, shutdown
     from otelier.telemetry import flush
+    from otelier.workflows import Client, Worker, entity, function, workflow
 
 __all__ = [
     "Agent",
@@ -42,17 +43,21 @@ __all__ = [
     "AgentResult",
     "AgentSpanProcessor",
     "CallContext",
+    "Client",
     "ContextLogProcessor",
     "ContextMiddleware",
     "RunContext",
     "Tool",
+    "Worker",
     "activate",
     "agents",
     "clear_context",
     "context",
+    "entity",
     "errors",
     "exported",
     "flush",
+    "function",
     "generate_id",
     "get_agent",
     "get_context",
@@ -67,6 +72,8 @@ __all__ = [
     "shutdown",
     "testing",
     "tool",
+    "workflow",
+    "workflows",
 ]
 
 _ROOMS: Final = {
@@ -75,15 +82,19 @@ _ROOMS: Final = {
     "AgentResult": "agents",
     "AgentSpanProcessor": "fields.processors",
     "CallContext": "fields",
+    "Client": "workflows",
     "ContextLogProcessor": "fields.processors",
     "ContextMiddleware": "fields",
     "RunContext": "agents",
     "Tool": "agents",
+    "Worker": "workflows",
     "activate": "setup",
     "clear_context": "fields",
     "context": "fields",
+    "entity": "workflows",
     "exported": "agents",
     "flush": "telemetry",
+    "function": "workflows",
     "generate_id": "agents",
     "get_agent": "fields",
     "get_context": "fields",
@@ -94,6 +105,7 @@ _ROOMS: Final = {
     "set_context": "fields",
     "shutdown": "setup",
     "tool": "agents",
+    "workflow": "workflows",
 }
 """Room of each name; names that are rooms themselves are not listed."""
 

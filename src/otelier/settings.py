@@ -295,6 +295,60 @@ ENGINE: Setting[str] = Setting(
     kind="address",
     meaning="Where runs of workflows are kept: `memory:` or `file:PATH`.",
 )
+SECRETS_DIR: Setting[str | None] = Setting(
+    variable="OTELIER_SECRETS_DIR",
+    parse=_text,
+    default=None,
+    kind="path",
+    meaning="Folder with a file for each secret, which `ctx.secrets()` reads after the environment.",
+)
+CONFIG: Setting[str | None] = Setting(
+    variable="OTELIER_CONFIG_{KEY}",
+    parse=_text,
+    default=None,
+    kind="value of the default's type",
+    meaning="Value that `ctx.config()` returns for a key where no provider of flags knows it; `{KEY}` is the key in "
+    "upper case, with `_` for all but letters and digits.",
+)
+
+
+def config_variable(key: str) -> str:
+    """Return the variable that `ctx.config()` reads for *key*.
+
+    Example:
+        >>> config_variable("new-feature.enabled")
+        'OTELIER_CONFIG_NEW_FEATURE_ENABLED'
+    """
+    return CONFIG.variable.replace("{KEY}", as_variable(key))
+
+
+def config_text(key: str) -> str | None:
+    """Return what that variable says; `None` where it is not set.
+
+    Example:
+        >>> config_text("no-such-flag")
+    """
+    return os.environ.get(config_variable(key), "").strip() or None
+
+
+def secret_text(key: str) -> str | None:
+    """Return the secret *key* of the environment, by its name or that in upper case; `None` where it is not set.
+
+    Example:
+        >>> secret_text("no_such_secret")
+    """
+    return os.environ.get(key) or os.environ.get(as_variable(key)) or None
+
+
+def as_variable(key: str) -> str:
+    """Return *key* as variables are named: in upper case, with `_` for all but letters and digits.
+
+    Example:
+        >>> as_variable("openai_api_key")
+        'OPENAI_API_KEY'
+    """
+    return re.sub("[^A-Z0-9]", "_", key.upper())
+
 
 RESOURCE_ATTRIBUTES: Setting[str | None] = Setting(
     variable="OTEL_RESOURCE_ATTRIBUTES",

@@ -1,22 +1,24 @@
 """`python -m tests.seeds.report`: what the pages of the seeds show, run.
 
-First every example of the two egisai pages, with the attributes that each span got, then every code block of cogent's
-page about `RunContext`, with the tests that ran it and the names it was given.
+First every code block of cogent's page about `RunContext` and of AGNT5's about the Context API, with the tests that ran
+it and the names it was given, then every example of the two egisai pages, with the attributes that each span got.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import PIPE
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 from opentelemetry import _logs, metrics, trace
 
 from otelier.testing import OpenAIServer, SpanRecord, SpanRecorder, reset
-from tests.seeds.cogent import BLOCKS, CONTRADICTIONS, SUPPLIED
+from tests.seeds import agnt5, cogent
 from tests.seeds.running import ALL, point_client_at
 
 SHOWN = (
@@ -45,12 +47,30 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def blocks() -> int:
-    """Run and print the blocks of cogent's page; returns how many passed."""
-    ran: dict[str, list[tuple[str, bool]]] = {title: [] for title in BLOCKS}
+class Blocks(NamedTuple):
+    """The code blocks of one page."""
+
+    page: str
+    tests: str
+    """Module with their tests."""
+    titles: Iterable[str]
+    supplied: Mapping[str, Mapping[str, str]]
+    notes: Mapping[str, str]
+    """What is to be said of a block, by its title."""
+
+
+PAGES = (
+    Blocks("RunContext", "test_cogent.py", cogent.BLOCKS, cogent.SUPPLIED, cogent.CONTRADICTIONS),
+    Blocks("Context API", "test_agnt5.py", agnt5.BLOCKS, agnt5.SUPPLIED, agnt5.UNREACHED),
+)
+
+
+def blocks(of: Blocks) -> int:
+    """Run and print the blocks of a page; returns how many passed."""
+    ran: dict[str, list[tuple[str, bool]]] = {title: [] for title in of.titles}
     with TemporaryDirectory() as folder:
         told = Path(folder) / "tests.xml"
-        tests = Path(__file__).with_name("test_cogent.py")
+        tests = Path(__file__).with_name(of.tests)
         command = [sys.executable, "-m", "pytest", tests, "-q", "-o", "junit_family=xunit1", f"--junitxml={told}"]
         subprocess.run(command, check=False, stdout=PIPE)
         for test in ET.parse(told).iter("testcase"):
@@ -58,19 +78,19 @@ def blocks() -> int:
             for block in test.iterfind("./properties/property[@name='block']"):
                 ran[block.attrib["value"]].append((test.attrib["name"], passed))
     for title, tests_of_it in ran.items():
-        say(f"\nRunContext: {title}")
+        say(f"\n{of.page}: {title}")
         for test, passed in tests_of_it:
             say(f"    {'passed' if passed else 'FAILED'} in {test}")
-        for name, what in SUPPLIED.get(title, {}).items():
+        for name, what in of.supplied.get(title, {}).items():
             say(f"    given {name}: {what}")
-        if title in CONTRADICTIONS:
-            say(f"    contradicts others: {CONTRADICTIONS[title]}")
+        if title in of.notes:
+            say(f"    note: {of.notes[title]}")
     return sum(bool(of_it) and all(passed for _, passed in of_it) for of_it in ran.values())
 
 
 def main() -> None:
     """Run everything and print it."""
-    passed = blocks()
+    passed, count = sum(map(blocks, PAGES)), sum(len(list(of.titles)) for of in PAGES)
     recorder = SpanRecorder()
     trace.set_tracer_provider(recorder.tracer_provider)
     metrics.set_meter_provider(recorder.meter_provider)
@@ -84,7 +104,7 @@ def main() -> None:
             say(f"\n{example.page}: {example.file}")
             spans = [span for span in recorder.records if not span.name.endswith((" http send", " http receive"))]
             say("\n".join(line for span in spans for line in lines(span)))
-    say(f"\n{len(ALL)} examples, {passed} of {len(BLOCKS)} blocks")
+    say(f"\n{len(ALL)} examples, {passed} of {count} blocks")
 
 
 if __name__ == "__main__":

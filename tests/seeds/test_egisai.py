@@ -11,7 +11,7 @@ import pytest
 import otelier
 from otelier.identity import agent_id_for
 from otelier.testing import OpenAIServer
-from tests.seeds.cogent import BLOCKS
+from tests.seeds import agnt5, cogent
 from tests.seeds.running import ALL, BY_FILE, EXAMPLES
 
 PROCESS = {"gen_ai.main_agent.name": "orchestrator", "deployment.environment.name": "production"}
@@ -164,6 +164,7 @@ def test_the_report_shows_every_example():
         [sys.executable, "-m", "tests.seeds.report"], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"{len(ALL)} examples, {len(BLOCKS)} of {len(BLOCKS)} blocks\n")
+    count = len(cogent.BLOCKS) + len(agnt5.BLOCKS)
+    assert done.stdout.endswith(f"{len(ALL)} examples, {count} of {count} blocks\n")
     for example in ALL:
         assert f"{example.page}: {example.file}" in done.stdout

@@ -29,6 +29,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util import _decorator
 
 import otelier
+from otelier.redaction import mask_value
 from otelier.telemetry import _sdk, _sdk_spans
 
 SOURCE = Path(otelier.__file__).parent
@@ -224,6 +225,11 @@ NAMES = [
         ),
     ),
     Private("Span._attributes._dict", FIELDS_LATE, lambda sdk: span_of(sdk)._attributes._dict == {"key": "value"}),
+    Private(
+        "ReadableSpan._attributes._dict, ._name, ._status",
+        "secrets that were read are not masked in spans",
+        lambda sdk: masked_in(sdk) == ("[REDACTED:secret]", {"key": "[REDACTED:secret]"}, "[REDACTED:secret]"),
+    ),
     Private("Span._kind", FIELDS_LATE, lambda sdk: span_of(sdk)._kind is trace.SpanKind.INTERNAL),
     Private("Span._instrumentation_scope._name", FIELDS_LATE, lambda sdk: span_of(sdk)._instrumentation_scope._name),
     Private(
@@ -243,6 +249,15 @@ NAMES = [
 def forced(sdk):
     with _sdk_spans.forced_span_context(sdk.tracer, SpanContext(6, 7, is_remote=False)):
         return sdk.tracer.start_span("work").get_span_context()
+
+
+def masked_in(sdk):
+    mask_value("canary")
+    span = sdk.tracer.start_span("canary", attributes={"key": "canary"})
+    span.set_status(trace.StatusCode.ERROR, "canary")
+    read = span._readable_span()
+    _sdk.mask_span(read)
+    return read.name, dict(read.attributes), read.status.description
 
 
 def withheld(sdk):

@@ -1,4 +1,4 @@
-"""The command line: `otelier demo` and `otelier doctor`.
+"""The command line: `otelier demo`, `otelier doctor`, and those of workflows.
 
 Nothing here is loaded by `import otelier`, and typer and rich (extra `cli`) only by `main`.
 """

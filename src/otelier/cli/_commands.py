@@ -9,6 +9,8 @@ import typer
 
 from otelier.cli.demo import _command as demo
 from otelier.cli.doctor import _command as doctor
+from otelier.cli.runs import _list, _show, _verbs
+from otelier.cli.worker import _command as worker
 
 app = typer.Typer(
     name="otelier",
@@ -37,3 +39,12 @@ def common(
 
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("worker")(worker.worker)
+app.command("runs")(_list.runs)
+app.command("show")(_show.show)
+app.command("approvals")(_list.approvals)
+app.command("approve")(_verbs.approve)
+app.command("reject")(_verbs.reject)
+app.command("signal")(_verbs.signal)
+app.command("cancel")(_verbs.cancel)
+app.command("resume")(_verbs.resume)

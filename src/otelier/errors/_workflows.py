@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from otelier.errors._general import OtelierError
 
 
@@ -143,17 +145,35 @@ class ApprovalError(WorkflowError, RuntimeError):
     Attributes:
         workflow_id: Id of the run.
         name: Name of the approval.
+        decision: The decision that stands, `approved`, `rejected` or `expired`; `None` where there is none.
+        approver: Who made it.
+        at: When.
+        comment: What they said.
 
     Example:
         >>> from otelier import errors
-        >>> errors.ApprovalError("It was decided.", workflow_id="order-1", name="refund").name
-        'refund'
+        >>> errors.ApprovalError("It was decided.", workflow_id="order-1", name="refund", decision="expired").decision
+        'expired'
     """
 
-    def __init__(self, message: str, *, workflow_id: str, name: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        workflow_id: str,
+        name: str,
+        decision: str | None = None,
+        approver: str | None = None,
+        at: datetime | None = None,
+        comment: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.workflow_id = workflow_id
         self.name = name
+        self.decision = decision
+        self.approver = approver
+        self.at = at
+        self.comment = comment
 
 
 class StreamElsewhere(WorkflowError, RuntimeError):  # noqa: N818 -- it says where the stream is

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk._logs import LogRecordProcessor
-from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.faults import report_fault
+from otelier.faults import attempt, report_fault
 from otelier.fields._contexts import FIELDS, REQUEST, SPAN
 from otelier.fields._inheritance import NAMING, SpanFields, actor_in, claim_request, inherited, state_of
 from otelier.fields._lifetimes import MARK, PHASES, Lease, begin_phase, holder_in
 from otelier.fields._state import IDENTITY_ATTRIBUTES, UNSET, State, fitting
 from otelier.identity import ProcessIdentity, process
-from otelier.telemetry import LLM_REPORTER
+from otelier.redaction import has_masks, masked_value
+from otelier.telemetry import LLM_REPORTER, mask_span
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadWriteLogRecord
@@ -137,6 +138,11 @@ class AgentSpanProcessor(SpanProcessor):
         except Exception as exc:
             report_fault("fields.on_start", exc)
 
+    def on_end(self, span: ReadableSpan) -> None:
+        """Mask in *span* what the program read as a secret by `ctx.secrets()`; see `SpanProcessor.on_end`."""
+        if has_masks():
+            attempt("processors.masks", mask_span, span)
+
     # Older releases of the base class answer nothing, and their provider then flushes no processor after this one:
     # https://github.com/open-telemetry/opentelemetry-python/issues/4631
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -188,6 +194,8 @@ class ContextLogProcessor(LogRecordProcessor):
         """Write the fields to *log_record*; see `LogRecordProcessor.on_emit`."""
         try:
             record = log_record.log_record
+            if has_masks():
+                record.body, record.attributes = masked_value(record.body), masked_value(record.attributes)
             attributes = state_of(record.context).attributes
             if not attributes:
                 return

@@ -11,6 +11,7 @@ from otelier.redaction._gate import (
     read_content_gate,
 )
 from otelier.redaction._input import Later, TooLongError, copied
+from otelier.redaction._masks import has_masks, mask_value, masked, masked_value
 from otelier.redaction._nested import redact_value
 from otelier.redaction._redact import cut_text, redact, redact_start, set_redactions
 
@@ -23,7 +24,11 @@ __all__ = [
     "copied",
     "cut_text",
     "forget_content_gate",
+    "has_masks",
     "json_of",
+    "mask_value",
+    "masked",
+    "masked_value",
     "read_content_gate",
     "redact",
     "redact_start",

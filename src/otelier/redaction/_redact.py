@@ -10,6 +10,7 @@ from typing import TypeAlias, cast
 from otelier.errors import SettingError
 from otelier.faults import on_reset, report_fault, warn_once
 from otelier.redaction._bytes import may_hold_bytes, pieces_of
+from otelier.redaction._masks import masked
 from otelier.redaction._personal import PERSONAL
 from otelier.redaction._rules import apply_rows, redacted
 from otelier.redaction._secrets import SECRETS, SHORTEST_KEY
@@ -131,6 +132,7 @@ def _redact(text: str, *, personal: bool = False) -> str:
         end = max(text.rfind(" ", MAX_CHARS - 2_000, MAX_CHARS), MAX_CHARS - 2_000)
         clean = _redact(text[:end], personal=personal)
         return cut_text(clean, len(clean), before=len(text) - end)
+    text = masked(text)  # first: of what a row took a part, the rest would stay
     if len(text) >= SHORTEST_KEY or ":" in text or "=" in text or not text.isascii():
         text = apply_rows(text, SECRETS)
     if personal:

@@ -28,8 +28,10 @@ from typing import Any, Final, TypeAlias, cast
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as context_api
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Status
 
 from otelier.faults import warn_once
+from otelier.redaction import masked, masked_value
 
 _OPENTELEMETRY: Final = "opentelemetry."
 _SDK: Final = "opentelemetry.sdk."
@@ -314,3 +316,32 @@ def is_collecting(provider: MeterProvider) -> bool:
     """Tell whether *provider* is collecting: registering a callback waits for that, and from a callback for ever."""
     lock = getattr(getattr(provider, _CONSUMER, None), "_lock", None)
     return lock is not None and bool(lock.locked())
+
+
+# Secrets.
+
+
+def mask_span(span: Any) -> None:
+    """Mask in a span that has ended what the program read as a secret.
+
+    Every processor gets the same object, so those before this one that only keep it until they export it see it, too.
+    """
+    held: Any = getattr(getattr(span, "_attributes", None), "_dict", None)
+    if held is None:
+        warn_missing(span, "_attributes", "secrets that were read are not masked in attributes of spans")
+    else:
+        _mask_members(held)
+    for event in span.events:
+        if isinstance(among := getattr(event.attributes, "_dict", None), dict):
+            _mask_members(cast("dict[str, Any]", among))
+    if (name := masked(span.name)) != span.name:
+        span._name = name
+    status = span.status
+    if status.description is not None and (shown := masked(status.description)) != status.description:
+        span._status = Status(status.status_code, shown)
+
+
+def _mask_members(held: dict[str, Any]) -> None:
+    for name, value in list(held.items()):
+        if (shown := masked_value(value)) != value:
+            held[name] = shown

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from otelier.workflows._approvals import Approval, PendingApproval
 from otelier.workflows._calls import Call
+from otelier.workflows._client import Client
 from otelier.workflows._context import Context
 from otelier.workflows._handlers import EntityType, Handler, entity, function, workflow
+from otelier.workflows._headers import RequestHeaders
 from otelier.workflows._waits import Handle
 from otelier.workflows._worker import RunHandle, Worker
+from otelier.workflows.engines.protocol import RunInfo, StepInfo
 
 __all__ = [
+    "Approval",
     "Call",
+    "Client",
     "Context",
     "EntityType",
     "Handle",
     "Handler",
+    "PendingApproval",
+    "RequestHeaders",
     "RunHandle",
+    "RunInfo",
+    "StepInfo",
     "Worker",
     "entity",
     "function",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelier.codec import error_from_json, error_to_json, to_plain
-from otelier.errors import RunStopped, StepError, WorkflowUseError
+from otelier.errors import RunCancelled, RunStopped, StepError, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._calls import Call, drive
 from otelier.workflows._handlers import Handler
@@ -34,6 +34,17 @@ class StepScope:
     body: Body
     step_id: str
     attempt: int
+
+
+class OpenStream(Protocol):
+    """A stream that a body reads."""
+
+    what: str
+    """How errors name it."""
+
+    def leave(self) -> None:
+        """Read no more of it."""
+        ...
 
 
 CURRENT_BODY: Final[ContextVar[Body | None]] = ContextVar("otelier-workflow-body", default=None)
@@ -99,6 +110,12 @@ class Body:
         self._calls: list[Op] = []
         """Detached calls: the run does not end before they are stored."""
         self._expected: set[Call[Any]] = set()
+        self.stream: OpenStream | None = None
+        """The stream that is read here: until it has ended nothing else is done."""
+        self.unsettled: list[Op] = []
+        """Ops that were begun without waiting for them: their results are recorded before anything else is done."""
+        self.is_left = False
+        """Whether the engine leaves this life, and another one will report what it would."""
 
     async def outcome(self, payload: Json) -> Outcome:
         """Run the handler with its input, and return how it ended."""
@@ -117,6 +134,8 @@ class Body:
             except Exception as exc:
                 failure = exc
                 outcome = [False, error_to_json(exc)]
+            self.leave_stream()
+            await self.settle()
             for op in self._calls:
                 await self.run.stored(op)
             self._warn_of_forgotten()
@@ -138,6 +157,7 @@ class Body:
                     with self._limited(handler):
                         return await result(handler, handler.call(ctx, args, kwargs))
                 except Exception as exc:
+                    self.leave_stream()
                     if attempt > handler.retries or isinstance(exc, WorkflowUseError):
                         raise
                 pause = self.run.sleep(handler.backoff * 2 ** (attempt - 1))
@@ -191,6 +211,45 @@ class Body:
                 f"{what} stands in another task than the body of {self.handler.name}: in a replay its turn would come "
                 f"at another time. Use `ctx.parallel` for several calls at once, `ctx.spawn` for work of its own."
             )
+        if self.stream is not None:
+            raise self.busy(what)
+
+    def busy(self, what: str) -> WorkflowUseError:
+        """Return the error for a call that is made while a stream is read."""
+        assert self.stream is not None
+        return WorkflowUseError(
+            f"{what} stands in the loop over {self.stream.what}: what is done between two chunks would have no "
+            f"place in a replay. Do it after the loop, or leave the stream by `await stream.aclose()`."
+        )
+
+    async def settle(self) -> None:
+        """Wait until all is recorded that the body has seen already.
+
+        Raises:
+            WorkflowUseError: if a stream is read here.
+        """
+        if self.stream is not None:
+            raise self.busy("A wait")
+        while self.unsettled:
+            op = self.unsettled.pop(0)
+            await self.next((op,))
+
+    async def next(self, ops: Sequence[Op]) -> Op:
+        """Wait for the next of *ops*, as `Run.next` does, and take notice where the engine leaves this life."""
+        try:
+            return await self.run.next(ops)
+        except RunStopped as exc:
+            self.is_left = not isinstance(exc, RunCancelled)
+            raise
+
+    def leave_stream(self) -> None:
+        """Break off the stream that is read here, if there is one."""
+        if self.stream is not None:
+            self.stream.leave()
+
+    def is_silent(self) -> bool:
+        """Return whether what is reported here was reported by an earlier life, or will be by a later one."""
+        return CURRENT_STEP.get() is None and (self.is_left or self.run.replaying())
 
     def is_here(self) -> bool:
         """Return whether this code is the body's own: not a step, and not another task."""

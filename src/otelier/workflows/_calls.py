@@ -90,12 +90,13 @@ async def drive(body: Body, plan: Plan[T]) -> T:
     """
     run = body.run
     try:
+        await body.settle()
         ops = next(plan)
         while True:
             limits = body.limits
             body.spans.waiting(ops)
             try:
-                done = await run.next((*limits, *ops) if limits else ops)
+                done = await body.next((*limits, *ops) if limits else ops)
             except asyncio.CancelledError:
                 give_up(run, ops)
                 raise ReplayError(

@@ -10,9 +10,13 @@ from otelier.codec import to_plain
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
 from otelier.workflows._calls import Call, Plan, side_by_side
+from otelier.workflows._configuration import Config, Secrets
 from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, plain_input
+from otelier.workflows._human import Human
+from otelier.workflows._llm import Models, RunTools
+from otelier.workflows._observability import RunLogger, RunMetrics, Tracing
 from otelier.workflows._steps import make_step
-from otelier.workflows._waits import Handle, Human, Signals, call_target, make_timer, wait_for
+from otelier.workflows._waits import Handle, Signals, call_target, make_timer, wait_for
 from otelier.workflows.engines.protocol import Json, Op, Target
 
 _MISSING: Final = object()
@@ -41,6 +45,10 @@ class Context:
         """Waits for a signal: `await ctx.signal(name)`; `await ctx.signal.emit(name, payload)` sends one."""
         self.human: Final = Human(body)
         """Asks a person: `await ctx.human.approval(name)`."""
+        self.llm: Final = Models(body)
+        """Asks models: `await ctx.llm.generate(prompt=..., model=...)`, `await ctx.llm.stream(...)`."""
+        self.tools: Final = RunTools(body)
+        """Tools for models: `ctx.tools.register(name, handler)`, and `await ctx.tools.handler(name)(...)`."""
 
     def __repr__(self) -> str:
         return f"<Context of {self._body.handler.name} in {self.run_id}>"
@@ -107,6 +115,27 @@ class Context:
     def headers(self) -> Mapping[str, str]:
         """Return the headers that the run was started with; keys are found in any case."""
         return self._body.spans.headers
+
+    # --- observability and configuration -------------------------------------------------------------------------
+    def log(self) -> RunLogger:
+        """Return a logger for this run: silent where an earlier life of the body has logged."""
+        return RunLogger(self._body)
+
+    def metrics(self) -> RunMetrics:
+        """Return what records metrics: `increment(name)` and `observe(name, value)`, once for all lives."""
+        return RunMetrics(self._body)
+
+    def trace_span(self) -> Tracing:
+        """Return what opens spans: `with ctx.trace_span().start(name):`."""
+        return Tracing(self._body)
+
+    def secrets(self) -> Secrets:
+        """Return what reads secrets: `ctx.secrets().get("openai_api_key")`."""
+        return Secrets()
+
+    def config(self) -> Config:
+        """Return what reads flags and values: `ctx.config().get(key, default=...)`, `.variant(key, default=...)`."""
+        return Config(self._body)
 
     # --- orchestration -------------------------------------------------------------------------------------------
     def step(

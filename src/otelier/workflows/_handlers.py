@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 from otelier.codec import from_plain, to_plain
 from otelier.errors import WorkflowUseError
-from otelier.workflows.engines.protocol import Json, Kind
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, Kind
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -63,7 +63,7 @@ class Handler:
         self.function = function
         self.kind: Kind = kind
         self.name = checked_name(name or function.__name__, "a handler's name")
-        self.service = None if service is None else checked_name(service, "a service's name")
+        self.service = None if service is None else checked_service(service)
         self.retries = checked_count(retries, "retries")
         self.backoff = checked_seconds(backoff, "backoff")
         self.timeout_s = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
@@ -353,6 +353,8 @@ def _takes_self(method: Callable[..., Any]) -> bool:
 def handlers_in(modules: Iterable[ModuleType | str | Handler], service_name: str) -> dict[tuple[str, str], Handler]:
     """Return the handlers of *modules*, by service and name; those without a service belong to *service_name*.
 
+    A text `module:service` gives the handlers of a module that name none that service.
+
     Raises:
         WorkflowUseError: if two of them have one name, or one of them is no module.
     """
@@ -388,12 +390,19 @@ def _listed(modules: Iterable[ModuleType | str | Handler]) -> Iterable[Handler]:
         if isinstance(module, Handler):
             yield module
             continue
-        found = _imported(module)
-        for value in list(vars(found).values()):
-            if isinstance(value, Handler):
-                yield value
-            elif isinstance(value, type) and value.__module__ == found.__name__:
-                yield from (each for each in vars(value).values() if isinstance(each, Handler))
+        name, _, service = module.partition(":") if isinstance(module, str) else (module, "", "")
+        for handler in _handlers_of(_imported(name)):
+            if service and handler.service is None:
+                handler.service = checked_service(service)
+            yield handler
+
+
+def _handlers_of(module: ModuleType) -> Iterable[Handler]:
+    for value in list(vars(module).values()):
+        if isinstance(value, Handler):
+            yield value
+        elif isinstance(value, type) and value.__module__ == module.__name__:
+            yield from (each for each in vars(value).values() if isinstance(each, Handler))
 
 
 def _imported(module: Any) -> ModuleType:
@@ -458,6 +467,33 @@ def checked_name(name: Any, what: str) -> str:
         raise TypeError(f"Cannot use a {type(name).__name__} as {what}: give text.")
     if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable():
         raise ValueError(f"Cannot use {name[:40]!r} as {what}: it must be 1 to {_MAX_NAME_CHARS} printable characters.")
+    return name
+
+
+def checked_signal(name: Any) -> str:
+    """Return the name of a signal.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, too long, not printable, or one that brings a decision.
+    """
+    if checked_name(name, "a signal's name").startswith(APPROVAL):
+        raise ValueError(
+            f"Cannot use {name!r} as a signal's name: it brings the decision of an approval, which `Client.approve` "
+            f"checks. Use another name."
+        )
+    return name
+
+
+def checked_service(name: Any) -> str:
+    """Return the name of a service.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, too long, not printable, or that of the service every worker has.
+    """
+    if checked_name(name, "a service's name") == APPROVALS:
+        raise ValueError(f"Cannot use {name!r} as a service's name: otelier keeps approvals there. Use another name.")
     return name
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Final, cast
 
 from opentelemetry import trace
@@ -15,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from otelier import names
 from otelier.codec import read_json
 from otelier.errors import NotJsonError, WorkflowUseError
+from otelier.faults import warn_once
 from otelier.fields import FIELD_NAMES, get_context, with_fields
 from otelier.redaction import redact_value
 from otelier.telemetry import would_sample
@@ -34,6 +36,8 @@ SAMPLED: Final = "otelier-sampled"
 """Header that tells whether a run without a caller's span is sampled: `1` or `0`; none where nobody could tell."""
 _MAX_BYTES: Final = 8_192
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
+_NOT_KEPT: Final = frozenset(("baggage", "traceparent", "tracestate"))
+"""Headers of a request that a run has in another way, or is not to pass on."""
 _NEVER: Final = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key"))
 
 
@@ -58,8 +62,12 @@ class Headers(Mapping[str, str]):
         return f"<{len(self)} headers>"  # they may hold what is not to be logged
 
 
-def users_headers(given: Mapping[str, str] | None) -> dict[str, str]:
+def users_headers(given: Mapping[str, str] | None, *, limit: int | None = _MAX_BYTES) -> dict[str, str]:
     """Return the headers of a caller that may be stored: none that authorises, and none that is a secret.
+
+    Args:
+        given: Headers by name.
+        limit: Bytes that they may have; `None` for any number.
 
     Raises:
         TypeError: if a name or a value is no text.
@@ -72,12 +80,73 @@ def users_headers(given: Mapping[str, str] | None) -> dict[str, str]:
         lower = name.lower()
         if lower not in _NEVER and redact_value({lower: value}) == {lower: value}:
             kept[lower] = value
-    if (size := len(json.dumps(kept))) > _MAX_BYTES:
+    if limit is not None and (size := len(json.dumps(kept))) > limit:
         raise WorkflowUseError(
-            f"Cannot store these headers: they have {size:,} bytes, and {_MAX_BYTES:,} are the limit. Give those that "
+            f"Cannot store these headers: they have {size:,} bytes, and {limit:,} are the limit. Give those that "
             f"the run reads."
         )
     return kept
+
+
+_request: Final[ContextVar[dict[str, str] | None]] = ContextVar("otelier-request-headers", default=None)
+
+
+class RequestHeaders:
+    """ASGI middleware that gives the headers of a request to the runs it starts: `ctx.headers()` returns them there.
+
+    What authorises, secrets and baggage are left out, and beyond 8 kB the last ones, with a warning. `headers=` of
+    `worker.start` is taken instead where it is given.
+
+    Args:
+        app: The ASGI application to wrap.
+
+    Example:
+        >>> from otelier.workflows import RequestHeaders
+        >>> async def app(scope, receive, send):
+        ...     ...  # await worker.start(order, "o-1")
+        >>> app = RequestHeaders(app)
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request; see the ASGI specification."""
+        if scope.get("type") not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        token = _request.set(_given_by(scope))
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            _request.reset(token)
+
+
+def _given_by(scope: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers of a request as text; one that came several times has its values in one."""
+    given: dict[str, str] = {}
+    for raw_name, raw_value in scope.get("headers") or ():
+        name, value = bytes(raw_name).decode("latin-1").lower(), bytes(raw_value).decode("latin-1")
+        if name not in _NOT_KEPT:
+            given[name] = f"{given[name]}, {value}" if name in given else value
+    return given
+
+
+def _fitting(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the first of a request's headers that may be stored: a request is not to fail over its headers."""
+    kept = users_headers(given, limit=None)
+    if len(json.dumps(kept)) <= _MAX_BYTES:
+        return kept
+    warn_once(
+        "workflows.request_headers",
+        "A request has more than %d bytes of headers: the last ones are not stored with the run that it starts.",
+        _MAX_BYTES,
+    )
+    fitting: dict[str, str] = {}
+    for name, value in kept.items():
+        if len(json.dumps({**fitting, name: value})) <= _MAX_BYTES:
+            fitting[name] = value
+    return fitting
 
 
 def start_headers(
@@ -87,7 +156,8 @@ def start_headers(
 
     Where no span is current, whether the run is sampled is decided here, once.
     """
-    users = users_headers(given)
+    request = _request.get() if given is None else None
+    users = users_headers(given) if request is None else _fitting(request)
     headers = {ROOT: run_id, **fields_header(), **traced(get_current())}
     if users:
         headers[USERS] = json.dumps(users)
@@ -148,8 +218,13 @@ def opened(value: Json) -> tuple[Json, Link | None]:
     if not isinstance(value, dict):
         return None, None
     members = cast("dict[str, Any]", value)
-    sender = trace.get_current_span(_PROPAGATOR.extract(members, Context())).get_span_context()
-    return members.get("payload"), Link(sender) if sender.is_valid else None
+    return members.get("payload"), link_in(members)
+
+
+def link_in(carrier: Mapping[str, Any]) -> Link | None:
+    """Return a link to the span that *carrier* names, as `traced` wrote it; `None` where it names none."""
+    sender = trace.get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
+    return Link(sender) if sender.is_valid else None
 
 
 def _members(text: str | None) -> dict[str, Any]:

@@ -137,6 +137,10 @@ class RunSpans(RunTrace):
         where = self._span_context(hashed(self._run.id, str(number)))
         return trace.set_span_in_context(NonRecordingSpan(where), Context())
 
+    def next_span(self, name: str) -> SpanContext:
+        """Return the ids of a span of *name* that the body opens here: the same in each life."""
+        return self._span_context(self.next_span_id(name))
+
     def headers_for(self, number: int, target: Target | None) -> dict[str, str]:
         """Return the headers of a child that the op of *number* calls; *target* is `None` for one that is spawned."""
         mine = self._run.headers

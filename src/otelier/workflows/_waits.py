@@ -10,7 +10,7 @@ from otelier.codec import to_plain
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan
-from otelier.workflows._handlers import Handler, checked_name, checked_seconds
+from otelier.workflows._handlers import Handler, checked_seconds, checked_signal
 from otelier.workflows._headers import CHAIN, opened, sealed
 from otelier.workflows.engines.protocol import Json, Op, Target
 
@@ -173,7 +173,7 @@ class Signals:
             WorkflowUseError: inside a step, in another task than the body's, or while another wait for it is open.
         """
         body = self._body
-        checked_name(name, "a signal's name")
+        checked_signal(name)
         seconds = None if timeout_ms is None else checked_seconds(timeout_ms, "timeout_ms") / 1000
         body.check(f"ctx.signal({name!r})")
         stored = default if default is _NO_DEFAULT else to_plain(default, what=f"the default of signal {name!r}")
@@ -205,7 +205,7 @@ class Signals:
             RunEndedError: when waited for, if that run has ended.
         """
         body = self._body
-        checked_name(name, "a signal's name")
+        checked_signal(name)
         target = body.spans.root_run_id if target_workflow_id is None else str(target_workflow_id)
         plain = to_plain(payload, what=f"the payload of signal {name!r}")
         body.check(f"ctx.signal.emit({name!r})")
@@ -218,10 +218,3 @@ class Signals:
             _result(body, op)
 
         return Call(body, f"ctx.signal.emit({name!r})", plan())
-
-
-class Human:
-    """Asks a person."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body

@@ -19,12 +19,20 @@ from otelier.codec import error_from_json
 from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
 from otelier.settings import ENGINE
+from otelier.workflows._approvals import KINDS, invoke_approvals
 from otelier.workflows._body import Host
-from otelier.workflows._handlers import Handler, checked_count, checked_name, checked_seconds, handlers_in
+from otelier.workflows._handlers import (
+    Handler,
+    checked_count,
+    checked_name,
+    checked_seconds,
+    checked_service,
+    handlers_in,
+)
 from otelier.workflows._headers import start_headers
 from otelier.workflows._trace import span_name
 from otelier.workflows.engines import open_engine
-from otelier.workflows.engines.protocol import Engine, Json, Kind, Registry, Target
+from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
 
 _THREADS: Final = 32
 
@@ -110,7 +118,7 @@ class Worker:
     Args:
         service_name: Service of the handlers that name none.
         modules: Modules with handlers, by themselves or as text, or handlers. Without any, the module that makes the
-            worker.
+            worker. A text `module:service` gives the handlers there that name no service this one.
         engine: Where runs are kept: `memory:`, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
         version: Version of this code. New runs get it, and `ctx.version` is that of the worker that started a run.
         is_direct: For a handler that is called as a function: what names no service is in every service.
@@ -141,7 +149,7 @@ class Worker:
         version: int = 1,
         is_direct: bool = False,
     ) -> None:
-        self.service_name = checked_name(service_name, "a service's name")
+        self.service_name = checked_service(service_name)
         self.version = checked_count(version, "version")
         given = tuple(modules) or (inspect.stack(0)[1].frame.f_globals["__name__"],)
         self._handlers = handlers_in(given, self.service_name)
@@ -156,6 +164,11 @@ class Worker:
         self._is_direct = is_direct
         self._engine: Engine | None = None
         self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def handlers(self) -> Mapping[tuple[str, str], Handler]:
+        """What it runs, by service and name."""
+        return dict(self._handlers)
 
     @property
     def engine(self) -> Engine:
@@ -178,7 +191,7 @@ class Worker:
         kinds: dict[tuple[str, str], Kind] = {place: handler.kind for place, handler in self._handlers.items()}
         ready = asyncio.Event()
         self._serving = asyncio.create_task(
-            self._engine.serve(Registry(kinds, self.version), self._host.invoke, ready.set), name="otelier-worker"
+            self._engine.serve(Registry(kinds | KINDS, self.version), self._invoke, ready.set), name="otelier-worker"
         )
         waiting = asyncio.create_task(ready.wait())
         try:
@@ -203,6 +216,16 @@ class Worker:
         self._pool.shutdown(wait=False)
         if not self._is_direct:
             await asyncio.to_thread(flush)
+
+    async def wait(self) -> None:
+        """Wait for as long as it serves, and raise what ended that; `async with` ends it in order.
+
+        Raises:
+            EngineError: if the file cannot be used any more.
+        """
+        if self._serving is not None:
+            await asyncio.wait((self._serving,))
+            self._serving.result()
 
     async def start(
         self,
@@ -238,6 +261,11 @@ class Worker:
         stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
         await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)
         return RunHandle(self.engine, run_id, handler, self._host)
+
+    async def _invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
+        if target.service == APPROVALS:
+            return await invoke_approvals(run, target, payload)
+        return await self._host.invoke(run, target, payload)
 
     def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()

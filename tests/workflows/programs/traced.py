@@ -19,8 +19,8 @@ from opentelemetry.metrics import NoOpHistogram, NoOpMeter, NoOpMeterProvider
 from otelier.workflows import Context, Worker, entity, function, workflow
 
 STEPS = {"first", "second", "part", "part#2", "part#3", "part#4", "left", "right", "last"}
-LONG_S = 0.1
-"""A wait of so long closes the span of a run here."""
+LONG_S = 0.5
+"""A wait of so long closes the span of a run here: longer than a commit takes, so that its begin is in the journal."""
 directory = Path()
 tracer = trace.get_tracer("shop")
 stock = entity("Stock")

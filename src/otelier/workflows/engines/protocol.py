@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from otelier.errors import RunStopped
 
@@ -25,6 +25,13 @@ Outcome: TypeAlias = "list[Json]"
 Kind: TypeAlias = Literal["workflow", "function", "write", "read"]
 """What a handler is; the last two are methods of an entity, and have a key."""
 Status: TypeAlias = Literal["running", "waiting", "blocked", "completed", "failed", "cancelled"]
+APPROVALS: Final = "otelier.approvals"
+"""Service of an entity of ours, keyed by run, that every worker has: with each other it shares this one."""
+APPROVALS_TYPE: Final = "Approvals"
+"""Type of that entity."""
+APPROVAL: Final = "otelier.approval/"
+"""Start of the name of the signal that brings a decision: `{APPROVAL}{number}/{name}`. Who waits for it waits for a
+person, and so does the run's `health`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +200,7 @@ class StepInfo:
 
     name: str
     kind: str
-    """`step`, `sleep`, `signal`, `call`, `result` or `send`."""
+    """`step`, `sleep`, `signal`, `call`, `result` or `send`; of a client also `approval`."""
     attempt: int
     """How often it was begun."""
     begin_ns: int
@@ -201,6 +208,8 @@ class StepInfo:
     """`None` while it goes on."""
     error: str | None = None
     """First line of what it failed with."""
+    run_id: str | None = None
+    """The run that it called, or whose result it waits for; `None` for other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +290,7 @@ class Engine(Protocol):
         ...
 
     async def runs(self, *, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
-        """Return the latest runs, without their steps."""
+        """Return the latest runs, without their steps; those of the service `APPROVALS` only where it is asked for."""
         ...
 
     async def run(self, run_id: str) -> RunInfo:

@@ -40,10 +40,15 @@ class Driver:
     """Runs the bodies of a registry on one event loop, until it is stopped."""
 
     def __init__(
-        self, store: Store, registry: Registry, invoke: Invoke, options: Options, is_served: Callable[[str], bool]
+        self,
+        store: Store,
+        registry: Registry,
+        invoke: Invoke,
+        options: Options,
+        owner_of: Callable[[str], Driver | None],
     ) -> None:
         self.store, self.registry, self.invoke, self.options = store, registry, invoke, options
-        self._is_served = is_served  # whether any worker of this process has a service
+        self._owner_of = owner_of  # the driver of a service in this process
         self._context = copy_context()  # that of the worker: bodies do not see who started them
         self.services = {service for service, _ in registry.kinds}
         self.loop = asyncio.get_running_loop()
@@ -59,7 +64,7 @@ class Driver:
         self._targets: dict[str, Target] = {}
         """Handlers of the runs whose bodies are not begun."""
         self._unwritten: set[Life] = set()
-        self._is_ready = self._is_draining = False
+        self._is_ready = self._is_draining = self._is_alone = False
         self._counts = self._recovers = False
         self._fault: asyncio.Future[BaseException] | None = None
         self._told_at = float("-inf")
@@ -67,6 +72,7 @@ class Driver:
     # --- its life ---
     async def drive(self, ready: Callable[[], object], *, is_alone: bool) -> None:
         """Run what there is, until cancelled; after a fault of the store, all begins again from the last commit."""
+        self._is_alone = is_alone
         self._counts = self._recovers = not await ask(self.store, keeping.begin_driving, self.registry, is_alone)
         ready()
         while True:
@@ -103,7 +109,18 @@ class Driver:
         self._keep()
 
     def _is_mine(self, service: str) -> bool:
-        return service in self.services or not self._is_served(service)
+        owner = self._owner_of(service)
+        return owner is None or owner is self
+
+    def inherit(self) -> None:
+        """Take over the runs of a service that another driver of this process had, and has left."""
+        if self._is_ready:
+            self.store.submit(self.loop, self._inherited, keeping.open_runs)
+
+    def _inherited(self, rows: list[journal.OpenRun] | None, error: BaseException | None) -> None:
+        for row in rows or ():
+            if error is None and self._is_ready and self._is_mine(row.target.service):
+                self._add(row.id, row.target, None, row.is_blocked)
 
     async def _recover_from(self, fault: BaseException) -> None:
         count_fault("engine.store")
@@ -146,7 +163,7 @@ class Driver:
         await self._leave()
         self._forget()
         try:
-            await ask(self.store, keeping.end_driving, self.registry)
+            await ask(self.store, keeping.end_driving, self.registry, self._is_alone)
         except EngineError:  # what is not written is done again
             pass
 

@@ -24,8 +24,8 @@ from otelier.workflows.engines.local import _file, _info, _keeping
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._driver import Driver
 from otelier.workflows.engines.local._options import Options
-from otelier.workflows.engines.local._store import Call, FileStore, Store, ask
-from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, RunInfo, Status, Target
+from otelier.workflows.engines.local._store import Call, FileStore, Store, ask, deliver
+from otelier.workflows.engines.protocol import APPROVALS, Invoke, Json, Outcome, Registry, RunInfo, Status, Target
 
 _MANY = 500
 _ALONE_S = 0.5
@@ -129,18 +129,18 @@ class LocalEngine:
         """
         store = await self._opened()
         if self.path is None:
-            services = {service for service, _ in registry.kinds}
+            services = {service for service, _ in registry.kinds} - {APPROVALS}
             if shared := sorted(services & {one for driver in self._drivers for one in driver.services}):
                 raise EngineError(
                     f"Cannot serve {', '.join(shared)} twice in memory: one worker drives the runs of a service. "
                     "Give all its modules to one worker."
                 )
-            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=False)
+            await self._drive(Driver(store, registry, invoke, self._options, self._owner_of), ready, is_alone=False)
             return
         lock = _file.DriverLock.of(self.path)
         try:
             await self._stand_by(lock, registry, ready)
-            await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=True)
+            await self._drive(Driver(store, registry, invoke, self._options, self._owner_of), ready, is_alone=True)
         finally:
             lock.release()
 
@@ -154,11 +154,13 @@ class LocalEngine:
             finally:
                 self._drivers.remove(driver)
                 self._store.repair()
+                if (heir := self._owner_of(APPROVALS)) is not None:
+                    deliver([(heir.loop, heir.inherit, ())])
 
     async def _stand_by(self, lock: _file.DriverLock, registry: Registry, ready: Callable[[], object]) -> None:
-        ours, others = {service for service, _ in registry.kinds}, 0
+        ours, others = {service for service, _ in registry.kinds} - {APPROVALS}, 0
         while not lock.try_lock():
-            theirs: set[str] = self._store.read(_keeping.driven_services)
+            theirs: set[str] = self._store.read(_keeping.driven_services) - {APPROVALS}
             # A driver that has just begun writes its own in a moment.
             others = others + 1 if theirs and theirs != ours else 0
             if theirs == ours:
@@ -171,8 +173,9 @@ class LocalEngine:
                 )
             await asyncio.sleep(self._options.standby_s)
 
-    def _is_served(self, service: str) -> bool:
-        return any(service in driver.services for driver in self._drivers)
+    def _owner_of(self, service: str) -> Driver | None:
+        """Return the driver of a service: the first that has it, since all have `APPROVALS`."""
+        return next((driver for driver in self._drivers if service in driver.services), None)
 
     # --- clients ---
     async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:

@@ -9,7 +9,7 @@ from otelier.errors import UnknownHandlerError
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._changes import end_run
 from otelier.workflows.engines.local._journal import OpenRun, Transaction, open_run
-from otelier.workflows.engines.protocol import Registry, Target
+from otelier.workflows.engines.protocol import APPROVALS, APPROVALS_TYPE, Registry, Target
 
 _DELETED_AT_ONCE: Final = 100
 
@@ -30,12 +30,12 @@ def begin_driving(tx: Transaction, registry: Registry, is_alone: bool) -> bool:
         tx.conn.execute(
             "INSERT OR REPLACE INTO handler(service, name, kind, current) VALUES(?,?,?,1)", (service, name, kind)
         )
-    return not left if is_alone else not left & services
+    return not left if is_alone else not left & (services - {APPROVALS})
 
 
-def end_driving(tx: Transaction, registry: Registry) -> None:
+def end_driving(tx: Transaction, registry: Registry, is_alone: bool) -> None:
     """Take note that the worker was stopped in order."""
-    for service in {service for service, _ in registry.kinds}:
+    for service in {service for service, _ in registry.kinds} - (set() if is_alone else {APPROVALS}):
         tx.conn.execute("UPDATE handler SET current=0 WHERE service=?", (service,))
 
 
@@ -82,6 +82,11 @@ def delete_finished(tx: Transaction, before_ns: int) -> bool:
         runs = tx.conn.execute(
             "SELECT n FROM run WHERE id=? UNION ALL SELECT n FROM run WHERE root=? AND parent IS NOT NULL", root * 2
         ).fetchall()
+        tx.conn.execute(
+            "DELETE FROM state WHERE service=? AND type=? AND key IN"
+            " (SELECT id FROM run WHERE id=? UNION ALL SELECT id FROM run WHERE root=? AND parent IS NOT NULL)",
+            (APPROVALS, APPROVALS_TYPE, *root, *root),
+        )
         tx.conn.executemany("DELETE FROM op WHERE run=?", runs)
         tx.conn.executemany("DELETE FROM run WHERE n=?", runs)
     return len(roots) == _DELETED_AT_ONCE

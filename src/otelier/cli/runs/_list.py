@@ -1,0 +1,223 @@
+"""`otelier runs` and `otelier approvals`: lists."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast, get_args
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from otelier.cli._steps import results
+from otelier.cli.runs._asking import (
+    EngineOption,
+    JsonOption,
+    ask,
+    clock,
+    iso,
+    lasted,
+    open_client,
+    printable,
+    seconds_of,
+)
+from otelier.errors import WorkflowUseError
+
+if TYPE_CHECKING:
+    from otelier import Client
+    from otelier.workflows import PendingApproval, RunInfo
+
+Status: TypeAlias = Literal["running", "waiting", "blocked", "completed", "failed", "cancelled"]
+STYLES: Final = {
+    "blocked": "bold red",
+    "waiting approval": "bold yellow",
+    "retrying": "yellow",
+    "waiting": "cyan",
+    "running": "bold cyan",
+    "failed": "red",
+    "cancelled": "dim",
+    "completed": "green",
+}
+"""How each health looks, in the order in which lists show them."""
+_HEALTHS: Final = tuple(STYLES)
+_OF_HEALTH: Final[dict[str, tuple[Status, ...]]] = {
+    "waiting approval": ("waiting", "running"),
+    "retrying": ("waiting", "running"),
+}
+_WIDE: Final = 90
+"""Columns that have room for how long a run took."""
+_MAX_SHOWN: Final = 10_000
+_MAX_LOOKED_AT: Final = 10_000
+
+
+def runs(
+    *,
+    status: Annotated[str | None, typer.Option(help=f"One of {', '.join(get_args(Status))}.")] = None,
+    service: Annotated[str | None, typer.Option(help="Service of the runs.")] = None,
+    health: Annotated[str | None, typer.Option(help=f"One of {', '.join(_HEALTHS)}.")] = None,
+    handler: Annotated[str | None, typer.Option(help="Workflow, function or Type.method.")] = None,
+    older: Annotated[str | None, typer.Option(help="Only those that began longer ago, such as 1h.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.")] = 50,
+    as_json: JsonOption = False,
+    engine: EngineOption = None,
+) -> None:
+    """List runs: blocked ones first, then those that wait for a person, and the ended ones last."""
+    _check("--status", status, get_args(Status))
+    _check("--health", health, _HEALTHS)
+    if not 1 <= limit <= _MAX_SHOWN:
+        raise WorkflowUseError(f"Cannot list {limit} runs: `--limit` is a number from 1 to {_MAX_SHOWN:,}.")
+    before_ns = None if older is None else time.time_ns() - int(seconds_of(older) * 1e9)
+    asked = _Asked(cast("Status | None", status), service, health, handler, before_ns, limit)
+    found = ask(_find(open_client(engine), asked), "reading the runs")
+    if as_json:
+        print(json.dumps([as_data(one) for one in found], indent=2))
+    else:
+        _show_runs(found, results(), limit)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    status: Status | None
+    service: str | None
+    health: str | None
+    handler: str | None
+    before_ns: int | None
+    limit: int
+
+    def fits(self, run: RunInfo) -> bool:
+        return (
+            (self.health is None or run.health == self.health)
+            and (self.handler is None or run.handler == self.handler)
+            and (self.before_ns is None or run.begin_ns < self.before_ns)
+        )
+
+    @property
+    def statuses(self) -> Sequence[Status]:
+        """The statuses that may have what is asked for, the most urgent first."""
+        if self.status is not None:
+            return (self.status,)
+        if self.health is not None:
+            return _OF_HEALTH.get(self.health, (cast("Status", self.health),))
+        return ("blocked", "waiting", "running", "failed", "cancelled", "completed")
+
+
+async def _find(client: Client, asked: _Asked) -> list[RunInfo]:
+    filters = asked.health is not None or asked.handler is not None or asked.before_ns is not None
+    found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
+    for status in asked.statuses:
+        # The latest of those that wait need not be the most urgent.
+        most = _MAX_LOOKED_AT if filters or status in ("waiting", "running") else asked.limit
+        for one in await client.runs(status=status, service=asked.service, limit=most):
+            if asked.fits(one):
+                found[one.workflow_id] = one
+    ordered = sorted(found.values(), key=lambda one: (_rank(one.health), -one.begin_ns))
+    return ordered[: asked.limit]
+
+
+def _rank(health: str) -> int:
+    return _HEALTHS.index(health) if health in _HEALTHS else len(_HEALTHS)
+
+
+def _check(option: str, value: str | None, choices: Sequence[str]) -> None:
+    if value is not None and value not in choices:
+        raise WorkflowUseError(f"Cannot list runs by {option} {value[:40]!r}: it is one of {', '.join(choices)}.")
+
+
+def as_data(run: RunInfo) -> dict[str, Any]:
+    """Return what `--json` prints of a run."""
+    return {
+        "workflow_id": run.workflow_id,
+        "service": run.service,
+        "handler": run.handler,
+        "key": run.key,
+        "status": run.status,
+        "health": run.health,
+        "version": run.version,
+        "parent_id": run.parent_id,
+        "begin": iso(run.begin_ns),
+        "end": iso(run.end_ns),
+        "result": run.result,
+        "error": run.error,
+    }
+
+
+def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
+    if not found:
+        console.print("There are no such runs.")
+        return
+    names = [printable(f"{one.service}/{one.handler}") for one in found]
+    id_width = min(max(len(one.workflow_id) for one in found), 36)
+    is_wide = console.width >= _WIDE
+    name_width = min(max(map(len, names)), max(console.width - id_width - (43 if is_wide else 31), 12))
+    for one, name in zip(found, names):
+        took = lasted(((one.end_ns or time.time_ns()) - one.begin_ns) / 1e9)
+        began = clock(one.begin_ns, "%m-%d %H:%M")
+        line = Text.assemble(
+            (f"{one.health:<16} ", STYLES.get(one.health, "")),
+            (f"{printable(one.workflow_id):<{id_width}} ", "bold"),
+            f"{cut(name, name_width):<{name_width}} ",
+            (f"{began} {took}" if is_wide else began, "dim"),
+        )
+        console.print(line, soft_wrap=True)
+        if one.error is not None:
+            told = first_line(one.error)
+            console.print(Text(f"  → {cut(told, console.width - 4)}", "dim"), soft_wrap=True)
+    if len(found) == limit:
+        console.print(Text(f"The first {limit}; `--limit` shows more, `otelier show ID` one of them.", "dim"))
+
+
+def first_line(error: Any) -> str:
+    """Return what a line has room for of a stored error."""
+    return printable(f"{error.get('type')}: {error.get('message')}".partition("\n")[0])
+
+
+def cut(text: str, width: int) -> str:
+    """Return the beginning of *text* that *width* columns hold.
+
+    Example:
+        >>> cut("orders/refund", 8)
+        'orders/…'
+    """
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+
+
+def approvals(*, as_json: JsonOption = False, engine: EngineOption = None) -> None:
+    """List what open runs ask people for, the earliest deadline first."""
+    found = ask(open_client(engine).approvals(), "reading the approvals")
+    if as_json:
+        print(json.dumps([_approval_data(one) for one in found], indent=2))
+    else:
+        _show_approvals(found, results())
+
+
+def _approval_data(one: PendingApproval) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(one),
+        "required_roles": list(one.required_roles),
+        "asked_at": one.asked_at.isoformat(),
+        "deadline": None if one.deadline is None else one.deadline.isoformat(),
+    }
+
+
+def _show_approvals(found: Sequence[PendingApproval], console: Console) -> None:
+    if not found:
+        console.print("No run waits for a decision.")
+        return
+    now = datetime.now(timezone.utc)
+    for one in found:
+        until = "no deadline" if one.deadline is None else f"expires in {lasted((one.deadline - now).total_seconds())}"
+        if one.deadline is not None and one.deadline <= now:
+            until = "expires as soon as a worker runs"
+        roles = f", needs {' or '.join(one.required_roles)}" if one.required_roles else ""
+        head = Text.assemble((printable(one.workflow_id), "bold"), "  ", (printable(one.name), "yellow"))
+        console.print(head, soft_wrap=True)
+        asks = f"  {one.service}/{one.handler}, {until}{roles}"
+        console.print(Text(printable(asks)), soft_wrap=True)
+        if one.payload is not None:
+            told = printable(json.dumps(one.payload, ensure_ascii=False))
+            console.print(Text(f"  {cut(told, console.width - 2)}", "dim"), soft_wrap=True)
+    console.print(Text("Decide: otelier approve ID --name NAME, or otelier reject ID --name NAME.", "dim"))

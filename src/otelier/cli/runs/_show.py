@@ -1,0 +1,163 @@
+"""`otelier show`: one run, a line for each step and attempt."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from otelier.cli._steps import results
+from otelier.cli.runs._asking import EngineOption, JsonOption, ask, clock, iso, lasted, open_client, printable
+from otelier.cli.runs._list import STYLES, as_data, cut, first_line
+
+if TYPE_CHECKING:
+    from otelier import Client
+    from otelier.workflows import RunInfo, StepInfo
+
+_MAX_TREE: Final = 1_000
+_MAX_LEVELS: Final = 20
+_TOOK_CHARS: Final = 11
+_OPEN: Final = ("running", "waiting", "blocked")
+
+
+def show(
+    workflow_id: Annotated[str, typer.Argument(metavar="RUN", help="Workflow id.")],
+    *,
+    tree: Annotated[bool, typer.Option("--tree", help="Show the runs that it called as well.")] = False,
+    as_json: JsonOption = False,
+    engine: EngineOption = None,
+) -> None:
+    """Show a run: each step and attempt with its time, its error, and what the run waits for."""
+    found = ask(_found(open_client(engine), workflow_id, tree), "reading the run")
+    if as_json:
+        print(json.dumps(_data(found[workflow_id], found), indent=2))
+        return
+    _show(found[workflow_id], found, results())
+
+
+async def _found(client: Client, workflow_id: str, tree: bool) -> dict[str, RunInfo]:
+    """Return the run, and the runs below it, by id."""
+    found, wanted = {workflow_id: await client.run(workflow_id)}, [workflow_id]
+    while tree and wanted and len(found) < _MAX_TREE:
+        for step in found[wanted.pop(0)].steps:
+            child = step.run_id
+            if step.kind == "call" and child is not None and child not in found and len(found) < _MAX_TREE:
+                try:
+                    found[child] = await client.run(child)
+                except LookupError:  # it is not stored yet
+                    continue
+                wanted.append(child)
+    return found
+
+
+def _data(run: RunInfo, found: Mapping[str, RunInfo], level: int = 0) -> dict[str, Any]:
+    steps = [
+        {
+            "name": step.name,
+            "kind": step.kind,
+            "attempt": step.attempt,
+            "begin": iso(step.begin_ns),
+            "end": iso(step.end_ns),
+            "error": step.error,
+            "run_id": step.run_id,
+        }
+        for step in run.steps
+    ]
+    data = {**as_data(run), "waiting_for": run.waiting_for, "steps": steps}
+    children = [child for step in run.steps if (child := _child(step, found)) is not None]
+    if children and level < _MAX_LEVELS:
+        data["children"] = [_data(child, found, level + 1) for child in children]
+    return data
+
+
+def _child(step: StepInfo, found: Mapping[str, RunInfo]) -> RunInfo | None:
+    return found.get(step.run_id) if step.kind == "call" and step.run_id is not None else None
+
+
+def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console) -> None:
+    now = time.time_ns()
+    end = run.end_ns or now
+    began = clock(run.begin_ns, "%Y-%m-%d %H:%M:%S")
+    health = (run.health, STYLES.get(run.health, ""))
+    console.print(Text.assemble((printable(run.workflow_id), "bold"), "  ", health), soft_wrap=True)
+    what = f"{run.service}/{run.handler}" + (f" of {run.key!r}" if run.key is not None else "")
+    console.print(Text(printable(f"{what}, version {run.version}, began {began}, {_took(run, now)}")), soft_wrap=True)
+    lines = _Lines(run.begin_ns, end, found)
+    lines.add(run, 0)
+    lines.show(console)
+    if run.waiting_for is not None:
+        console.print(Text(f"waits for {printable(run.waiting_for)}", "cyan"), soft_wrap=True)
+    if run.error is not None:
+        told = first_line(run.error)
+        console.print(Text(f"→ {cut(told, console.width - 2)}", STYLES.get(run.status, "red")), soft_wrap=True)
+    elif run.status == "completed":
+        told = printable(json.dumps(run.result, ensure_ascii=False))
+        console.print(Text(f"→ {cut(told, console.width - 2)}", "green"), soft_wrap=True)
+    if len(found) == _MAX_TREE:
+        console.print(Text(f"Only {_MAX_TREE:,} runs of the tree are shown.", "dim"))
+
+
+def _took(run: RunInfo, now: int) -> str:
+    seconds = ((run.end_ns or now) - run.begin_ns) / 1e9
+    return f"{'took' if run.end_ns is not None else 'for'} {lasted(seconds)}"
+
+
+class _Lines:
+    """The steps of a run and of those below it, on one axis of time."""
+
+    def __init__(self, begin: int, end: int, found: Mapping[str, RunInfo]) -> None:
+        self.begin, self.end, self.found = begin, end, found
+        self.rows: list[tuple[str, StepInfo]] = []
+
+    def add(self, run: RunInfo, level: int) -> None:
+        """Add the steps of a run, and of its children below those that called them."""
+        attempts: Counter[str] = Counter()
+        for step in run.steps:
+            name = step.name if step.kind in ("step", "approval") else f"{step.kind} {step.name}"
+            if step.kind == "sleep":
+                name = "sleep"
+            elif step.kind == "step":
+                attempts[step.name] += 1
+                if attempts[step.name] > 1:
+                    name = f"{name}, attempt {attempts[step.name]}"
+            if step.kind == "step" and step.attempt > 1:
+                name = f"{name} (begun {step.attempt} times)"
+            if step.kind == "approval":
+                name = f"approval {name}"
+            self.rows.append(("  " * level + printable(name), step))
+            child = _child(step, self.found)
+            if child is not None and level < _MAX_LEVELS:
+                self.end = max(self.end, child.end_ns or self.end)
+                self.add(child, level + 1)
+
+    def show(self, console: Console) -> None:
+        """Print a line for each."""
+        if not self.rows:
+            return
+        names = min(max(len(name) for name, _ in self.rows), max(console.width // 2 - 8, 16))
+        bar = max(console.width - names - _TOOK_CHARS - 4, 8)
+        for name, step in self.rows:
+            console.print(self._line(name, step, names, bar), soft_wrap=True)
+            if step.error is not None:
+                console.print(Text(f"    → {cut(printable(step.error), console.width - 6)}", "red"), soft_wrap=True)
+
+    def _line(self, name: str, step: StepInfo, names: int, width: int) -> Text:
+        is_open = step.end_ns is None
+        mark, style = ("✗ ", "red") if step.error is not None else ("… ", "cyan") if is_open else ("✓ ", "green")
+        end = self.end if step.end_ns is None else step.end_ns
+        first, last = self._column(step.begin_ns, width), self._column(end, width)
+        block = "█" if step.kind == "step" else "░"
+        drawn = f"{' ' * first}{block * max(last - first, 1)}"[:width]
+        took = lasted((end - step.begin_ns) / 1e9) + ("…" if is_open else "")
+        shown = f"{cut(name, names):<{names}} "
+        return Text.assemble((mark, style), shown, (f"{drawn:<{width}} ", style), (f"{took:>{_TOOK_CHARS}}", "dim"))
+
+    def _column(self, at: int, width: int) -> int:
+        whole = max(self.end - self.begin, 1)
+        return min(max((at - self.begin) * width // whole, 0), width - 1 if at < self.end else width)

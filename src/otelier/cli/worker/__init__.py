@@ -1,0 +1,1 @@
+"""`otelier worker`: run the handlers of modules until the process is told to stop."""

@@ -1,0 +1,323 @@
+"""Clients: what other programs ask of runs, from any process, thread and event loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+from uuid import uuid4
+
+from opentelemetry.context import get_current
+from opentelemetry.trace import SpanKind
+
+from otelier import names
+from otelier.codec import to_json, to_plain
+from otelier.errors import RunEndedError, StepError
+from otelier.faults import read_setting
+from otelier.fields import get_context, roles_in
+from otelier.settings import ENGINE
+from otelier.telemetry import start_operation
+from otelier.workflows._approvals import (
+    Approval,
+    Decision,
+    PendingApproval,
+    approval_of,
+    decision_of,
+    refusal,
+    signal_of,
+    target_of,
+    time_of,
+)
+from otelier.workflows._body import END
+from otelier.workflows._handlers import checked_name, checked_service, checked_signal
+from otelier.workflows._headers import sealed, start_headers
+from otelier.workflows._trace import span_name
+from otelier.workflows._worker import RunHandle
+from otelier.workflows.engines import open_engine
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Engine, Json, RunInfo, Status, StepInfo, Target
+
+_STATUSES: Final = typing.get_args(Status)
+_MAX_RUNS: Final = 100_000
+_OPEN: Final = ("running", "waiting", "blocked")
+
+
+class Client:
+    """Starts runs and looks at them, and sends them signals and decisions.
+
+    It has no work of its own, so it may be made once, and used in any thread and on any event loop. What it asks for
+    is kept by the engine: without a worker it waits there.
+
+    Args:
+        engine: Where runs are kept: `memory:` of this process, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
+
+    Raises:
+        EngineError: if the address is none, or what it names cannot be used.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Client, Worker, workflow
+        >>> @workflow
+        ... async def order(ctx, order_id: str):
+        ...     return await ctx.signal("paid")
+        >>> async def main():
+        ...     async with Worker("orders", modules=[order], engine="memory:"):
+        ...         client = Client("memory:")
+        ...         handle = await client.start("orders", "order", "o-1")
+        ...         await client.signal(handle.workflow_id, "paid", 42)
+        ...         return await handle.result()
+        >>> asyncio.run(main())
+        42
+    """
+
+    def __init__(self, engine: str | Engine | None = None) -> None:
+        self._given = read_setting(ENGINE, engine) if engine is None or isinstance(engine, str) else engine
+        _ = self._engine  # an address that is none is told here
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._given}>"
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine: asked for each time, so that a child that was forked gets one of its own."""
+        return open_engine(self._given) if isinstance(self._given, str) else self._given
+
+    async def start(
+        self,
+        service: str,
+        name: str,
+        input: Any = None,
+        *,
+        workflow_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RunHandle:
+        """Start a run, and return its handle.
+
+        Args:
+            service: Service of the handler.
+            name: Name of a workflow or a function there.
+            input: A dict whose keys fit its parameters is passed by name, anything else as the one argument.
+            workflow_id: Its id. A run of that id with this handler and input is taken as it is; `None` makes an id.
+            headers: What `ctx.headers()` returns there, such as those of a request; what authorises is dropped.
+
+        Raises:
+            RunExistsError: if a run of that id has another handler or input.
+            CodecError: if *input* has no form in JSON, or has more than 1 MB.
+        """
+        target = Target(checked_service(service), checked_name(name, "a handler's name"))
+        run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
+        payload = _bounded(input, f"the input of {name}")
+        stored = start_headers(headers, run_id, span_name("workflow", name), is_client=True)
+        engine = self._engine
+        await engine.start(target, payload, stored, run_id=run_id)
+        return RunHandle(engine, run_id, None, None)
+
+    async def signal(self, workflow_id: str, name: str, payload: Any = None) -> None:
+        """Send a signal to a run, which keeps it until it waits for one of that name.
+
+        Raises:
+            UnknownRunError: if there is no such run.
+            RunEndedError: if it has ended.
+            CodecError: if *payload* has no form in JSON, or has more than 1 MB.
+        """
+        run_id = checked_name(workflow_id, "a workflow id")
+        plain = _bounded(payload, f"the payload of signal {checked_signal(name)!r}")
+        with start_operation(
+            f"{names.EMIT_SIGNAL} {name}",
+            get_current(),
+            scope=names.SCOPE_WORKFLOWS,
+            kind=SpanKind.PRODUCER,
+            attributes={names.RUN_ID: run_id},
+        ):
+            await self._engine.signal(run_id, name, sealed(plain, get_current()))
+
+    async def approve(
+        self,
+        workflow_id: str,
+        name: str,
+        *,
+        approver: str | None = None,
+        roles: Iterable[str] | None = None,
+        comment: str | None = None,
+    ) -> Approval:
+        """Approve what a run asks for; returns once that holds.
+
+        Who may claim to be *approver* and to have *roles* is for the caller to check: authenticate them first.
+
+        Args:
+            workflow_id: The run.
+            name: Name of the approval.
+            approver: Who decides; `None` is the `user_id` of the call context.
+            roles: Roles they have; `None` is the `user_role` of the call context.
+            comment: What they say about it.
+
+        Returns:
+            The decision, as the run gets it.
+
+        Raises:
+            ApprovalError: if the run does not ask for it, it was decided before, or all of the required roles lack.
+            UnknownRunError: if there is no such run.
+            RunEndedError: if it has ended.
+        """
+        return await self._decide(workflow_id, name, "approved", approver, roles, comment)
+
+    async def reject(
+        self,
+        workflow_id: str,
+        name: str,
+        *,
+        approver: str | None = None,
+        roles: Iterable[str] | None = None,
+        comment: str | None = None,
+    ) -> Approval:
+        """Reject what a run asks for; else as `approve`."""
+        return await self._decide(workflow_id, name, "rejected", approver, roles, comment)
+
+    async def _decide(
+        self, workflow_id: str, name: str, decision: Decision, approver: Any, roles: Any, comment: Any
+    ) -> Approval:
+        run_id = checked_name(workflow_id, "a workflow id")
+        fields = get_context()
+        request = decision_of(
+            name,
+            decision,
+            fields.user_id if approver is None else approver,
+            roles_in(fields.user_role or "") if roles is None else roles,
+            comment,
+        )
+        engine = self._engine
+        verb = "approve" if decision == "approved" else "reject"
+        asked = _asked(await _open_run(engine, run_id, verb, name))
+        request["over"] = [number for number, _, is_over in asked if is_over]
+        run = await engine.start(target_of(run_id, "decide"), request, {}, run_id=f"{run_id}.{decision}.{uuid4().hex}")
+        succeeded, answer = await engine.result(run, None)
+        if not succeeded:
+            raise StepError(str(answer.get("message") or ""), type=str(answer["type"]))
+        if answer["taken"]:
+            return approval_of(answer["decision"])
+        await _open_run(engine, run_id, verb, name)  # it may have ended meanwhile
+        raise refusal(run_id, request, answer, [other for _, other, is_over in asked if not is_over])
+
+    async def cancel(self, workflow_id: str) -> None:
+        """Cancel a run and the tasks that it called; nothing happens to one that has ended. Returns at once.
+
+        Raises:
+            UnknownRunError: if there is no such run.
+        """
+        await self._engine.cancel(checked_name(workflow_id, "a workflow id"))
+
+    async def resume(self, workflow_id: str) -> None:
+        """Let a blocked run begin again, such as after its code was mended; one that is not blocked just goes on.
+
+        Raises:
+            UnknownRunError: if there is no such run.
+            RunEndedError: if it has ended.
+        """
+        await self._engine.resume(checked_name(workflow_id, "a workflow id"))
+
+    async def runs(
+        self, *, status: Status | None = None, service: str | None = None, limit: int = 100
+    ) -> list[RunInfo]:
+        """Return the latest runs, without their steps.
+
+        Args:
+            status: `running`, `waiting`, `blocked`, `completed`, `failed` or `cancelled`; `None` for all.
+            service: Service whose runs are wanted; `None` for all.
+            limit: How many at most.
+
+        Raises:
+            ValueError: if *status* or *limit* is none of those.
+        """
+        if status is not None and status not in _STATUSES:
+            raise ValueError(f"Cannot list runs of status {status!r}: it is one of {', '.join(_STATUSES)}.")
+        if isinstance(limit, bool) or not isinstance(cast("Any", limit), int):
+            raise TypeError(f"Cannot use a {type(limit).__name__} as `limit`: give a whole number.")
+        if not 1 <= limit <= _MAX_RUNS:
+            raise ValueError(f"Cannot list {limit} runs: `limit` is a number from 1 to {_MAX_RUNS:,}.")
+        if service is not None:
+            checked_service(service)
+        return await self._engine.runs(status=status, service=service, limit=limit)
+
+    async def run(self, workflow_id: str) -> RunInfo:
+        """Return one run with its steps and what it waits for.
+
+        Raises:
+            UnknownRunError: if there is no such run.
+        """
+        info = await self._engine.run(checked_name(workflow_id, "a workflow id"))
+        return dataclasses.replace(info, steps=tuple(_shown(info.steps)))
+
+    async def approvals(self) -> list[PendingApproval]:
+        """Return what open runs wait for that is not decided, the earliest deadline first."""
+        engine, found = self._engine, list[PendingApproval]()
+        for run_id, state in await engine.states(APPROVALS):
+            asked = {name: record for name, record in state.items() if record["decision"] is None}
+            if asked:
+                try:
+                    info = await engine.run(run_id)
+                except LookupError:  # it was deleted meanwhile
+                    continue
+                found += [_pending(info, name, record) for name, record in asked.items() if _waits(info, name, record)]
+        return sorted(found, key=lambda one: (one.deadline is None, one.deadline or one.asked_at, one.asked_at))
+
+
+def _bounded(value: Any, what: str) -> Json:
+    plain = to_plain(value, what=what)
+    to_json(plain, what=what)  # refuses one that is too large
+    return plain
+
+
+async def _open_run(engine: Engine, run_id: str, verb: str, name: str) -> RunInfo:
+    """Return a run that is open: the entity, which decides, knows only those that asked.
+
+    Raises:
+        UnknownRunError: if there is no such run.
+        RunEndedError: if it has ended.
+    """
+    info = await engine.run(run_id)
+    if info.status not in _OPEN:
+        raise RunEndedError(
+            f"Cannot {verb} {name!r} of run {run_id!r}: it has {info.status}.", workflow_id=run_id, status=info.status
+        )
+    return info
+
+
+def _asked(info: RunInfo) -> list[tuple[int, str, bool]]:
+    """Return number and name of each wait for a decision, and whether it is over."""
+    found: list[tuple[int, str, bool]] = []
+    for step in info.steps:
+        if step.kind == "signal" and step.name.startswith(APPROVAL):
+            _, number, name = step.name.split("/", 2)
+            found.append((int(number), name, step.end_ns is not None))
+    return found
+
+
+def _waits(info: RunInfo, name: str, record: Mapping[str, Json]) -> bool:
+    """Return whether a run still waits for a decision: it is open, and has not given up that wait."""
+    wait = signal_of(record["number"], name)
+    return info.status in _OPEN and all(step.end_ns is None for step in info.steps if step.name == wait)
+
+
+def _pending(info: RunInfo, name: str, record: Mapping[str, Json]) -> PendingApproval:
+    deadline = record["deadline_ns"]
+    return PendingApproval(
+        workflow_id=info.workflow_id,
+        service=info.service,
+        handler=info.handler,
+        name=name,
+        payload=record["payload"],
+        required_roles=tuple(record["roles"]),
+        asked_at=time_of(record["asked_ns"]),
+        deadline=None if deadline is None else time_of(deadline),
+    )
+
+
+def _shown(steps: Iterable[StepInfo]) -> Iterable[StepInfo]:
+    """Yield what a person calls the steps of a run: approvals as such, and not the ops that they are made of."""
+    for step in steps:
+        if step.name == END or (step.kind == "call" and step.name.startswith(f"{APPROVALS}/")):
+            continue
+        if step.kind == "signal" and step.name.startswith(APPROVAL):
+            yield dataclasses.replace(step, kind="approval", name=step.name.split("/", 2)[2])
+        else:
+            yield step

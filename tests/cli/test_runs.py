@@ -1,0 +1,279 @@
+"""`otelier runs`, `show`, `approvals` and the verbs: runs, seen and told from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from otelier.cli import _steps
+from otelier.cli._commands import app
+from otelier.workflows import Client
+from tests.cli.children import OTELIER, environment, run
+from tests.cli.working import refusal, working
+from tests.waiting import until
+
+
+class Shop:
+    """A file with runs, and the commands on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.engine = f"file:{path}"
+        self.client = Client(self.engine)
+
+    def otelier(self, *arguments: str, stdin: str = "") -> Any:
+        """Run a command in this process."""
+        return CliRunner().invoke(app, [*arguments, "--engine", self.engine], input=stdin)
+
+    def out(self, *arguments: str, stdin: str = "") -> str:
+        """What a command prints that ends well."""
+        done = self.otelier(*arguments, stdin=stdin)
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    def data(self, *arguments: str) -> Any:
+        """What a command prints as JSON."""
+        return json.loads(self.out(*arguments, "--json"))
+
+    def start(self, handler: str, workflow_id: str, input: Any = None, service: str = "shop") -> None:
+        asyncio.run(self.client.start(service, handler, input, workflow_id=workflow_id))
+
+    def has(self, workflow_id: str, health: str) -> None:
+        """Wait until a run has a health."""
+        until(lambda: asyncio.run(self.client.run(workflow_id)).health == health)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs of each kind, and a worker beside."""
+    path = tmp_path_factory.mktemp("runs") / "runs.db"
+    with working(path):
+        shop = Shop(path)
+        for name in ("refund-1", "refund-2"):
+            shop.start("order", name, "o-1")
+            shop.has(name, "waiting approval")
+        shop.start("paid", "waits")
+        shop.start("broken", "breaks")
+        shop.start("paid", "stops")
+        shop.has("stops", "waiting")
+        asyncio.run(shop.client.cancel("stops"))
+        shop.start("charge", "charges", service="bank")
+        for name, health in (
+            *(("waits", "waiting"), ("breaks", "failed"), ("stops", "cancelled"), ("charges", "completed")),
+        ):
+            shop.has(name, health)
+        yield shop
+
+
+def ids(found: Any) -> list[str]:
+    return [one["workflow_id"] for one in found]
+
+
+def test_runs_that_need_somebody_come_first(shop):
+    """Those that wait for a person, then the waiting ones, then the ended ones: failed, cancelled, completed."""
+    assert ids(shop.data("runs")) == [
+        *("refund-2", "refund-1", "waits", "breaks", "stops"),
+        *("charges", "refund-2.1", "refund-1.1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--status", "waiting"], ["refund-2", "refund-1", "waits"]),
+        (["--health", "waiting approval"], ["refund-2", "refund-1"]),
+        (["--health", "failed"], ["breaks"]),
+        (["--service", "bank"], ["charges"]),
+        (["--handler", "paid"], ["waits", "stops"]),
+        (["--limit", "1"], ["refund-2"]),
+        (["--older", "1h"], []),
+        (["--older", "0s", "--handler", "charge"], ["charges"]),
+    ],
+)
+def test_runs_are_chosen(shop, arguments, expected):
+    """By status, service, health, handler and age, at most as many as are asked for."""
+    assert ids(shop.data("runs", *arguments)) == expected
+
+
+def test_a_list_tells_what_a_run_failed_with(shop):
+    """A line for each run, and the first line of the error, without what would move the cursor."""
+    shown = shop.out("runs")
+    assert "waiting approval refund-1" in shown
+    assert "→ RuntimeError: it broke�[2J" in shown
+    assert "\x1b" not in shown
+    assert shop.out("runs", "--service", "nobody") == "There are no such runs.\n"
+
+
+def test_lists_fit_80_columns(shop, monkeypatch):
+    """Nothing is longer than an old terminal is wide."""
+    monkeypatch.setattr(_steps, "_WIDTH", 80)
+    for arguments in (["runs"], ["approvals"], ["show", "refund-1", "--tree"], ["show", "breaks"]):
+        assert [line for line in shop.out(*arguments).splitlines() if len(line) > 80] == []
+
+
+def test_show_has_a_line_for_each_step_and_attempt(shop):
+    """Bars for what was done and waited for, each failed attempt with its error, and what the run waits for."""
+    shown = shop.out("show", "refund-1", "--tree")
+    lines = shown.splitlines()
+    assert lines[0] == "refund-1  waiting approval"
+    assert lines[1].startswith("shop/order, version 1, began 20")
+    starts = [line.split("█")[0].split("░")[0].split("  ")[0].rstrip() for line in lines[2:]]
+    assert starts[0] == "✓ charge"
+    assert starts[1] == "✓ call shop/ship"
+    assert any(line.startswith("✗   load") for line in lines)
+    assert "    → ValueError: no truck" in lines
+    assert any(line.startswith("✓   load, attempt 2") for line in lines)
+    assert any(line.startswith("… approval refund") for line in lines)
+    assert lines[-1].startswith("waits for approval refund until 20")
+    assert "ship" not in "".join(line for line in shop.out("show", "waits").splitlines())
+
+
+def test_show_tells_how_a_run_ended(shop):
+    """Its result, or what it failed with."""
+    assert shop.out("show", "charges").endswith('→ "charged"\n')
+    assert "→ RuntimeError: it broke" in shop.out("show", "breaks")
+
+
+def test_show_as_json_has_the_steps(shop):
+    """Names, kinds, times and errors, and the runs that it called where those are asked for."""
+    found = shop.data("show", "refund-1", "--tree")
+    assert (found["workflow_id"], found["health"]) == ("refund-1", "waiting approval")
+    assert [(one["name"], one["kind"]) for one in found["steps"]] == [
+        *(("charge", "step"), ("shop/ship", "call"), ("refund", "approval")),
+    ]
+    (child,) = found["children"]
+    assert [one["error"] for one in child["steps"] if one["kind"] == "step"] == ["ValueError: no truck", None]
+    assert "children" not in shop.data("show", "refund-1")
+
+
+def test_approvals_lists_what_is_asked_for(shop):
+    """With its payload, deadline and roles, as lines and as JSON."""
+    found = shop.data("approvals")
+    assert sorted(ids(found)) == ["refund-1", "refund-2"]
+    assert {(one["name"], *one["required_roles"]) for one in found} == {("refund", "admin")}
+    shown = shop.out("approvals")
+    assert "shop/order, expires in 1 h 59 min, needs admin" in shown
+    assert '{"order": "o-1"}' in shown
+
+
+def test_decisions_are_made_for_several_at_once(tmp_path):
+    """Ids as arguments and from stdin; each that fails is a line on stderr, and the exit code is 1."""
+    with working(tmp_path / "runs.db"):
+        shop = Shop(tmp_path / "runs.db")
+        for number in range(4):
+            shop.start("order", f"r{number}", "o")
+        for number in range(4):
+            shop.has(f"r{number}", "waiting approval")
+        options = ("--name", "refund", "--approver", "ada", "--role", "admin", "--comment", "fine")
+        done = shop.otelier("approve", "r0", "nope", "-", *options, stdin="r1\n\nr0\n")
+        assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+        assert "otelier: There is no run 'nope'" in done.stderr
+        assert done.stdout == "✓ r0 approved 'refund' by ada\n✓ r1 approved 'refund' by ada\n"
+        assert "rejected 'refund' by ada" in shop.out("reject", "r2", *options)
+        refused = shop.otelier("reject", "r3", "--name", "refund", "--role", "guest")
+        assert refused.exit_code == 1
+        assert "needs the role 'admin', and the roles given are 'guest'" in refused.stderr
+        for name, decision in (("r0", "approved"), ("r2", "rejected")):
+            shop.has(name, "completed")
+            assert shop.data("show", name)["result"] == [decision, "ada", "fine"]
+        again = shop.otelier("reject", "r0", *options)
+        assert "it has completed" in again.stderr
+
+
+def test_signals_cancel_and_resume(tmp_path):
+    """Each run is told, and a line says so."""
+    with working(tmp_path / "runs.db"):
+        shop = Shop(tmp_path / "runs.db")
+        shop.start("paid", "a")
+        shop.start("paid", "b")
+        said = shop.out("signal", "a", "--name", "paid", "--payload", '{"sum": 3}')
+        assert said == "✓ a was sent 'paid'\n"
+        shop.has("a", "completed")
+        assert shop.data("show", "a")["result"] == {"sum": 3}
+        assert "goes on as it was" in shop.out("resume", "b")
+        assert shop.out("cancel", "a", "b") == "✓ a had completed already\n✓ b is being cancelled\n"
+        shop.has("b", "cancelled")
+        assert "cannot be resumed" in shop.otelier("resume", "b").stderr
+
+
+def test_a_decision_without_a_worker_waits_and_says_so(tmp_path):
+    """After a second it tells what it waits for; interrupted, it tells that the decision is kept, which it is."""
+    path = tmp_path / "runs.db"
+    with working(path):
+        shop = Shop(path)
+        shop.start("order", "r", "o-1")
+        shop.has("r", "waiting approval")
+    command = [OTELIER, "approve", "r", "--name", "refund", "--role", "admin", "--engine", shop.engine]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    told = ""
+    while "a worker takes the decision about 'refund'" not in told or "No worker drives" not in told:
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "What was asked for is kept" in err
+    with working(path):
+        shop.has("r", "completed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["runs", "--health", "nice"], ["'nice'", "waiting approval"]),
+        (["runs", "--status", "lost"], ["'lost'", "blocked"]),
+        (["runs", "--older", "soon"], ["'soon'", "1h"]),
+        (["runs", "--older", "9" * 400 + "d"], ["as a time"]),
+        (["runs", "--limit", "0"], ["0", "10,000"]),
+        (["runs", "--service", "x" * 300], ["a service's name"]),
+        (["show", "nope"], ["There is no run 'nope'"]),
+        (["show", "a\x1b[2Jb"], ["printable"]),
+        (["signal", "r", "--name", "paid", "--payload", "paid"], ["--payload", "quotes"]),
+        (["signal", "r", "--name", "otelier.approval/0/x"], ["Client.approve"]),
+        (["signal", "r", "--name", "x", "--payload", f'"{"x" * 99_999}"' + " " * 10], ["There is no run 'r'"]),
+        (["approve", "-", "--name", "refund"], ["no workflow id"]),
+        (["approve", "r", "--name", ""], ["an approval's name"]),
+        (["approve", "r", "--name", "x", "--comment", "x" * 10_001], ["10,000"]),
+        (["cancel", *map(str, range(10_001))], ["10,000"]),
+    ],
+)
+def test_bad_input_is_one_line(shop, arguments, parts, monkeypatch, capsys):
+    """What is wrong is told in a line, with exit code 1 and no traceback."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    told = refusal(monkeypatch, capsys, *arguments, "--engine", shop.engine)
+    assert "\x1b" not in told
+    assert [part for part in parts if part not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "parts"),
+    [
+        ("memory:", ["file:PATH", "--engine"]),
+        ("file:nowhere/runs.db", ["nowhere/runs.db", "no such file"]),
+        ("elsewhere", ["'elsewhere'"]),
+        (f"file:{__file__}", ["not a database"]),
+    ],
+)
+def test_an_engine_that_cannot_be_looked_at_is_one_line(engine, parts, tmp_path, monkeypatch, capsys):
+    """No file is made by looking for one."""
+    monkeypatch.chdir(tmp_path)
+    told = refusal(monkeypatch, capsys, "runs", "--engine", engine)
+    assert [part for part in parts if part not in told] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_engine_is_that_of_the_environment(shop):
+    """`OTELIER_ENGINE` stands for `--engine`."""
+    done = run(OTELIER, "approvals", OTELIER_ENGINE=shop.engine)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "refund-1  refund" in done.stdout

@@ -1,0 +1,133 @@
+"""`otelier worker`: it serves modules until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+from otelier.workflows import Client
+from tests.cli.children import run
+from tests.cli.working import refusal, working
+from tests.waiting import until
+
+PAUSES = """
+import asyncio
+from otelier import workflow
+
+@workflow
+async def pause(ctx, mark: str):
+    async def wait():
+        open(mark, "w").close()
+        await asyncio.sleep(1)
+        return "slept"
+    await ctx.step("wait", wait)
+    return await ctx.signal("go on")
+"""
+
+
+def test_it_says_what_it_serves_and_where(tmp_path):
+    """Each service with its handlers, and the file by its whole name."""
+    with working(tmp_path / "runs.db") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = process.stdout.read(), process.stderr.read()
+    assert "shop  entity Stock, function ship, workflow broken, workflow order, workflow paid" in out
+    assert "bank  function charge" in out
+    assert "stopping" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_waits_for_steps(tmp_path, number):
+    """A step that runs when it is told to stop ends and is recorded; the exit code is 0."""
+    (tmp_path / "pauses.py").write_text(PAUSES)
+    path, mark = tmp_path / "runs.db", tmp_path / "mark"
+    with working(path, "pauses", folder=tmp_path) as worker:
+        client = Client(f"file:{path}")
+        asyncio.run(client.start("pauses", "pause", str(mark), workflow_id="r"))
+        until(mark.exists)
+        worker.send_signal(number)
+        assert worker.wait(60) == 0
+    (step, *_) = asyncio.run(client.run("r")).steps
+    assert (step.name, step.attempt, step.end_ns is not None) == ("wait", 1, True)
+
+
+def test_a_module_gets_the_service_that_is_named(tmp_path):
+    """`module:service` names it, handlers with a service of their own keep that, and so does `--version`."""
+    with working(tmp_path / "runs.db", "tests.workflows.shop:orders", "--version", "3") as process:
+        client = Client(f"file:{tmp_path / 'runs.db'}")
+
+        async def look():
+            handle = await client.start("orders", "paid", workflow_id="r")
+            await client.signal("r", "paid", 1)
+            assert await handle.result(60) == 1
+            assert await (await client.start("bank", "charge")).result(60) == "charged"
+            return (await client.run("r")).version
+
+        assert asyncio.run(look()) == 3
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_a_second_one_stands_by_and_takes_over(tmp_path):
+    """It waits while the first one drives the file, and drives it when that was killed."""
+    path = tmp_path / "runs.db"
+    client = Client(f"file:{path}")
+    with working(path) as first, working(path):
+        asyncio.run(client.start("shop", "paid", workflow_id="r"))
+        first.kill()
+        first.wait()
+
+        async def signalled():
+            from otelier.workflows import RunHandle
+
+            await client.signal("r", "paid", 2)
+            handle = await client.start("shop", "paid", workflow_id="r")
+            assert isinstance(handle, RunHandle)
+            return await handle.result(60)
+
+        assert asyncio.run(signalled()) == 2
+
+
+def test_one_with_other_services_is_refused(tmp_path):
+    """A file is driven by one process: both lists are named, and what to do."""
+    (tmp_path / "pauses.py").write_text(PAUSES)
+    with working(tmp_path / "runs.db"):
+        command = f"import os; os.chdir({str(tmp_path)!r}); from otelier.cli import main; main()"
+        done = run(sys.executable, "-c", command, "worker", "pauses", "--engine", f"file:{tmp_path / 'runs.db'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("otelier: Cannot stand by for")
+    assert "serves bank, shop, this one pauses" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["no_such_module_here"], ["Cannot import 'no_such_module_here'"]),
+        (["tests.workflows.nothing_here"], ["there is no module 'tests.workflows.nothing_here'"]),
+        (["a b"], ["'a b'", "package.module"]),
+        (["shop:"], ["'shop:'", "package.module:service"]),
+        (["json"], ["has nothing to run", "@workflow"]),
+        (["tests.workflows.shop", "--engine", "nowhere"], ["'nowhere'", "file:PATH"]),
+        (["tests.workflows.shop", "--engine", "file:/proc/nowhere/runs.db"], ["/proc/nowhere"]),
+        (["tests.workflows.shop:otelier.approvals"], ["otelier.approvals"]),
+        (["tests.workflows.shop", "--service", "x" * 300], ["a service's name"]),
+    ],
+)
+def test_bad_arguments_are_one_line(arguments, parts, monkeypatch, capsys):
+    """What is wrong is told in a line, with exit code 1 and no traceback."""
+    told = refusal(monkeypatch, capsys, "worker", *arguments)
+    assert [part for part in parts if part not in told] == []
+
+
+def test_what_fails_in_a_module_shows_where(tmp_path):
+    """An import that fails inside the user's module is the user's to mend, with Python's own traceback."""
+    (tmp_path / "needs.py").write_text("import no_such_thing_at_all\n")
+    command = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from otelier.cli import main; main()"
+    done = run(sys.executable, "-c", command, "worker", "needs")
+    assert done.returncode == 1
+    assert "needs.py" in done.stderr
+    assert "No module named 'no_such_thing_at_all'" in done.stderr
