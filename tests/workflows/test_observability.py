@@ -219,7 +219,7 @@ def test_a_run_that_is_cancelled_reports_its_end(otelier_spans, address):
 
 def test_a_long_step_is_no_wait(otelier_spans, monkeypatch):
     """A step, such as a slow answer of a model, closes no span of the run, however long it takes; a wait does."""
-    monkeypatch.setattr("otelier.workflows._spans.LONG_WAIT_NS", 50_000_000)
+    monkeypatch.setattr("otelier.workflows._trace.LONG_WAIT_NS", 50_000_000)
 
     @workflow
     async def body(ctx):

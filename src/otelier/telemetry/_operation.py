@@ -25,7 +25,7 @@ from otelier.telemetry._bounds import within_cardinality
 from otelier.telemetry._failures import Failure, failure_of, is_leaving
 from otelier.telemetry._metering import Metering
 from otelier.telemetry._providers import tracer_for
-from otelier.telemetry._sdk import forced_span_context, withhold_span
+from otelier.telemetry._sdk_spans import forced_span_context, withhold_span
 from otelier.telemetry._spans import end_span
 from otelier.telemetry._suppression import is_replaying
 
@@ -106,8 +106,10 @@ class OperationSpan:
     """Time of its end, in nanoseconds since the epoch; `None` is the end of the block."""
     withheld: bool = False
     """Whether neither span nor point goes out, because the operation will be made again: its span ends without its
-    sampled flag. So does one that ends in a replay."""
+    sampled flag. So does one with ids of its own that ends in a replay."""
     started: float = field(default_factory=perf_counter)
+    _is_repeated: bool = False
+    """Whether its ids were given, so that it may be made again."""
     _late: dict[str, object] = field(default_factory=dict[str, object], repr=False)
     """Content, as it was when shown, whose redaction would hold up the event loop."""
     _former: Context | None = field(default=None, repr=False)
@@ -145,7 +147,7 @@ class OperationSpan:
             return
         self._ended = True
         point = self.point
-        if self.withheld or is_replaying():
+        if self.withheld or (self._is_repeated and is_replaying()):
             self.point = point = None
             if self.span.is_recording():
                 withhold_span(self.span)
@@ -231,6 +233,7 @@ def start_operation(
     opened = OperationSpan(INVALID_SPAN, base, point, gate)
     if is_failure is not None:
         opened.is_failure = is_failure
+    opened._is_repeated = span_context is not None  # pyright: ignore[reportPrivateUsage] -- of this module's own class
     if start_time_ns is not None:
         opened.started -= (time_ns() - start_time_ns) / 1e9
     try:

@@ -29,9 +29,11 @@ class SpanRecorder:
     """Records spans, metrics and logs in memory, with ids and times that are the same in each run.
 
     Trace ids and span ids count from 1. The clock returns 1 s at its first reading, and one second more at each further
-    one: for a span's start, end and events, unless an explicit time is given. The clock belongs to the recorder;
-    nothing in the SDK is patched. Spans and log records carry the fields, as in a program that called `otelier.init`.
-    Nothing is global: pass the recorder's providers to the code under test, or use the fixture `otelier_spans`.
+    one: for a span's start, end and events, unless an explicit time is given. Times that the spans of workflows have
+    from their journal are what the clock showed then. The clock belongs to the recorder; nothing in the SDK is patched.
+    Spans that are not sampled are left out, as exporters do. Spans and log records carry the fields, as in a program
+    that called `otelier.init`. Nothing is global: pass the recorder's providers to the code under test, or use the
+    fixture `otelier_spans`.
 
     Args:
         resource: Attributes of the resource; `None` is an empty resource.
@@ -183,7 +185,8 @@ class _Collector(SpanProcessor):
         with self.lock:
             if span.context is not None:
                 self.open.pop(span.context.span_id, None)
-            self.ended.append(span)
+            if span.context is None or span.context.trace_flags.sampled:  # as exporters do
+                self.ended.append(span)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return True

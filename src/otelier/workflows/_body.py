@@ -89,18 +89,18 @@ class Host:
     async def invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
         """Run the body of *target* once more; what an engine calls. Raises `RunStopped` only."""
         handler = self.handlers[target.service, target.handler]
-        return await Body(self, run, handler).outcome(payload)
+        return await Body(self, run, handler, payload).outcome(payload)
 
 
 class Body:
     """One life of the body of a run."""
 
-    def __init__(self, host: Host, run: Run, handler: Handler) -> None:
+    def __init__(self, host: Host, run: Run, handler: Handler, payload: Json = None) -> None:
         self.host = host
         self.run = run
         self.handler = handler
         """The handler whose code runs now: that of the run, or one that it called directly."""
-        self.spans = RunSpans(run, handler.kind, handler.name)
+        self.spans = RunSpans(run, handler.kind, handler.name, payload)
         self.limits: dict[Op, Callable[[], TimeoutError]] = {}
         """Time limits of the attempts that go on, outermost first: what their sleeps raise when they are done."""
         self.attempt = 1
@@ -147,8 +147,7 @@ class Body:
             self._warn_of_forgotten()
             end = self.run.step(END, _nothing)
             await self.run.next((end,))
-            self.spans.catch_up()  # a span that began in a replay leaves its mark when it ends
-            self.spans.close(end.ended_ns, failure)
+            self.spans.close(end.ended_ns, outcome, failure)
         return outcome
 
     async def attempts(
@@ -228,7 +227,6 @@ class Body:
             )
         if self.stream is not None:
             raise self.busy(what)
-        self.spans.catch_up()
 
     def busy(self, what: str) -> WorkflowUseError:
         """Return the error for a call that is made while a stream is read."""
@@ -249,7 +247,6 @@ class Body:
         while self.unsettled:
             op = self.unsettled.pop(0)
             await self.next((op,))
-            self.spans.gave_up(op)
 
     async def next(self, ops: Sequence[Op]) -> Op:
         """Wait for the next of *ops*, as `Run.next` does, and take notice where the engine leaves this life."""
@@ -333,7 +330,6 @@ class Body:
         for op in ops:
             if op.began_ns is not None and not op.done() and op not in self._calls:
                 self.run.cancel(op)
-            self.spans.gave_up(op)
 
     def error_of(self, stored: Mapping[str, Json]) -> Exception:
         """Return the error that *stored* was, made again of its own class where that is known."""

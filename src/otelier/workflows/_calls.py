@@ -156,11 +156,11 @@ async def drive(body: Calling, plan: Plan[T]) -> T:
                 raise _cut(body) from None
             except WorkflowUseError:  # they were given up in an earlier life, as above
                 raise _cut(body) from None
+            body.advanced(done)
             if limits and done in limits:
                 body.give_up(ops)
                 late = limits[done]
                 raise late()
-            body.advanced(done)
             ops = plan.send(done)
     except StopIteration as stop:
         return stop.value

@@ -32,7 +32,7 @@ from otelier.workflows._approvals import (
 from otelier.workflows._body import END
 from otelier.workflows._checks import checked_name, checked_service, checked_signal
 from otelier.workflows._headers import sealed, start_headers
-from otelier.workflows._spans import span_name
+from otelier.workflows._trace import span_name
 from otelier.workflows._worker import RunHandle
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Engine, Json, RunInfo, Status, StepInfo, Target

@@ -194,8 +194,6 @@ class Tracing:
                 raise
             finally:
                 operation.withheld = body.is_silent()  # another life reports it
-        if is_here:
-            body.spans.catch_up()  # the context from before the block may be marked as a replay
 
 
 def shown(given: Mapping[str, Any]) -> dict[str, AttributeValue]:

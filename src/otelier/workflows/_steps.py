@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from otelier import names
 from otelier.codec import error_to_json, from_plain, to_plain
-from otelier.errors import WorkflowUseError
+from otelier.errors import RunParked, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._body import CURRENT_STEP, Body, StepScope
 from otelier.workflows._calls import Call, Plan, Stopping
@@ -127,10 +128,13 @@ async def _execute(
     operation = body.spans.step(step_id, box[0], attributes)
     with operation:
         try:
-            result = write(await _called(body, function))
-            return [True, checked_payload(result, what=_result_of(step_id))]
+            value = write(await _called(body, function))
+            checked_payload(value, what=_result_of(step_id))
+            operation.show({names.STEP_RESULT: value})
+            return [True, value]
         except asyncio.CancelledError as exc:
             if _is_cancelled_from_outside(exc):
+                operation.withheld = isinstance(body.run.stopped, RunParked)  # it will be executed again
                 raise
             error: BaseException = exc  # of something that it waited for
         except Exception as exc:

@@ -22,11 +22,11 @@ from otelier.faults import read_setting
 from otelier.settings import ENGINE
 from otelier.workflows._approvals import KINDS, invoke_approvals
 from otelier.workflows._body import Host
-from otelier.workflows._context import Context
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
+from otelier.workflows._context import Context
 from otelier.workflows._handlers import Handler, handlers_in
 from otelier.workflows._headers import start_headers
-from otelier.workflows._spans import span_name
+from otelier.workflows._trace import span_name
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
 

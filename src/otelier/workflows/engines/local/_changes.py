@@ -56,15 +56,18 @@ def start_run(tx: Transaction, run_id: str, target: Target, payload: str, header
 
 def call_run(
     tx: Transaction, op: Sequence[Statement], run_id: str, target: Target, payload: str, headers: str, parent: str,
-    detached: bool,
+    detached: bool, began_ns: int,
 ) -> Outcome | None:  # fmt: skip
-    """Store the run that an op calls, with the op, and return its outcome if there is one already."""
+    """Store the run that an op calls, with the op, and return its outcome if there is one already.
+
+    It begins when the op did: no later than the span that stands for the op ends.
+    """
     execute(tx, op)
     found = _existing(tx.conn, run_id)
     if found is None:
         root, stopped = tx.conn.execute("SELECT root, cancelled FROM run WHERE id=?", (parent,)).fetchone()
         stops = bool(stopped) and not detached
-        tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, parent, root, detached, stops))
+        tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, parent, root, detached, stops, began_ns))
         return None
     if not _is_same(found, target, payload):
         return failure(_exists(run_id, found))
@@ -91,19 +94,19 @@ def _exists(run_id: str, found: Any) -> RunExistsError:
 
 def _insert(
     tx: Transaction, run_id: str, target: Target, payload: str, headers: str, parent: str | None, root: str,
-    detached: bool, stops: bool,
+    detached: bool, stops: bool, began_ns: int | None = None,
 ) -> Row:  # fmt: skip
-    version, now = tx.version_of(target.service), time.time_ns()
+    version, began = tx.version_of(target.service), began_ns or time.time_ns()
     # Lives are counted from the first that begins; where this process begins it at once, that is told here.
     lives = 0 if version is None or target.key is not None else 1
     cursor = tx.conn.execute(
         "INSERT INTO run(id, service, handler, key, payload, headers, version, parent, root, detached, state, "
         "cancelled, began, lives, progress) VALUES(?,?,?,?,?,?,?,?,?,?,'open',?,?,?,0)",
         (run_id, target.service, target.handler, target.key, payload, headers, version, parent, root, int(detached),
-         int(stops), now, lives),
+         int(stops), began, lives),
     )  # fmt: skip
     n = cast("int", cursor.lastrowid)
-    return Row(n, run_id, target, payload, headers, version or 1, parent, now, stops, [], None, lives)
+    return Row(n, run_id, target, payload, headers, version or 1, parent, began, stops, [], None, lives)
 
 
 def _open_state(conn: sqlite3.Connection, run_id: str, cannot: str) -> str:

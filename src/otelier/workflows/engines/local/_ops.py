@@ -163,7 +163,10 @@ class Call(Result):
         (target, payload, headers, detached), self.sent = self.sent, None
         rows = self.life.unwritten_rows()
         submit, loop = self.life.driver.store.submit, self.life.loop
-        submit(loop, self._looked, changes.call_run, rows, self.ref, target, payload, headers, self.life.id, detached)
+        submit(
+            loop, self._looked, changes.call_run, rows, self.ref, target, payload, headers, self.life.id, detached,
+            self.began_ns,
+        )  # fmt: skip
 
     def _looked(self, outcome: Outcome | None, error: BaseException | None) -> None:
         if error is None:
