@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
 from otelier import llm
 from otelier.agents._calls import in_a_task, make_call, result_of
 from otelier.agents._results import TextDelta, ToolResult
-from otelier.agents._run import Moment, Run
+from otelier.agents._run import Moment, Read, Run
 from otelier.errors import AgentLimitError, AnswerError, RefusalError, UnfinishedAnswerError
 from otelier.interceptors import Phase, StopExecution
 
@@ -32,7 +32,7 @@ async def run_loop(run: Run) -> Any:
     except Exception as exc:
         output = await _stopped_by(run, exc)
     try:
-        await run.ask(Phase.POST_RUN, Moment(output=output))
+        await run.steps.ask(run, Phase.POST_RUN, Moment(output=output))
     except StopExecution as stop:
         return stop.response
     except Exception as exc:
@@ -42,11 +42,12 @@ async def run_loop(run: Run) -> Any:
 
 async def _until_stopped(run: Run) -> Any:
     try:
-        await run.ask(Phase.PRE_RUN)
+        await run.steps.ask(run, Phase.PRE_RUN, Moment())
         while True:
-            answer, fault = await _step(run)
+            answer, fault = await _thought(run)
             if answer.tool_calls:
-                await _call_tools(run, answer.tool_calls)
+                _check_calls(run, answer.tool_calls)
+                await run.steps.call(run, answer.tool_calls)
             elif fault is None:
                 run.finish_reason = answer.finish_reason
                 return answer.text or answer.refusal or "" if run.spec.output_type is None else answer.object
@@ -75,7 +76,7 @@ async def _ask_about_error(run: Run, exc: Exception) -> str | None:
     run.reported_error = exc
     moment = Moment(error=exc)
     try:
-        await run.ask(Phase.ON_ERROR, moment)
+        await run.steps.ask(run, Phase.ON_ERROR, moment)
     except StopExecution:
         raise
     except Exception as fault:
@@ -84,12 +85,8 @@ async def _ask_about_error(run: Run, exc: Exception) -> str | None:
     return moment.retry_model
 
 
-_Read = tuple[llm.Answer[Any], AnswerError | None]
-"""An answer, and why its text is not the output that the agent promises."""
-
-
-async def _step(run: Run) -> _Read:
-    """Ask the model once; returns its answer, as interceptors left it."""
+async def _thought(run: Run) -> Read:
+    """Ask the model, and after an error the models that interceptors name; returns the answer."""
     most = run.spec.limits.max_steps
     if run.answers >= most:
         raise AgentLimitError(
@@ -98,7 +95,24 @@ async def _step(run: Run) -> _Read:
             limit="max_steps",
         )
     run.step_model = run.step_tools = None
-    await run.ask(Phase.PRE_THINK)
+    for attempt in range(_MAX_RETRIES + 1):
+        try:
+            return await run.steps.think(run, again=attempt > 0)
+        except Exception as exc:
+            if exc is not run.failed_question:
+                raise  # by an interceptor
+            retry_model = await _ask_about_error(run, exc)
+            if retry_model is None or attempt == _MAX_RETRIES:
+                raise
+            run.step_model = retry_model
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def think(run: Run, *, again: bool) -> Read:
+    """Ask the model once; returns its answer, as interceptors left it."""
+    run.failed_question = None
+    if not again:
+        await run.ask(Phase.PRE_THINK)
     answer, fault = await _ask_model(run)
     run.answers += 1
     message = answer.message
@@ -114,30 +128,21 @@ async def _step(run: Run) -> _Read:
         return exc.answer, exc
 
 
-async def _ask_model(run: Run) -> _Read:
-    for attempt in range(_MAX_RETRIES + 1):
-        try:
-            return await _ask_once(run)
-        except StopExecution:
-            raise
-        except Exception as exc:
-            retry_model = await _ask_about_error(run, exc)
-            if retry_model is None or attempt == _MAX_RETRIES:
-                raise
-            run.step_model = retry_model
-    raise AssertionError("the last attempt returns or raises")
-
-
-async def _ask_once(run: Run) -> _Read:
+async def _ask_model(run: Run) -> Read:
     try:
         answer = await _answer(run)
+    except StopExecution:
+        raise
     except AnswerError as exc:
-        if exc.answer is None:
-            raise
-        run.count_answer(exc.answer.usage)
-        if isinstance(exc, (RefusalError, UnfinishedAnswerError)):
-            raise
-        return exc.answer, exc
+        if exc.answer is not None:
+            run.count_answer(exc.answer.usage)
+            if not isinstance(exc, (RefusalError, UnfinishedAnswerError)):
+                return exc.answer, exc
+        run.failed_question = exc
+        raise
+    except Exception as exc:
+        run.failed_question = exc
+        raise
     run.count_answer(answer.usage)
     return answer, None
 
@@ -156,8 +161,8 @@ async def _answer(run: Run) -> llm.Answer[Any]:
         return await stream.collect()
 
 
-async def _call_tools(run: Run, calls: Sequence[llm.ToolCall]) -> None:
-    """Make all calls at once and add their results to the conversation, in the order of the calls."""
+def _check_calls(run: Run, calls: Sequence[llm.ToolCall]) -> None:
+    """Raise where one answer asks for more calls than it may."""
     most = run.spec.limits.max_calls_per_answer
     if len(calls) > most:
         raise AgentLimitError(
@@ -166,6 +171,10 @@ async def _call_tools(run: Run, calls: Sequence[llm.ToolCall]) -> None:
             f"for fewer at once.",
             limit="max_calls_per_answer",
         )
+
+
+async def call_tools(run: Run, calls: Sequence[llm.ToolCall]) -> None:
+    """Make all calls at once and add their results to the conversation, in the order of the calls."""
     tasks = [asyncio.ensure_future(in_a_task(make_call(run, call))) for call in calls]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -184,8 +193,32 @@ async def _call_tools(run: Run, calls: Sequence[llm.ToolCall]) -> None:
         done: list[ToolResult] = [
             task.result() for task in tasks if not task.cancelled() and task.exception() is None
         ]  # fmt: skip
-        run.tool_calls += done
-        run.conversation.add(*({"role": "tool", "tool_call_id": call.id, "content": call.result} for call in done))
+        add_results(run, done)
+
+
+def add_results(run: Run, done: Sequence[ToolResult]) -> None:
+    """Add the results of calls to the run and its conversation."""
+    run.tool_calls += done
+    run.conversation.add(*({"role": "tool", "tool_call_id": call.id, "content": call.result} for call in done))
+
+
+class LiveSteps:
+    """Does each step as it comes, and records nothing."""
+
+    def think(self, run: Run, *, again: bool) -> Awaitable[Read]:
+        """Ask the model."""
+        return think(run, again=again)
+
+    def call(self, run: Run, calls: Sequence[llm.ToolCall]) -> Awaitable[None]:
+        """Make the calls of one answer."""
+        return call_tools(run, calls)
+
+    def ask(self, run: Run, phase: Phase, moment: Moment) -> Awaitable[None]:
+        """Ask the interceptors."""
+        return run.ask(phase, moment)
+
+
+LIVE: Final = LiveSteps()
 
 
 _FREE: Final = ("auto", "none")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from opentelemetry.context import Context, create_key, get_current
 from opentelemetry.util.types import AttributeValue
@@ -16,7 +16,7 @@ from otelier import llm, names
 from otelier.agents._context import RunContext
 from otelier.agents._conversation import Conversation, ReadOnlyDict, Task, plain_copy, read_only
 from otelier.agents._results import AgentEvent, RunUsage, ToolResult
-from otelier.errors import AgentLimitError, ToolError
+from otelier.errors import AgentLimitError, AnswerError, ToolError
 from otelier.identity import AgentIdentity
 from otelier.interceptors import InterceptContext, Interceptor, InterceptResult, Phase, StopExecution
 from otelier.llm.functions import OfferedTool
@@ -126,11 +126,32 @@ class Moment:
         return self._view[1]
 
 
+Read: TypeAlias = "tuple[llm.Answer[Any], AnswerError | None]"
+"""An answer, and why its text is not the output that the agent promises."""
+
+
+class Steps(Protocol):
+    """Does the steps of a run. Whoever records each as a whole can go on between any two of them."""
+
+    def think(self, run: Run, *, again: bool) -> Awaitable[Read]:
+        """Ask the model: PRE_THINK, unless it is asked *again* after an error, its answer, and POST_THINK."""
+        ...
+
+    def call(self, run: Run, calls: Sequence[llm.ToolCall]) -> Awaitable[None]:
+        """Make the calls of one answer, each with PRE_ACT and POST_ACT, and add their results to the conversation."""
+        ...
+
+    def ask(self, run: Run, phase: Phase, moment: Moment) -> Awaitable[None]:
+        """Ask the interceptors at PRE_RUN, POST_RUN or ON_ERROR."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Run:
     """The state of one run, from its first phase to its last. Lives on one event loop."""
 
     spec: AgentSpec
+    steps: Steps
     task: Task
     identity: AgentIdentity
     context: RunContext
@@ -169,6 +190,8 @@ class Run:
     """Phase and reason of a stop."""
     finish_reason: str | None = None
     """Why the model ended the answer that is the output; `None` when none is, or the provider gave no reason."""
+    failed_question: BaseException | None = None
+    """What the last question to the model failed with: another model may be asked."""
     reported_error: BaseException | None = None
     """The error that interceptors were asked about last."""
     correction_sent: bool = False

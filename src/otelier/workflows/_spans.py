@@ -251,6 +251,10 @@ class RunSpans:
         """Return the context of the span that the op of a number has or will have."""
         return trace.set_span_in_context(NonRecordingSpan(self._span_context(self._id_of(number))), Context())
 
+    def agent(self) -> SpanContext:
+        """Return the ids of the span of an agent that begins here."""
+        return self._span_context(_hashed(self._run.id, f"agent/{self._run.made()}"))
+
     def headers_for(self, number: int, target: Target | None) -> dict[str, str]:
         """Return the headers of a child that the op of *number* calls; *target* is `None` for one that is spawned."""
         mine = self._run.headers
