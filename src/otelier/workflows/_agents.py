@@ -29,7 +29,10 @@ async def run_agent(
     what = f"ctx.agent({agent.name!r})"
     body.check(what)
     recorder = _StepRecorder(body, what)
-    return await run_recorded(agent, query, recorder, context=context, messages=messages, settings=settings)
+    try:
+        return await run_recorded(agent, query, recorder, context=context, messages=messages, settings=settings)
+    finally:
+        body.spans.catch_up()  # the context that is current again is that of when the agent began
 
 
 class _StepRecorder:

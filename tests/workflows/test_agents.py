@@ -1,0 +1,130 @@
+"""Durable agents: results, errors, interceptors and spans as in a plain run, and the same again in a replay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import otelier
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from otelier import testing
+from otelier.errors import CodecError, WorkflowUseError
+from otelier.interceptors import InterceptResult
+from otelier.workflows import Worker, workflow
+from otelier.workflows.engines.local import LocalEngine
+from tests.scripted import model, scripted
+from tests.workflows.engines.serving import until
+from tests.workflows.talks import TALKS, Watch, arguments, seen_of, talk, tools_of
+
+__all__ = ["model"]
+
+
+@pytest.fixture
+def exporter() -> Iterator[InMemorySpanExporter]:
+    """Gets what is exported, which a span that is withheld is not."""
+    made, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(made))
+    testing.reset()
+    otelier.init(strict=True, tracer_provider=provider)
+    yield made
+    testing.reset()
+    provider.shutdown()
+
+
+async def plainly(made: dict[str, Any]) -> Any:
+    """What a plain run gives."""
+    agent, query, rest = arguments(made)
+    try:
+        result: Any = await agent.run(query, **rest)
+    except Exception as exc:
+        result = exc
+    return seen_of(result, is_durable=False)
+
+
+def durable(made: dict[str, Any], seen: list[Any]) -> Any:
+    """A workflow that runs the agent and then waits for a signal; what each life sees of the run goes to *seen*."""
+    agent, query, rest = arguments(made)
+
+    @workflow
+    async def talking(ctx):
+        try:
+            result: Any = await ctx.agent(agent, query, **rest)
+        except Exception as exc:
+            result = exc
+        await ctx.step("note", lambda: None)  # what is before it is replayed, to the end
+        seen.append(seen_of(result, is_durable=True))
+        await ctx.signal("go")
+
+    return talking
+
+
+async def in_two_lives(made: dict[str, Any], path: Path, seen: list[Any]) -> None:
+    """Run it durably, end its worker, and let another one replay it."""
+    handler = durable(made, seen)
+    for life in (1, 2):
+        engine = LocalEngine(str(path))
+        try:
+            async with Worker("desk", modules=[handler], engine=engine) as worker:
+                handle = await worker.start(handler, workflow_id="r-1")
+                await until(lambda life=life: len(seen) == life)
+                if life == 2:
+                    await engine.signal("r-1", "go", {"payload": None})
+                    await handle.result()
+        finally:
+            await engine.close()
+
+
+def sent(model) -> list[Any]:
+    """What was asked."""
+    return [request.body for request in model.server.requests]
+
+
+_OF_STEPS = ("run_step", "invoke_workflow", "wait_signal")
+_OF_WORKFLOWS = ("otelier.run.id", "otelier.workflow.id", "server.port")
+
+
+_CLASS_LOST = ("not_failed_over",)
+"""Where the error is of a class that cannot be made again: a `StepError` stands for it."""
+
+
+def tree_of(exporter: InMemorySpanExporter, name: str) -> list[Any]:
+    """The spans of agents, tools and models, each with its ancestors among them and what it carries; forgets them."""
+    left_out = (*_OF_WORKFLOWS, "error.type") if name in _CLASS_LOST else _OF_WORKFLOWS
+    by_id = {span.context.span_id: span for span in exporter.get_finished_spans()}
+    assert len(by_id) == len(exporter.get_finished_spans())
+    exporter.clear()
+
+    def path(span: ReadableSpan) -> list[str]:
+        above = [] if span.parent is None else path(by_id[span.parent.span_id])
+        return above if span.name.startswith(_OF_STEPS) else [*above, span.name]
+
+    def carried(span: ReadableSpan) -> list[Any]:
+        found = {name: value for name, value in (span.attributes or {}).items() if name not in left_out}
+        return sorted(found.items(), key=lambda pair: pair[0])
+
+    ours = [span for span in by_id.values() if not span.name.startswith(_OF_STEPS)]
+    return sorted([path(span), span.status.status_code.name, carried(span)] for span in ours)
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_a_durable_run_gives_what_a_plain_one_gives_also_in_a_replay(tmp_path, exporter, name):
+    """Result or error, conversation, usage, calls, questions, what interceptors see, and spans are equal."""
+    with scripted() as model:
+        notes: list[Any] = []
+        expected = asyncio.run(plainly(TALKS[name](model, notes)))
+        asked = sent(model)
+    plain_tree = tree_of(exporter, name)
+    with scripted() as model:
+        seen: list[Any] = []
+        noted: list[Any] = []
+        asyncio.run(in_two_lives(TALKS[name](model, noted), tmp_path / "runs.db", seen))
+        assert sent(model) == asked
+    assert seen == [expected, expected]
+    assert noted == notes
+    assert tree_of(exporter, name) == plain_tree
