@@ -128,3 +128,71 @@ def test_a_durable_run_gives_what_a_plain_one_gives_also_in_a_replay(tmp_path, e
     assert seen == [expected, expected]
     assert noted == notes
     assert tree_of(exporter, name) == plain_tree
+
+
+def in_a_workflow(body: Any, **options: Any) -> Any:
+    """Run *body* as a workflow on an engine of its own."""
+    return asyncio.run(workflow(**options)(body)() if options else workflow(body)())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("text", object(), "object"), (3, 1, "key of type int"), ("text", float("nan"), "nan")],
+)
+def test_state_that_json_cannot_hold_is_refused_at_once(model, key, value, words):
+    """The run ends with a sentence before the model is asked."""
+
+    class Odd(Interceptor):
+        async def intercept(self, phase, context):
+            context.state[key] = value
+
+    agent = model.agent(interceptors=[Odd()])
+
+    async def asking(ctx):
+        with pytest.raises(CodecError, match=words):
+            await ctx.agent(agent, "Where is it?")
+
+    in_a_workflow(asking)
+    assert sent(model) == []
+
+
+def test_state_is_seen_at_once_as_it_will_be_found_again(model):
+    """A tuple is a list in the next phase, in the first life, too."""
+    found = []
+
+    class Tuples(Interceptor):
+        async def intercept(self, phase, context):
+            found.append(context.state.setdefault("numbers", (1, 2)))
+
+    model.says("Here.")
+    agent = model.agent(interceptors=[Tuples()])
+    in_a_workflow(lambda_of(agent))
+    assert found == [(1, 2), [1, 2], [1, 2], [1, 2]]
+
+
+def lambda_of(agent: otelier.Agent) -> Any:
+    """A body that runs an agent and gives its output."""
+
+    async def asking(ctx):
+        return (await ctx.agent(agent, "Where is it?")).output
+
+    return asking
+
+
+def test_an_agent_stands_in_the_body(model):
+    """In a step, or beside other calls, it would have no numbers of its own: that is refused, as what is no agent is."""
+    agent = model.agent()
+
+    async def asking(ctx):
+        async def inside():
+            return await ctx.agent(agent, "Where is it?")
+
+        with pytest.raises(WorkflowUseError, match=r"ctx.agent\('triage'\) stands inside a step"):
+            await ctx.step("inside", with_error_kept(inside))
+        with pytest.raises(WorkflowUseError, match="another task"):
+            await asyncio.gather(ctx.agent(agent, "Where is it?"))
+        with pytest.raises(TypeError, match="was given a str"):
+            await ctx.agent("triage", "Where is it?")
+
+    in_a_workflow(asking)
+    assert sent(model) == []
