@@ -35,7 +35,9 @@ from otelier.telemetry._providers import (
     innermost_provider,
     meter_for,
     use_providers,
+    would_sample,
 )
+from otelier.telemetry._repeated import RepeatedSpans, repeat_spans, repeated_start_ns
 from otelier.telemetry._sdk import (
     GlobalProvider,
     exporter_of,
@@ -69,6 +71,7 @@ __all__ = [
     "OperationPoint",
     "OperationSpan",
     "PointQueue",
+    "RepeatedSpans",
     "do_aside",
     "emit_event",
     "end_span",
@@ -98,6 +101,8 @@ __all__ = [
     "put_first",
     "read_metric_tenants",
     "renew_connections",
+    "repeat_spans",
+    "repeated_start_ns",
     "replayed",
     "report_total",
     "stack_of",
@@ -109,4 +114,5 @@ __all__ = [
     "use_providers",
     "watch_exports",
     "within_cardinality",
+    "would_sample",
 ]

@@ -25,7 +25,7 @@ from otelier.telemetry._bounds import within_cardinality
 from otelier.telemetry._failures import Failure, failure_of, is_leaving
 from otelier.telemetry._metering import Metering
 from otelier.telemetry._providers import tracer_for
-from otelier.telemetry._sdk import forced_span_context, withhold_span
+from otelier.telemetry._sdk_spans import forced_span_context, withhold_span
 from otelier.telemetry._spans import end_span
 from otelier.telemetry._suppression import is_replaying
 

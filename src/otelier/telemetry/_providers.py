@@ -6,17 +6,20 @@ Ask for a tracer, meter or logger each time there is something to send, and keep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import Logger, LoggerProvider
 from opentelemetry.metrics import Meter, MeterProvider
-from opentelemetry.trace import Tracer, TracerProvider
+from opentelemetry.trace import SpanKind, Tracer, TracerProvider
+from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.faults import count_faults_by, on_reset
 from otelier.telemetry._by_identity import ByIdentity
 from otelier.telemetry._sdk import is_set
+from otelier.telemetry._sdk_spans import would_sample as sampler_would
 
 _MAX_STAND_INS: Final = 8
 
@@ -125,6 +128,22 @@ def tracer_for(scope: str) -> Tracer:
     if made is None or made[0] is not provider:
         made = _register.tracers[scope] = (provider, provider.get_tracer(scope, schema_url=names.SCHEMA_URL))
     return made[1]
+
+
+def would_sample(scope: str, trace_id: int, name: str, attributes: Mapping[str, AttributeValue]) -> bool | None:
+    """Ask the sampler of the provider in use, once, about a span without a parent that will be made elsewhere.
+
+    Returns:
+        What it said; `None` where there is none to ask, or it raised.
+
+    Example:
+        >>> would_sample("otelier.docs", 1, "work", {}) is None  # nobody has set a provider
+        True
+    """
+    try:
+        return sampler_would(tracer_for(scope), trace_id, name, SpanKind.INTERNAL, attributes)
+    except Exception:  # the sampler is the user's, and its spans show it
+        return None
 
 
 def meter_for(scope: str) -> Meter:

@@ -1,4 +1,4 @@
-"""OpenTelemetry's private names, read in this module alone.
+"""OpenTelemetry's private names, read in this module and in `_sdk_spans` alone.
 
 Neither API nor SDK shows publicly what stands behind a provider: its processors, readers and exporters, whether a
 reader still collects, where the API keeps the global providers. The names below are those of the releases 1.39 to 1.45
@@ -17,9 +17,8 @@ import inspect
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
@@ -29,7 +28,6 @@ from typing import Any, Final, TypeAlias, cast
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as context_api
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import SpanContext, TraceFlags, Tracer
 
 from otelier.faults import warn_once
 
@@ -40,7 +38,7 @@ _MOST: Final = 32
 """Most parts of one provider: a mock has another processor below each one, without end."""
 
 
-def _warn_missing(owner: object, name: str, off: str, module: str = _SDK) -> None:
+def warn_missing(owner: object, name: str, off: str, module: str = _SDK) -> None:
     """Warn once that *owner*, if its class is one of OpenTelemetry's *module*, lacks the private *name*.
 
     Objects of other classes are not expected to have any: what they lack is no news.
@@ -173,7 +171,7 @@ def processors_of(provider: Any) -> list[Any] | None:
     off = "what stands on it cannot be seen, so that losses are not counted"
     for method, paths in _LISTS.items():
         if hasattr(cast("object", type(provider)), method):
-            _warn_missing(provider, paths[0], off)
+            warn_missing(provider, paths[0], off)
     return None
 
 
@@ -199,7 +197,7 @@ def put_first(provider: Any, processor: Any) -> bool:
             several._log_record_processors = (processor, *several._log_record_processors)
     except AttributeError:
         off = "log records that a processor exports at once go without the fields"
-        _warn_missing(provider, _LOG_CHAIN, off)
+        warn_missing(provider, _LOG_CHAIN, off)
         return False
     return True
 
@@ -210,7 +208,7 @@ def exporter_of(part: Any) -> Any:
         if hasattr(exporter, "export"):
             return exporter
     if not _EXPORTING.isdisjoint(kind.__name__ for kind in type(part).__mro__):
-        _warn_missing(part, "_exporter", _NOT_COUNTED)
+        warn_missing(part, "_exporter", _NOT_COUNTED)
     return None
 
 
@@ -221,7 +219,7 @@ def batch_of(part: Any) -> tuple[Any, Sized] | None:
             if hasattr(batch, "emit"):
                 return batch, queue
     if any(kind.__name__.startswith("Batch") for kind in type(part).__mro__):
-        _warn_missing(part, f"{_BATCH}.{_QUEUE}", "what finds its queue full is not counted")
+        warn_missing(part, f"{_BATCH}.{_QUEUE}", "what finds its queue full is not counted")
     return None
 
 
@@ -230,7 +228,7 @@ def sessions_of(exporter: Any) -> list[Any]:
     found = _found(exporter, _SESSIONS)
     if not found:
         off = "a forked child sends over its parent's connection until that breaks"
-        _warn_missing(exporter, "_session", off, "opentelemetry.exporter.otlp.proto.http.")
+        warn_missing(exporter, "_session", off, "opentelemetry.exporter.otlp.proto.http.")
     return found
 
 
@@ -272,7 +270,7 @@ def reader_check(provider: MeterProvider) -> HasReader | None:
         references = None
     if references is None:
         off = "each call of a model records its metrics itself, which takes it about 30 us longer"
-        _warn_missing(provider, _CONSUMER, off)
+        warn_missing(provider, _CONSUMER, off)
         return None
     reference, collector = references
 
@@ -316,86 +314,3 @@ def is_collecting(provider: MeterProvider) -> bool:
     """Tell whether *provider* is collecting: registering a callback waits for that, and from a callback for ever."""
     lock = getattr(getattr(provider, _CONSUMER, None), "_lock", None)
     return lock is not None and bool(lock.locked())
-
-
-# Spans with given ids and sampled flag, and spans that are withheld.
-
-_SAMPLING: Final = "opentelemetry.sdk.trace.sampling"
-_forced: ContextVar[SpanContext | None] = ContextVar("otelier-forced-span-context", default=None)
-
-
-class _ForcedIds:
-    """A tracer's id generator, but for spans whose ids are given."""
-
-    def __init__(self, generator: Any) -> None:
-        self._generator = generator
-
-    def generate_span_id(self) -> int:
-        forced = _forced.get()
-        return self._generator.generate_span_id() if forced is None else forced.span_id
-
-    def generate_trace_id(self) -> int:
-        forced = _forced.get()
-        return self._generator.generate_trace_id() if forced is None else forced.trace_id
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._generator, name)
-
-
-class _ForcedSampler:
-    """A tracer's sampler, but for spans whose sampled flag is given: it is not asked about them."""
-
-    def __init__(self, sampler: Any) -> None:
-        self._sampler = sampler
-
-    def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **kwargs: Any) -> Any:
-        forced = _forced.get()
-        if forced is None:
-            return self._sampler.should_sample(parent_context, trace_id, name, *args, **kwargs)
-        sampling = sys.modules[_SAMPLING]  # loaded, since the tracer has a sampler
-        decision = sampling.Decision.RECORD_AND_SAMPLE if forced.trace_flags.sampled else sampling.Decision.DROP
-        attributes = args[1] if len(args) > 1 else kwargs.get("attributes")
-        return sampling.SamplingResult(decision, attributes, forced.trace_state)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
-
-
-@contextmanager
-def forced_span_context(tracer: Tracer, forced: SpanContext | None) -> Generator[None]:
-    """Give the span that *tracer* starts in the block the ids, sampled flag and trace state of *forced*.
-
-    A span with a parent has its parent's trace id. `None`, and a tracer that is not the SDK's, change nothing. The
-    SDK's `Tracer.id_generator` and `Tracer.sampler` are public; only to set them is not foreseen.
-    """
-    if forced is None or not _can_be_forced(tracer):
-        yield
-        return
-    token = _forced.set(forced)
-    try:
-        yield
-    finally:
-        _forced.reset(token)
-
-
-def _can_be_forced(tracer: Any) -> bool:
-    # A stand-in of the API, of logfire or of our own recorder has the SDK's inside.
-    while (inner := getattr(tracer, "_tracer", None) or getattr(tracer, "tracer", None)) is not None:
-        tracer = inner
-    try:
-        if not isinstance(tracer.id_generator, _ForcedIds):
-            tracer.sampler, tracer.id_generator = _ForcedSampler(tracer.sampler), _ForcedIds(tracer.id_generator)
-    except AttributeError:
-        _warn_missing(tracer, "id_generator", "spans of a workflow that is resumed get new ids")
-        return False
-    return True
-
-
-def withhold_span(span: Any) -> None:
-    """Take the sampled flag from *span*, which is still open: processors see it end, and no exporter gets it."""
-    where = getattr(span, "_context", None)
-    if not isinstance(where, SpanContext):
-        _warn_missing(span, "_context", "spans of a workflow that is resumed are exported twice")
-        return
-    flags = TraceFlags(where.trace_flags & ~TraceFlags.SAMPLED)
-    span._context = SpanContext(where.trace_id, where.span_id, where.is_remote, flags, where.trace_state)

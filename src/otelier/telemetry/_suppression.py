@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
@@ -41,11 +42,15 @@ _is_marked = False
 """Whether a replay was ever marked in this process: most never replay, and are not to look for it at each call."""
 
 
-def replayed(context: Context) -> Context:
+def replayed(context: Context, is_so: Callable[[], bool] = lambda: True) -> Context:
     """Return *context* for code that runs again to find its place: what it reports was reported the first time.
 
     Operations that begin there have no span, metric points are dropped, and `emit_event` emits nothing. Spans of calls
     that really are made there again, also to a model, are spans as ever.
+
+    Args:
+        context: What holds around it.
+        is_so: Tells whether that is still so; from when it no longer is, the code runs for the first time.
 
     Example:
         >>> is_replaying(replayed(Context()))
@@ -53,7 +58,7 @@ def replayed(context: Context) -> Context:
     """
     global _is_marked
     _is_marked = True
-    return context_api.set_value(_REPLAYING, True, context)
+    return context_api.set_value(_REPLAYING, is_so, context)
 
 
 def live(context: Context) -> Context:
@@ -63,7 +68,7 @@ def live(context: Context) -> Context:
         >>> is_replaying(live(replayed(Context())))
         False
     """
-    return context_api.set_value(_REPLAYING, False, context) if _is_marked else context
+    return context_api.set_value(_REPLAYING, None, context) if _is_marked else context
 
 
 def is_replaying(context: Context | None = None) -> bool:
@@ -73,4 +78,7 @@ def is_replaying(context: Context | None = None) -> bool:
         >>> is_replaying()
         False
     """
-    return _is_marked and bool((context_api.get_current() if context is None else context).get(_REPLAYING))
+    if not _is_marked:
+        return False
+    is_so: Any = (context_api.get_current() if context is None else context).get(_REPLAYING)
+    return is_so is not None and bool(is_so())

@@ -8,13 +8,18 @@ which passes the recorder's time wherever the caller gave none; no other provide
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Callable
+from time import time_ns
 from typing import Any
 
 from opentelemetry.sdk.trace import Span, Tracer, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.util.types import Attributes
+
+from otelier.names import SCOPE_WORKFLOWS
+from otelier.telemetry import repeated_start_ns
 
 Clock = Callable[[], int]
 
@@ -29,10 +34,15 @@ class CountingClock:
 
     def restart(self) -> None:
         """Begin at one second again."""
-        self._seconds = itertools.count(1)
+        self._asked: list[int] = []
 
     def __call__(self) -> int:
-        return next(self._seconds) * SECOND_NS
+        self._asked.append(time_ns())
+        return len(self._asked) * SECOND_NS
+
+    def at(self, time_ns: int) -> int:
+        """Return what it showed at a time of the wall clock, such as one that the journal of a workflow has."""
+        return bisect_right(self._asked, time_ns) * SECOND_NS
 
 
 class CountedIds(IdGenerator):
@@ -65,15 +75,20 @@ class ClockedTracerProvider(TracerProvider):
         if type(tracer) is Tracer:
             tracer.__class__ = _ClockedTracer
             vars(tracer)["clock"] = self._clock
+            vars(tracer)["is_of_runs"] = SCOPE_WORKFLOWS in (*args, *kwargs.values())
         return tracer
 
 
 class _ClockedTracer(Tracer):
     clock: Clock
+    is_of_runs: bool
 
     def start_span(self, *args: Any, start_time: int | None = None, **kwargs: Any) -> ApiSpan:
         if start_time is None and len(args) <= _START_TIME:
-            start_time = self.clock()
+            recorded = repeated_start_ns()
+            start_time = self.clock() if recorded is None else _translated(recorded, self.clock)
+        elif start_time is not None and self.is_of_runs:
+            start_time = _translated(start_time, self.clock)
         return super().start_span(*args, **({} if start_time is None else {"start_time": start_time}), **kwargs)
 
 
@@ -87,10 +102,21 @@ class ClockedSpan(Span):
     clock: Clock
 
     def end(self, end_time: int | None = None) -> None:
-        super().end(self.clock() if end_time is None else end_time)
+        super().end(self._time(end_time))
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
-        super().add_event(name, attributes, self.clock() if timestamp is None else timestamp)
+        super().add_event(name, attributes, self._time(timestamp))
+
+    def _time(self, given: int | None) -> int:
+        if given is None:
+            return self.clock()
+        scope = self.instrumentation_scope
+        return _translated(given, self.clock) if scope is not None and scope.name == SCOPE_WORKFLOWS else given
+
+
+def _translated(time_ns: int, clock: Clock) -> int:
+    """Return a time that a journal has as the recorder's clock showed it."""
+    return clock.at(time_ns) if isinstance(clock, CountingClock) else time_ns
 
 
 def set_clock(span: Span, clock: Clock) -> None:

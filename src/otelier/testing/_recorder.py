@@ -183,7 +183,8 @@ class _Collector(SpanProcessor):
         with self.lock:
             if span.context is not None:
                 self.open.pop(span.context.span_id, None)
-            self.ended.append(span)
+            if span.context is None or span.context.trace_flags.sampled:  # as exporters do
+                self.ended.append(span)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return True

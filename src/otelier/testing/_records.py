@@ -290,7 +290,7 @@ def trace_tree(spans: Iterable[SpanRecord], *attributes: str) -> str:
         request INTERNAL
           work INTERNAL user.id='alice'
     """
-    ordered = sorted(spans, key=lambda span: (span.start_ns, span.span_id))
+    ordered = sorted(spans, key=lambda span: span.start_ns)  # what began at once, in the order of the ends
     known = {(span.trace_id, span.span_id) for span in ordered}
     children: dict[tuple[str, str | None], list[SpanRecord]] = {}
     tops: list[SpanRecord] = []

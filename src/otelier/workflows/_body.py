@@ -76,18 +76,18 @@ class Host:
     async def invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
         """Run the body of *target* once more; what an engine calls. Raises `RunStopped` only."""
         handler = self.handlers[target.service, target.handler]
-        return await Body(self, run, handler).outcome(payload)
+        return await Body(self, run, handler, payload).outcome(payload)
 
 
 class Body:
     """One life of the body of a run."""
 
-    def __init__(self, host: Host, run: Run, handler: Handler) -> None:
+    def __init__(self, host: Host, run: Run, handler: Handler, payload: Json = None) -> None:
         self.host = host
         self.run = run
         self.handler = handler
         """The handler whose code runs now: that of the run, or one that it called directly."""
-        self.spans = RunSpans(run, handler.kind, handler.name)
+        self.spans = RunSpans(run, handler.kind, handler.name, payload)
         self.limits: dict[Op, Callable[[], TimeoutError]] = {}
         """Time limits of the attempts that go on, outermost first: what their sleeps raise when they are done."""
         self.attempt = 1
@@ -122,7 +122,7 @@ class Body:
             self._warn_of_forgotten()
             end = self.run.step(END, _nothing)
             await self.run.next((end,))
-            self.spans.close(end.ended_ns, failure)
+            self.spans.close(end.ended_ns, outcome, failure)
         return outcome
 
     async def attempts(
@@ -191,7 +191,6 @@ class Body:
                 f"{what} stands in another task than the body of {self.handler.name}: in a replay its turn would come "
                 f"at another time. Use `ctx.parallel` for several calls at once, `ctx.spawn` for work of its own."
             )
-        self.spans.catch_up()
 
     def is_here(self) -> bool:
         """Return whether this code is the body's own: not a step, and not another task."""

@@ -103,11 +103,11 @@ async def drive(body: Body, plan: Plan[T]) -> T:
                     f"`wait_for` or a task group do: a replay would decide otherwise. Use `timeout_s=` of the call or "
                     f"of the handler, which is recorded."
                 ) from None
+            body.advanced(done)
             if limits and done in limits:
                 give_up(run, ops)
                 late = limits[done]
                 raise late()
-            body.advanced(done)
             ops = plan.send(done)
     except StopIteration as stop:
         return stop.value

@@ -12,10 +12,12 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from otelier import names
 from otelier.codec import read_json
 from otelier.errors import NotJsonError, WorkflowUseError
-from otelier.fields import get_context, with_fields
+from otelier.fields import FIELD_NAMES, get_context, with_fields
 from otelier.redaction import redact_value
+from otelier.telemetry import would_sample
 from otelier.workflows.engines.protocol import Json
 
 FIELDS: Final = "otelier-fields"
@@ -29,7 +31,7 @@ CHAIN: Final = "otelier-chain"
 CLIENT: Final = "otelier-client"
 """Header of a run that another process started."""
 SAMPLED: Final = "otelier-sampled"
-"""Header that tells whether a run without a caller's span is sampled: `1` or `0`."""
+"""Header that tells whether a run without a caller's span is sampled: `1` or `0`; none where nobody could tell."""
 _MAX_BYTES: Final = 8_192
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _NEVER: Final = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key"))
@@ -92,7 +94,9 @@ def start_headers(
     if is_client:
         headers[CLIENT] = "1"
     if "traceparent" not in headers:
-        headers[SAMPLED] = "1"
+        answer = would_sample(names.SCOPE_WORKFLOWS, run_trace_id(run_id), name, {names.RUN_ID: run_id})
+        if answer is not None:
+            headers[SAMPLED] = "1" if answer else "0"
     return headers
 
 
@@ -104,7 +108,7 @@ def run_trace_id(run_id: str) -> int:
 def fields_header() -> dict[str, str]:
     """Return the header with the fields that hold here; none where none is set."""
     held = get_context()
-    fields = {name: value for name in held.__dataclass_fields__ if (value := getattr(held, name)) is not None}
+    fields = {name: value for name in FIELD_NAMES if (value := getattr(held, name)) is not None}
     return {FIELDS: json.dumps(fields)} if fields else {}
 
 
@@ -120,8 +124,13 @@ def caller_context(headers: Mapping[str, str]) -> Context:
     context = _PROPAGATOR.extract(
         {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}, Context()
     )
-    fields = _members(headers.get(FIELDS))
+    fields = fields_in(headers)
     return with_fields(context, **fields) if fields else context
+
+
+def fields_in(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields that are stored with a run, by name."""
+    return {name: value for name, value in _members(headers.get(FIELDS)).items() if name in FIELD_NAMES}
 
 
 def stored_headers(headers: Mapping[str, str]) -> Headers:

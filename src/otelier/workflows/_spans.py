@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from time import time_ns
-from typing import Any, Final
+from time import perf_counter, time_ns
+from typing import Final
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -24,22 +25,25 @@ from opentelemetry.util.types import AttributeValue
 from typing_extensions import Self
 
 from otelier import names
+from otelier.errors import RunCancelled, RunParked
 from otelier.fields import with_fields
 from otelier.redaction import content_gate
-from otelier.telemetry import OperationSpan, is_replaying, live, replayed, start_operation
+from otelier.telemetry import OperationSpan, live, repeat_spans, replayed, start_operation, would_sample
 from otelier.workflows._headers import (
     CHAIN,
     CLIENT,
-    FIELDS,
     ROOT,
     SAMPLED,
     USERS,
     caller_context,
+    fields_header,
+    fields_in,
     run_trace_id,
     stored_headers,
     traced,
 )
-from otelier.workflows.engines.protocol import Kind, Op, Run, Target
+from otelier.workflows._points import StepPoint, WaitPoint, body_entered, body_left
+from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Run, Target
 
 LONG_WAIT_NS: Final = 10_000_000_000
 """A wait of so long closes the span of the run."""
@@ -53,7 +57,17 @@ _RESUME: Final[dict[Kind, str]] = {"workflow": names.RESUME_WORKFLOW, "function"
 
 
 class _Here(NonRecordingSpan):
-    """What is current in a body: stands for the span of the run, which is made when it is closed."""
+    """What is current in a body: stands for the span of the run, which is made when it is closed.
+
+    After a long wait it stands for the next one, also in contexts that were made before.
+    """
+
+    def __init__(self, where: SpanContext) -> None:
+        super().__init__(where)
+        self.where = where
+
+    def get_span_context(self) -> SpanContext:
+        return self.where
 
 
 @dataclass(slots=True)
@@ -62,9 +76,10 @@ class _Stretch:
 
     name: str
     kind: SpanKind
-    span_id: int
+    where: SpanContext
     parent: Context = field(repr=False)
     began_ns: int
+    is_first: bool = False
     is_out: bool = False
     """Whether this life has exported it."""
 
@@ -72,7 +87,7 @@ class _Stretch:
 class RunSpans:
     """All spans of one life of a run. In its block the run's context is current."""
 
-    def __init__(self, run: Run, kind: Kind, name: str) -> None:
+    def __init__(self, run: Run, kind: Kind, name: str, payload: Json = None) -> None:
         self._run = run
         self._kind: Kind = kind
         self._name = name
@@ -83,68 +98,98 @@ class RunSpans:
         """What `ctx.headers()` returns."""
         caller = caller_context(headers)
         above = trace.get_current_span(caller).get_span_context()
+        self._state = above.trace_state
         if above.is_valid:
-            self._trace_id, flags = above.trace_id, above.trace_flags
+            self._trace_id, self._flags = above.trace_id, above.trace_flags
         else:
-            self._trace_id, flags = run_trace_id(run.id), TraceFlags(headers.get(SAMPLED) != "0")
-        self._flags = flags
-        self._fields = _with_run(caller, run, self.root_run_id)
-        started_by_client = SpanKind.CONSUMER if CLIENT in headers else SpanKind.INTERNAL
-        self._stretch = _Stretch(
-            span_name(kind, name), started_by_client, _hashed(run.id, "run"), self._fields, run.began_ns
+            self._trace_id = run_trace_id(run.id)
+            self._flags = TraceFlags(_is_sampled(run, self._trace_id, span_name(kind, name)))
+        stored = fields_in(headers)
+        self._tenant = stored.get("tenant_id")
+        self._fields = with_fields(
+            caller, notes={names.RUN_ID: run.id}, workflow_id=None if "workflow_id" in stored else self.root_run_id
         )
-        self._root = self._span_context(self._stretch.span_id)
+        first = SpanKind.CONSUMER if CLIENT in headers else SpanKind.INTERNAL
+        self._root = self._span_context(_hashed(run.id, "run"))
+        self._stretch = _Stretch(
+            span_name(kind, name), first, self._root, self._fields, run.began_ns, is_first=True
+        )
+        self._past: list[_Stretch] = []
+        """Those that long waits have ended."""
         self._here = _Here(self._root)
-        self._open: set[Op] = set()
-        """Ops that were begun, and whose result the body has not taken."""
+        self._input = payload if content_gate().mode.on_span else None
+        self._waiting: tuple[Op, ...] = ()
+        """Ops that the body waits for, or has waited for last."""
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
         self._timer: asyncio.TimerHandle | None = None
+        self._names: Counter[str] = Counter()
+        self._named_at = -1
+        self._is_closed = False
 
     def __enter__(self) -> Self:
-        context_api.attach(self._marked(trace.set_span_in_context(self._here, self._fields)))
+        context_api.attach(replayed(trace.set_span_in_context(self._here, self._fields), self._run.replaying))
+        repeat_spans(self)
+        body_entered(self._name)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._stop_timer()
+        body_left(self._name)
+        if error is not None and isinstance(self._run.stopped, RunCancelled):
+            self._close_cancelled(self._run.stopped)
 
-    # --- where the body is ---------------------------------------------------------------------------------------
-    def catch_up(self) -> None:
-        """Let the run's span of now be current, and the mark of a replay be true; a span of the user's stays."""
+    # --- spans of the body's own -----------------------------------------------------------------------------------
+    def next_span_id(self, name: str) -> int:
+        """Return the id of a span that the body starts now outside of steps."""
+        made = self._run.made()
+        if made != self._named_at:
+            self._named_at = made
+            self._names.clear()
+        self._names[name] += 1
+        return _hashed(self._run.id, f"span/{made}/{self._names[name]}/{name}")
+
+    def start_ns(self) -> int | None:
+        """Return when it starts: as recorded in a replay, else now."""
+        return self.now_ns if self._run.replaying() else None
+
+    def is_withheld(self) -> bool:
+        """Return whether a span that ends now was exported by an earlier life, or will be by a later one."""
+        return not self._is_closed and (self._run.replaying() or isinstance(self._run.stopped, RunParked))
+
+    def _base(self, began_ns: int | None = None) -> Context:
+        """Return the context of an op's span: below the body's open span, else below that of the run, as it was then."""
         current = context_api.get_current()
-        span = trace.get_current_span(current)
-        if type(span) is _Here and span is not self._here:
-            current = trace.set_span_in_context(self._here, current)
-        elif is_replaying(current) == self._run.replaying():
-            return
-        context_api.attach(self._marked(current))
+        where = trace.get_current_span(current).get_span_context()
+        stretches = (self._stretch, *reversed(self._past))
+        is_ours = where.trace_id == self._trace_id and all(where.span_id != one.where.span_id for one in stretches)
+        if not is_ours or where.trace_flags.sampled < self._flags.sampled:
+            # A span of another trace, or one that is not exported, would leave it without a parent.
+            within = next((one for one in stretches if began_ns is None or one.began_ns <= began_ns), self._stretch)
+            current = trace.set_span_in_context(NonRecordingSpan(within.where), current)
+        return live(current)
 
+    # --- where the body is -----------------------------------------------------------------------------------------
     def waiting(self, ops: tuple[Op, ...]) -> None:
-        """Take notice that the body waits for *ops*: one that has begun its last one 10 s ago is closed there."""
-        self._open.update(ops)
+        """Take notice that the body waits for *ops*: its span is closed where it has waited for 10 s."""
+        self._waiting = ops
         if self._timer is None and not self._stretch.is_out and not self._run.replaying():
-            self._set_timer(LONG_WAIT_NS)
+            self._set_timer(self.now_ns + LONG_WAIT_NS - time_ns())
 
     def advanced(self, op: Op) -> None:
         """Take notice that the body goes on with *op*."""
         self._stop_timer()
-        self._open.discard(op)
         ended = op.ended_ns
         if ended is not None:
             since = self._idle_since(ended)
             if since is not None and ended - since >= LONG_WAIT_NS:
                 self._resume(op, since, ended)
             self.now_ns = max(self.now_ns, ended)
-        self.catch_up()
-
-    def gave_up(self, op: Op) -> None:
-        """Take notice that nobody waits for *op* any more."""
-        self._open.discard(op)
 
     def _idle_since(self, until: int) -> int | None:
         """Return when the body began to do nothing but wait, before *until*; `None` while a step goes on."""
         since = self.now_ns
-        for op in self._open:
+        for op in self._waiting:
             began = op.began_ns
             if began is not None and began < until:
                 if op.kind == "step":
@@ -153,8 +198,7 @@ class RunSpans:
         return since
 
     def _set_timer(self, after_ns: int) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(after_ns, 0) / 1e9, self._look)
+        self._timer = asyncio.get_running_loop().call_later(max(after_ns, 0) / 1e9, self._look)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -164,92 +208,137 @@ class RunSpans:
     def _look(self) -> None:
         """Close the span if the body has waited long enough; look again later if not."""
         self._timer = None
+        if self._run.stopped is not None:
+            return
         now = time_ns()
         since = self._idle_since(now)
-        if since is None:
-            self._set_timer(LONG_WAIT_NS)
+        if since is None or any(op.ended_ns is not None for op in self._waiting):
+            self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
         elif now - since < LONG_WAIT_NS:
             self._set_timer(LONG_WAIT_NS - (now - since))
         else:
-            self._close_stretch(since, is_waiting=True)
+            self._close_stretch(since, "waiting")
 
-    def _resume(self, op: Op, since: int, ended: int) -> None:
+    def _resume(self, op: Op, since: int, began_ns: int) -> None:
         if not self._run.replaying():
-            self._close_stretch(since, is_waiting=True)
+            self._close_stretch(since, "waiting")
         name = f"{_RESUME.get(self._kind, names.RESUME_FUNCTION)} {self._name}"
+        where = self._span_context(_hashed(self._run.id, f"resume/{op.number}"))
         parent = trace.set_span_in_context(NonRecordingSpan(self._root), self._fields)
-        span_id = _hashed(self._run.id, f"resume/{op.number}")
-        self._stretch = _Stretch(name, SpanKind.INTERNAL, span_id, parent, ended)
-        self._here = _Here(self._span_context(span_id))
+        self._past.append(self._stretch)
+        self._stretch = _Stretch(name, SpanKind.INTERNAL, where, parent, began_ns)
+        self._here.where = where
 
-    def close(self, ended_ns: int | None, failure: BaseException | None) -> None:
+    def close(self, ended_ns: int | None, outcome: Outcome, failure: BaseException | None) -> None:
         """Export the span of the run, or of what followed its last long wait."""
-        self._close_stretch(ended_ns, failure=failure)
+        self._close_stretch(ended_ns, "completed" if outcome[0] else "failed", outcome, failure)
+        self._is_closed = True
+
+    def _close_cancelled(self, error: RunCancelled) -> None:
+        if self._stretch.is_out and self._waiting:  # in the midst of a long wait
+            now = time_ns()
+            self._resume(self._waiting[0], now, now)
+        self._close_stretch(None, "cancelled", failure=error)
+        self._is_closed = True
 
     def _close_stretch(
-        self, ended_ns: int | None, *, is_waiting: bool = False, failure: BaseException | None = None
+        self, ended_ns: int | None, state: str, outcome: Outcome | None = None, failure: BaseException | None = None
     ) -> None:
         stretch = self._stretch
         if stretch.is_out:
             return
         stretch.is_out = True
-        operation = self._start(stretch.name, stretch.parent, stretch.span_id, stretch.kind, start_ns=stretch.began_ns)
-        if is_waiting:
-            operation.attributes[names.RUN_STATE] = "waiting"
+        operation = self._start(
+            stretch.name, stretch.parent, stretch.where, stretch.kind, start_ns=stretch.began_ns
+        )
+        operation.attributes[names.RUN_STATE] = state
         for at in self._run.recovered_ns:
             if stretch.began_ns <= at <= (ended_ns or at):
                 operation.span.add_event(names.WORKFLOW_RECOVERED, timestamp=at)
-        operation.failure = failure
+        if stretch.is_first:
+            operation.show({names.RUN_INPUT: self._input})
+        if outcome is not None and outcome[0]:
+            operation.show({names.RUN_RESULT: outcome[1]})
+        if isinstance(failure, RunCancelled):
+            operation.attributes[names.CANCELLED] = True
+        else:
+            operation.failure = failure
         operation.end_time_ns = ended_ns
         operation.end()
 
-    # --- spans of ops --------------------------------------------------------------------------------------------
+    # --- spans of ops ----------------------------------------------------------------------------------------------
     def step(self, step_id: str, op: Op, attributes: Mapping[str, AttributeValue] | None) -> OperationSpan:
         """Return the span of a step that is executed here, to be entered."""
-        base = live(context_api.get_current())
+        repeat_spans(None)  # in the step's own task: what it starts, starts once
         operation = self._start(
             f"{names.RUN_STEP} {step_id}",
-            base,
-            self._id_of(op.number),
+            self._base(),
+            self._where(op),
             SpanKind.INTERNAL,
             attributes,
             start_ns=op.began_ns,
+            point=StepPoint(self._name, step_id, self._tenant),
         )
+        operation.started = perf_counter()  # of this execution, which may not be the first
         if op.executions > 1:
             operation.attributes[names.STEP_EXECUTIONS] = op.executions
         return operation
 
-    def waited(self, op: Op, name: str, *, link: Link | None = None, is_late: bool = False) -> None:
+    def waited(
+        self,
+        op: Op,
+        name: str,
+        *,
+        link: Link | None = None,
+        payload: Json = None,
+        is_late: bool = False,
+    ) -> None:
         """Export the span of a wait that is over."""
         if self._run.replaying() or op.began_ns is None:
             return
-        kind = SpanKind.CONSUMER if name.startswith("signal ") else SpanKind.INTERNAL
+        kind = name.partition(" ")[0]
         operation = self._start(
             f"wait_{name}",
-            context_api.get_current(),
-            self._id_of(op.number),
-            kind,
+            self._base(op.began_ns),
+            self._where(op),
+            SpanKind.INTERNAL if kind == "timer" else SpanKind.CONSUMER,
             links=() if link is None else (link,),
             start_ns=op.began_ns,
         )
+        if payload is not None:
+            operation.show({names.SIGNAL_PAYLOAD: payload})
         operation.end_time_ns = op.ended_ns
         operation.end()
+        outcome = "timed_out" if is_late else "elapsed" if kind == "timer" else "received"
+        point = WaitPoint(self._name, kind, outcome, self._tenant)
+        point.seconds = ((op.ended_ns or op.began_ns) - op.began_ns) / 1e9
+        where = operation.span.get_span_context()
+        point.span_context = where if where.trace_flags.sampled else None
+        point.put()
 
     def called(self, op: Op, target: Target) -> None:
-        """Export the span of a call that is about to be stored: before that, so that the child has a parent."""
-        if not self._run.replaying():
-            name = f"{names.CALL} {target.service}/{target.handler}"
-            self._start(name, context_api.get_current(), self._id_of(op.number), SpanKind.PRODUCER).end()
+        """Begin a call, and export its span, which its child's has as parent: in any case before the child can begin."""
+        self._sent(op, f"{names.CALL} {target.service}/{target.handler}")
 
-    def emitted(self, op: Op, name: str) -> None:
-        """Export the span of a signal that is about to be sent."""
-        if not self._run.replaying():
-            name = f"{names.EMIT_SIGNAL} {name}"
-            self._start(name, context_api.get_current(), self._id_of(op.number), SpanKind.PRODUCER).end()
+    def emitted(self, op: Op, name: str, payload: Json = None) -> None:
+        """Send a signal, and export its span."""
+        self._sent(op, f"{names.EMIT_SIGNAL} {name}", payload)
+
+    def _sent(self, op: Op, name: str, payload: Json = None) -> None:
+        op.start()
+        if self._run.replaying():
+            return
+        at = op.began_ns or self.now_ns  # when the child was started, too, as recorded
+        operation = self._start(name, self._base(), self._where(op), SpanKind.PRODUCER, start_ns=at)
+        if payload is not None:
+            operation.show({names.SIGNAL_PAYLOAD: payload})
+        operation.end_time_ns = at
+        operation.end()
 
     def context_of(self, number: int) -> Context:
         """Return the context of the span that the op of a number has or will have."""
-        return trace.set_span_in_context(NonRecordingSpan(self._span_context(self._id_of(number))), Context())
+        where = self._span_context(_hashed(self._run.id, str(number)))
+        return trace.set_span_in_context(NonRecordingSpan(where), Context())
 
     def agent(self) -> SpanContext:
         """Return the ids of the span of an agent that begins here."""
@@ -258,8 +347,8 @@ class RunSpans:
     def headers_for(self, number: int, target: Target | None) -> dict[str, str]:
         """Return the headers of a child that the op of *number* calls; *target* is `None` for one that is spawned."""
         mine = self._run.headers
-        headers = {name: mine[name] for name in (FIELDS, USERS) if name in mine}
-        headers |= traced(self.context_of(number))
+        headers = {USERS: mine[USERS]} if USERS in mine else {}
+        headers |= fields_header() | traced(self.context_of(number))
         headers[ROOT] = self.root_run_id
         if target is not None:
             chain = [mine[CHAIN]] if CHAIN in mine else []
@@ -274,33 +363,32 @@ class RunSpans:
         self,
         name: str,
         base: Context,
-        span_id: int,
+        where: SpanContext,
         kind: SpanKind,
         attributes: Mapping[str, AttributeValue] | None = None,
         *,
         links: tuple[Link, ...] = (),
         start_ns: int | None = None,
+        point: StepPoint | None = None,
     ) -> OperationSpan:
         return start_operation(
             name,
             live(base),
+            point,
             scope=names.SCOPE_WORKFLOWS,
             kind=kind,
-            attributes=attributes,
+            attributes={names.RUN_ID: self._run.id, **(attributes or {})},
             links=links,
             start_time_ns=start_ns,
-            span_context=self._span_context(span_id),
+            span_context=where,
             gate=content_gate(),
         )
 
-    def _marked(self, context: Context) -> Context:
-        return replayed(context) if self._run.replaying() else live(context)
-
-    def _id_of(self, number: int) -> int:
-        return _hashed(self._run.id, str(number))
+    def _where(self, op: Op) -> SpanContext:
+        return self._span_context(_hashed(self._run.id, str(op.number)))
 
     def _span_context(self, span_id: int) -> SpanContext:
-        return SpanContext(self._trace_id, span_id, is_remote=False, trace_flags=self._flags)
+        return SpanContext(self._trace_id, span_id, False, self._flags, self._state)
 
 
 def span_name(kind: Kind, name: str) -> str:
@@ -312,7 +400,9 @@ def _hashed(run_id: str, what: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{run_id}/{what}".encode()).digest()[:8], "big") or 1
 
 
-def _with_run(caller: Context, run: Run, root: str) -> Context:
-    marked = with_fields(caller, notes={names.RUN_ID: run.id})
-    held: Any = run.headers.get(FIELDS)
-    return marked if held and '"workflow_id"' in held else with_fields(marked, workflow_id=root)
+def _is_sampled(run: Run, trace_id: int, name: str) -> bool:
+    flag = run.headers.get(SAMPLED)
+    if flag is not None:
+        return flag == "1"
+    # Who started it had no sampler to ask. Those that go by the trace id say the same in each life.
+    return would_sample(names.SCOPE_WORKFLOWS, trace_id, name, {names.RUN_ID: run.id}) is not False

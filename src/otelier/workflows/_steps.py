@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from otelier import names
 from otelier.codec import error_to_json, from_plain, to_plain
-from otelier.errors import WorkflowUseError
+from otelier.errors import RunParked, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._body import CURRENT_STEP, Body, StepScope
 from otelier.workflows._calls import Call, Plan
@@ -78,7 +79,6 @@ def _step_plan(
         done = yield (step,) if limit is None else (limit, step)
         if done is limit:
             body.run.cancel(step)
-            body.spans.gave_up(step)
             if not inspect.iscoroutinefunction(_inner(function)):
                 warn_once(
                     "workflows.thread_left",
@@ -113,9 +113,12 @@ async def _execute(
     operation = body.spans.step(step_id, box[0], attributes)
     with operation:
         try:
-            return [True, write(await _called(body, function))]
+            value = write(await _called(body, function))
+            operation.show({names.STEP_RESULT: value})
+            return [True, value]
         except asyncio.CancelledError as exc:
             if _is_cancelled_from_outside():
+                operation.withheld = isinstance(body.run.stopped, RunParked)  # it will be executed again
                 raise
             error: BaseException = exc  # of something that it waited for
         except Exception as exc:

@@ -76,7 +76,6 @@ def call_target(body: Body, target: Target, payload: Json) -> Call[Any]:
 
     def plan() -> Plan[Any]:
         body.spans.called(op, target)
-        op.start()  # at once: whether an earlier life exported its span is known by where this one is
         yield (op,)
         return _result(body, op)
 
@@ -118,7 +117,6 @@ class Handle:
         headers = body.spans.headers_for(number, None)
         self._op = body.run.call(target, payload, headers, run_id=run_id, detached=True)
         body.spans.called(self._op, target)
-        self._op.start()
         body.keep(self._op)
 
     def __repr__(self) -> str:
@@ -184,7 +182,7 @@ class Signals:
         def plan() -> Plan[Any]:
             yield (op,)
             payload, link = opened(op.value)
-            body.spans.waited(op, f"signal {name}", link=link, is_late=op.value is None)
+            body.spans.waited(op, f"signal {name}", link=link, payload=payload, is_late=op.value is None)
             if op.value is not None:
                 return payload
             if stored is _NO_DEFAULT:
@@ -215,8 +213,7 @@ class Signals:
         op = body.run.send(target, name, sealed(plain, body.spans.context_of(number)))
 
         def plan() -> Plan[None]:
-            body.spans.emitted(op, name)
-            op.start()
+            body.spans.emitted(op, name, plain)
             yield (op,)
             _result(body, op)
 

@@ -105,7 +105,8 @@ def expected_effects(n: int) -> set[str]:
 
 async def main(path: str) -> None:
     engine = LocalEngine(path)
-    print("began", flush=True)
+    sys.stdout.write("began\n")
+    sys.stdout.flush()
     await engine.serve(handlers.registry, handlers.invoke)
 
 

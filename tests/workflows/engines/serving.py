@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import pytest
+
 from otelier.codec import error_to_json
 from otelier.workflows.engines.local import LocalEngine, Options
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Registry, Run, Target
@@ -96,6 +98,15 @@ async def status_is(engine: LocalEngine, run_id: str, status: str) -> None:
     await until(has_it)
 
 
+async def waits_for(engine: LocalEngine, run_id: str, what: str = "signal go") -> None:
+    """Wait until the body of a run waits for something."""
+
+    async def does() -> bool:
+        return (await engine.run(run_id)).waiting_for == what
+
+    await until(does)
+
+
 async def settle() -> None:
     """Let whatever is ready on the loop run."""
     for _ in range(20):
@@ -131,10 +142,7 @@ def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 @contextmanager
 def raises_sentence(kind: type[BaseException], *parts: str) -> Iterator[None]:
     """Expect an error whose message has all *parts*."""
-    try:
+    with pytest.raises(kind) as raised:
         yield
-    except kind as exc:
-        missing = [part for part in parts if part not in str(exc)]
-        assert not missing, f"{exc} lacks {missing}"
-    else:
-        raise AssertionError(f"no {kind.__name__} was raised")
+    missing = [part for part in parts if part not in str(raised.value)]
+    assert not missing, f"{raised.value} lacks {missing}"

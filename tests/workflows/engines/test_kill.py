@@ -38,7 +38,9 @@ async def _kill(program: asyncio.subprocess.Process) -> None:
     program._transport.close()  # type: ignore[attr-defined]
 
 
-async def _kill_at_random(path: Path, effects: Path, chance: random.Random, most: int, results: asyncio.Future[Any]) -> int:
+async def _kill_at_random(
+    path: Path, effects: Path, chance: random.Random, most: int, results: asyncio.Future[Any]
+) -> int:
     kills = 0
     while not results.done():
         program = await _worker(path, effects)

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
+from otelier.errors import RunStopped
+
 Json: TypeAlias = Any
 """Plain data as JSON has it: dicts with text for keys, lists, texts, finite numbers, flags, `None`."""
 Outcome: TypeAlias = "list[Json]"
@@ -98,6 +100,8 @@ class Run(Protocol):
     """When it was started, as recorded."""
     recovered_ns: Sequence[int]
     """When a life of this body began after a crash that the engine noticed, as recorded, oldest first."""
+    stopped: RunStopped | None
+    """What ends this life from outside, from then on; `None` while it goes on."""
 
     def replaying(self) -> bool:
         """Return whether an earlier life has been here: the journal has a later op than those that were started or waited

@@ -12,19 +12,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from otelier.codec import error_to_json
 from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped
 from otelier.faults import count_fault
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local import _keeping as keeping
 from otelier.workflows.engines.local._life import Life
-from otelier.workflows.engines.local._ops import Result
+from otelier.workflows.engines.local._op import LocalOp
+from otelier.workflows.engines.local._options import Options
 from otelier.workflows.engines.local._store import Store, ask
 from otelier.workflows.engines.local._timers import Timers
+from otelier.workflows.engines.local._turns import Turns
 from otelier.workflows.engines.protocol import Invoke, Json, Kind, Outcome, Registry, Target
 
 WRITE_SOON_S: Final = 0.02
@@ -32,28 +34,6 @@ WRITE_SOON_S: Final = 0.02
 _LEAVE_S: Final = 1.0
 _KEEPING_S: Final = 3600.0
 logger = logging.getLogger("otelier")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Times and numbers of an engine."""
-
-    stop_s: float = 20.0
-    """How long steps are given to end when the worker stops."""
-    unknown_s: float = 60.0
-    """After how long a run of a handler that nobody ever registered fails."""
-    retry_s: float = 5.0
-    """How long after a fault of the store it is tried again."""
-    busy_s: float = 10.0
-    """How long another process may hold the file before that is a fault."""
-    retention_s: float = 30 * 86400.0
-    """How long a finished tree of runs is kept."""
-    standby_s: float = 0.08
-    """How often a standby asks for the lock."""
-    max_replaying: int = 100
-    """How many bodies replay at once after a restart."""
-    max_lives: int = 10
-    """How often a body is begun without a new record before its run is blocked."""
 
 
 class Driver:
@@ -69,14 +49,13 @@ class Driver:
         self.loop = asyncio.get_running_loop()
         self.timers = Timers(self.loop)
         self.lives: dict[str, Life] = {}
-        self.ends: dict[str, list[Result]] = {}
+        self.ends: dict[str, list[LocalOp]] = {}
         """Ops that wait for the end of a run."""
         self._known: set[str] = set()
         self._queue: deque[tuple[str, bool, bool]] = deque()
         """Runs to be begun again; whether that counts, and whether it is told as recovery."""
         self._replaying: set[str] = set()
-        self._keys: dict[tuple[str, str, str], deque[str]] = {}
-        self._key_of: dict[str, tuple[str, str, str]] = {}
+        self._turns = Turns()
         self._targets: dict[str, Target] = {}
         """Handlers of the runs whose bodies are not begun."""
         self._unwritten: set[Life] = set()
@@ -103,7 +82,7 @@ class Driver:
     async def _recover(self) -> None:
         recovered: asyncio.Future[None] = self.loop.create_future()
 
-        def done(rows: list[keeping.OpenRun], error: BaseException | None) -> None:
+        def done(rows: list[journal.OpenRun], error: BaseException | None) -> None:
             # At once, not in the task that waits: notes of what was committed afterwards come next.
             if error is None:
                 self._recovered(rows)
@@ -113,7 +92,7 @@ class Driver:
         self.store.submit(self.loop, done, keeping.open_runs)
         await recovered
 
-    def _recovered(self, rows: list[keeping.OpenRun]) -> None:
+    def _recovered(self, rows: list[journal.OpenRun]) -> None:
         if self._is_draining:
             return
         self._is_ready = True
@@ -131,8 +110,8 @@ class Driver:
         now = time.monotonic()
         if now - self._told_at > 60:
             logger.error(
-                "otelier cannot write %s (%s: %s): all bodies are left where they are, and begin again from the last commit "
-                "as soon as it can be written; that is tried every %g s.",
+                "otelier cannot write %s (%s: %s): all bodies are left where they are, and begin again from the last "
+                "commit as soon as it can be written; that is tried every %g s.",
                 self.store.shown, type(fault).__name__, fault, self.options.retry_s,
             )  # fmt: skip
         self._told_at = now
@@ -191,10 +170,9 @@ class Driver:
 
     def _forget(self) -> None:
         self.timers.clear()
-        for mapping in (self.lives, self.ends, self._keys, self._key_of, self._targets):
-            mapping.clear()
-        for group in (self._known, self._queue, self._replaying, self._unwritten):
-            group.clear()
+        for one in (self.lives, self.ends, self._turns, self._targets, self._known, self._queue, self._replaying):
+            one.clear()
+        self._unwritten.clear()
 
     def _keep(self) -> None:
         if self._is_ready:
@@ -212,36 +190,29 @@ class Driver:
             return  # all of it is read when it gets ready
         what, run_id, data = note.what, note.run_id, note.data
         life = self.lives.get(run_id)
-        if what == "start":
-            if data is not None:
-                if self._is_mine(data.target.service):
-                    self._add(run_id, data.target, data, False)
-            elif run_id not in self._known:
-                self.store.submit(self.loop, self._found, keeping.open_run, run_id)
-        elif what == "signal" and life is not None:
-            if data is not None:
-                life.add_signal(*data)
-            else:
-                self.store.submit(self.loop, partial(self._signals, life), journal.signals_of, run_id)
+        if what == "start" and isinstance(data, journal.Row):
+            if self._is_mine(data.target.service):
+                self._add(run_id, data.target, data, False)
+        elif what in {"start", "resume"}:
+            self._found(data)
+        elif what == "signal" and life is not None and life.stopped is None:
+            for signal in data:
+                life.add_signal(*signal)
         elif what == "cancel":
             self._cancel(run_id, life)
-        elif what == "resume":
-            self.store.submit(self.loop, self._found, keeping.open_run, run_id)
         elif what == "end":
             self._end_noted(run_id, data)
 
-    def _found(self, row: keeping.OpenRun | None, error: BaseException | None) -> None:
-        if error is None and row is not None and self._is_ready and not row.is_blocked:
-            if row.id in self._key_of and row.id not in self._known:  # it was blocked, and kept its place
-                self._known.add(row.id)
-                self._begin_head(self._key_of[row.id])
-            else:
-                self._add(row.id, row.target, None, False)
-
-    def _signals(self, life: Life, found: list[tuple[int, str, str]] | None, error: BaseException | None) -> None:
-        if error is None and life.stopped is None:
-            for signal in found or ():
-                life.add_signal(*signal)
+    def _found(self, row: journal.OpenRun | None) -> None:
+        """Take a run that another process started, or somebody resumed."""
+        if row is None or row.is_blocked or not self._is_mine(row.target.service):
+            return
+        if self._turns.has_place(row.id) and row.id not in self._known:  # it was blocked, and kept its place
+            self._known.add(row.id)
+            if self._turns.is_first(row.id):
+                self._begin(row.id, None)
+        else:
+            self._add(row.id, row.target, None, False)
 
     def _cancel(self, run_id: str, life: Life | None) -> None:
         if life is not None:
@@ -270,11 +241,7 @@ class Driver:
             if not is_blocked:
                 self.loop.call_later(self.options.unknown_s, self._give_up_unknown, run_id, target)
         elif kind == "write":
-            key = (target.service, journal.type_of(target.handler), target.key or "")
-            queue = self._keys.setdefault(key, deque())
-            queue.append(run_id)
-            self._key_of[run_id] = key
-            if len(queue) == 1 and not is_blocked:
+            if self._turns.take(run_id, target) and not is_blocked:
                 self._begin(run_id, row)
         elif not is_blocked:
             self._begin(run_id, row)
@@ -291,18 +258,13 @@ class Driver:
             self._queue.append((run_id, self._counts, self._recovers))
             self._pump()
 
-    def _begin_head(self, key: tuple[str, str, str]) -> None:
-        queue = self._keys.get(key)
-        if queue and (run_id := queue[0]) in self._known and run_id not in self.lives and run_id not in self._replaying:
-            self._begin(run_id, None)
-
     def _pump(self) -> None:
         version, options = self.registry.version, self.options
         while self._queue and len(self._replaying) < options.max_replaying:
             run_id, counts, recovers = self._queue.popleft()
             self._replaying.add(run_id)
             self.store.submit(
-                self.loop, partial(self._loaded, run_id), journal.begin_life, run_id, version, counts, recovers,
+                self.loop, partial(self._loaded, run_id), changes.begin_life, run_id, version, counts, recovers,
                 options.max_lives,
             )  # fmt: skip
 
@@ -320,16 +282,9 @@ class Driver:
         """Let the next write of a key begin, where the run that has ended was one."""
         self._known.discard(run_id)
         self._targets.pop(run_id, None)
-        key = self._key_of.pop(run_id, None)
-        queue = self._keys.get(key) if key is not None else None
-        if key is None or not queue:
-            return
-        was_first = queue[0] == run_id
-        queue.remove(run_id)
-        if not queue:
-            del self._keys[key]
-        elif was_first:
-            self._begin_head(key)
+        first = self._turns.leave(run_id)
+        if first is not None and first in self._known and first not in self.lives and first not in self._replaying:
+            self._begin(first, None)
 
     def _give_up_unknown(self, run_id: str, target: Target) -> None:
         if run_id in self._known and self._is_ready:
@@ -366,10 +321,10 @@ class Driver:
     def _write(self) -> None:
         lives, self._unwritten = self._unwritten, set()
         rows = [row for life in lives for row in life.unwritten_rows()]
-        if rows and self._fault is not None and not self._fault.done():
+        if rows:
             self.store.submit_later(journal.execute, rows)
 
-    def forget_end(self, op: Result) -> None:
+    def forget_end(self, op: LocalOp) -> None:
         """Tell an op no more of the end it waited for."""
         waiting = self.ends.get(op.ref or "")
         if waiting and op in waiting:
@@ -411,8 +366,9 @@ class Driver:
         if (op := life.unmade()) is not None:
             life.block(
                 ReplayError(
-                    f"Run {life.id!r} is blocked: its journal has {op.kind} {op.name!r} at op {op.n}, and its code ended "
-                    "before it. Bring back the code that it began with, or branch on `ctx.version`; then `otelier resume` it."
+                    f"Run {life.id!r} is blocked: its journal has {op.kind} {op.name!r} at op {op.n}, and its code "
+                    "ended before it. Bring back the code that it began with, or branch on `ctx.version`; then "
+                    "`otelier resume` it."
                 )
             )
             return
@@ -434,19 +390,19 @@ class Driver:
         entity: tuple[Target, dict[str, Json]] | None = None,
     ) -> None:  # fmt: skip
         text = journal.dumps(outcome)
-        ended: list[Result] = []
+        ended: list[LocalOp] = []
         for op in self.ends.pop(run_id, ()):
             statements = op.life.recording(op, outcome)
             if statements is not None:
                 rows.extend(statements)
                 ended.append(op)
-        self.store.submit(self.loop, partial(self._ended, ended), journal.end_run, run_id, state, text, rows, entity)
+        self.store.submit(self.loop, partial(self._ended, ended), changes.end_run, run_id, state, text, rows, entity)
 
-    def _ended(self, ops: list[Result], _result: Any, error: BaseException | None) -> None:
+    def _ended(self, ops: list[LocalOp], _result: Any, error: BaseException | None) -> None:
         for op in ops:
             op.recorded(None, error)
 
 
 def _block(tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json]) -> None:
     journal.execute(tx, rows)
-    journal.block_run(tx, run_id, error)
+    changes.block_run(tx, run_id, error)

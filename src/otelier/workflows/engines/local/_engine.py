@@ -1,8 +1,8 @@
 """The engine that keeps runs in one SQLite file, or in memory, and drives them in one process.
 
-One process drives a file, and the kernel's lock says which: there is no lease, no second driver and no network here, and
-there will be none. Others are clients of the file, or stand by until the driver is gone. What needs several machines
-is a server's work: `restate://HOST`.
+One process drives a file, and the kernel's lock says which: there is no lease, no second driver and no network here,
+and there will be none. Others are clients of the file, or stand by until the driver is gone. What needs several
+machines is a server's work: `restate://HOST`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from typing import Any, Literal
 
 from otelier.errors import EngineError
 from otelier.faults import on_fork
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _file, _info, _keeping
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.local._driver import Driver, Options
+from otelier.workflows.engines.local._driver import Driver
+from otelier.workflows.engines.local._options import Options
 from otelier.workflows.engines.local._store import Call, FileStore, Store, ask
 from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, RunInfo, Status, Target
 
@@ -32,6 +34,7 @@ logger = logging.getLogger("otelier")
 _engines: dict[str, LocalEngine] = {}
 _engines_lock = threading.Lock()
 _all: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
+_inherited_files: set[Path | None] = set()
 _inherited: list[object] = []
 """What a forked child must not close: SQLite's handles belong to its parent."""
 
@@ -53,8 +56,8 @@ def open_engine(
     kind, _, path = address.partition(":")
     if kind not in {"memory", "file"} or (kind == "file") != bool(path):
         raise EngineError(
-            f"Cannot open engine {address!r}: it is neither `memory:` nor `file:PATH`. Say where runs are kept, such as "
-            "`file:.otelier/runs.db`."
+            f"Cannot open engine {address!r}: it is neither `memory:` nor `file:PATH`. Say where runs are kept, such "
+            "as `file:.otelier/runs.db`."
         )
     name = str(_file.absolute(path)) if path else ""
     with _engines_lock:
@@ -75,20 +78,22 @@ class LocalEngine:
         options: Options | None = None,
     ) -> None:
         self.is_closed = False
+        if synchronous not in {"FULL", "NORMAL"}:
+            raise EngineError(f"Cannot keep runs with synchronous={synchronous!r}: it is `FULL` or `NORMAL`.")
         self._options = options or Options()
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiters: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Outcome]]]] = {}
         self._drivers: list[Driver] = []
         self._noticed = 0
-        self._is_open = self._has_told = False
-        self._path: Path | None = None
+        self.is_open = self._has_told = False
+        self.path: Path | None = None
         if path is None:
             self._store = Store(self)
         else:
-            self._path = _file.absolute(path)
-            _file.refuse_remote(self._path)
-            self._store = FileStore(self, self._path, synchronous=synchronous, busy_s=self._options.busy_s)
+            self.path = _file.absolute(path)
+            _file.refuse_remote(self.path)
+            self._store = FileStore(self, self.path, synchronous=synchronous, busy_s=self._options.busy_s)
         _all.add(self)
 
     @property
@@ -99,14 +104,20 @@ class LocalEngine:
     async def _opened(self) -> Store:
         if self.is_foreign:
             raise EngineError(
-                f"Cannot use the engine of {self._store.shown} in a process that was forked after it was opened: the file's "
-                "lock and handles stay with the parent. Open it after the fork: start workers in the child."
+                f"Cannot use the engine of {self._store.shown} in a process that was forked after it was opened: the "
+                "file's lock and handles stay with the parent. Open it after the fork: start workers in the child."
+            )
+        if self.path in _inherited_files:
+            raise EngineError(
+                f"Cannot use {self.path} in a process that was forked while its parent had the file open: SQLite's "
+                "locks do not outlive that. Open it in the parent after the fork only, or start this process with "
+                "`spawn`."
             )
         if self.is_closed:
             raise EngineError(f"The engine of {self._store.shown} is closed. Open it again: `open_engine`.")
-        if not self._is_open:
+        if not self.is_open:
             await ask(self._store, _nothing)
-            self._is_open = True
+            self.is_open = True
         return self._store
 
     # --- workers ---
@@ -117,16 +128,16 @@ class LocalEngine:
             EngineError: if this process serves it already, or the process that drives the file has other services.
         """
         store = await self._opened()
-        if self._path is None:
+        if self.path is None:
             services = {service for service, _ in registry.kinds}
             if shared := sorted(services & {one for driver in self._drivers for one in driver.services}):
                 raise EngineError(
-                    f"Cannot serve {', '.join(shared)} twice in memory: one worker drives the runs of a service. Give all its "
-                    "modules to one worker."
+                    f"Cannot serve {', '.join(shared)} twice in memory: one worker drives the runs of a service. "
+                    "Give all its modules to one worker."
                 )
             await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=False)
             return
-        lock = _file.DriverLock.of(self._path)
+        lock = _file.DriverLock.of(self.path)
         try:
             await self._stand_by(lock, registry, ready)
             await self._drive(Driver(store, registry, invoke, self._options, self._is_served), ready, is_alone=True)
@@ -154,9 +165,9 @@ class LocalEngine:
                 ready()
             if others * self._options.standby_s > 1:
                 raise EngineError(
-                    f"Cannot stand by for {self._path}: the worker that drives it serves {', '.join(sorted(theirs))}, this one "
-                    f"{', '.join(sorted(ours)) or 'nothing'}, and a file is driven by one process. Give the modules of both "
-                    "to one worker, or give this one a file of its own: `file:PATH`."
+                    f"Cannot stand by for {self.path}: the worker that drives it serves {', '.join(sorted(theirs))}, "
+                    f"this one {', '.join(sorted(ours)) or 'nothing'}, and a file is driven by one process. Give the "
+                    "modules of both to one worker, or give this one a file of its own: `file:PATH`."
                 )
             await asyncio.sleep(self._options.standby_s)
 
@@ -167,7 +178,7 @@ class LocalEngine:
     async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
         """Store a run and return *run_id*."""
         store = await self._opened()
-        await ask(store, journal.start_run, run_id, target, journal.dumps(payload), journal.dumps(dict(headers)))
+        await ask(store, changes.start_run, run_id, target, journal.dumps(payload), journal.dumps(dict(headers)))
         return run_id
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
@@ -184,7 +195,8 @@ class LocalEngine:
                 return outcome
             if isinstance(store, FileStore):
                 store.look()
-                loop.call_later(_ALONE_S, self._tell_if_alone, waiter[1])
+                if not self._drivers:
+                    loop.call_later(_ALONE_S, self._tell_if_alone, waiter[1])
             return await asyncio.wait_for(waiter[1], timeout_s)
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
@@ -198,15 +210,15 @@ class LocalEngine:
 
     async def signal(self, run_id: str, name: str, payload: Json) -> None:
         """Keep a signal for a run."""
-        await ask(await self._opened(), journal.add_signal, run_id, name, journal.dumps(payload))
+        await ask(await self._opened(), changes.add_signal, run_id, name, journal.dumps(payload))
 
     async def cancel(self, run_id: str) -> None:
         """Cancel a run and the runs that it called."""
-        await ask(await self._opened(), journal.cancel_run, run_id)
+        await ask(await self._opened(), changes.cancel_run, run_id)
 
     async def resume(self, run_id: str) -> None:
         """Let a blocked run begin again."""
-        await ask(await self._opened(), journal.resume_run, run_id)
+        await ask(await self._opened(), changes.resume_run, run_id)
 
     async def runs(
         self, *, status: Status | None = None, service: str | None = None, limit: int = 100
@@ -224,7 +236,7 @@ class LocalEngine:
 
     async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
         store = await self._opened()
-        if self._path is None:
+        if self.path is None:
             return store.read(query, *args)
         return await asyncio.get_running_loop().run_in_executor(None, store.read, query, *args)
 
@@ -233,25 +245,25 @@ class LocalEngine:
         if self.is_foreign or self.is_closed:
             return
         self.is_closed = True
-        if self._path is None:
+        if self.path is None:
             self._store.close()
         else:
             await asyncio.get_running_loop().run_in_executor(None, self._store.close)
 
     def _tell_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
-        if self._path is None or self._drivers or self._has_told or self.is_closed or waiter.done():
+        if self.path is None or self._drivers or self._has_told or self.is_closed or waiter.done():
             return
-        if not _file.has_driver(self._path):
+        if not _file.has_driver(self.path):
             self._has_told = True
             logger.warning(
                 "No worker drives %s: what is asked for is kept, and waits until one is started: `otelier worker`.",
-                self._path,
+                self.path,
             )
 
     # --- what the store tells, see `Listener` ---
     def drives(self) -> bool:
         """Return whether this process drives the runs."""
-        return bool(self._drivers) or self._path is None
+        return bool(self._drivers) or self.path is None
 
     def version_of(self, service: str) -> int | None:
         """Return the version of the worker of a service in this process."""
@@ -280,7 +292,10 @@ class LocalEngine:
             notices = conn.execute("SELECT n, what, run FROM notice WHERE n>? ORDER BY n", (self._noticed,)).fetchall()
             for number, what, run_id in notices:
                 self._noticed = number
-                calls.extend((driver.loop, driver.noted, (journal.Note(what, run_id),)) for driver in self._drivers)
+                data = journal.signals_of(conn, run_id) if what == "signal" else journal.open_run(conn, run_id)
+                calls.extend(
+                    (driver.loop, driver.noted, (journal.Note(what, run_id, data),)) for driver in self._drivers
+                )
             if notices:
                 self._store.submit_later(_forget_notices, self._noticed)
         with self._lock:
@@ -289,7 +304,8 @@ class LocalEngine:
             some = waited[first : first + _MANY]
             marks = ",".join("?" * len(some))
             for run_id, outcome in conn.execute(
-                f"SELECT id, outcome FROM run WHERE ended IS NOT NULL AND id IN ({marks})", some
+                f"SELECT id, outcome FROM run WHERE ended IS NOT NULL AND id IN ({marks})",  # noqa: S608 -- our marks
+                some,
             ).fetchall():
                 calls.extend(self._ended(run_id, outcome))
         return calls
@@ -316,5 +332,7 @@ def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
 def _leave_to_the_parent() -> None:
     global _engines_lock
     _engines_lock = threading.Lock()
-    _inherited.extend((dict(_engines), list(_all)))
+    engines = list(_all)
+    _inherited.append(engines)
+    _inherited_files.update(one.path for one in engines if one.path is not None and one.is_open)
     _file.forget_locks()

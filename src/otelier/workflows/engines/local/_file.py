@@ -123,7 +123,7 @@ def _lock_path(path: Path) -> Path:
 
 def _opened(path: Path) -> IO[bytes]:
     try:
-        return open(_lock_path(path), "a+b")
+        return _lock_path(path).open("a+b")
     except OSError as exc:
         raise EngineError(
             f"Cannot open {_lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "
@@ -165,7 +165,7 @@ def absolute(path: str) -> Path:
         whole.parent.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise EngineError(
-            f"Cannot keep runs in {os.fspath(whole)}: {exc.strerror}. Name a file in a folder that this process may write: "
-            "`file:PATH`."
+            f"Cannot keep runs in {os.fspath(whole)}: {exc.strerror}. Name a file in a folder that this process may "
+            "write: `file:PATH`."
         ) from exc
     return whole

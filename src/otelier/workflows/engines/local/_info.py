@@ -10,14 +10,17 @@ from typing import Any, Final, cast
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.protocol import Json, RunInfo, Status, StepInfo
 
-_COLUMNS: Final = "run.n, id, service, handler, key, state, version, run.began, run.ended, parent, outcome, lives"
-_OPEN: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind{} 'step')"
-_WAITS: Final = (
-    f"(lives=0 OR {_OPEN.format('<>')} AND NOT {_OPEN.format('=')}"
-    " OR NOT EXISTS(SELECT 1 FROM handler WHERE handler.service=run.service AND handler.name=run.handler AND current=1))"
+_OPEN_WAIT: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind<>'step')"
+_OPEN_STEP: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind='step')"
+_SERVED: Final = (
+    "EXISTS(SELECT 1 FROM handler WHERE handler.service=run.service AND handler.name=run.handler AND current=1)"
 )
+_WAITS: Final = f"(lives=0 OR {_OPEN_WAIT} AND NOT {_OPEN_STEP} OR NOT {_SERVED})"
 _RETRIES: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.executions>1)"
-_SHOWN: Final = f"SELECT {_COLUMNS}, {_WAITS}, {_RETRIES} FROM run"
+_SHOWN: Final = (
+    "SELECT run.n, id, service, handler, key, state, version, run.began, run.ended, parent, outcome, lives,"  # noqa: S608 -- ours
+    f" {_WAITS}, {_RETRIES} FROM run"
+)
 _ASKED: Final = {
     "running": f"WHERE ended IS NULL AND state='open' AND NOT {_WAITS}",
     "waiting": f"WHERE ended IS NULL AND state='open' AND {_WAITS}",
@@ -46,9 +49,12 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
     journal.outcome_of(conn, run_id)
     row = conn.execute(f"{_SHOWN} WHERE id=?", (run_id,)).fetchone()
     ops = conn.execute(
-        "SELECT name, kind, executions, began, ended, value, due, seq FROM op WHERE run=? ORDER BY n", (row[0],)
+        "SELECT name, kind, executions, began, ended, value, due FROM op WHERE run=? ORDER BY n", (row[0],)
     ).fetchall()
-    steps = tuple(StepInfo(name, kind, tries, began, ended, _error(kind, value)) for name, kind, tries, began, ended, value, _, _ in ops)  # fmt: skip
+    steps = tuple(
+        StepInfo(name, kind, tries, began, ended, _error(kind, value))
+        for name, kind, tries, began, ended, value, _ in ops
+    )
     return _info(row, steps, _waiting_for(conn, row, ops))
 
 
@@ -90,7 +96,7 @@ def _waiting_for(conn: sqlite3.Connection, row: Any, ops: list[Any]) -> str | No
         return f"a worker with {service}/{handler}"
     if lives == 0:
         return "its turn" if row[4] is not None else "its worker"
-    return ", ".join(_wait(name, kind, due) for name, kind, _, _, ended, _, due, _ in ops if ended is None) or None
+    return ", ".join(_wait(name, kind, due) for name, kind, _, _, ended, _, due in ops if ended is None) or None
 
 
 def _wait(name: str, kind: str, due: int | None) -> str:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from typing import Final
 
 from otelier.errors import UnknownHandlerError
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.local._journal import Transaction
+from otelier.workflows.engines.local._changes import end_run
+from otelier.workflows.engines.local._journal import OpenRun, Transaction, open_run
 from otelier.workflows.engines.protocol import Registry, Target
 
 _DELETED_AT_ONCE: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRun:
-    """A run that has not ended."""
-
-    id: str
-    target: Target
-    is_blocked: bool
 
 
 def begin_driving(tx: Transaction, registry: Registry, is_alone: bool) -> bool:
@@ -64,27 +55,20 @@ def open_runs(tx: Transaction) -> list[OpenRun]:
     ]
 
 
-def open_run(tx: Transaction, run_id: str) -> OpenRun | None:
-    """Return one of them."""
-    found = tx.conn.execute(
-        "SELECT service, handler, key, state FROM run WHERE id=? AND ended IS NULL", (run_id,)
-    ).fetchone()
-    return None if found is None else OpenRun(run_id, Target(*found[:3]), found[3] == "blocked")
-
-
 def fail_unknown(tx: Transaction, run_id: str, target: Target, waited_s: float) -> None:
     """End a run whose handler no worker ever had."""
     known = "SELECT 1 FROM handler WHERE service=? AND name=?"
-    if tx.conn.execute(known, (target.service, target.handler)).fetchone() or open_run(tx, run_id) is None:
+    if tx.conn.execute(known, (target.service, target.handler)).fetchone() or open_run(tx.conn, run_id) is None:
         return
     names = [f"{one}/{name}" for one, name in tx.conn.execute("SELECT service, name FROM handler ORDER BY 1, 2")]
     error = UnknownHandlerError(
-        f"Run {run_id!r} waited {waited_s:g} s for a worker with {target.service}/{target.handler}, which no worker ever "
-        f"had. Those that are known: {', '.join(names) or 'none'}. Correct the name, or start a worker that has it.",
+        f"Run {run_id!r} waited {waited_s:g} s for a worker with {target.service}/{target.handler}, which no worker "
+        f"ever had. Those that are known: {', '.join(names) or 'none'}. Correct the name, or start a worker that has "
+        "it.",
         service=target.service,
         handler=target.handler,
     )
-    journal.end_run(tx, run_id, "failed", journal.dumps(journal.failure(error)))
+    end_run(tx, run_id, "failed", journal.dumps(journal.failure(error)))
 
 
 def delete_finished(tx: Transaction, before_ns: int) -> bool:
@@ -95,8 +79,9 @@ def delete_finished(tx: Transaction, before_ns: int) -> bool:
         (before_ns, before_ns, _DELETED_AT_ONCE),
     ).fetchall()
     for root in roots:
-        runs = tx.conn.execute("SELECT n FROM run WHERE id=? UNION ALL SELECT n FROM run WHERE root=? AND parent IS NOT NULL",
-                               root * 2).fetchall()  # fmt: skip
+        runs = tx.conn.execute(
+            "SELECT n FROM run WHERE id=? UNION ALL SELECT n FROM run WHERE root=? AND parent IS NOT NULL", root * 2
+        ).fetchall()
         tx.conn.executemany("DELETE FROM op WHERE run=?", runs)
         tx.conn.executemany("DELETE FROM run WHERE n=?", runs)
     return len(roots) == _DELETED_AT_ONCE

@@ -9,42 +9,57 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from bisect import insort
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.local._ops import (
-    BEGUN,
-    DONE,
-    ENDING,
-    GIVEN_UP,
-    MADE,
-    Call,
-    LocalOp,
-    Result,
-    Send,
-    Signal,
-    Sleep,
-    Step,
-)
+from otelier.workflows.engines.local._mail import Mail
+from otelier.workflows.engines.local._op import BEGUN, DONE, ENDING, GIVEN_UP, MADE, Host, LocalOp
+from otelier.workflows.engines.local._ops import Call, Result, Send, Signal, Sleep, Step
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
 
-if TYPE_CHECKING:
-    from otelier.workflows.engines.local._driver import Driver
+
+class Driving(Host, Protocol):
+    """What a life asks of who drives it."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of its body."""
+        ...
+
+    def settled(self, life: Life) -> None:
+        """Take note that a body waits for something that is not recorded."""
+        ...
+
+    def write_soon(self, life: Life) -> None:
+        """Write in a moment what has happened in a life."""
+        ...
+
+    def drained(self, life: Life) -> None:
+        """Leave a body whose steps have ended, when the worker stops."""
+        ...
+
+    def block(self, life: Life, error: BaseException) -> None:
+        """Leave a run until somebody resumes it."""
+        ...
+
+    def fault(self, error: BaseException) -> None:
+        """Take note that the store failed."""
+        ...
 
 
 class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_last", "_made", "_mail", "_recorded", "_seen_signals", "_seq", "_signal_waits", "_snapshot_due", "_state",
-        "_waits", "began_ns", "changes", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop", "open", "parent_id",
-        "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
+        "_last", "_made", "_mail", "_recorded", "_seq", "_signal_waits", "_snapshot_due", "_state", "_waits",
+        "began_ns", "changes", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop", "open",
+        "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
 
-    def __init__(self, driver: Driver, kind: Kind, loaded: journal.Loaded) -> None:
+    def __init__(self, driver: Driving, kind: Kind, loaded: journal.Loaded) -> None:
         row = loaded.row
         self.driver, self.loop, self.kind, self.row = driver, driver.loop, kind, row
         self.id, self.target, self.parent_id, self.version = row.id, row.target, row.parent, row.version
@@ -55,7 +70,7 @@ class Life:
         self.stopped: RunStopped | None = None
         self.is_draining = self.has_ended = False
         self.open: dict[int, LocalOp] = {}
-        self.steps: set[Step] = set()
+        self.steps: set[LocalOp] = set()
         self.unwritten: list[LocalOp] = []
         self.changes: dict[str, Json] | None = None
         self._recorded = {op.n: op for op in loaded.ops}
@@ -63,8 +78,7 @@ class Life:
         self._made = 0
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
-        self._mail: dict[str, list[tuple[int, str]]] | None = None
-        self._seen_signals: set[int] | None = None
+        self._mail: Mail | None = None
         self._signal_waits: dict[str, Signal] | None = None
         self._state: dict[str, Json] | None = None
         self._snapshot_due: str | None = None
@@ -199,9 +213,9 @@ class Life:
         if found is not None and (found.kind, found.name) != (kind, name):
             self.block(
                 ReplayError(
-                    f"Run {self.id!r} is blocked: at op {number} its journal has {found.kind} {found.name!r}, and its code "
-                    f"makes {kind} {name!r}, so what was recorded does not fit. Bring back the code that it began with, or "
-                    "branch on `ctx.version`; then `otelier resume` it."
+                    f"Run {self.id!r} is blocked: at op {number} its journal has {found.kind} {found.name!r}, and "
+                    f"its code makes {kind} {name!r}, so what was recorded does not fit. Bring back the code that it "
+                    "began with, or branch on `ctx.version`; then `otelier resume` it."
                 )
             )
             raise self._error()
@@ -326,36 +340,30 @@ class Life:
         self.open.pop(op.number, None)
         rows = [*self.unwritten_rows(), op.row(None), (journal.GIVE_BACK_SIGNAL, (number, self.id, op.name, payload))]
         self.driver.store.submit_later(journal.execute, rows)
-        mail = self._mail = self._mail if self._mail is not None else {}
-        if all(number != one for one, _ in mail.setdefault(op.name, [])):
-            insort(mail[op.name], (number, payload))
+        if self._mail is None:
+            self._mail = Mail()
+        self._mail.give_back(number, op.name, payload)
 
     # --- signals and state ---
     def add_signal(self, number: int, name: str, payload: str) -> None:
         """Take a signal for this run into its mail, once, or give it to the op that waits for it."""
-        seen = self._seen_signals = self._seen_signals if self._seen_signals is not None else set()
-        if number in seen:
+        if self._mail is None:
+            self._mail = Mail()
+        if not self._mail.add(number, name, payload):
             return
-        seen.add(number)
-        mail = self._mail = self._mail if self._mail is not None else {}
-        insort(mail.setdefault(name, []), (number, payload))
         op = (self._signal_waits or {}).get(name)
-        if op is not None and op.state == BEGUN:
-            self.take_signal(op)
+        if op is not None and op.state == BEGUN and (taken := self.take_signal(name)) is not None:
+            op.took(*taken)
 
-    def take_signal(self, op: Signal) -> bool:
-        """Give the oldest signal of its name to an op."""
-        waiting = (self._mail or {}).get(op.name)
-        if not waiting or self.stopped is not None:
-            return False
-        op.took(*waiting.pop(0))
-        return True
+    def take_signal(self, name: str) -> tuple[int, str] | None:
+        """Take the oldest signal of a name, its number and its payload."""
+        return None if self._mail is None or self.stopped is not None else self._mail.take(name)
 
     def _read_state(self) -> dict[str, Json]:
         if self.kind not in {"write", "read"}:
             raise WorkflowUseError(
-                f"Cannot read state in {self.target.service}/{self.target.handler}: it is a {self.kind}, and has no key. "
-                "State belongs to an entity: see `entity.write` and `entity.read`."
+                f"Cannot read state in {self.target.service}/{self.target.handler}: it is a {self.kind}, and has no "
+                "key. State belongs to an entity: see `entity.write` and `entity.read`."
             )
         if self.row.snapshot is not None:
             return json.loads(self.row.snapshot)
@@ -379,7 +387,7 @@ class Life:
             op.leave()
         self._leave_body()
 
-    def step_left(self, step: Step) -> None:
+    def step_left(self, step: LocalOp) -> None:
         """Take note that the task of a step has ended."""
         self.steps.discard(step)
         if self.stopped is not None:
@@ -407,18 +415,18 @@ class Life:
         """Block the run because of a fault of ours: a step's body gives failures as values."""
         self.block(
             EngineError(
-                f"Run {self.id!r} is blocked: {type(error).__name__} left the body of a step, which gives what it fails with "
-                f"as its value: {error}. This is a fault of otelier; `otelier resume` begins the step again."
+                f"Run {self.id!r} is blocked: {type(error).__name__} left the body of a step, which gives what it "
+                f"fails with as its value: {error}. This is a fault of otelier; `otelier resume` begins the step again."
             )
         )
 
-    def lost(self, _error: BaseException) -> None:
+    def lost(self, error: BaseException) -> None:
         """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
-        self.stop(RunParked("A step's task was cancelled."))
+        self.stop(RunParked(f"A step's task was ended by somebody else: {type(error).__name__}."))
 
 
 def _cancel_called(tx: journal.Transaction, run_id: str) -> None:
     try:
-        journal.cancel_run(tx, run_id)
+        changes.cancel_run(tx, run_id)
     except journal.UnknownRunError:  # it could not be stored
         pass

@@ -1,104 +1,19 @@
-"""Ops of a body: what each kind does when it begins, when it is given up, and when a replay finds it begun."""
+"""Kinds of ops: what each does when it begins, when it is given up, and when a replay finds it begun."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from otelier.errors import RunStopped
+from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.local._op import BEGUN, ENDING, MADE, LocalOp, Owner
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 
-if TYPE_CHECKING:
-    from otelier.workflows.engines.local._life import Life
-
-MADE: Final = 0
-BEGUN: Final = 1
-ENDING: Final = 2
-"""Its result waits for the commit."""
-DONE: Final = 3
-GIVEN_UP: Final = 4
 _MAX_NS: Final = 2**62
-
-
-class LocalOp:
-    """An op of a life. It is a row of the journal from its begin, and done when its result is committed."""
-
-    __slots__ = (
-        "began_ns", "due", "ended_ns", "executions", "is_found", "is_new", "is_seen", "life", "name", "number", "ref",
-        "seq", "state", "value", "waiters",
-    )  # fmt: skip
-    kind: ClassVar[str]
-
-    def __init__(self, life: Life, name: str, *, ref: str | None = None) -> None:
-        self.life = life
-        self.name = name
-        self.value: Json = None
-        self.waiters: list[asyncio.Future[LocalOp]] | None = None
-        self.is_seen = False  # whether the body knows that it is done
-        self.seq = -1
-        self.due: int | None = None
-        self.ref = ref
-        self.number, found = life.numbered(self.kind, name)
-        self.is_found = found is not None
-        self.is_new = False  # whether its row is still to be inserted
-        if found is None:
-            self.state, self.executions = MADE, 0
-            self.began_ns: int | None = None
-            self.ended_ns: int | None = None
-            return
-        self.began_ns, self.ended_ns, self.executions = found.began, found.ended, found.executions
-        self.due, self.ref = found.due, found.ref
-        if found.seq is not None:
-            self.state, self.seq, self.value = DONE, found.seq, journal.json.loads(found.value or "null")
-        else:
-            self.state = MADE if found.ended is None else GIVEN_UP
-
-    def start(self) -> None:
-        """Write it into the journal and begin it, unless that was done."""
-        self.life.check()
-        if self.state == MADE:
-            self.life.begin(self)
-
-    def done(self) -> bool:
-        """Return whether its result is recorded."""
-        return self.state == DONE
-
-    def __await__(self) -> Generator[Any, Any, Json]:
-        if self.state != DONE or self.life.stopped is not None:
-            yield from self.life.next((self,)).__await__()
-        self.is_seen = True
-        return self.value
-
-    # --- what its kind does ---
-    def first_begun(self, now_ns: int) -> None:
-        """Take note of when it is begun for the first time."""
-        self.began_ns, self.executions, self.is_new = now_ns, 1, True
-
-    def go(self) -> None:
-        """Begin what it waits for."""
-
-    def leave(self) -> None:
-        """End what it waits for: it was given up, or the life is left."""
-
-    # --- its result ---
-    def recorded(self, _result: Any, error: BaseException | None) -> None:
-        """Take note that its result is committed."""
-        if error is None and self.state == ENDING:
-            self.state = DONE
-            self.life.wake(self)
-
-    def row(self, text: str | None) -> journal.Statement:
-        """Return the statement that writes it as it is now."""
-        seq = self.seq if self.seq >= 0 else None
-        if self.is_new:
-            self.is_new = False
-            args = (self.life.row.n, self.number, self.kind, self.name, self.began_ns, self.executions)
-            return journal.INSERT_OP, (*args, self.ended_ns, seq, text, self.due, self.ref)
-        args = (self.executions, self.ended_ns, seq, text, self.ref, self.life.row.n, self.number)
-        return journal.UPDATE_OP, args
 
 
 class Step(LocalOp):
@@ -107,7 +22,7 @@ class Step(LocalOp):
     __slots__ = ("body", "task")
     kind = "step"
 
-    def __init__(self, life: Life, name: str, body: Callable[[], Awaitable[Json]]) -> None:
+    def __init__(self, life: Owner, name: str, body: Callable[[], Awaitable[Json]]) -> None:
         super().__init__(life, name)
         self.body: Callable[[], Awaitable[Json]] | None = body if self.state == MADE else None
         self.task: asyncio.Task[None] | None = None
@@ -147,7 +62,7 @@ class Sleep(LocalOp):
     __slots__ = ("seconds",)
     kind = "sleep"
 
-    def __init__(self, life: Life, seconds: float) -> None:
+    def __init__(self, life: Owner, seconds: float) -> None:
         super().__init__(life, "sleep")
         self.seconds: float | None = seconds
 
@@ -165,10 +80,6 @@ class Sleep(LocalOp):
         """Forget the time."""
         self.life.driver.timers.drop(self)
 
-    def elapsed(self) -> None:
-        """End, at that time."""
-        self.life.record(self, None)
-
 
 class Signal(Sleep):
     """An op whose value is a signal's payload, or `None` after a time."""
@@ -176,14 +87,17 @@ class Signal(Sleep):
     __slots__ = ("payload",)
     kind = "signal"
 
-    def __init__(self, life: Life, name: str, timeout_s: float | None) -> None:
+    def __init__(self, life: Owner, name: str, timeout_s: float | None) -> None:
         LocalOp.__init__(self, life, name)
         self.seconds = timeout_s
         self.payload: str | None = None
 
     def go(self) -> None:
         """Take what waits already, else wait."""
-        if not self.life.take_signal(self) and self.due is not None:
+        taken = self.life.take_signal(self.name)
+        if taken is not None:
+            self.took(*taken)
+        elif self.due is not None:
             self.life.driver.timers.add(self)
 
     def leave(self) -> None:
@@ -204,7 +118,7 @@ class Result(LocalOp):
     __slots__ = ()
     kind = "result"
 
-    def __init__(self, life: Life, run_id: str) -> None:
+    def __init__(self, life: Owner, run_id: str) -> None:
         super().__init__(life, run_id, ref=run_id)
 
     def go(self) -> None:
@@ -230,7 +144,7 @@ class Call(Result):
     kind = "call"
 
     def __init__(
-        self, life: Life, target: Target, payload: Json, headers: str, run_id: str | None, detached: bool
+        self, life: Owner, target: Target, payload: Json, headers: str, run_id: str | None, detached: bool
     ) -> None:
         LocalOp.__init__(self, life, f"{target.service}/{target.handler}")
         self.is_stored = self.is_found
@@ -249,7 +163,10 @@ class Call(Result):
         (target, payload, headers, detached), self.sent = self.sent, None
         rows = self.life.unwritten_rows()
         submit, loop = self.life.driver.store.submit, self.life.loop
-        submit(loop, self._looked, journal.call_run, rows, self.ref, target, payload, headers, self.life.id, detached)
+        submit(
+            loop, self._looked, changes.call_run, rows, self.ref, target, payload, headers, self.life.id, detached,
+            self.began_ns,
+        )  # fmt: skip
 
     def _looked(self, outcome: Outcome | None, error: BaseException | None) -> None:
         if error is None:
@@ -267,7 +184,7 @@ class Send(LocalOp):
     __slots__ = ("payload",)
     kind = "send"
 
-    def __init__(self, life: Life, run_id: str, name: str, payload: Json) -> None:
+    def __init__(self, life: Owner, run_id: str, name: str, payload: Json) -> None:
         super().__init__(life, name, ref=run_id)
         self.payload = journal.dumps(payload)
 
@@ -279,7 +196,7 @@ class Send(LocalOp):
         self.seq = life.next_seq()
         self.ended_ns: int | None = time.time_ns()
         life.driver.store.submit(
-            life.loop, self.recorded, journal.send_signal, before, self.ref, self.name, self.payload, self.row
+            life.loop, self.recorded, changes.send_signal, before, self.ref, self.name, self.payload, self.row
         )
 
     def recorded(self, result: Any, error: BaseException | None) -> None:

@@ -22,6 +22,8 @@ from otelier.workflows.engines.local._journal import Note, Transaction, prepare
 
 POLL_S = 0.02
 """How often other processes' changes are looked for, and how long a row may wait that nobody waits for."""
+POLL_BUSY_S = 0.005
+"""The same while there is much to commit: what another process asked for waits in this process's queues, too."""
 REST_S = 0.0005
 """Rest after a commit when more waits already: other processes get the file, and the next group is larger."""
 BUSY_STEP_S = 0.001
@@ -201,9 +203,12 @@ class Store:
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
-            if self._conn is not None:
-                self._conn.close()
-                self._conn = None
+            conn, self._conn = self._conn, None
+            if conn is not None:
+                try:
+                    conn.close()
+                except sqlite3.Error:  # what it could not write is not committed
+                    pass
 
 
 def unusable(shown: str, exc: BaseException) -> EngineError:
@@ -231,7 +236,7 @@ class FileStore(Store):
         self._synchronous, self._busy_s = synchronous, busy_s
         self._queue: deque[Item] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._awake = self._closing = False
+        self._awake = self._closing = self._is_stale = False
         self._thread: threading.Thread | None = None
         self._reader: sqlite3.Connection | None = None
         self._read_lock = threading.Lock()
@@ -297,6 +302,9 @@ class FileStore(Store):
 
     def connection(self) -> sqlite3.Connection:
         """Return the connection, opened and prepared; another process may be preparing the file just now."""
+        if self._is_stale:
+            self._is_stale = False
+            super().close()
         until = time.monotonic() + self._busy_s
         while True:
             try:
@@ -325,35 +333,33 @@ class FileStore(Store):
 
     # --- the thread ---
     def _work(self) -> None:
-        version, polled, again = -1, 0.0, False
+        version, looked, again = -1, 0.0, False
         while True:
             watches = self.listener.watches()
-            if not again:
+            if again:
+                time.sleep(REST_S)
+            else:
                 try:
-                    self._wake.get(timeout=max(0.0, polled + POLL_S - time.monotonic()) if watches else None)
+                    self._wake.get(timeout=max(0.0, looked + POLL_S - time.monotonic()) if watches else None)
                 except Empty:
                     pass
             self._awake = True  # nobody needs to wake it while it works
-            self._empty_queue()
+            worked = bool(self._queue)
+            if worked:
+                self.run(self._items())
             self._awake = False
             again = bool(self._queue)  # who came between the two lines above did not wake it
-            if self._closing and not self._queue:
+            if self._closing and not again:
                 return
-            now = time.monotonic()
-            if watches and now >= polled + POLL_S:
-                polled = now
+            if watches and (now := time.monotonic()) >= looked + (POLL_BUSY_S if worked else POLL_S):
+                looked = now
                 version = self._look_at_others(version)
 
-    def _empty_queue(self) -> None:
-        queue, first = self._queue, True
+    def _items(self) -> list[Item]:
+        queue, items = self._queue, list[Item]()
         while queue:
-            if not first:
-                time.sleep(REST_S)
-            first = False
-            items: list[Item] = []
-            while queue:
-                items.append(queue.popleft())
-            self.run(items)
+            items.append(queue.popleft())
+        return items
 
     def _look_at_others(self, version: int) -> int:
         if self.broken is not None:
@@ -368,14 +374,9 @@ class FileStore(Store):
         return now
 
     def repair(self) -> None:
-        """Begin anew with fresh connections."""
-        with self._lock:
-            conn, self._conn = self._conn, None
-            if conn is not None:
-                try:
-                    conn.close()
-                except sqlite3.Error:
-                    pass
+        """Begin anew with a fresh connection; its thread opens it, no other may touch the old one."""
+        if self.broken is not None:
+            self._is_stale = True
             self.broken = None
 
     def close(self) -> None:

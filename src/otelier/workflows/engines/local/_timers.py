@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
 
-from otelier.workflows.engines.local._ops import BEGUN, Sleep
+from otelier.workflows.engines.local._op import BEGUN, LocalOp
 
 LONGEST_S: Final = 1.0
 """A wall clock that jumps is noticed after this time."""
@@ -20,18 +20,18 @@ class Timers:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heap: list[tuple[int, int, Sleep]] = []
+        self._heap: list[tuple[int, int, LocalOp]] = []
         self._ties = count()
         self._dropped = 0
         self._handle: asyncio.TimerHandle | None = None
 
-    def add(self, op: Sleep) -> None:
+    def add(self, op: LocalOp) -> None:
         """Call *op* when it is due."""
         assert op.due is not None
         heappush(self._heap, (op.due, next(self._ties), op))
         self._arm()
 
-    def drop(self, _op: Sleep) -> None:
+    def drop(self, op: LocalOp) -> None:
         """Forget an op, which is no more begun; it leaves the heap when its time comes or when many have."""
         self._dropped += 1
         if self._dropped > _FEW and self._dropped * 2 > len(self._heap):
@@ -68,5 +68,5 @@ class Timers:
         self._arm()
 
 
-def _waits(op: Sleep) -> bool:
+def _waits(op: LocalOp) -> bool:
     return op.state == BEGUN and op.life.stopped is None

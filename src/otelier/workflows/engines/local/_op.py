@@ -1,0 +1,222 @@
+"""An op of a body: its number, its row, its result; and what it asks of its life and of the driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar, Final, Protocol
+
+from otelier.errors import RunStopped
+from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.local._store import Store
+from otelier.workflows.engines.protocol import Json, Op
+
+MADE: Final = 0
+BEGUN: Final = 1
+ENDING: Final = 2
+"""Its result waits for the commit."""
+DONE: Final = 3
+GIVEN_UP: Final = 4
+
+
+class Clock(Protocol):
+    """Calls ops when they are due."""
+
+    def add(self, op: LocalOp) -> None:
+        """Call *op* when it is due."""
+        ...
+
+    def drop(self, op: LocalOp) -> None:
+        """Call *op* no more."""
+        ...
+
+
+class Host(Protocol):
+    """What ops ask of who drives their life."""
+
+    @property
+    def store(self) -> Store:
+        """Where they are written."""
+        ...
+
+    @property
+    def timers(self) -> Clock:
+        """Who calls them when they are due."""
+        ...
+
+    @property
+    def ends(self) -> dict[str, list[LocalOp]]:
+        """Ops that wait for the end of a run."""
+        ...
+
+    def forget_end(self, op: LocalOp) -> None:
+        """Tell an op no more of the end it waited for."""
+        ...
+
+
+class Owner(Protocol):
+    """What ops ask of their life."""
+
+    @property
+    def id(self) -> str:
+        """The run."""
+        ...
+
+    @property
+    def row(self) -> journal.Row:
+        """Its row."""
+        ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of its body."""
+        ...
+
+    @property
+    def driver(self) -> Host:
+        """Who drives it."""
+        ...
+
+    @property
+    def stopped(self) -> RunStopped | None:
+        """What ended it."""
+        ...
+
+    @property
+    def steps(self) -> set[LocalOp]:
+        """Steps whose tasks go on."""
+        ...
+
+    def check(self) -> None:
+        """Raise what stopped it."""
+        ...
+
+    def numbered(self, kind: str, name: str) -> tuple[int, journal.OpRow | None]:
+        """Return the number of a new op, and what the journal has there."""
+        ...
+
+    def begin(self, op: LocalOp) -> None:
+        """Begin an op."""
+        ...
+
+    async def next(self, ops: Sequence[Op]) -> Op:
+        """Wait for ops."""
+        ...
+
+    def next_seq(self) -> int:
+        """Return the place of the next result."""
+        ...
+
+    def unwritten_rows(self, besides: LocalOp | None = None) -> list[journal.Statement]:
+        """Return what is not in the store's queue yet."""
+        ...
+
+    def recording(self, op: LocalOp, value: Json) -> list[journal.Statement] | None:
+        """Return the statements that record a result, `None` if the op has no more one."""
+        ...
+
+    def record(self, op: LocalOp, value: Json, *also: journal.Statement) -> None:
+        """Record a result."""
+        ...
+
+    def wake(self, op: LocalOp) -> None:
+        """Tell who waits that an op is done."""
+        ...
+
+    def take_signal(self, name: str) -> tuple[int, str] | None:
+        """Take the oldest signal of a name, its number and its payload."""
+        ...
+
+    def step_left(self, step: LocalOp) -> None:
+        """Take note that the task of a step has ended."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Block the run because of a fault of ours."""
+        ...
+
+    def lost(self, error: BaseException) -> None:
+        """Leave the body because a step's task was cancelled."""
+        ...
+
+
+class LocalOp:
+    """An op of a life. It is a row of the journal from its begin, and done when its result is committed."""
+
+    __slots__ = (
+        "began_ns", "due", "ended_ns", "executions", "is_found", "is_new", "is_seen", "life", "name", "number", "ref",
+        "seq", "state", "value", "waiters",
+    )  # fmt: skip
+    kind: ClassVar[str]
+
+    def __init__(self, life: Owner, name: str, *, ref: str | None = None) -> None:
+        self.life = life
+        self.name = name
+        self.value: Json = None
+        self.waiters: list[asyncio.Future[LocalOp]] | None = None
+        self.is_seen = False  # whether the body knows that it is done
+        self.seq = -1
+        self.due: int | None = None
+        self.ref = ref
+        self.number, found = life.numbered(self.kind, name)
+        self.is_found = found is not None
+        self.is_new = False  # whether its row is still to be inserted
+        if found is None:
+            self.state, self.executions = MADE, 0
+            self.began_ns: int | None = None
+            self.ended_ns: int | None = None
+            return
+        self.began_ns, self.ended_ns, self.executions = found.began, found.ended, found.executions
+        self.due, self.ref = found.due, found.ref
+        if found.seq is not None:
+            self.state, self.seq, self.value = DONE, found.seq, journal.json.loads(found.value or "null")
+        else:
+            self.state = MADE if found.ended is None else GIVEN_UP
+
+    def start(self) -> None:
+        """Write it into the journal and begin it, unless that was done."""
+        self.life.check()
+        if self.state == MADE:
+            self.life.begin(self)
+
+    def done(self) -> bool:
+        """Return whether its result is recorded."""
+        return self.state == DONE
+
+    def __await__(self) -> Generator[Any, Any, Json]:
+        if self.state != DONE or self.life.stopped is not None:
+            yield from self.life.next((self,)).__await__()
+        self.is_seen = True
+        return self.value
+
+    # --- what its kind does ---
+    def first_begun(self, now_ns: int) -> None:
+        """Take note of when it is begun for the first time."""
+        self.began_ns, self.executions, self.is_new = now_ns, 1, True
+
+    def go(self) -> None:
+        """Begin what it waits for."""
+
+    def leave(self) -> None:
+        """End what it waits for: it was given up, or the life is left."""
+
+    def elapsed(self) -> None:
+        """End, at its time."""
+        self.life.record(self, None)
+
+    # --- its result ---
+    def recorded(self, _result: Any, error: BaseException | None) -> None:
+        """Take note that its result is committed."""
+        if error is None and self.state == ENDING:
+            self.state = DONE
+            self.life.wake(self)
+
+    def row(self, text: str | None) -> journal.Statement:
+        """Return the statement that writes it as it is now."""
+        seq = self.seq if self.seq >= 0 else None
+        if self.is_new:
+            self.is_new = False
+            args = (self.life.row.n, self.number, self.kind, self.name, self.began_ns, self.executions)
+            return journal.INSERT_OP, (*args, self.ended_ns, seq, text, self.due, self.ref)
+        args = (self.executions, self.ended_ns, seq, text, self.ref, self.life.row.n, self.number)
+        return journal.UPDATE_OP, args

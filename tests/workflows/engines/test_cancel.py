@@ -1,0 +1,192 @@
+"""Cancelling a run: what its body sees, and what it reaches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from otelier.errors import RunCancelled, RunEndedError, UnknownRunError
+from otelier.workflows.engines.protocol import Op, Run, Target
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, step, until, waits_for
+
+
+async def _long() -> None:
+    await asyncio.Event().wait()
+
+
+WAITS: dict[str, Callable[[Run], Op]] = {
+    "sleep": lambda run: run.sleep(3600),
+    "signal": lambda run: run.signal("go", None),
+    "step": lambda run: run.step("long", _long),
+    "call": lambda run: run.call(Target("shop", "wait"), None, {}),
+    "result": lambda run: run.result("other"),
+    "unknown": lambda run: run.call(Target("elsewhere", "wait"), None, {}),
+}
+
+
+async def wait(run: Run, payload: Any) -> Any:
+    await run.signal("go", None)
+
+
+@pytest.mark.parametrize("kind", WAITS)
+@on_a_loop
+async def test_cancel_reaches_each_wait(path: str | None, kind: str):
+    """A cancelled run leaves any wait at once; its body sees it, whatever it catches, and its outcome is fixed."""
+    handlers, seen = Handlers(), list[str]()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        try:
+            await WAITS[kind](run)
+        except Exception:
+            seen.append("an Exception")
+        except RunCancelled:
+            seen.append("cancelled")
+            with pytest.raises(RunCancelled):
+                await step(run, "more")
+        return "swallowed"
+
+    target, waiting = handlers.add(flow), handlers.add(wait)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(waiting, None, {}, run_id="other")
+        await engine.start(target, None, {}, run_id="r")
+
+        async def waits() -> bool:
+            return len((await engine.run("r")).steps) == 1
+
+        await until(waits)
+        await engine.cancel("r")
+        outcome = await engine.result("r", 60)
+        assert (outcome[0], outcome[1]["type"]) == (False, "RunCancelled")
+        assert seen == ["cancelled"]
+        assert (await engine.run("r")).status == "cancelled"
+        assert {run.workflow_id: run.status for run in await engine.runs() if run.parent_id} in (
+            {}, {"r.0": "cancelled"},
+        )  # fmt: skip
+        await engine.cancel("r")
+        with pytest.raises(RunEndedError, match="cancelled"):
+            await engine.resume("r")
+        with pytest.raises(UnknownRunError):
+            await engine.cancel("nobody")
+
+
+@on_a_loop
+async def test_cancel_reaches_called_runs_and_no_detached_ones(path: str | None):
+    """Runs that a cancelled run called are cancelled, also theirs; one that it only began goes on."""
+    handlers = Handlers()
+
+    async def flow(run: Run, depth: Any) -> Any:
+        if depth:
+            run.call(Target("shop", "wait"), None, {}, detached=True).start()
+            await run.call(Target("shop", "flow"), depth - 1, {})
+        await run.signal("go", None)
+
+    target = handlers.add(flow)
+    handlers.add(wait)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, 2, {}, run_id="r")
+
+        async def all_wait() -> bool:
+            runs = await engine.runs()
+            return len(runs) == 5 and all(run.status == "waiting" for run in runs)
+
+        await until(all_wait)
+        await engine.cancel("r")
+        for run_id in ("r", "r.1", "r.1.1"):
+            assert (await engine.result(run_id, 60))[0] is False
+        statuses = {run.workflow_id: run.status for run in await engine.runs()}
+        assert statuses == {
+            "r": "cancelled", "r.1": "cancelled", "r.1.1": "cancelled", "r.0": "waiting", "r.1.0": "waiting",
+        }  # fmt: skip
+
+
+@on_a_loop
+async def test_a_body_is_left_after_its_steps_have_ended(path: str | None):
+    """A step that cleans up when it is cancelled ends before the body sees that."""
+    handlers, events, gate = Handlers(), list[str](), asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        async def long() -> Any:
+            try:
+                events.append("began")
+                await asyncio.Event().wait()
+            finally:
+                await gate.wait()
+                events.append("step ended")
+
+        try:
+            await run.step("long", long)
+        finally:
+            events.append("body left")
+
+    target = handlers.add(flow)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        await until(lambda: events)
+        await engine.cancel("r")
+        gate.set()
+        await engine.result("r", 60)
+    assert events == ["began", "step ended", "body left"]
+
+
+@on_a_loop
+async def test_a_body_that_waits_for_something_else_is_left(path: str | None):
+    """Cancel also reaches a body that waits for what is not of the engine."""
+    handlers, begun = Handlers(), asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    target = handlers.add(flow)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        await begun.wait()
+        await engine.cancel("r")
+        assert (await engine.result("r", 60))[1]["type"] == "RunCancelled"
+
+
+@on_a_loop
+async def test_a_cancelled_call_is_done_when_its_run_has_ended(path: str | None):
+    """Giving up a call cancels the run that it called, and its value tells that; a caller may go on."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        call = run.call(Target("shop", "wait"), None, {})
+        call.start()
+        await run.stored(call)
+        run.cancel(call)
+        return (await call)[1]["type"]
+
+    target = handlers.add(flow)
+    handlers.add(wait)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        assert await engine.result("r", 60) == [True, "RunCancelled"]
+        assert (await engine.run("r.0")).status == "cancelled"
+
+
+@on_a_loop
+async def test_a_cancel_that_comes_while_nobody_serves_is_kept(path: str | None):
+    """A run that is cancelled while its worker is away is cancelled when its body begins again."""
+    handlers, seen = Handlers(), list[str]()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        seen.append(await step(run, "a", "step"))
+        try:
+            await run.signal("go", None)
+        except RunCancelled:
+            seen.append("cancelled")
+            raise
+
+    target = handlers.add(flow)
+    async with opened(path) as engine:
+        async with serving(engine, handlers):
+            await engine.start(target, None, {}, run_id="r")
+            await waits_for(engine, "r")
+        await engine.cancel("r")
+        async with serving(engine, handlers):
+            assert (await engine.result("r", 60))[1]["type"] == "RunCancelled"
+    assert seen == ["step", "step", "cancelled"]

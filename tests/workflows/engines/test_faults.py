@@ -1,0 +1,142 @@
+"""Faults of the store: no outcome, bodies left, and all goes on from the last commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otelier.errors import EngineError
+from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.protocol import Run, Target
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, until, waits_for
+
+FLOW = Target("shop", "flow")
+COUNTED: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Places of the faults that were counted."""
+    COUNTED.clear()
+    monkeypatch.setattr("otelier.workflows.engines.local._driver.count_fault", COUNTED.append)
+    return COUNTED
+
+
+async def limit_pages(engine: LocalEngine, more: int | None) -> None:
+    """Let the file grow by so many pages; `None` takes the limit away."""
+
+    def job(tx: Any) -> None:
+        pages = tx.conn.execute("PRAGMA page_count").fetchone()[0]
+        tx.conn.execute(f"PRAGMA max_page_count={pages + more if more is not None else 2**30}")
+
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    engine._store.submit(asyncio.get_running_loop(), lambda *_: done.set_result(None), job)
+    await done
+
+
+async def flow(run: Run, payload: Any) -> Any:
+    found: list[Any] = []
+    for number in range(20):
+
+        async def body(number: int = number) -> Any:
+            return [number, "x" * 500]
+
+        try:
+            found.append((await run.step(f"s{number}", body))[0])
+        except Exception:
+            found.append("an Exception")
+    await run.signal("go", None)
+    return found
+
+
+@on_a_loop
+async def test_a_disk_that_fills_up_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """While a disk is full bodies are left, once told; when it has space again all runs end right."""
+    handlers = Handlers()
+    handlers.add(flow)
+    with caplog.at_level(logging.ERROR, "otelier"):
+        async with opened(str(tmp_path / "runs.db"), retry_s=0.05) as engine, serving(engine, handlers):
+            await engine.start(FLOW, None, {}, run_id="before")
+            await waits_for(engine, "before")
+            await limit_pages(engine, 10)
+            runs = ["before"]
+            with pytest.raises(EngineError, match=r"runs\.db.*full"):
+                while True:
+                    await engine.start(FLOW, None, {}, run_id=f"r{len(runs)}")
+                    runs.append(f"r{len(runs)}")
+            await until(lambda: caplog.records)
+            # A fresh connection has no limit: the disk has space again.
+            for run_id in runs:
+                await until(lambda run_id=run_id: _signalled(engine, run_id))
+            outcomes = await asyncio.gather(*(engine.result(run_id, 60) for run_id in runs))
+            assert outcomes == [[True, list(range(20))]] * len(runs)
+    (record,) = caplog.records
+    assert str(tmp_path / "runs.db") in record.getMessage()
+    assert set(COUNTED) == {"engine.store"}
+
+
+async def _signalled(engine: LocalEngine, run_id: str) -> bool:
+    try:
+        await engine.signal(run_id, "go", None)
+    except EngineError:
+        return False
+    return True
+
+
+@on_a_loop
+async def test_a_file_that_is_locked_for_too_long_parks_the_bodies(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Another program that keeps the file locked delays the runs, and none of their steps fails."""
+    path, handlers = tmp_path / "runs.db", Handlers()
+    handlers.add(flow)
+    with caplog.at_level(logging.ERROR, "otelier"):
+        async with opened(str(path), retry_s=0.05, busy_s=0.05) as engine, serving(engine, handlers):
+            await engine.start(FLOW, None, {}, run_id="r")
+            await waits_for(engine, "r")
+            other = sqlite3.connect(path, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(EngineError, match="locked"):
+                await engine.start(FLOW, None, {}, run_id="refused")
+            await until(lambda: len(COUNTED) > 2)
+            other.execute("COMMIT")
+            other.close()
+            await until(lambda: _signalled(engine, "r"))
+            assert await engine.result("r", 60) == [True, list(range(20))]
+    assert len(caplog.records) == 1
+
+
+@on_a_loop
+async def test_a_fault_while_a_step_runs_is_no_outcome_of_it(tmp_path: Path):
+    """A step that ends while nothing can be written is begun again, and told as that."""
+    path, handlers, gate, seen = tmp_path / "runs.db", Handlers(), asyncio.Event(), list[int]()
+
+    async def one(run: Run, payload: Any) -> Any:
+        async def body() -> Any:
+            await gate.wait()
+            return "done"
+
+        op = run.step("slow", body)
+        op.start()
+        seen.append(op.executions)
+        return [await op, len(run.recovered_ns)]
+
+    target = handlers.add(one)
+    async with opened(str(path), retry_s=0.05, busy_s=0.05) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+
+        async def is_begun() -> bool:
+            return len((await engine.run("r")).steps) == 1
+
+        await until(is_begun)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        gate.set()
+        await until(lambda: COUNTED)
+        other.execute("COMMIT")
+        other.close()
+        assert await engine.result("r", 60) == [True, ["done", 1]]
+    assert seen == [1, 2]

@@ -1,0 +1,86 @@
+"""Timers, and many runs that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otelier.workflows.engines.protocol import Run
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, settle, until, waits_for
+
+
+@on_a_loop
+async def test_a_clock_that_jumps_is_noticed(path: str | None, monkeypatch: pytest.MonkeyPatch):
+    """A sleep ends when the wall clock says so, also after it was set."""
+    handlers, jump = Handlers(), [0]
+
+    async def flow(run: Run, payload: Any) -> Any:
+        await run.sleep(3600)
+
+    target, clock = handlers.add(flow), time.time_ns
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+
+        async def is_begun() -> bool:
+            return len((await engine.run("r")).steps) == 1
+
+        await until(is_begun)
+        monkeypatch.setattr(time, "time_ns", lambda: clock() + jump[0])
+        jump[0] = 3601 * 10**9
+        assert await engine.result("r", 60) == [True, None]
+
+
+@on_a_loop
+async def test_timers_that_were_dropped_leave_the_heap(path: str | None):
+    """Time-outs of waits that were not needed do not pile up until their time comes."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        for _ in range(payload):
+            op = run.sleep(3600)
+            op.start()
+            run.cancel(op)
+        await run.signal("go", None)
+
+    target = handlers.add(flow)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, 3000, {}, run_id="r")
+        await waits_for(engine, "r")
+        (driver,) = engine._drivers
+        assert len(driver.timers._heap) < 1500
+
+
+@on_a_loop
+async def test_no_more_than_a_number_of_bodies_replay_at_once(tmp_path: Path):
+    """After a restart bodies begin in groups; each that waits makes room for the next."""
+    handlers, at_once, most, gate = Handlers(), [0], [0], asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        if run.replaying():
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+            await gate.wait()
+            at_once[0] -= 1
+        return await run.signal("go", None)
+
+    target = handlers.add(flow)
+    async with opened(str(tmp_path / "runs.db"), max_replaying=7) as engine:
+        async with serving(engine, handlers):
+            for n in range(40):
+                await engine.start(target, None, {}, run_id=f"r{n}")
+            for n in range(40):
+                await waits_for(engine, f"r{n}")
+        async with serving(engine, handlers):
+            await until(lambda: at_once[0] == 7)
+            await settle()
+            assert len(handlers.lives) == 47
+            gate.set()
+            for n in range(40):
+                await engine.signal(f"r{n}", "go", n)
+            found = await asyncio.gather(*(engine.result(f"r{n}", 60) for n in range(40)))
+    assert found == [[True, n] for n in range(40)]
+    assert most == [7]

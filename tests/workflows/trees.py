@@ -1,0 +1,58 @@
+"""What holds of the spans of runs, however often their workers were killed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import fields
+
+from otelier.testing import SpanRecord
+
+RECORDED = ("invoke_workflow", "run_function", "run_entity", "resume_workflow", "resume_function")
+RECORDED += ("wait_signal", "wait_timer")
+"""Spans whose times and facts are those of the journal: exported twice they are the same."""
+
+
+def by_id(spans: Iterable[SpanRecord]) -> dict[str, SpanRecord]:
+    """Return each span once, by its id; those that share one must be one span."""
+    found: dict[str, SpanRecord] = {}
+    for span in spans:
+        known = found.setdefault(span.span_id, span)
+        same = _all_of(known) == _all_of(span) if is_recorded(span) else _place(known) == _place(span)
+        assert same, f"one id, two spans:\n{known}\n{span}"
+        found[span.span_id] = max(known, span, key=lambda one: one.end_ns)  # what was executed again
+    return found
+
+
+def is_recorded(span: SpanRecord) -> bool:
+    """Tell whether all of a span comes from the journal."""
+    return span.scope == "otelier.workflows" and span.name.startswith(RECORDED)
+
+
+def _place(span: SpanRecord) -> tuple[object, ...]:
+    return span.name, span.kind, span.trace_id, span.parent_id, span.scope
+
+
+def _all_of(span: SpanRecord) -> dict[str, object]:
+    ours = {field.name: getattr(span, field.name) for field in fields(span) if field.name != "resource"}
+    return ours
+
+
+def assert_trees(spans: Iterable[SpanRecord]) -> dict[str, list[SpanRecord]]:
+    """Assert that each trace is one tree whose spans begin within their parents, and return the traces."""
+    unique = by_id(spans)
+    traces: dict[str, list[SpanRecord]] = defaultdict(list)
+    for span in unique.values():
+        traces[span.trace_id].append(span)
+        if span.parent_id is None:
+            continue
+        parent = unique.get(span.parent_id)
+        assert parent is not None, f"an orphan: {span}"
+        assert parent.trace_id == span.trace_id
+        assert parent.start_ns <= span.start_ns, f"begins before its parent {parent}: {span}"
+        if not span.name.startswith("resume_"):
+            assert span.start_ns <= parent.end_ns, f"begins after its parent's end {parent}: {span}"
+    for trace in traces.values():
+        roots = [span for span in trace if span.parent_id is None]
+        assert len(roots) == 1, f"{len(roots)} roots in one trace: {roots}"
+    return dict(traces)
