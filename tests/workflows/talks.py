@@ -191,16 +191,20 @@ def changes(model, notes):
         changed = {"role": "assistant", "content": "Changed."}
         return InterceptResult.modify_messages([*context.messages[:-1], changed]) if context.model_calls > 1 else None
 
-    def acted(context):
-        return InterceptResult(
-            modified_tool_result="parcel nine",
-            modified_messages=[*context.messages, {"role": "user", "content": "Quick"}][:3] + [context.messages[-1]],
-        )
-
     model.says([("find", {"number": 1})], "Done.")
     run = InterceptResult(modified_model="gpt-4.1-nano", modified_tools=["weigh", "find"])
     watch = Watch(notes, pre_run=run, pre_think=think, pre_act=act, post_think=answered)
     return {"agent": model.agent(*tools_of(notes), interceptors=[watch, Watch(notes)], instructions="Help.")}
+
+
+@talk
+def changes_beside_each_other(model, notes):
+    def acted(context):
+        told = {"role": "system", "content": f"{context.tool_name} is done."}
+        return InterceptResult(modified_messages=[told, *context.messages], modified_tool_result="changed")
+
+    model.says([("find", {"number": 1}), ("find", {"number": 2}), ("weigh", {"number": 3})], "Done.")
+    return {"agent": model.agent(*tools_of(notes), interceptors=[Watch(notes, post_act=acted)], max_parallel_tools=1)}
 
 
 @talk

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-import otelier
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otelier
 from otelier import testing
-from otelier.errors import CodecError, WorkflowUseError
-from otelier.interceptors import InterceptResult
+from otelier.errors import CodecError, StepError, WorkflowUseError
+from otelier.interceptors import Interceptor
 from otelier.workflows import Worker, workflow
-from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.local import LocalEngine, Options
 from tests.scripted import model, scripted
 from tests.workflows.engines.serving import until
-from tests.workflows.talks import TALKS, Watch, arguments, seen_of, talk, tools_of
+from tests.workflows.talks import TALKS, Watch, arguments, seen_of, tools_of
 
 __all__ = ["model"]
 
@@ -180,7 +180,7 @@ def lambda_of(agent: otelier.Agent) -> Any:
 
 
 def test_an_agent_stands_in_the_body(model):
-    """In a step, or beside other calls, it would have no numbers of its own: that is refused, as what is no agent is."""
+    """In a step, or in another task, it would have no numbers of its own: that is refused, as what is no agent is."""
     agent = model.agent()
 
     async def asking(ctx):
@@ -188,7 +188,7 @@ def test_an_agent_stands_in_the_body(model):
             return await ctx.agent(agent, "Where is it?")
 
         with pytest.raises(WorkflowUseError, match=r"ctx.agent\('triage'\) stands inside a step"):
-            await ctx.step("inside", with_error_kept(inside))
+            await ctx.step("inside", inside)
         with pytest.raises(WorkflowUseError, match="another task"):
             await asyncio.gather(ctx.agent(agent, "Where is it?"))
         with pytest.raises(TypeError, match="was given a str"):
@@ -196,3 +196,105 @@ def test_an_agent_stands_in_the_body(model):
 
     in_a_workflow(asking)
     assert sent(model) == []
+
+
+def test_steps_are_named_in_the_order_of_the_answer(model, otelier_spans):
+    """Calls of one answer have their numbers before any of them runs; spans of agents hang between the run's and the steps'."""
+    notes: list[Any] = []
+    model.says([("weigh", {"number": 1}), ("find", {"number": 2}), ("find", {"number": 3}), ("no_tool", {})], "Done.")
+    model.says("Again.")
+    agent = model.agent(*tools_of(notes))
+
+    async def asking(ctx):
+        await ctx.agent(agent, "Where is it?")
+        await ctx.agent(agent, "And now?")
+
+    in_a_workflow(asking)
+    steps = [span for span in otelier_spans.spans if span.name.startswith("run_step")]
+    in_order = sorted(steps, key=lambda span: span.start_time or 0)
+    names = [span.name.removeprefix("run_step ") for span in in_order]
+    assert names[:1] + sorted(names[1:5]) + names[5:] == [
+        "think", "find", "find#2", "unknown", "weigh", "think#2", "think#3"
+    ]  # fmt: skip
+    assert (
+        otelier_spans.tree()
+        == """\
+"""
+    )
+
+
+def test_a_time_limit_of_the_handler_ends_an_agent(model, otelier_spans):
+    """Its tool is cancelled, which is no failure of the tool, and no interceptor is asked about it."""
+    notes: list[Any] = []
+    model.says([("waits", {}), ("find", {"number": 1})])
+    agent = model.agent(*tools_of(notes), interceptors=[Watch(notes)])
+
+    async def asking(ctx):
+        await ctx.agent(agent, "Where is it?")
+
+    with pytest.raises(TimeoutError, match="asking took longer than 1 s"):
+        in_a_workflow(asking, timeout_s=1)
+    phases = [note[0] for note in notes if note[0] != "find"]
+    assert phases == ["pre_run", "pre_think", "post_think", "pre_act", "pre_act", "post_act"]
+    assert [log for log in otelier_spans.logs if log.event_name != "otelier.agent.registered"] == []
+
+
+def test_a_cancelled_run_ends_its_agent(model, otelier_spans):
+    """Its tool is cancelled, and the spans of agent and tool have ended."""
+    notes: list[Any] = []
+    model.says([("waits", {})])
+    agent = model.agent(*tools_of(notes), interceptors=[Watch(notes)])
+
+    @workflow
+    async def asking(ctx):
+        await ctx.agent(agent, "Where is it?")
+
+    async def main():
+        async with Worker("desk", modules=[asking], engine=LocalEngine()) as worker:
+            handle = await worker.start(asking, workflow_id="r-1")
+            await until(lambda: any(note[0] == "pre_act" for note in notes))
+            await worker.engine.cancel("r-1")
+            with pytest.raises(StepError):
+                await handle.result()
+
+    asyncio.run(main())
+    assert [note[0] for note in notes] == ["pre_run", "pre_think", "post_think", "pre_act"]
+    assert [log for log in otelier_spans.logs if log.event_name != "otelier.agent.registered"] == []
+    assert {"invoke_agent triage", "execute_tool waits"} <= {span.name for span in otelier_spans.spans}
+
+
+def test_an_agent_goes_on_in_another_worker(model, exporter, tmp_path):
+    """A worker that leaves in the midst of a call parks the run; the next one repeats the call, and asks nothing again."""
+    called: list[str] = []
+
+    @otelier.tool
+    async def slow() -> str:
+        """Wait, the first time."""
+        called.append("slow")
+        if len(called) == 1:
+            await asyncio.Event().wait()
+        return "at last"
+
+    model.says([("slow", {})], "Done.")
+    agent = model.agent(slow)
+
+    @workflow
+    async def asking(ctx):
+        return (await ctx.agent(agent, "Where is it?")).output
+
+    async def main():
+        for life in (1, 2):
+            engine = LocalEngine(str(tmp_path / "runs.db"), options=Options(stop_s=0.1))
+            async with Worker("desk", modules=[asking], engine=engine) as worker:
+                handle = await worker.start(asking, workflow_id="r-1")
+                await until(lambda life=life: len(called) == life)
+                if life == 2:
+                    assert await handle.result() == "Done."
+            await engine.close()
+
+    asyncio.run(main())
+    assert len(sent(model)) == 2
+    names = [span.name for span in exporter.get_finished_spans()]
+    assert sorted(name for name in names if name.startswith(("invoke", "run_step"))) == [
+        "invoke_agent triage", "invoke_workflow asking", "run_step slow", "run_step think", "run_step think#2"
+    ]  # fmt: skip

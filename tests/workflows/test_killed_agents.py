@@ -20,6 +20,7 @@ from tests.workflows.killed_agent import SPECIALIST
 from tests.workflows.talks import PLACE
 
 ROOT = Path(__file__).parents[2]
+STEPS = ("pre_run", "think", "find", "weigh", "think#2", "specialist", "think#3", "post_run")
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +117,7 @@ def check_spans(folder: Path) -> None:
             assert by_id.setdefault(span[1], span) == span
         by_id[span[1]] = span
     assert Counter(span[0] for span in by_id.values()) == Counter(
-        ["invoke_workflow talking", "invoke_agent triage", "run_step find", "run_step weigh", "run_step specialist"]
-        + ["run_step think", "run_step think#2", "run_step think#3", "run_step pre_run", "run_step post_run"]
+        ["invoke_workflow talking", "invoke_agent triage", *(f"run_step {step}" for step in STEPS)]
     )
 
 

@@ -41,6 +41,10 @@ class Recording(Steps, Protocol):
         """Return the time of what was recorded last, in nanoseconds since the epoch: the same each time."""
         ...
 
+    def is_replaying(self) -> bool:
+        """Tell whether all that happens here happened before."""
+        ...
+
 
 async def execute(
     spec: AgentSpec,
@@ -67,6 +71,7 @@ async def execute(
         # Also in a replay: whether it goes out is known when it ends.
         forced = {"start_time_ns": recording.now_ns(), "span_context": recording.span_context}
         opened = agent_span(name, attributes, live(inside), point, run.gate, **forced)
+        opened.base = inside
     with opened:
         output = None
         try:
@@ -87,6 +92,7 @@ async def execute(
             run.is_over = True
             if recording is not None:
                 opened.end_time_ns = recording.now_ns()
+                opened.withheld = opened.withheld or recording.is_replaying()
             point.inference_calls, point.tool_calls = run.model_calls, run.executed_tools
             _write_end(run, opened, output)
     result: AgentResult[Any] = AgentResult(

@@ -42,6 +42,10 @@ class Recorder(Protocol):
         """Return the time of what was recorded last, in nanoseconds since the epoch: the same each time."""
         ...
 
+    def is_replaying(self) -> bool:
+        """Tell whether all that happens here happened before."""
+        ...
+
     async def do(self, name: str, work: Work) -> Json:
         """Return what *work* returns, or returned: plain data."""
         ...
@@ -255,6 +259,7 @@ class RecordedSteps:
         self._recorder = recorder
         self.span_context = recorder.span_context
         self.now_ns = recorder.now_ns
+        self.is_replaying = recorder.is_replaying
 
     async def think(self, run: Run, *, again: bool) -> Read:
         """Ask the model."""

@@ -29,10 +29,7 @@ async def run_agent(
     what = f"ctx.agent({agent.name!r})"
     body.check(what)
     recorder = _StepRecorder(body, what)
-    try:
-        return await run_recorded(agent, query, recorder, context=context, messages=messages, settings=settings)
-    finally:
-        body.spans.catch_up()  # the context that is current again is that of when the agent began
+    return await run_recorded(agent, query, recorder, context=context, messages=messages, settings=settings)
 
 
 class _StepRecorder:
@@ -41,8 +38,9 @@ class _StepRecorder:
     def __init__(self, body: Body, what: str) -> None:
         self._body = body
         self._what = what
-        self.span_context = body.spans.agent()
+        self.span_context = body.spans.of_body(what)
         self.error_of = body.error_of
+        self.is_replaying = body.run.replaying
 
     def now_ns(self) -> int:
         """Return the time of what the body has seen last."""
@@ -75,8 +73,6 @@ class _StepRecorder:
             if not seen(number, _end_of(plan, done)):
                 break
         give_up(self._body.run, waiting)
-        for op in waiting:
-            self._body.spans.gave_up(op)
 
 
 def _end_of(plan: Plan[Json], done: Op) -> Json:

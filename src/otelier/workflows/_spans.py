@@ -340,9 +340,9 @@ class RunSpans:
         where = self._span_context(_hashed(self._run.id, str(number)))
         return trace.set_span_in_context(NonRecordingSpan(where), Context())
 
-    def agent(self) -> SpanContext:
-        """Return the ids of the span of an agent that begins here."""
-        return self._span_context(_hashed(self._run.id, f"agent/{self._run.made()}"))
+    def of_body(self, name: str) -> SpanContext:
+        """Return the ids of the span of that name that the body starts now, such as that of an agent."""
+        return self._span_context(self.next_span_id(name))
 
     def headers_for(self, number: int, target: Target | None) -> dict[str, str]:
         """Return the headers of a child that the op of *number* calls; *target* is `None` for one that is spawned."""
