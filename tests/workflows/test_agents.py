@@ -199,7 +199,7 @@ def test_an_agent_stands_in_the_body(model):
 
 
 def test_steps_are_named_in_the_order_of_the_answer(model, otelier_spans):
-    """Calls of one answer have their numbers before any of them runs; spans of agents hang between the run's and the steps'."""
+    """Calls of one answer have their numbers before any runs; an agent's span stands between the run's and the steps'."""
     notes: list[Any] = []
     model.says([("weigh", {"number": 1}), ("find", {"number": 2}), ("find", {"number": 3}), ("no_tool", {})], "Done.")
     model.says("Again.")
@@ -216,11 +216,17 @@ def test_steps_are_named_in_the_order_of_the_answer(model, otelier_spans):
     assert names[:1] + sorted(names[1:5]) + names[5:] == [
         "think", "find", "find#2", "unknown", "weigh", "think#2", "think#3"
     ]  # fmt: skip
-    assert (
-        otelier_spans.tree()
-        == """\
-"""
-    )
+    by_id = {span.context.span_id: span for span in otelier_spans.spans}
+    above = {(by_id[span.parent.span_id].name, span.name) for span in otelier_spans.spans if span.parent}
+    assert above == {
+        ("invoke_workflow asking", "invoke_agent triage"),
+        *(("invoke_agent triage", span.name) for span in steps),
+        *((f"run_step {name}", "chat gpt-4.1") for name in ("think", "think#2", "think#3")),
+        *((f"run_step {name}", "execute_tool find") for name in ("find", "find#2")),
+        ("run_step weigh", "execute_tool weigh"),
+        ("run_step unknown", "execute_tool unknown"),
+    }
+    assert [span.name for span in otelier_spans.spans].count("invoke_agent triage") == 2
 
 
 def test_a_time_limit_of_the_handler_ends_an_agent(model, otelier_spans):
@@ -264,7 +270,7 @@ def test_a_cancelled_run_ends_its_agent(model, otelier_spans):
 
 
 def test_an_agent_goes_on_in_another_worker(model, exporter, tmp_path):
-    """A worker that leaves in the midst of a call parks the run; the next one repeats the call, and asks nothing again."""
+    """A worker that leaves in the midst of a call parks the run; the next repeats the call, and asks nothing again."""
     called: list[str] = []
 
     @otelier.tool

@@ -38,7 +38,14 @@ class Workers:
     """A worker and a standby, of which one is killed now and then and another one is started."""
 
     def __init__(self, path: Path, directory: Path, ratio: float, chance: random.Random) -> None:
-        self._arguments = [sys.executable, "-m", "tests.workflows.programs.traced", str(path), str(directory), str(ratio)]
+        self._arguments = [
+            sys.executable,
+            "-m",
+            "tests.workflows.programs.traced",
+            str(path),
+            str(directory),
+            str(ratio),
+        ]
         self._chance = chance
         self._programs: list[asyncio.subprocess.Process] = []
         self._starting: set[asyncio.Task[None]] = set()
@@ -157,9 +164,7 @@ async def test_each_run_is_one_tree_although_its_workers_are_killed(
             await workers.stop()
         states = await client.states("shop")
     assert found == [[True, traced.expected(n)] for n in range(runs)]
-    assert {key: state["total"] for key, state in states} == {
-        f"k{key}": [sum(range(key, runs, 3))] for key in range(3)
-    }
+    assert {key: state["total"] for key, state in states} == {f"k{key}": [sum(range(key, runs, 3))] for key in range(3)}
     assert Counter(os.listdir(tmp_path / "effects")) == Counter(_keys(runs))
     spans = [*spans_in(tmp_path / "spans"), *(one for one in recorder.records if one.parent_id is None)]
     _check_traces(spans, ratio, runs)
@@ -181,7 +186,9 @@ def _check_traces(spans: list[SpanRecord], ratio: float, runs: int) -> None:
     if ratio == 0.0:
         assert spans == []
         return
-    made = Counter(str(span.attributes["otelier.run.id"]) for trace in traces.values() for span in trace if _is_run(span))
+    made = Counter(
+        str(span.attributes["otelier.run.id"]) for trace in traces.values() for span in trace if _is_run(span)
+    )
     if ratio == 1.0:
         assert sorted(made) == sorted({key.partition(":")[0] for key in _keys(runs)})
     for trace_spans in traces.values():

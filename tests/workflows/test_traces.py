@@ -71,7 +71,6 @@ async def waits(engine: LocalEngine, run_id: str, op: str) -> None:
     await until(has_begun)
 
 
-
 def plain(span: SpanRecord) -> SpanRecord:
     return replace(span, resource={})
 
@@ -174,7 +173,9 @@ async def test_spans_of_a_body_go_out_once_over_its_lives(recorder: SpanRecorder
             assert (await engine.result("o-1", 60))[0]
     assert first == {"before", "between", "run_step first", "run_step second"}
     names = sorted(span.name for span in recorder.records)
-    assert names == sorted([*first, "between", "around", "after", "run_step third", "wait_signal go", "invoke_workflow with_spans"])
+    assert names == sorted(
+        [*first, "between", "around", "after", "run_step third", "wait_signal go", "invoke_workflow with_spans"]
+    )
     (spans,) = assert_trees(recorder.records).values()
     by_name = {span.name: span for span in spans}
     around = by_name["around"].span_id
@@ -420,7 +421,11 @@ async def test_a_failed_run_says_so(recorder: SpanRecorder):
             await (await worker.start(failing)).result(60)
     for start in ("invoke_workflow", "run_step"):
         (span,) = _named(recorder, start)
-        assert (span.status, span.attributes["error.type"], span.status_message) == ("ERROR", "ValueError", "ValueError")
+        assert (span.status, span.attributes["error.type"], span.status_message) == (
+            "ERROR",
+            "ValueError",
+            "ValueError",
+        )
     (root,) = _named(recorder, "invoke_workflow")
     assert root.attributes["otelier.run.state"] == "failed"
 

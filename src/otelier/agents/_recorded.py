@@ -1,26 +1,25 @@
-"""Recorded runs: what each step did is kept as plain data, and a run that begins again finds its place by it.
+"""Recorded steps: what each step of a run did is kept as plain data, and a run that begins again finds its place by it.
 
 A record holds what the run reads later: changes of the conversation and of the interceptors' `state`, tokens and calls
-so far, and the step's own result, stop or error. Calls of one answer are made at once, so each change has a number, and
-is made again in that order.
+so far, and the step's own result, stop or error.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from opentelemetry.trace import SpanContext
 
 from otelier import llm
 from otelier.agents._calls import UNKNOWN, in_a_task, make_call, result_of
-from otelier.agents._conversation import Message, same_beginning
+from otelier.agents._conversation import same_beginning
 from otelier.agents._loop import add_results, think
-from otelier.agents._results import RunUsage, ToolResult
+from otelier.agents._recorded_run import COUNTS, Noted, RecordedRun, note_into
+from otelier.agents._results import ToolResult
 from otelier.agents._run import Moment, Read, Run
 from otelier.agents._stored_errors import error_again, stop_again, stored_error, stored_stop
 from otelier.codec import to_plain
@@ -62,113 +61,6 @@ class Recorder(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class RecordedRun(Run):
-    """A run whose steps are recorded."""
-
-    changes: int = 0
-    """How often interceptors were asked: the number of the next change is one more."""
-    known: list[Json] = field(default_factory=list[Json])
-    """Changes of `state` by earlier lives that are not made here yet."""
-    base: list[Message] = field(default_factory=list[Message])
-    """The conversation when the step, or the calls of an answer, began."""
-    replaced: tuple[int, list[Message]] | None = None
-    """The conversation that an earlier life left, with the number of its change, where it is not restored yet."""
-    replaced_at: int = 0
-    live_error: tuple[BaseException, BaseException] | None = None
-    """The error that the last step ended with, and what was raised here in its place."""
-    under_way: list[asyncio.Future[Any]] = field(default_factory=list[asyncio.Future[Any]])
-    """Calls that are made here."""
-
-    async def ask(self, phase: Phase, moment: Moment | None = None) -> None:
-        """Ask the interceptors, and note what they changed; what has no form in JSON is refused at once."""
-        if not self.spec.interceptors:
-            return
-        moment = Moment() if moment is None else moment
-        state, messages = self.plain_state(), list(self.messages)
-        try:
-            await Run.ask(self, phase, moment)
-        finally:
-            self._note(state, messages)
-        if phase is Phase.PRE_ACT:
-            moment.arguments = to_plain(moment.arguments, what=f"the arguments of tool {moment.tool_name!r}")
-
-    def plain_state(self) -> dict[str, Json]:
-        """Return the interceptors' state as plain data; a key that is an interceptor is its place among them.
-
-        Raises:
-            CodecError: if it has no form in JSON.
-        """
-        return {self._key_of(key): to_plain(value, what=self._state_name()) for key, value in self.state.items()}
-
-    def _state_name(self) -> str:
-        return f"the `state` of the interceptors of agent {self.spec.name!r}"
-
-    def _key_of(self, key: object) -> str:
-        if isinstance(key, str):
-            return f"={key}"
-        for place, interceptor in enumerate(self.spec.interceptors):
-            if interceptor is key:
-                return f"#{place}"
-        raise CodecError(
-            f"Cannot store {self._state_name()}: it has a key of type {type(key).__name__}, which is not found again "
-            f"after a crash. Use a text, or the interceptor itself.",
-            problem="a key of another type",
-        )
-
-    def _key_in(self, name: str) -> object:
-        return name[1:] if name[0] == "=" else self.spec.interceptors[int(name[1:])]
-
-    def _note(self, state: Mapping[str, Json], messages: Sequence[Message]) -> None:
-        self.changes += 1
-        part, now = _PART.get(), self.plain_state()
-        changed = {key: value for key, value in now.items() if key not in state or state[key] != value}
-        removed = [key for key in state if key not in now]
-        if changed or removed:
-            part.changes.append([self.changes, changed, removed])
-        for name, value in changed.items():
-            if self.state[key := self._key_in(name)] != value:
-                self.state[key] = value  # a list in place of a tuple: as it will be found again
-        kept = same_beginning(self.messages, messages)
-        if kept < max(len(self.messages), len(messages)):
-            self.conversation.restore([*self.messages[:kept], *to_plain(self.messages[kept:], what="a conversation")])
-            part.replaced_at = self.replaced_at = self.changes
-
-    def take(self, record: Mapping[str, Json]) -> None:
-        """Take what a step of an earlier life did."""
-        counted = record["counts"]
-        self.known += record.get("changes", ())
-        if (replaced := record.get("messages")) is not None:
-            at, kept, messages = replaced
-            if at >= self.replaced_at:
-                self.replaced_at, self.replaced = at, (at, [*self.base[:kept], *messages])
-        self.changes = max(self.changes, counted["changes"])
-        for name in _COUNTS:
-            setattr(self, name, max(getattr(self, name), counted[name]))
-        before = asdict(self.usage)
-        self.usage = RunUsage(**{name: max(before[name], count) for name, count in counted["usage"].items()})
-        if (chosen := record.get("chosen")) is not None:
-            tools, step_tools = chosen["tools"], chosen["step_tools"]
-            self.model, self.step_model = chosen["model"], chosen["step_model"]
-            self.tools = {name: self.spec.tools[name] for name in tools if name in self.spec.tools}
-            self.step_tools = None if step_tools is None else tuple(step_tools)
-
-    def settle(self) -> None:
-        """Make the changes that were taken, in their order."""
-        for _, changed, removed in sorted(self.known, key=lambda change: change[0]):
-            self.state.update((self._key_in(name), value) for name, value in changed.items())
-            for name in removed:
-                self.state.pop(self._key_in(name), None)
-        self.known.clear()
-        if self.replaced is not None:
-            self.conversation.restore(self.replaced[1])
-            self.replaced = None
-
-
-_COUNTS: Final = ("answers", "model_calls", "tree_model_calls", "executed_tools")
-"""Numbers of a run that only grow: those of a record are how far all steps, which go on at once, had come."""
-
-
 @dataclass(slots=True, eq=False)
 class _Part(Generic[R]):
     """One step: how it is done, and how its result is stored and read."""
@@ -183,15 +75,13 @@ class _Part(Generic[R]):
     is_done_here: bool = False
     raised: Exception | None = None
     """What it raised here."""
-    changes: list[Json] = field(default_factory=list[Json])
-    replaced_at: int | None = None
-    """Number of its last change of the conversation; `None` if it made none."""
+    noted: Noted = field(default_factory=Noted)
 
     async def do(self) -> Json:
         """Do it, and return its record."""
         self.run.settle()
         self.is_done_here = True
-        _PART.set(self)
+        note_into(self.noted)
         value: Json = None
         try:
             value = self.dump(await self.work())
@@ -205,13 +95,14 @@ class _Part(Generic[R]):
 
     def _record(self, value: Json) -> Json:
         run = self.run
-        counted = {"changes": run.changes, "usage": asdict(run.usage), **{name: getattr(run, name) for name in _COUNTS}}
+        counted = {"changes": run.changes, "usage": asdict(run.usage), **{name: getattr(run, name) for name in COUNTS}}
         record: dict[str, Json] = {"counts": counted, "value": value}
-        if self.changes:
-            record["changes"] = self.changes
+        noted = self.noted
+        if noted.changes:
+            record["changes"] = noted.changes
         kept = same_beginning(run.base, run.messages)
-        if self.replaced_at is not None or (self.is_alone and kept < max(len(run.base), len(run.messages))):
-            at = self.replaced_at or run.changes
+        if noted.replaced_at is not None or (self.is_alone and kept < max(len(run.base), len(run.messages))):
+            at = noted.replaced_at or run.changes
             record["messages"] = [at, kept, to_plain(run.messages[kept:], what="a conversation")]
         if self.is_alone:
             chosen = {"model": run.model, "tools": [*run.tools], "step_model": run.step_model}
@@ -244,10 +135,6 @@ class _Part(Generic[R]):
         run.failed_question = error if raised["is_question"] else None
         run.live_error = None if self.raised is None else (error, self.raised)
         raise error from self.raised
-
-
-_PART: Final[ContextVar[_Part[Any]]] = ContextVar("otelier-agents-part")
-"""The step that is done here."""
 
 
 class RecordedSteps:
