@@ -199,7 +199,7 @@ def test_an_agent_stands_in_the_body(model):
 
 
 def test_steps_are_named_in_the_order_of_the_answer(model, otelier_spans):
-    """Calls of one answer have their numbers before any runs; an agent's span stands between the run's and the steps'."""
+    """Calls of one answer have their numbers before any runs; an agent's span hangs between run and steps."""
     notes: list[Any] = []
     model.says([("weigh", {"number": 1}), ("find", {"number": 2}), ("find", {"number": 3}), ("no_tool", {})], "Done.")
     model.says("Again.")
