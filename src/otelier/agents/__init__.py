@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from otelier.agents._agent import Agent
+from otelier.agents._agent import Agent, run_recorded
 from otelier.agents._agent_run import AgentRun, AgentStream
 from otelier.agents._context import RunContext, generate_id, now_utc
 from otelier.agents._exported import exported
+from otelier.agents._recorded import Recorder
 from otelier.agents._results import (
     AgentEvent,
     AgentResult,
@@ -24,6 +25,7 @@ __all__ = [
     "AgentResult",
     "AgentRun",
     "AgentStream",
+    "Recorder",
     "RunContext",
     "RunFinished",
     "RunUsage",
@@ -35,5 +37,6 @@ __all__ = [
     "exported",
     "generate_id",
     "now_utc",
+    "run_recorded",
     "tool",
 ]

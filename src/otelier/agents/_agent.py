@@ -24,6 +24,7 @@ from otelier.agents._checks import (
 from otelier.agents._context import RunContext
 from otelier.agents._conversation import checked_settings, make_task
 from otelier.agents._execute import execute
+from otelier.agents._recorded import RecordedSteps, Recorder
 from otelier.agents._results import AgentResult, T
 from otelier.agents._run import AgentSpec, Run
 from otelier.agents._tool import MAX_RESULT_CHARS, Tool
@@ -269,6 +270,25 @@ class Agent(Generic[T]):
             return await execute(self._spec, task, given, emit)
 
         return AgentStream(start)
+
+
+async def run_recorded(
+    agent: Agent[T],
+    query: str | Sequence[Mapping[str, Any]],
+    recorder: Recorder,
+    *,
+    context: RunContext | Mapping[str, Any] | None = None,
+    messages: Sequence[Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> AgentResult[T]:
+    """Run *agent* as `Agent.run` does, with each of its steps done by *recorder*, once.
+
+    A run that begins again with the same arguments, and a recorder that knows what was done, asks and calls nothing a
+    second time. Runs that it delegates are parts of a step.
+    """
+    task, given = make_task(query, messages, settings), as_context(context)
+    spec = agent._spec  # pyright: ignore[reportPrivateUsage] -- of this module's own class
+    return await execute(spec, task, given, None, RecordedSteps(recorder))
 
 
 def _subagent(one: Agent[Any]) -> Agent[Any]:

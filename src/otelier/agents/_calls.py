@@ -30,7 +30,7 @@ from otelier.llm.functions import unknown_tool
 from otelier.redaction import cut_text, redact_start
 from otelier.telemetry import Failure, errors_in, failure_of, fit_text, in_thread
 
-_UNKNOWN = "unknown"
+UNKNOWN = "unknown"
 """Name of a tool that is not there: the one asked for is the model's invention, and endless."""
 _ENDS_ALL: Final = ("max_steps", "max_model_calls")
 """Limits that end the runs around the one that reached them, too."""
@@ -102,7 +102,7 @@ async def make_call(run: Run, asked: llm.ToolCall) -> ToolResult:
 
 
 async def _execute(run: Run, tool: RunTool | None, call_id: str, moment: Moment) -> None:
-    name, agent = _UNKNOWN if tool is None else tool.name, run.spec.name
+    name, agent = UNKNOWN if tool is None else tool.name, run.spec.name
     run.executed_tools += 1
     attributes: dict[str, Any] = {
         names.OPERATION: names.EXECUTE_TOOL,

@@ -115,6 +115,12 @@ class Conversation:
         self._shown = [copy for _, copy in pairs]
         self._view = None
 
+    def restore(self, messages: Sequence[Message]) -> None:
+        """Take *messages* in place of all, each as it is."""
+        del self._shown[same_beginning(self.messages, messages) :]
+        self.messages[:] = messages
+        self._view = None
+
     def set_prompt(self, prompt: str) -> None:
         """Make *prompt* the text of the system message, or of the developer message that stands there."""
         rest: Sequence[Mapping[str, Any]] = self.view()  # `replace` knows these, and copies none of them
@@ -133,6 +139,11 @@ class Conversation:
     def view_of(self, message: Message) -> Mapping[str, Any]:
         """Return *message*, to be read; mostly it is the last one, whose copy is there."""
         return self.view()[-1] if self.messages and self.messages[-1] is message else read_only(message)
+
+
+def same_beginning(some: Sequence[Message], others: Sequence[Message]) -> int:
+    """Return how many messages both begin with: the same objects."""
+    return next((at for at, (a, b) in enumerate(zip(some, others)) if a is not b), min(len(some), len(others)))
 
 
 def begins_with_prompt(messages: Sequence[Mapping[str, Any]]) -> bool:

@@ -5,34 +5,55 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from opentelemetry.context import Context, get_current
+from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from otelier import names
 from otelier.agents._context import RunContext, child_of
 from otelier.agents._conversation import Conversation, Task
 from otelier.agents._exported import exported_attributes, fields_of
-from otelier.agents._loop import run_loop
+from otelier.agents._loop import LIVE, run_loop
 from otelier.agents._results import AgentEvent, AgentResult, RunFinished
-from otelier.agents._run import RUN, AgentSpec, Run, current_run
+from otelier.agents._run import RUN, AgentSpec, Run, Steps, current_run
 from otelier.agents._telemetry import RunPoint, agent_span, run_content
-from otelier.errors import AgentLimitError
+from otelier.errors import AgentLimitError, RunParked
 from otelier.faults import report_fault
 from otelier.fields import with_fields
 from otelier.identity import AgentIdentity, fingerprint_of, process, register, resolve
 from otelier.redaction import content_gate, redact
-from otelier.telemetry import OperationSpan, fit_text
+from otelier.telemetry import OperationSpan, fit_text, live
 
 _CARRIED: Final = "_otelier_carried"
 """Attribute of an error that names those of its attributes that a run put there."""
 
 
+class Recording(Steps, Protocol):
+    """Steps that are recorded, so that a run can begin again after a crash and find what is known."""
+
+    run_class: ClassVar[type[Run]]
+    span_context: SpanContext
+    """Ids of the run's span, the same each time."""
+
+    def now_ns(self) -> int:
+        """Return the time of what was recorded last, in nanoseconds since the epoch: the same each time."""
+        ...
+
+    def is_replaying(self) -> bool:
+        """Tell whether all that happens here happened before."""
+        ...
+
+
 async def execute(
-    spec: AgentSpec, task: Task, context: RunContext | None, on_event: Callable[[AgentEvent], None] | None
-) -> AgentResult[Any]:  # fmt: skip
-    """Run the agent of *spec* on *task* in the current context, and return its result.
+    spec: AgentSpec,
+    task: Task,
+    context: RunContext | None,
+    on_event: Callable[[AgentEvent], None] | None,
+    recording: Recording | None = None,
+) -> AgentResult[Any]:
+    """Run the agent of *spec* on *task* in the current context, and return its result; *recording* records its steps.
 
     Raises:
         AgentLimitError: if the run is delegated too deep, or takes too many steps.
@@ -40,10 +61,18 @@ async def execute(
         ClientUseError: if the client belongs to another event loop.
         Exception: what the client or an interceptor raises, unchanged.
     """
-    run = _begin(spec, task, context, on_event)
+    run = _begin(spec, task, context, on_event, recording)
     point = RunPoint(spec.name, spec.model_attribute)
     attributes = {**spec.attributes, **_prompt_attributes(spec.instructions, run.identity)}
-    with agent_span(f"{names.INVOKE_AGENT} {spec.name}", attributes, _context_inside(run), point, run.gate) as opened:
+    name, inside = f"{names.INVOKE_AGENT} {spec.name}", _context_inside(run)
+    if recording is None:
+        opened = agent_span(name, attributes, inside, point, run.gate)
+    else:
+        # Also in a replay: whether it goes out is known when it ends.
+        forced = {"start_time_ns": recording.now_ns(), "span_context": recording.span_context}
+        opened = agent_span(name, attributes, live(inside), point, run.gate, **forced)
+        opened.base = inside
+    with opened:
         output = None
         try:
             if run.depth > spec.limits.max_depth:
@@ -56,8 +85,14 @@ async def execute(
         except Exception as exc:
             _carry_progress(exc, run)
             raise
+        except RunParked:
+            opened.withheld = True  # it goes on in another life, which ends this span
+            raise
         finally:
             run.is_over = True
+            if recording is not None:
+                opened.end_time_ns = recording.now_ns()
+                opened.withheld = opened.withheld or recording.is_replaying()
             point.inference_calls, point.tool_calls = run.model_calls, run.executed_tools
             _write_end(run, opened, output)
     result: AgentResult[Any] = AgentResult(
@@ -73,15 +108,20 @@ async def execute(
 
 
 def _begin(
-    spec: AgentSpec, task: Task, context: RunContext | None, on_event: Callable[[AgentEvent], None] | None
-) -> Run:  # fmt: skip
+    spec: AgentSpec,
+    task: Task,
+    context: RunContext | None,
+    on_event: Callable[[AgentEvent], None] | None,
+    recording: Recording | None,
+) -> Run:
     loop = asyncio.get_running_loop()
     parent = current_run()
     identity = cast("AgentIdentity", resolve(spec.name, None, named_with_id=False))
     context_given = context is not None
     context = RunContext() if context is None else context
-    return Run(
+    return (Run if recording is None else recording.run_class)(
         spec=spec,
+        steps=recording or LIVE,
         task=task,
         identity=identity,
         context=child_of(context, {"query": context.query or task.text}, identity),

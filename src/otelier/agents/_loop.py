@@ -110,6 +110,7 @@ async def _thought(run: Run) -> Read:
 
 async def think(run: Run, *, again: bool) -> Read:
     """Ask the model once; returns its answer, as interceptors left it."""
+    run.failed_question = None
     if not again:
         await run.ask(Phase.PRE_THINK)
     answer, fault = await _ask_model(run)

@@ -111,10 +111,14 @@ def agent_span(
     base: Context,
     point: RunPoint | ToolPoint,
     gate: ContentGate,
+    **forced: Any,
 ) -> OperationSpan:
-    """Start the span of a run or a call of a tool, for a `with` statement; a stop is no failure."""
+    """Start the span of a run or a call of a tool, for a `with` statement; a stop is no failure.
+
+    *forced* are the ids and the start of one that is resumed, as `start_operation` takes them.
+    """
     opened = start_operation(
-        name, base, point, scope=names.SCOPE_AGENTS, attributes=attributes, gate=gate, is_failure=_is_failure
+        name, base, point, scope=names.SCOPE_AGENTS, attributes=attributes, gate=gate, is_failure=_is_failure, **forced
     )
     if metric_tenants():
         point.tenant = call_attributes(opened.span, base)[0].get(names.TENANT_ID)

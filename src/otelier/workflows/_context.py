@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from typing_extensions import TypeVar
 
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
@@ -20,6 +22,12 @@ from otelier.workflows._steps import make_step
 from otelier.workflows._waits import Handle, Signals, call_target, make_timer, wait_for
 from otelier.workflows.engines.protocol import Json, Op, Target
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from otelier.agents import Agent, AgentResult, RunContext
+
+AgentOutput = TypeVar("AgentOutput", bound="BaseModel | str", default=str)
 _MISSING: Final = object()
 _MAX_SIDE_BY_SIDE: Final = 10_000
 
@@ -199,6 +207,34 @@ class Context:
         )
         self._body.check(f"ctx.task({service_name!r}, {handler_name!r})")
         return call_target(self._body, target, to_payload(input, what=f"the input of {handler_name}"))
+
+    async def agent(
+        self,
+        agent: Agent[AgentOutput],
+        query: str | Sequence[Mapping[str, Any]],
+        *,
+        context: RunContext | Mapping[str, Any] | None = None,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> AgentResult[AgentOutput]:
+        """Run an agent: each of its thoughts and each of its tools' calls is a step, recorded when it is done.
+
+        After a crash it goes on where it was: an answer that was received is not asked for again, and no tool is
+        called again but those that were cut. Arguments, result, limits and spans are those of `Agent.run`. Agents that
+        it delegates to run inside the step of that call, live.
+
+        Of the interceptors' `state`, text and interceptors may be keys, and what JSON holds may be values. Changes of
+        the context that tools make are not recorded.
+
+        Raises:
+            CodecError: if something that is to be recorded has no form in JSON.
+            WorkflowUseError: inside a step, or in another task than the body's, as in `ctx.parallel`: spawn a function
+                for each of several agents at once.
+            Exception: what the run raises; where its class cannot be made again, a `StepError`.
+        """
+        from otelier.workflows._agents import run_agent
+
+        return await run_agent(self._body, agent, query, context=context, messages=messages, settings=settings)
 
     def spawn(self, fn: Handler, *args: Any, key: str | None = None, **kwargs: Any) -> Handle:
         """Start a handler, and go on at once.
