@@ -32,7 +32,13 @@ R = TypeVar("R")
 
 
 class Recorder(Protocol):
-    """Does the steps of a run, each once: what a step returned is kept, and given back where the run begins again."""
+    """Does the steps of a run, each once: what a step returned is kept, and given back where the run begins again.
+
+    Example:
+        >>> from otelier.agents import Recorder
+        >>> sorted(name for name in vars(Recorder) if name.startswith("do"))
+        ['do', 'do_all']
+    """
 
     span_context: SpanContext
     """Ids of the run's span, the same each time."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from otelier.agents import Agent, AgentResult, RunContext, run_recorded
 from otelier.workflows._body import Body
-from otelier.workflows._calls import Call, Plan, drive, give_up
+from otelier.workflows._calls import Call, Plan, drive
 from otelier.workflows._steps import make_step
 from otelier.workflows.engines.protocol import Json, Op
 
@@ -72,7 +72,7 @@ class _StepRecorder:
             number, plan = waiting.pop(done)
             if not seen(number, _end_of(plan, done)):
                 break
-        give_up(self._body.run, waiting)
+        self._body.give_up(waiting)
 
 
 def _end_of(plan: Plan[Json], done: Op) -> Json:
