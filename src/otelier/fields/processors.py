@@ -141,7 +141,7 @@ class AgentSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Mask in *span* what the program read as a secret by `ctx.secrets()`; see `SpanProcessor.on_end`."""
         if has_masks():
-            attempt("processors.masks", mask_span, span)
+            attempt("fields.masks", mask_span, span)
 
     # Older releases of the base class answer nothing, and their provider then flushes no processor after this one:
     # https://github.com/open-telemetry/opentelemetry-python/issues/4631
