@@ -304,3 +304,9 @@ def _value_or_error(branch: _Branch, late: TimeoutError | None) -> Any:
     if branch.error is not None:
         return branch.error
     return late if branch.value is _NOTHING else branch.value
+
+
+def named(names: list[str], plan: Plan[list[Any]]) -> Plan[dict[str, Any]]:
+    """Return *plan* with its values by their names."""
+    values = yield from plan
+    return dict(zip(names, values))

@@ -10,17 +10,17 @@ from typing_extensions import TypeVar
 
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
-from otelier.workflows._calls import Call, Plan, side_by_side
+from otelier.workflows._calls import Call, named, side_by_side
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds
 from otelier.workflows._configuration import Config, Secrets
-from otelier.workflows._handlers import Handler, plain_input
+from otelier.workflows._handlers import Handler
 from otelier.workflows._human import Human
 from otelier.workflows._llm import Models, RunTools
 from otelier.workflows._observability import RunLogger, RunMetrics, Tracing
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._steps import make_step
-from otelier.workflows._waits import Handle, Signals, call_target, make_timer, wait_for
-from otelier.workflows.engines.protocol import Json, Op, Target
+from otelier.workflows._waits import EntityProxy, Handle, Signals, call_target, make_timer, wait_for
+from otelier.workflows.engines.protocol import Op, Target
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -292,7 +292,7 @@ class Context:
     ) -> Call[dict[str, Any]]:
         """Wait for several calls side by side, and return their values by name; else as `parallel`."""
         inner = self._side_by_side("ctx.gather", calls.values(), max_concurrency, return_exceptions, timeout_s)
-        return Call(self._body, "ctx.gather", _named(list(calls), inner.taken()))
+        return Call(self._body, "ctx.gather", named(list(calls), inner.taken()))
 
     def _side_by_side(
         self, what: str, calls: Any, most: int | None, return_exceptions: bool, timeout_s: float | None
@@ -399,33 +399,3 @@ class Context:
             raise WorkflowUseError(
                 f"{what} stands in {self._body.handler.name}, which only reads. Decorate it with `write`."
             )
-
-
-class EntityProxy:
-    """An entity, by type and key; its methods are calls."""
-
-    def __init__(self, body: Body, type: str, key: str) -> None:
-        self._body = body
-        self._type = type
-        self._key = key
-
-    def __getattr__(self, method: str) -> Callable[..., Call[Any]]:
-        if method.startswith("__"):
-            raise AttributeError(method)
-        name = f"{self._type}.{method}"
-
-        def call(*args: Any, **kwargs: Any) -> Call[Any]:
-            body = self._body
-            body.check(f"ctx.entity({self._type!r}, ...).{method}")
-            service, handler = body.host.entity_method(name)
-            payload: Json = (
-                plain_input(args, kwargs, f"the input of {name}") if handler is None else handler.input_of(args, kwargs)
-            )
-            return call_target(body, Target(service, name, self._key), payload)
-
-        return call
-
-
-def _named(names: list[str], plan: Plan[list[Any]]) -> Plan[dict[str, Any]]:
-    values = yield from plan
-    return dict(zip(names, values))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Final
 
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._checks import checked_seconds, checked_signal
-from otelier.workflows._handlers import Handler
+from otelier.workflows._handlers import Handler, plain_input
 from otelier.workflows._headers import CHAIN, opened, sealed
 from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Op, Target
@@ -34,17 +35,18 @@ def make_timer(body: Body, delay_ms: float | None, cron: str | None, tz: str) ->
     """Return the call of `ctx.timer`."""
     if (delay_ms is None) == (cron is None):
         raise TypeError("ctx.timer takes `delay_ms=` or `cron=`, one of both.")
+    seconds: float | Callable[[int], float]
     if delay_ms is not None:
         seconds = checked_seconds(delay_ms, "delay_ms") / 1000
-        body.check("ctx.timer")
     else:
-        body.check("ctx.timer")
-        seconds = _until(str(cron), tz, body.spans.now_ns)
+        seconds = partial(_until, str(cron), tz)
+        seconds(body.spans.now_ns)  # what cannot be read is refused here
+    body.check("ctx.timer")
     return wait_for(body, body.run.sleep(seconds), "ctx.timer", "timer")
 
 
 def _until(cron: str, tz: str, now_ns: int) -> float:
-    """Return the seconds from a time, as recorded, to the next one that *cron* names."""
+    """Return the seconds from a time, in nanoseconds since the epoch, to the next one that *cron* names."""
     try:
         from croniter import croniter
     except ImportError as exc:
@@ -224,3 +226,28 @@ class Signals:
             _result(body, op)
 
         return Call(body, f"ctx.signal.emit({name!r})", plan())
+
+
+class EntityProxy:
+    """An entity, by type and key; its methods are calls."""
+
+    def __init__(self, body: Body, type: str, key: str) -> None:
+        self._body = body
+        self._type = type
+        self._key = key
+
+    def __getattr__(self, method: str) -> Callable[..., Call[Any]]:
+        if method.startswith("__"):
+            raise AttributeError(method)
+        name = f"{self._type}.{method}"
+
+        def call(*args: Any, **kwargs: Any) -> Call[Any]:
+            body = self._body
+            body.check(f"ctx.entity({self._type!r}, ...).{method}")
+            service, handler = body.host.entity_method(name)
+            payload: Json = (
+                plain_input(args, kwargs, f"the input of {name}") if handler is None else handler.input_of(args, kwargs)
+            )
+            return call_target(body, Target(service, name, self._key), payload)
+
+        return call

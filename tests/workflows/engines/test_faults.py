@@ -75,7 +75,7 @@ async def test_a_disk_that_fills_up_ends_no_run(tmp_path: Path, caplog: pytest.L
             assert outcomes == [[True, list(range(20))]] * len(runs)
     (record,) = caplog.records
     assert str(tmp_path / "runs.db") in record.getMessage()
-    assert set(COUNTED) == {"engine.store"}
+    assert set(COUNTED) == {"workflows.store"}
 
 
 async def _start_many(engine: LocalEngine, runs: list[str]) -> None:

@@ -35,6 +35,35 @@ async def test_a_clock_that_jumps_is_noticed(path: str | None, monkeypatch: pyte
 
 
 @on_a_loop
+async def test_a_sleep_that_is_computed_counts_from_its_begin(path: str | None):
+    """A callable is asked once, with the recorded time of the begin, also where the run waited for a worker before."""
+    handlers, asked = Handlers(), []
+
+    def seconds(now_ns: int) -> float:
+        asked.append(now_ns)
+        return 0.01
+
+    async def flow(run: Run, payload: Any) -> Any:
+        op = run.sleep(seconds)
+        await op
+        if payload and not run.replaying():
+            await run.signal("go", None)
+        return [op.began_ns == asked[0], run.began_ns < asked[0]]
+
+    target = handlers.add(flow)
+    async with opened(path) as engine:
+        await engine.start(target, None, {}, run_id="r")
+        async with serving(engine, handlers):
+            assert await engine.result("r", 60) == [True, [True, True]]
+            await engine.start(target, 1, {}, run_id="s")
+            await waits_for(engine, "s")
+        async with serving(engine, handlers):
+            await engine.signal("s", "go", None)
+            await engine.result("s", 60)
+    assert len(asked) == 2
+
+
+@on_a_loop
 async def test_timers_that_were_dropped_leave_the_heap(path: str | None):
     """Time-outs of waits that were not needed do not pile up until their time comes."""
     handlers = Handlers()

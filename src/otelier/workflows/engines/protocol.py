@@ -129,8 +129,11 @@ class Run(Protocol):
         """
         ...
 
-    def sleep(self, seconds: float) -> Op:
-        """Make an op that is done *seconds* after it was first begun. Its value is `None`."""
+    def sleep(self, seconds: float | Callable[[int], float]) -> Op:
+        """Make an op that is done *seconds* after it was first begun. Its value is `None`.
+
+        A callable is given the time of that begin, in nanoseconds since the epoch, and returns the seconds.
+        """
         ...
 
     def signal(self, name: str, timeout_s: float | None) -> Op:

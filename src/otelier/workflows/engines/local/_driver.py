@@ -123,7 +123,7 @@ class Driver:
                 self._add(row.id, row.target, None, row.is_blocked)
 
     async def _recover_from(self, fault: BaseException) -> None:
-        count_fault("engine.store")
+        count_fault("workflows.store")
         now = time.monotonic()
         if now - self._told_at > 60:
             logger.error(

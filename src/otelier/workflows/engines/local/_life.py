@@ -10,45 +10,15 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
 from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped, WorkflowUseError
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._mail import Mail
-from otelier.workflows.engines.local._op import BEGUN, DONE, ENDING, GIVEN_UP, MADE, Host, LocalOp
+from otelier.workflows.engines.local._op import BEGUN, DONE, ENDING, GIVEN_UP, MADE, Driving, LocalOp
 from otelier.workflows.engines.local._ops import Call, Result, Send, Signal, Sleep, Step
 from otelier.workflows.engines.local._state import State
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
-
-
-class Driving(Host, Protocol):
-    """What a life asks of who drives it."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of its body."""
-        ...
-
-    def settled(self, life: Life) -> None:
-        """Take note that a body waits for something that is not recorded."""
-        ...
-
-    def write_soon(self, life: Life) -> None:
-        """Write in a moment what has happened in a life."""
-        ...
-
-    def drained(self, life: Life) -> None:
-        """Leave a body whose steps have ended, when the worker stops."""
-        ...
-
-    def block(self, life: Life, error: BaseException) -> None:
-        """Leave a run until somebody resumes it."""
-        ...
-
-    def fault(self, error: BaseException) -> None:
-        """Take note that the store failed."""
-        ...
 
 
 class Life:
@@ -99,7 +69,7 @@ class Life:
         """Make an op whose value *body* computes."""
         return Step(self, name, body)
 
-    def sleep(self, seconds: float) -> Op:
+    def sleep(self, seconds: float | Callable[[int], float]) -> Op:
         """Make an op that is done after *seconds*."""
         return Sleep(self, seconds)
 

@@ -54,6 +54,35 @@ class Host(Protocol):
         ...
 
 
+class Driving(Host, Protocol):
+    """What a life asks of who drives it."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of its body."""
+        ...
+
+    def settled(self, life: Any) -> None:
+        """Take note that a body waits for something that is not recorded."""
+        ...
+
+    def write_soon(self, life: Any) -> None:
+        """Write in a moment what has happened in a life."""
+        ...
+
+    def drained(self, life: Any) -> None:
+        """Leave a body whose steps have ended, when the worker stops."""
+        ...
+
+    def block(self, life: Any, error: BaseException) -> None:
+        """Leave a run until somebody resumes it."""
+        ...
+
+    def fault(self, error: BaseException) -> None:
+        """Take note that the store failed."""
+        ...
+
+
 class Owner(Protocol):
     """What ops ask of their life."""
 

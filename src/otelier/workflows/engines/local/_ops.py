@@ -62,15 +62,16 @@ class Sleep(LocalOp):
     __slots__ = ("seconds",)
     kind: ClassVar[str] = "sleep"
 
-    def __init__(self, life: Owner, seconds: float) -> None:
+    def __init__(self, life: Owner, seconds: float | Callable[[int], float]) -> None:
         super().__init__(life, "sleep")
-        self.seconds: float | None = seconds
+        self.seconds: float | Callable[[int], float] | None = seconds
 
     def first_begun(self, now_ns: int) -> None:
         """Take note of when it is begun, and so of when it is due."""
         super().first_begun(now_ns)
-        if self.seconds is not None:
-            self.due = int(min(now_ns + max(self.seconds, 0.0) * 1e9, _MAX_NS))
+        seconds = self.seconds(now_ns) if callable(self.seconds) else self.seconds
+        if seconds is not None:
+            self.due = int(min(now_ns + max(seconds, 0.0) * 1e9, _MAX_NS))
 
     def go(self) -> None:
         """Ask to be called at that time."""
