@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -165,7 +166,12 @@ def _open_document(namespace: dict[str, Any]) -> None:
 
 
 def _close_document(namespace: dict[str, Any]) -> None:
+    """End what the document began; a worker that gets more of its examples later begins it anew."""
     namespace.pop("_stack").close()
+    for value in namespace.values():
+        if isinstance(value, TemporaryDirectory):
+            value.cleanup()
+    namespace.clear()
 
 
 class _TraceParser(CodeBlockParser):

@@ -22,8 +22,9 @@ MAX_NAME_CHARS = 256
 MAX_METRIC_TENANTS = 100
 """Most tenants that metrics name: each one is a set of time series of its own."""
 MAX_CONTENT_CHARS = 1_000_000
-MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES = 1_000, 100_000_000
 """Most characters of content in one attribute; redaction looks at no more of one text."""
+MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES = 1_000, 100_000_000
+"""What the limit of one payload of a run may be."""
 _MAX_SHOWN_CHARS = 64
 # A key is one long word, and a password in an address stands between `:` and `@`.
 _SHOWN = re.compile(r"(?!.*[\w+-]{20})[\w.*+ -]*")

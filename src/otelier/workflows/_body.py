@@ -147,7 +147,8 @@ class Body:
             self._warn_of_forgotten()
             end = self.run.step(END, _nothing)
             await self.run.next((end,))
-            self.spans.close(end.ended_ns, outcome, failure)
+            # Made again of what is stored, as in any other life: without its cause, which the first one alone has.
+            self.spans.close(end.ended_ns, outcome, None if failure is None else self.error_of(outcome[1]))
         return outcome
 
     async def attempts(
