@@ -89,7 +89,7 @@ async def test_a_handler_that_nobody_had_fails_after_a_grace_time(path: str | No
     handlers, others = Handlers(), Handlers()
 
     async def flow(run: Run, payload: Any) -> Any:
-        return (await run.call(Target("shop", "tripel"), 1, {}))[1]
+        return (await run.call(Target("shop", "triple"), 1, {}))[1]
 
     target = handlers.add(flow)
     handlers.add(double, "function", "away")
@@ -98,7 +98,7 @@ async def test_a_handler_that_nobody_had_fails_after_a_grace_time(path: str | No
             await engine.start(target, None, {}, run_id="r")
             error = (await engine.result("r", 60))[1]
             assert error["type"] == "UnknownHandlerError"
-            assert "shop/tripel" in error["message"]
+            assert "shop/triple" in error["message"]
             assert "shop/away, shop/flow" in error["message"]
         others.add(flow)
         await engine.start(Target("shop", "away"), 4, {}, run_id="away")
