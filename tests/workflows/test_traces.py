@@ -491,6 +491,21 @@ async def test_a_step_that_the_worker_leaves_is_not_exported(recorder: SpanRecor
 
 # --- metrics ---------------------------------------------------------------------------------------------------
 @on_a_loop
+async def test_steps_of_one_name_are_one_on_metrics(recorder: SpanRecorder):
+    """The number that tells them apart stands on spans alone: a body may have thousands of them."""
+
+    @workflow
+    async def often(ctx: Context) -> list[int]:
+        return [await ctx.step("charge", lambda number=number: number) for number in range(3)]
+
+    async with opened(None) as engine, working(engine, often) as worker:
+        assert await (await worker.start(often)).result() == [0, 1, 2]
+    assert [span.name for span in _named(recorder, "run_step")] == [f"run_step charge{n}" for n in ("", "#2", "#3")]
+    (point,) = recorder.metrics()["otelier.step.duration"]
+    assert (point["attributes"]["otelier.step.name"], point["count"]) == ("charge", 3)
+
+
+@on_a_loop
 async def test_steps_and_waits_are_measured_once(recorder: SpanRecorder):
     """Executions and waits are counted in the life that did them, bodies while they are in the process."""
     async with opened(None) as engine:

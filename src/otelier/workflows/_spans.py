@@ -5,9 +5,11 @@ Ids are made of the workflow id and the number of an op, so they are the same in
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from time import perf_counter
+from typing import Final
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -23,6 +25,9 @@ from otelier.workflows._headers import CHAIN, ROOT, USERS, fields_header, traced
 from otelier.workflows._points import StepPoint, WaitPoint, body_entered, body_left
 from otelier.workflows._trace import RunTrace, hashed
 from otelier.workflows.engines.protocol import Json, Kind, Op, Run, Target
+
+_NUMBER: Final = re.compile(r"#\d+$")
+"""What tells steps of one name apart: on metrics all are one."""
 
 
 class RunSpans(RunTrace):
@@ -74,7 +79,7 @@ class RunSpans(RunTrace):
             SpanKind.INTERNAL,
             attributes,
             start_ns=op.began_ns,
-            point=StepPoint(self._name, step_id, self._tenant),
+            point=StepPoint(self._name, _NUMBER.sub("", step_id), self._tenant),
         )
         operation.started = perf_counter()  # of this execution, which may not be the first
         if op.executions > 1:
