@@ -204,6 +204,11 @@ def test_signals_cancel_and_resume(tmp_path):
         assert "cannot be resumed" in shop.otelier("resume", "b").stderr
 
 
+def _heeds_ctrl_c() -> None:
+    """Take a Ctrl-C as a program in a terminal does, also where the tests run in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_a_decision_without_a_worker_waits_and_says_so(tmp_path):
     """After a second it tells what it waits for; interrupted, it tells that the decision is kept, which it is."""
     path = tmp_path / "runs.db"
@@ -212,7 +217,9 @@ def test_a_decision_without_a_worker_waits_and_says_so(tmp_path):
         shop.start("order", "r", "o-1")
         shop.has("r", "waiting approval")
     command = [OTELIER, "approve", "r", "--name", "refund", "--role", "admin", "--engine", shop.engine]
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c
+    )
     assert process.stderr is not None
     told = ""
     while "a worker takes the decision about 'refund'" not in told or "No worker drives" not in told:
