@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from otelier.errors import EngineError
-from otelier.faults import on_fork
+from otelier.faults import on_fork, on_reset
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _file, _info, _keeping
 from otelier.workflows.engines.local import _journal as journal
@@ -246,13 +246,16 @@ class LocalEngine:
 
     async def close(self) -> None:
         """Give back files and connections."""
-        if self.is_foreign or self.is_closed:
-            return
-        self.is_closed = True
         if self.path is None:
-            self._store.close()
+            self.close_now()
         else:
-            await asyncio.get_running_loop().run_in_executor(None, self._store.close)
+            await asyncio.get_running_loop().run_in_executor(None, self.close_now)
+
+    def close_now(self) -> None:
+        """Give back files and connections, and wait until that is done."""
+        if not self.is_foreign and not self.is_closed:
+            self.is_closed = True
+            self._store.close()
 
     def _tell_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
         if self.path is None or self._drivers or self._has_told or self.is_closed or waiter.done():
@@ -340,3 +343,10 @@ def _leave_to_the_parent() -> None:
     _inherited.append(engines)
     _inherited_files.update(one.path for one in engines if one.path is not None and one.is_open)
     _file.forget_locks()
+
+
+@on_reset
+def _close_all() -> None:
+    """Close every engine: what memory held is forgotten, and no thread of a file goes on."""
+    for engine in list(_all):
+        engine.close_now()
