@@ -246,7 +246,8 @@ def test_input_of_responses_that_does_not_fit(client, given, param, code):
 def test_json_that_nothing_asks_for(client):
     """A JSON object is refused as the form of a response unless its input mentions JSON; other tools do not matter."""
     text = {"format": {"type": "json_object"}}
-    tools = [{"type": "custom", "name": "run_sql"}, {"type": "function", "name": "search", "parameters": {}}]
+    search = {"type": "function", "name": "search", "parameters": {}}
+    tools = [{"type": "file_search", "vector_store_ids": ["vs_1"]}, search]
     _, *found = respond(client, "Hello", text=text, tools=tools)
     assert found == ["input", None]
     assert respond(client, "Hello in JSON", text=text) is None
