@@ -148,8 +148,17 @@ def foreign_detaches() -> Iterator[list[logging.LogRecord]]:
 
 
 # --- docs as tests ---------------------------------------------------------------------------------------------
+_left: list[dict[str, Any]] = []
+"""What documents made, such as clients that they do not close: it lives as long as the tests."""
+
+
 def _open_document(namespace: dict[str, Any]) -> None:
-    """Give a document a context, global providers and a model of its own; its blocks share them."""
+    """Give a document a context, global providers and a model of its own; its blocks share them.
+
+    A worker that got more of a document's examples later begins it anew.
+    """
+    _left.append(dict(namespace))
+    namespace["_done"] = set()
     stack = namespace["_stack"] = ExitStack()
     namespace.setdefault("__name__", "page")  # the module of what it defines
     run_resets()
@@ -210,7 +219,7 @@ def _check_shell(example: Example) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Let an example find what the examples before it made, also where another worker ran those."""
     if isinstance(item, SybilItem):
-        done = item.example.namespace.setdefault("_done", set())
+        done = item.example.namespace["_done"]
         for example in item.example.document.examples():
             if example.line == item.example.line:
                 break

@@ -293,6 +293,7 @@ import asyncio, signal
 
 async def app(scope, receive, send):
     while (await receive())["type"] != "lifespan.startup": pass
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # in place of the server's own handler
     await send({"type": "lifespan.startup.complete"})
     await asyncio.sleep(600)
 """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import inspect
 import pickle
 import subprocess
 import sys
+import weakref
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -19,6 +21,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.context import attach, detach, get_current, set_value
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import TracerProvider
 
 from otelier.openai import OpenAIInstrumentor
 from otelier.testing import reset
@@ -282,3 +285,14 @@ def test_copied_and_subclassed_clients(api, recorder):
     api.client.with_options(timeout=5).chat.completions.create(**api.arguments["chat"])
     api.client.copy().chat.completions.create(**api.arguments["chat"])
     assert [span.name for span in recorder.spans] == [SPAN] * 3
+
+
+def test_nothing_is_kept_of_what_it_was_given():
+    """Switched off again, the instrumentor holds on to no provider: whoever made it may drop it."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    kept = weakref.ref(provider)
+    OpenAIInstrumentor().instrument(tracer_provider=provider)
+    OpenAIInstrumentor().uninstrument()
+    del provider
+    gc.collect()
+    assert kept() is None

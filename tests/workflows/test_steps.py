@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 import sys
 import threading
@@ -159,6 +160,35 @@ async def test_a_step_that_takes_too_long_is_a_timeout(path: str | None, is_asyn
     if is_async:
         await left.wait()
     assert ("goes on in its thread" in caplog.text) is not is_async
+
+
+@on_a_loop
+async def test_a_coroutine_that_comes_too_late_is_closed(path: str | None):
+    """A coroutine that a step's thread gives after the step timed out is never run, and closed."""
+    release = threading.Event()
+    given: list[Any] = []
+
+    async def never() -> None:
+        raise AssertionError("must not run")
+
+    def slow() -> Any:
+        release.wait(60)
+        given.append(never())
+        return given[0]
+
+    @workflow
+    async def flow(ctx: Context) -> str:
+        try:
+            await ctx.step("slow", slow, timeout_s=0.01)
+        except TimeoutError:
+            return "too late"
+        return "in time"
+
+    try:
+        assert await run_once(path, flow) == "too late"
+    finally:
+        release.set()
+    await until(lambda: given and inspect.getcoroutinestate(given[0]) == inspect.CORO_CLOSED)
 
 
 @on_a_loop

@@ -6,8 +6,8 @@ The client's method runs exactly once, whatever happens in a wrapper.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, ClassVar, Final, Protocol, cast
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final, Protocol, cast
 
 from opentelemetry.context import get_current
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -241,6 +241,9 @@ class OpenAIInstrumentor(BaseInstrumentor):
     See: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
     """
 
+    _choices: Mapping[str, Any] = {}
+    """What `instrument` was given besides providers, while it is on."""
+
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the supported openai releases."""
         return ("openai >= 1.66, < 4",)
@@ -272,20 +275,17 @@ class OpenAIInstrumentor(BaseInstrumentor):
             super().uninstrument(**kwargs)
 
     def move_to(self, **providers: Any) -> None:
-        """Report to other providers from now on; what `instrument` was given besides stays.
+        """Report to other providers from now on, with all else as `instrument` was given it; nothing while it is off.
 
         Args:
-            **providers: As `instrument` takes them.
+            **providers: `tracer_provider`, `meter_provider` and `logger_provider`, as `instrument` takes them.
         """
         with _lock:
             if self.is_instrumented_by_opentelemetry:
-                self._instrument(**{**self._given, **providers})
-
-    _given: ClassVar[dict[str, Any]] = {}
-    """What `instrument` was given."""
+                self._instrument(**self._choices, **providers)
 
     def _instrument(self, **kwargs: Any) -> None:
-        type(self)._given = kwargs
+        self._choices = {name: kwargs.get(name) for name in ("stream_usage", "completion_hook")}
         switch.telemetry = make_telemetry(
             kwargs.get("tracer_provider"),
             kwargs.get("meter_provider"),
@@ -296,6 +296,7 @@ class OpenAIInstrumentor(BaseInstrumentor):
         apply_patches()
 
     def _uninstrument(self, **kwargs: Any) -> None:
+        self._choices = {}
         switch.telemetry = None
         remove_patches()
 

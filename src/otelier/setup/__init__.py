@@ -1,4 +1,4 @@
-"""Switch otelier on and off: only this package changes providers and applies patches."""
+"""Switch otelier on and off: put processors on providers, and let the other packages apply their patches."""
 
 from __future__ import annotations
 

@@ -93,10 +93,16 @@ def finish_aside(timeout_s: float = 10.0) -> bool:
         True
     """
     deadline = monotonic() + timeout_s
+    was_idle = False
     while True:
         thread = _thread
         if thread is None and not _waiting:
             return True
+        # It died, and the next job starts another. Seen twice, since one that looks once more is none for a moment.
+        is_idle = thread is None and not _starting.locked()
+        if is_idle and was_idle:
+            return False
+        was_idle = is_idle
         if thread is threading.current_thread():
             return False  # a job that waits for itself
         left = deadline - monotonic()

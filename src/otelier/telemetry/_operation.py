@@ -146,13 +146,14 @@ class OperationSpan:
         if self._ended:
             return
         self._ended = True
-        point = self.point
-        if self.withheld or (self._is_repeated and is_replaying()):
-            self.point = point = None
-            if self.span.is_recording():
-                withhold_span(self.span)
+        withheld = self.withheld or (self._is_repeated and is_replaying())
+        point = None if withheld else self.point
         try:
+            if withheld and self.span.is_recording():
+                withhold_span(self.span)
             failure = self.failure if error is None or not self.is_failure(error) else error
+            if failure is not None and not is_leaving(failure):
+                failure = failure_of(failure)  # once, for the point and the span
             if point is not None:
                 self._measure(point, failure)
             end_time_ns = self.end_time_ns
@@ -172,8 +173,8 @@ class OperationSpan:
         where = self.span.get_span_context()
         if where.trace_flags & TraceFlags.SAMPLED:
             point.span_context = where
-        if failure is not None and not is_leaving(failure):
-            point.error = failure_of(failure).type
+        if isinstance(failure, Failure):
+            point.error = failure.type
 
     def _end_aside(self, failure: BaseException | Failure | None, end_time_ns: int) -> bool:
         def end() -> None:

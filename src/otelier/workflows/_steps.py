@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -147,15 +147,41 @@ async def _execute(
 async def _called(body: Body, function: Callable[..., Any]) -> Any:
     if inspect.iscoroutinefunction(_inner(function)):
         return await _apart(function())
+    given = _Given(function)
     try:
-        value = await _apart(body.host.call_in_thread(function))
+        value = await _apart(body.host.call_in_thread(given.call))
     except RuntimeError as exc:
         if "no running event loop" in str(exc):
             raise WorkflowUseError(
                 "A step's function that is no `async def` runs in a thread, which has no event loop. Write `async def`."
             ) from exc
         raise
+    except asyncio.CancelledError:
+        given.leave()
+        raise
     return await _apart(value) if inspect.isawaitable(value) else value
+
+
+@dataclass(slots=True)
+class _Given:
+    """What a function gives in its thread; a coroutine that nobody waits for any more is closed."""
+
+    function: Callable[..., Any]
+    coroutine: Coroutine[Any, Any, Any] | None = None
+    is_left: bool = False
+
+    def call(self) -> Any:
+        value = self.function()
+        if inspect.iscoroutine(value):
+            self.coroutine = value
+            if self.is_left:
+                value.close()
+        return value
+
+    def leave(self) -> None:
+        self.is_left = True
+        if self.coroutine is not None:
+            self.coroutine.close()
 
 
 def _inner(function: Any) -> Any:
