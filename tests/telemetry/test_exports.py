@@ -313,13 +313,15 @@ def test_what_waits_at_a_shutdown_without_time_is_counted(lost):
             return self._batch_processor.shutdown(timeout_millis=1)
 
     exporter = Held()
-    provider = tracing(Hurried(exporter, schedule_delay_millis=600_000, max_queue_size=50, max_export_batch_size=10))
+    processor = Hurried(exporter, schedule_delay_millis=600_000, max_queue_size=50, max_export_batch_size=10)
+    provider = tracing(processor)
     end_spans(provider, 10)
     assert exporter.entered.wait(300)
     end_spans(provider, 7)
     provider.shutdown()
     assert lost() == {("traces", "shutdown"): 7}
     exporter.go_on.set()
+    processor._batch_processor._worker_thread.join()  # what it still loses is not the next test's
 
 
 @pytest.mark.parametrize("make", [batched, SimpleSpanProcessor])
