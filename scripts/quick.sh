@@ -11,6 +11,6 @@ if [ $# -eq 1 ]; then
     echo "Some 8,700 tests on $cores cores: about $((10 / cores + 1)) minutes where nothing else runs."
 fi
 status=0
-"$1" ${MEASURED:+-m coverage run} -m pytest -q -m "not slow and not backends and not beside" -n auto --dist worksteal "${@:2}" || status=$?
+"$1" ${MEASURED:+-m coverage run} -m pytest -q -m "not slow and not backends and not beside and not restate" -n auto --dist worksteal "${@:2}" || status=$?
 echo "It took $((SECONDS / 60)) min $((SECONDS % 60)) s."
 exit "$status"

@@ -304,7 +304,30 @@ ENGINE: Setting[str] = Setting(
     parse=_text,
     default="file:.otelier/runs.db",
     kind="address",
-    meaning="Where runs of workflows are kept: `memory:` or `file:PATH`.",
+    meaning="Where runs of workflows are kept: `memory:`, `file:PATH`, or `restate://HOST[:8080][?admin=9070]`.",
+)
+WORKER_BIND: Setting[str] = Setting(
+    variable="OTELIER_WORKER_BIND",
+    parse=_text,
+    default="127.0.0.1:9080",
+    kind="host:port",
+    meaning="Where a worker of a Restate server listens; port 0 is any that is free. An address that other machines "
+    "reach is refused without `OTELIER_RESTATE_IDENTITY_KEY`.",
+)
+WORKER_URL: Setting[str | None] = Setting(
+    variable="OTELIER_WORKER_URL",
+    parse=_text,
+    default=None,
+    kind="URL",
+    meaning="How the Restate server reaches this worker, or the balancer before all workers of its service; without "
+    "it that is `http://` and where it listens.",
+)
+RESTATE_IDENTITY_KEY: Setting[str | None] = Setting(
+    variable="OTELIER_RESTATE_IDENTITY_KEY",
+    parse=_text,
+    default=None,
+    kind="public keys, comma-separated",
+    meaning="Public keys of the Restate server, `publickeyv1_...`: a worker then takes only requests signed by it.",
 )
 PAYLOAD_MAX_BYTES: Setting[int] = Setting(
     variable="OTELIER_PAYLOAD_MAX_BYTES",

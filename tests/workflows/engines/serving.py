@@ -13,7 +13,10 @@ import pytest
 
 from otelier.codec import error_to_json
 from otelier.workflows.engines.local import LocalEngine, Options
-from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Registry, Run, Target
+from otelier.workflows.engines.restate import Options as RestateOptions
+from otelier.workflows.engines.restate import RestateEngine
+from otelier.workflows.engines.protocol import Engine, Json, Kind, Op, Outcome, Registry, Run, Target
+from tests.workflows.restating import free_port
 
 Body = Callable[[Run, Any], Awaitable[Any]]
 DEADLINE_S = 60.0
@@ -57,10 +60,15 @@ def step(run: Run, name: str, value: Json = None) -> Op:
 
 
 @asynccontextmanager
-async def serving(engine: LocalEngine, handlers: Handlers) -> AsyncIterator[asyncio.Task[None]]:
+async def serving(engine: Engine, handlers: Handlers) -> AsyncIterator[asyncio.Task[None]]:
     """Serve until the block ends, and leave all bodies then."""
-    task = asyncio.create_task(engine.serve(handlers.registry, handlers.invoke))
+    is_ready = asyncio.Event()
+    task = asyncio.create_task(engine.serve(handlers.registry, handlers.invoke, is_ready.set))
     try:
+        if isinstance(engine, RestateEngine):  # its server takes nothing for a worker that it does not know
+            waiting = asyncio.create_task(is_ready.wait())
+            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
         yield task
     finally:
         task.cancel()
@@ -68,9 +76,13 @@ async def serving(engine: LocalEngine, handlers: Handlers) -> AsyncIterator[asyn
 
 
 @asynccontextmanager
-async def opened(path: str | None, **options: Any) -> AsyncIterator[LocalEngine]:
+async def opened(path: str | None, **options: Any) -> AsyncIterator[Any]:
     """Open an engine of its own, and close it when the block ends."""
-    engine = LocalEngine(path, options=Options(**options))
+    if path is not None and path.startswith("restate://"):
+        given = {"max_retry_s": 0.2, "stop_s": 2.0, **options}
+        engine: Engine = RestateEngine(path, bind=f"127.0.0.1:{free_port()}", options=RestateOptions(**given))
+    else:
+        engine = LocalEngine(path, options=Options(**options))
     try:
         yield engine
     finally:

@@ -13,7 +13,7 @@ from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_
 
 
 @on_a_loop
-async def test_a_step_that_was_recorded_is_not_computed_again(path: str | None):
+async def test_a_step_that_was_recorded_is_not_computed_again(place: str | None):
     """A body that begins again gets what its steps gave, and computes only what was not recorded."""
     handlers, computed = Handlers(), list[str]()
 
@@ -27,7 +27,7 @@ async def test_a_step_that_was_recorded_is_not_computed_again(path: str | None):
         return paid
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(target, 5, {}, run_id="r")
             await until(lambda: _op_count(engine, "r", 2))
@@ -42,7 +42,7 @@ async def _op_count(engine: Any, run_id: str, count: int) -> bool:
 
 
 @on_a_loop
-async def test_ops_are_numbered_when_made_and_begun_when_waited_for(path: str | None):
+async def test_ops_are_numbered_when_made_and_begun_when_waited_for(place: str | None):
     """An op that is never started is not in the journal, and has its number all the same."""
     handlers = Handlers()
 
@@ -56,14 +56,14 @@ async def test_ops_are_numbered_when_made_and_begun_when_waited_for(path: str | 
         return ops[2].number
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         assert await engine.result("r", 60) == [True, 2]
         assert [one.name for one in (await engine.run("r")).steps] == ["c"]
 
 
 @on_a_loop
-async def test_results_are_seen_in_the_order_in_which_they_were_recorded(path: str | None):
+async def test_results_are_seen_in_the_order_in_which_they_were_recorded(place: str | None):
     """`next` gives the op that was recorded first, in the first life and in each replay."""
     handlers, orders, gates = Handlers(), list[list[str]](), [asyncio.Event() for _ in range(4)]
 
@@ -88,7 +88,7 @@ async def test_results_are_seen_in_the_order_in_which_they_were_recorded(path: s
         return orders[-1]
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(target, None, {}, run_id="r")
             for count, i in enumerate([2, 0, 3, 1]):
@@ -102,7 +102,7 @@ async def test_results_are_seen_in_the_order_in_which_they_were_recorded(path: s
 
 
 @on_a_loop
-async def test_an_op_is_begun_only_if_none_of_those_asked_for_is_done(path: str | None):
+async def test_an_op_is_begun_only_if_none_of_those_asked_for_is_done(place: str | None):
     """What a `next` did not need in the first life, no replay begins."""
     handlers, begun = Handlers(), list[str]()
 
@@ -118,7 +118,7 @@ async def test_an_op_is_begun_only_if_none_of_those_asked_for_is_done(path: str 
         op = await run.next([second, first])
         return op.name
 
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         target = handlers.add(flow)
         async with serving(engine, handlers):
             await engine.start(target, None, {}, run_id="r")
@@ -127,7 +127,7 @@ async def test_an_op_is_begun_only_if_none_of_those_asked_for_is_done(path: str 
 
 
 @on_a_loop
-async def test_what_is_found_is_told(path: str | None):
+async def test_what_is_found_is_told(place: str | None):
     """A replay tells that ops were there, when they began and ended, and how often a step was begun."""
     handlers, seen, gate = Handlers(), list[Any](), asyncio.Event()
 
@@ -146,7 +146,7 @@ async def test_what_is_found_is_told(path: str | None):
         await second
 
     target = handlers.add(flow)
-    async with opened(path, stop_s=0) as engine:
+    async with opened(place, stop_s=0) as engine:
         async with serving(engine, handlers):
             await engine.start(target, None, {"tenant": "a"}, run_id="r")
             await until(lambda: _op_count(engine, "r", 2))
@@ -164,7 +164,7 @@ async def test_what_is_found_is_told(path: str | None):
 
 
 @on_a_loop
-async def test_a_cancelled_step_ends_and_is_not_recorded(path: str | None):
+async def test_a_cancelled_step_ends_and_is_not_recorded(place: str | None):
     """An op that is given up ends at its next await, gives nothing, and is not begun by a replay."""
     handlers, events = Handlers(), list[str]()
 
@@ -188,7 +188,7 @@ async def test_a_cancelled_step_ends_and_is_not_recorded(path: str | None):
         return op.done()
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(target, None, {}, run_id="r")
             await until(lambda: _op_count(engine, "r", 4))
@@ -201,7 +201,7 @@ async def test_a_cancelled_step_ends_and_is_not_recorded(path: str | None):
 
 
 @on_a_loop
-async def test_a_sleep_lasts_from_when_it_was_first_begun(path: str | None):
+async def test_a_sleep_lasts_from_when_it_was_first_begun(place: str | None):
     """A restart does not begin a sleep anew, and one whose time has passed meanwhile is done at once."""
     handlers = Handlers()
 
@@ -209,7 +209,7 @@ async def test_a_sleep_lasts_from_when_it_was_first_begun(path: str | None):
         await run.sleep(payload)
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(target, 0.2, {}, run_id="short")
             await engine.start(target, 10**9, {}, run_id="long")
@@ -226,7 +226,7 @@ async def test_a_sleep_lasts_from_when_it_was_first_begun(path: str | None):
 
 
 @on_a_loop
-async def test_a_body_that_swallows_what_stops_it_yields_no_outcome(path: str | None):
+async def test_a_body_that_swallows_what_stops_it_yields_no_outcome(place: str | None):
     """A life that was stopped ends its run in no way, and further calls in it raise again."""
     handlers, raised = Handlers(), list[str]()
 
@@ -239,7 +239,7 @@ async def test_a_body_that_swallows_what_stops_it_yields_no_outcome(path: str | 
         return "swallowed"
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(target, None, {}, run_id="r")
             await until(lambda: _op_count(engine, "r", 1))
@@ -248,7 +248,7 @@ async def test_a_body_that_swallows_what_stops_it_yields_no_outcome(path: str | 
 
 
 @on_a_loop
-async def test_a_foreign_cancellation_of_a_wait_is_left_to_the_caller(path: str | None):
+async def test_a_foreign_cancellation_of_a_wait_is_left_to_the_caller(place: str | None):
     """A wait that somebody else cancels raises `CancelledError`, and the op stays begun."""
     handlers = Handlers()
 
@@ -262,7 +262,7 @@ async def test_a_foreign_cancellation_of_a_wait_is_left_to_the_caller(path: str 
         return await op
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         await until(lambda: _op_count(engine, "r", 1))
         await engine.signal("r", "go", 7)
@@ -270,7 +270,7 @@ async def test_a_foreign_cancellation_of_a_wait_is_left_to_the_caller(path: str 
 
 
 @on_a_loop
-async def test_a_step_runs_in_the_context_of_who_starts_it(path: str | None):
+async def test_a_step_runs_in_the_context_of_who_starts_it(place: str | None):
     """A step's task has the context variables of its body; a body does not see those of who started its run."""
     from contextvars import ContextVar
 
@@ -288,7 +288,7 @@ async def test_a_step_runs_in_the_context_of_who_starts_it(path: str | None):
         return [before, *(await run.step("look", body))]
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await settle()
         tenant.set("starter")
         await engine.start(target, None, {}, run_id="r")
@@ -296,7 +296,7 @@ async def test_a_step_runs_in_the_context_of_who_starts_it(path: str | None):
 
 
 @on_a_loop
-async def test_two_waits_for_one_op_are_both_told(path: str | None):
+async def test_two_waits_for_one_op_are_both_told(place: str | None):
     """Tasks of a body may wait for ops that its own task made."""
     handlers = Handlers()
 
@@ -309,13 +309,13 @@ async def test_two_waits_for_one_op_are_both_told(path: str | None):
         return await asyncio.gather(wait(one), wait(two), wait(one))
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         assert await engine.result("r", 60) == [True, [1, 2, 1]]
 
 
 @on_a_loop
-async def test_a_step_that_raises_blocks_its_run(path: str | None):
+async def test_a_step_that_raises_blocks_its_run(place: str | None):
     """A fault of ours is no outcome: the run is blocked with what happened, and resumes."""
     handlers, faults = Handlers(), [OSError("ours")]
 
@@ -331,7 +331,7 @@ async def test_a_step_that_raises_blocks_its_run(path: str | None):
             return "swallowed"
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
 
         async def is_blocked() -> bool:

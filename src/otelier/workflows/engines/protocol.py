@@ -7,7 +7,8 @@ A body is a coroutine in one task. What it does that must not happen twice is an
 makes it, and the body makes the same ops in the same order each time it runs. The result of an op that was recorded is
 never computed again.
 
-See: `otelier.workflows.engines.local`, which keeps them in one SQLite file.
+See: `otelier.workflows.engines.local`, which keeps them in one SQLite file, and `otelier.workflows.engines.restate`,
+which keeps them on a Restate server.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Registry:
     """Kind of each handler, by service and name."""
     version: int = 1
     """Version of the code: new runs get it."""
+    timeouts_s: Mapping[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    """How long an attempt of a handler takes at most, where it says so; an engine may not give up on it before."""
 
 
 class Op(Protocol):

@@ -1,0 +1,78 @@
+"""What is told of a run: errors of unknown, ended and other runs, and JSON as it is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otelier.codec import error_to_json
+from otelier.errors import RunCancelled, RunEndedError, RunExistsError, UnknownHandlerError, UnknownRunError
+from otelier.workflows.engines.protocol import Json, Outcome, Target
+
+CANCELLED: Final = 409
+"""Restate's code of what was cancelled or killed."""
+FAILED: Final = 500
+MISMATCH: Final = 570
+"""Restate's code of a body that does not fit its journal."""
+
+
+def dumps(value: Json) -> str:
+    """Return *value* as JSON text, which a body gets back as it was."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def to_bytes(value: Json) -> bytes:
+    """Return *value* as JSON."""
+    return dumps(value).encode()
+
+
+def canonical(value: Json) -> str:
+    """Return JSON text that is the same for equal values."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
+
+
+def failure(error: BaseException) -> Outcome:
+    """Return the outcome of what failed with *error*."""
+    return [False, error_to_json(error)]
+
+
+def cancelled(run_id: str) -> Outcome:
+    """Return the outcome of a run that was cancelled."""
+    return failure(RunCancelled(f"Run {run_id!r} was cancelled."))
+
+
+def unknown_run(run_id: str) -> UnknownRunError:
+    """Return the error for a run that is not known."""
+    return UnknownRunError(
+        f"There is no run {run_id!r}: it was never started here, or it ended so long ago that it was deleted. "
+        "`otelier runs` lists those that are kept.",
+        workflow_id=run_id,
+    )
+
+
+def run_ended(run_id: str, cannot: str, status: str) -> RunEndedError:
+    """Return the error for what a run that has ended cannot do."""
+    return RunEndedError(f"Run {run_id!r} {cannot}: it has {status}.", workflow_id=run_id, status=status)
+
+
+def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = None, signal: str = "") -> Exception:
+    """Return the error for what `otelier.run` refused."""
+    if "exists" in answer:
+        service, handler = answer["exists"]
+        return RunExistsError(
+            f"Cannot start run {run_id!r}: there is one with that workflow id, of {service}/{handler}, with another "
+            "handler or input. Give this one an id of its own, or the same input to get that run.",
+            workflow_id=run_id,
+        )
+    if "ended" in answer:
+        return run_ended(run_id, f"takes no signal {signal!r}", answer["ended"])
+    if "handlers" in answer and target is not None:
+        known: list[str] = answer["handlers"]
+        return UnknownHandlerError(
+            f"No worker has {target.service}/{target.handler}: registered with the server are "
+            f"{', '.join(known) or 'none'}. Start a worker that has it, or correct the name.",
+            service=target.service,
+            handler=target.handler,
+        )
+    return unknown_run(run_id)

@@ -1,0 +1,193 @@
+"""A run's journal on the server, read as ops: what each is, when it began and ended, and which the body waits for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from otelier.codec import read_json
+from otelier.workflows.engines.protocol import APPROVAL, Json, StepInfo
+from otelier.workflows.engines.restate._ops import CALLS, GIVEN_UP_LABEL, signal_name
+
+COLUMNS: Final = 'id, "index", entry_type, name, entry_json, appended_at'
+"""What `ops_of` reads of `sys_journal`."""
+_LABEL: Final = re.compile(r"(\d+) (step|sleep|signal|call|result|send) (.*)", re.DOTALL)
+_ASKING: Final = frozenset({"call", "result", "send"})
+
+
+@dataclass(slots=True)
+class OpSeen:
+    """One op, as the journal has it."""
+
+    number: int
+    kind: str
+    name: str
+    begin_ns: int
+    end_ns: int | None = None
+    run_id: str | None = None
+    error: str | None = None
+    due_ns: int | None = None
+    answer: int | None = None
+    """Completion of what it asked `otelier.run`."""
+    limit: int | None = None
+    """Completion of its sleep."""
+
+    def step(self, attempt: int) -> StepInfo:
+        """Return it as it is shown."""
+        tries = attempt if self.kind == "step" and self.end_ns is None else 1
+        return StepInfo(self.name, self.kind, tries, self.begin_ns, self.end_ns, self.error, self.run_id)
+
+    def waits_for(self) -> str:
+        """Return what it waits for, in words."""
+        until = f"until {at(self.due_ns).isoformat(timespec='seconds')}" if self.due_ns else ""
+        if self.kind == "sleep":
+            return until
+        name = self.name
+        shown = f"approval {name.split('/', 2)[2]}" if name.startswith(APPROVAL) else f"{self.kind} {name}"
+        return f"{shown} {until}".rstrip()
+
+
+@dataclass(slots=True)
+class _Entries:
+    """Entries of one journal, by what they are asked for."""
+
+    completions: dict[int, tuple[Any, int]] = field(default_factory=dict[int, "tuple[Any, int]"])
+    """Result of each completion, and when it was appended."""
+    signals: dict[str, tuple[Any, int]] = field(default_factory=dict[str, "tuple[Any, int]"])
+    attached: dict[str, int] = field(default_factory=dict[str, int])
+    """Completion of the wait for each invocation."""
+    given_up: dict[int, int] = field(default_factory=dict[int, int])
+
+
+def at(ns: int) -> datetime:
+    """Return a time."""
+    return datetime.fromtimestamp(ns / 1e9, timezone.utc)
+
+
+def time_ns(text: str) -> int:
+    """Return a time of the server, which has milliseconds."""
+    return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000) * 1_000_000
+
+
+def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
+    """Return the ops of one run, by the rows of its journal in their order."""
+    entries, ops, last = _Entries(), dict[int, OpSeen](), None
+    marks: dict[int, int] = {}
+    for row in rows:
+        kind, entry, appended = row["entry_type"], json.loads(row["entry_json"] or "{}"), time_ns(row["appended_at"])
+        if kind.startswith("Notification: "):
+            _note(entry["Notification"], entries, appended)
+            continue
+        body: Mapping[str, Any] = next(iter(entry.get("Command", {"": {}}).values()))
+        if kind == "Command: Run":
+            last = _begun(row["name"], entries, ops, appended)
+            if last is not None:
+                marks[last.number] = body["completion_id"]
+        elif kind == "Command: AttachInvocation":
+            entries.attached[body["target"].get("InvocationId", "")] = body["completion_id"]
+        elif last is not None and kind == "Command: Sleep" and last.kind in {"sleep", "signal"}:
+            last.limit, last.due_ns = body["completion_id"], body["wake_up_time"] * 1_000_000
+        elif last is not None and kind == "Command: Call" and last.kind in _ASKING:
+            last.answer = body["result_completion_id"]
+    taken: dict[str, int] = {}
+    for op in ops.values():
+        mark = entries.completions.get(marks[op.number])
+        if op.kind == "step":
+            _step_end(op, mark)
+        else:
+            op.begin_ns = int(_value(mark[0]) or op.begin_ns) if mark is not None else op.begin_ns
+            _wait_end(op, entries, taken)
+        if op.end_ns is None and op.number in entries.given_up:
+            op.end_ns = entries.given_up[op.number]
+    return list(ops.values())
+
+
+def _begun(name: str, entries: _Entries, ops: dict[int, OpSeen], appended: int) -> OpSeen | None:
+    if name.endswith(GIVEN_UP_LABEL):
+        entries.given_up[int(name.removesuffix(GIVEN_UP_LABEL))] = appended
+        return None
+    found = _LABEL.fullmatch(name)
+    if found is None:
+        return None
+    shown, run_id = found[3], None
+    if found[2] == "call":
+        shown, _, run_id = found[3].partition(CALLS)
+    elif found[2] == "result":
+        run_id = found[3]
+    op = ops[int(found[1])] = OpSeen(int(found[1]), found[2], shown, appended, run_id=run_id)
+    return op
+
+
+def _note(notification: Mapping[str, Any], entries: _Entries, appended: int) -> None:
+    if "Signal" in notification:
+        name = notification["Signal"]["id"].get("Name")
+        if name is not None:
+            entries.signals[name] = notification["Signal"].get("result"), appended
+        return
+    for body in notification.get("Completion", {}).values():
+        entries.completions[body["completion_id"]] = body.get("result"), appended
+
+
+def _value(result: Any) -> Json:
+    """Return what a result says, `None` for a failure."""
+    if not isinstance(result, dict) or "Success" not in result:
+        return None
+    return read_json(bytes(result["Success"]).decode())
+
+
+def _step_end(op: OpSeen, found: tuple[Any, int] | None) -> None:
+    value = None if found is None else _value(found[0])
+    if value is not None:
+        op.begin_ns, op.end_ns, _, result = value
+        op.error = error_line(result)
+
+
+def _wait_end(op: OpSeen, entries: _Entries, taken: dict[str, int]) -> None:
+    late = entries.completions.get(op.limit) if op.limit is not None else None
+    if op.kind == "signal":
+        number = taken.get(op.name, 0)
+        found = entries.signals.get(signal_name(op.name, number))
+        if found is not None and (late is None or found[1] <= late[1]):
+            taken[op.name] = number + 1
+            op.end_ns = max(op.begin_ns, (_value(found[0]) or {}).get("at") or found[1])
+        elif late is not None:
+            op.end_ns = late[1]
+    elif op.kind == "sleep":
+        op.end_ns = None if late is None else late[1]
+    elif op.answer is not None and (found := entries.completions.get(op.answer)) is not None:
+        answer = _value(found[0]) or {}
+        invocation = answer.get("invocation")
+        if invocation is None:
+            op.end_ns = None if "handlers" in answer else answer.get("at") or found[1]
+            return
+        ended = entries.completions.get(entries.attached.get(invocation, -1))
+        if ended is not None:
+            op.end_ns = (_value(ended[0]) or {}).get("at") or ended[1]
+            op.error = _failure_line(ended[0])
+
+
+def error_line(value: Json) -> str | None:
+    """Return the first line of the error in a value that says it is a failure, as outcomes do."""
+    if isinstance(value, list) and len(value) == 2 and value[0] is False and isinstance(value[1], dict):
+        return f"{value[1].get('type')}: {value[1].get('message')}".partition("\n")[0]
+    return None
+
+
+def _failure_line(result: Any) -> str | None:
+    failure = result.get("Failure") if isinstance(result, dict) else None
+    if failure is None:
+        return None
+    try:
+        return error_line([False, read_json(failure["message"])])
+    except (ValueError, KeyError, TypeError):
+        return str(failure.get("message", failure)).partition("\n")[0]
+
+
+def open_waits(ops: Iterable[OpSeen]) -> tuple[list[OpSeen], bool]:
+    """Return the waits that go on, and whether a step does."""
+    going = [op for op in ops if op.end_ns is None]
+    return [op for op in going if op.kind != "step"], any(op.kind == "step" for op in going)

@@ -1,0 +1,434 @@
+"""Kinds of ops on Restate: what each asks of the server, and how its value comes of the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Final
+
+from otelier.codec import read_json
+from otelier.errors import RunStopped
+from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.restate._answers import CANCELLED, cancelled, failure, refusal, to_bytes
+from otelier.workflows.engines.restate._names import RUNS
+from otelier.workflows.engines.restate._op import BEGUN, DONE, Owner, RestateOp
+from otelier.workflows.engines.restate._pump import Failed
+
+CALLS: Final = " \u2192 "
+"""Stands between the handler and the run that is called, in a label of the journal."""
+GIVEN_UP_LABEL: Final = " given up"
+_MAX_MS: Final = 10**14
+"""Three thousand years: what is longer never ends either."""
+
+
+class Step(RestateOp):
+    """An op whose value a coroutine computes. Its begin is recorded with its result: a step is one entry."""
+
+    __slots__ = ("_body", "_context", "_handle", "_is_here", "_task")
+    kind: ClassVar[str] = "step"
+
+    def __init__(self, run: Owner, number: int, name: str, body: Callable[[], Awaitable[Json]]) -> None:
+        super().__init__(run, number, name)
+        self._body: Callable[[], Awaitable[Json]] | None = body
+        self._task: asyncio.Task[None] | None = None
+        self._context: contextvars.Context | None = None
+        self._handle = -1
+        self._is_here = False
+
+    def go(self) -> None:
+        """Let the server ask for its result."""
+        self._context = contextvars.copy_context()
+        self._handle = self.run.pump.run(self.label(), self._begin, self._got)
+
+    async def _begin(self, handle: int) -> None:
+        assert self._context is not None
+        self.run.steps.add(self)
+        task = self._task = self._context.run(asyncio.get_running_loop().create_task, self._work(handle))
+        await asyncio.wait((task,))
+
+    async def _work(self, handle: int) -> None:
+        body, self._body, self._context = self._body, None, None
+        assert body is not None
+        began = self.began_ns = time.time_ns()
+        try:
+            value = await body()
+            if self.state == BEGUN and self.run.stopped is None:
+                recovered = self.run.life_ns if self.is_found else 0
+                self.run.pump.give(handle, to_bytes([began, time.time_ns(), recovered, value]))
+        except (asyncio.CancelledError, RunStopped) as exc:
+            if self.state == BEGUN:
+                self.run.fault(exc)
+        except Exception as exc:
+            if self.state == BEGUN:
+                self.run.fault(exc)
+        finally:
+            self._task = None
+            self.run.step_left(self)
+
+    def _got(self, value: Any) -> None:
+        self.began_ns, self.ended_ns, recovered, self.value = read_json(bytes(value).decode())
+        if recovered:
+            self.run.recovered(recovered)
+        self._is_here = True
+        self.settle()
+
+    def is_complete(self) -> bool:
+        """Return whether its result is there."""
+        return self._is_here
+
+    def leave(self) -> None:
+        """Cancel its body, and ask no more for its result."""
+        self.run.pump.forget(self._handle)
+        self.end()
+
+    def end(self) -> None:
+        """Cancel its body."""
+        if self._task is not None:
+            self.run.ending.add(self._task)
+            self._task.cancel()
+
+
+class Sleep(RestateOp):
+    """An op that is done at a time."""
+
+    __slots__ = ("_is_over", "_seconds")
+    kind: ClassVar[str] = "sleep"
+
+    def __init__(self, run: Owner, number: int, seconds: float | Callable[[int], float]) -> None:
+        super().__init__(run, number, "sleep")
+        self._seconds = seconds
+        self._is_over = False
+
+    def go(self) -> None:
+        """Record when it begins, and sleep."""
+        self.mark()
+        if not callable(self._seconds):
+            self._sleep(self._seconds)
+
+    def marked(self) -> None:
+        """Sleep for as long as follows from its begin."""
+        if callable(self._seconds):
+            assert self.began_ns is not None
+            self._seconds = self._seconds(self.began_ns)
+            self._sleep(self._seconds)
+
+    def _sleep(self, seconds: float) -> None:
+        self.watch(self.run.pump.vm.sys_sleep(milliseconds(seconds)), self._elapsed)
+
+    def _elapsed(self, _: Any) -> None:
+        self._is_over = True
+        self.settle()
+
+    def is_complete(self) -> bool:
+        """Return whether its time has come."""
+        return self._is_over
+
+    def finish(self) -> None:
+        """Take note of when it ended: as follows from its begin."""
+        assert self.began_ns is not None
+        assert not callable(self._seconds)
+        self.ended_ns = self.began_ns + milliseconds(self._seconds) * 1_000_000
+
+
+class Signal(RestateOp):
+    """An op whose value is a signal's payload, or `None` after a time.
+
+    Signals are numbered by name where they are sent, so that the n-th wait asks for the n-th one, and a wait that was
+    given up does not swallow the next.
+    """
+
+    __slots__ = ("_limit", "_mail", "_sent", "_timed_out", "_timeout_s")
+    kind: ClassVar[str] = "signal"
+
+    def __init__(self, run: Owner, number: int, name: str, timeout_s: float | None, mail: Mail) -> None:
+        super().__init__(run, number, name)
+        self._timeout_s = timeout_s
+        self._mail = mail
+        self._limit = -1
+        self._sent: Mapping[str, Json] | None = None
+        self._timed_out = False
+
+    def go(self) -> None:
+        """Record when it begins, and wait for the next signal of its name."""
+        self.mark()
+        if self._timeout_s is not None:
+            self._limit = self.run.pump.vm.sys_sleep(milliseconds(self._timeout_s))
+            self.watch(self._limit, self._late)
+        self._mail.wait(self)
+
+    def took(self, signal: Mapping[str, Json]) -> None:
+        """Take a signal."""
+        self._sent, self.value = signal, signal["payload"]
+        self.run.pump.drop(self._limit)
+        self.settle()
+
+    def _late(self, _: Any) -> None:
+        self._timed_out = True
+        self._mail.leave(self)
+        self.settle()
+
+    def is_complete(self) -> bool:
+        """Return whether a signal or the time limit is there."""
+        return self._sent is not None or self._timed_out
+
+    def leave(self) -> None:
+        """Wait no more; a signal that the body did not see is for the next wait."""
+        super().leave()
+        self._mail.leave(self)
+
+    def give_up(self) -> None:
+        """Wait no more, and give back what the body has not seen."""
+        super().give_up()
+        if self._sent is not None:
+            self._mail.give_back(self._sent)
+            self._sent = self.value = None
+
+    def finish(self) -> None:
+        """Take note of when it ended."""
+        assert self.began_ns is not None
+        if self._sent is None:
+            self.ended_ns = self.began_ns + milliseconds(self._timeout_s or 0) * 1_000_000
+        else:
+            self.ended_ns = max(self.began_ns, self._sent["at"])
+
+
+class Mail:
+    """Signals of one name that a run gets, in their order."""
+
+    __slots__ = ("_asked", "_given_back", "_name", "_run", "_taken", "last", "waits")
+
+    def __init__(self, run: Owner, name: str) -> None:
+        self._run, self._name = run, name
+        self._taken = 0
+        self._asked = -1
+        """What waits for the next one; it goes on when its wait was given up."""
+        self._given_back: Mapping[str, Json] | None = None
+        self.waits: Signal | None = None
+        self.last: Signal | None = None
+        """The wait that was made last."""
+
+    def wait(self, op: Signal) -> None:
+        """Give *op* the next one."""
+        if self._given_back is not None:
+            found, self._given_back = self._given_back, None
+            op.took(found)
+            return
+        self.waits = op
+        if self._asked < 0:
+            self._asked = self._run.pump.vm.sys_signal(signal_name(self._name, self._taken))
+        self._run.pump.watch(self._asked, self._got)
+
+    def _got(self, value: Any) -> None:
+        self._asked = -1
+        self._taken += 1
+        op, self.waits = self.waits, None
+        assert op is not None
+        op.took(read_json(bytes(value).decode()))
+
+    def leave(self, op: Signal) -> None:
+        """Let *op* wait no more; what it asked for is for the next wait."""
+        if self.waits is op:
+            self.waits = None
+            self._run.pump.drop(self._asked)
+
+    def give_back(self, signal: Mapping[str, Json]) -> None:
+        """Keep a signal for the next wait."""
+        self._given_back = signal
+
+
+class Asking(RestateOp):
+    """An op that asks the object `otelier.run` of another run."""
+
+    __slots__ = ("_answer", "_outcome", "ref")
+
+    def __init__(self, run: Owner, number: int, name: str, ref: str) -> None:
+        super().__init__(run, number, name)
+        self.ref = ref
+        self._answer: Mapping[str, Any] | None = None
+        self._outcome: Outcome | None = None
+
+    def ask(self, method: str, given: Json) -> None:
+        """Ask."""
+        call = self.run.pump.vm.sys_call(RUNS, method, to_bytes(given), self.ref)
+        self.watch(call.result_handle, self._answered)
+
+    def _answered(self, value: Any) -> None:
+        if isinstance(value, Failed):
+            self._outcome = outcome_of(self.ref, value)[0]
+        else:
+            self._answer = read_json(bytes(value).decode())
+            assert self._answer is not None
+            self.answered(self._answer)
+        self.settle()
+
+    def answered(self, answer: Mapping[str, Any]) -> None:
+        """Go on with an answer."""
+        raise NotImplementedError
+
+    def is_complete(self) -> bool:
+        """Return whether the outcome is there."""
+        return self._outcome is not None
+
+    def finish(self) -> None:
+        """Take note of its value and of when it ended."""
+        self.value = self._outcome
+        if self.ended_ns is None:
+            self.ended_ns = self.began_ns
+
+
+class Result(Asking):
+    """An op whose value is the outcome of another run."""
+
+    __slots__ = ("invocation",)
+    kind: ClassVar[str] = "result"
+
+    def __init__(self, run: Owner, number: int, run_id: str) -> None:
+        super().__init__(run, number, run_id, run_id)
+        self.invocation: str | None = None
+
+    def go(self) -> None:
+        """Record when it begins, and find the run."""
+        self.mark()
+        self.ask("find", None)
+
+    def answered(self, answer: Mapping[str, Any]) -> None:
+        """Wait for the run's end."""
+        if "invocation" not in answer:
+            self._outcome = failure(refusal(self.ref, answer))
+        else:
+            self.invocation = answer["invocation"]
+            assert self.invocation is not None
+            self.watch(self.run.pump.vm.attach_invocation(self.invocation), self._ended)
+
+    def _ended(self, value: Any) -> None:
+        self._outcome, self.ended_ns = outcome_of(self.ref, value)
+        self.settle()
+
+
+class Call(Result):
+    """An op that starts a run, and whose value is its outcome."""
+
+    __slots__ = ("_given", "_gives_up", "_target", "_waited_s", "is_detached")
+    kind: ClassVar[str] = "call"
+
+    def __init__(
+        self,
+        run: Owner,
+        number: int,
+        target: Target,
+        payload: Json,
+        headers: Mapping[str, str],
+        run_id: str | None,
+        detached: bool,
+    ) -> None:
+        super().__init__(run, number, run_id or f"{run.id}.{number}")
+        self.name = f"{target.service}/{target.handler}"
+        self._target = target
+        self._given = {
+            "target": [target.service, target.handler, target.key], "payload": payload, "headers": dict(headers),
+            "parent": run.id,
+        }  # fmt: skip
+        self.is_detached = detached
+        self._waited_s = 0.0
+        self._gives_up = False
+
+    def label(self) -> str:
+        """Return how the journal names it, with the run that it calls."""
+        return f"{super().label()}{CALLS}{self.ref}"
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its run is stored, or could not be."""
+        return self.invocation is not None or self._outcome is not None
+
+    def go(self) -> None:
+        """Record when it begins, and start the run."""
+        self.mark()
+        self.ask("start", self._given)
+
+    def answered(self, answer: Mapping[str, Any]) -> None:
+        """Wait for the run's end; if nobody has its handler, ask again for a while."""
+        if "invocation" in answer:
+            super().answered(answer)
+            if self._gives_up:
+                self._cancel()
+        elif "handlers" in answer and self._waited_s < self.run.unknown_s:
+            pause = max(min(self._waited_s, 10.0, self.run.unknown_s - self._waited_s), 0.1)
+            self._waited_s += pause
+            self.watch(self.run.pump.vm.sys_sleep(milliseconds(pause)), self._again)
+        else:
+            self._outcome = failure(refusal(self.ref, answer, target=self._target))
+
+    def _again(self, _: Any) -> None:
+        self.ask("start", self._given)
+
+    def give_up(self) -> None:
+        """Cancel its run; it is done when that has ended."""
+        if not self._gives_up:
+            self._gives_up = True
+            if self.invocation is not None:
+                self._cancel()
+
+    def _cancel(self) -> None:
+        assert self.invocation is not None
+        self.run.pump.vm.sys_cancel(self.invocation)
+
+    def leave(self) -> None:
+        """Ask no more for what it waits for."""
+        if self.state == DONE or self._outcome is not None:
+            super().leave()
+
+
+class Send(Asking):
+    """An op that sends a signal; its value is the outcome."""
+
+    __slots__ = ("_payload",)
+    kind: ClassVar[str] = "send"
+
+    def __init__(self, run: Owner, number: int, run_id: str, name: str, payload: Json) -> None:
+        super().__init__(run, number, name, run_id)
+        self._payload = payload
+
+    def go(self) -> None:
+        """Record when it begins, and send it."""
+        self.mark()
+        self.ask("signal", {"name": self.name, "payload": self._payload})
+
+    def answered(self, answer: Mapping[str, Any]) -> None:
+        """Take note of how it went."""
+        if "at" in answer:
+            self._outcome, self.ended_ns = [True, None], answer["at"]
+        else:
+            self._outcome = failure(refusal(self.ref, answer, signal=self.name))
+
+    def give_up(self) -> None:
+        """Do nothing: what is sent is sent."""
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time as Restate wants it."""
+    return int(min(max(seconds, 0.0) * 1000, _MAX_MS))
+
+
+def signal_name(name: str, number: int) -> str:
+    """Return how a signal of a run is named, the first of its name being number 0."""
+    return f"{name}#{number}"
+
+
+def outcome_of(run_id: str, value: Any) -> tuple[Outcome, int | None]:
+    """Return the outcome that an invocation of a handler of ours ended with, and when that was."""
+    if not isinstance(value, Failed):
+        found = read_json(bytes(value).decode())
+        return [True, found["value"]], found["at"]
+    try:
+        stored = read_json(value.message)
+        at = stored.pop("at", None)
+        if "type" in stored:
+            return [False, stored], at
+    except (ValueError, AttributeError, TypeError):
+        pass
+    if value.code == CANCELLED:
+        return cancelled(run_id), None
+    return failure(RuntimeError(value.message)), None

@@ -1,0 +1,27 @@
+"""Times and numbers of the engine on Restate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Times and numbers of an engine."""
+
+    stop_s: float = 20.0
+    """How long steps are given to end when the worker stops."""
+    unknown_s: float = 60.0
+    """After how long a call of a handler that nobody registered fails."""
+    again_s: float = 10.0
+    """How long a server that was there is tried again when it does not answer."""
+    retention_s: float = 30 * 86400.0
+    """How long the server keeps a run that has ended."""
+    inactivity_s: float = 60.0
+    """After how long of silence the server asks a run to suspend."""
+    abort_s: float = 86400.0
+    """How long after that a handler without `timeout_s` is let work."""
+    max_retry_s: float = 10.0
+    """How long the server waits at most before it tries a worker again."""
+    is_port_shared: bool = False
+    """Whether several workers of one machine listen at one address, and the kernel spreads the runs."""

@@ -1,0 +1,184 @@
+"""The pump of a body: one set of what is awaited, taken in one order, that of the run's journal.
+
+Restate hands out results in the order of the journal as far as the whole of what is awaited is asked for, always. So
+everything a body has begun is in one set, one task asks for it, and only while the body waits: a replay takes the same
+results between the same two calls of the body.
+
+This module holds what is private in restate-sdk: its state machine, its input and its output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from restate.exceptions import SdkInternalException, SuspendedException
+from restate.server_context import DisconnectedException, ServerInvocationContext
+from restate.vm import (
+    DoProgressAnyCompleted,
+    DoProgressCancelSignalReceived,
+    DoProgressExecuteRun,
+    Failure,
+    FirstCompletedUnresolvedFuture,
+    SingleUnresolvedFuture,
+    Suspended,
+)
+
+Got: TypeAlias = Callable[[Any], None]
+"""Takes a result: bytes, text or `None`, or a `Failed`."""
+_WAKE: Final[Any] = {"type": "restate.run_completed", "data": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A result that is the failure of another invocation."""
+
+    code: int
+    message: str
+
+
+class Cancelled(Exception):  # noqa: N818 -- it tells what was asked for
+    """The server wants the invocation cancelled."""
+
+
+class Pump:
+    """Waits for results of one invocation, and hands them on.
+
+    Args:
+        context: The SDK's context.
+        left: Is called, and waited for, with what ends this life of the body.
+    """
+
+    def __init__(self, context: ServerInvocationContext, left: Callable[[BaseException], Awaitable[None]]) -> None:
+        self.vm = context.vm
+        self._context = context
+        self._left = left
+        self._watched: dict[int, Got] = {}
+        self._closures: dict[int, Callable[[], Awaitable[None]]] = {}
+        self._due: list[int] = []
+        self._working: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._waking: set[asyncio.Task[None]] = set()
+        self.is_over = False
+        """Whether this life has ended, and nothing is handed on any more."""
+        self.ignores_cancel = False
+        """Whether the body has ended already: how it ended is recorded, and holds."""
+
+    def watch(self, handle: int, got: Got) -> None:
+        """Call *got* with a result."""
+        self._watched[handle] = got
+        self.wake()
+
+    def drop(self, handle: int) -> Got | None:
+        """Ask for a result no more."""
+        return self._watched.pop(handle, None)
+
+    def run(self, name: str, closure: Callable[[int], Awaitable[None]], got: Got) -> int:
+        """Let the invocation run *closure*, unless its result is in the journal; it gets the number of the result."""
+        run = self.vm.sys_run(name)
+        if not run.replayed:
+            self._closures[run.handle] = lambda: closure(run.handle)
+        self.watch(run.handle, got)
+        return run.handle
+
+    def forget(self, handle: int) -> None:
+        """Ask no more for the result of a closure, and do not run it if it waits for that."""
+        self.drop(handle)
+        self._closures.pop(handle, None)
+
+    def give(self, handle: int, value: bytes) -> None:
+        """Record the result of a closure."""
+        self.vm.propose_run_completion_success(handle, value)
+
+    def close_input(self) -> None:
+        """Suspend the invocation when it can go on with nothing that is here."""
+        self.vm.notify_input_closed()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let a pump that waits look again.
+
+        It is never cancelled: it may be sending, and what it has taken out of the state machine would be lost.
+        """
+        if self._task is not None and not self._task.done():
+            task = asyncio.ensure_future(self._context.receive.enqueue_restate_event(_WAKE))
+            self._waking.add(task)
+            task.add_done_callback(self._waking.discard)
+
+    async def turn(self) -> None:
+        """Wait until the next result was handed on, or the life has ended."""
+        task = self._task
+        if task is None or task.done():
+            task = self._task = asyncio.ensure_future(self._progress())
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()
+
+    async def _progress(self) -> None:
+        try:
+            for handle in await self._completed():
+                if (got := self._watched.pop(handle, None)) is not None:  # else one before it dropped it
+                    got(self._take(handle))
+        except (Exception, SuspendedException, SdkInternalException) as exc:
+            await self._left(exc)
+
+    def _take(self, handle: int) -> Any:
+        found = self.vm.take_notification(handle)
+        if isinstance(found, Exception):
+            raise SdkInternalException from found
+        if isinstance(found, Suspended):
+            raise SuspendedException
+        return Failed(found.code, found.message) if isinstance(found, Failure) else found
+
+    async def _completed(self) -> list[int]:
+        """Return what is there of what is watched; the set may grow meanwhile.
+
+        Closures begin in the order of their ops, and only when nothing else is there: in a replay the body may give up
+        one of them at a result that is recorded.
+        """
+        while not self.is_over:
+            await self._context.take_and_send_output()
+            watched = list(self._watched)
+            answer = self.vm.do_progress(FirstCompletedUnresolvedFuture([SingleUnresolvedFuture(h) for h in watched]))
+            if isinstance(answer, DoProgressExecuteRun):
+                self._due.append(answer.handle)
+            elif isinstance(answer, DoProgressAnyCompleted):
+                return [handle for handle in watched if self.vm.is_completed(handle)]
+            elif isinstance(answer, Suspended):
+                raise SuspendedException
+            elif isinstance(answer, DoProgressCancelSignalReceived):
+                if not self.ignores_cancel:
+                    raise Cancelled
+            elif isinstance(answer, BaseException):
+                raise SdkInternalException from answer
+            elif not self._begin_due():
+                await self._receive()
+        return []
+
+    def _begin_due(self) -> bool:
+        due, self._due = sorted(self._due), []
+        closures = [closure for handle in due if (closure := self._closures.pop(handle, None)) is not None]
+        for closure in closures:
+            task = asyncio.ensure_future(self._worked(closure))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+        return bool(closures)
+
+    async def _worked(self, closure: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await closure()
+        finally:
+            await self._context.receive.enqueue_restate_event(_WAKE)
+
+    async def _receive(self) -> None:
+        event: Any = await self._context.receive()
+        if event["type"] == "restate.run_completed":
+            return
+        if event["type"] == "http.disconnect":
+            raise DisconnectedException
+        if body := event.get("body"):
+            self.vm.notify_input(body)
+        if not event.get("more_body"):
+            self.vm.notify_input_closed()

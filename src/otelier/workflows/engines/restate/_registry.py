@@ -1,0 +1,110 @@
+"""The object `otelier.run`, keyed by workflow id: it starts a run once, numbers its signals, knows that it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from restate import InvocationRetryPolicy, ObjectContext, ObjectSharedContext, VirtualObject
+from restate.serde import BytesSerde
+
+from otelier.codec import read_json
+from otelier.workflows.engines.protocol import Target
+from otelier.workflows.engines.restate._answers import canonical, dumps, to_bytes
+from otelier.workflows.engines.restate._names import RUNS, place_of
+from otelier.workflows.engines.restate._ops import signal_name
+from otelier.workflows.engines.restate._options import Options
+from otelier.workflows.engines.restate._run import META
+
+_KEPT = timedelta(minutes=10)
+"""How long the server knows a request of a client again."""
+RUN, END = "run", "end"
+"""Keys of its state."""
+_SERDE = BytesSerde()
+
+
+def runs_object(
+    options: Options, policy: InvocationRetryPolicy, missing: Callable[[Target], Awaitable[list[str] | None]]
+) -> VirtualObject:
+    """Return the object.
+
+    Args:
+        options: Times and numbers.
+        policy: How often the server tries its handlers.
+        missing: Returns the handlers that are registered with the server if that of a target is not among them.
+    """
+    runs = VirtualObject(
+        RUNS, invocation_retry_policy=policy, journal_retention=timedelta(0), idempotency_retention=_KEPT
+    )
+
+    @runs.handler(input_serde=_SERDE, output_serde=_SERDE)
+    async def start(ctx: ObjectContext, given: bytes) -> bytes:
+        asked = read_json(given.decode())
+        target = Target(*asked["target"])
+        wanted = hashlib.sha256(canonical([*asked["target"], asked["payload"]]).encode()).hexdigest()
+        known = await ctx.get(RUN, _SERDE)
+        if known is not None:
+            found = read_json(known.decode())
+            same = found["wanted"] == wanted
+            return to_bytes({"invocation": found["invocation"]} if same else {"exists": found["target"][:2]})
+        handlers = await missing(target)
+        if handlers is not None:
+            return to_bytes({"handlers": handlers})
+        run_id, parent, began = ctx.key(), asked.get("parent"), asked.get("began")
+        meta = {"id": run_id, "headers": asked["headers"], "parent": parent, "began": began}
+        invocation = await ctx.generic_send(
+            *place_of(target),
+            to_bytes(asked["payload"]),
+            key=target.key,
+            idempotency_key=run_id,
+            headers={META: dumps(meta)},
+        ).invocation_id()
+        stored = {"invocation": invocation, "wanted": wanted, "target": asked["target"], "parent": parent}
+        ctx.set(RUN, to_bytes({**stored, "detached": asked.get("detached", False), "began": began}), _SERDE)
+        return to_bytes({"invocation": invocation})
+
+    @runs.handler(input_serde=_SERDE, output_serde=_SERDE)
+    async def signal(ctx: ObjectContext, given: bytes) -> bytes:
+        asked = read_json(given.decode())
+        known, ended = await ctx.get(RUN, _SERDE), await ctx.get(END, _SERDE)
+        if known is None:
+            return to_bytes({"unknown": True})
+        if ended is not None:
+            return to_bytes({"ended": read_json(ended.decode())["status"]})
+        at = asked.get("at") or await ctx.run_typed("now", _now)
+        counted = f"signals {asked['name']}"
+        number = int(await ctx.get(counted, _SERDE) or b"0")
+        ctx.set(counted, str(number + 1).encode(), _SERDE)
+        name, value = signal_name(asked["name"], number), {"payload": asked["payload"], "at": at}
+        ctx.resolve_signal(read_json(known.decode())["invocation"], name, to_bytes(value), _SERDE)
+        return to_bytes({"at": at})
+
+    @runs.handler(input_serde=_SERDE, output_serde=_SERDE)
+    async def end(ctx: ObjectContext, given: bytes) -> bytes:
+        known = await ctx.get(END, _SERDE)
+        if known is not None:  # by a life before, or by who killed it
+            return known
+        at = await ctx.run_typed("now", _now)
+        told = to_bytes({**read_json(given.decode()), "at": at})
+        ctx.set(END, told, _SERDE)
+        ctx.generic_send(RUNS, "clear", b"null", key=ctx.key(), send_delay=timedelta(seconds=options.retention_s))
+        return told
+
+    @runs.handler(input_serde=_SERDE, output_serde=_SERDE)
+    async def clear(ctx: ObjectContext, _: bytes) -> bytes:
+        if await ctx.get(END, _SERDE) is not None:
+            ctx.clear_all()
+        return b"null"
+
+    @runs.handler(kind="shared", input_serde=_SERDE, output_serde=_SERDE)
+    async def find(ctx: ObjectSharedContext, _: bytes) -> bytes:
+        known = await ctx.get(RUN, _SERDE)
+        return to_bytes({"unknown": True} if known is None else read_json(known.decode()))
+
+    return runs
+
+
+def _now() -> int:
+    return time.time_ns()

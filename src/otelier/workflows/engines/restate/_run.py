@@ -1,0 +1,358 @@
+"""The `Run` of a body on Restate: its ops in their numbers, its state, and how this life of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from restate.exceptions import RetryableError, SdkInternalBaseException, SdkInternalException, TerminalError
+from restate.server_context import ServerInvocationContext
+
+from otelier.codec import read_json
+from otelier.errors import RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
+from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, cancelled, dumps, to_bytes
+from otelier.workflows.engines.restate._names import RUNS
+from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, RestateOp
+from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, Call, Mail, Result, Send, Signal, Sleep, Step
+from otelier.workflows.engines.restate._pump import Cancelled, Pump
+
+META: Final = "otelier"
+"""Header of an invocation with what a run knows of itself."""
+PARKED: Final = "otelier: the worker stopped"
+"""What the server keeps as the last failure of a run whose step was cut by an orderly stop."""
+
+
+class RestateRun:
+    """What a body is given in one life; see `Run`."""
+
+    def __init__(
+        self, context: ServerInvocationContext, target: Target, kind: Kind, version: int, unknown_s: float
+    ) -> None:
+        request = context.request()
+        meta: Mapping[str, Any] = read_json(request.headers.get(META) or "{}")
+        self.id: str = meta.get("id") or request.id
+        self.target, self.kind, self.version = target, kind, version
+        self.headers: Mapping[str, str] = meta.get("headers") or {}
+        self.parent_id: str | None = meta.get("parent")
+        self.began_ns: int = meta.get("began") or 0
+        self.recovered_ns: list[int] = []
+        self.stopped: RunStopped | None = None
+        self.cause: BaseException | None = None
+        """What restate-sdk is told of why this life ended."""
+        self.seen_ns = self.began_ns
+        self.life_ns = time.time_ns()
+        self.unknown_s = unknown_s
+        self.steps: set[Step] = set()
+        self.ending: set[asyncio.Task[None]] = set()
+        self.pump = Pump(context, self._left)
+        self._context = context
+        self._task = asyncio.current_task()
+        self._made = 0
+        self._seq = 0
+        self._open: dict[int, RestateOp] = {}
+        self._mail: dict[str, Mail] = {}
+        self._state: dict[str, Json] = {}
+        self._changes: dict[str, Json] = {}
+        self._is_draining = False
+        self._waits = 0
+
+    async def prepare(self) -> None:
+        """Record when it began, if who started it did not say."""
+        if not self.began_ns:
+            found: list[int] = []
+
+            async def now(handle: int) -> None:
+                self.pump.give(handle, to_bytes(time.time_ns()))
+
+            self.guarded(lambda: self.pump.run("begins", now, lambda value: found.append(int(value))))
+            while not found:
+                await self._turn()
+            self.began_ns = self.seen_ns = found[0]
+
+    # --- what a body calls ---
+    def replaying(self) -> bool:
+        """Return whether the journal has a later op than those that were started so far."""
+        return self.pump.vm.is_replaying()
+
+    def made(self) -> int:
+        """Return how many ops this life has made."""
+        return self._made
+
+    def step(self, name: str, body: Callable[[], Awaitable[Json]]) -> Op:
+        """Make an op whose value *body* computes."""
+        return Step(self, self._number(), name, body)
+
+    def sleep(self, seconds: float | Callable[[int], float]) -> Op:
+        """Make an op that is done after *seconds*."""
+        return Sleep(self, self._number(), seconds)
+
+    def signal(self, name: str, timeout_s: float | None) -> Op:
+        """Make an op whose value is the payload of the oldest signal of that name.
+
+        Raises:
+            WorkflowUseError: if the body still waits for one of that name: which of the two got the next is no matter
+                of the code's order.
+        """
+        self.check()
+        mail = self._mail.setdefault(name, Mail(self, name))
+        if mail.last is not None and not mail.last.is_seen and mail.last.state != GIVEN_UP:
+            raise WorkflowUseError(
+                f"Cannot wait for signal {name!r} twice at once: it is not told which of the waits gets the next one. "
+                "Await the first, or give the signals names of their own."
+            )
+        op = mail.last = Signal(self, self._number(), name, timeout_s, mail)
+        return op
+
+    def call(
+        self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str | None = None,
+        detached: bool = False,
+    ) -> Op:  # fmt: skip
+        """Make an op that starts a run of *target*."""
+        return Call(self, self._number(), target, payload, headers, run_id, detached)
+
+    async def stored(self, op: Op) -> None:
+        """Wait until the run of a started `call` is stored."""
+        assert isinstance(op, Call)
+        self.check()
+        while not op.is_stored:
+            await self._turn()
+
+    def result(self, run_id: str) -> Op:
+        """Make an op whose value is the outcome of another run."""
+        return Result(self, self._number(), run_id)
+
+    def send(self, run_id: str, name: str, payload: Json) -> Op:
+        """Make an op that sends a signal, once."""
+        return Send(self, self._number(), run_id, name, payload)
+
+    def cancel(self, op: Op) -> None:
+        """Give up an op that was started."""
+        self.check()
+        assert isinstance(op, RestateOp)
+        if op.state == BEGUN or (isinstance(op, Signal) and op.state == DONE and not op.is_seen):
+            self.guarded(op.give_up)
+            if op.state == GIVEN_UP:
+                # For who looks at the run: nothing else in the journal says that it is not waited for.
+                self.guarded(lambda: self.pump.vm.sys_run(f"{op.number}{GIVEN_UP_LABEL}"))
+                self._open.pop(op.number, None)
+
+    async def next(self, ops: Sequence[Op]) -> Op:
+        """Return the next of *ops* that is done, in the order in which results were recorded."""
+        self.check()
+        if self.ending:
+            await self._ended()
+        while True:
+            best: RestateOp | None = None
+            open_ops = 0
+            for op in ops:
+                assert isinstance(op, RestateOp)
+                open_ops += op.state != GIVEN_UP
+                if op.state == DONE and (best is None or op.seq < best.seq):
+                    best = op
+            if best is not None:
+                best.is_seen = True
+                self.seen_ns = max(self.seen_ns, best.ended_ns or 0)
+                return best
+            if not open_ops:
+                raise WorkflowUseError("Cannot wait for ops that were all given up: none of them is ever done.")
+            for op in ops:
+                op.start()
+            await self._turn()
+
+    async def get(self, key: str) -> Json:
+        """Return a value of the entity's state."""
+        self.check()
+        if self.kind not in {"write", "read"}:
+            raise WorkflowUseError(
+                f"Cannot read state in {self._shown()}: it is a {self.kind}, and has no key. State belongs to an "
+                "entity: see `entity.write` and `entity.read`."
+            )
+        if key in self._changes:
+            return self._changes[key]
+        if key not in self._state:
+            self.guarded(lambda: self.pump.watch(self.pump.vm.sys_get_state(key), lambda value: self._read(key, value)))
+            while key not in self._state:
+                await self._turn()
+        return self._state[key]
+
+    def put(self, changes: Mapping[str, Json]) -> None:
+        """Change the entity's state when this run succeeds.
+
+        Raises:
+            WorkflowUseError: in a read, which others run beside, or outside an entity.
+        """
+        self.check()
+        if self.kind != "write":
+            where = "a read of an entity" if self.kind == "read" else f"a {self.kind}"
+            raise WorkflowUseError(
+                f"Cannot change state in {where}, {self._shown()}: others run at the same time. Change it in a method "
+                "decorated with `entity.write`."
+            )
+        self._changes.update(changes)
+
+    def _read(self, key: str, value: Any) -> None:
+        self._state[key] = None if value is None else read_json(bytes(value).decode())
+
+    def _shown(self) -> str:
+        return f"{self.target.service}/{self.target.handler}"
+
+    def _number(self) -> int:
+        self.check()
+        self._made += 1
+        return self._made - 1
+
+    # --- what its ops ask of it ---
+    def check(self) -> None:
+        """Raise what stopped this life."""
+        if self.stopped is not None:
+            raise type(self.stopped)(*self.stopped.args)
+
+    def begin(self, op: RestateOp) -> None:
+        """Begin an op that is not begun."""
+        if self._is_draining:
+            self._stop(RunParked("The worker stops."), RetryableError(PARKED))
+            self.check()
+        op.state, op.is_found, op.began_ns = BEGUN, self.pump.vm.is_replaying(), self.seen_ns
+        self._open[op.number] = op
+        self.guarded(op.go)
+
+    def guarded(self, ask: Callable[[], object]) -> None:
+        """Ask something of the server; what it refuses, such as an op that the journal has not, ends this life."""
+        try:
+            ask()
+        except Exception as exc:
+            self._stop(RunParked(str(exc)), exc if isinstance(exc, RetryableError) else SdkInternalException())
+            self.check()
+
+    def next_seq(self) -> int:
+        """Return the place of the next result among those of this run."""
+        self._seq += 1
+        return self._seq - 1
+
+    def recovered(self, at_ns: int) -> None:
+        """Take note of a life that began after a crash, as a step's result tells."""
+        if at_ns not in self.recovered_ns:
+            self.recovered_ns.append(at_ns)
+
+    def fault(self, error: BaseException) -> None:
+        """Leave the body because of a fault of ours: a step's body gives failures as values. The server tries again."""
+        text = f"{type(error).__name__} left the body of a step, which gives what it fails with as its value: {error}"
+        self._stop(RunParked(text), RetryableError(f"{text}. This is a fault of otelier."))
+
+    def step_left(self, step: Step) -> None:
+        """Take note that the task of a step has ended."""
+        self.steps.discard(step)
+        if self._is_draining and not self.steps:
+            self._drained()
+
+    # --- its end ---
+    def drain(self) -> None:
+        """Begin nothing more, and leave the body when its steps have ended and their results are recorded."""
+        self._is_draining = True
+        if not self.steps:
+            self._drained()
+
+    def _drained(self) -> None:
+        if self.stopped is None and not self.pump.ignores_cancel:
+            if self._waits:
+                self.pump.close_input()
+            elif self._task is not None:
+                self.park()
+
+    def park(self) -> None:
+        """Leave the body now: cancel its steps, and what else it waits for."""
+        self._stop(RunParked("The worker stops."), RetryableError(PARKED))
+        if not self._waits and self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self.pump.wake()
+
+    def _stop(self, error: RunStopped, cause: BaseException) -> None:
+        if self.stopped is None:
+            self.stopped, self.cause, self.pump.is_over = error, cause, True
+            for step in list(self.steps):
+                step.end()
+
+    async def _left(self, error: BaseException) -> None:
+        """Take note of what the pump met, and let steps end before the body hears of it."""
+        if isinstance(error, Cancelled):
+            self._stop(RunCancelled(f"Run {self.id!r} was cancelled."), error)
+        elif isinstance(error, SdkInternalBaseException):
+            self._stop(RunParked("Restate leaves the body."), error)
+        else:
+            self._stop(RunParked(f"{type(error).__name__}: {error}"), error)
+        await self._ended()
+
+    async def _ended(self) -> None:
+        while self.ending:
+            await asyncio.wait(self.ending)
+            self.ending = {task for task in self.ending if not task.done()}
+
+    async def _turn(self) -> None:
+        self._waits += 1
+        try:
+            await self.pump.turn()
+            await self._ended()
+        except asyncio.CancelledError:
+            self.check()
+            raise
+        finally:
+            self._waits -= 1
+        self.check()
+
+    async def finish(self, outcome: Outcome | None) -> bytes:
+        """End the run, or this life of it: return its output, or raise what restate-sdk wants to hear."""
+        await self._ended()
+        if isinstance(self.stopped, RunCancelled):
+            return await self._finish_cancelled()
+        if self.stopped is not None or outcome is None:
+            raise self.cause or RetryableError("otelier: the body was left")
+        try:
+            at = await self._tell("completed" if outcome[0] else "failed")
+            if not outcome[0]:
+                raise TerminalError(dumps({**outcome[1], "at": at}), FAILED)
+            for key, value in self._changes.items():
+                if value is None:
+                    self.pump.vm.sys_clear_state(key)
+                else:
+                    self.pump.vm.sys_set_state(key, to_bytes(value))
+        except RunStopped:
+            assert self.cause is not None
+            raise self.cause from None
+        return to_bytes({"value": outcome[1], "at": at})
+
+    async def _finish_cancelled(self) -> bytes:
+        """Cancel what it called, and end."""
+        self.stopped, self.pump.is_over = None, False
+        self.pump.ignores_cancel = True
+        try:
+            calls = [op for op in self._open.values() if isinstance(op, Call) and op.state == BEGUN]
+            for call in calls:
+                while not call.is_detached and not call.is_stored:
+                    await self._turn()
+                if not call.is_detached:
+                    self.guarded(call.give_up)
+            at = await self._tell("cancelled")
+        except RunStopped:
+            assert self.cause is not None
+            raise self.cause from None
+        raise TerminalError(dumps({**cancelled(self.id)[1], "at": at}), CANCELLED)
+
+    async def _tell(self, status: str) -> int:
+        """Record that it has ended, so that it takes no signal from now on; return when that was."""
+        self.pump.ignores_cancel = True
+        found: list[int] = []
+
+        def told(value: Any) -> None:
+            found.append(read_json(bytes(value).decode())["at"])
+
+        def ask() -> None:
+            call = self.pump.vm.sys_call(RUNS, "end", to_bytes({"status": status}), self.id)
+            self.pump.watch(call.result_handle, told)
+
+        self.guarded(ask)
+        while not found:
+            await self._turn()
+        return found[0]

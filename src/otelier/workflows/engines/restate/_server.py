@@ -1,0 +1,160 @@
+"""Restate's server as clients see it: the ingress takes requests, the admin side shows and manages."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import uuid4
+
+from otelier.errors import EngineError
+from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.restate._address import Address
+from otelier.workflows.engines.restate._answers import to_bytes
+from otelier.workflows.engines.restate._http import NotReached, Response, request
+from otelier.workflows.engines.restate._names import RUNS, place_of
+from otelier.workflows.engines.restate._ops import outcome_of
+from otelier.workflows.engines.restate._options import Options
+from otelier.workflows.engines.restate._pump import Failed
+
+OLDEST: Final = (1, 7, 12)
+"""The first version whose signals by name are kept."""
+_PAUSE_S: Final = 0.2
+_NOT_READY: Final = 470
+"""Of an output that is not there yet."""
+
+
+class Server:
+    """One server, which is asked on any event loop."""
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self.address = address
+        self._options = options
+        self._is_known = False
+        self._handlers: set[tuple[str, str]] = set()
+
+    # --- the ingress ---
+    async def ask(self, run_id: str, method: str, given: Json) -> dict[str, Any]:
+        """Ask the object of a run, once, and return its answer."""
+        await self._opened()
+        key = {"idempotency-key": uuid4().hex}
+        path = f"/{RUNS}/{quote(run_id, safe='')}/{method}"
+        response = await self._ingress("POST", path, to_bytes(given), key if method != "find" else {})
+        if response.status == 404:
+            raise EngineError(
+                f"No worker is registered with Restate's server at {self.address}: it answers {response.words()!r}. "
+                "Start one that has the handler: `otelier worker`."
+            )
+        if response.status != 200:
+            raise EngineError(f"Restate's server at {self.address} did not take the request: {response.words()}")
+        return response.json()
+
+    async def attach(self, invocation: str, run_id: str) -> Outcome:
+        """Wait for an invocation's end."""
+        return self._outcome(run_id, await self._ingress("GET", f"/restate/invocation/{invocation}/attach"))
+
+    async def output(self, invocation: str, run_id: str) -> Outcome | None:
+        """Return how an invocation ended, `None` if it has not."""
+        response = await self._ingress("GET", f"/restate/invocation/{invocation}/output")
+        return None if response.status == _NOT_READY else self._outcome(run_id, response)
+
+    def _outcome(self, run_id: str, response: Response) -> Outcome:
+        if response.status == 200:
+            return outcome_of(run_id, response.body)[0]
+        return outcome_of(run_id, Failed(response.status, response.words_of_failure()))[0]
+
+    async def _ingress(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        return await self._tried(lambda: request(self.address.host, self.address.ingress, method, path, body, headers))
+
+    # --- the admin side ---
+    async def admin(self, method: str, path: str, body: Json = None) -> Response:
+        """Ask the admin side."""
+        await self._opened()
+        return await self._admin(method, path, body)
+
+    async def _admin(self, method: str, path: str, body: Json = None) -> Response:
+        given = None if body is None else to_bytes(body)
+        host, port = self.address.host, self.address.admin
+        return await self._tried(lambda: request(host, port, method, path, given, {"accept": "application/json"}))
+
+    async def rows(self, query: str) -> list[dict[str, Any]]:
+        """Return what a query finds."""
+        response = await self.admin("POST", "/query", {"query": query})
+        if response.status != 200:
+            raise EngineError(f"Restate's server at {self.address} cannot tell of its runs: {response.words()}")
+        return response.json()["rows"]
+
+    async def register(self, url: str) -> None:
+        """Tell the server that a worker answers at a URL.
+
+        Raises:
+            EngineError: with the server's own words, if it cannot reach it.
+        """
+        response = await self.admin("POST", "/deployments", {"uri": url, "force": True})
+        if response.status not in {200, 201}:
+            raise EngineError(
+                f"Restate's server at {self.address} cannot use this worker at {url}: {response.words()} The server "
+                "must reach that URL: OTELIER_WORKER_BIND says where the worker listens, OTELIER_WORKER_URL how the "
+                "server reaches it."
+            )
+
+    async def missing(self, target: Target) -> list[str] | None:
+        """Return the handlers that are registered if that of a target is not among them."""
+        service, handler = place_of(target)
+        if (service, handler) in self._handlers:
+            return None
+        response = await self.admin("GET", f"/services/{quote(service, safe='')}/handlers/{quote(handler, safe='')}")
+        if response.status == 200:
+            self._handlers.add((service, handler))
+            return None
+        found = (await self.admin("GET", "/services")).json()["services"]
+        return sorted(
+            f"{one['name']}/{each['name']}"
+            for one in found
+            if not one["name"].startswith("otelier.")
+            for each in one["handlers"]
+        )
+
+    async def _opened(self) -> None:
+        if self._is_known:
+            return
+        response = await self._admin("GET", "/version")
+        version = str((response.json() or {}).get("version")) if response.status == 200 else ""
+        found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+        if found is None:
+            raise EngineError(
+                f"What answers at {self.address.host}:{self.address.admin} is no Restate server's admin side: "
+                f"{response.status} {response.words()[:200]}. Name its port: `restate://HOST[:8080][?admin=9070]`."
+            )
+        if tuple(map(int, found.groups())) < OLDEST:
+            raise EngineError(
+                f"Restate's server at {self.address} is version {version}: it does not keep signals by name, so a run "
+                f"could lose one. Use {'.'.join(map(str, OLDEST))} or later: `npx @restatedev/restate-server`."
+            )
+        self._is_known = True
+
+    async def _tried(self, ask: Callable[[], Awaitable[Response]]) -> Response:
+        """Ask; a server that was there is asked again for a while: it may be restarting."""
+        loop = asyncio.get_running_loop()
+        ends: float | None = None
+        while True:
+            try:
+                return await ask()
+            except OSError as exc:
+                if not self._is_known and isinstance(exc, NotReached):
+                    raise EngineError(
+                        f"No Restate server answers at {self.address}: {exc.strerror or exc}. Start one: `npx "
+                        "@restatedev/restate-server`, or its container, and give its address: "
+                        "`restate://HOST[:8080][?admin=9070]`."
+                    ) from exc
+                ends = ends or loop.time() + self._options.again_s
+                if loop.time() > ends:
+                    raise EngineError(
+                        f"Restate's server at {self.address} does not answer for {self._options.again_s:g} s: {exc}. "
+                        "What runs there goes on when it is back."
+                    ) from exc
+            await asyncio.sleep(_PAUSE_S)

@@ -1,0 +1,170 @@
+"""The worker's side of Restate: an HTTP/2 server that answers the paths of its version and of lower ones."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import hypercorn.asyncio
+from hypercorn.config import Config
+from restate import Service, VirtualObject
+from restate._internal import IdentityVerificationException, PyIdentityVerifier  # pyright: ignore[reportMissingModuleSource, reportUnknownVariableType, reportMissingImports]
+from restate.endpoint import Endpoint
+from restate.server import process_invocation_to_completion, send_discovery, send_health_check, send_status
+from restate.server_types import ReceiveChannel, binary_to_header
+from restate.vm import VMWrapper
+
+from otelier.errors import EngineError
+from otelier.workflows.engines.restate._address import WorkerAddress
+from otelier.workflows.engines.restate._options import Options
+from otelier.workflows.engines.restate._service import VERSION, Bodies
+
+_PATH: Final = re.compile(r"/v(\d{1,9})/(?:(health|discover)|invoke/([^/]+)/([^/]+))$")
+_CONNECTION_S: Final = 3600
+_LEAVE_S: Final = 5.0
+
+
+class Listener:
+    """Listens where the server is to ask, and runs bodies."""
+
+    def __init__(
+        self,
+        where: WorkerAddress,
+        version: int,
+        bodies: Bodies,
+        services: dict[str, Service | VirtualObject],
+        options: Options,
+    ) -> None:
+        self._bodies, self._version, self._options = bodies, version, options
+        self._endpoint = Endpoint().bind(*services.values())
+        try:
+            self._verifier: Any = PyIdentityVerifier(list(where.identity_keys))
+        except Exception as exc:
+            raise EngineError(
+                f"Cannot verify the server's requests: {exc}. Each key of OTELIER_RESTATE_IDENTITY_KEY is one that the "
+                "server prints when it starts with a `request-identity-private-key-pem-file`: `publickeyv1_...`."
+            ) from exc
+        self._socket = _listen(where, is_shared=options.is_port_shared)
+        port = self._socket.getsockname()[1]
+        host = f"[{where.host}]" if ":" in where.host else where.host
+        self.url = f"{where.url or f'http://{host}:{port}'}/v{version}"
+        """What is registered with the server."""
+        self._over = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Answer from now on."""
+        config = Config()
+        config.bind = [f"fd://{self._socket.detach()}"]
+        config.errorlog = config.accesslog = None
+        config.h2_max_concurrent_streams = 2**31 - 1
+        config.keep_alive_timeout = _CONNECTION_S
+        config.graceful_timeout = 0.1
+        serve: Any = hypercorn.asyncio.serve
+        self._serving = asyncio.ensure_future(
+            serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
+        )
+
+    async def until_over(self) -> None:
+        """Wait until it does not listen any more, which is a fault."""
+        assert self._serving is not None
+        await asyncio.wait((self._serving,))
+        self._serving.result()
+
+    async def stop(self) -> None:
+        """Begin no body, let steps end and be recorded, leave all bodies, and listen no more."""
+        bodies = self._bodies
+        bodies.is_draining = True
+        for run in list(bodies.live):
+            run.drain()
+        await self._left(self._options.stop_s)
+        for run in list(bodies.live):
+            run.park()
+        await self._left(_LEAVE_S)
+        if self._serving is None:
+            self._socket.close()
+            return
+        self._over.set()
+        for _ in range(3):
+            done, _ = await asyncio.wait((self._serving,), timeout=_LEAVE_S)
+            if done:
+                break
+            self._serving.cancel()
+
+    async def _left(self, seconds: float) -> None:
+        ends = asyncio.get_running_loop().time() + seconds
+        while self._bodies.live and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 -- it ends, too
+            await asyncio.sleep(0.005)
+
+    # --- requests of the server ---
+    async def _answer(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Any]) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        found = _PATH.search(scope["path"])
+        if scope["type"] != "http" or found is None or not 1 <= int(found[1]) <= self._version:
+            await send_status(send, receive, 404)
+        elif found[2] == "health":
+            await send_health_check(send)
+        elif not self._is_known(scope):
+            await send_status(send, receive, 401)
+        elif found[2] == "discover":
+            await send_discovery(scope, send, self._endpoint)
+        else:
+            VERSION.set(int(found[1]))
+            await self._invoke(found[3], found[4], scope, receive, send)
+
+    def _is_known(self, scope: Any) -> bool:
+        try:
+            self._verifier.verify(binary_to_header(scope["headers"]), scope["path"])
+        except IdentityVerificationException:
+            return False
+        return True
+
+    async def _invoke(self, service: str, handler: str, scope: Any, receive: Any, send: Any) -> None:
+        known = self._endpoint.services.get(service)
+        found: Any = None if known is None else known.handlers.get(handler)
+        if found is None:
+            await send_status(send, receive, 404)
+            return
+        if self._bodies.is_draining:
+            await send_status(send, receive, 503)
+            return
+        headers = binary_to_header(scope["headers"])
+        channel = ReceiveChannel(receive)
+        try:
+            await process_invocation_to_completion(VMWrapper(headers), found, dict(headers), channel, send)
+        finally:
+            await channel.close()
+
+
+async def _lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Any]) -> None:
+    while True:
+        event = await receive()
+        await send({"type": f"{event['type']}.complete"})
+        if event["type"] == "lifespan.shutdown":
+            return
+
+
+def _listen(where: WorkerAddress, *, is_shared: bool) -> socket.socket:
+    listening = None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind(address)
+        listening.listen(512)
+        listening.setblocking(False)
+    except OSError as exc:
+        if listening is not None:
+            listening.close()
+        raise EngineError(
+            f"Cannot listen at {where.host}:{where.port} for Restate's server: {exc.strerror or exc}. Set "
+            "OTELIER_WORKER_BIND to another HOST:PORT, or stop what listens there."
+        ) from exc
+    return listening
