@@ -33,7 +33,7 @@ async def wait(run: Run, payload: Any) -> Any:
 
 @pytest.mark.parametrize("kind", WAITS)
 @on_a_loop
-async def test_cancel_reaches_each_wait(path: str | None, kind: str):
+async def test_cancel_reaches_each_wait(place: str | None, kind: str):
     """A cancelled run leaves any wait at once; its body sees it, whatever it catches, and its outcome is fixed."""
     handlers, seen = Handlers(), list[str]()
 
@@ -49,7 +49,7 @@ async def test_cancel_reaches_each_wait(path: str | None, kind: str):
         return "swallowed"
 
     target, waiting = handlers.add(flow), handlers.add(wait)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(waiting, None, {}, run_id="other")
         await engine.start(target, None, {}, run_id="r")
 
@@ -73,7 +73,7 @@ async def test_cancel_reaches_each_wait(path: str | None, kind: str):
 
 
 @on_a_loop
-async def test_cancel_reaches_called_runs_and_no_detached_ones(path: str | None):
+async def test_cancel_reaches_called_runs_and_no_detached_ones(place: str | None):
     """Runs that a cancelled run called are cancelled, also theirs; one that it only began goes on."""
     handlers = Handlers()
 
@@ -85,7 +85,7 @@ async def test_cancel_reaches_called_runs_and_no_detached_ones(path: str | None)
 
     target = handlers.add(flow)
     handlers.add(wait)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, 2, {}, run_id="r")
 
         async def all_wait() -> bool:
@@ -103,7 +103,7 @@ async def test_cancel_reaches_called_runs_and_no_detached_ones(path: str | None)
 
 
 @on_a_loop
-async def test_a_body_is_left_after_its_steps_have_ended(path: str | None):
+async def test_a_body_is_left_after_its_steps_have_ended(place: str | None):
     """A step that cleans up when it is cancelled ends before the body sees that."""
     handlers, events, gate = Handlers(), list[str](), asyncio.Event()
 
@@ -122,7 +122,7 @@ async def test_a_body_is_left_after_its_steps_have_ended(path: str | None):
             events.append("body left")
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         await until(lambda: events)
         await engine.cancel("r")
@@ -149,7 +149,7 @@ async def test_a_body_that_waits_for_something_else_is_left(path: str | None):
 
 
 @on_a_loop
-async def test_a_cancelled_call_is_done_when_its_run_has_ended(path: str | None):
+async def test_a_cancelled_call_is_done_when_its_run_has_ended(place: str | None):
     """Giving up a call cancels the run that it called, and its value tells that; a caller may go on."""
     handlers = Handlers()
 
@@ -162,14 +162,14 @@ async def test_a_cancelled_call_is_done_when_its_run_has_ended(path: str | None)
 
     target = handlers.add(flow)
     handlers.add(wait)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         assert await engine.result("r", 60) == [True, "RunCancelled"]
         assert (await engine.run("r.0")).status == "cancelled"
 
 
 @on_a_loop
-async def test_a_cancel_that_comes_while_nobody_serves_is_kept(path: str | None):
+async def test_a_cancel_that_comes_while_nobody_serves_is_kept(place: str | None):
     """A run that is cancelled while its worker is away is cancelled when its body begins again."""
     handlers, seen = Handlers(), list[str]()
 
@@ -182,7 +182,7 @@ async def test_a_cancel_that_comes_while_nobody_serves_is_kept(path: str | None)
             raise
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(target, None, {}, run_id="r")
             await waits_for(engine, "r")

@@ -11,7 +11,7 @@ from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving
 
 
 @on_a_loop
-async def test_a_run_shows_its_steps_and_what_it_waits_for(path: str | None):
+async def test_a_run_shows_its_steps_and_what_it_waits_for(place: str | None):
     """Steps have kind, attempt, times and the first line of an error; a wait says for what and until when."""
     handlers = Handlers()
 
@@ -22,7 +22,7 @@ async def test_a_run_shows_its_steps_and_what_it_waits_for(path: str | None):
         return "done"
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
 
         async def waits() -> Any:
@@ -47,7 +47,7 @@ async def test_a_run_shows_its_steps_and_what_it_waits_for(path: str | None):
 
 
 @on_a_loop
-async def test_runs_are_listed_by_status_and_service(path: str | None):
+async def test_runs_are_listed_by_status_and_service(place: str | None):
     """A list has the latest runs first, without steps, and is filtered by status and service."""
     handlers, gate = Handlers(), asyncio.Event()
 
@@ -63,7 +63,7 @@ async def test_runs_are_listed_by_status_and_service(path: str | None):
             await run.step("work", body)
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         for payload in ("end", "fail", "wait", "work"):
             await engine.start(target, payload, {}, run_id=payload)
         await engine.start(Target("bank", "flow"), None, {}, run_id="away")
@@ -88,7 +88,7 @@ async def test_runs_are_listed_by_status_and_service(path: str | None):
 
 
 @on_a_loop
-async def test_a_step_that_is_begun_again_shows_as_retrying(path: str | None):
+async def test_a_step_that_is_begun_again_shows_as_retrying(place: str | None):
     """A step whose execution was cut is shown with its attempts while it goes on."""
     handlers, gate = Handlers(), asyncio.Event()
 
@@ -99,7 +99,7 @@ async def test_a_step_that_is_begun_again_shows_as_retrying(path: str | None):
         await run.step("work", body)
 
     target = handlers.add(flow)
-    async with opened(path, stop_s=0) as engine:
+    async with opened(place, stop_s=0) as engine:
         async with serving(engine, handlers):
             await engine.start(target, None, {}, run_id="r")
             await status_is(engine, "r", "running")

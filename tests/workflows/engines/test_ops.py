@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from otelier.errors import RunParked, RunStopped, WorkflowUseError
+from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Run
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_sentence, serving, settle, step, until
 
@@ -157,7 +158,8 @@ async def test_what_is_found_is_told(place: str | None):
     assert first[0] is False
     assert second[0] is True
     assert (first[1], second[1], first[5], second[5]) == (False, True, False, True)
-    assert (first[4], second[4], first[6], second[6]) == (1, 1, 1, 2)
+    # A Restate server cannot tell how often a step was begun.
+    assert (first[4], second[4], first[6], second[6]) == (1, 1, 1, 2 if isinstance(engine, LocalEngine) else 1)
     assert second[2:4] == first[2:4]
     assert second[7:] == first[7:]
     assert second[9:] == ["r", 1, None, {"tenant": "a"}, target]
@@ -315,7 +317,7 @@ async def test_two_waits_for_one_op_are_both_told(place: str | None):
 
 
 @on_a_loop
-async def test_a_step_that_raises_blocks_its_run(place: str | None):
+async def test_a_step_that_raises_blocks_its_run(path: str | None):
     """A fault of ours is no outcome: the run is blocked with what happened, and resumes."""
     handlers, faults = Handlers(), [OSError("ours")]
 
@@ -331,7 +333,7 @@ async def test_a_step_that_raises_blocks_its_run(place: str | None):
             return "swallowed"
 
     target = handlers.add(flow)
-    async with opened(place) as engine, serving(engine, handlers):
+    async with opened(path) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
 
         async def is_blocked() -> bool:

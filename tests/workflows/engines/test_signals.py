@@ -13,21 +13,26 @@ from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving
 
 
 @on_a_loop
-async def test_signals_are_kept_and_taken_oldest_first(path: str | None):
+async def test_signals_are_kept_and_taken_oldest_first(place: str | None):
     """Signals sent before, while and after a run waits are taken by name in the order in which they were sent."""
-    handlers = Handlers()
+    handlers, gate = Handlers(), asyncio.Event()
 
     async def flow(run: Run, payload: Any) -> Any:
+        async def later() -> Any:
+            await gate.wait()
+
+        await run.step("later", later)
         first = [await run.signal("a", None), await run.signal("b", None), await run.signal("a", None)]
         await run.signal("pause", None)
         return [*first, await run.signal("a", None)]
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
-        await engine.start(target, None, {}, run_id="r")
-        for n in range(2):
-            await engine.signal("r", "a", n)
+    async with opened(place) as engine:
         async with serving(engine, handlers):
+            await engine.start(target, None, {}, run_id="r")
+            for n in range(2):
+                await engine.signal("r", "a", n)
+            gate.set()
             await engine.signal("r", "b", "b")
             await engine.signal("r", "a", 2)
             await waits_for(engine, "r", "signal pause")
@@ -37,7 +42,7 @@ async def test_signals_are_kept_and_taken_oldest_first(path: str | None):
 
 
 @on_a_loop
-async def test_a_wait_that_times_out_gives_none_and_leaves_the_signal(path: str | None):
+async def test_a_wait_that_times_out_gives_none_and_leaves_the_signal(place: str | None):
     """A late signal goes to the next wait of its name, and the time-out is recorded."""
     handlers = Handlers()
 
@@ -47,7 +52,7 @@ async def test_a_wait_that_times_out_gives_none_and_leaves_the_signal(path: str 
         return [first, await run.signal("a", 3600)]
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(target, None, {}, run_id="r")
             await waits_for(engine, "r")
@@ -58,7 +63,7 @@ async def test_a_wait_that_times_out_gives_none_and_leaves_the_signal(path: str 
 
 
 @on_a_loop
-async def test_a_second_wait_for_one_name_is_refused(path: str | None):
+async def test_a_second_wait_for_one_name_is_refused(place: str | None):
     """A run waits once for a name; after that wait was seen or given up, it may wait again."""
     handlers = Handlers()
 
@@ -74,7 +79,7 @@ async def test_a_second_wait_for_one_name_is_refused(path: str | None):
         return await run.signal("a", None)
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         await engine.signal("r", "a", "kept")
         await engine.signal("r", "b", None)
@@ -83,7 +88,7 @@ async def test_a_second_wait_for_one_name_is_refused(path: str | None):
 
 
 @on_a_loop
-async def test_a_signal_to_nobody_is_an_error(path: str | None):
+async def test_a_signal_to_nobody_is_an_error(place: str | None):
     """An unknown run and one that has ended take no signal."""
     handlers = Handlers()
 
@@ -91,7 +96,7 @@ async def test_a_signal_to_nobody_is_an_error(path: str | None):
         return None
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         await engine.result("r", 60)
         with pytest.raises(RunEndedError, match="completed") as ended:
@@ -106,7 +111,7 @@ async def test_a_signal_to_nobody_is_an_error(path: str | None):
 
 
 @on_a_loop
-async def test_a_send_happens_once_and_tells_how_it_went(path: str | None):
+async def test_a_send_happens_once_and_tells_how_it_went(place: str | None):
     """A signal sent by a body is there once after its replay, and failures are values."""
     handlers = Handlers()
 
@@ -121,7 +126,7 @@ async def test_a_send_happens_once_and_tells_how_it_went(path: str | None):
         return [sent, failed[1]["type"], ended[1]["type"]]
 
     targets = handlers.add(receiver), handlers.add(sender)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with serving(engine, handlers):
             await engine.start(targets[0], None, {}, run_id="to")
             await engine.start(targets[1], {"n": 1}, {}, run_id="from")
@@ -133,7 +138,7 @@ async def test_a_send_happens_once_and_tells_how_it_went(path: str | None):
 
 
 @on_a_loop
-async def test_a_run_signals_itself(path: str | None):
+async def test_a_run_signals_itself(place: str | None):
     """A step's effect may be a signal to its own run."""
     handlers = Handlers()
 
@@ -145,13 +150,13 @@ async def test_a_run_signals_itself(path: str | None):
         return await op
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         assert await engine.result("r", 60) == [True, 1]
 
 
 @on_a_loop
-async def test_many_signals_at_once_are_each_taken_once(path: str | None):
+async def test_many_signals_at_once_are_each_taken_once(place: str | None):
     """Signals of many senders while the receiver waits are all taken, none twice."""
     handlers = Handlers()
 
@@ -159,7 +164,7 @@ async def test_many_signals_at_once_are_each_taken_once(path: str | None):
         return sorted([await run.signal("n", None) for _ in range(count)])
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, 50, {}, run_id="r")
         await asyncio.gather(*(engine.signal("r", "n", n) for n in range(50)))
         assert await engine.result("r", 60) == [True, list(range(50))]

@@ -90,7 +90,7 @@ def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
         elif kind == "Command: AttachInvocation":
             entries.attached[body["target"].get("InvocationId", "")] = body["completion_id"]
         elif last is not None and kind == "Command: Sleep" and last.kind in {"sleep", "signal"}:
-            last.limit, last.due_ns = body["completion_id"], body["wake_up_time"] * 1_000_000
+            last.limit, last.due_ns = body["completion_id"], (body["wake_up_time"] + 1) * 1_000_000
         elif last is not None and kind == "Command: Call" and last.kind in _ASKING:
             last.answer = body["result_completion_id"]
     taken: dict[str, int] = {}
@@ -157,7 +157,7 @@ def _wait_end(op: OpSeen, entries: _Entries, taken: dict[str, int]) -> None:
         elif late is not None:
             op.end_ns = late[1]
     elif op.kind == "sleep":
-        op.end_ns = None if late is None else late[1]
+        op.end_ns = None if late is None else max(late[1], op.due_ns or 0)
     elif op.answer is not None and (found := entries.completions.get(op.answer)) is not None:
         answer = _value(found[0]) or {}
         invocation = answer.get("invocation")

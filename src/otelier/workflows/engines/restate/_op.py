@@ -127,9 +127,10 @@ class RestateOp:
     def mark(self) -> None:
         """Record when it begins, without waiting for that: what is asked of the server says no such thing."""
         self._has_began = False
+        at = time.time_ns()
 
         async def now(handle: int) -> None:
-            self.run.pump.give(handle, to_bytes(time.time_ns()))
+            self.run.pump.give(handle, to_bytes(at))
 
         self._handles.add(self.run.pump.run(self.label(), now, self._marked))
 

@@ -310,7 +310,7 @@ class Result(Asking):
 class Call(Result):
     """An op that starts a run, and whose value is its outcome."""
 
-    __slots__ = ("_given", "_gives_up", "_target", "_waited_s", "is_detached")
+    __slots__ = ("_given", "_gives_up", "_is_unknown", "_target", "_waited_s", "is_detached")
     kind: ClassVar[str] = "call"
 
     def __init__(
@@ -332,7 +332,7 @@ class Call(Result):
         }  # fmt: skip
         self.is_detached = detached
         self._waited_s = 0.0
-        self._gives_up = False
+        self._gives_up = self._is_unknown = False
 
     def label(self) -> str:
         """Return how the journal names it, with the run that it calls."""
@@ -354,7 +354,10 @@ class Call(Result):
             super().answered(answer)
             if self._gives_up:
                 self._cancel()
+        elif "handlers" in answer and self._gives_up:
+            self._outcome = cancelled(self.ref)
         elif "handlers" in answer and self._waited_s < self.run.unknown_s:
+            self._is_unknown = True
             pause = max(min(self._waited_s, 10.0, self.run.unknown_s - self._waited_s), 0.1)
             self._waited_s += pause
             self.watch(self.run.pump.vm.sys_sleep(milliseconds(pause)), self._again)
@@ -362,6 +365,7 @@ class Call(Result):
             self._outcome = failure(refusal(self.ref, answer, target=self._target))
 
     def _again(self, _: Any) -> None:
+        self._is_unknown = False
         self.ask("start", self._given)
 
     def give_up(self) -> None:
@@ -370,6 +374,9 @@ class Call(Result):
             self._gives_up = True
             if self.invocation is not None:
                 self._cancel()
+            elif self._is_unknown:
+                self._outcome = cancelled(self.ref)
+                self.settle()
 
     def _cancel(self) -> None:
         assert self.invocation is not None

@@ -56,7 +56,7 @@ class RestateRun:
         self._mail: dict[str, Mail] = {}
         self._state: dict[str, Json] = {}
         self._changes: dict[str, Json] = {}
-        self._is_draining = False
+        self._is_draining = self._is_parked = self._is_torn = False
         self._waits = 0
 
     async def prepare(self) -> None:
@@ -266,14 +266,19 @@ class RestateRun:
         """Leave the body now: cancel its steps, and what else it waits for."""
         self._stop(RunParked("The worker stops."), RetryableError(PARKED))
         if not self._waits and self._task is not None and self._task is not asyncio.current_task():
+            self._is_parked = True
             self._task.cancel()
         self.pump.wake()
 
     def _stop(self, error: RunStopped, cause: BaseException) -> None:
         if self.stopped is None:
             self.stopped, self.cause, self.pump.is_over = error, cause, True
-            for step in list(self.steps):
-                step.end()
+            self.end_steps()
+
+    def end_steps(self) -> None:
+        """Cancel the steps that go on."""
+        for step in list(self.steps):
+            step.end()
 
     async def _left(self, error: BaseException) -> None:
         """Take note of what the pump met, and let steps end before the body hears of it."""
@@ -296,6 +301,7 @@ class RestateRun:
             await self.pump.turn()
             await self._ended()
         except asyncio.CancelledError:
+            self._is_torn = self.stopped is not None and not self._is_parked
             self.check()
             raise
         finally:
@@ -304,6 +310,8 @@ class RestateRun:
 
     async def finish(self, outcome: Outcome | None) -> bytes:
         """End the run, or this life of it: return its output, or raise what restate-sdk wants to hear."""
+        if self._is_torn:  # the listener ends its tasks: there is nobody to tell
+            raise asyncio.CancelledError
         await self._ended()
         if isinstance(self.stopped, RunCancelled):
             return await self._finish_cancelled()
@@ -330,10 +338,11 @@ class RestateRun:
         try:
             calls = [op for op in self._open.values() if isinstance(op, Call) and op.state == BEGUN]
             for call in calls:
-                while not call.is_detached and not call.is_stored:
-                    await self._turn()
                 if not call.is_detached:
                     self.guarded(call.give_up)
+            for call in calls:
+                while not call.is_stored:
+                    await self._turn()
             at = await self._tell("cancelled")
         except RunStopped:
             assert self.cause is not None

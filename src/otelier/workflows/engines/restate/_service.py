@@ -90,4 +90,5 @@ class Bodies:
                 pass
             return await run.finish(outcome)
         finally:
+            run.end_steps()
             self.live.discard(run)
