@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from otelier.codec import error_to_json
+from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Run, Target
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, status_is, step, until, waits_for
 
@@ -66,7 +67,9 @@ async def test_runs_are_listed_by_status_and_service(place: str | None):
     async with opened(place) as engine, serving(engine, handlers):
         for payload in ("end", "fail", "wait", "work"):
             await engine.start(target, payload, {}, run_id=payload)
-        await engine.start(Target("bank", "flow"), None, {}, run_id="away")
+        away = ["away"] if isinstance(engine, LocalEngine) else []  # a Restate server refuses what nobody has
+        for run_id in away:
+            await engine.start(Target("bank", "flow"), None, {}, run_id=run_id)
         await engine.result("fail", 60)
         await waits_for(engine, "wait")
         await status_is(engine, "work", "running")
@@ -74,12 +77,12 @@ async def test_runs_are_listed_by_status_and_service(place: str | None):
         async def listed(**given: Any) -> list[str]:
             return [run.workflow_id for run in await engine.runs(**given)]
 
-        assert await listed() == ["away", "work", "wait", "fail", "end"]
-        assert await listed(limit=2) == ["away", "work"]
+        assert await listed() == [*away, "work", "wait", "fail", "end"]
+        assert await listed(limit=2) == [*away, "work", "wait"][:2]
         assert await listed(status="completed") == ["end"]
         assert await listed(status="failed") == ["fail"]
         assert await listed(status="running") == ["work"]
-        assert await listed(status="waiting") == ["away", "wait"]
+        assert await listed(status="waiting") == [*away, "wait"]
         assert await listed(status="waiting", service="shop") == ["wait"]
         assert (await engine.run("fail")).error == {
             "type": "ValueError", "module": "builtins", "message": "no", "args": ["no"],

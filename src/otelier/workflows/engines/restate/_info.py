@@ -23,7 +23,7 @@ _FAR: Final = 1_000_000
 _SHOWN: Final = (
     "SELECT r.service_key AS run_id, r.value_utf8 AS run, e.value_utf8 AS ended, i.id, i.status, i.created_at,"  # noqa: S608 -- ours
     " i.completed_at, i.completion_result, i.completion_failure, i.retry_count, i.last_failure,"
-    " i.last_failure_error_code, i.suspended_waiting_future_json AS waits, d.endpoint FROM sys_invocation i"
+    " i.last_failure_error_code, i.last_failure_related_command_index AS failed_at, i.suspended_waiting_future_json AS waits, d.endpoint FROM sys_invocation i"
     f" JOIN state r ON r.service_name='{RUNS}' AND r.key='{RUN}' AND r.service_key=i.idempotency_key"
     f" LEFT JOIN state e ON e.service_name='{RUNS}' AND e.key='{END}' AND e.service_key=i.idempotency_key"
     " LEFT JOIN sys_deployment d ON d.id=i.pinned_deployment_id"
@@ -38,6 +38,7 @@ _ENDED: Final = {
 _OPEN: Final = " AND i.status<>'completed'"
 _VERSION: Final = re.compile(r"/v(\d+)/?$")
 _FAILURE: Final = re.compile(r"\[(\d+)[^\]]*\] ?(.*)", re.DOTALL)
+_ENDS: Final = "attempts to perform the following: 'call'"
 _DIFFERS: Final = re.compile(r"name: (\d+) (\w+) (.*) != (\d+) (\w+) (.*)")
 
 
@@ -140,7 +141,7 @@ def _info(
         key=key,
         parent_id=run["parent"],
         result=outcome[1] if outcome and outcome[0] else None,
-        error=outcome[1] if outcome and not outcome[0] else _trouble(row, status),
+        error=outcome[1] if outcome and not outcome[0] else _trouble(row, status, ops or ()),
         steps=steps,
         waiting_for=_waiting_for(row, status, waits) if with_steps else None,
     )
@@ -174,17 +175,18 @@ def _outcome(row: Mapping[str, Any]) -> Any:
     return None if found is None else outcome_of(row["run_id"], Failed(int(found[1]), found[2]))[0]
 
 
-def _trouble(row: Mapping[str, Any], status: Status) -> Mapping[str, Json] | None:
+def _trouble(row: Mapping[str, Any], status: Status, ops: Sequence[OpSeen]) -> Mapping[str, Json] | None:
     """Return why a run is blocked, or tried again."""
     words, run_id = str(row.get("last_failure") or ""), row["run_id"]
     if status == "blocked":
-        return error_to_json(_mismatch(run_id, words))
+        recorded = next((op for op in ops if op.command == row.get("failed_at")), None)
+        return error_to_json(_mismatch(run_id, words, recorded))
     if row["status"] != "backing-off":
         return None
     return error_to_json(EngineError(words.partition("\n")[0]))
 
 
-def _mismatch(run_id: str, words: str) -> Exception:
+def _mismatch(run_id: str, words: str, recorded: OpSeen | None) -> Exception:
     mended = "Bring back the code that it began with, or branch on `ctx.version`; then `otelier resume` it."
     found = _DIFFERS.search(words)
     if found is not None:
@@ -195,6 +197,11 @@ def _mismatch(run_id: str, words: str) -> Exception:
         return ReplayError(
             f"Run {run_id!r} is blocked: at op {number} its journal has {kind} {name!r}, and {differs}, so what was "
             f"recorded does not fit. {mended}"
+        )
+    if recorded is not None and _ENDS in words:  # every op begins with an entry of another kind
+        return ReplayError(
+            f"Run {run_id!r} is blocked: its journal has {recorded.kind} {recorded.name!r} at op {recorded.number}, "
+            f"and its code ended without it. {mended}"
         )
     return ReplayError(f"Run {run_id!r} is blocked: what was recorded does not fit its code: {words} {mended}")
 

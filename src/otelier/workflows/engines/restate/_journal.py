@@ -27,6 +27,8 @@ class OpSeen:
     kind: str
     name: str
     begin_ns: int
+    command: int
+    """Place of its first entry among the commands of the journal."""
     end_ns: int | None = None
     run_id: str | None = None
     error: str | None = None
@@ -75,16 +77,17 @@ def time_ns(text: str) -> int:
 
 def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
     """Return the ops of one run, by the rows of its journal in their order."""
-    entries, ops, last = _Entries(), dict[int, OpSeen](), None
+    entries, ops, last, command = _Entries(), dict[int, OpSeen](), None, -1
     marks: dict[int, int] = {}
     for row in rows:
         kind, entry, appended = row["entry_type"], json.loads(row["entry_json"] or "{}"), time_ns(row["appended_at"])
         if kind.startswith("Notification: "):
             _note(entry["Notification"], entries, appended)
             continue
+        command += 1
         body: Mapping[str, Any] = next(iter(entry.get("Command", {"": {}}).values()))
         if kind == "Command: Run":
-            last = _begun(row["name"], entries, ops, appended)
+            last = _begun(row["name"], entries, ops, appended, command)
             if last is not None:
                 marks[last.number] = body["completion_id"]
         elif kind == "Command: AttachInvocation":
@@ -106,7 +109,7 @@ def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
     return list(ops.values())
 
 
-def _begun(name: str, entries: _Entries, ops: dict[int, OpSeen], appended: int) -> OpSeen | None:
+def _begun(name: str, entries: _Entries, ops: dict[int, OpSeen], appended: int, command: int) -> OpSeen | None:
     if name.endswith(GIVEN_UP_LABEL):
         entries.given_up[int(name.removesuffix(GIVEN_UP_LABEL))] = appended
         return None
@@ -118,7 +121,7 @@ def _begun(name: str, entries: _Entries, ops: dict[int, OpSeen], appended: int) 
         shown, _, run_id = found[3].partition(CALLS)
     elif found[2] == "result":
         run_id = found[3]
-    op = ops[int(found[1])] = OpSeen(int(found[1]), found[2], shown, appended, run_id=run_id)
+    op = ops[int(found[1])] = OpSeen(int(found[1]), found[2], shown, appended, command, run_id=run_id)
     return op
 
 
