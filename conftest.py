@@ -180,7 +180,6 @@ def _close_document(namespace: dict[str, Any]) -> None:
     for value in namespace.values():
         if isinstance(value, TemporaryDirectory):
             value.cleanup()
-    namespace.clear()
 
 
 class _TraceParser(CodeBlockParser):
