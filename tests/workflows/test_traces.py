@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,6 +184,72 @@ async def test_spans_of_a_body_go_out_once_over_its_lives(recorder: SpanRecorder
     assert {by_name[name].parent_id for name in ("run_step second", "wait_signal go", "run_step third")} == {around}
     # Its start is the recorded time of what came before it, which an earlier life has seen.
     assert by_name["around"].start_ns <= by_name["run_step second"].start_ns
+
+
+@workflow
+async def side_by_side(ctx: Context) -> None:
+    async def work() -> None:
+        await GATES["work"].wait()
+
+    await ctx.parallel(ctx.signal("go"), ctx.step("work", work))
+
+
+GATES: dict[str, asyncio.Event] = {}
+
+
+@on_a_loop
+async def test_a_wait_that_a_killed_life_did_not_see_the_end_of_has_its_span(recorder: SpanRecorder, tmp_path: Path):
+    """A kill between the record of a wait's end and its span leaves that to the next life, also beside a step."""
+    GATES["work"] = asyncio.Event()
+    async with opened(str(tmp_path / "runs.db"), stop_s=0.05) as engine:
+        async with working(engine, side_by_side) as worker:
+            await worker.start(side_by_side, workflow_id="o-1")
+            await waits(engine, "o-1", "go")
+            await waits(engine, "o-1", "work")
+        journal = sqlite3.connect(tmp_path / "runs.db")
+        with journal:  # as its life recorded it, before it was killed
+            journal.execute("UPDATE op SET ended=?, seq=0, value='{}' WHERE name='go'", (time.time_ns(),))
+        journal.close()
+        async with working(engine, side_by_side):
+            await waits(engine, "o-1", "work")
+            GATES["work"].set()
+            assert (await engine.result("o-1", 60))[0]
+    assert sorted(span.name for span in recorder.records) == [
+        "invoke_workflow side_by_side",
+        "run_step work",
+        "wait_signal go",
+    ]
+    (waited,) = recorder.metrics()["otelier.wait.duration"]
+    assert waited["count"] == 1
+
+
+@workflow
+async def out_of_order(ctx: Context) -> None:
+    async def work() -> None:
+        await GATES["work"].wait()
+
+    later = ctx.step("work", work)
+    sooner = ctx.signal("go")
+    with tracer.start_as_current_span("sooner"):
+        await sooner
+    await later
+
+
+@on_a_loop
+async def test_a_bodys_span_goes_out_once_also_where_calls_are_awaited_in_another_order(recorder: SpanRecorder):
+    """What a life had done before its last call began is silent in the next one, whatever their numbers are."""
+    GATES["work"] = asyncio.Event()
+    async with opened(None, stop_s=0.05) as engine:
+        async with working(engine, out_of_order) as worker:
+            await worker.start(out_of_order, workflow_id="o-1")
+            await engine.signal("o-1", "go", sealed(None, get_current()))
+            await waits(engine, "o-1", "work")
+        assert [span.name for span in recorder.records] == ["wait_signal go", "sooner"]
+        async with working(engine, out_of_order):
+            GATES["work"].set()
+            assert (await engine.result("o-1", 60))[0]
+    names = [span.name for span in recorder.records]
+    assert names == ["wait_signal go", "sooner", "run_step work", "invoke_workflow out_of_order"]
 
 
 @on_a_loop

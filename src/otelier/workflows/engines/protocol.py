@@ -113,7 +113,8 @@ class Run(Protocol):
     def replaying(self) -> bool:
         """Return whether an earlier life has been here.
 
-        So it has where the journal has a later op than those that were started or waited for.
+        So it has where the journal has an op that was not started or waited for yet. Of several that are waited for at
+        once, those count that had begun when the one was recorded that is done.
         """
         ...
 

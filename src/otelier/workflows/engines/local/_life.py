@@ -25,7 +25,7 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_last", "_made", "_mail", "_reached", "_recorded", "_seq", "_signal_waits", "_state",
+        "_made", "_mail", "_recorded", "_seq", "_signal_waits", "_state", "_unreached",
         "_waits", "began_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
         "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
@@ -45,9 +45,8 @@ class Life:
         self.steps: set[LocalOp] = set()
         self.unwritten: list[LocalOp] = []
         self._recorded = {op.n: op for op in loaded.ops}
-        self._last = loaded.ops[-1].n if loaded.ops else -1
         self._made = 0
-        self._reached = -1
+        self._unreached = len(loaded.ops)
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
@@ -58,8 +57,8 @@ class Life:
 
     # --- what a body calls ---
     def replaying(self) -> bool:
-        """Return whether the journal has a later op than those that were started or waited for so far."""
-        return self._reached < self._last
+        """Return whether the journal has an op that was not started or waited for so far."""
+        return self._unreached > 0
 
     def made(self) -> int:
         """Return how many ops this life has made."""
@@ -120,6 +119,7 @@ class Life:
         """Give up an op that was started."""
         self.check()
         assert isinstance(op, LocalOp)
+        self.reach(op)
         if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.found)):
             self.driver.store.submit_later(_cancel_called, op.ref)
         elif op.state == BEGUN or (op.state == MADE and op.found):
@@ -141,6 +141,8 @@ class Life:
             best = await self._wait(ops)
         best.is_seen = True
         self.reach(best)
+        if self._unreached:
+            self._reach_begun(ops, best)
         return best
 
     async def get(self, key: str) -> Json:
@@ -200,9 +202,16 @@ class Life:
 
     def reach(self, op: LocalOp) -> None:
         """Take note that an op was started or waited for."""
-        op.is_found = op.found
-        if op.number > self._reached:
-            self._reached = op.number
+        if op.found and not op.is_found:
+            op.is_found = True
+            self._unreached -= 1
+
+    def _reach_begun(self, ops: Sequence[Op], best: LocalOp) -> None:
+        # An earlier life waited for all of them at once, and may have been cut before it saw the one that was done.
+        for op in ops:
+            assert isinstance(op, LocalOp)
+            if op.found and op.began_ns is not None and op.began_ns <= (best.ended_ns or 0):
+                self.reach(op)
 
     def begin(self, op: LocalOp) -> None:
         """Begin an op whose result is not recorded."""
@@ -214,6 +223,7 @@ class Life:
         op.state = BEGUN
         self.open[op.number] = op
         if not op.found:
+            self._unreached = 0  # no life was here: whatever the clock says, the replay is over
             op.first_begun(time.time_ns())
             self.unwritten.append(op)
         elif isinstance(op, Step):
