@@ -97,7 +97,8 @@ async def compare_steps(folder: Path, engine: LocalEngine, synchronous: str, rou
     for number in range(rounds):
         one = bare_commits(folder / f"bare-{synchronous}.db", synchronous, STEPS)
         before = processor_s()
-        run_id = await engine.start(STEPPING, STEPS, {}, run_id=f"one-{synchronous}-{number}-{time.time_ns()}")
+        run_id = f"one-{synchronous}-{number}-{time.time_ns()}"
+        await engine.start(STEPPING, STEPS, {}, run_id=run_id)
         two = (await engine.result(run_id, None))[1]
         cpu.append((processor_s() - before) / STEPS)
         bare += one
@@ -122,7 +123,8 @@ async def at_once(engine: LocalEngine, runs: int, rounds: int) -> None:
 async def signals(engine: LocalEngine, count: int) -> None:
     times: list[float] = []
     for number in range(count):
-        run_id = await engine.start(WAITING, None, {}, run_id=f"signal-{number}-{time.time_ns()}")
+        run_id = f"signal-{number}-{time.time_ns()}"
+        await engine.start(WAITING, None, {}, run_id=run_id)
         await asyncio.sleep(0.05)
         began = time.time()
         await engine.signal(run_id, "go", None)
@@ -155,7 +157,8 @@ async def client_beside_busy(engine: LocalEngine, path: Path, count: int) -> Non
     async def keep_busy(number: int) -> int:
         done = 0
         while busy:
-            run_id = await engine.start(STEPPING, 20, {}, run_id=f"busy-{number}-{time.time_ns()}")
+            run_id = f"busy-{number}-{time.time_ns()}"
+            await engine.start(STEPPING, 20, {}, run_id=run_id)
             await engine.result(run_id, None)
             done += 20
         return done

@@ -26,7 +26,7 @@ from otelier.workflows._checks import checked_count, checked_name, checked_secon
 from otelier.workflows._context import Context
 from otelier.workflows._handlers import Handler, handlers_in
 from otelier.workflows._headers import start_headers
-from otelier.workflows._trace import span_name
+from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
 
@@ -239,7 +239,8 @@ class Worker:
         Args:
             handler: A workflow or a function of this worker.
             *args: Its arguments, without the context.
-            workflow_id: Its id. A run of that id with this handler and input is taken as it is; `None` makes an id.
+            workflow_id: Its id. A run of that id with this handler and input is taken as it is, and the span that is
+                current here has a link to it; `None` makes an id.
             headers: What `ctx.headers()` returns there, such as those of a request; what authorises is dropped.
             **kwargs: Its arguments by name.
 
@@ -257,8 +258,9 @@ class Worker:
                 f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}, and would never run it. "
                 f"Name its module in `modules=`."
             )
+        payload = handler.input_of(args, kwargs)
         stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
-        await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)
+        link_caller(run_id, stored, await self.engine.start(target, payload, stored, run_id=run_id))
         return RunHandle(self.engine, run_id, handler, self._host)
 
     async def _invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
