@@ -121,9 +121,10 @@ class RunTrace:
         self._stop_timer()
         ended = op.ended_ns
         if ended is not None:
-            since = self._idle_since(ended)
-            if since is not None and ended - since >= LONG_WAIT_NS:
-                self._resume(op, since, ended)
+            if ended - self.now_ns >= LONG_WAIT_NS:  # else no wait was that long, and there may be thousands of ops
+                since = self._idle_since(ended)
+                if since is not None and ended - since >= LONG_WAIT_NS:
+                    self._resume(op, since, ended)
             self.now_ns = max(self.now_ns, ended)
 
     def _idle_since(self, until: int) -> int | None:
