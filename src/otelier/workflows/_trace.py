@@ -128,10 +128,11 @@ class RunTrace:
         ended = op.ended_ns
         if ended is not None:
             self._pass_blocks(ended)
-            since = self._idle_since(ended)
-            if since is not None and ended - since >= LONG_WAIT_NS:
-                self._gaps[op.number] = since
-                self._resume(str(op.number), since, ended)
+            if ended - self.now_ns >= LONG_WAIT_NS:  # else no wait was that long, and there may be thousands of ops
+                since = self._idle_since(ended)
+                if since is not None and ended - since >= LONG_WAIT_NS:
+                    self._gaps[op.number] = since
+                    self._resume(str(op.number), since, ended)
             self.now_ns = max(self.now_ns, ended)
 
     def _idle_since(self, until: int) -> int | None:

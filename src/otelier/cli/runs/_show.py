@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -62,6 +61,7 @@ def _data(run: RunInfo, found: Mapping[str, RunInfo], level: int = 0) -> dict[st
             "name": step.name,
             "kind": step.kind,
             "attempt": step.attempt,
+            "executions": step.executions,
             "begin": iso(step.begin_ns),
             "end": iso(step.end_ns),
             "error": step.error,
@@ -117,17 +117,14 @@ class _Lines:
 
     def add(self, run: RunInfo, level: int) -> None:
         """Add the steps of a run, and of its children below those that called them."""
-        attempts: Counter[str] = Counter()
         for step in run.steps:
             name = step.name if step.kind in ("step", "approval") else f"{step.kind} {step.name}"
             if step.kind == "sleep":
                 name = "sleep"
-            elif step.kind == "step":
-                attempts[step.name] += 1
-                if attempts[step.name] > 1:
-                    name = f"{name}, attempt {attempts[step.name]}"
-            if step.kind == "step" and step.attempt > 1:
-                name = f"{name} (begun {step.attempt} times)"
+            elif step.kind == "step" and step.attempt > 1:
+                name = f"{name}, attempt {step.attempt}"
+            if step.kind == "step" and step.executions > 1:
+                name = f"{name} (begun {step.executions} times)"
             if step.kind == "approval":
                 name = f"approval {name}"
             self.rows.append(("  " * level + printable(name), step))

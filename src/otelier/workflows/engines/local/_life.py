@@ -139,13 +139,9 @@ class Life:
     async def next(self, ops: Sequence[Op]) -> Op:
         """Return the next of *ops* that is done, in the order in which results were recorded."""
         self.check()
-        best: LocalOp | None = None
-        for op in ops:
-            assert isinstance(op, LocalOp)
-            if op.state == DONE and (best is None or op.seq < best.seq):
-                best = op
-        if best is None:
-            best = await self._wait(ops)
+        ours = cast("Sequence[LocalOp]", ops)
+        done = [op for op in ours if op.state == DONE]  # of thousands, for each of their results
+        best = min(done, key=_place) if done else await self._wait(ours)
         best.is_seen = True
         self.reach(best)
         if self._ahead:
@@ -286,13 +282,12 @@ class Life:
             if not future.done():
                 future.set_result(op)
 
-    async def _wait(self, ops: Sequence[Op]) -> LocalOp:
+    async def _wait(self, ops: Sequence[LocalOp]) -> LocalOp:
         for op in ops:
             op.start()
         future: asyncio.Future[LocalOp] = self.loop.create_future()
         count = 0
         for op in ops:
-            assert isinstance(op, LocalOp)
             if op.state in {BEGUN, ENDING}:
                 count += 1
                 if op.waiters is None:
@@ -306,7 +301,7 @@ class Life:
             return await self._until(future)
         finally:
             for op in ops:
-                if isinstance(op, LocalOp) and op.waiters and future in op.waiters:
+                if op.waiters and future in op.waiters:
                     op.waiters.remove(future)
 
     async def _until(self, future: asyncio.Future[LocalOp] | asyncio.Future[None]) -> LocalOp:
@@ -411,6 +406,10 @@ class Life:
     def lost(self, error: BaseException) -> None:
         """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
         self.stop(RunParked(f"A step's task was ended by somebody else: {type(error).__name__}."))
+
+
+def _place(op: LocalOp) -> int:
+    return op.seq
 
 
 def _cancel_called(tx: journal.Transaction, run_id: str) -> None:
