@@ -101,7 +101,8 @@ class RunTrace:
         self._past: list[_Stretch] = []
         """Those that long waits have ended."""
         self._here = _Here(self._root)
-        self._input = payload if content_gate().mode.on_span else None
+        self._gate = content_gate()
+        self._input = payload if self._gate.mode.on_span else None
         self._waiting: tuple[Op, ...] = ()
         """Ops that the body waits for, or has waited for last."""
         self.now_ns = run.began_ns
@@ -239,7 +240,7 @@ class RunTrace:
             links=links,
             start_time_ns=start_ns,
             span_context=where,
-            gate=content_gate(),
+            gate=self._gate,
         )
 
     def _span_context(self, span_id: int) -> SpanContext:
