@@ -123,6 +123,10 @@ bench: $(STAMP) ## measure what otelier costs
 bench-agents: $(STAMP) ## measure a step of an agent beside the OpenAI Agents SDK and pydantic-ai
 	@scripts/bench_agents.sh $(BIN)
 
+.PHONY: bench-workflows
+bench-workflows: $(STAMP) ## measure workflows beside DBOS on SQLite: some minutes
+	@scripts/bench_workflows.sh $(BIN)
+
 .PHONY: minimal
 minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads
 	@scripts/minimal.sh $(BIN)

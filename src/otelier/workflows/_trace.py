@@ -106,7 +106,8 @@ class RunTrace:
         self._gaps: dict[int, int] = {}
         """Since when no span of the run was open, by the op that ended that."""
         self._here = _Here(self._root)
-        self._input = payload if content_gate().mode.on_span else None
+        self._gate = content_gate()
+        self._input = payload if self._gate.mode.on_span else None
         self._waiting: tuple[Op, ...] = ()
         """Ops that the body waits for, or has waited for last."""
         self.now_ns = run.began_ns
@@ -283,7 +284,7 @@ class RunTrace:
             links=links,
             start_time_ns=start_ns,
             span_context=where,
-            gate=content_gate(),
+            gate=self._gate,
         )
 
     def _span_context(self, span_id: int) -> SpanContext:
