@@ -267,6 +267,7 @@ def test_bad_input_is_one_line(shop, arguments, parts, monkeypatch, capsys):
     [
         ("memory:", ["file:PATH", "--engine"]),
         ("file:nowhere/runs.db", ["nowhere/runs.db", "no such file"]),
+        ("file:/", ["There are no runs in /: that is a folder"]),
         ("elsewhere", ["'elsewhere'"]),
         (f"file:{__file__}", ["not a database"]),
     ],

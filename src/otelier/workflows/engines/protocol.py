@@ -255,6 +255,10 @@ class Engine(Protocol):
         """
         ...
 
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies: not while it stands by for another one, or only asks."""
+        ...
+
     async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
         """Store a run and return *run_id*. One that exists is taken if its target and payload are equal.
 
