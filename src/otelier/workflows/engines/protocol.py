@@ -298,6 +298,10 @@ class Engine(Protocol):
         """
         ...
 
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies: not while it stands by for another one, or only asks."""
+        ...
+
     async def start(
         self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str
     ) -> Mapping[str, str] | None:

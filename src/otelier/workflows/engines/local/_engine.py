@@ -144,6 +144,10 @@ class LocalEngine:
         finally:
             lock.release()
 
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies."""
+        return bool(self._drivers)
+
     async def _drive(self, driver: Driver, ready: Callable[[], object], *, is_alone: bool) -> None:
         self._drivers.append(driver)
         try:
