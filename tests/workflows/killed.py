@@ -1,7 +1,4 @@
-"""A worker that is killed: bodies with every kind of call side by side, retries, time-outs, entities.
-
-Run: PATH EFFECTS [VERSION]. Effects are files whose names are idempotency keys.
-"""
+"""A worker that a nursery runs: bodies with every kind of call side by side, retries, time-outs, entities."""
 
 from __future__ import annotations
 
@@ -14,12 +11,15 @@ from typing import Any
 
 from otelier.workflows import Context, Worker, entity, function, workflow
 from otelier.workflows.engines.local import LocalEngine
+from tests.workflows.nursery import at_work
 
 SERVICE = "killed"
 EFFECTS_OF = {
     "side_by_side": ("before", "loop", "retried", "in", "works", "after"),
     "branches": ("charge", "charge#2", "charge#3", "again"),
 }
+EFFECTS = Path()
+"""Where effects are files, named after their keys."""
 total = entity("Total")
 
 
@@ -158,13 +158,15 @@ EXPECTED_BRANCHES = [
 ]
 
 
-async def main(path: str) -> None:
+async def _serve(path: str) -> None:
     async with Worker(SERVICE, modules=[sys.modules[__name__]], engine=LocalEngine(path)):
-        sys.stdout.write("began\n")
-        sys.stdout.flush()
+        at_work()
         await asyncio.Event().wait()
 
 
-if __name__ == "__main__":
-    EFFECTS = Path(sys.argv[2])
-    asyncio.run(main(sys.argv[1]))
+def run(path: str, effects: str) -> None:
+    """Serve until killed."""
+    global EFFECTS
+    EFFECTS = Path(effects)
+    random.seed()
+    asyncio.run(_serve(path))
