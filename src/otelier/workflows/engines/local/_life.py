@@ -25,7 +25,7 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_last", "_made", "_mail", "_reached", "_recorded", "_seq", "_signal_waits", "_state",
+        "_last", "_made", "_mail", "_now", "_reached", "_recorded", "_seq", "_signal_waits", "_state",
         "_waits", "began_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
         "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
@@ -48,6 +48,7 @@ class Life:
         self._last = loaded.ops[-1].n if loaded.ops else -1
         self._made = 0
         self._reached = -1
+        self._now = loaded.latest_ns
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
@@ -214,7 +215,7 @@ class Life:
         op.state = BEGUN
         self.open[op.number] = op
         if not op.found:
-            op.first_begun(time.time_ns())
+            op.first_begun(self.now_ns())
             self.unwritten.append(op)
         elif isinstance(op, Step):
             op.executions += 1
@@ -222,6 +223,11 @@ class Life:
         op.go()
         if self.unwritten:
             self.driver.write_soon(self)
+
+    def now_ns(self) -> int:
+        """Return the time for what is recorded now: never before what was, also where the clock was set back."""
+        self._now = max(self._now, time.time_ns())
+        return self._now
 
     def next_seq(self) -> int:
         """Return the place of the next result among those of this run."""
@@ -256,7 +262,7 @@ class Life:
             self.fail(exc)
             return None
         rows = self.unwritten_rows(besides=op)
-        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), time.time_ns()
+        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), self.now_ns()
         rows.append(op.row(text))
         return rows
 
@@ -305,7 +311,7 @@ class Life:
 
     def _give_up(self, op: LocalOp) -> None:
         op.leave()
-        op.state, op.ended_ns, op.waiters = GIVEN_UP, time.time_ns(), None
+        op.state, op.ended_ns, op.waiters = GIVEN_UP, self.now_ns(), None
         self.open.pop(op.number, None)
         if op not in self.unwritten:
             self.unwritten.append(op)

@@ -136,6 +136,10 @@ class Owner(Protocol):
         """Wait for ops."""
         ...
 
+    def now_ns(self) -> int:
+        """Return the time for what is recorded now."""
+        ...
+
     def next_seq(self) -> int:
         """Return the place of the next result."""
         ...
