@@ -394,6 +394,16 @@ class Life:
             )
         )
 
+    def damaged(self, op: LocalOp, error: ValueError) -> None:
+        """Block the run because its journal has no JSON for the result of an op, and raise that."""
+        self.block(
+            EngineError(
+                f"Run {self.id!r} is blocked: what its journal has as the result of {op.kind} {op.name!r} at op "
+                f"{op.number} is no JSON ({error}), so the file was damaged. Restore a copy, or cancel the run."
+            )
+        )
+        self.check()
+
     def lost(self, error: BaseException) -> None:
         """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
         self.stop(RunParked(f"A step's task was ended by somebody else: {type(error).__name__}."))
