@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from otelier.testing import OpenAIServer
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
 from tests.workflows import killed
@@ -18,11 +19,11 @@ from tests.workflows.working import on_a_loop, opened, until
 KILLS = 3
 
 
-async def ended(client: LocalEngine, ids: list[str], path: Path, effects: Path, chance: random.Random) -> Any:
+async def ended(client: LocalEngine, ids: list[str], path: Path, effects: Path, chance: random.Random, url: str) -> Any:
     """Wait for the results of runs, while their worker is killed some times soon after it began."""
     results = asyncio.ensure_future(asyncio.gather(*(client.result(run_id, 240) for run_id in ids)))
     kills = 0
-    async with nursery(killed.__name__) as found:
+    async with nursery(killed.__name__, {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-none"}) as found:
         while not results.done():
             pid = await found.start(path, effects)
             await until(lambda pid=pid: found.works(pid))
@@ -47,7 +48,9 @@ async def test_bodies_give_equal_results_although_their_worker_is_killed(tmp_pat
             await client.start(Target(killed.SERVICE, "side_by_side"), payload, {}, run_id=run_id)
             await client.start(Target(killed.SERVICE, "branches"), n, {}, run_id=f"retried-{run_id}")
         every = [*ids, *(f"retried-{run_id}" for run_id in ids)]
-        results, kills = await ended(client, every, path, effects, chance)
+        with OpenAIServer() as server:
+            server.reply(killed.HELLO, times=None)
+            results, kills = await ended(client, every, path, effects, chance, server.base_url)
         assert results[:4] == [[True, killed.expected_side_by_side(n)] for n in range(4)]
         assert results[4:] == [[True, killed.EXPECTED_BRANCHES]] * 4
         assert kills >= 1
