@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -320,6 +322,40 @@ async def test_lives_that_wait_long_export_the_same_bytes(recorder: SpanRecorder
             await engine.result("o-1", 60)
     assert [plain(span) for span in _named(recorder, "invoke_workflow")] in ([], [plain(roots[0])])
     assert [span.attributes["otelier.run.state"] for span in _named(recorder, "resume_workflow")][-1] == "completed"
+
+
+@pytest.mark.usefixtures("soon")
+@on_a_loop
+async def test_a_wait_that_is_not_recorded_closes_no_span(
+    recorder: SpanRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """While the begin of a wait cannot be written it is in no span: the next life finds another begin."""
+    monkeypatch.setattr("otelier.workflows.engines.local._driver.count_fault", lambda _: None)
+    path, lives = tmp_path / "runs.db", list[int]()
+    other = sqlite3.connect(path, isolation_level=None)
+
+    @workflow
+    async def held(ctx: Context) -> Any:
+        await ctx.step("before", lambda: None)
+        if not lives:
+            other.execute("BEGIN IMMEDIATE")
+        lives.append(1)
+        return await ctx.signal("go")
+
+    async with opened(str(path), busy_s=0.5, retry_s=0.01) as engine, working(engine, held) as worker:
+        handle = await worker.start(held, workflow_id="o-1")
+        await until(lambda: lives)
+        first = engine._drivers[0].lives["o-1"]
+        await until(lambda: first.stopped)
+        assert _named(recorder, "invoke_workflow") == []
+        other.execute("COMMIT")
+        other.close()
+        (root,) = await until(lambda: _named(recorder, "invoke_workflow"))
+        await engine.signal("o-1", "go", sealed("now", get_current()))
+        assert await handle.result(60) == "now"
+    assert_trees(recorder.records)
+    (wait,) = _named(recorder, "wait_signal")
+    assert root.end_ns == wait.start_ns
 
 
 def _named(recorder: SpanRecorder, start: str) -> list[SpanRecord]:

@@ -107,6 +107,7 @@ class RunTrace:
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
         self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._is_closed = False
 
     # --- where the body is -----------------------------------------------------------------------------------------
@@ -144,6 +145,9 @@ class RunTrace:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
 
     def _look(self) -> None:
         """Close the span if the body has waited long enough; look again later if not."""
@@ -156,7 +160,13 @@ class RunTrace:
             self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
         elif now - since < LONG_WAIT_NS:
             self._set_timer(LONG_WAIT_NS - (now - since))
-        else:
+        elif self._closing is None:
+            self._closing = asyncio.ensure_future(self._close_waiting(since))
+
+    async def _close_waiting(self, since: int) -> None:
+        """Close the span at the begin of the wait once that is recorded: the next life would find another one."""
+        if await self._run.begun():
+            self._closing = None
             self._close_stretch(since, "waiting")
 
     def _resume(self, op: Op, since: int, began_ns: int) -> None:

@@ -162,6 +162,10 @@ class Run(Protocol):
         """Wait until the child of a started `call` is stored."""
         ...
 
+    def begun(self) -> Awaitable[bool]:
+        """Wait until the begins of all ops that were started are recorded; `False` if this life ends before."""
+        ...
+
     def result(self, run_id: str) -> Op:
         """Make an op whose value is the `Outcome` of another run."""
         ...

@@ -109,6 +109,19 @@ class Life:
         waiters.append(future)
         await self._until(future)
 
+    async def begun(self) -> bool:
+        """Wait until the begins of all ops that were started are recorded; `False` if this life ends before."""
+        future: asyncio.Future[bool] = self.loop.create_future()
+
+        def written(_: None, error: BaseException | None) -> None:
+            if not future.done():
+                future.set_result(error is None)
+
+        if self.stopped is None:
+            self.driver.store.submit(self.loop, written, journal.execute, self.unwritten_rows())
+            await future
+        return self.stopped is None and future.result()
+
     def result(self, run_id: str) -> Op:
         """Make an op whose value is the outcome of another run."""
         return Result(self, run_id)
