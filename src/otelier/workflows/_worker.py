@@ -7,7 +7,6 @@ import contextvars
 import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar, Final, cast
@@ -27,6 +26,7 @@ from otelier.workflows._context import Context
 from otelier.workflows._handlers import Handler, handlers_in
 from otelier.workflows._headers import start_headers
 from otelier.workflows._payloads import read_limit
+from otelier.workflows._threads import Threads
 from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
@@ -157,7 +157,7 @@ class Worker:
                 f"with `@workflow`, `@function` or `@entity.write`, and name their module in `modules=`."
             )
         self._given = engine
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otelier-step")
+        self._pool = Threads(_THREADS, "otelier-step")
         self._host = Host(self.service_name, self._handlers, self._call_in_thread, Context, self._is_direct)
         self._engine: Engine | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -214,7 +214,7 @@ class Worker:
                 await serving
             except asyncio.CancelledError:
                 pass
-        self._pool.shutdown(wait=False)
+        self._pool.close()
         if not self._is_direct:
             await asyncio.to_thread(flush)
 
@@ -272,4 +272,4 @@ class Worker:
 
     def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(self._pool, partial(context.run, function))
+        return self._pool.call(partial(context.run, function))

@@ -196,7 +196,7 @@ def end_run(
     """End a run, with the state of its entity and the ops that waited for it."""
     execute(tx, statements)
     tx.conn.execute(
-        "UPDATE run SET state=?, outcome=?, ended=?, snapshot=NULL WHERE id=? AND ended IS NULL",
+        "UPDATE run SET state=?, outcome=?, ended=max(?, began), snapshot=NULL WHERE id=? AND ended IS NULL",
         (state, outcome, time.time_ns(), run_id),
     )
     tx.conn.execute("DELETE FROM signal WHERE run=?", (run_id,))
@@ -238,8 +238,9 @@ def begin_life(
         row.lives = 1
     else:
         row.lives = lives + counts
+    loaded = Loaded(row, ops, signals_of(tx.conn, run_id))
     if recovers and not first and len(row.recovered) < _MAX_RECOVERED:
-        row.recovered.append(time.time_ns())
+        row.recovered.append(max(loaded.latest_ns, time.time_ns()))
     if row.lives > max_lives:
         error = EngineError(
             f"Run {run_id!r} is blocked: its body was begun {max_lives} times without a new record, so it ends the "
@@ -253,7 +254,7 @@ def begin_life(
         "UPDATE run SET lives=?, progress=?, recovered=?, version=? WHERE n=?",
         (row.lives, progress, dumps(row.recovered) if row.recovered else None, row.version, row.n),
     )
-    return Loaded(row, ops, signals_of(tx.conn, run_id))
+    return loaded
 
 
 def _row(found: Any) -> Row:

@@ -156,6 +156,7 @@ class LocalEngine:
             try:
                 await driver.stop()
             finally:
+                driver.beat.stop()
                 self._drivers.remove(driver)
                 self._store.repair()
                 if (heir := self._owner_of(APPROVALS)) is not None:
@@ -285,6 +286,11 @@ class LocalEngine:
     def watches(self) -> bool:
         """Return whether anybody waits for what other processes do."""
         return bool(self._drivers or self._waiters)
+
+    def look(self) -> None:
+        """Look whether the loops of the drivers go on."""
+        for driver in list(self._drivers):
+            driver.beat.look()
 
     def calls(self, note: journal.Note) -> Sequence[Call]:
         """Return what is to be called because of a note."""

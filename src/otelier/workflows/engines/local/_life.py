@@ -27,7 +27,7 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_ahead", "_made", "_mail", "_recorded", "_seq", "_signal_waits", "_state",
+        "_ahead", "_made", "_mail", "_now", "_recorded", "_seq", "_signal_waits", "_state",
         "_waits", "began_ns", "blocked_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
         "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
@@ -50,6 +50,7 @@ class Life:
         self._recorded = {op.n: op for op in loaded.ops}
         self._made = 0
         self._ahead = Ahead(self._recorded)
+        self._now = loaded.latest_ns
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
@@ -228,7 +229,7 @@ class Life:
         self.open[op.number] = op
         if not op.found:
             self._ahead.clear()
-            op.first_begun(time.time_ns())
+            op.first_begun(self.now_ns())
             self.unwritten.append(op)
         elif isinstance(op, Step):
             op.executions += 1
@@ -236,6 +237,11 @@ class Life:
         op.go()
         if self.unwritten:
             self.driver.write_soon(self)
+
+    def now_ns(self) -> int:
+        """Return the time for what is recorded now: never before what was, also where the clock was set back."""
+        self._now = max(self._now, time.time_ns())
+        return self._now
 
     def next_seq(self) -> int:
         """Return the place of the next result among those of this run."""
@@ -270,7 +276,7 @@ class Life:
             self.fail(exc)
             return None
         rows = self.unwritten_rows(besides=op)
-        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), time.time_ns()
+        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), self.now_ns()
         rows.append(op.row(text))
         return rows
 
@@ -318,7 +324,7 @@ class Life:
 
     def _give_up(self, op: LocalOp) -> None:
         op.leave()
-        op.state, op.ended_ns, op.waiters = GIVEN_UP, time.time_ns(), None
+        op.state, op.ended_ns, op.waiters = GIVEN_UP, self.now_ns(), None
         self.open.pop(op.number, None)
         if op not in self.unwritten:
             self.unwritten.append(op)
@@ -402,6 +408,16 @@ class Life:
                 f"fails with as its value: {error}. This is a fault of otelier; `otelier resume` begins the step again."
             )
         )
+
+    def damaged(self, op: LocalOp, error: ValueError) -> None:
+        """Block the run because its journal has no JSON for the result of an op, and raise that."""
+        self.block(
+            EngineError(
+                f"Run {self.id!r} is blocked: what its journal has as the result of {op.kind} {op.name!r} at op "
+                f"{op.number} is no JSON ({error}), so the file was damaged. Restore a copy, or cancel the run."
+            )
+        )
+        self.check()
 
     def lost(self, error: BaseException) -> None:
         """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
