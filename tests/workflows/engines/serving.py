@@ -13,9 +13,9 @@ import pytest
 
 from otelier.codec import error_to_json
 from otelier.workflows.engines.local import LocalEngine, Options
+from otelier.workflows.engines.protocol import Engine, Json, Kind, Op, Outcome, Registry, Run, Target
 from otelier.workflows.engines.restate import Options as RestateOptions
 from otelier.workflows.engines.restate import RestateEngine
-from otelier.workflows.engines.protocol import Engine, Json, Kind, Op, Outcome, Registry, Run, Target
 from tests.workflows.restating import free_port
 
 Body = Callable[[Run, Any], Awaitable[Any]]

@@ -9,7 +9,7 @@ import pytest
 from otelier.errors import RunExistsError
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Registry, Run, Target
-from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, settle, step, until, waits_for
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, step, until, waits_for
 
 
 async def double(run: Run, payload: Any) -> Any:
@@ -53,8 +53,8 @@ async def test_a_run_of_the_same_id_is_taken_if_it_is_the_same(place: str | None
 
     target, doubling = handlers.add(flow), handlers.add(echo, "function", "double")
     async with opened(place) as engine, serving(engine, handlers):
-        await engine.start(doubling, {"b": 2, "a": 1}, {}, run_id="one")
-        assert await engine.start(doubling, {"a": 1, "b": 2}, {}, run_id="one") == "one"
+        assert await engine.start(doubling, {"b": 2, "a": 1}, {"a": "1"}, run_id="one") is None
+        assert await engine.start(doubling, {"a": 1, "b": 2}, {"b": "2"}, run_id="one") == {"a": "1"}
         with pytest.raises(RunExistsError, match=r"'one'.*shop/double"):
             await engine.start(doubling, {"a": 1}, {}, run_id="one")
         with pytest.raises(RunExistsError):
@@ -114,7 +114,7 @@ async def test_a_run_waits_for_a_worker_that_had_its_handler(path: str | None):
     handlers.add(double, "function", "away")
     async with opened(path, unknown_s=0.2) as engine:
         async with serving(engine, handlers):
-            await settle()
+            await until(engine.is_driving)
         others.add(flow)
         await engine.start(Target("shop", "away"), 4, {}, run_id="away")
         await engine.start(Target("shop", "nobody"), 4, {}, run_id="nobody")

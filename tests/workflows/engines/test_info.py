@@ -45,11 +45,12 @@ async def test_a_run_shows_its_steps_and_what_it_waits_for(place: str | None):
         assert (info.status, info.result, info.error, info.waiting_for) == ("completed", "done", None, None)
         assert info.end_ns is not None
         assert info.begin_ns < info.end_ns
+        assert info.begin <= info.steps[0].begin <= info.steps[0].end <= info.end
 
 
 @on_a_loop
 async def test_runs_are_listed_by_status_and_service(place: str | None):
-    """A list has the latest runs first, without steps, and is filtered by status and service."""
+    """A list has open runs first, by their health, without steps, and is filtered by status and service."""
     handlers, gate = Handlers(), asyncio.Event()
 
     async def flow(run: Run, payload: Any) -> Any:
@@ -77,8 +78,9 @@ async def test_runs_are_listed_by_status_and_service(place: str | None):
         async def listed(**given: Any) -> list[str]:
             return [run.workflow_id for run in await engine.runs(**given)]
 
-        assert await listed() == [*away, "work", "wait", "fail", "end"]
-        assert await listed(limit=2) == [*away, "work", "wait"][:2]
+        assert await listed() == [*away, "wait", "work", "fail", "end"]
+        assert await listed(limit=4) == [*away, "wait", "work", "fail", "end"][:4]
+        assert await listed(limit=2) == [*away, "wait", "work"][:2]
         assert await listed(status="completed") == ["end"]
         assert await listed(status="failed") == ["fail"]
         assert await listed(status="running") == ["work"]
@@ -92,7 +94,7 @@ async def test_runs_are_listed_by_status_and_service(place: str | None):
 
 @on_a_loop
 async def test_a_step_that_is_begun_again_shows_as_retrying(place: str | None):
-    """A step whose execution was cut is shown with its attempts while it goes on."""
+    """A step whose execution was cut is shown with its executions while it goes on."""
     handlers, gate = Handlers(), asyncio.Event()
 
     async def flow(run: Run, payload: Any) -> Any:
@@ -116,4 +118,4 @@ async def test_a_step_that_is_begun_again_shows_as_retrying(place: str | None):
 
 async def _attempt(engine: Any, wanted: int) -> bool:
     steps = (await engine.run("r")).steps
-    return bool(steps) and steps[0].attempt == wanted
+    return bool(steps) and (steps[0].attempt, steps[0].executions) == (1, wanted)

@@ -110,8 +110,14 @@ class RestateEngine:
             await listener.stop()
 
     # --- clients ---
-    async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
-        """Store a run and return *run_id*.
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies."""
+        return bool(self.registered)
+
+    async def start(
+        self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str
+    ) -> Mapping[str, str] | None:
+        """Store a run, and return the headers of one that exists already.
 
         Raises:
             RunExistsError: if a run of that id has another target or payload.
@@ -125,7 +131,7 @@ class RestateEngine:
         if "invocation" not in answer:
             raise refusal(run_id, answer, target=target)
         self._remember(run_id, answer["invocation"])
-        return run_id
+        return answer.get("headers")
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
         """Wait for a run's end."""

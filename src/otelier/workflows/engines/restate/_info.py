@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,11 +20,11 @@ from otelier.workflows.engines.restate._server import Server
 
 _MISMATCH: Final = "RT0016"
 _MANY: Final = 200
-_FAR: Final = 1_000_000
 _SHOWN: Final = (
     "SELECT r.service_key AS run_id, r.value_utf8 AS run, e.value_utf8 AS ended, i.id, i.status, i.created_at,"  # noqa: S608 -- ours
     " i.completed_at, i.completion_result, i.completion_failure, i.retry_count, i.last_failure,"
-    " i.last_failure_error_code, i.last_failure_related_command_index AS failed_at, i.suspended_waiting_future_json AS waits, d.endpoint FROM sys_invocation i"
+    " i.last_failure_error_code, i.last_failure_related_command_index AS failed_at,"
+    " i.suspended_waiting_future_json AS waits, d.endpoint FROM sys_invocation i"
     f" JOIN state r ON r.service_name='{RUNS}' AND r.key='{RUN}' AND r.service_key=i.idempotency_key"
     f" LEFT JOIN state e ON e.service_name='{RUNS}' AND e.key='{END}' AND e.service_key=i.idempotency_key"
     " LEFT JOIN sys_deployment d ON d.id=i.pinned_deployment_id"
@@ -33,9 +34,10 @@ _ENDED: Final = {
     "completed": " AND i.status='completed' AND i.completion_result='success'",
     "failed": " AND i.status='completed' AND i.completion_result='failure' AND i.completion_failure NOT LIKE '[409]%'",
     "cancelled": " AND i.status='completed' AND i.completion_failure LIKE '[409]%'",
-    None: "",
 }
 _OPEN: Final = " AND i.status<>'completed'"
+_CLOSED: Final = " AND i.status='completed'"
+_BY_HEALTH: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
 _VERSION: Final = re.compile(r"/v(\d+)/?$")
 _FAILURE: Final = re.compile(r"\[(\d+)[^\]]*\] ?(.*)", re.DOTALL)
 _ENDS: Final = "attempts to perform the following: 'call'"
@@ -62,16 +64,26 @@ class Reader:
         return [child for child, run in found if run["parent"] == run_id and not run["detached"]]
 
     async def runs(self, *, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
-        """Return the latest runs, without their steps; those of ours only where their service is asked for."""
+        """Return open runs by their health, then ended ones; of each the latest first, without their steps.
+
+        Those of ours are among them only where their service is asked for.
+        """
         wanted = APPROVALS if service is None else service
         given = _quoted(f'%"target":[{_json_text(wanted)},%')
-        where = _ENDED.get(status, _OPEN) + f" AND r.value_utf8 {'NOT ' if service is None else ''}LIKE {given}"
-        most = limit if status in _ENDED else _FAR  # of open runs, whether they wait is seen below
-        rows = await self._server.rows(f"{_SHOWN}{where} ORDER BY i.created_at DESC LIMIT {most}")
-        ops = await self._ops([row["id"] for row in rows if row["status"] == "running"])
-        found = [_info(row, ops.get(row["id"])) for row in rows]
-        found = [info for info in found if status is None or info.status == status]
-        return sorted(found, key=lambda info: -info.begin_ns)[:limit]
+        of = f" AND r.value_utf8 {'NOT ' if service is None else ''}LIKE {given}"
+        found: list[RunInfo] = []
+        if status not in _ENDED:  # whether they wait is seen in their journals
+            rows = await self._server.rows(f"{_SHOWN}{_OPEN}{of}")
+            ops = await self._ops([row["id"] for row in rows if row["status"] == "running"])
+            infos = [_info(row, ops.get(row["id"])) for row in rows]
+            found = [info for info in infos if status is None or info.status == status]
+            found.sort(key=lambda info: (_BY_HEALTH.index(info.health), -info.begin_ns))
+        if status is None or status in _ENDED:
+            where = _ENDED.get(status, _CLOSED) + of
+            most = f"ORDER BY i.created_at DESC LIMIT {max(limit - len(found), 0)}"
+            ended = [_info(row, None) for row in await self._server.rows(f"{_SHOWN}{where} {most}")]
+            found += sorted(ended, key=lambda info: -info.begin_ns)
+        return found[:limit]
 
     async def run(self, run_id: str, *, with_steps: bool = True) -> RunInfo:
         """Return one run with its steps and what it waits for.
@@ -127,8 +139,13 @@ def _info(
     if status in {"completed", "failed", "cancelled"}:
         end_ns = ended.get("at") or time_ns(row["completed_at"])
         outcome = outcome or _outcome(row)
-    attempt = max(row.get("retry_count") or 1, 1)
-    steps: tuple[StepInfo, ...] = tuple(op.step(attempt) for op in ops or ()) if with_steps else ()
+    executions = max(row.get("retry_count") or 1, 1)
+    attempts: Counter[str] = Counter()
+    steps: list[StepInfo] = []
+    for op in ops if ops and with_steps else ():
+        if op.kind == "step":  # the attempts of a step have one name
+            attempts[op.name] += 1
+        steps.append(op.step(attempts[op.name] if op.kind == "step" else 1, executions))
     return RunInfo(
         workflow_id=row["run_id"],
         service=service,
@@ -142,7 +159,7 @@ def _info(
         parent_id=run["parent"],
         result=outcome[1] if outcome and outcome[0] else None,
         error=outcome[1] if outcome and not outcome[0] else _trouble(row, status, ops or ()),
-        steps=steps,
+        steps=tuple(steps),
         waiting_for=_waiting_for(row, status, waits) if with_steps else None,
     )
 

@@ -38,10 +38,10 @@ class OpSeen:
     limit: int | None = None
     """Completion of its sleep."""
 
-    def step(self, attempt: int) -> StepInfo:
+    def step(self, attempt: int, executions: int) -> StepInfo:
         """Return it as it is shown."""
-        tries = attempt if self.kind == "step" and self.end_ns is None else 1
-        return StepInfo(self.name, self.kind, tries, self.begin_ns, self.end_ns, self.error, self.run_id)
+        tries = executions if self.kind == "step" and self.end_ns is None else 1
+        return StepInfo(self.name, self.kind, attempt, tries, self.begin_ns, self.end_ns, self.error, self.run_id)
 
     def waits_for(self) -> str:
         """Return what it waits for, in words."""

@@ -50,6 +50,10 @@ class Owner(Protocol):
         """Return the place of the next result."""
         ...
 
+    def marked(self) -> None:
+        """Take note that the begin of an op is recorded."""
+        ...
+
     def recovered(self, at_ns: int) -> None:
         """Take note of a life that began after a crash."""
         ...
@@ -94,6 +98,11 @@ class RestateOp:
         if self.state == MADE:
             self.run.begin(self)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its begin is recorded."""
+        return self._has_began
+
     def done(self) -> bool:
         """Return whether its result is recorded."""
         return self.state == DONE
@@ -136,6 +145,7 @@ class RestateOp:
 
     def _marked(self, value: Any) -> None:
         self.began_ns, self._has_began = int(value), True
+        self.run.marked()
         self.marked()
         self.settle()
 

@@ -48,7 +48,8 @@ def runs_object(
         if known is not None:
             found = read_json(known.decode())
             same = found["wanted"] == wanted
-            return to_bytes({"invocation": found["invocation"]} if same else {"exists": found["target"][:2]})
+            known_as = {"invocation": found["invocation"], "headers": found["headers"]}
+            return to_bytes(known_as if same else {"exists": found["target"][:2]})
         handlers = await missing(target)
         if handlers is not None:
             return to_bytes({"handlers": handlers})
@@ -62,6 +63,7 @@ def runs_object(
             headers={META: dumps(meta)},
         ).invocation_id()
         stored = {"invocation": invocation, "wanted": wanted, "target": asked["target"], "parent": parent}
+        stored["headers"] = asked["headers"]
         ctx.set(RUN, to_bytes({**stored, "detached": asked.get("detached", False), "began": began}), _SERDE)
         return to_bytes({"invocation": invocation})
 

@@ -39,6 +39,7 @@ class RestateRun:
         self.parent_id: str | None = meta.get("parent")
         self.began_ns: int = meta.get("began") or 0
         self.recovered_ns: list[int] = []
+        self.blocked_ns: Sequence[tuple[int, int | None]] = ()  # the server does not tell
         self.stopped: RunStopped | None = None
         self.cause: BaseException | None = None
         """What restate-sdk is told of why this life ended."""
@@ -58,6 +59,7 @@ class RestateRun:
         self._changes: dict[str, Json] = {}
         self._is_draining = self._is_parked = self._is_torn = False
         self._waits = 0
+        self._stored: list[Callable[[], object]] = []
 
     async def prepare(self) -> None:
         """Record when it began, if who started it did not say."""
@@ -161,6 +163,23 @@ class RestateRun:
             for op in ops:
                 op.start()
             await self._turn()
+
+    def longest_ahead_ns(self, until_ns: int) -> int:
+        """Return 0: what the journal has ahead is not told."""
+        del until_ns
+        return 0
+
+    def when_stored(self, do: Callable[[], object]) -> None:
+        """Call *do* once the begins of all ops are recorded."""
+        self._stored.append(do)
+        self.marked()
+
+    def marked(self) -> None:
+        """Take note that the begin of an op is recorded."""
+        if self._stored and all(op.is_recorded or op.state != BEGUN for op in self._open.values()):
+            stored, self._stored = self._stored, []
+            for do in stored:
+                asyncio.get_running_loop().call_soon(do)
 
     async def get(self, key: str) -> Json:
         """Return a value of the entity's state."""
