@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 
@@ -35,20 +35,16 @@ class Response:
 
     def words(self) -> str:
         """Return what it says, for an error's message."""
+        return self.message()[:2000]
+
+    def message(self) -> str:
+        """Return the message of a failure, whole."""
         try:
-            found = self.json()
+            found: Any = self.json()
         except ValueError:
             found = None
-        text = found.get("message") if isinstance(found, dict) else None
-        return str(text or self.body.decode(errors="replace")).strip()[:2000]
-
-    def words_of_failure(self) -> str:
-        """Return the message of a failed invocation, whole."""
-        try:
-            found = self.json()
-        except ValueError:
-            return self.words()
-        return str(found.get("message")) if isinstance(found, dict) else self.words()
+        text = cast("dict[str, Any]", found).get("message") if isinstance(found, dict) else None
+        return str(text or self.body.decode(errors="replace")).strip()
 
 
 class NotReached(OSError):  # noqa: N818 -- it tells what did not happen

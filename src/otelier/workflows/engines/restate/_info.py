@@ -30,7 +30,7 @@ _SHOWN: Final = (
     " LEFT JOIN sys_deployment d ON d.id=i.pinned_deployment_id"
     f" WHERE i.invoked_by_service_name='{RUNS}'"
 )
-_ENDED: Final = {
+_ENDED: Final[dict[Status | None, str]] = {
     "completed": " AND i.status='completed' AND i.completion_result='success'",
     "failed": " AND i.status='completed' AND i.completion_result='failure' AND i.completion_failure NOT LIKE '[409]%'",
     "cancelled": " AND i.status='completed' AND i.completion_failure LIKE '[409]%'",
@@ -130,7 +130,7 @@ def _info(
     row: Mapping[str, Any], ops: list[OpSeen] | None, *, with_steps: bool = False, outcome: Any = None
 ) -> RunInfo:
     run = read_json(row["run"])
-    ended = read_json(row["ended"]) if row.get("ended") else {}
+    ended: dict[str, Any] = read_json(row["ended"]) if row.get("ended") else {}
     service, handler, key = run["target"]
     version = _VERSION.search(row.get("endpoint") or "")
     waits, has_step = open_waits(ops or ())

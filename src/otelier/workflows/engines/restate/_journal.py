@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelier.codec import read_json
-from otelier.workflows.engines.protocol import APPROVAL, Json, StepInfo
+from otelier.workflows.engines.protocol import APPROVAL, StepInfo
 from otelier.workflows.engines.restate._ops import CALLS, GIVEN_UP_LABEL, signal_name
 
 COLUMNS: Final = 'id, "index", entry_type, name, entry_json, appended_at'
@@ -135,11 +135,15 @@ def _note(notification: Mapping[str, Any], entries: _Entries, appended: int) -> 
         entries.completions[body["completion_id"]] = body.get("result"), appended
 
 
-def _value(result: Any) -> Json:
+def _value(result: Any) -> Any:
     """Return what a result says, `None` for a failure."""
-    if not isinstance(result, dict) or "Success" not in result:
-        return None
-    return read_json(bytes(result["Success"]).decode())
+    success = _member(result, "Success")
+    return None if success is None else read_json(bytes(success).decode())
+
+
+def _member(value: Any, name: str) -> Any:
+    """Return a member of an object, `None` where there is none."""
+    return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
 
 
 def _step_end(op: OpSeen, found: tuple[Any, int] | None) -> None:
@@ -156,38 +160,43 @@ def _wait_end(op: OpSeen, entries: _Entries, taken: dict[str, int]) -> None:
         found = entries.signals.get(signal_name(op.name, number))
         if found is not None and (late is None or found[1] <= late[1]):
             taken[op.name] = number + 1
-            op.end_ns = max(op.begin_ns, (_value(found[0]) or {}).get("at") or found[1])
+            op.end_ns = max(op.begin_ns, _member(_value(found[0]), "at") or found[1])
         elif late is not None:
             op.end_ns = late[1]
     elif op.kind == "sleep":
         op.end_ns = None if late is None else max(late[1], op.due_ns or 0)
     elif op.answer is not None and (found := entries.completions.get(op.answer)) is not None:
-        answer = _value(found[0]) or {}
-        invocation = answer.get("invocation")
+        answer = _value(found[0])
+        invocation = _member(answer, "invocation")
         if invocation is None:
-            op.end_ns = None if "handlers" in answer else answer.get("at") or found[1]
+            is_unknown = _member(answer, "handlers") is not None  # it is asked again
+            op.end_ns = None if is_unknown else _member(answer, "at") or found[1]
             return
         ended = entries.completions.get(entries.attached.get(invocation, -1))
         if ended is not None:
-            op.end_ns = (_value(ended[0]) or {}).get("at") or ended[1]
+            op.end_ns = _member(_value(ended[0]), "at") or ended[1]
             op.error = _failure_line(ended[0])
 
 
-def error_line(value: Json) -> str | None:
+def error_line(value: Any) -> str | None:
     """Return the first line of the error in a value that says it is a failure, as outcomes do."""
-    if isinstance(value, list) and len(value) == 2 and value[0] is False and isinstance(value[1], dict):
-        return f"{value[1].get('type')}: {value[1].get('message')}".partition("\n")[0]
-    return None
+    if not isinstance(value, list):
+        return None
+    pair = cast("list[Any]", value)
+    if len(pair) != 2 or pair[0] is not False or not isinstance(pair[1], dict):
+        return None
+    return f"{_member(pair[1], 'type')}: {_member(pair[1], 'message')}".partition("\n")[0]
 
 
 def _failure_line(result: Any) -> str | None:
-    failure = result.get("Failure") if isinstance(result, dict) else None
+    failure = _member(result, "Failure")
     if failure is None:
         return None
+    message = str(_member(failure, "message"))
     try:
-        return error_line([False, read_json(failure["message"])])
-    except (ValueError, KeyError, TypeError):
-        return str(failure.get("message", failure)).partition("\n")[0]
+        return error_line([False, read_json(message)])
+    except ValueError:
+        return message.partition("\n")[0]
 
 
 def open_waits(ops: Iterable[OpSeen]) -> tuple[list[OpSeen], bool]:

@@ -107,6 +107,10 @@ class RestateOp:
         """Return whether its result is recorded."""
         return self.state == DONE
 
+    def is_given_up(self) -> bool:
+        """Return whether it is waited for no more."""
+        return self.state == GIVEN_UP
+
     def __await__(self) -> Generator[Any, Any, Json]:
         if self.state != DONE or self.run.stopped is not None:
             yield from self.run.next((self,)).__await__()

@@ -115,7 +115,7 @@ class Sleep(RestateOp):
             self._sleep(self._seconds)
 
     def _sleep(self, seconds: float) -> None:
-        self.watch(self.run.pump.vm.sys_sleep(milliseconds(seconds)), self._elapsed)
+        self.watch(self.run.pump.sleep(milliseconds(seconds)), self._elapsed)
 
     def _elapsed(self, _: Any) -> None:
         self._is_over = True
@@ -129,7 +129,7 @@ class Sleep(RestateOp):
         """Take note of when it ended: as follows from its begin."""
         assert self.began_ns is not None
         assert not callable(self._seconds)
-        self.ended_ns = self.began_ns + milliseconds(self._seconds) * 1_000_000
+        self.ended_ns: int | None = self.began_ns + milliseconds(self._seconds) * 1_000_000
 
 
 class Signal(RestateOp):
@@ -154,7 +154,7 @@ class Signal(RestateOp):
         """Record when it begins, and wait for the next signal of its name."""
         self.mark()
         if self._timeout_s is not None:
-            self._limit = self.run.pump.vm.sys_sleep(milliseconds(self._timeout_s))
+            self._limit = self.run.pump.sleep(milliseconds(self._timeout_s))
             self.watch(self._limit, self._late)
         self._mail.wait(self)
 
@@ -189,7 +189,7 @@ class Signal(RestateOp):
         """Take note of when it ended."""
         assert self.began_ns is not None
         if self._sent is None:
-            self.ended_ns = self.began_ns + milliseconds(self._timeout_s or 0) * 1_000_000
+            self.ended_ns: int | None = self.began_ns + milliseconds(self._timeout_s or 0) * 1_000_000
         else:
             self.ended_ns = max(self.began_ns, self._sent["at"])
 
@@ -217,7 +217,7 @@ class Mail:
             return
         self.waits = op
         if self._asked < 0:
-            self._asked = self._run.pump.vm.sys_signal(signal_name(self._name, self._taken))
+            self._asked = self._run.pump.signal(signal_name(self._name, self._taken))
         self._run.pump.watch(self._asked, self._got)
 
     def _got(self, value: Any) -> None:
@@ -251,8 +251,7 @@ class Asking(RestateOp):
 
     def ask(self, method: str, given: Json) -> None:
         """Ask."""
-        call = self.run.pump.vm.sys_call(RUNS, method, to_bytes(given), self.ref)
-        self.watch(call.result_handle, self._answered)
+        self.watch(self.run.pump.ask(RUNS, method, self.ref, to_bytes(given)), self._answered)
 
     def _answered(self, value: Any) -> None:
         if isinstance(value, Failed):
@@ -300,7 +299,7 @@ class Result(Asking):
         else:
             self.invocation = answer["invocation"]
             assert self.invocation is not None
-            self.watch(self.run.pump.vm.attach_invocation(self.invocation), self._ended)
+            self.watch(self.run.pump.attach(self.invocation), self._ended)
 
     def _ended(self, value: Any) -> None:
         self._outcome, self.ended_ns = outcome_of(self.ref, value)
@@ -360,7 +359,7 @@ class Call(Result):
             self._is_unknown = True
             pause = max(min(self._waited_s, 10.0, self.run.unknown_s - self._waited_s), 0.1)
             self._waited_s += pause
-            self.watch(self.run.pump.vm.sys_sleep(milliseconds(pause)), self._again)
+            self.watch(self.run.pump.sleep(milliseconds(pause)), self._again)
         else:
             self._outcome = failure(refusal(self.ref, answer, target=self._target))
 
@@ -380,7 +379,7 @@ class Call(Result):
 
     def _cancel(self) -> None:
         assert self.invocation is not None
-        self.run.pump.vm.sys_cancel(self.invocation)
+        self.run.pump.cancel(self.invocation)
 
     def leave(self) -> None:
         """Ask no more for what it waits for."""

@@ -52,7 +52,7 @@ class Pump:
     """
 
     def __init__(self, context: ServerInvocationContext, left: Callable[[BaseException], Awaitable[None]]) -> None:
-        self.vm = context.vm
+        self._vm: Any = context.vm  # not all of it is typed
         self._context = context
         self._left = left
         self._watched: dict[int, Got] = {}
@@ -77,7 +77,7 @@ class Pump:
 
     def run(self, name: str, closure: Callable[[int], Awaitable[None]], got: Got) -> int:
         """Let the invocation run *closure*, unless its result is in the journal; it gets the number of the result."""
-        run = self.vm.sys_run(name)
+        run = self._vm.sys_run(name)
         if not run.replayed:
             self._closures[run.handle] = lambda: closure(run.handle)
         self.watch(run.handle, got)
@@ -90,11 +90,52 @@ class Pump:
 
     def give(self, handle: int, value: bytes) -> None:
         """Record the result of a closure."""
-        self.vm.propose_run_completion_success(handle, value)
+        self._vm.propose_run_completion_success(handle, value)
 
+    # --- commands of the journal, and what gives the numbers of their results ---
+    def is_replaying(self) -> bool:
+        """Return whether the journal has commands that this life has not given yet."""
+        return self._vm.is_replaying()
+
+    def note(self, name: str) -> None:
+        """Write a name into the journal."""
+        self._vm.sys_run(name)
+
+    def sleep(self, milliseconds: int) -> int:
+        """Sleep."""
+        return self._vm.sys_sleep(milliseconds)
+
+    def signal(self, name: str) -> int:
+        """Ask for a signal; the journal has no command of it."""
+        return self._vm.sys_signal(name)
+
+    def ask(self, service: str, handler: str, key: str, given: bytes) -> int:
+        """Call an object."""
+        return self._vm.sys_call(service, handler, given, key).result_handle
+
+    def attach(self, invocation: str) -> int:
+        """Ask for the output of another invocation."""
+        return self._vm.attach_invocation(invocation)
+
+    def cancel(self, invocation: str) -> None:
+        """Cancel another invocation."""
+        self._vm.sys_cancel(invocation)
+
+    def read_state(self, key: str) -> int:
+        """Ask for a value of the object's state."""
+        return self._vm.sys_get_state(key)
+
+    def write_state(self, key: str, value: bytes | None) -> None:
+        """Set a value of the object's state, `None` removes it."""
+        if value is None:
+            self._vm.sys_clear_state(key)
+        else:
+            self._vm.sys_set_state(key, value)
+
+    # --- what is watched ---
     def close_input(self) -> None:
         """Suspend the invocation when it can go on with nothing that is here."""
-        self.vm.notify_input_closed()
+        self._vm.notify_input_closed()
         self.wake()
 
     def wake(self) -> None:
@@ -125,7 +166,7 @@ class Pump:
             await self._left(exc)
 
     def _take(self, handle: int) -> Any:
-        found = self.vm.take_notification(handle)
+        found = self._vm.take_notification(handle)
         if isinstance(found, Exception):
             raise SdkInternalException from found
         if isinstance(found, Suspended):
@@ -141,11 +182,11 @@ class Pump:
         while not self.is_over:
             await self._context.take_and_send_output()
             watched = list(self._watched)
-            answer = self.vm.do_progress(FirstCompletedUnresolvedFuture([SingleUnresolvedFuture(h) for h in watched]))
+            answer = self._vm.do_progress(FirstCompletedUnresolvedFuture([SingleUnresolvedFuture(h) for h in watched]))
             if isinstance(answer, DoProgressExecuteRun):
                 self._due.append(answer.handle)
             elif isinstance(answer, DoProgressAnyCompleted):
-                return [handle for handle in watched if self.vm.is_completed(handle)]
+                return [handle for handle in watched if self._vm.is_completed(handle)]
             elif isinstance(answer, Suspended):
                 raise SuspendedException
             elif isinstance(answer, DoProgressCancelSignalReceived):
@@ -179,6 +220,6 @@ class Pump:
         if event["type"] == "http.disconnect":
             raise DisconnectedException
         if body := event.get("body"):
-            self.vm.notify_input(body)
+            self._vm.notify_input(body)
         if not event.get("more_body"):
-            self.vm.notify_input_closed()
+            self._vm.notify_input_closed()

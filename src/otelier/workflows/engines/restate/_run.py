@@ -38,7 +38,7 @@ class RestateRun:
         self.headers: Mapping[str, str] = meta.get("headers") or {}
         self.parent_id: str | None = meta.get("parent")
         self.began_ns: int = meta.get("began") or 0
-        self.recovered_ns: list[int] = []
+        self.recovered_ns: Sequence[int] = []
         self.blocked_ns: Sequence[tuple[int, int | None]] = ()  # the server does not tell
         self.stopped: RunStopped | None = None
         self.cause: BaseException | None = None
@@ -77,7 +77,7 @@ class RestateRun:
     # --- what a body calls ---
     def replaying(self) -> bool:
         """Return whether the journal has a later op than those that were started so far."""
-        return self.pump.vm.is_replaying()
+        return self.pump.is_replaying()
 
     def made(self) -> int:
         """Return how many ops this life has made."""
@@ -136,9 +136,9 @@ class RestateRun:
         assert isinstance(op, RestateOp)
         if op.state == BEGUN or (isinstance(op, Signal) and op.state == DONE and not op.is_seen):
             self.guarded(op.give_up)
-            if op.state == GIVEN_UP:
+            if op.is_given_up():
                 # For who looks at the run: nothing else in the journal says that it is not waited for.
-                self.guarded(lambda: self.pump.vm.sys_run(f"{op.number}{GIVEN_UP_LABEL}"))
+                self.guarded(lambda: self.pump.note(f"{op.number}{GIVEN_UP_LABEL}"))
                 self._open.pop(op.number, None)
 
     async def next(self, ops: Sequence[Op]) -> Op:
@@ -192,7 +192,7 @@ class RestateRun:
         if key in self._changes:
             return self._changes[key]
         if key not in self._state:
-            self.guarded(lambda: self.pump.watch(self.pump.vm.sys_get_state(key), lambda value: self._read(key, value)))
+            self.guarded(lambda: self.pump.watch(self.pump.read_state(key), lambda value: self._read(key, value)))
             while key not in self._state:
                 await self._turn()
         return self._state[key]
@@ -234,7 +234,7 @@ class RestateRun:
         if self._is_draining:
             self._stop(RunParked("The worker stops."), RetryableError(PARKED))
             self.check()
-        op.state, op.is_found, op.began_ns = BEGUN, self.pump.vm.is_replaying(), self.seen_ns
+        op.state, op.is_found, op.began_ns = BEGUN, self.pump.is_replaying(), self.seen_ns
         self._open[op.number] = op
         self.guarded(op.go)
 
@@ -254,7 +254,7 @@ class RestateRun:
     def recovered(self, at_ns: int) -> None:
         """Take note of a life that began after a crash, as a step's result tells."""
         if at_ns not in self.recovered_ns:
-            self.recovered_ns.append(at_ns)
+            self.recovered_ns = [*self.recovered_ns, at_ns]
 
     def fault(self, error: BaseException) -> None:
         """Leave the body because of a fault of ours: a step's body gives failures as values. The server tries again."""
@@ -341,10 +341,7 @@ class RestateRun:
             if not outcome[0]:
                 raise TerminalError(dumps({**outcome[1], "at": at}), FAILED)
             for key, value in self._changes.items():
-                if value is None:
-                    self.pump.vm.sys_clear_state(key)
-                else:
-                    self.pump.vm.sys_set_state(key, to_bytes(value))
+                self.pump.write_state(key, None if value is None else to_bytes(value))
         except RunStopped:
             assert self.cause is not None
             raise self.cause from None
@@ -377,8 +374,7 @@ class RestateRun:
             found.append(read_json(bytes(value).decode())["at"])
 
         def ask() -> None:
-            call = self.pump.vm.sys_call(RUNS, "end", to_bytes({"status": status}), self.id)
-            self.pump.watch(call.result_handle, told)
+            self.pump.watch(self.pump.ask(RUNS, "end", self.id, to_bytes({"status": status})), told)
 
         self.guarded(ask)
         while not found:

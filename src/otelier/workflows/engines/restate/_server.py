@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -63,7 +63,7 @@ class Server:
     def _outcome(self, run_id: str, response: Response) -> Outcome:
         if response.status == 200:
             return outcome_of(run_id, response.body)[0]
-        return outcome_of(run_id, Failed(response.status, response.words_of_failure()))[0]
+        return outcome_of(run_id, Failed(response.status, response.message()))[0]
 
     async def _ingress(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -123,7 +123,8 @@ class Server:
         if self._is_known:
             return
         response = await self._admin("GET", "/version")
-        version = str((response.json() or {}).get("version")) if response.status == 200 else ""
+        told: Any = response.json() if response.status == 200 else None
+        version = str(cast("dict[str, Any]", told).get("version")) if isinstance(told, dict) else ""
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
         if found is None:
             raise EngineError(

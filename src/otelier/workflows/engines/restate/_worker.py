@@ -8,12 +8,11 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import hypercorn.asyncio
+import hypercorn.asyncio as hypercorn_asyncio
+import restate.server as restate_server
 from hypercorn.config import Config
 from restate import Service, VirtualObject
-from restate._internal import IdentityVerificationException, PyIdentityVerifier  # pyright: ignore[reportMissingModuleSource, reportUnknownVariableType, reportMissingImports]
 from restate.endpoint import Endpoint
-from restate.server import process_invocation_to_completion, send_discovery, send_health_check, send_status
 from restate.server_types import ReceiveChannel, binary_to_header
 from restate.vm import VMWrapper
 
@@ -22,6 +21,8 @@ from otelier.workflows.engines.restate._address import WorkerAddress
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._service import VERSION, Bodies
 
+_SDK: Final[Any] = restate_server  # its functions are not all typed
+_HYPERCORN: Final[Any] = hypercorn_asyncio
 _PATH: Final = re.compile(r"/v(\d{1,9})/(?:(health|discover)|invoke/([^/]+)/([^/]+))$")
 _CONNECTION_S: Final = 3600
 _LEAVE_S: Final = 5.0
@@ -41,7 +42,7 @@ class Listener:
         self._bodies, self._version, self._options = bodies, version, options
         self._endpoint = Endpoint().bind(*services.values())
         try:
-            self._verifier: Any = PyIdentityVerifier(list(where.identity_keys))
+            self._verifier: Any = _SDK.PyIdentityVerifier(list(where.identity_keys))
         except Exception as exc:
             raise EngineError(
                 f"Cannot verify the server's requests: {exc}. Each key of OTELIER_RESTATE_IDENTITY_KEY is one that the "
@@ -63,9 +64,8 @@ class Listener:
         config.h2_max_concurrent_streams = 2**31 - 1
         config.keep_alive_timeout = _CONNECTION_S
         config.graceful_timeout = 0.1
-        serve: Any = hypercorn.asyncio.serve
         self._serving = asyncio.ensure_future(
-            serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
+            _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
         )
 
     async def until_over(self) -> None:
@@ -106,13 +106,13 @@ class Listener:
             return
         found = _PATH.search(scope["path"])
         if scope["type"] != "http" or found is None or not 1 <= int(found[1]) <= self._version:
-            await send_status(send, receive, 404)
+            await _SDK.send_status(send, receive, 404)
         elif found[2] == "health":
-            await send_health_check(send)
+            await _SDK.send_health_check(send)
         elif not self._is_known(scope):
-            await send_status(send, receive, 401)
+            await _SDK.send_status(send, receive, 401)
         elif found[2] == "discover":
-            await send_discovery(scope, send, self._endpoint)
+            await _SDK.send_discovery(scope, send, self._endpoint)
         else:
             VERSION.set(int(found[1]))
             await self._invoke(found[3], found[4], scope, receive, send)
@@ -120,23 +120,23 @@ class Listener:
     def _is_known(self, scope: Any) -> bool:
         try:
             self._verifier.verify(binary_to_header(scope["headers"]), scope["path"])
-        except IdentityVerificationException:
+        except _SDK.IdentityVerificationException:
             return False
         return True
 
     async def _invoke(self, service: str, handler: str, scope: Any, receive: Any, send: Any) -> None:
-        known = self._endpoint.services.get(service)
-        found: Any = None if known is None else known.handlers.get(handler)
+        known: Any = self._endpoint.services.get(service)
+        found = None if known is None else known.handlers.get(handler)
         if found is None:
-            await send_status(send, receive, 404)
+            await _SDK.send_status(send, receive, 404)
             return
         if self._bodies.is_draining:
-            await send_status(send, receive, 503)
+            await _SDK.send_status(send, receive, 503)
             return
         headers = binary_to_header(scope["headers"])
         channel = ReceiveChannel(receive)
         try:
-            await process_invocation_to_completion(VMWrapper(headers), found, dict(headers), channel, send)
+            await _SDK.process_invocation_to_completion(VMWrapper(headers), found, dict(headers), channel, send)
         finally:
             await channel.close()
 
