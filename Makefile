@@ -68,6 +68,11 @@ backends: ## build Collector, Jaeger and Prometheus for test-backends: needs Go,
 test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; not part of check
 	@$(BIN)/python -m pytest -m backends tests/backends -rs
 
+.PHONY: restate
+restate: $(STAMP) ## get Restate's server by npm, and run the tests of workflows on it
+	@scripts/get_restate.sh
+	@$(BIN)/python -m pytest -q -n0 -m restate tests/workflows
+
 .PHONY: lint
 lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current
 	@$(BIN)/ruff check .
