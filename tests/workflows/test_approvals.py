@@ -106,9 +106,9 @@ async def asked(client: Client, workflow_id: str, name: str = "prod") -> Any:
 
 
 @on_a_loop
-async def test_a_decision_brings_who_when_and_what_they_said(path: str | None):
+async def test_a_decision_brings_who_when_and_what_they_said(place: str | None):
     """The answer has the decision, its approver, its time and the comment; the list shows what was asked for."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         client = Client(engine)
         handle = await worker.start(deploy, "1.2", workflow_id="r")
         found = await asked(client, "r")
@@ -124,9 +124,9 @@ async def test_a_decision_brings_who_when_and_what_they_said(path: str | None):
 
 
 @on_a_loop
-async def test_a_rejection_is_an_answer(path: str | None):
+async def test_a_rejection_is_an_answer(place: str | None):
     """A run that was refused goes on with that; it did not fail."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         handle = await worker.start(deploy, "1", workflow_id="r")
         client = Client(engine)
         await asked(client, "r")
@@ -142,9 +142,9 @@ async def ask_and_stay(ctx: Context) -> Any:
 
 
 @on_a_loop
-async def test_the_first_decision_holds(path: str | None):
+async def test_the_first_decision_holds(place: str | None):
     """Of many at once one is taken, and all others get that one in their error."""
-    async with opened(path) as engine, working(engine, ask_and_stay):
+    async with opened(place) as engine, working(engine, ask_and_stay):
         client = Client(engine)
         handle = await client.start("ops", "ask_and_stay", workflow_id="r")
         await asked(client, "r")
@@ -160,9 +160,9 @@ async def test_the_first_decision_holds(path: str | None):
 
 
 @on_a_loop
-async def test_a_second_decision_gets_the_standing_one(path: str | None):
+async def test_a_second_decision_gets_the_standing_one(place: str | None):
     """Whoever comes late is told what was decided, by whom and when, as text and as facts."""
-    async with opened(path) as engine, working(engine, ask_and_stay):
+    async with opened(place) as engine, working(engine, ask_and_stay):
         client = Client(engine)
         await client.start("ops", "ask_and_stay", workflow_id="r")
         await asked(client, "r")
@@ -179,7 +179,7 @@ async def test_a_second_decision_gets_the_standing_one(path: str | None):
 
 
 @on_a_loop
-async def test_nobody_decides_in_time(path: str | None):
+async def test_nobody_decides_in_time(place: str | None):
     """After the time limit the answer is `expired`, at the deadline, and a later decision is refused with that."""
 
     @workflow
@@ -188,7 +188,7 @@ async def test_nobody_decides_in_time(path: str | None):
         await ctx.signal("go on")
         return [answer.decision, answer.approver, answer.comment]
 
-    async with opened(path) as engine, working(engine, wait):
+    async with opened(place) as engine, working(engine, wait):
         client = Client(engine)
         handle = await client.start("ops", "wait", workflow_id="r")
 
@@ -204,10 +204,10 @@ async def test_nobody_decides_in_time(path: str | None):
 
 
 @on_a_loop
-async def test_decision_and_time_limit_agree(path: str | None):
+async def test_decision_and_time_limit_agree(place: str | None):
     """Where both come at one moment, who decided and the run are told the same."""
     count = 40
-    async with opened(path) as engine, working(engine, ask):
+    async with opened(place) as engine, working(engine, ask):
         client = Client(engine)
         handles = [await client.start("ops", "ask", 0.3, workflow_id=f"r{n}") for n in range(count)]
 
@@ -257,9 +257,9 @@ async def test_a_decision_before_the_deadline_wins_although_no_worker_was_there(
 
 
 @on_a_loop
-async def test_required_roles(path: str | None):
+async def test_required_roles(place: str | None):
     """Without one of the roles a decision is refused, naming them, and the run still waits."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         client = Client(engine)
         handle = await worker.start(deploy, "1", workflow_id="r")
         await asked(client, "r")
@@ -272,9 +272,9 @@ async def test_required_roles(path: str | None):
 
 
 @on_a_loop
-async def test_the_waiter_checks_the_roles_itself(path: str | None):
+async def test_the_waiter_checks_the_roles_itself(place: str | None):
     """A decision that went round the check of who may make it fails the run instead of being obeyed."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         client = Client(engine)
         handle = await worker.start(deploy, "1", workflow_id="r")
         await asked(client, "r")
@@ -287,9 +287,9 @@ async def test_the_waiter_checks_the_roles_itself(path: str | None):
 
 
 @on_a_loop
-async def test_approver_and_roles_are_those_of_the_call_context(path: str | None):
+async def test_approver_and_roles_are_those_of_the_call_context(place: str | None):
     """A service that keeps its user in the context need not say again who decides."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         client = Client(engine)
         handle = await worker.start(deploy, "1", workflow_id="r")
         await asked(client, "r")
@@ -299,7 +299,7 @@ async def test_approver_and_roles_are_those_of_the_call_context(path: str | None
 
 
 @on_a_loop
-async def test_what_nobody_asks_for_cannot_be_decided(path: str | None):
+async def test_what_nobody_asks_for_cannot_be_decided(place: str | None):
     """Before it was asked, of another name, on an ended or an unknown run: each is an error that says so."""
 
     @workflow
@@ -307,7 +307,7 @@ async def test_what_nobody_asks_for_cannot_be_decided(path: str | None):
         await ctx.signal("go on")
         return (await ctx.human.approval("prod")).decision
 
-    async with opened(path) as engine, working(engine, later):
+    async with opened(place) as engine, working(engine, later):
         client = Client(engine)
         handle = await client.start("ops", "later", workflow_id="r")
         with raises_sentence(ApprovalError, "'prod'", "does not wait for that decision", "none now"):
@@ -325,9 +325,9 @@ async def test_what_nobody_asks_for_cannot_be_decided(path: str | None):
 
 
 @on_a_loop
-async def test_a_name_may_be_asked_for_again(path: str | None):
+async def test_a_name_may_be_asked_for_again(place: str | None):
     """The second question is one of its own: the first decision does not answer it."""
-    async with opened(path) as engine, working(engine, ask_twice):
+    async with opened(place) as engine, working(engine, ask_twice):
         client = Client(engine)
         handle = await client.start("ops", "ask_twice", workflow_id="r")
         assert (await asked(client, "r")).payload == 1
@@ -342,9 +342,9 @@ async def _asks(client: Client, workflow_id: str, payload: Any) -> bool:
 
 
 @on_a_loop
-async def test_several_people_are_asked_at_once(path: str | None):
+async def test_several_people_are_asked_at_once(place: str | None):
     """Approvals stand in `parallel` as other calls do, and are decided in any order."""
-    async with opened(path) as engine, working(engine, ask_side_by_side):
+    async with opened(place) as engine, working(engine, ask_side_by_side):
         client = Client(engine)
         handle = await client.start("ops", "ask_side_by_side", workflow_id="r")
         await asked(client, "r", "other")
@@ -354,9 +354,9 @@ async def test_several_people_are_asked_at_once(path: str | None):
 
 
 @on_a_loop
-async def test_what_was_given_up_is_asked_for_no_more(path: str | None):
+async def test_what_was_given_up_is_asked_for_no_more(place: str | None):
     """A time limit around it ends the question: it is not listed, and cannot be decided."""
-    async with opened(path) as engine, working(engine, ask_briefly):
+    async with opened(place) as engine, working(engine, ask_briefly):
         client = Client(engine)
         await client.start("ops", "ask_briefly", workflow_id="r")
 
@@ -370,9 +370,9 @@ async def test_what_was_given_up_is_asked_for_no_more(path: str | None):
 
 
 @on_a_loop
-async def test_a_cancelled_run_asks_nobody(path: str | None):
+async def test_a_cancelled_run_asks_nobody(place: str | None):
     """`approvals` lists those of open runs only."""
-    async with opened(path) as engine, working(engine, ask):
+    async with opened(place) as engine, working(engine, ask):
         client = Client(engine)
         await client.start("ops", "ask", workflow_id="r")
         await asked(client, "r")
@@ -407,9 +407,9 @@ async def test_an_answer_survives_the_worker(tmp_path: Path, otelier_spans: Any)
 
 
 @on_a_loop
-async def test_health_tells_that_a_person_is_waited_for(path: str | None):
+async def test_health_tells_that_a_person_is_waited_for(place: str | None):
     """A list of runs says `waiting approval`, one run says for which and until when, and what is ours is not listed."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         client = Client(engine)
         await worker.start(deploy, "1", workflow_id="r")
 
@@ -449,9 +449,9 @@ async def test_workers_in_memory_share_the_approvals():
 
 
 @on_a_loop
-async def test_the_span_of_the_wait_is_linked_to_who_decided(path: str | None, otelier_spans: Any):
+async def test_the_span_of_the_wait_is_linked_to_who_decided(place: str | None, otelier_spans: Any):
     """A trace shows the wait as a consumer, linked to the span of the decision, and nothing of how it is kept."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         client = Client(engine)
         handle = await worker.start(deploy, "1", workflow_id="r")
         await asked(client, "r")
@@ -547,9 +547,9 @@ async def test_deleted_runs_take_their_approvals_with_them(path: str | None):
 
 
 @on_a_loop
-async def test_payloads_are_what_json_holds(path: str | None):
+async def test_payloads_are_what_json_holds(place: str | None):
     """A payload is shown as it was given; what has no form in JSON has been refused before."""
-    async with opened(path) as engine, working(engine) as worker:
+    async with opened(place) as engine, working(engine) as worker:
         client = Client(engine)
         with pytest.raises(CodecError):
             await client.start("ops", "deploy", {"version": {1}})

@@ -65,7 +65,7 @@ async def test_values_that_cannot_be_stored_are_refused_by_name(value: Any, text
 
 
 @on_a_loop
-async def test_what_is_small_enough_is_stored(path: str | None, monkeypatch: pytest.MonkeyPatch):
+async def test_what_is_small_enough_is_stored(place: str | None, monkeypatch: pytest.MonkeyPatch):
     """A payload of almost 1 MB passes; the limit is a setting."""
     monkeypatch.setenv("OTELIER_PAYLOAD_MAX_BYTES", "2000000")
 
@@ -73,9 +73,9 @@ async def test_what_is_small_enough_is_stored(path: str | None, monkeypatch: pyt
     async def flow(ctx: Context, text: str) -> int:
         return len(await ctx.step("big", lambda: text))
 
-    assert await run_once(path, flow, "x" * 1_500_000) == 1_500_000
+    assert await run_once(place, flow, "x" * 1_500_000) == 1_500_000
     with raises_sentence(CodecError, "2,000,000 are the limit"):
-        await run_once(path, flow, "x" * 2_000_000)
+        await run_once(place, flow, "x" * 2_000_000)
 
 
 LARGE = "x" * 1_500_000
@@ -126,7 +126,7 @@ class Point:
 
 
 @on_a_loop
-async def test_the_first_run_sees_what_a_replay_sees(path: str | None):
+async def test_the_first_run_sees_what_a_replay_sees(place: str | None):
     """Tuples become lists and a dataclass a dict where nothing is annotated, in the first run too."""
     seen: list[Any] = []
 
@@ -146,13 +146,13 @@ async def test_the_first_run_sees_what_a_replay_sees(path: str | None):
         await ctx.sleep(0)
 
     with Lives(5)() as lives:
-        await run_once(path, flow, others=(takes,))
+        await run_once(place, flow, others=(takes,))
     assert lives.cut
     assert seen[0] == seen[1] == ["[1, [2]]", "{'x': 1, 'tags': ['a']}", "Point(x=1, tags=('a',))", "[1, 2]", "[3]"]
 
 
 @on_a_loop
-async def test_a_result_that_does_not_fit_its_annotation_fails(path: str | None):
+async def test_a_result_that_does_not_fit_its_annotation_fails(place: str | None):
     """What a step is annotated to return is held to: else a replay would see another value."""
 
     def wrong() -> int:
@@ -162,11 +162,11 @@ async def test_a_result_that_does_not_fit_its_annotation_fails(path: str | None)
     async def flow(ctx: Context) -> Any:
         return str(await outcome(ctx.step("wrong", wrong)))
 
-    assert "the result of step 'wrong'" in await run_once(path, flow)
+    assert "the result of step 'wrong'" in await run_once(place, flow)
 
 
 @on_a_loop
-async def test_what_is_yielded_is_held_to_the_same(path: str | None):
+async def test_what_is_yielded_is_held_to_the_same(place: str | None):
     """A piece that cannot be stored ends the run with its error."""
 
     @workflow
@@ -175,4 +175,4 @@ async def test_what_is_yielded_is_held_to_the_same(path: str | None):
         yield {1, 2}
 
     with raises_sentence(CodecError, "what flow yields", "a set has no form"):
-        await run_once(path, flow)
+        await run_once(place, flow)

@@ -85,9 +85,9 @@ def worker_process(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @on_a_loop
-async def test_a_run_is_started_by_the_names_of_its_service_and_handler(path: str | None):
+async def test_a_run_is_started_by_the_names_of_its_service_and_handler(place: str | None):
     """A dict whose keys fit is passed by name, anything else as the one argument; no module is needed for it."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         client = Client(engine)
         assert await (await client.start("shop", "greet", "Ada")).result(60) == "Hello Ada!"
         assert await (await client.start("shop", "greet", {"name": "Bob", "mark": "?"})).result(60) == "Hello Bob?"
@@ -96,9 +96,9 @@ async def test_a_run_is_started_by_the_names_of_its_service_and_handler(path: st
 
 
 @on_a_loop
-async def test_an_id_that_exists_is_that_run(path: str | None):
+async def test_an_id_that_exists_is_that_run(place: str | None):
     """Started again with the same input it is the same run; with another one that is an error."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         client = Client(engine)
         await client.start("shop", "paid", workflow_id="r")
         again = await client.start("shop", "paid", workflow_id="r")
@@ -109,17 +109,17 @@ async def test_an_id_that_exists_is_that_run(path: str | None):
 
 
 @on_a_loop
-async def test_headers_reach_the_run(path: str | None):
+async def test_headers_reach_the_run(place: str | None):
     """`ctx.headers()` returns them, without those that authorise."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         handle = await Client(engine).start("shop", "told", headers={"X-Tenant": "a", "Authorization": "Bearer b"})
         assert await handle.result(60) == {"x-tenant": "a"}
 
 
 @on_a_loop
-async def test_runs_lists_the_latest_first(path: str | None):
+async def test_runs_lists_the_latest_first(place: str | None):
     """By status and service, at most as many as are asked for, without their steps."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         client = Client(engine)
         for n in range(3):
             await (await client.start("shop", "greet", str(n), workflow_id=f"g{n}")).result(60)
@@ -137,9 +137,9 @@ async def test_runs_lists_the_latest_first(path: str | None):
 
 
 @on_a_loop
-async def test_run_shows_steps_result_and_error(path: str | None):
+async def test_run_shows_steps_result_and_error(place: str | None):
     """One run has its steps, how it ended, and what it waits for; what otelier adds by itself is not shown."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         client = Client(engine)
         failed = await client.start("shop", "fails", workflow_id="f")
         with pytest.raises(KeyError):
@@ -160,9 +160,9 @@ async def test_run_shows_steps_result_and_error(path: str | None):
 
 
 @on_a_loop
-async def test_signal_cancel_and_resume_need_a_run_that_fits(path: str | None):
+async def test_signal_cancel_and_resume_need_a_run_that_fits(place: str | None):
     """Unknown and ended runs are errors, a cancelled one ends, and what is not blocked just goes on."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         client = Client(engine)
         for verb in (client.cancel, client.resume, client.run):
             with raises_sentence(UnknownRunError, "'nope'"):
@@ -220,9 +220,9 @@ async def test_a_blocked_run_is_resumed(tmp_path: Path):
 
 
 @on_a_loop
-async def test_a_client_works_on_any_loop_and_in_any_thread(path: str | None):
+async def test_a_client_works_on_any_loop_and_in_any_thread(place: str | None):
     """One client, made here, starts and waits in a thread with a loop of its own."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         client, found = Client(engine), list[Any]()
 
         async def elsewhere() -> None:
@@ -360,9 +360,9 @@ print(asyncio.run(listed()))
 
 
 @on_a_loop
-async def test_the_wait_is_linked_to_the_span_that_sends_the_signal(path: str | None, otelier_spans: Any):
+async def test_the_wait_is_linked_to_the_span_that_sends_the_signal(place: str | None, otelier_spans: Any):
     """A client's signal is a span of its own, a producer, and the run's wait tells of it."""
-    async with opened(path) as engine, working(engine):
+    async with opened(place) as engine, working(engine):
         client = Client(engine)
         handle = await client.start("shop", "paid", workflow_id="r")
         await client.signal("r", "paid", 1)

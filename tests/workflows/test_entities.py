@@ -70,12 +70,12 @@ BOX = (put, drop, put_and_fail, show, add, lent, wrong_read)
 
 
 @on_a_loop
-async def test_state_is_got_set_and_deleted(path: str | None):
+async def test_state_is_got_set_and_deleted(place: str | None):
     """A value that was set is got in the same method and in later ones, `None` too; a default where there is none."""
 
     @workflow
-    async def flow(ctx: Context) -> Any:
-        one, other = ctx.entity("Box", "one"), ctx.entity("Box", "other")
+    async def flow(ctx: Context, after: int) -> Any:
+        one, other = ctx.entity("Box", f"one {after}"), ctx.entity("Box", f"other {after}")
         found = [await one.put("a", {"x": (1, 2)}), await one.put("a", None), await one.put("a", 3)]
         found += [await other.show("a"), await one.show("a"), await one.drop("a"), await one.show(key="a")]
         return found
@@ -83,23 +83,23 @@ async def test_state_is_got_set_and_deleted(path: str | None):
     expected = [["none", {"x": [1, 2]}], [{"x": [1, 2]}, None], [None, 3], "none", 3, "gone", "none"]
     for after in (0, 3, 8):
         with Lives(after)():
-            found = await run_once(None if path is None else f"{path}{after}", flow, others=BOX)
+            found = await run_once(place, flow, after, others=BOX)
         assert found == expected
 
 
 @on_a_loop
-async def test_a_value_that_was_got_is_a_copy(path: str | None):
+async def test_a_value_that_was_got_is_a_copy(place: str | None):
     """Changing what was got, or what was set, changes no state."""
 
     @workflow
     async def flow(ctx: Context) -> Any:
         return [await ctx.entity("Box", "k").lent(), await ctx.entity("Box", "k").show("items")]
 
-    assert await run_once(path, flow, others=BOX) == [[[], [1]], [1]]
+    assert await run_once(place, flow, others=BOX) == [[[], [1]], [1]]
 
 
 @on_a_loop
-async def test_a_method_that_raises_saves_nothing(path: str | None):
+async def test_a_method_that_raises_saves_nothing(place: str | None):
     """State and outcome are one: a failed write leaves the state as it was."""
 
     @workflow
@@ -109,7 +109,7 @@ async def test_a_method_that_raises_saves_nothing(path: str | None):
         return [repr(await outcome(one.put_and_fail("a", 2))), await one.show("a"), await one.wrong_read()]
 
     with Lives(2)():
-        assert await run_once(path, flow, others=BOX) == ["ValueError('not saved')", 1, ["refused"]]
+        assert await run_once(place, flow, others=BOX) == ["ValueError('not saved')", 1, ["refused"]]
 
 
 @on_a_loop
@@ -162,7 +162,7 @@ async def test_state_outside_of_entities_is_refused(path: str | None):
 
 
 @on_a_loop
-async def test_a_write_that_would_wait_for_itself_is_refused_with_the_chain(path: str | None):
+async def test_a_write_that_would_wait_for_itself_is_refused_with_the_chain(place: str | None):
     """A write that reaches its own key again, through calls, is refused; another key is another writer."""
     loop = entity("Loop")
 
@@ -193,14 +193,14 @@ async def test_a_write_that_would_wait_for_itself_is_refused_with_the_chain(path
             ctx.entity("Loop", "k").enter(depth)
         return str(caught.value)
 
-    found = await run_once(path, flow, others=(enter, direct, other, again))
+    found = await run_once(place, flow, others=(enter, direct, other, again))
     assert "Loop.enter of 'k' would wait for itself: Loop('k') -> Loop('k')." in found[0]
     assert "Loop('k') -> Loop('k')" in found[1][0]
     assert "Loop('k') -> Loop('l') -> Loop('k')" in found[1][1]
 
 
 @on_a_loop
-async def test_a_hundred_concurrent_adds_are_exact(path: str | None):
+async def test_a_hundred_concurrent_adds_are_exact(place: str | None):
     """One writer at a time for each key: no add is lost, and each sees the one before it."""
 
     @workflow
@@ -208,7 +208,7 @@ async def test_a_hundred_concurrent_adds_are_exact(path: str | None):
         one = ctx.entity("Box", "k")
         return await ctx.parallel(*(one.add(1) for _ in range(10)))
 
-    async with opened(path) as engine, worker_of(engine, flow, *BOX) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, *BOX) as worker:
         handles = [await worker.start(flow, number) for number in range(10)]
         seen = [total for handle in handles for total in await handle.result()]
         assert sorted(seen) == list(range(1, 101))
@@ -216,7 +216,7 @@ async def test_a_hundred_concurrent_adds_are_exact(path: str | None):
 
 
 @on_a_loop
-async def test_reads_queue_behind_nothing(path: str | None):
+async def test_reads_queue_behind_nothing(place: str | None):
     """A read sees the state last saved, also while a write goes on."""
     slow = entity("Slow")
 
@@ -241,11 +241,11 @@ async def test_reads_queue_behind_nothing(path: str | None):
         late = await outcome(ctx.parallel(one.write(), timeout_s=0.05))
         return [found, type(late).__name__, await one.look()]
 
-    assert await run_once(path, flow, others=(write, look)) == [[0, 0], "TimeoutError", 0]
+    assert await run_once(place, flow, others=(write, look)) == [[0, 0], "TimeoutError", 0]
 
 
 @on_a_loop
-async def test_a_method_called_as_a_function_is_refused(path: str | None):
+async def test_a_method_called_as_a_function_is_refused(place: str | None):
     """A method has a key: it is called by `ctx.entity`, in a run and outside of one."""
 
     @workflow
@@ -256,13 +256,13 @@ async def test_a_method_called_as_a_function_is_refused(path: str | None):
             ):
                 call()
 
-    await run_once(path, flow, others=BOX)
+    await run_once(place, flow, others=BOX)
     with pytest.raises(WorkflowUseError, match="has a key, and was called outside of a run"):
         await add(1)
 
 
 @on_a_loop
-async def test_wrong_types_keys_and_arguments_are_refused(path: str | None):
+async def test_wrong_types_keys_and_arguments_are_refused(place: str | None):
     """A type and a key are text; arguments fit the method where it is known."""
 
     @workflow
@@ -277,4 +277,4 @@ async def test_wrong_types_keys_and_arguments_are_refused(path: str | None):
             ctx.entity("Box", "k").put("a", {1, 2})
         return await ctx.entity("Box", 7).add(1)  # type: ignore[arg-type]
 
-    assert await run_once(path, flow, others=BOX) == 1
+    assert await run_once(place, flow, others=BOX) == 1

@@ -37,7 +37,7 @@ async def _cut(clock: str, call: Any) -> Any:
 @pytest.mark.parametrize("clock", CLOCKS)
 @pytest.mark.parametrize("kind", ["step", "signal", "sleep", "parallel", "task"])
 @on_a_loop
-async def test_clocks_around_a_wait_are_refused_with_a_sentence(path: str | None, clock: str, kind: str):
+async def test_clocks_around_a_wait_are_refused_with_a_sentence(place: str | None, clock: str, kind: str):
     """`asyncio.timeout`, `wait_for` and a task group that cut a wait raise `ReplayError`, which names `timeout_s=`."""
 
     @workflow
@@ -63,7 +63,7 @@ async def test_clocks_around_a_wait_are_refused_with_a_sentence(path: str | None
             raise found from None
 
     with raises_sentence(ReplayError, "cancelled from outside", "`asyncio.timeout`", "`timeout_s=`"):
-        await run_once(path, flow, others=(endless,))
+        await run_once(place, flow, others=(endless,))
 
 
 def _fail(error: Exception) -> None:
@@ -75,7 +75,7 @@ async def _forever() -> None:
 
 
 @on_a_loop
-async def test_a_cut_wait_is_cut_in_a_replay_too(path: str | None):
+async def test_a_cut_wait_is_cut_in_a_replay_too(place: str | None):
     """A body that caught the `ReplayError` and is left afterwards takes the same branch again."""
     branches: list[str] = []
 
@@ -88,12 +88,12 @@ async def test_a_cut_wait_is_cut_in_a_replay_too(path: str | None):
         return branches
 
     with Lives(0)() as lives:
-        assert await run_once(path, flow) == ["ReplayError", "ReplayError"]
+        assert await run_once(place, flow) == ["ReplayError", "ReplayError"]
     assert lives.cut
 
 
 @on_a_loop
-async def test_a_clock_that_does_not_strike_does_no_harm(path: str | None):
+async def test_a_clock_that_does_not_strike_does_no_harm(place: str | None):
     """A wait that ends in time is as good as one without a clock; clocks inside a step are the step's own."""
 
     @workflow
@@ -107,11 +107,11 @@ async def test_a_clock_that_does_not_strike_does_no_harm(path: str | None):
 
         return await asyncio.wait_for(ctx.step("own", own), 60)
 
-    assert await run_once(path, flow) == "own"
+    assert await run_once(place, flow) == "own"
 
 
 @on_a_loop
-async def test_calls_in_a_foreign_task_or_thread_are_refused(path: str | None):
+async def test_calls_in_a_foreign_task_or_thread_are_refused(place: str | None):
     """Calls are made in the body's own task: elsewhere their order would be that of the clock."""
 
     @workflow
@@ -150,11 +150,11 @@ async def test_calls_in_a_foreign_task_or_thread_are_refused(path: str | None):
         thread.join()
         return [type(one).__name__ for one in refused]
 
-    assert await run_once(path, flow, others=(other,)) == ["WorkflowUseError"]
+    assert await run_once(place, flow, others=(other,)) == ["WorkflowUseError"]
 
 
 @on_a_loop
-async def test_one_call_is_waited_for_in_one_place(path: str | None):
+async def test_one_call_is_waited_for_in_one_place(place: str | None):
     """Two waits for one call at once are refused; one after the other they give the same value, or error."""
 
     @workflow
@@ -167,13 +167,13 @@ async def test_one_call_is_waited_for_in_one_place(path: str | None):
         assert errors[0] is errors[1]
         return [found[0], str(found[1]), type(errors[0]).__name__, await call]
 
-    value, refusal, error, again = await run_once(path, flow)
+    value, refusal, error, again = await run_once(place, flow)
     assert (value, again, error) == ({"x": 1}, {"x": 1}, "IndexError")
     assert refusal == "ctx.step('a') is waited for twice at once: wait for it in one place."
 
 
 @on_a_loop
-async def test_calls_that_are_never_awaited_warn(path: str | None, caplog: pytest.LogCaptureFixture):
+async def test_calls_that_are_never_awaited_warn(place: str | None, caplog: pytest.LogCaptureFixture):
     """A forgotten `await` is told once for each handler, and names the call."""
 
     @workflow
@@ -182,13 +182,13 @@ async def test_calls_that_are_never_awaited_warn(path: str | None, caplog: pytes
         ctx.gather(a=ctx.step("forgotten", lambda: 1))
 
     with caplog.at_level(logging.WARNING, "otelier"):
-        await run_once(path, flow)
+        await run_once(place, flow)
     told = [record.getMessage() for record in caplog.records if "never waited for" in record.getMessage()]
     assert told == ["ctx.gather in flow was never waited for, and nothing of it was done. Write `await` before it."]
 
 
 @on_a_loop
-async def test_what_failed_is_told_alone(path: str | None, caplog: pytest.LogCaptureFixture):
+async def test_what_failed_is_told_alone(place: str | None, caplog: pytest.LogCaptureFixture):
     """A call that was not waited for because the body failed on its way there is not told to lack an `await`."""
 
     @workflow
@@ -196,12 +196,12 @@ async def test_what_failed_is_told_alone(path: str | None, caplog: pytest.LogCap
         await ctx.parallel(ctx.signal("paid"), ctx.signal("paid"))
 
     with caplog.at_level(logging.WARNING, "otelier"), pytest.raises(WorkflowUseError, match="'paid' twice at once"):
-        await run_once(path, flow)
+        await run_once(place, flow)
     assert [record.getMessage() for record in caplog.records if "never waited for" in record.getMessage()] == []
 
 
 @on_a_loop
-async def test_a_call_of_another_run_is_refused(path: str | None):
+async def test_a_call_of_another_run_is_refused(place: str | None):
     """A context that a body kept for later belongs to a run that has ended."""
     kept: list[Any] = []
 
@@ -214,6 +214,6 @@ async def test_a_call_of_another_run_is_refused(path: str | None):
         with raises_sentence(WorkflowUseError, "another task than the body of first"):
             kept[0].step("late", lambda: 1)
 
-    async with opened(path) as engine, worker_of(engine, first, second) as worker:
+    async with opened(place) as engine, worker_of(engine, first, second) as worker:
         await (await worker.start(first)).result()
         await (await worker.start(second)).result()

@@ -154,7 +154,7 @@ def test_a_class_has_methods_with_self_and_an_instance_for_each_call():
 
 
 @on_a_loop
-async def test_methods_of_classes_run(path: str | None):
+async def test_methods_of_classes_run(place: str | None):
     """Both forms of methods run by `ctx.entity`."""
 
     @entity
@@ -176,7 +176,7 @@ async def test_methods_of_classes_run(path: str | None):
         basket = ctx.entity("Basket", "k")
         return [await basket.add(1), await basket.add(by=2), await basket.total()]
 
-    found = await run_once(path, flow, others=(Basket.add, Basket.total))  # type: ignore[arg-type]
+    found = await run_once(place, flow, others=(Basket.add, Basket.total))  # type: ignore[arg-type]
     assert found == [[1, 1], [2, 3], [3, "entity", "k", "total"]]
 
 
@@ -280,12 +280,12 @@ def _line() -> Line:
 
 
 @on_a_loop
-async def test_arguments_results_and_steps_have_their_annotated_types(path: str | None):
+async def test_arguments_results_and_steps_have_their_annotated_types(place: str | None):
     """Models, dataclasses, dates, `Decimal`, `UUID`, enums, sets, bytes and tuples come back by annotation; without one
     they are the plain data that a replay sees."""
     order = Order(id=UUID_1, at=AT, lines=[Line("a", Decimal("9.90"))])
     with Lives(2)() as lives:
-        found = await run_once(path, typed, order, dt.date(2026, 1, 2), {"a"}, blob=b"\xff", pair=(1, "x"))
+        found = await run_once(place, typed, order, dt.date(2026, 1, 2), {"a"}, blob=b"\xff", pair=(1, "x"))
     assert lives.cut
     assert found == Order(id=UUID_1, at=AT, lines=[*order.lines, Line("b", Decimal("0.10"))])
 
@@ -311,9 +311,9 @@ async def keyword(ctx: Context, *, number: int) -> Any:
 
 
 @on_a_loop
-async def test_arguments_are_bound_as_python_binds_them(path: str | None):
+async def test_arguments_are_bound_as_python_binds_them(place: str | None):
     """By place, by name, with defaults, `*args` and `**kwargs`; what does not fit is refused where it is called."""
-    async with opened(path) as engine, worker_of(engine, many, optional, one_dict, keyword, here) as worker:
+    async with opened(place) as engine, worker_of(engine, many, optional, one_dict, keyword, here) as worker:
 
         async def call(handler: Handler, *args: Any, **kwargs: Any) -> Any:
             return await (await worker.start(handler, *args, **kwargs)).result()
@@ -360,7 +360,7 @@ WRONG: list[tuple[Handler, Any, str, tuple[str, ...]]] = [
 
 
 @on_a_loop
-async def test_the_input_of_a_task_is_passed_by_name_or_as_the_one_argument(path: str | None):
+async def test_the_input_of_a_task_is_passed_by_name_or_as_the_one_argument(place: str | None):
     """A dict whose keys fit goes by name, anything else is the one argument; what fits neither fails the run."""
 
     @workflow
@@ -377,7 +377,7 @@ async def test_the_input_of_a_task_is_passed_by_name_or_as_the_one_argument(path
             return [found == kind, all(part in str(exc) for part in parts), str(exc)]
 
     others = (one_dict, keyword, here, optional, many, typed, _none)
-    async with opened(path) as engine, worker_of(engine, flow, wrong, *others) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, wrong, *others) as worker:
         assert await (await worker.start(flow)).result() == [found for _, _, found in TASKS]
         for number in range(len(WRONG)):
             found = await (await worker.start(wrong, number)).result()
@@ -394,9 +394,9 @@ async def story(ctx: Context, words: int) -> Any:
 
 
 @on_a_loop
-async def test_a_handler_that_yields_gives_the_list_and_streams_it_live(path: str | None):
+async def test_a_handler_that_yields_gives_the_list_and_streams_it_live(place: str | None):
     """Its result is the list of what it yielded; `handle.stream()` yields it as it comes, each piece once."""
-    async with opened(path) as engine, worker_of(engine, story) as worker:
+    async with opened(place) as engine, worker_of(engine, story) as worker:
         handle = await worker.start(story, 4, workflow_id="r")
         seen: list[str] = []
         with Lives(0)(lambda run_id: bool(seen)):
@@ -409,7 +409,7 @@ async def test_a_handler_that_yields_gives_the_list_and_streams_it_live(path: st
 
 
 @on_a_loop
-async def test_a_stream_ends_with_the_failure_of_its_run(path: str | None):
+async def test_a_stream_ends_with_the_failure_of_its_run(place: str | None):
     """What was yielded before comes, then the error is raised."""
 
     @function
@@ -417,7 +417,7 @@ async def test_a_stream_ends_with_the_failure_of_its_run(path: str | None):
         yield 1
         await ctx.step("fail", lambda: {}["none"])
 
-    async with opened(path) as engine, worker_of(engine, breaks, here) as worker:
+    async with opened(place) as engine, worker_of(engine, breaks, here) as worker:
         seen: list[Any] = []
         stream = (await worker.start(breaks)).stream()
         seen.append(await anext(stream))
@@ -429,7 +429,7 @@ async def test_a_stream_ends_with_the_failure_of_its_run(path: str | None):
 
 
 @on_a_loop
-async def test_a_stream_is_elsewhere_for_who_is_in_another_process_or_body(path: str | None):
+async def test_a_stream_is_elsewhere_for_who_is_in_another_process_or_body(place: str | None):
     """In a body a child's pieces cannot be read, since a replay would not see the same."""
 
     @workflow
@@ -439,4 +439,4 @@ async def test_a_stream_is_elsewhere_for_who_is_in_another_process_or_body(path:
             handle.stream()
         return await handle.result()
 
-    assert await run_once(path, flow, others=(story,)) == ["word 0"]
+    assert await run_once(place, flow, others=(story,)) == ["word 0"]

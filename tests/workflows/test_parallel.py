@@ -86,9 +86,9 @@ OTHERS = (double, listener, add)
 
 @pytest.mark.parametrize("most", [None, 1, 3])
 @on_a_loop
-async def test_values_come_in_order_whatever_the_calls_are(path: str | None, most: int | None):
+async def test_values_come_in_order_whatever_the_calls_are(place: str | None, most: int | None):
     """`parallel` gives values in the order of its calls, `gather` by name, with any `max_concurrency`."""
-    async with opened(path) as engine, worker_of(engine, everything, *OTHERS) as worker:
+    async with opened(place) as engine, worker_of(engine, everything, *OTHERS) as worker:
         handle = await worker.start(everything, most, workflow_id="r")
         await engine.signal("r", "go", {"payload": {"payload": 1}})
         assert await handle.result() == EVERYTHING
@@ -96,9 +96,9 @@ async def test_values_come_in_order_whatever_the_calls_are(path: str | None, mos
 
 @pytest.mark.parametrize("most", [None, 2])
 @on_a_loop
-async def test_a_body_that_is_left_after_any_result_ends_alike(path: str | None, most: int | None):
+async def test_a_body_that_is_left_after_any_result_ends_alike(place: str | None, most: int | None):
     """Left after each of its results in turn, before, inside and after `parallel`, the run has the same result."""
-    async with opened(path) as engine, worker_of(engine, everything, *OTHERS) as worker:
+    async with opened(place) as engine, worker_of(engine, everything, *OTHERS) as worker:
         after, is_over = 0, False
         while not is_over:
             with Lives(after)() as lives:
@@ -114,7 +114,7 @@ async def test_a_body_that_is_left_after_any_result_ends_alike(path: str | None,
 
 
 @on_a_loop
-async def test_max_concurrency_bounds_what_goes_on_at_once(path: str | None):
+async def test_max_concurrency_bounds_what_goes_on_at_once(place: str | None):
     """No more calls than that are begun and not over, and they begin in their order."""
     going: set[int] = set()
     most, begun = 0, list[int]()
@@ -135,12 +135,12 @@ async def test_max_concurrency_bounds_what_goes_on_at_once(path: str | None):
 
         return await ctx.parallel(*(ctx.step("s", made(i)) for i in range(9)), max_concurrency=3)
 
-    assert await run_once(path, flow) == list(range(9))
+    assert await run_once(place, flow) == list(range(9))
     assert (most, begun) == (3, list(range(9)))
 
 
 @on_a_loop
-async def test_after_a_failure_nothing_more_begins_and_what_runs_ends(path: str | None):
+async def test_after_a_failure_nothing_more_begins_and_what_runs_ends(place: str | None):
     """The failure waits for running steps, cancels tasks, begins nothing more; all causes are raised together."""
     begun, release = list[str](), asyncio.Event()
 
@@ -185,7 +185,7 @@ async def test_after_a_failure_nothing_more_begins_and_what_runs_ends(path: str 
             group: Any = exc
             return [type(exc).__name__, str(exc), [repr(one) for one in group.exceptions]]
 
-    async with opened(path) as engine, worker_of(engine, flow, endless) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, endless) as worker:
         handle = await worker.start(flow, workflow_id="r")
         await until(lambda: len(begun) >= 5)
         release.set()
@@ -198,7 +198,7 @@ async def test_after_a_failure_nothing_more_begins_and_what_runs_ends(path: str 
 
 
 @on_a_loop
-async def test_one_failure_is_raised_as_it_is(path: str | None):
+async def test_one_failure_is_raised_as_it_is(place: str | None):
     """A single cause needs no group."""
 
     @workflow
@@ -209,11 +209,11 @@ async def test_one_failure_is_raised_as_it_is(path: str | None):
         await ctx.gather(a=ctx.step("a", fails), b=ctx.sleep(3600))
 
     with pytest.raises(ValueError, match="alone"):
-        await run_once(path, flow)
+        await run_once(place, flow)
 
 
 @on_a_loop
-async def test_failures_can_stand_among_the_values(path: str | None):
+async def test_failures_can_stand_among_the_values(place: str | None):
     """With `return_exceptions=True` each call ends by itself, and its error stands at its place."""
 
     @workflow
@@ -231,12 +231,12 @@ async def test_failures_can_stand_among_the_values(path: str | None):
         )
         return [one if isinstance(one, int) else type(one).__name__ for one in found]
 
-    assert await run_once(path, flow, others=(double,)) == ["ValueError", 4, "CodecError", "TimeoutError"]
+    assert await run_once(place, flow, others=(double,)) == ["ValueError", 4, "CodecError", "TimeoutError"]
 
 
 @pytest.mark.parametrize("partial", [False, True], ids=["raised", "among the values"])
 @on_a_loop
-async def test_a_time_limit_cuts_all_that_goes_on(path: str | None, partial: bool):
+async def test_a_time_limit_cuts_all_that_goes_on(place: str | None, partial: bool):
     """`timeout_s=` cancels steps, tasks and waits; with `return_exceptions=True` what was done is kept."""
     cancelled: list[str] = []
 
@@ -259,7 +259,7 @@ async def test_a_time_limit_cuts_all_that_goes_on(path: str | None, partial: boo
             return str(exc)
         return [one if one == 1 else str(one) for one in found]
 
-    async with opened(path) as engine, worker_of(engine, flow, endless) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, endless) as worker:
         late = "ctx.parallel took longer than 0.2 s"
         found = await (await worker.start(flow)).result()
         assert found == ([1, late, late, late] if partial else late)
@@ -269,7 +269,7 @@ async def test_a_time_limit_cuts_all_that_goes_on(path: str | None, partial: boo
 
 
 @on_a_loop
-async def test_spawned_children_outlive_a_failure_beside_them(path: str | None):
+async def test_spawned_children_outlive_a_failure_beside_them(place: str | None):
     """A child that was spawned is not cancelled because a call beside its `result()` failed, or took too long."""
 
     @workflow
@@ -284,13 +284,13 @@ async def test_spawned_children_outlive_a_failure_beside_them(path: str | None):
         await ctx.signal.emit("told", "hello", target_workflow_id=child.workflow_id)
         return [repr(first), type(second).__name__, str(third), await child.result()]
 
-    async with opened(path) as engine, worker_of(engine, flow, listener) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, listener) as worker:
         found = await (await worker.start(flow, workflow_id="r")).result()
     assert found == ["ValueError('no')", "TimeoutError", "r.child took longer than 0.01 s", "hello"]
 
 
 @on_a_loop
-async def test_a_failure_is_raised_alike_in_a_replay(path: str | None):
+async def test_a_failure_is_raised_alike_in_a_replay(place: str | None):
     """Which failures were there, and which calls ended, is what the first life saw, wherever it is left."""
 
     @workflow
@@ -310,7 +310,7 @@ async def test_a_failure_is_raised_alike_in_a_replay(path: str | None):
         noted = await ctx.step("note", lambda: causes)
         return [causes == noted, len(causes)]
 
-    async with opened(path) as engine, worker_of(engine, flow, double) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, double) as worker:
         after, is_over = 0, False
         while not is_over:
             with Lives(after)() as lives:
@@ -322,7 +322,7 @@ async def test_a_failure_is_raised_alike_in_a_replay(path: str | None):
 
 
 @on_a_loop
-async def test_wrong_arguments_are_refused(path: str | None):
+async def test_wrong_arguments_are_refused(place: str | None):
     """`parallel` takes calls, each once, and a `max_concurrency` of 1 or more."""
 
     @workflow
@@ -352,11 +352,11 @@ async def test_wrong_arguments_are_refused(path: str | None):
             await both
         return [await ctx.parallel(), await ctx.gather()]
 
-    assert await run_once(path, flow) == [[], {}]
+    assert await run_once(place, flow) == [[], {}]
 
 
 @on_a_loop
-async def test_one_signal_is_waited_for_in_one_place(path: str | None):
+async def test_one_signal_is_waited_for_in_one_place(place: str | None):
     """A second wait for a signal of the same name is refused while the first is open."""
 
     @workflow
@@ -367,11 +367,11 @@ async def test_one_signal_is_waited_for_in_one_place(path: str | None):
         await first
         return await ctx.signal("s", timeout_ms=1, default=2)
 
-    assert await run_once(path, flow) == 2
+    assert await run_once(place, flow) == 2
 
 
 @on_a_loop
-async def test_many_calls_side_by_side(path: str | None):
+async def test_many_calls_side_by_side(place: str | None):
     """A thousand steps side by side give a thousand values."""
 
     @workflow
@@ -381,11 +381,11 @@ async def test_many_calls_side_by_side(path: str | None):
 
         return sum(await ctx.parallel(*(ctx.step("s", one) for _ in range(1_000)), max_concurrency=100))
 
-    assert await run_once(path, flow) == 1_000
+    assert await run_once(place, flow) == 1_000
 
 
 @on_a_loop
-async def test_calls_may_be_awaited_by_gather(path: str | None):
+async def test_calls_may_be_awaited_by_gather(place: str | None):
     """`asyncio.gather` may await calls that the body made; which failed first is the same in a replay."""
     seen: list[Any] = []
 
@@ -404,7 +404,7 @@ async def test_calls_may_be_awaited_by_gather(path: str | None):
         await ctx.sleep(0.1)
         return [values, seen[-1]]
 
-    async with opened(path) as engine, worker_of(engine, flow, double) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, double) as worker:
         for after in (2, 4, 5, 6):
             with Lives(after)() as lives:
                 handle = await worker.start(flow, workflow_id=f"r{after}")
@@ -414,14 +414,14 @@ async def test_calls_may_be_awaited_by_gather(path: str | None):
 
 
 @on_a_loop
-async def test_waits_of_a_stopped_run_end_in_gather_too(path: str | None):
+async def test_waits_of_a_stopped_run_end_in_gather_too(place: str | None):
     """A cancelled run ends whatever awaits its calls."""
 
     @workflow
     async def flow(ctx: Context) -> Any:
         return await asyncio.gather(ctx.signal("a"), ctx.signal("b"))
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         handle = await worker.start(flow, workflow_id="r")
         await waiting_for(engine, "r", "signal")
         await engine.cancel("r")

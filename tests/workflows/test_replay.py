@@ -46,12 +46,12 @@ CHANGES = ["renamed", "inserted", "removed", "another kind", "swapped", "another
 
 @pytest.mark.parametrize("change", CHANGES)
 @on_a_loop
-async def test_changed_code_blocks_a_run_until_it_fits_again(path: str | None, change: str):
+async def test_changed_code_blocks_a_run_until_it_fits_again(place: str | None, change: str):
     """Renamed, inserted, removed, swapped, another kind, an early end: `blocked` with both names, past
     `except Exception`; after the fix it is resumed and ends right."""
     seen: list[str] = []
     right = _version("", seen)
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with worker_of(engine, right) as worker:
             await worker.start(right, workflow_id="r")
             await waiting_for(engine, "r", "signal go")
@@ -73,7 +73,7 @@ async def test_changed_code_blocks_a_run_until_it_fits_again(path: str | None, c
 
 
 @on_a_loop
-async def test_code_may_branch_on_the_version(path: str | None):
+async def test_code_may_branch_on_the_version(place: str | None):
     """A step that is new from version 2 on is left out for older runs, which end right under the new code."""
 
     @workflow(name="flow")
@@ -87,7 +87,7 @@ async def test_code_may_branch_on_the_version(path: str | None):
             found.append(await ctx.step("second", lambda: 2))
         return [*found, await ctx.signal("go")]
 
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with worker_of(engine, old, version=1) as worker:
             await worker.start(old, workflow_id="old")
             await waiting_for(engine, "old", "signal go")
@@ -183,7 +183,7 @@ async def test_a_module_that_changed_between_crash_and_resume_blocks_its_runs(tm
 
 
 @on_a_loop
-async def test_a_replay_is_told_by_the_context(path: str | None):
+async def test_a_replay_is_told_by_the_context(place: str | None):
     """`ctx.replaying` is true until the body is where an earlier life was."""
     seen: list[list[bool]] = []
 
@@ -197,7 +197,7 @@ async def test_a_replay_is_told_by_the_context(path: str | None):
         await ctx.signal("go")
         mine.append(ctx.replaying)
 
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with worker_of(engine, flow) as worker:
             await worker.start(flow, workflow_id="r")
             await waiting_for(engine, "r", "signal go")

@@ -83,31 +83,31 @@ KEYS = {
 
 
 @on_a_loop
-async def test_ids_and_keys_are_the_same_in_all_attempts_and_of_no_other_step(path: str | None):
+async def test_ids_and_keys_are_the_same_in_all_attempts_and_of_no_other_step(place: str | None):
     """Each attempt of a handler has the step ids of the one before it, and another number; what follows counts on."""
     done.clear()
-    async with opened(path) as engine, worker_of(engine, branches, flaky, slow) as worker:
+    async with opened(place) as engine, worker_of(engine, branches, flaky, slow) as worker:
         assert await (await worker.start(branches, workflow_id="r")).result() == [True, 1, TAKEN]
     assert {key for key in done if key.startswith("r:")} == KEYS
     assert {done[key] for key in KEYS} == {1}
 
 
 @on_a_loop
-async def test_a_body_that_is_left_takes_the_same_branch(path: str | None):
+async def test_a_body_that_is_left_takes_the_same_branch(place: str | None):
     """Left after any of its results, the run takes the branches that it took before: time-outs are recorded."""
-    async with opened(path) as engine, worker_of(engine, branches, flaky, slow) as worker:
+    async with opened(place) as engine, worker_of(engine, branches, flaky, slow) as worker:
         after, is_over = 0, False
         while not is_over:
             run_id = f"r{after}"
             with Lives(after)(lambda one, run_id=run_id: one == run_id) as lives:
                 assert await (await worker.start(branches, workflow_id=run_id)).result() == [True, 1, TAKEN]
             is_over = run_id not in lives.cut
-            after += 2 if path else 1
+            after += 2 if place else 1
         assert after > 20
 
 
 @on_a_loop
-async def test_a_handler_fails_with_its_last_error(path: str | None):
+async def test_a_handler_fails_with_its_last_error(place: str | None):
     """After `retries` more attempts the error of the last one is raised; each waits twice as long as the one before."""
     seen: list[tuple[int, int]] = []
 
@@ -118,7 +118,7 @@ async def test_a_handler_fails_with_its_last_error(path: str | None):
         await ctx.step("s", lambda: 1)
         raise KeyError(ctx.attempt)
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         handle = await worker.start(flow, [], workflow_id="r")
         with pytest.raises(KeyError, match="3"):
             await handle.result()
@@ -131,7 +131,7 @@ async def test_a_handler_fails_with_its_last_error(path: str | None):
 
 
 @on_a_loop
-async def test_a_wrong_use_is_not_tried_again(path: str | None):
+async def test_a_wrong_use_is_not_tried_again(place: str | None):
     """What the code does wrong it does wrong again; an input that does not fit is no attempt."""
     seen: list[int] = []
 
@@ -144,7 +144,7 @@ async def test_a_wrong_use_is_not_tried_again(path: str | None):
     async def caller(ctx: Context) -> str:
         return str(await outcome(ctx.task("shop", "flow", "text")))
 
-    async with opened(path) as engine, worker_of(engine, flow, caller) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, caller) as worker:
         with pytest.raises(WorkflowUseError, match="has no state"):
             await (await worker.start(flow)).result()
         assert "`number` of flow" in await (await worker.start(caller)).result()
@@ -152,7 +152,7 @@ async def test_a_wrong_use_is_not_tried_again(path: str | None):
 
 
 @on_a_loop
-async def test_the_limit_of_the_outermost_handler_holds_for_all_it_calls(path: str | None):
+async def test_the_limit_of_the_outermost_handler_holds_for_all_it_calls(place: str | None):
     """A handler that is called inline has its own limit and that of its caller; whichever is first."""
 
     @function(timeout_s=30)
@@ -168,11 +168,11 @@ async def test_the_limit_of_the_outermost_handler_holds_for_all_it_calls(path: s
             return [str(exc), str(again)]
 
     late = "workflow flow took longer than 0.05 s"
-    assert await run_once(path, flow, others=(inner,)) == [late, late]
+    assert await run_once(place, flow, others=(inner,)) == [late, late]
 
 
 @on_a_loop
-async def test_each_attempt_has_a_limit_of_its_own(path: str | None):
+async def test_each_attempt_has_a_limit_of_its_own(place: str | None):
     """`timeout_s` is that of an attempt; a retry begins it anew, and the time-out is a failure as any other."""
 
     @workflow(timeout_s=0.05, retries=1, backoff=0)
@@ -182,11 +182,11 @@ async def test_each_attempt_has_a_limit_of_its_own(path: str | None):
         await ctx.sleep(0.001)
         return ctx.attempt
 
-    assert await run_once(path, flow) == 2
+    assert await run_once(place, flow) == 2
 
 
 @on_a_loop
-async def test_a_task_that_takes_too_long_is_cancelled_in_its_own_run(path: str | None):
+async def test_a_task_that_takes_too_long_is_cancelled_in_its_own_run(place: str | None):
     """What an attempt waits for when its limit is reached is given up: tasks are cancelled, spawned children go on."""
 
     @workflow
@@ -209,7 +209,7 @@ async def test_a_task_that_takes_too_long_is_cancelled_in_its_own_run(path: str 
         await ctx.signal.emit("on", 1, target_workflow_id=child.workflow_id)
         return [*found, await child.result()]
 
-    async with opened(path) as engine, worker_of(engine, flow, endless) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, endless) as worker:
         found = await (await worker.start(flow, workflow_id="r")).result()
         assert found == [
             "function waits took longer than 0.02 s",
@@ -227,7 +227,7 @@ def test_handlers_of_this_module_are_handlers():
 
 
 @on_a_loop
-async def test_a_run_shows_its_attempts_and_that_it_tries_again(path: str | None):
+async def test_a_run_shows_its_attempts_and_that_it_tries_again(place: str | None):
     """In a pause and in a later attempt a run is `retrying` with its last error; each step says its attempt."""
     gate = asyncio.Event()
 
@@ -241,7 +241,7 @@ async def test_a_run_shows_its_attempts_and_that_it_tries_again(path: str | None
 
         return await ctx.step("works", works, retries=2, backoff=backoff)
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker, deadline():
+    async with opened(place) as engine, worker_of(engine, flow) as worker, deadline():
         client = Client(engine)
 
         async def last_is(run_id: str, kind: str, attempt: int) -> Any:

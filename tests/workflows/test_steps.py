@@ -21,7 +21,7 @@ if sys.version_info < (3, 11):
 
 
 @on_a_loop
-async def test_a_step_runs_once_and_gives_its_value(path: str | None):
+async def test_a_step_runs_once_and_gives_its_value(place: str | None):
     """A step gives what its function returned, and a body that begins again does not do it again."""
     done: list[str] = []
 
@@ -30,7 +30,7 @@ async def test_a_step_runs_once_and_gives_its_value(path: str | None):
         first = await ctx.step("charge", lambda: done.append(order) or {"paid": order})
         return [first, await ctx.signal("go")]
 
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with worker_of(engine, flow) as worker:
             await worker.start(flow, "o-1", workflow_id="r")
             await until(lambda: done)
@@ -50,7 +50,7 @@ async def _named() -> str:
 
 
 @on_a_loop
-async def test_coroutine_functions_run_on_the_loop_and_others_in_threads(path: str | None):
+async def test_coroutine_functions_run_on_the_loop_and_others_in_threads(place: str | None):
     """An `async def` runs on the loop, also in a partial; all else in the worker's threads, with the context."""
 
     @workflow
@@ -68,14 +68,14 @@ async def test_coroutine_functions_run_on_the_loop_and_others_in_threads(path: s
         ]
 
     here = threading.current_thread().name
-    found = await run_once(path, flow)
+    found = await run_once(place, flow)
     assert [found[0], found[1], found[5]] == [here, f"{here}!", here]
     assert all(name.startswith("otelier-step") for name in found[2:5])
 
 
 @pytest.mark.parametrize("needs", [asyncio.get_running_loop, asyncio.get_event_loop], ids=["running", "any"])
 @on_a_loop
-async def test_a_plain_function_that_needs_the_loop_fails_with_a_sentence(needs: Any, path: str | None):
+async def test_a_plain_function_that_needs_the_loop_fails_with_a_sentence(needs: Any, place: str | None):
     """A lambda that makes a task has no loop in its thread; the error tells to write `async def`."""
 
     @workflow
@@ -84,11 +84,11 @@ async def test_a_plain_function_that_needs_the_loop_fails_with_a_sentence(needs:
         return "never"
 
     with raises_sentence(WorkflowUseError, "Write `async def`"):
-        await run_once(path, flow)
+        await run_once(place, flow)
 
 
 @on_a_loop
-async def test_step_ids_count_names_and_stay_the_same_in_all_attempts(path: str | None):
+async def test_step_ids_count_names_and_stay_the_same_in_all_attempts(place: str | None):
     """The second step of a name is `{name}#2`; a retry has the same ids and keys, and its own attempt number.
 
     In a step that has `retries` it is the step's own, else the handler's.
@@ -108,14 +108,14 @@ async def test_step_ids_count_names_and_stay_the_same_in_all_attempts(path: str 
         await ctx.step("b", functools.partial(look, True), retries=0)
         return ctx.attempt
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         assert await (await worker.start(flow, workflow_id="r")).result() == 2
     once = [("a", "r:a", 1), ("a#2", "r:a#2", 1), ("b", "r:b", 1)]
     assert seen == [*once, ("a", "r:a", 2), ("a#2", "r:a#2", 1), ("b", "r:b", 2)]
 
 
 @on_a_loop
-async def test_a_step_is_tried_again_as_often_as_it_may(path: str | None):
+async def test_a_step_is_tried_again_as_often_as_it_may(place: str | None):
     """`retries=` does the step again with the same key, and `ctx.attempt` tells the attempts apart."""
     seen: list[tuple[str, int]] = []
 
@@ -129,7 +129,7 @@ async def test_a_step_is_tried_again_as_often_as_it_may(path: str | None):
 
         return await ctx.step("charge", charge, retries=2, backoff=0.001)
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         assert await (await worker.start(flow, 3, workflow_id="r")).result() == "paid"
         assert seen == [("r:charge", 1), ("r:charge", 2), ("r:charge", 3)]
         with pytest.raises(KeyError, match="3"):
@@ -138,7 +138,7 @@ async def test_a_step_is_tried_again_as_often_as_it_may(path: str | None):
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "in a thread"])
 @on_a_loop
-async def test_a_step_that_takes_too_long_is_a_timeout(path: str | None, is_async: bool, caplog: Any):
+async def test_a_step_that_takes_too_long_is_a_timeout(place: str | None, is_async: bool, caplog: Any):
     """`timeout_s=` ends an attempt with `TimeoutError`; a thread cannot be stopped, which is said once."""
     release, left = threading.Event(), asyncio.Event()
 
@@ -159,7 +159,7 @@ async def test_a_step_that_takes_too_long_is_a_timeout(path: str | None, is_asyn
     with caplog.at_level(logging.WARNING, "otelier"):
         try:
             thread = "" if is_async else "; a function that blocks goes on in its thread"
-            assert await run_once(path, flow) == f"step 'slow' took longer than 0.01 s{thread}"
+            assert await run_once(place, flow) == f"step 'slow' took longer than 0.01 s{thread}"
         finally:
             release.set()
     if is_async:
@@ -168,7 +168,7 @@ async def test_a_step_that_takes_too_long_is_a_timeout(path: str | None, is_asyn
 
 
 @on_a_loop
-async def test_a_coroutine_that_comes_too_late_is_closed(path: str | None):
+async def test_a_coroutine_that_comes_too_late_is_closed(place: str | None):
     """A coroutine that a step's thread gives after the step timed out is never run, and closed."""
     release = threading.Event()
     given: list[Any] = []
@@ -190,14 +190,14 @@ async def test_a_coroutine_that_comes_too_late_is_closed(path: str | None):
         return "in time"
 
     try:
-        assert await run_once(path, flow) == "too late"
+        assert await run_once(place, flow) == "too late"
     finally:
         release.set()
     await until(lambda: given and inspect.getcoroutinestate(given[0]) == inspect.CORO_CLOSED)
 
 
 @on_a_loop
-async def test_a_timed_out_attempt_is_tried_again(path: str | None):
+async def test_a_timed_out_attempt_is_tried_again(place: str | None):
     """A time-out counts as a failure of the attempt, and `retries=` follows."""
 
     @workflow
@@ -209,7 +209,7 @@ async def test_a_timed_out_attempt_is_tried_again(path: str | None):
 
         return await ctx.step("slow", slow_once, timeout_s=0.05, retries=1, backoff=0)
 
-    assert await run_once(path, flow) == 2
+    assert await run_once(place, flow) == 2
 
 
 class ShopError(Exception):
@@ -249,7 +249,7 @@ ERRORS = [
 
 @pytest.mark.parametrize(("error", "kind", "args"), ERRORS, ids=lambda value: getattr(value, "__name__", None))
 @on_a_loop
-async def test_errors_are_values_that_a_replay_sees_alike(path: str | None, error: Exception, kind: Any, args: Any):
+async def test_errors_are_values_that_a_replay_sees_alike(place: str | None, error: Exception, kind: Any, args: Any):
     """An error comes back as its class where that is known and can be made, else as `StepError`; first run and replay
     take the same branch."""
     branches: list[Any] = []
@@ -269,14 +269,14 @@ async def test_errors_are_values_that_a_replay_sees_alike(path: str | None, erro
         return branch
 
     with Lives(1)() as lives:
-        found = await run_once(path, flow)
+        found = await run_once(place, flow)
     assert lives.cut
     assert branches[0] == branches[1] == found
     assert found == [kind.__name__, args, type(error).__qualname__ if kind is StepError else None]
 
 
 @on_a_loop
-async def test_the_cause_of_an_error_is_known_in_the_first_run(path: str | None):
+async def test_the_cause_of_an_error_is_known_in_the_first_run(place: str | None):
     """`__cause__` is the error itself where the step was executed in this life."""
 
     @workflow
@@ -286,11 +286,11 @@ async def test_the_cause_of_an_error_is_known_in_the_first_run(path: str | None)
         except StepError as exc:
             return [exc.type, exc.message, type(exc.__cause__).__name__]
 
-    assert await run_once(path, flow) == ["TwoFacts", "1 x", "TwoFacts"]
+    assert await run_once(place, flow) == ["TwoFacts", "1 x", "TwoFacts"]
 
 
 @on_a_loop
-async def test_calls_inside_a_step_are_refused(path: str | None):
+async def test_calls_inside_a_step_are_refused(place: str | None):
     """A step is done as a whole: steps, tasks, waits, children, entities and handlers are refused in it."""
 
     @workflow
@@ -331,11 +331,11 @@ async def test_calls_inside_a_step_are_refused(path: str | None):
         assert len(kept) == 2 * len(calls)
         return kept
 
-    await run_once(path, flow, others=(other,))
+    await run_once(place, flow, others=(other,))
 
 
 @on_a_loop
-async def test_facts_can_be_read_inside_a_step(path: str | None):
+async def test_facts_can_be_read_inside_a_step(place: str | None):
     """Properties and headers are plain reads there."""
 
     @workflow
@@ -348,13 +348,13 @@ async def test_facts_can_be_read_inside_a_step(path: str | None):
             _ = ctx.idempotency_key
         return await ctx.step("look", look)
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         handle = await worker.start(flow, workflow_id="r", headers={"X-Request": "7"})
         assert await handle.result() == ["r", "look", "workflow", 1, {"x-request": "7"}, False]
 
 
 @on_a_loop
-async def test_a_step_that_awaits_what_is_cancelled_fails(path: str | None, monkeypatch: pytest.MonkeyPatch):
+async def test_a_step_that_awaits_what_is_cancelled_fails(place: str | None, monkeypatch: pytest.MonkeyPatch):
     """A `CancelledError` of something that the step waited for is its failure, and does not end the run's life."""
 
     @workflow
@@ -366,11 +366,11 @@ async def test_a_step_that_awaits_what_is_cancelled_fails(path: str | None, monk
 
         return [type(await outcome(ctx.step("c", cancelled))).__name__]
 
-    assert await run_once(path, flow) == ["StepError"]
+    assert await run_once(place, flow) == ["StepError"]
 
 
 @on_a_loop
-async def test_wrong_arguments_of_a_step_are_refused_at_once(path: str | None):
+async def test_wrong_arguments_of_a_step_are_refused_at_once(place: str | None):
     """A step needs a name, a function, and finite times; what is given instead is named."""
 
     @workflow
@@ -396,4 +396,4 @@ async def test_wrong_arguments_of_a_step_are_refused_at_once(path: str | None):
         with raises_sentence(ValueError, "retries"):
             ctx.step("a", _named, retries=-1)
 
-    await run_once(path, flow)
+    await run_once(place, flow)

@@ -49,7 +49,7 @@ async def double(ctx: Context, number: int) -> int:
 
 # --- signals -----------------------------------------------------------------------------------------------------
 @on_a_loop
-async def test_signals_come_oldest_first_also_those_sent_before_the_wait(path: str | None):
+async def test_signals_come_oldest_first_also_those_sent_before_the_wait(place: str | None):
     """Signals are kept by name; a late one is for the next wait of that name, `None` is a payload."""
 
     @workflow
@@ -66,14 +66,14 @@ async def test_signals_come_oldest_first_also_those_sent_before_the_wait(path: s
         return [*found, await ctx.signal("s", 60_000)]
 
     expected = [{"none": True}, 1, None, {"a": [2]}, "no signal 's' came within 0.001 s", 4]
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         for after in range(12):
             with Lives(after)():
                 assert await (await worker.start(flow)).result() == expected
 
 
 @on_a_loop
-async def test_an_emitted_signal_goes_to_the_root_or_to_a_named_run(path: str | None):
+async def test_an_emitted_signal_goes_to_the_root_or_to_a_named_run(place: str | None):
     """Without a target it is for the root of the tree; an unknown or ended run is an error that names it."""
 
     @function
@@ -92,7 +92,7 @@ async def test_an_emitted_signal_goes_to_the_root_or_to_a_named_run(path: str | 
     async def middle(ctx: Context) -> Any:
         return await ctx.task("shop", "child")
 
-    async with opened(path) as engine, worker_of(engine, flow, middle, child, double) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, middle, child, double) as worker:
         await (await worker.start(double, 1, workflow_id="over")).result()
         found = await (await worker.start(flow)).result()
     assert found == ["up", [UnknownRunError.__name__, "nobody", RunEndedError.__name__, "over", "completed"]]
@@ -100,7 +100,7 @@ async def test_an_emitted_signal_goes_to_the_root_or_to_a_named_run(path: str | 
 
 # --- time --------------------------------------------------------------------------------------------------------
 @on_a_loop
-async def test_times_are_finite_and_one_of_a_kind(path: str | None):
+async def test_times_are_finite_and_one_of_a_kind(place: str | None):
     """Negative and infinite times, and a timer with none or both of its arguments, are refused where they stand."""
 
     @workflow
@@ -117,11 +117,11 @@ async def test_times_are_finite_and_one_of_a_kind(path: str | None):
                 ctx.timer(**given)  # type: ignore[arg-type]
         return [await ctx.sleep(0), await ctx.timer(0), await ctx.timer(delay_ms=1)]
 
-    assert await run_once(path, flow) == [None, None, None]
+    assert await run_once(place, flow) == [None, None, None]
 
 
 @on_a_loop
-async def test_a_sleep_goes_on_over_a_restart(path: str | None):
+async def test_a_sleep_goes_on_over_a_restart(place: str | None):
     """A sleep ends when it was to end, also if the worker was away meanwhile."""
 
     @workflow
@@ -129,7 +129,7 @@ async def test_a_sleep_goes_on_over_a_restart(path: str | None):
         await ctx.sleep(0.3)
         return "slept"
 
-    async with opened(path) as engine:
+    async with opened(place) as engine:
         async with worker_of(engine, flow) as worker:
             await worker.start(flow, workflow_id="r")
             await waiting_for(engine, "r", "until")
@@ -161,7 +161,7 @@ def test_cron_lines_are_read_in_their_time_zone(line: str, zone: str, now: str, 
 
 
 @on_a_loop
-async def test_wrong_cron_lines_are_refused(path: str | None):
+async def test_wrong_cron_lines_are_refused(place: str | None):
     """A line that cannot be read, one of no day, an unknown zone: `ValueError` with what to write instead."""
     pytest.importorskip("croniter")
 
@@ -174,11 +174,11 @@ async def test_wrong_cron_lines_are_refused(path: str | None):
             with raises_sentence(ValueError, "Cannot read tz=", "Europe/Berlin"):
                 ctx.timer(cron="* * * * *", tz=zone)
 
-    await run_once(path, flow)
+    await run_once(place, flow)
 
 
 @on_a_loop
-async def test_a_cron_line_is_waited_for_by_the_time_that_is_recorded(path: str | None):
+async def test_a_cron_line_is_waited_for_by_the_time_that_is_recorded(place: str | None):
     """The next time is reckoned from what the run has recorded, so a replay waits for the same one."""
     pytest.importorskip("croniter")
 
@@ -186,13 +186,13 @@ async def test_a_cron_line_is_waited_for_by_the_time_that_is_recorded(path: str 
     async def flow(ctx: Context) -> None:
         await ctx.timer(cron="0 0 1 1 *")
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         await worker.start(flow, workflow_id="r")
         await waiting_for(engine, "r", "until")
 
 
 @on_a_loop
-async def test_a_cron_line_without_the_extra_names_the_install_line(path: str | None, monkeypatch: Any):
+async def test_a_cron_line_without_the_extra_names_the_install_line(place: str | None, monkeypatch: Any):
     """Where croniter is not installed the error says how to install it."""
     monkeypatch.setitem(sys.modules, "croniter", None)
 
@@ -201,12 +201,12 @@ async def test_a_cron_line_without_the_extra_names_the_install_line(path: str | 
         with raises_sentence(MissingExtraError, "pip install 'otelier[workflows]'"):
             ctx.timer(cron="0 0 * * *")
 
-    await run_once(path, flow)
+    await run_once(place, flow)
 
 
 # --- children ----------------------------------------------------------------------------------------------------
 @on_a_loop
-async def test_children_have_ids_by_key_or_by_number(path: str | None):
+async def test_children_have_ids_by_key_or_by_number(place: str | None):
     """A child's id is `{run}.{key}`, else `{run}.{handler}#{n}`; a key that is used again is the same child."""
 
     @workflow
@@ -220,7 +220,7 @@ async def test_children_have_ids_by_key_or_by_number(path: str | None):
         return [[one.workflow_id for one in [*handles, same]], results, again, type(error).__name__, error.workflow_id]
 
     ids = ["r.double#1", "r.double#2", "r.three", "r.three"]
-    async with opened(path) as engine, worker_of(engine, flow, double) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, double) as worker:
         found = await (await worker.start(flow, workflow_id="r")).result()
         assert found == [ids, [2, 4, 6, 6], 2, RunExistsError.__name__, "r.three"]
         children = await engine.runs()
@@ -228,7 +228,7 @@ async def test_children_have_ids_by_key_or_by_number(path: str | None):
 
 
 @on_a_loop
-async def test_a_run_does_not_end_before_its_children_are_stored(path: str | None):
+async def test_a_run_does_not_end_before_its_children_are_stored(place: str | None):
     """A child that nobody waited for is there when the run has ended, and goes on without it."""
 
     @workflow
@@ -237,7 +237,7 @@ async def test_a_run_does_not_end_before_its_children_are_stored(path: str | Non
         if fails:
             raise ValueError("after")
 
-    async with opened(path) as engine, worker_of(engine, flow, echo) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, echo) as worker:
         for fails in (False, True):
             handle = await worker.start(flow, fails, workflow_id=f"r{fails}")
             assert repr(await outcome(handle.result())) == ("ValueError('after')" if fails else "None")
@@ -247,7 +247,7 @@ async def test_a_run_does_not_end_before_its_children_are_stored(path: str | Non
 
 
 @on_a_loop
-async def test_cancelling_reaches_called_tasks_and_not_spawned_children(path: str | None):
+async def test_cancelling_reaches_called_tasks_and_not_spawned_children(place: str | None):
     """What a run called is cancelled with it, what it spawned is not."""
 
     @workflow
@@ -255,7 +255,7 @@ async def test_cancelling_reaches_called_tasks_and_not_spawned_children(path: st
         ctx.spawn(echo, key="spawned")
         await ctx.task("shop", "echo", {"name": "never"})
 
-    async with opened(path) as engine, worker_of(engine, flow, echo) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, echo) as worker:
         handle = await worker.start(flow, workflow_id="r")
         await until(lambda: _count(engine, 3))
         await waiting_for(engine, "r.spawned", "signal told")
@@ -272,7 +272,7 @@ async def _count(engine: Any, count: int) -> bool:
 
 
 @on_a_loop
-async def test_a_task_for_an_unknown_handler_fails_after_a_grace_time(path: str | None):
+async def test_a_task_for_an_unknown_handler_fails_after_a_grace_time(place: str | None):
     """The failure names the service and the handler, and those that are known."""
 
     @workflow
@@ -281,7 +281,7 @@ async def test_a_task_for_an_unknown_handler_fails_after_a_grace_time(path: str 
         found: list[Any] = [await outcome(call) for call in calls]
         return [[type(one).__name__, one.service, one.handler, "shop/double" in str(one)] for one in found]
 
-    assert await run_once(path, flow, others=(double,)) == [
+    assert await run_once(place, flow, others=(double,)) == [
         [UnknownHandlerError.__name__, "shop", "nothing", True],
         [UnknownHandlerError.__name__, "elsewhere", "double", True],
         [UnknownHandlerError.__name__, "shop", "Nobody.act", True],
@@ -289,7 +289,7 @@ async def test_a_task_for_an_unknown_handler_fails_after_a_grace_time(path: str 
 
 
 @on_a_loop
-async def test_only_handlers_are_spawned(path: str | None):
+async def test_only_handlers_are_spawned(place: str | None):
     """A plain function, an entity's method, arguments that do not fit: refused where they stand."""
     add = entity("T").write(_add)
 
@@ -308,7 +308,7 @@ async def test_only_handlers_are_spawned(path: str | None):
             with raises_sentence((TypeError, ValueError), "Cannot use"):  # type: ignore[arg-type]
                 ctx.task(*wrong_name)  # type: ignore[arg-type]
 
-    await run_once(path, flow, others=(double,))
+    await run_once(place, flow, others=(double,))
 
 
 async def _add(ctx: Context) -> None: ...
@@ -321,8 +321,10 @@ KINDS += ["step", "thread", "foreign"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_cancelled_run_leaves_every_kind_of_wait(path: str | None, kind: str):
+async def test_a_cancelled_run_leaves_every_kind_of_wait(place: str | None, kind: str):
     """Cancel reaches each wait, past `except Exception`; `finally` runs, and further calls raise again."""
+    if kind == "foreign" and place is not None and place.startswith("restate:"):
+        pytest.skip("a Restate server reaches a body in what it asks of the context only")
     seen: list[str] = []
     begun, release = asyncio.Event(), threading.Event()
     store = entity("Store")
@@ -381,7 +383,7 @@ async def test_a_cancelled_run_leaves_every_kind_of_wait(path: str | None, kind:
                 except BaseException as exc:
                     seen.append(type(exc).__name__)
 
-    async with opened(path) as engine, worker_of(engine, flow, echo, act) as worker:
+    async with opened(place) as engine, worker_of(engine, flow, echo, act) as worker:
         handle = await worker.start(flow, workflow_id="r")
         await begun.wait()
         await asyncio.sleep(0.05)  # any moment will do
@@ -398,7 +400,7 @@ async def test_a_cancelled_run_leaves_every_kind_of_wait(path: str | None, kind:
 
 
 @on_a_loop
-async def test_two_waits_for_a_name_beside_each_other_are_refused(path: str | None):
+async def test_two_waits_for_a_name_beside_each_other_are_refused(place: str | None):
     """Which of two waits gets the next signal would be nobody's order."""
 
     @workflow
@@ -409,4 +411,4 @@ async def test_two_waits_for_a_name_beside_each_other_are_refused(path: str | No
         await ctx.signal.emit("s", 1)
         return await first
 
-    assert await run_once(path, flow) == 1
+    assert await run_once(place, flow) == 1

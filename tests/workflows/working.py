@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from restate.exceptions import RetryableError
+
 from otelier.errors import RunParked
 from otelier.workflows import Handler, Worker
 from otelier.workflows.engines.local import LocalEngine, _driver
 from otelier.workflows.engines.local._life import Life
+from otelier.workflows.engines.restate._run import RestateRun
 from tests.workflows.engines.serving import DEADLINE_S, deadline, on_a_loop, opened, raises_sentence, status_is, until
 
 __all__ = [
@@ -86,7 +89,23 @@ class Lives:
                     life.check()
             return op
 
-        with patch.object(Life, "next", counted), patch.object(_driver, "_LEAVE_S", 0.01):
+        on_restate = RestateRun.next
+
+        async def counted_there(run: RestateRun, ops: Any) -> Any:
+            op = await on_restate(run, ops)
+            if run.id not in self.cut and only(run.id):
+                self.seen[run.id] = self.seen.get(run.id, 0) + 1
+                if self.seen[run.id] > self.after:
+                    self.cut.add(run.id)
+                    run._stop(RunParked("The test leaves it here."), RetryableError("The test leaves it here."))
+                    run.check()
+            return op
+
+        with (
+            patch.object(Life, "next", counted),
+            patch.object(_driver, "_LEAVE_S", 0.01),
+            patch.object(RestateRun, "next", counted_there),
+        ):
             yield self
 
 

@@ -11,7 +11,7 @@ from otelier.codec import error_to_json, read_json
 from otelier.errors import EngineError, ReplayError
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, RunInfo, Status, StepInfo
 from otelier.workflows.engines.restate._answers import dumps, unknown_run
-from otelier.workflows.engines.restate._journal import COLUMNS, OpSeen, open_waits, ops_of, time_ns
+from otelier.workflows.engines.restate._journal import COLUMNS, OpSeen, last_failure, open_waits, ops_of, time_ns
 from otelier.workflows.engines.restate._names import RUNS, service_name
 from otelier.workflows.engines.restate._ops import outcome_of
 from otelier.workflows.engines.restate._pump import Failed
@@ -74,7 +74,7 @@ class Reader:
         found: list[RunInfo] = []
         if status not in _ENDED:  # whether they wait is seen in their journals
             rows = await self._server.rows(f"{_SHOWN}{_OPEN}{of}")
-            ops = await self._ops([row["id"] for row in rows if row["status"] == "running"])
+            ops = await self._ops([row["id"] for row in rows])
             infos = [_info(row, ops.get(row["id"])) for row in rows]
             found = [info for info in infos if status is None or info.status == status]
             found.sort(key=lambda info: (_BY_HEALTH.index(info.health), -info.begin_ns))
@@ -82,6 +82,8 @@ class Reader:
             where = _ENDED.get(status, _CLOSED) + of
             most = f"ORDER BY i.created_at DESC LIMIT {max(limit - len(found), 0)}"
             ended = [_info(row, None) for row in await self._server.rows(f"{_SHOWN}{where} {most}")]
+            over = {info.workflow_id for info in ended}  # some ended since the question before
+            found = [info for info in found if info.workflow_id not in over]
             found += sorted(ended, key=lambda info: -info.begin_ns)
         return found[:limit]
 
@@ -134,6 +136,7 @@ def _info(
     service, handler, key = run["target"]
     version = _VERSION.search(row.get("endpoint") or "")
     waits, has_step = open_waits(ops or ())
+    tried_again = last_failure(ops or ())
     status = _status(row, waits, has_step)
     end_ns: int | None = None
     if status in {"completed", "failed", "cancelled"}:
@@ -151,14 +154,14 @@ def _info(
         service=service,
         handler=handler,
         status=status,
-        health=_health(row, status, waits, has_step),
+        health=_health(row, status, waits, is_retried=(has_step and executions > 1) or tried_again is not None),
         version=int(version[1]) if version else 1,
         begin_ns=run.get("began") or time_ns(row["created_at"]),
         end_ns=end_ns,
         key=key,
         parent_id=run["parent"],
         result=outcome[1] if outcome and outcome[0] else None,
-        error=outcome[1] if outcome and not outcome[0] else _trouble(row, status, ops or ()),
+        error=outcome[1] if outcome and not outcome[0] else _trouble(row, status, ops or ()) or tried_again,
         steps=tuple(steps),
         waiting_for=_waiting_for(row, status, waits) if with_steps else None,
     )
@@ -177,13 +180,12 @@ def _status(row: Mapping[str, Any], waits: list[OpSeen], has_step: bool) -> Stat
     return "waiting"
 
 
-def _health(row: Mapping[str, Any], status: Status, waits: list[OpSeen], has_step: bool) -> str:
+def _health(row: Mapping[str, Any], status: Status, waits: list[OpSeen], *, is_retried: bool) -> str:
     if status not in {"running", "waiting"}:
         return status
     if any(op.name.startswith(APPROVAL) for op in waits) or f'"{APPROVAL}' in (row.get("waits") or ""):
         return "waiting approval"
-    retries = row["status"] == "backing-off" or (has_step and (row.get("retry_count") or 0) > 1)
-    return "retrying" if retries else status
+    return "retrying" if is_retried or row["status"] == "backing-off" else status
 
 
 def _outcome(row: Mapping[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
@@ -32,6 +32,8 @@ class OpSeen:
     end_ns: int | None = None
     run_id: str | None = None
     error: str | None = None
+    failure: Mapping[str, Any] | None = None
+    """What a step failed with."""
     due_ns: int | None = None
     answer: int | None = None
     """Completion of what it asked `otelier.run`."""
@@ -151,6 +153,7 @@ def _step_end(op: OpSeen, found: tuple[Any, int] | None) -> None:
     if value is not None:
         op.begin_ns, op.end_ns, _, result = value
         op.error = error_line(result)
+        op.failure = result[1] if op.error is not None else None
 
 
 def _wait_end(op: OpSeen, entries: _Entries, taken: dict[str, int]) -> None:
@@ -197,6 +200,18 @@ def _failure_line(result: Any) -> str | None:
         return error_line([False, read_json(message)])
     except ValueError:
         return message.partition("\n")[0]
+
+
+def last_failure(ops: Sequence[OpSeen]) -> Mapping[str, Any] | None:
+    """Return what a step failed with that is tried again now, or after a pause: the op after it."""
+    for op in ops:
+        for before in ops if op.end_ns is None else ():
+            paused = op.kind == "sleep" and before.number == op.number - 1
+            again = op.kind == "step" and before.number < op.number and before.name == op.name
+            if before.kind == "step" and before.failure is not None and (paused or again):
+                failures = [one.failure for one in ops if one.failure is not None]
+                return failures[-1]
+    return None
 
 
 def open_waits(ops: Iterable[OpSeen]) -> tuple[list[OpSeen], bool]:

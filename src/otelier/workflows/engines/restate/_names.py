@@ -9,6 +9,8 @@ from otelier.workflows.engines.protocol import Target
 
 RUNS: Final = "otelier.run"
 """The object that knows each run by its workflow id."""
+_FIRST: Final = "x0_"
+"""Begins a name that would begin with no letter, as the server wants it, or with this."""
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_]|_(?=[0-9a-f]+_)")
 _FOREIGN_SERVICE: Final = re.compile(r"[^a-zA-Z0-9_.-]|_(?=[0-9a-f]+_)")
 
@@ -40,4 +42,4 @@ def place_of(target: Target) -> tuple[str, str]:
 def _escaped(foreign: re.Pattern[str], name: str) -> str:
     """Return *name* with other characters by their numbers, so that two names never become one."""
     found = foreign.sub(lambda match: f"_{ord(match[0]):x}_", name)
-    return found if found[:1].isalpha() else f"_78_{found}"
+    return f"{_FIRST}{found}" if found.startswith(_FIRST) or not found[:1].isalpha() else found

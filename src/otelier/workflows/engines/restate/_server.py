@@ -42,6 +42,12 @@ class Server:
         key = {"idempotency-key": uuid4().hex}
         path = f"/{RUNS}/{quote(run_id, safe='')}/{method}"
         response = await self._ingress("POST", path, to_bytes(given), key if method != "find" else {})
+        ends = asyncio.get_running_loop().time() + self._options.again_s
+        while response.status == 404 and asyncio.get_running_loop().time() < ends:
+            if (await self.admin("GET", f"/services/{RUNS}")).status != 200:
+                break
+            await asyncio.sleep(_PAUSE_S)  # a server that has just started does not know yet what it knows
+            response = await self._ingress("POST", path, to_bytes(given), key if method != "find" else {})
         if response.status == 404:
             raise EngineError(
                 f"No worker is registered with Restate's server at {self.address}: it answers {response.words()!r}. "
