@@ -62,7 +62,7 @@ async def ask_side_by_side(ctx: Context) -> Any:
 @workflow
 async def ask_briefly(ctx: Context) -> Any:
     try:
-        await ctx.parallel(ctx.human.approval("prod"), timeout_s=0.05)
+        await ctx.parallel(ctx.human.approval("prod"), timeout_s=0.5)
     except TimeoutError:
         return await ctx.signal("go on")
 

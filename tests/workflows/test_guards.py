@@ -75,7 +75,7 @@ async def _forever() -> None:
 
 
 @on_a_loop
-async def test_a_cut_wait_is_cut_in_a_replay_too(place: str | None):
+async def test_a_cut_wait_is_cut_in_a_replay_too(path: str | None):
     """A body that caught the `ReplayError` and is left afterwards takes the same branch again."""
     branches: list[str] = []
 
@@ -88,7 +88,7 @@ async def test_a_cut_wait_is_cut_in_a_replay_too(place: str | None):
         return branches
 
     with Lives(0)() as lives:
-        assert await run_once(place, flow) == ["ReplayError", "ReplayError"]
+        assert await run_once(path, flow) == ["ReplayError", "ReplayError"]
     assert lives.cut
 
 

@@ -409,7 +409,7 @@ async def test_a_handler_that_yields_gives_the_list_and_streams_it_live(place: s
 
 
 @on_a_loop
-async def test_a_stream_ends_with_the_failure_of_its_run(place: str | None):
+async def test_a_stream_ends_with_the_failure_of_its_run(path: str | None):
     """What was yielded before comes, then the error is raised."""
 
     @function
@@ -417,7 +417,7 @@ async def test_a_stream_ends_with_the_failure_of_its_run(place: str | None):
         yield 1
         await ctx.step("fail", lambda: {}["none"])
 
-    async with opened(place) as engine, worker_of(engine, breaks, here) as worker:
+    async with opened(path) as engine, worker_of(engine, breaks, here) as worker:
         seen: list[Any] = []
         stream = (await worker.start(breaks)).stream()
         seen.append(await anext(stream))

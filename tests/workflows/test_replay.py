@@ -13,6 +13,7 @@ import pytest
 
 from otelier.errors import ReplayError
 from otelier.workflows import Context, Handler, workflow
+from otelier.workflows.engines.local import LocalEngine
 from tests.workflows.working import on_a_loop, opened, status_is, until, waiting_for, worker_of
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,7 @@ async def test_changed_code_blocks_a_run_until_it_fits_again(place: str | None, 
             await worker.start(right, workflow_id="r")
             await waiting_for(engine, "r", "signal go")
         async with worker_of(engine, _version(change, seen)):
+            await engine.resume("r")  # a Restate server lets it sleep until something comes
             await status_is(engine, "r", "blocked")
             info = await engine.run("r")
             assert (info.health, (info.error or {})["type"]) == ("blocked", ReplayError.__name__)
@@ -65,7 +67,8 @@ async def test_changed_code_blocks_a_run_until_it_fits_again(place: str | None, 
             await engine.resume("r")
             await status_is(engine, "r", "blocked")
         async with worker_of(engine, right):
-            assert (await engine.run("r")).status == "blocked"
+            if isinstance(engine, LocalEngine):  # a Restate server tries again by itself
+                assert (await engine.run("r")).status == "blocked"
             await engine.resume("r")
             await engine.signal("r", "go", {"payload": 1})
             assert await engine.result("r", 60) == [True, ["right", 1]]
@@ -202,6 +205,7 @@ async def test_a_replay_is_told_by_the_context(place: str | None):
             await worker.start(flow, workflow_id="r")
             await waiting_for(engine, "r", "signal go")
         async with worker_of(engine, flow):
+            await engine.resume("r")
             await until(lambda: len(seen) == 2)
             await waiting_for(engine, "r", "signal go")
             await engine.signal("r", "go", {"payload": None})

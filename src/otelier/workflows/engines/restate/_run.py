@@ -17,7 +17,7 @@ from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, cancel
 from otelier.workflows.engines.restate._names import RUNS
 from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, RestateOp
 from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, Call, Mail, Result, Send, Signal, Sleep, Step
-from otelier.workflows.engines.restate._pump import Cancelled, Pump
+from otelier.workflows.engines.restate._pump import Cancelled, Failed, Pump
 
 META: Final = "otelier"
 """Header of an invocation with what a run knows of itself."""
@@ -371,7 +371,10 @@ class RestateRun:
         found: list[int] = []
 
         def told(value: Any) -> None:
-            found.append(read_json(bytes(value).decode())["at"])
+            if isinstance(value, Failed):  # a cancel that comes now takes what is asked with it
+                ask()
+            else:
+                found.append(read_json(bytes(value).decode())["at"])
 
         def ask() -> None:
             self.pump.watch(self.pump.ask(RUNS, "end", self.id, to_bytes({"status": status})), told)
