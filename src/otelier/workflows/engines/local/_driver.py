@@ -351,10 +351,10 @@ class Driver:
             if not waiting:
                 del self.ends[op.ref or ""]
 
-    def block(self, life: Life, error: BaseException) -> None:
+    def block(self, life: Life, error: BaseException, at_ns: int) -> None:
         """Leave a run until somebody resumes it."""
         self._known.discard(life.id)
-        self.store.submit(self.loop, None, _block, life.unwritten_rows(), life.id, error_to_json(error))
+        self.store.submit(self.loop, None, _block, life.unwritten_rows(), life.id, error_to_json(error), at_ns)
 
     def _left(self, life: Life, task: asyncio.Task[Outcome]) -> None:
         """Take note that a body was left, by itself or by what stopped it."""
@@ -424,6 +424,8 @@ class Driver:
             op.recorded(None, error)
 
 
-def _block(tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json]) -> None:
+def _block(
+    tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json], at_ns: int
+) -> None:
     journal.execute(tx, rows)
-    changes.block_run(tx, run_id, error)
+    changes.block_run(tx, run_id, error, at_ns)

@@ -74,7 +74,7 @@ class Driving(Host, Protocol):
         """Leave a body whose steps have ended, when the worker stops."""
         ...
 
-    def block(self, life: Any, error: BaseException) -> None:
+    def block(self, life: Any, error: BaseException, at_ns: int) -> None:
         """Leave a run until somebody resumes it."""
         ...
 
