@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,15 @@ from tests.workflows.trees import assert_trees
 
 ROOT = Path(__file__).parents[2]
 ORDER = Target("shop", "order")
+KINDS = {
+    "invoke_workflow": "CONSUMER",
+    "wait_signal": "CONSUMER",
+    "wait_timer": "INTERNAL",
+    "run_": "INTERNAL",
+    "resume_": "INTERNAL",
+    "call ": "PRODUCER",
+    "emit_signal": "PRODUCER",
+}
 CALLED, ASKED = 7, 10
 """Numbers of the ops of `order` that call another run."""
 
@@ -186,6 +195,28 @@ def test_each_run_is_one_tree_although_its_workers_are_killed(
     spans = [*spans_in(tmp_path / "spans"), *(one for one in recorder.records if one.parent_id is None)]
     _check_traces(spans, ratio, runs)
     _check_steps(spans, tmp_path, ratio, runs, kills)
+    if ratio == 1.0:
+        _check_links(spans, runs)
+
+
+def _check_links(spans: list[SpanRecord], runs: int) -> None:
+    """Assert that each wait for a signal links to the span that sent it, in whatever process; and kinds of spans."""
+    by_id = {span.span_id: span for span in spans}
+    waited: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for span in by_id.values():
+        if span.name.startswith("wait_signal"):
+            (link,) = span.links
+            sender = by_id[link.span_id]
+            assert sender.trace_id == link.trace_id
+            waited[span.name].append((str(span.attributes["otelier.run.id"]), _sent_by(sender)))
+        kind = next((kind for start, kind in KINDS.items() if span.name.startswith(start)), None)
+        assert kind in {None, span.kind}, span
+    assert sorted(waited["wait_signal told"]) == sorted((f"order-{n}", f"order-{n ^ 1}") for n in range(runs))
+    assert sorted(waited["wait_signal paid"]) == sorted((f"order-{n}", "pay") for n in range(runs))
+
+
+def _sent_by(sender: SpanRecord) -> str:
+    return str(sender.attributes["otelier.run.id"]) if sender.name == "emit_signal told" else sender.name
 
 
 def _keys(runs: int) -> list[str]:

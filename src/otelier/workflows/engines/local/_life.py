@@ -67,6 +67,11 @@ class Life:
         """Return how long the longest of those ops took, or has taken until then."""
         return self._ahead.longest_ns(until_ns)
 
+    @property
+    def cancelled_ns(self) -> int | None:
+        """When the run was cancelled."""
+        return self.row.cancelled or None
+
     def made(self) -> int:
         """Return how many ops this life has made."""
         return self._made
