@@ -25,7 +25,6 @@ from otelier.workflows import Client, Context, Handler, Worker, _trace, entity, 
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.local._journal import cancelled_ns
-from otelier.workflows.engines.local._life import Life
 from otelier.workflows.engines.protocol import Target
 from tests.workflows.engines.serving import on_a_loop, opened, until
 from tests.workflows.trees import assert_trees
@@ -400,28 +399,36 @@ async def held_up(ctx: Context) -> None:
 
 @pytest.mark.usefixtures("soon")
 @on_a_loop
-async def test_a_long_wait_closes_the_span_only_once_it_is_recorded(recorder: SpanRecorder, tmp_path: Path):
-    """While the file is locked the begin of a wait may still be lost, and would be another one in the next life."""
-    GATES["work"] = asyncio.Event()
-    asked: list[str] = []
-    async with opened(str(tmp_path / "runs.db")) as engine, working(engine, held_up) as worker:
-        with pytest.MonkeyPatch.context() as patch:
-            stored = Life.when_stored
-            patch.setattr(Life, "when_stored", lambda life, do: (asked.append(life.id), stored(life, do)))
-            handle = await worker.start(held_up, workflow_id="o-1")
-            other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+async def test_a_wait_that_is_not_recorded_closes_no_span(
+    recorder: SpanRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """While the begin of a wait cannot be written it is in no span: the next life finds another begin."""
+    monkeypatch.setattr("otelier.workflows.engines.local._driver.count_fault", lambda _: None)
+    path, lives = tmp_path / "runs.db", list[int]()
+    other = sqlite3.connect(path, isolation_level=None)
+
+    @workflow
+    async def held(ctx: Context) -> Any:
+        await ctx.step("before", lambda: None)
+        if not lives:
             other.execute("BEGIN IMMEDIATE")
-            GATES["work"].set()
-            await until(lambda: asked)
-            assert recorder.records == ()
-            other.execute("COMMIT")
-            other.close()
-            await until(lambda: recorder.records)
-        await engine.signal("o-1", "go", sealed(None, get_current()))
-        await handle.result(60)
-    (root,) = _named(recorder, "invoke_workflow")
+        lives.append(1)
+        return await ctx.signal("go")
+
+    async with opened(str(path), busy_s=0.5, retry_s=0.01) as engine, working(engine, held) as worker:
+        handle = await worker.start(held, workflow_id="o-1")
+        await until(lambda: lives)
+        first = engine._drivers[0].lives["o-1"]
+        await until(lambda: first.stopped)
+        assert _named(recorder, "invoke_workflow") == []
+        other.execute("COMMIT")
+        other.close()
+        (root,) = await until(lambda: _named(recorder, "invoke_workflow"))
+        await engine.signal("o-1", "go", sealed("now", get_current()))
+        assert await handle.result(60) == "now"
+    assert_trees(recorder.records)
     (wait,) = _named(recorder, "wait_signal")
-    assert (root.attributes["otelier.run.state"], root.end_ns) == ("waiting", wait.start_ns)
+    assert root.end_ns == wait.start_ns
 
 
 @pytest.mark.usefixtures("soon")

@@ -106,7 +106,8 @@ class RunTrace:
         self._gaps: dict[int, int] = {}
         """Since when no span of the run was open, by the op that ended that."""
         self._here = _Here(self._root)
-        self._input = payload if content_gate().mode.on_span else None
+        self._gate = content_gate()
+        self._input = payload if self._gate.mode.on_span else None
         self._waiting: tuple[Op, ...] = ()
         """Ops that the body waits for, or has waited for last."""
         self.now_ns = run.began_ns
@@ -130,10 +131,11 @@ class RunTrace:
         ended = op.ended_ns
         if ended is not None:
             self._pass_blocks(ended)
-            since = self._idle_since(ended)
-            if since is not None and ended - since >= LONG_WAIT_NS:
-                self._gaps[op.number] = since
-                self._resume(str(op.number), since, ended)
+            if ended - self.now_ns >= LONG_WAIT_NS:  # else no wait was that long, and there may be thousands of ops
+                since = self._idle_since(ended)
+                if since is not None and ended - since >= LONG_WAIT_NS:
+                    self._gaps[op.number] = since
+                    self._resume(str(op.number), since, ended)
             self.now_ns = max(self.now_ns, ended)
 
     def _idle_since(self, until: int) -> int | None:
@@ -286,7 +288,7 @@ class RunTrace:
             links=links,
             start_time_ns=start_ns,
             span_context=where,
-            gate=content_gate(),
+            gate=self._gate,
         )
 
     def _span_context(self, span_id: int) -> SpanContext:

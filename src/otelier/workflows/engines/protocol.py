@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from otelier.errors import RunStopped
@@ -227,7 +228,9 @@ class StepInfo:
     kind: str
     """`step`, `sleep`, `signal`, `call`, `result` or `send`; of a client also `approval`."""
     attempt: int
-    """How often it was begun."""
+    """Number of the attempt, from 1; the attempts of a step have its name."""
+    executions: int
+    """How often it was begun: more than once if a crash or a stop cut it."""
     begin_ns: int
     end_ns: int | None
     """`None` while it goes on."""
@@ -235,6 +238,16 @@ class StepInfo:
     """First line of what it failed with."""
     run_id: str | None = None
     """The run that it called, or whose result it waits for; `None` for other kinds."""
+
+    @property
+    def begin(self) -> datetime:
+        """Time of its first begin, in UTC."""
+        return _time(self.begin_ns)
+
+    @property
+    def end(self) -> datetime | None:
+        """Time of its end, in UTC; `None` while it goes on."""
+        return None if self.end_ns is None else _time(self.end_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +267,25 @@ class RunInfo:
     parent_id: str | None = None
     result: Json = None
     error: Mapping[str, Json] | None = None
-    """What it failed with, or why it is blocked, as `otelier.codec.error_to_json` writes it."""
+    """What it failed with, why it is blocked, or what it tries again after; as `otelier.codec.error_to_json` has it."""
     steps: Sequence[StepInfo] = field(default_factory=tuple[StepInfo, ...])
     """Empty where many runs were asked for."""
     waiting_for: str | None = None
     """What it waits for, such as `signal manager_approved`; `None` where many runs were asked for."""
+
+    @property
+    def begin(self) -> datetime:
+        """Time of its start, in UTC."""
+        return _time(self.begin_ns)
+
+    @property
+    def end(self) -> datetime | None:
+        """Time of its end, in UTC; `None` while it is open."""
+        return None if self.end_ns is None else _time(self.end_ns)
+
+
+def _time(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / 1e9, timezone.utc)
 
 
 Invoke: TypeAlias = "Callable[[Run, Target, Json], Awaitable[Outcome]]"
@@ -274,6 +301,10 @@ class Engine(Protocol):
         Calls *ready* once it runs bodies, or stands by for another process that does.
         When cancelled it begins no body, gives steps that run 20 s to end, records what they give, and parks the rest.
         """
+        ...
+
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies: not while it stands by for another one, or only asks."""
         ...
 
     async def start(

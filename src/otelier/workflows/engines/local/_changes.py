@@ -168,7 +168,7 @@ def resume_run(tx: Transaction, run_id: str) -> None:
         times = _blocked_times(tx, run_id)
         tx.conn.execute(
             "UPDATE run SET state='open', outcome=NULL, progress=-1, blocked=? WHERE id=?",
-            (dumps([*times[:-1], (times[-1][0], time.time_ns())]), run_id),
+            (dumps([*times[:-1], (times[-1][0], max(times[-1][0], time.time_ns()))]), run_id),
         )
         tx.tell("resume", run_id, open_run(tx.conn, run_id))
 
@@ -197,7 +197,7 @@ def end_run(
     """End a run, with the state of its entity and the ops that waited for it."""
     execute(tx, statements)
     tx.conn.execute(
-        "UPDATE run SET state=?, outcome=?, ended=?, snapshot=NULL WHERE id=? AND ended IS NULL",
+        "UPDATE run SET state=?, outcome=?, ended=max(?, began), snapshot=NULL WHERE id=? AND ended IS NULL",
         (state, outcome, time.time_ns(), run_id),
     )
     tx.conn.execute("DELETE FROM signal WHERE run=?", (run_id,))
@@ -239,8 +239,9 @@ def begin_life(
         row.lives = 1
     else:
         row.lives = lives + counts
+    loaded = Loaded(row, ops, signals_of(tx.conn, run_id))
     if recovers and not first and len(row.recovered) < _MAX_RECOVERED:
-        row.recovered.append(time.time_ns())
+        row.recovered.append(max(loaded.latest_ns, time.time_ns()))
     if row.lives > max_lives:
         error = EngineError(
             f"Run {run_id!r} is blocked: its body was begun {max_lives} times without a new record, so it ends the "
@@ -254,7 +255,7 @@ def begin_life(
         "UPDATE run SET lives=?, progress=?, recovered=?, version=? WHERE n=?",
         (row.lives, progress, dumps(row.recovered) if row.recovered else None, row.version, row.n),
     )
-    return Loaded(row, ops, signals_of(tx.conn, run_id))
+    return loaded
 
 
 def _row(found: Any) -> Row:

@@ -21,6 +21,7 @@ from otelier.faults import count_fault
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local import _keeping as keeping
+from otelier.workflows.engines.local._beat import Beat
 from otelier.workflows.engines.local._life import Life
 from otelier.workflows.engines.local._op import LocalOp
 from otelier.workflows.engines.local._options import Options
@@ -53,6 +54,7 @@ class Driver:
         self.services = {service for service, _ in registry.kinds}
         self.loop = asyncio.get_running_loop()
         self.timers = Timers(self.loop)
+        self.beat = Beat(self.loop, store.shown, options.held_up_s)
         self.lives: dict[str, Life] = {}
         self.ends: dict[str, list[LocalOp]] = {}
         """Ops that wait for the end of a run."""

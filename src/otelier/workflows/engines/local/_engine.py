@@ -149,6 +149,10 @@ class LocalEngine:
         finally:
             lock.release()
 
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies."""
+        return bool(self._drivers)
+
     async def _drive(self, driver: Driver, ready: Callable[[], object], *, is_alone: bool) -> None:
         self._drivers.append(driver)
         try:
@@ -157,6 +161,7 @@ class LocalEngine:
             try:
                 await driver.stop()
             finally:
+                driver.beat.stop()
                 self._drivers.remove(driver)
                 self._store.repair()
                 if (heir := self._owner_of(APPROVALS)) is not None:
@@ -286,6 +291,11 @@ class LocalEngine:
     def watches(self) -> bool:
         """Return whether anybody waits for what other processes do."""
         return bool(self._drivers or self._waiters)
+
+    def look(self) -> None:
+        """Look whether the loops of the drivers go on."""
+        for driver in list(self._drivers):
+            driver.beat.look()
 
     def calls(self, note: journal.Note) -> Sequence[Call]:
         """Return what is to be called because of a note."""

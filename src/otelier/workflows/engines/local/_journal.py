@@ -133,6 +133,12 @@ class Loaded:
     ops: list[OpRow]
     signals: list[tuple[int, str, str]]
 
+    @property
+    def latest_ns(self) -> int:
+        """The last time that was recorded: the clock may have been set back since."""
+        times = (time for op in self.ops for time in (op.began, op.ended) if time is not None)
+        return max(self.row.began, *self.row.recovered, max(times, default=0))
+
 
 def dumps(value: Json) -> str:
     """Return *value* as JSON text, which a body gets back as it was."""

@@ -27,7 +27,7 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_ahead", "_made", "_mail", "_recorded", "_seq", "_signal_waits", "_state",
+        "_ahead", "_made", "_mail", "_now", "_recorded", "_seq", "_signal_waits", "_state",
         "_waits", "began_ns", "blocked_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
         "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
@@ -50,6 +50,7 @@ class Life:
         self._recorded = {op.n: op for op in loaded.ops}
         self._made = 0
         self._ahead = Ahead(self._recorded)
+        self._now = loaded.latest_ns
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
@@ -144,13 +145,9 @@ class Life:
     async def next(self, ops: Sequence[Op]) -> Op:
         """Return the next of *ops* that is done, in the order in which results were recorded."""
         self.check()
-        best: LocalOp | None = None
-        for op in ops:
-            assert isinstance(op, LocalOp)
-            if op.state == DONE and (best is None or op.seq < best.seq):
-                best = op
-        if best is None:
-            best = await self._wait(ops)
+        ours = cast("Sequence[LocalOp]", ops)
+        done = [op for op in ours if op.state == DONE]  # of thousands, for each of their results
+        best = min(done, key=_place) if done else await self._wait(ours)
         best.is_seen = True
         self.reach(best)
         if self._ahead:
@@ -237,7 +234,7 @@ class Life:
         self.open[op.number] = op
         if not op.found:
             self._ahead.clear()
-            op.first_begun(time.time_ns())
+            op.first_begun(self.now_ns())
             self.unwritten.append(op)
         elif isinstance(op, Step):
             op.executions += 1
@@ -245,6 +242,11 @@ class Life:
         op.go()
         if self.unwritten:
             self.driver.write_soon(self)
+
+    def now_ns(self) -> int:
+        """Return the time for what is recorded now: never before what was, also where the clock was set back."""
+        self._now = max(self._now, time.time_ns())
+        return self._now
 
     def next_seq(self) -> int:
         """Return the place of the next result among those of this run."""
@@ -279,7 +281,7 @@ class Life:
             self.fail(exc)
             return None
         rows = self.unwritten_rows(besides=op)
-        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), time.time_ns()
+        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), self.now_ns()
         rows.append(op.row(text))
         return rows
 
@@ -291,13 +293,12 @@ class Life:
             if not future.done():
                 future.set_result(op)
 
-    async def _wait(self, ops: Sequence[Op]) -> LocalOp:
+    async def _wait(self, ops: Sequence[LocalOp]) -> LocalOp:
         for op in ops:
             op.start()
         future: asyncio.Future[LocalOp] = self.loop.create_future()
         count = 0
         for op in ops:
-            assert isinstance(op, LocalOp)
             if op.state in {BEGUN, ENDING}:
                 count += 1
                 if op.waiters is None:
@@ -311,7 +312,7 @@ class Life:
             return await self._until(future)
         finally:
             for op in ops:
-                if isinstance(op, LocalOp) and op.waiters and future in op.waiters:
+                if op.waiters and future in op.waiters:
                     op.waiters.remove(future)
 
     async def _until(self, future: asyncio.Future[LocalOp] | asyncio.Future[None]) -> LocalOp:
@@ -328,7 +329,7 @@ class Life:
 
     def _give_up(self, op: LocalOp) -> None:
         op.leave()
-        op.state, op.ended_ns, op.waiters = GIVEN_UP, time.time_ns(), None
+        op.state, op.ended_ns, op.waiters = GIVEN_UP, self.now_ns(), None
         self.open.pop(op.number, None)
         if op not in self.unwritten:
             self.unwritten.append(op)
@@ -399,7 +400,7 @@ class Life:
     def block(self, error: BaseException) -> None:
         """Leave the run until somebody resumes it."""
         if self.stopped is None:
-            at_ns = time.time_ns()
+            at_ns = self.now_ns()
             self.driver.block(self, error, at_ns)
             self.blocked_ns = [*self.blocked_ns, (at_ns, None)]
             self.stop(RunParked(str(error)))
@@ -413,9 +414,23 @@ class Life:
             )
         )
 
+    def damaged(self, op: LocalOp, error: ValueError) -> None:
+        """Block the run because its journal has no JSON for the result of an op, and raise that."""
+        self.block(
+            EngineError(
+                f"Run {self.id!r} is blocked: what its journal has as the result of {op.kind} {op.name!r} at op "
+                f"{op.number} is no JSON ({error}), so the file was damaged. Restore a copy, or cancel the run."
+            )
+        )
+        self.check()
+
     def lost(self, error: BaseException) -> None:
         """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
         self.stop(RunParked(f"A step's task was ended by somebody else: {type(error).__name__}."))
+
+
+def _place(op: LocalOp) -> int:
+    return op.seq
 
 
 def _cancel_called(tx: journal.Transaction, run_id: str) -> None:
