@@ -113,6 +113,11 @@ class Run(Protocol):
     stopped: RunStopped | None
     """What ends this life from outside, from then on; `None` while it goes on."""
 
+    @property
+    def cancelled_ns(self) -> int | None:
+        """When the run was cancelled, as recorded; `None` for one that was not."""
+        ...
+
     def replaying(self) -> bool:
         """Return whether an earlier life has been here.
 
