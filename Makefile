@@ -49,7 +49,7 @@ $(SITE)/.otelier-synced: $(STAMP)
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## show it working: two services, two tenants, four agents, their trace and tables
+demo: $(STAMP) ## show it working: two services, five agents, a worker that is killed; their traces and tables
 	@$(BIN)/otelier demo
 
 .PHONY: test
@@ -122,6 +122,10 @@ bench: $(STAMP) ## measure what otelier costs
 .PHONY: bench-agents
 bench-agents: $(STAMP) ## measure a step of an agent beside the OpenAI Agents SDK and pydantic-ai
 	@scripts/bench_agents.sh $(BIN)
+
+.PHONY: bench-workflows
+bench-workflows: $(STAMP) ## measure workflows beside DBOS on SQLite: some minutes
+	@scripts/bench_workflows.sh $(BIN)
 
 .PHONY: minimal
 minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads

@@ -147,23 +147,28 @@ def form_of(as_type: Any, what: str) -> Form:
     Raises:
         CodecError: if pydantic makes nothing of that type.
     """
-    from pydantic import PydanticUndefinedAnnotation, PydanticUserError
-
     try:
         # Types are equal, too, whose parts stand in another order: `int | str` is `str | int`, and not read alike.
         return _form(as_type, "" if isinstance(as_type, type) else repr(as_type))
-    except (PydanticUserError, PydanticUndefinedAnnotation) as exc:
+    except _no_type() as exc:
         problem = str(exc).partition("\n")[0]
     except TypeError:  # what is annotated cannot be hashed
         try:
             return Form(as_type)
-        except (PydanticUserError, PydanticUndefinedAnnotation, TypeError) as exc:
+        except (*_no_type(), TypeError) as exc:
             problem = str(exc).partition("\n")[0]
     raise CodecError(
         f"Cannot use {type_name(as_type)} as the type of {what}: {problem} "
         f"Name a type that pydantic reads, by itself and not as text.",
         problem="no such type",
     )
+
+
+def _no_type() -> tuple[type[Exception], ...]:
+    """Return what pydantic raises where it makes nothing of a type."""
+    from pydantic import PydanticUndefinedAnnotation, PydanticUserError
+
+    return PydanticUserError, PydanticUndefinedAnnotation
 
 
 @functools.lru_cache(maxsize=512)

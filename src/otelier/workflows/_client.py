@@ -32,7 +32,7 @@ from otelier.workflows._body import END
 from otelier.workflows._checks import checked_name, checked_service, checked_signal
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows._payloads import read_limit, to_payload
-from otelier.workflows._trace import span_name
+from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows._worker import RunHandle
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import (
@@ -108,7 +108,8 @@ class Client:
             service: Service of the handler.
             name: Name of a workflow or a function there.
             input: A dict whose keys fit its parameters is passed by name, anything else as the one argument.
-            workflow_id: Its id. A run of that id with this handler and input is taken as it is; `None` makes an id.
+            workflow_id: Its id. A run of that id with this handler and input is taken as it is, and the span that is
+                current here has a link to it; `None` makes an id.
             headers: What `ctx.headers()` returns there, such as those of a request; what authorises is dropped.
 
         Raises:
@@ -120,7 +121,7 @@ class Client:
         payload = to_payload(input, what=f"the input of {name}")
         stored = start_headers(headers, run_id, span_name("workflow", name), is_client=True)
         engine = self._engine
-        await engine.start(target, payload, stored, run_id=run_id)
+        link_caller(run_id, stored, await engine.start(target, payload, stored, run_id=run_id))
         return RunHandle(engine, run_id, None, None)
 
     async def signal(self, workflow_id: str, name: str, payload: Any = None) -> None:
@@ -200,7 +201,8 @@ class Client:
         verb = "approve" if decision == "approved" else "reject"
         asked = _asked(await self._still_open(engine, run_id, verb, request))
         request["over"] = [number for number, _, is_over in asked if is_over]
-        run = await engine.start(target_of(run_id, "decide"), request, {}, run_id=f"{run_id}.{decision}.{uuid4().hex}")
+        run = f"{run_id}.{decision}.{uuid4().hex}"
+        await engine.start(target_of(run_id, "decide"), request, {}, run_id=run)
         succeeded, answer = await engine.result(run, None)
         if not succeeded:
             raise StepError(str(answer.get("message") or ""), type=str(answer["type"]))

@@ -15,7 +15,7 @@ from otelier.errors import RunParked, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._body import CURRENT_STEP, Body, StepScope
 from otelier.workflows._calls import Call, Plan, Stopping
-from otelier.workflows._handlers import type_hints
+from otelier.workflows._handlers import return_hint
 from otelier.workflows._payloads import checked_payload
 from otelier.workflows.engines.protocol import Json, Op, Outcome
 
@@ -49,7 +49,7 @@ def make_step(
     """
     step_id = body.numbered(name)
     what = _result_of(step_id)
-    returns = type_hints(_inner(function)).get("return")
+    returns = return_hint(_inner(function))
     write = dump or functools.partial(to_plain, as_type=returns, what=what)
     read = load or functools.partial(_read, returns, what)
     attempts: list[_Attempt] = []

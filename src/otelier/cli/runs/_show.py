@@ -94,8 +94,7 @@ def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console) -> None:
     if run.waiting_for is not None:
         console.print(Text(f"waits for {printable(run.waiting_for)}", "cyan"), soft_wrap=True)
     if run.error is not None:
-        told = first_line(run.error)
-        console.print(Text(f"→ {cut(told, console.width - 2)}", STYLES.get(run.status, "red")), soft_wrap=True)
+        console.print(Text(f"→ {first_line(run.error)}", STYLES.get(run.status, "red")))
     elif run.status == "completed":
         told = printable(json.dumps(run.result, ensure_ascii=False))
         console.print(Text(f"→ {cut(told, console.width - 2)}", "green"), soft_wrap=True)
@@ -142,7 +141,7 @@ class _Lines:
         for name, step in self.rows:
             console.print(self._line(name, step, names, bar), soft_wrap=True)
             if step.error is not None:
-                console.print(Text(f"    → {cut(printable(step.error), console.width - 6)}", "red"), soft_wrap=True)
+                console.print(Text(f"    → {printable(step.error)}", "red"))
 
     def _line(self, name: str, step: StepInfo, names: int, width: int) -> Text:
         is_open = step.end_ns is None

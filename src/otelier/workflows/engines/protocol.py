@@ -113,13 +113,22 @@ class Run(Protocol):
     """When it was started, as recorded."""
     recovered_ns: Sequence[int]
     """When a life of this body began after a crash that the engine noticed, as recorded, oldest first."""
+    blocked_ns: Sequence[tuple[int, int | None]]
+    """When the run was blocked and resumed, as recorded, oldest first; the last was not where that ends this life."""
     stopped: RunStopped | None
     """What ends this life from outside, from then on; `None` while it goes on."""
 
     def replaying(self) -> bool:
         """Return whether an earlier life has been here.
 
-        So it has where the journal has a later op than those that were started or waited for.
+        So it has where the journal has an op that was not started or waited for yet. Of several that are waited for at
+        once, those count that had begun when the one was recorded that is done.
+        """
+        ...
+
+    def longest_ahead_ns(self, until_ns: int) -> int:
+        """Return how long the longest of those ops took that were not started or waited for yet, or has taken until
+        then; 0 where there is none.
         """
         ...
 
@@ -189,6 +198,13 @@ class Run(Protocol):
         """Return the next of *ops* that is done, in the order in which results were recorded, in a replay too.
 
         If none of them is, begins those that are not begun, in their order, and waits.
+        """
+        ...
+
+    def when_stored(self, do: Callable[[], object]) -> None:
+        """Call *do* on the loop of the body once all that happened in this life so far is stored, also that it ended.
+
+        Never where that fails.
         """
         ...
 
@@ -297,8 +313,17 @@ class Engine(Protocol):
         """
         ...
 
-    async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
-        """Store a run and return *run_id*. One that exists is taken if its target and payload are equal.
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies: not while it stands by for another one, or only asks."""
+        ...
+
+    async def start(
+        self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str
+    ) -> Mapping[str, str] | None:
+        """Store a run. One that exists is taken if its target and payload are equal.
+
+        Returns:
+            Headers of the one that exists; `None` where it was stored now.
 
         Raises:
             RunExistsError: if a run of that id has another target or payload.
