@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -147,6 +147,8 @@ async def drive(body: Calling, plan: Plan[T]) -> T:
         while True:
             limits = body.limits
             body.waiting(ops)
+            if limits and _were_cut(ops, limits):
+                raise _cut(body)
             try:
                 done = await body.next((*limits, *ops) if limits else ops)
                 if not body.is_here():
@@ -166,6 +168,12 @@ async def drive(body: Calling, plan: Plan[T]) -> T:
         return stop.value
     finally:
         plan.close()
+
+
+def _were_cut(ops: Sequence[Op], limits: Iterable[Op]) -> bool:
+    """Return whether an earlier life gave all of *ops* up, and did so before a time limit that was reached later."""
+    reached = min((limit.ended_ns or 0 for limit in limits if limit.done()), default=None)
+    return all(op.is_given_up and (reached is None or (op.ended_ns or 0) < reached) for op in ops)
 
 
 def _cut(body: Calling) -> ReplayError:

@@ -75,6 +75,11 @@ class Op(Protocol):
     value: Json
     """Its result; `None` before it is done."""
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was given up, in this life or an earlier one: it is never done."""
+        ...
+
     def start(self) -> None:
         """Write it into the journal, unless that was done, and begin it at the latest at the next wait."""
         ...
@@ -282,6 +287,16 @@ class RunInfo:
     def end(self) -> datetime | None:
         """Time of its end, in UTC; `None` while it is open."""
         return None if self.end_ns is None else _time(self.end_ns)
+
+
+def how_ended(status: str) -> str:
+    """Return how errors say that a run ended.
+
+    Example:
+        >>> how_ended("cancelled"), how_ended("failed")
+        ('was cancelled', 'has failed')
+    """
+    return f"{'was' if status == 'cancelled' else 'has'} {status}"
 
 
 def _time(ns: int) -> datetime:
