@@ -28,14 +28,17 @@ _SHOWN: Final = (
 _ASKED: Final = {
     "running": f"WHERE ended IS NULL AND state='open' AND NOT {_WAITS}",
     "waiting": f"WHERE ended IS NULL AND state='open' AND {_WAITS}",
+    "completed": "WHERE state='completed'",
 }
+_ODD: Final = "WHERE state NOT IN ('open', 'completed') AND state=?"
+"""These are few among many: the words are those of their index, without which SQLite does not use it."""
 
 
 def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
     """Return the latest runs; those of ours only where their service is asked for."""
     where, args = "WHERE 1", cast("list[Any]", [])
     if status is not None:
-        where = _ASKED.get(status, "WHERE state=?")
+        where = _ASKED.get(status, _ODD)
         args += [status] if status not in _ASKED else []
     where += " AND service<>?" if service is None else " AND service=?"
     args.append(APPROVALS if service is None else service)
