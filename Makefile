@@ -49,7 +49,7 @@ $(SITE)/.otelier-synced: $(STAMP)
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## show it working: two services, two tenants, four agents, their trace and tables
+demo: $(STAMP) ## show it working: two services, five agents, a worker that is killed; their traces and tables
 	@$(BIN)/otelier demo
 
 .PHONY: test

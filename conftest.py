@@ -153,7 +153,7 @@ _left: list[dict[str, Any]] = []
 
 
 def _open_document(namespace: dict[str, Any]) -> None:
-    """Give a document a context, global providers and a model of its own; its blocks share them.
+    """Give a document a context, global providers, a model and a file of runs of its own; its blocks share them.
 
     A worker that got more of a document's examples later begins it anew.
     """
@@ -172,6 +172,8 @@ def _open_document(namespace: dict[str, Any]) -> None:
     server = stack.enter_context(OpenAIServer())
     patch.setenv("OPENAI_BASE_URL", server.base_url)
     patch.setenv("OPENAI_API_KEY", "sk-none")
+    folder = stack.enter_context(TemporaryDirectory())
+    patch.setenv("OTELIER_ENGINE", f"file:{Path(folder) / 'runs.db'}")  # the default would leave a file in the checkout
 
 
 def _close_document(namespace: dict[str, Any]) -> None:
@@ -180,7 +182,6 @@ def _close_document(namespace: dict[str, Any]) -> None:
     for value in namespace.values():
         if isinstance(value, TemporaryDirectory):
             value.cleanup()
-    namespace.clear()
 
 
 class _TraceParser(CodeBlockParser):

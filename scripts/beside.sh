@@ -16,7 +16,8 @@ export VIRTUAL_ENV=$work/env
   "openai-agents>=0.6" "pydantic-ai-slim[openai]>=1" "logfire>=4" \
   "opentelemetry-instrumentation-genai-openai==1.3b0" "opentelemetry-instrumentation-openai>=0.62" \
   "openinference-instrumentation-openai>=0.1.60" "openinference-instrumentation-openai-agents>=2" \
-  "opentelemetry-instrumentation-genai-openai-agents==1.3b0" "opentelemetry-instrumentation-openai-agents>=0.62"
+  "opentelemetry-instrumentation-genai-openai-agents==1.3b0" "opentelemetry-instrumentation-openai-agents>=0.62" \
+  "opentelemetry-instrumentation-httpx>=0.60b0" "opentelemetry-instrumentation-sqlalchemy>=0.60b0" "sqlalchemy>=2,<2.1"
 "$bin/uv" pip list 2>/dev/null | grep -E '^(openai|openai-agents|opentelemetry-(sdk|instrumentation)|openinference-.*|opentelemetry-instrumentation-.*openai(-agents)?|pydantic-ai-slim|logfire) '
 
 apart() { # apart NAME PACKAGE: put the package's metadata into a folder of its own

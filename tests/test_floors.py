@@ -13,7 +13,7 @@ ROOMS = ("redaction", "telemetry", "identity", "fields", "baggage", "openai", "l
 ROOMS += ("store", "experiments", "sessions", "workflows")
 DOORS = ("setup", "testing", "__init__", "cli")  # the demo is a program, and uses the package as one
 FLOORS = {name: floor for floor, name in enumerate(GROUND + ROOMS + DOORS)}
-PROGRAMS = {"otelier.cli.demo.apps.helpdesk", "otelier.cli.demo.apps.payments"}
+PROGRAMS = {f"otelier.cli.demo.apps.{name}" for name in ("helpdesk", "payments", "refunds")}
 """Programs as a user writes them, which come in by the front door; nothing of ours imports them."""
 MODULES = {path.relative_to(SOURCE): path for path in sorted(SOURCE.rglob("*.py"))}
 

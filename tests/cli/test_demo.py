@@ -24,7 +24,11 @@ from otelier.fields import BAGGAGE_KEYS
 from otelier.testing import OpenAIServer
 from tests.cli.children import OTELIER, demo_recording, environment, run
 
-SERVICES = ("helpdesk", "payments")
+SERVICES = ("helpdesk", "payments", "refunds")
+
+
+REFUND_LOG = ("assessed", "reserved", "approved")
+"""What the workflow of the refund says."""
 
 
 @contextlib.contextmanager
@@ -69,16 +73,19 @@ def test_the_main_job(tmp_path):
     homes = Counter((record["signal"], record["resource"]["service.name"]) for record in records)
     for name, kind in (("spans", "spans"), ("log records", "logs"), ("metric points", "metrics")):
         assert signals[name]["by_service"] == {service: homes[kind, service] for service in SERVICES}
-        assert min(signals[name]["by_service"].values()) > 5
+        assert min(signals[name]["by_service"].values()) >= 5
     for name in ("spans", "calls to the model"):
         assert signals[name]["with_user"] == signals[name]["count"] > 20
     agents = signals["agents registered"]
-    assert (agents["count"], agents["with_user"], agents["with_agent"]) == (4, 0, 4)
+    assert (agents["count"], agents["with_user"], agents["with_agent"]) == (5, 0, 5)
     told = sum(record.get("event_name") == "otelier.agent.registered" for record in records)
-    assert told == 7  # the three named agents once more, with their prompts
+    assert told == 9  # the four named agents once more, with their prompts
     assert signals["log records"]["with_user"] == signals["log records"]["count"] - told > 20
-    for name in ("log records", "calls to the model"):
-        assert signals[name]["with_agent"] == signals[name]["count"]
+    assert signals["calls to the model"]["with_agent"] == signals["calls to the model"]["count"]
+    said = Counter(record["body"] for record in records if record["signal"] == "logs")
+    outside = ("started a refund", *REFUND_LOG)
+    assert [said[body] for body in outside] == [1] * len(outside)  # in a replay the body says nothing
+    assert signals["log records"]["with_agent"] == signals["log records"]["count"] - len(outside)
     assert signals["metric points"]["with_user"] == 0
 
     rows = {(row["agent"], row["user"]): row for row in shown["usage"]}
@@ -87,7 +94,7 @@ def test_the_main_job(tmp_path):
     ((unnamed, fingerprint),) = shown["known_by_prompt"].items()
     assert re.fullmatch("fp1:[0-9a-f]{64}", fingerprint)
     assert unnamed == f"agent-{fingerprint[4:12]}"
-    assert {agent for agent, _ in rows} == {"triage", "billing", "auditor", unnamed}
+    assert {agent for agent, _ in rows} == {"triage", "billing", "auditor", "assessor", unnamed}
     assert all(
         row["input_tokens"] and row["output_tokens"] and row["p95_s"] >= row["p50_s"] > 0 for row in rows.values()
     )
@@ -97,6 +104,7 @@ def test_the_main_job(tmp_path):
     assert shown["total"]["calls"] + shown["repeated"] == shown["received"][-1]["requests"]
 
     check_trace(shown["trace"])
+    check_refund(shown["refund"], records)
     check_baggage(shown["received"], signals["calls to the model"]["count"])
     check_records(records)
     check_metrics([record for record in records if record["signal"] == "metrics"], shown["total"])
@@ -123,17 +131,59 @@ def check_trace(trace):
     assert {line["agent"] for line in trace if line["name"] == "look up account"} == {"billing"}
 
 
+def check_refund(refund, records):
+    """Two workers made one trace of the run; the cut-off step is one span, and everything was paid and asked once."""
+    assert (refund["exit_code"], refund["status"], refund["result"]) == (-9, "completed", "payments/o-17 booked")
+    reserve, pay = refund["bookings"]
+    assert (reserve, pay) == ("refund-o-17:reserve", "refund-o-17:pay")
+    assert refund["bank_requests"] == [reserve, reserve, pay]
+
+    trace = refund["trace"]
+    assert len({line["trace_id"] for line in trace}) == 1
+    assert len({line["span_id"] for line in trace}) == len(trace)
+    # A decision that took 10 s, on a busy machine, has `resume_workflow` around what follows it.
+    shown, late = [], 0
+    for line in trace:
+        if line["name"] == "resume_workflow refund":  # a decision that took 10 s, on a busy machine
+            late = 1
+        elif "ASGI" not in line["name"]:
+            shown.append((line["name"], line["depth"] - late))
+    assert shown == [
+        ("POST /orders/{order_id}/refund", 0),
+        ("invoke_workflow refund", 1),
+        ("run_step assess", 2),
+        ("chat gpt-4.1", 3),
+        ("POST", 4),
+        ("run_step reserve", 2),
+        ("POST", 3),
+        ("wait_approval refund", 2),
+        ("run_step pay", 2),
+        ("POST", 3),
+    ]
+    assert {line["user"] for line in trace} == {"acme/alice"}
+    by_name = {line["name"]: line for line in trace}
+    assert {line["name"] for line in trace if line["recovered"]} == {"invoke_workflow refund"}
+    assert {line["name"]: line["executions"] for line in trace if line["executions"] > 1} == {"run_step reserve": 2}
+    processes = {name: by_name[f"run_step {name}"]["process"] for name in ("assess", "reserve", "pay")}
+    assert processes == {"assess": "refunds 1", "reserve": "refunds 2", "pay": "refunds 2"}
+
+    exported = [one for one in records if one["signal"] == "spans" and one["trace_id"] == trace[0]["trace_id"]]
+    ids = [one["span_id"] for one in exported]
+    assert len(ids) == len(set(ids))
+    assert {one["parent_id"] for one in exported} - {None} <= set(ids)
+
+
 def check_baggage(received, calls):
     """What the servers really got: nothing from outside, every field between services, none for the model."""
     helpdesk, payments, model = received
-    assert helpdesk == {"server": "helpdesk", "requests": 23, "senders": [], "fields": {}}
+    assert helpdesk == {"server": "helpdesk", "requests": 24, "senders": [], "fields": {}}
     asked = payments["requests"]
     assert asked > 5
     keys = ("user.id", "user.roles", "gen_ai.agent.name", "session.id", "otelier.workflow.id", "otelier.tenant.id")
     fields = dict.fromkeys(keys, asked)
     assert payments == {"server": "payments", "requests": asked, "senders": ["helpdesk"], "fields": fields}
     assert (model["server"], model["fields"]) == ("model's host", {})
-    assert model["senders"] == ["helpdesk", "payments"]  # traces reached it, so propagation was on
+    assert model["senders"] == ["helpdesk", "payments", "refunds"]  # traces reached it, so propagation was on
     assert model["requests"] >= calls
 
 
@@ -147,7 +197,7 @@ def check_records(records):
         assert found["user.roles"] in (["admin"], ["customer"])
         assert found["otelier.tenant.id"] == found["user.id"].partition("/")[0]
         assert re.fullmatch(rf"{found['user.id'].replace('/', '-')}-\d", found["otelier.workflow.id"])
-        named = found["gen_ai.agent.name"] in ("triage", "billing", "auditor")
+        named = found["gen_ai.agent.name"] in ("triage", "billing", "auditor", "assessor")
         assert found["otelier.agent.source"] == ("agent" if named else "fingerprint")
         assert found["otelier.agent.fingerprint"].startswith("fp1:")
     assert any(span["attributes"].get("gen_ai.request.stream") for span in calls)
@@ -168,7 +218,7 @@ def check_both_sides(spans, logs):
     for record in (*spans, *logs):
         if record["trace_id"] is not None:
             traces[record["trace_id"]].append(record)
-    assert len(traces) == 23
+    assert len(traces) == 24
     known = {span["span_id"]: span for span in spans}
     crossed = 0
     for trace in traces.values():
@@ -221,20 +271,21 @@ def check_model_requests(requests, records):
 
 
 def test_the_page_and_an_endpoint_that_is_not_there():
-    """Four tables without colours within 100 columns; that they are nowhere else is a sentence and the exit code."""
+    """Five tables without colours within 100 columns; that they are nowhere else is a sentence and the exit code."""
     with socket.socket() as taken:  # by one that does not listen
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         done = run(OTELIER, "demo", timeout_s=300, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://me:s3cr3t@127.0.0.1:{port}")
     assert done.returncode == 1
     assert re.search(rf"did not arrive at http://127\.0\.0\.1:{port}\..*Connection refused", done.stderr)
-    for service in SERVICES:
-        assert f"opentelemetry-instrument uvicorn otelier.cli.demo.apps.{service}:app" in done.stderr
+    for words in ("uvicorn {}.helpdesk:app", "uvicorn {}.payments:app", "otelier worker {}.refunds"):
+        assert f"opentelemetry-instrument {words.format('otelier.cli.demo.apps')}" in done.stderr
 
     lines = done.stdout.splitlines()
     titles = [line for line in lines if line and not line.startswith((" ", "─"))]
     assert [re.split(r", in |, with| of ", title)[0] for title in titles] == [
         "One trace",
+        "A refund over a crash",
         "Baggage that each server received with its requests",
         "Calls to the model per agent and user",
         "Exported by the services",
@@ -243,11 +294,16 @@ def test_the_page_and_an_endpoint_that_is_not_there():
     assert re.fullmatch(r"Done in \d+ s\. What to do next:", titles[-1])
     assert [line.split("  ")[1] for line in lines[lines.index(titles[-1]) + 1 :]] == [
         'otelier.init(app="my-service")',
+        "otelier worker my_module",
         "otelier doctor",
     ]
-    assert " 38 calls took 40 requests to the model's host: its client retries what fails." in lines
+    assert " 39 calls took 41 requests to the model's host: its client retries what fails." in lines
+    refunded = " The bank got 3 requests with 2 idempotency keys, and booked 2; the model was asked once."
+    assert titles[1].startswith("A refund over a crash of its worker, ")
+    assert lines.index(titles[1]) < lines.index(refunded) < lines.index(titles[2])
+    assert " A person decided: otelier approve refund-o-17 --name refund --approver ann --role billing" in lines
     across = "user_id, user_role, session_id, workflow_id, tenant_id reach payments: it trusts inbound baggage."
-    assert lines.index(f" {across}") > lines.index(titles[1])
+    assert lines.index(f" {across}") > lines.index(titles[2])
     assert " The agent does not: spans there name billing as the caller, and auditor as the agent." in lines
     known = re.compile(r" (agent-([0-9a-f]{8})) is identified by its prompt only, fingerprint fp1:\2[0-9a-f]{8}…")
     ((unnamed, _),) = known.findall(done.stdout)
@@ -337,11 +393,12 @@ def test_answers_that_do_not_come():
 def is_service(child):
     """Whether the process of that number is there and serves; others are short-lived, such as `uname`."""
     with contextlib.suppress(OSError):
-        return b"uvicorn" in Path(f"/proc/{child}/cmdline").read_bytes()
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        return b"uvicorn" in command or b"apps.refunds" in command
     return False
 
 
-@pytest.mark.parametrize("started", [1, 2])
+@pytest.mark.parametrize("started", [1, 3])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_breaking_it_off_leaves_nothing_behind(number, started):
     """Ctrl-C while a service starts ends it too, and the one that runs already."""

@@ -119,6 +119,12 @@ def test_lists_fit_80_columns(shop, monkeypatch):
         assert [line for line in shop.out(*arguments).splitlines() if len(line) > 80] == []
 
 
+def test_show_cuts_no_error(shop, monkeypatch):
+    """An error says at its end what to do, so it takes as many lines as it needs."""
+    monkeypatch.setattr(_steps, "_WIDTH", 20)
+    assert "→ RuntimeError: it broke�[2J" in " ".join(shop.out("show", "breaks").split())
+
+
 def test_show_has_a_line_for_each_step_and_attempt(shop):
     """Bars for what was done and waited for, each failed attempt with its error, and what the run waits for."""
     shown = shop.out("show", "refund-1", "--tree")
@@ -267,6 +273,7 @@ def test_bad_input_is_one_line(shop, arguments, parts, monkeypatch, capsys):
     [
         ("memory:", ["file:PATH", "--engine"]),
         ("file:nowhere/runs.db", ["nowhere/runs.db", "no such file"]),
+        ("file:/", ["There are no runs in /: that is a folder"]),
         ("elsewhere", ["'elsewhere'"]),
         (f"file:{__file__}", ["not a database"]),
     ],

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from otelier.cli.demo._report import MODEL_HOST, ServerRequests, signals
-from otelier.cli.demo._show import Colours, bar, duration, received_table, signal_table, trace_table, usage_table
+from otelier.cli.demo._tables import Colours, bar, duration, received_table, signal_table, trace_table, usage_table
 from tests.cli.records import MS, call, log, points, span
 
 

@@ -1,7 +1,4 @@
-"""A worker that is killed: bodies with every kind of call side by side, retries, time-outs, entities.
-
-Run: PATH EFFECTS [VERSION]. Effects are files whose names are idempotency keys.
-"""
+"""A worker that a nursery runs: bodies with every kind of call side by side, retries, time-outs, entities."""
 
 from __future__ import annotations
 
@@ -9,17 +6,23 @@ import asyncio
 import os
 import random
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from otelier.workflows import Context, Worker, entity, function, workflow
 from otelier.workflows.engines.local import LocalEngine
+from tests.workflows.nursery import at_work
 
 SERVICE = "killed"
 EFFECTS_OF = {
     "side_by_side": ("before", "loop", "retried", "in", "works", "after"),
     "branches": ("charge", "charge#2", "charge#3", "again"),
 }
+EFFECTS = Path()
+"""Where effects are files, named after their keys."""
+HELLO = "Hello!"
+"""What the model says."""
 total = entity("Total")
 
 
@@ -48,6 +51,11 @@ async def double(ctx: Context, number: int) -> int:
     return await ctx.step("double", lambda: effect(ctx, number * 2))
 
 
+def weigh(number: int) -> str:
+    """Weigh a parcel."""
+    return f"{number} kg"
+
+
 @workflow
 async def listener(ctx: Context) -> Any:
     return [await ctx.signal("told"), await ctx.signal("told")]
@@ -59,7 +67,8 @@ async def side_by_side(ctx: Context, seed: int, most: int | None) -> Any:
     before = await ctx.step("before", lambda: effect(ctx, seed))
     heard = ctx.spawn(listener, key="heard")
     child = ctx.spawn(double, seed)
-    calls = [
+    ctx.tools.register("weigh", handler=weigh)
+    calls: list[Any] = [
         ctx.step("loop", lambda: effect(ctx, "stepped"), timeout_s=600),
         ctx.step("thread", lambda: "threaded", retries=1),
         ctx.step("retried", lambda: effect(ctx, "retried", good=3), retries=2, backoff=0.001),
@@ -70,6 +79,9 @@ async def side_by_side(ctx: Context, seed: int, most: int | None) -> Any:
         ctx.timer(delay_ms=3),
         child.result(),
         ctx.signal.emit("told", [1], target_workflow_id=heard.workflow_id),
+        ctx.human.approval("nobody", timeout=timedelta(milliseconds=5)),
+        ctx.llm.generate("Say hello", "gpt-4o-mini"),
+        ctx.tools.handler("weigh")(seed),
         ctx.parallel(
             ctx.step("in", lambda: effect(ctx, "in")),
             ctx.gather(x=ctx.task(SERVICE, "double", 1), y=ctx.sleep(0)),
@@ -77,6 +89,7 @@ async def side_by_side(ctx: Context, seed: int, most: int | None) -> Any:
         ),
     ]
     values = await ctx.parallel(*calls, max_concurrency=most, timeout_s=600)
+    values[10], values[11] = values[10].decision, values[11].text
     await ctx.signal.emit("told", [2], target_workflow_id=heard.workflow_id)
     named = await ctx.gather(heard=heard.result(), again=child.result(timeout_s=600), sleep=ctx.sleep(0))
     partial = await ctx.parallel(
@@ -99,7 +112,8 @@ async def side_by_side(ctx: Context, seed: int, most: int | None) -> Any:
 def expected_side_by_side(seed: int) -> Any:
     """What `side_by_side` gives, whatever happens."""
     nested = ["in", {"x": 2, "y": None}]
-    values = ["stepped", "threaded", "retried", 8, 1, "late", None, None, 2 * seed, None, nested]
+    values = ["stepped", "threaded", "retried", 8, 1, "late", None, None, 2 * seed, None]
+    values += ["expired", HELLO, f"{seed} kg", nested]
     named = {"heard": [[1], [2]], "again": 2 * seed, "sleep": None}
     return [seed, values, named, ["attempt 1", "works", "attempt 1"], "after"]
 
@@ -158,13 +172,15 @@ EXPECTED_BRANCHES = [
 ]
 
 
-async def main(path: str) -> None:
+async def _serve(path: str) -> None:
     async with Worker(SERVICE, modules=[sys.modules[__name__]], engine=LocalEngine(path)):
-        sys.stdout.write("began\n")
-        sys.stdout.flush()
+        at_work()
         await asyncio.Event().wait()
 
 
-if __name__ == "__main__":
-    EFFECTS = Path(sys.argv[2])
-    asyncio.run(main(sys.argv[1]))
+def run(path: str, effects: str) -> None:
+    """Serve until killed."""
+    global EFFECTS
+    EFFECTS = Path(effects)
+    random.seed()
+    asyncio.run(_serve(path))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from otelier.errors import CodecError
-from otelier.workflows import Context, workflow
-from tests.workflows.working import Lives, on_a_loop, opened, outcome, raises_sentence, run_once, worker_of
+from otelier.workflows import Client, Context, workflow
+from tests.workflows.working import Lives, deadline, on_a_loop, opened, outcome, raises_sentence, run_once, worker_of
 
 BAD: list[tuple[str, Any, str]] = [
     ("nan", float("nan"), "nan"),
@@ -75,6 +76,47 @@ async def test_what_is_small_enough_is_stored(path: str | None, monkeypatch: pyt
     assert await run_once(path, flow, "x" * 1_500_000) == 1_500_000
     with raises_sentence(CodecError, "2,000,000 are the limit"):
         await run_once(path, flow, "x" * 2_000_000)
+
+
+LARGE = "x" * 1_500_000
+
+
+@pytest.mark.parametrize("limit", [1_000, 10_000_000])
+@on_a_loop
+async def test_every_payload_has_the_limit_of_the_setting(limit: int, monkeypatch: pytest.MonkeyPatch):
+    """Also what a client sends, what a person decides on and what a tool gives, and from the next worker on."""
+
+    def tool() -> str:
+        return "x" * 1_000 if limit == 1_000 else LARGE
+
+    @workflow
+    async def flow(ctx: Context, payload: str) -> list[Any]:
+        handler = ctx.tools.register("tool", handler=tool).name
+        asked = ctx.human.approval("asked", payload=payload, timeout=timedelta(0))
+        return [
+            (await asked).decision,
+            len(await ctx.tools.handler(handler)()),
+            len(await ctx.signal("sent")),
+        ]
+
+    await run_once(None, takes, "x" * 2_000)  # which reads the setting
+    monkeypatch.setenv("OTELIER_PAYLOAD_MAX_BYTES", str(limit))
+    given = tool()
+    async with opened(None) as engine, worker_of(engine, flow, takes) as worker, deadline():
+        client = Client(engine)
+        if limit == 1_000:
+            with raises_sentence(CodecError, "the input of takes", "1,000 are the limit"):
+                await client.start("shop", "takes", given)
+            handle = await worker.start(flow, "small")
+            with raises_sentence(CodecError, "the payload of signal 'sent'", "1,000 are the limit"):
+                await client.signal(handle.workflow_id, "sent", given)
+            with raises_sentence(CodecError, "step 'tool'", "1,000 are the limit"):
+                await handle.result()
+        else:
+            assert await (await client.start("shop", "takes", given)).result() == given
+            handle = await worker.start(flow, given)
+            await client.signal(handle.workflow_id, "sent", given)
+            assert await handle.result() == ["expired", len(given), len(given)]
 
 
 @dataclasses.dataclass

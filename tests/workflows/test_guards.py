@@ -188,6 +188,19 @@ async def test_calls_that_are_never_awaited_warn(path: str | None, caplog: pytes
 
 
 @on_a_loop
+async def test_what_failed_is_told_alone(path: str | None, caplog: pytest.LogCaptureFixture):
+    """A call that was not waited for because the body failed on its way there is not told to lack an `await`."""
+
+    @workflow
+    async def flow(ctx: Context) -> None:
+        await ctx.parallel(ctx.signal("paid"), ctx.signal("paid"))
+
+    with caplog.at_level(logging.WARNING, "otelier"), pytest.raises(WorkflowUseError, match="'paid' twice at once"):
+        await run_once(path, flow)
+    assert [record.getMessage() for record in caplog.records if "never waited for" in record.getMessage()] == []
+
+
+@on_a_loop
 async def test_a_call_of_another_run_is_refused(path: str | None):
     """A context that a body kept for later belongs to a run that has ended."""
     kept: list[Any] = []

@@ -3,63 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otelier.testing import OpenAIServer
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
 from tests.workflows import killed
-from tests.workflows.working import on_a_loop, opened
+from tests.workflows.nursery import nursery, seeds
+from tests.workflows.working import on_a_loop, opened, until
 
-ROOT = Path(__file__).parents[2]
-QUICK = range(2)
-MANY = range(2, int(os.environ.get("KILL_SEEDS", "10")))
-"""Seeds of the slow tests: `KILL_SEEDS=50 make slow` tries as many."""
 KILLS = 3
 
 
-def seeds(many: range) -> list[Any]:
-    return [*QUICK, *(pytest.param(seed, marks=pytest.mark.slow) for seed in many)]
-
-
-async def worker(path: Path, effects: Path) -> asyncio.subprocess.Process:
-    """Start a worker, and return when it runs bodies."""
-    program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.workflows.killed", str(path), str(effects)),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert program.stdout is not None
-    assert await program.stdout.readline() == b"began\n"
-    return program
-
-
-async def kill(program: asyncio.subprocess.Process) -> None:
-    """Kill a worker as a machine does that loses its power."""
-    if program.returncode is None:
-        program.send_signal(signal.SIGKILL)
-    await program.wait()
-    program._transport.close()  # type: ignore[attr-defined]
-
-
-async def ended(client: LocalEngine, ids: list[str], path: Path, effects: Path, chance: random.Random) -> Any:
+async def ended(client: LocalEngine, ids: list[str], path: Path, effects: Path, chance: random.Random, url: str) -> Any:
     """Wait for the results of runs, while their worker is killed some times soon after it began."""
     results = asyncio.ensure_future(asyncio.gather(*(client.result(run_id, 240) for run_id in ids)))
     kills = 0
-    while not results.done():
-        program = await worker(path, effects)
-        await asyncio.wait([results], timeout=chance.random() * 0.8 if kills < KILLS else 240)
-        kills += not results.done()
-        await kill(program)
+    async with nursery(killed.__name__, {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-none"}) as found:
+        while not results.done():
+            pid = await found.start(path, effects)
+            await until(lambda pid=pid: found.works(pid))
+            await asyncio.wait([results], timeout=chance.random() * 0.8 if kills < KILLS else 240)
+            kills += not results.done()
+            await found.kill(pid)
     return await results, kills
 
 
-@pytest.mark.parametrize("seed", seeds(MANY))
+@pytest.mark.parametrize("seed", seeds(2))
 @on_a_loop
 async def test_bodies_give_equal_results_although_their_worker_is_killed(tmp_path: Path, seed: int):
     """Killed before, inside and after `parallel` and `gather` of every kind of call, and between attempts: the same
@@ -74,7 +48,9 @@ async def test_bodies_give_equal_results_although_their_worker_is_killed(tmp_pat
             await client.start(Target(killed.SERVICE, "side_by_side"), payload, {}, run_id=run_id)
             await client.start(Target(killed.SERVICE, "branches"), n, {}, run_id=f"retried-{run_id}")
         every = [*ids, *(f"retried-{run_id}" for run_id in ids)]
-        results, kills = await ended(client, every, path, effects, chance)
+        with OpenAIServer() as server:
+            server.reply(killed.HELLO, times=None)
+            results, kills = await ended(client, every, path, effects, chance, server.base_url)
         assert results[:4] == [[True, killed.expected_side_by_side(n)] for n in range(4)]
         assert results[4:] == [[True, killed.EXPECTED_BRANCHES]] * 4
         assert kills >= 1

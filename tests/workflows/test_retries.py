@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from otelier.errors import WorkflowUseError
-from otelier.workflows import Context, Handler, function, workflow
-from tests.workflows.working import Lives, on_a_loop, opened, outcome, run_once, worker_of
+from otelier.workflows import Client, Context, Handler, function, workflow
+from tests.workflows.working import Lives, deadline, on_a_loop, opened, outcome, run_once, until, worker_of
 
 done: Counter[str] = Counter()
 """Executions of steps, by idempotency key and attempt."""
@@ -72,24 +72,24 @@ TAKEN = [
     "function slow took longer than 0.08 s",
     "function slow took longer than 0.08 s",
     3,
-    "step 'late' took longer than 0.005 s",
+    "step 'late' took longer than 0.005 s; a function that blocks goes on in its thread",
     1,
 ]
 KEYS = {
-    *("r:charge 1", "r:charge#2 1"),  # of each attempt of `flaky`, inline
-    *("r:charge#3 1", "r:charge#4 1"),
+    *("r:charge 1", "r:charge#2 1", "r:charge 2", "r:charge#2 2"),  # of each attempt of `flaky`, inline
+    *("r:charge#3 1", "r:charge#4 1", "r:charge#3 2", "r:charge#4 2", "r:charge#3 3", "r:charge#4 3"),
     *("r:slow 1", "r:slow#2 1", "r:tried 1", "r:tried 2", "r:tried 3", "r:late 1", "r:late 2", "r:charge#5 1"),
 }
 
 
 @on_a_loop
 async def test_ids_and_keys_are_the_same_in_all_attempts_and_of_no_other_step(path: str | None):
-    """Each attempt of a handler has the step ids of the one before it; what follows counts on."""
+    """Each attempt of a handler has the step ids of the one before it, and another number; what follows counts on."""
     done.clear()
     async with opened(path) as engine, worker_of(engine, branches, flaky, slow) as worker:
         assert await (await worker.start(branches, workflow_id="r")).result() == [True, 1, TAKEN]
     assert {key for key in done if key.startswith("r:")} == KEYS
-    assert (done["r:charge 1"], done["r:charge#2 1"], done["r:charge#3 1"]) == (2, 2, 3)
+    assert {done[key] for key in KEYS} == {1}
 
 
 @on_a_loop
@@ -224,3 +224,39 @@ async def test_a_task_that_takes_too_long_is_cancelled_in_its_own_run(path: str 
 def test_handlers_of_this_module_are_handlers():
     """They are what the worker is given."""
     assert all(isinstance(one, Handler) for one in (branches, flaky, slow))
+
+
+@on_a_loop
+async def test_a_run_shows_its_attempts_and_that_it_tries_again(path: str | None):
+    """In a pause and in a later attempt a run is `retrying` with its last error; each step says its attempt."""
+    gate = asyncio.Event()
+
+    @workflow
+    async def flow(ctx: Context, backoff: float) -> str:
+        async def works() -> str:
+            if ctx.attempt < 3:
+                raise ValueError(f"first {ctx.attempt}\nsecond")
+            await gate.wait()
+            return "done"
+
+        return await ctx.step("works", works, retries=2, backoff=backoff)
+
+    async with opened(path) as engine, worker_of(engine, flow) as worker, deadline():
+        client = Client(engine)
+
+        async def last_is(run_id: str, kind: str, attempt: int) -> Any:
+            found = await client.run(run_id)
+            return found.steps and (found.steps[-1].kind, found.steps[-1].attempt) == (kind, attempt) and found
+
+        await worker.start(flow, 600, workflow_id="pauses")
+        info = await until(lambda: last_is("pauses", "sleep", 1))
+        assert (info.health, info.error["message"]) == ("retrying", "first 1\nsecond")
+        handle = await worker.start(flow, 0.001, workflow_id="works")
+        info = await until(lambda: last_is("works", "step", 3))
+        assert (info.health, info.error["message"]) == ("retrying", "first 2\nsecond")
+        assert [one.attempt for one in info.steps if one.kind == "step"] == [1, 2, 3]
+        assert [one.health for one in await client.runs(service="shop")] == ["retrying", "retrying"]
+        gate.set()
+        assert await handle.result() == "done"
+        info = await client.run("works")
+        assert (info.health, info.error) == ("completed", None)

@@ -73,13 +73,14 @@ async def test_coroutine_functions_run_on_the_loop_and_others_in_threads(path: s
     assert all(name.startswith("otelier-step") for name in found[2:5])
 
 
+@pytest.mark.parametrize("needs", [asyncio.get_running_loop, asyncio.get_event_loop], ids=["running", "any"])
 @on_a_loop
-async def test_a_plain_function_that_needs_the_loop_fails_with_a_sentence(path: str | None):
+async def test_a_plain_function_that_needs_the_loop_fails_with_a_sentence(needs: Any, path: str | None):
     """A lambda that makes a task has no loop in its thread; the error tells to write `async def`."""
 
     @workflow
     async def flow(ctx: Context) -> str:
-        await ctx.step("task", lambda: asyncio.get_running_loop().create_future())
+        await ctx.step("task", needs)
         return "never"
 
     with raises_sentence(WorkflowUseError, "Write `async def`"):
@@ -88,7 +89,10 @@ async def test_a_plain_function_that_needs_the_loop_fails_with_a_sentence(path: 
 
 @on_a_loop
 async def test_step_ids_count_names_and_stay_the_same_in_all_attempts(path: str | None):
-    """The second step of a name is `{name}#2`; a retry has the same ids and keys, and its own attempt number."""
+    """The second step of a name is `{name}#2`; a retry has the same ids and keys, and its own attempt number.
+
+    In a step that has `retries` it is the step's own, else the handler's.
+    """
     seen: list[tuple[str | None, str, int]] = []
 
     @workflow(retries=1, backoff=0.0)
@@ -107,7 +111,7 @@ async def test_step_ids_count_names_and_stay_the_same_in_all_attempts(path: str 
     async with opened(path) as engine, worker_of(engine, flow) as worker:
         assert await (await worker.start(flow, workflow_id="r")).result() == 2
     once = [("a", "r:a", 1), ("a#2", "r:a#2", 1), ("b", "r:b", 1)]
-    assert seen == once + once
+    assert seen == [*once, ("a", "r:a", 2), ("a#2", "r:a#2", 1), ("b", "r:b", 2)]
 
 
 @on_a_loop
@@ -154,7 +158,8 @@ async def test_a_step_that_takes_too_long_is_a_timeout(path: str | None, is_asyn
 
     with caplog.at_level(logging.WARNING, "otelier"):
         try:
-            assert await run_once(path, flow) == "step 'slow' took longer than 0.01 s"
+            thread = "" if is_async else "; a function that blocks goes on in its thread"
+            assert await run_once(path, flow) == f"step 'slow' took longer than 0.01 s{thread}"
         finally:
             release.set()
     if is_async:

@@ -177,7 +177,7 @@ def test_an_error_in_the_middle(server, address):
 
 def test_a_stream_that_is_too_large(server, address, monkeypatch):
     """Beyond the limit of a step the loop ends with an error, after the same chunks in each life."""
-    monkeypatch.setattr("otelier.workflows._streams.MAX_BYTES", 400)
+    monkeypatch.setenv("OTELIER_PAYLOAD_MAX_BYTES", "1000")
     lives: list[Any] = []
 
     @workflow
@@ -191,7 +191,7 @@ def test_a_stream_that_is_too_large(server, address, monkeypatch):
         lives.append(read)
         await ctx.signal("go")
 
-    server.reply(" ".join(["word"] * 50))
+    server.reply(" ".join(["word"] * 150))
     in_two_lives(body, address=address)
     assert lives[0] == lives[1]
     assert len(lives[0]) > 5

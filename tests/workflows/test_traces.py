@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ import otelier
 from otelier.testing import SpanRecord, SpanRecorder
 from otelier.testing._global_providers import as_global_providers
 from otelier.testing._reset import reset
-from otelier.workflows import Context, Handler, Worker, _trace, entity, function, workflow
+from otelier.workflows import Client, Context, Handler, Worker, _trace, entity, function, workflow
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
@@ -184,6 +186,72 @@ async def test_spans_of_a_body_go_out_once_over_its_lives(recorder: SpanRecorder
     assert by_name["around"].start_ns <= by_name["run_step second"].start_ns
 
 
+@workflow
+async def side_by_side(ctx: Context) -> None:
+    async def work() -> None:
+        await GATES["work"].wait()
+
+    await ctx.parallel(ctx.signal("go"), ctx.step("work", work))
+
+
+GATES: dict[str, asyncio.Event] = {}
+
+
+@on_a_loop
+async def test_a_wait_that_a_killed_life_did_not_see_the_end_of_has_its_span(recorder: SpanRecorder, tmp_path: Path):
+    """A kill between the record of a wait's end and its span leaves that to the next life, also beside a step."""
+    GATES["work"] = asyncio.Event()
+    async with opened(str(tmp_path / "runs.db"), stop_s=0.05) as engine:
+        async with working(engine, side_by_side) as worker:
+            await worker.start(side_by_side, workflow_id="o-1")
+            await waits(engine, "o-1", "go")
+            await waits(engine, "o-1", "work")
+        journal = sqlite3.connect(tmp_path / "runs.db")
+        with journal:  # as its life recorded it, before it was killed
+            journal.execute("UPDATE op SET ended=?, seq=0, value='{}' WHERE name='go'", (time.time_ns(),))
+        journal.close()
+        async with working(engine, side_by_side):
+            await waits(engine, "o-1", "work")
+            GATES["work"].set()
+            assert (await engine.result("o-1", 60))[0]
+    assert sorted(span.name for span in recorder.records) == [
+        "invoke_workflow side_by_side",
+        "run_step work",
+        "wait_signal go",
+    ]
+    (waited,) = recorder.metrics()["otelier.wait.duration"]
+    assert waited["count"] == 1
+
+
+@workflow
+async def out_of_order(ctx: Context) -> None:
+    async def work() -> None:
+        await GATES["work"].wait()
+
+    later = ctx.step("work", work)
+    sooner = ctx.signal("go")
+    with tracer.start_as_current_span("sooner"):
+        await sooner
+    await later
+
+
+@on_a_loop
+async def test_a_bodys_span_goes_out_once_also_where_calls_are_awaited_in_another_order(recorder: SpanRecorder):
+    """What a life had done before its last call began is silent in the next one, whatever their numbers are."""
+    GATES["work"] = asyncio.Event()
+    async with opened(None, stop_s=0.05) as engine:
+        async with working(engine, out_of_order) as worker:
+            await worker.start(out_of_order, workflow_id="o-1")
+            await engine.signal("o-1", "go", sealed(None, get_current()))
+            await waits(engine, "o-1", "work")
+        assert [span.name for span in recorder.records] == ["wait_signal go", "sooner"]
+        async with working(engine, out_of_order):
+            GATES["work"].set()
+            assert (await engine.result("o-1", 60))[0]
+    names = [span.name for span in recorder.records]
+    assert names == ["wait_signal go", "sooner", "run_step work", "invoke_workflow out_of_order"]
+
+
 @on_a_loop
 async def test_ids_of_a_bodys_spans_are_those_of_its_run(recorder: SpanRecorder):
     """The same run has the same ids wherever it runs; another one has others."""
@@ -322,8 +390,117 @@ async def test_lives_that_wait_long_export_the_same_bytes(recorder: SpanRecorder
     assert [span.attributes["otelier.run.state"] for span in _named(recorder, "resume_workflow")][-1] == "completed"
 
 
+@workflow
+async def held_up(ctx: Context) -> None:
+    await GATES["work"].wait()
+    await ctx.signal("go")
+
+
+@pytest.mark.usefixtures("soon")
+@on_a_loop
+async def test_a_wait_that_is_not_recorded_closes_no_span(
+    recorder: SpanRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """While the begin of a wait cannot be written it is in no span: the next life finds another begin."""
+    monkeypatch.setattr("otelier.workflows.engines.local._driver.count_fault", lambda _: None)
+    path, lives = tmp_path / "runs.db", list[int]()
+    other = sqlite3.connect(path, isolation_level=None)
+
+    @workflow
+    async def held(ctx: Context) -> Any:
+        await ctx.step("before", lambda: None)
+        if not lives:
+            other.execute("BEGIN IMMEDIATE")
+        lives.append(1)
+        return await ctx.signal("go")
+
+    async with opened(str(path), busy_s=0.5, retry_s=0.01) as engine, working(engine, held) as worker:
+        handle = await worker.start(held, workflow_id="o-1")
+        await until(lambda: lives)
+        first = engine._drivers[0].lives["o-1"]
+        await until(lambda: first.stopped)
+        assert _named(recorder, "invoke_workflow") == []
+        other.execute("COMMIT")
+        other.close()
+        (root,) = await until(lambda: _named(recorder, "invoke_workflow"))
+        await engine.signal("o-1", "go", sealed("now", get_current()))
+        assert await handle.result(60) == "now"
+    assert_trees(recorder.records)
+    (wait,) = _named(recorder, "wait_signal")
+    assert root.end_ns == wait.start_ns
+
+
+@pytest.mark.usefixtures("soon")
+@on_a_loop
+async def test_a_crash_in_a_long_wait_is_told_on_the_wait(recorder: SpanRecorder, tmp_path: Path):
+    """No span of the run is open then: the span of the wait has the event."""
+    async with opened(str(tmp_path / "runs.db")) as engine:
+        async with working(engine, patient) as worker:
+            await worker.start(patient, workflow_id="o-1")
+            await until(lambda: _named(recorder, "invoke_workflow"))
+        journal = sqlite3.connect(tmp_path / "runs.db")
+        with journal:  # as a worker leaves it that was killed
+            journal.execute("UPDATE handler SET current=1")
+        journal.close()
+        async with working(engine, patient):
+            await engine.signal("o-1", "go", sealed(None, get_current()))
+            await engine.signal("o-1", "again", sealed(None, get_current()))
+            await engine.result("o-1", 60)
+    (spans,) = assert_trees(recorder.records).values()
+    events = {span.name: [event.name for event in span.events] for span in spans if span.events}
+    assert events == {"wait_signal go": ["otelier.workflow.recovered"]}
+
+
 def _named(recorder: SpanRecorder, start: str) -> list[SpanRecord]:
     return [span for span in recorder.records if span.name.startswith(start)]
+
+
+@workflow
+async def waits_for(ctx: Context, kind: str) -> None:
+    with tracer.start_as_current_span("around"):
+        await ctx.step("before", lambda: None)
+    if kind == "signal":
+        await ctx.signal("go")
+    elif kind == "timer":
+        await ctx.sleep(600)
+    elif kind == "approval":
+        await ctx.human.approval("refund")
+    elif kind == "call":
+        await ctx.task("shop", "listens")
+    elif kind == "spawned":
+        await ctx.spawn(listens).result(timeout_s=600)
+    elif kind == "entity":
+        await ctx.entity("Stock", "k").listen()
+    elif kind == "parallel":
+        await ctx.parallel(ctx.signal("go"), ctx.sleep(600), ctx.task("shop", "listens"), ctx.step("in", lambda: None))
+
+
+@function
+async def listens(ctx: Context) -> None:
+    await ctx.step("listen", lambda: None)
+    await ctx.signal("go")
+
+
+@pytest.mark.parametrize("kind", ["signal", "timer", "approval", "call", "spawned", "entity", "parallel"])
+@pytest.mark.usefixtures("soon")
+@on_a_loop
+async def test_while_a_run_waits_every_span_has_its_parent(recorder: SpanRecorder, kind: str):
+    """Whatever a run waits for, for long: what it has exported is a tree, and so is that of those it waits for."""
+    runs = 2 if kind in {"call", "spawned", "entity", "parallel"} else 1
+    async with opened(None) as engine:
+        for life in range(2):
+            async with working(engine, waits_for, listens, listen) as worker:
+                with tracer.start_as_current_span("request") if not life else nullcontext():
+                    await worker.start(waits_for, kind, workflow_id="o-1")
+                await until(lambda: len({span.span_id for span in recorder.records if _is_waiting(span)}) == runs)
+                (spans,) = assert_trees(recorder.records).values()
+    names = {span.name for span in spans}
+    assert names >= {"request", "invoke_workflow waits_for", "around", "run_step before"}
+    assert {"run_function listens", "run_entity Stock.listen"} & names or runs == 1
+
+
+def _is_waiting(span: SpanRecord) -> bool:
+    return span.attributes.get("otelier.run.state") == "waiting"
 
 
 @workflow
@@ -369,6 +546,11 @@ async def take(ctx: Context, n: int) -> int:
     return await ctx.step("count", lambda: n)
 
 
+@stock.write
+async def listen(ctx: Context) -> None:
+    await ctx.signal("go")
+
+
 @workflow
 async def asks_stock(ctx: Context) -> int:
     return await ctx.entity("Stock", "k").take(3)
@@ -399,6 +581,81 @@ async def test_methods_of_entities_wait_long_too(recorder: SpanRecorder):
     assert _named(recorder, "resume_workflow asks_stock")
 
 
+# --- blocked runs -----------------------------------------------------------------------------------------------
+def invoice(first: str) -> Handler:
+    @workflow(name="invoice")
+    async def made(ctx: Context) -> None:
+        await ctx.step(first, lambda: None)
+        await ctx.signal("go")
+        with tracer.start_as_current_span("around"):
+            await ctx.step("after", lambda: None)
+
+    return made
+
+
+async def has_status(engine: LocalEngine, run_id: str, status: str) -> None:
+    async def has() -> bool:
+        return (await engine.run(run_id)).status == status
+
+    await until(has)
+
+
+@on_a_loop
+async def test_a_blocked_run_is_seen_while_it_is_blocked(recorder: SpanRecorder):
+    """The run's span ends when the run is blocked; what follows is below a span from when it was resumed."""
+    async with opened(None) as engine:
+        async with working(engine, invoice("charge")) as worker:
+            await worker.start(worker._host.handlers["shop", "invoice"], workflow_id="o-1")
+            await waits(engine, "o-1", "go")
+        for blocked in (1, 2):  # the first fix is none
+            async with working(engine, invoice("bill")):
+                await (engine.resume("o-1") if blocked == 2 else asyncio.sleep(0))
+                await has_status(engine, "o-1", "blocked")
+                await until(lambda blocked=blocked: len(_blocked(recorder)) == blocked)
+            assert_trees(recorder.records)
+        await engine.resume("o-1")
+        async with working(engine, invoice("charge")):
+            await engine.signal("o-1", "go", sealed(None, get_current()))
+            await engine.result("o-1", 60)
+    (spans,) = assert_trees(recorder.records).values()
+    root, step, wait, again, last, around, after = sorted(spans, key=lambda span: (span.start_ns, -span.end_ns))
+    assert [span.name.partition(" ")[0] for span in (root, step, wait, again, last, around, after)] == [
+        *("invoke_workflow", "run_step", "wait_signal", "resume_workflow", "resume_workflow", "around", "run_step")
+    ]
+    states = [span.attributes["otelier.run.state"] for span in (root, again, last)]
+    assert states == ["blocked", "blocked", "completed"]
+    assert {span.parent_id for span in (step, wait, again, last)} == {root.span_id}
+    assert (around.parent_id, after.parent_id) == (last.span_id, around.span_id)
+    assert root.end_ns < again.start_ns < again.end_ns < last.start_ns
+    assert {span.status for span in spans} == {"UNSET"}
+
+
+def _blocked(recorder: SpanRecorder) -> set[str]:
+    return {span.span_id for span in recorder.records if span.attributes.get("otelier.run.state") == "blocked"}
+
+
+@pytest.mark.usefixtures("soon")
+@on_a_loop
+async def test_a_run_that_is_blocked_after_a_long_wait_has_its_spans_once(recorder: SpanRecorder):
+    """The span that the wait has closed already has the same bytes whoever exports it, whatever blocked the run."""
+    async with opened(None) as engine:
+        async with working(engine, invoice("charge")) as worker:
+            await worker.start(worker._host.handlers["shop", "invoice"], workflow_id="o-1")
+            await until(lambda: _named(recorder, "invoke_workflow"))
+        async with working(engine, invoice("bill")):
+            await has_status(engine, "o-1", "blocked")
+        await engine.resume("o-1")
+        for _ in range(2):
+            async with working(engine, invoice("charge")):
+                await until(lambda: _named(recorder, "resume_workflow"))
+        async with working(engine, invoice("charge")):
+            await engine.signal("o-1", "go", sealed(None, get_current()))
+            await engine.result("o-1", 60)
+    (spans,) = assert_trees(recorder.records).values()
+    states = [span.attributes["otelier.run.state"] for span in spans if "resume" in span.name or "invoke" in span.name]
+    assert states == ["waiting", "waiting", "completed"]
+
+
 # --- ends ------------------------------------------------------------------------------------------------------
 @on_a_loop
 async def test_a_cancelled_run_has_its_span(recorder: SpanRecorder):
@@ -427,6 +684,24 @@ async def test_a_run_that_is_cancelled_while_it_waits_long_says_so(recorder: Spa
     assert_trees(recorder.records)
     (resumed,) = _named(recorder, "resume_workflow")
     assert resumed.attributes["otelier.run.state"] == "cancelled"
+
+
+@workflow
+async def asks_twice(ctx: Context) -> None:
+    await ctx.parallel(ctx.signal("one"), ctx.signal("two"))
+
+
+@on_a_loop
+async def test_a_run_that_is_cancelled_without_a_worker_has_its_span(recorder: SpanRecorder):
+    """The next life is told at the first of its open waits, before it has begun the others again."""
+    async with opened(None) as engine:
+        async with working(engine, asks_twice) as worker:
+            await worker.start(asks_twice, workflow_id="o-1")
+            await waits(engine, "o-1", "two")
+        await engine.cancel("o-1")
+        async with working(engine, asks_twice):
+            await engine.result("o-1", 60)
+    assert [span.attributes["otelier.run.state"] for span in recorder.records] == ["cancelled"]
 
 
 @workflow
@@ -620,6 +895,25 @@ async def test_runs_of_clients_and_links_of_waits(recorder: SpanRecorder):
     (waited,) = _named(recorder, "wait_signal")
     assert (root.kind, waited.kind) == ("CONSUMER", "CONSUMER")
     assert [link.span_id for link in waited.links] == [f"{paying.get_span_context().span_id:016x}"]
+
+
+@pytest.mark.parametrize("is_started_in_a_span", [True, False])
+@on_a_loop
+async def test_a_second_start_links_to_the_run(recorder: SpanRecorder, is_started_in_a_span: bool):
+    """The span that starts a run which exists already has a link to it; the run's own span is the first caller's."""
+    async with opened(None) as engine, working(engine, with_spans) as worker:
+        with tracer.start_as_current_span("first") if is_started_in_a_span else nullcontext():
+            await worker.start(with_spans, workflow_id="o-1")
+            await worker.start(with_spans, workflow_id="o-1")
+        with tracer.start_as_current_span("second"):
+            handle = await worker.start(with_spans, workflow_id="o-1")
+        with tracer.start_as_current_span("third"):
+            await Client(engine).start("shop", "with_spans", workflow_id="o-1")
+        await engine_signal(engine, handle)
+    (root,) = _named(recorder, "invoke_workflow")
+    links = {span.name: [(link.trace_id, link.span_id) for link in span.links] for span in recorder.records}
+    assert links["second"] == links["third"] == [(root.trace_id, root.span_id)]
+    assert links.get("first", []) == links["invoke_workflow with_spans"] == []
 
 
 @workflow

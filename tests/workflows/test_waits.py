@@ -277,11 +277,13 @@ async def test_a_task_for_an_unknown_handler_fails_after_a_grace_time(path: str 
 
     @workflow
     async def flow(ctx: Context) -> Any:
-        found: list[Any] = [await outcome(ctx.task("shop", "nothing")), await outcome(ctx.entity("Nobody", "k").act(1))]
+        calls = [ctx.task("shop", "nothing"), ctx.task("elsewhere", "double"), ctx.entity("Nobody", "k").act(1)]
+        found: list[Any] = [await outcome(call) for call in calls]
         return [[type(one).__name__, one.service, one.handler, "shop/double" in str(one)] for one in found]
 
     assert await run_once(path, flow, others=(double,)) == [
         [UnknownHandlerError.__name__, "shop", "nothing", True],
+        [UnknownHandlerError.__name__, "elsewhere", "double", True],
         [UnknownHandlerError.__name__, "shop", "Nobody.act", True],
     ]
 
@@ -313,7 +315,8 @@ async def _add(ctx: Context) -> None: ...
 
 
 # --- cancel ------------------------------------------------------------------------------------------------------
-KINDS = ["signal", "sleep", "timer", "task", "child", "entity", "parallel", "step", "thread", "foreign"]
+KINDS = ["signal", "sleep", "timer", "task", "child", "entity", "approval", "parallel", "gather", "limited", "retried"]
+KINDS += ["step", "thread", "foreign"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -336,6 +339,9 @@ async def test_a_cancelled_run_leaves_every_kind_of_wait(path: str | None, kind:
             finally:
                 seen.append("step left")
 
+        def fails() -> None:
+            raise ValueError
+
         def blocks() -> None:
             release.wait(60)
             seen.append("thread left")
@@ -347,6 +353,10 @@ async def test_a_cancelled_run_leaves_every_kind_of_wait(path: str | None, kind:
             "task": lambda: ctx.task("shop", "echo"),
             "child": lambda: ctx.spawn(echo).result(),
             "entity": lambda: ctx.entity("Store", "k").act(),
+            "approval": lambda: ctx.human.approval("refund"),
+            "gather": lambda: ctx.gather(a=ctx.signal("a"), b=ctx.parallel(ctx.sleep(3600), ctx.task("shop", "echo"))),
+            "limited": lambda: ctx.step("s", forever, timeout_s=3600),
+            "retried": lambda: ctx.step("s", fails, retries=1, backoff=3600),
             "parallel": lambda: ctx.parallel(ctx.signal("a"), ctx.step("s", forever), ctx.sleep(3600)),
             "step": lambda: ctx.step("s", forever),
             "thread": lambda: ctx.step("s", blocks),
@@ -383,7 +393,7 @@ async def test_a_cancelled_run_leaves_every_kind_of_wait(path: str | None, kind:
             await handle.result()
         assert (await engine.run("r")).status == "cancelled"
     first = "CancelledError" if kind == "foreign" else "RunCancelled"
-    left = {"step": ["step left"], "parallel": ["step left"]}.get(kind, [])
+    left = ["step left"] if kind in {"step", "parallel", "limited"} else []
     assert [one for one in seen if one != "thread left"] == [*left, first, "RunCancelled", "RunCancelled"]
 
 

@@ -144,7 +144,8 @@ class Body:
             await self.settle()
             for op in self._calls:
                 await self.run.stored(op)
-            self._warn_of_forgotten()
+            if failure is None:  # what raised may be why the others were not waited for
+                self._warn_of_forgotten()
             end = self.run.step(END, _nothing)
             await self.run.next((end,))
             # Made again of what is stored, as in any other life: without its cause, which the first one alone has.

@@ -200,6 +200,8 @@ class _Branches:
     begun: int = 0
     going: dict[int, _Branch] = field(default_factory=dict[int, "_Branch"])
     """Branches that were begun and are not over, by their place, in order."""
+    waiting: dict[Op, _Branch] = field(default_factory=dict[Op, "_Branch"])
+    """The ops that are waited for, with their branches; kept up, so that a result costs the same in any number."""
 
     def begin(self, *, after_failures: bool) -> None:
         """Begin branches in their order as far as there is room, and if others may still begin *after_failures*."""
@@ -215,6 +217,8 @@ class _Branches:
 
     def advance(self, branch: _Branch, done: Op | Stopping | None) -> None:
         assert branch.plan is not None
+        for op in branch.ops:
+            self.waiting.pop(op, None)
         try:
             branch.ops = branch.plan.throw(done) if isinstance(done, Stopping) else branch.plan.send(done)  # type: ignore[arg-type]
         except StopIteration as stop:
@@ -224,16 +228,14 @@ class _Branches:
             self._end(branch, None)
         except Exception as exc:
             self._end(branch, exc)
+        for op in branch.ops:
+            self.waiting[op] = branch
 
     def _end(self, branch: _Branch, error: Exception | None) -> None:
         branch.error, branch.ops = error, ()
         del self.going[branch.place]
         if error is not None:
             self.failures.append(error)
-
-    def waiting(self) -> dict[Op, _Branch]:
-        """Return the ops that are waited for, with their branches, in the order of the branches."""
-        return {op: branch for branch in self.going.values() for op in branch.ops}
 
     def stop(self) -> None:
         """Begin nothing more: waits end here, tasks are cancelled, and steps that run are waited for."""
@@ -267,11 +269,11 @@ def side_by_side(
             if all_of.failures and not return_exceptions:
                 all_of.stop()
                 is_stopping = True
-        waiting = all_of.waiting()
+        waiting = all_of.waiting
         if not waiting:
             break
         try:
-            done = yield ((limit,) if limit is not None else ()) + tuple(waiting)
+            done = yield (*waiting,) if limit is None else (limit, *waiting)
         except Stopping:
             all_of.stop()
             is_stopping = is_stopped = True

@@ -12,7 +12,6 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.codec import to_json, to_plain
 from otelier.errors import RunEndedError, StepError
 from otelier.faults import read_setting
 from otelier.fields import get_context, roles_in
@@ -32,7 +31,8 @@ from otelier.workflows._approvals import (
 from otelier.workflows._body import END
 from otelier.workflows._checks import checked_name, checked_service, checked_signal
 from otelier.workflows._headers import sealed, start_headers
-from otelier.workflows._trace import span_name
+from otelier.workflows._payloads import read_limit, to_payload
+from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows._worker import RunHandle
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Engine, Json, RunInfo, Status, StepInfo, Target
@@ -72,6 +72,7 @@ class Client:
 
     def __init__(self, engine: str | Engine | None = None) -> None:
         self._given = read_setting(ENGINE, engine) if engine is None or isinstance(engine, str) else engine
+        read_limit()
         _ = self._engine  # an address that is none is told here
 
     def __repr__(self) -> str:
@@ -97,19 +98,20 @@ class Client:
             service: Service of the handler.
             name: Name of a workflow or a function there.
             input: A dict whose keys fit its parameters is passed by name, anything else as the one argument.
-            workflow_id: Its id. A run of that id with this handler and input is taken as it is; `None` makes an id.
+            workflow_id: Its id. A run of that id with this handler and input is taken as it is, and the span that is
+                current here has a link to it; `None` makes an id.
             headers: What `ctx.headers()` returns there, such as those of a request; what authorises is dropped.
 
         Raises:
             RunExistsError: if a run of that id has another handler or input.
-            CodecError: if *input* has no form in JSON, or has more than 1 MB.
+            CodecError: if *input* has no form in JSON, or is larger than `OTELIER_PAYLOAD_MAX_BYTES`.
         """
         target = Target(checked_service(service), checked_name(name, "a handler's name"))
         run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
-        payload = _bounded(input, f"the input of {name}")
+        payload = to_payload(input, what=f"the input of {name}")
         stored = start_headers(headers, run_id, span_name("workflow", name), is_client=True)
         engine = self._engine
-        await engine.start(target, payload, stored, run_id=run_id)
+        link_caller(run_id, stored, await engine.start(target, payload, stored, run_id=run_id))
         return RunHandle(engine, run_id, None, None)
 
     async def signal(self, workflow_id: str, name: str, payload: Any = None) -> None:
@@ -118,10 +120,10 @@ class Client:
         Raises:
             UnknownRunError: if there is no such run.
             RunEndedError: if it has ended.
-            CodecError: if *payload* has no form in JSON, or has more than 1 MB.
+            CodecError: if *payload* has no form in JSON, or is larger than `OTELIER_PAYLOAD_MAX_BYTES`.
         """
         run_id = checked_name(workflow_id, "a workflow id")
-        plain = _bounded(payload, f"the payload of signal {checked_signal(name)!r}")
+        plain = to_payload(payload, what=f"the payload of signal {checked_signal(name)!r}")
         with start_operation(
             f"{names.EMIT_SIGNAL} {name}",
             get_current(),
@@ -189,7 +191,8 @@ class Client:
         verb = "approve" if decision == "approved" else "reject"
         asked = _asked(await _open_run(engine, run_id, verb, name))
         request["over"] = [number for number, _, is_over in asked if is_over]
-        run = await engine.start(target_of(run_id, "decide"), request, {}, run_id=f"{run_id}.{decision}.{uuid4().hex}")
+        run = f"{run_id}.{decision}.{uuid4().hex}"
+        await engine.start(target_of(run_id, "decide"), request, {}, run_id=run)
         succeeded, answer = await engine.result(run, None)
         if not succeeded:
             raise StepError(str(answer.get("message") or ""), type=str(answer["type"]))
@@ -259,12 +262,6 @@ class Client:
                     continue
                 found += [_pending(info, name, record) for name, record in asked.items() if _waits(info, name, record)]
         return sorted(found, key=lambda one: (one.deadline is None, one.deadline or one.asked_at, one.asked_at))
-
-
-def _bounded(value: Any, what: str) -> Json:
-    plain = to_plain(value, what=what)
-    to_json(plain, what=what)  # refuses one that is too large
-    return plain
 
 
 async def _open_run(engine: Engine, run_id: str, verb: str, name: str) -> RunInfo:

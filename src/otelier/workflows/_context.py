@@ -76,7 +76,7 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """Number of the attempt, from 1: of the step inside one, else of the handler."""
+        """Number of the attempt, from 1: in a step with `retries` its own, else that of the handler."""
         scope = CURRENT_STEP.get()
         return self._body.attempt if scope is None else scope.attempt
 

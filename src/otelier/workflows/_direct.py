@@ -55,6 +55,10 @@ async def _streamed(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, A
             yield item
 
 
+class _DirectWorker(Worker):
+    _is_direct = True
+
+
 @asynccontextmanager
 async def _worker(handler: Handler) -> AsyncGenerator[Worker]:
     """Serve every handler of this process on an engine of its own in memory."""
@@ -65,8 +69,8 @@ async def _worker(handler: Handler) -> AsyncGenerator[Worker]:
         )
     engine = fresh_engine()
     try:
-        async with Worker(
-            handler.service or handler.__module__, modules=handlers_beside(handler), engine=engine, is_direct=True
+        async with _DirectWorker(
+            handler.service or handler.__module__, modules=handlers_beside(handler), engine=engine
         ) as worker:
             yield worker
     finally:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, cast
 
-from otelier.codec import to_json, to_plain
 from otelier.errors import ApprovalError
 from otelier.workflows._approvals import Approval, approval_of, checked_roles, may_decide, signal_of, target_of
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan
 from otelier.workflows._checks import checked_name, checked_seconds
 from otelier.workflows._headers import link_in
+from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Op
 
 _MAX_TIMEOUT: Final = timedelta(days=36_500)
@@ -48,15 +48,14 @@ class Human:
         Raises:
             TypeError: if *timeout* is no `timedelta`, or a role is no text.
             ValueError: if *timeout* is negative or above 100 years.
-            CodecError: if *payload* has no form in JSON, or has more than 1 MB.
+            CodecError: if *payload* has no form in JSON, or is larger than `OTELIER_PAYLOAD_MAX_BYTES`.
             WorkflowUseError: inside a step, or in another task than the body's.
         """
         body = self._body
         checked_name(name, "an approval's name")
         seconds = _seconds(timeout)
         what = f"the payload of approval {name!r}"
-        plain = to_plain(payload, what=what)
-        to_json(plain, what=what)  # refuses one that is too large
+        plain = to_payload(payload, what=what)
         roles = checked_roles(required_roles, "required_roles")
         body.check(f"ctx.human.approval({name!r})")
         run = body.run

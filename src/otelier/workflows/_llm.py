@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 from otelier import llm, names
-from otelier.codec import to_json, to_plain
 from otelier.workflows._body import CURRENT_STEP, Body
 from otelier.workflows._calls import Call
+from otelier.workflows._payloads import to_payload
 from otelier.workflows._steps import make_step
 from otelier.workflows._streams import StreamCall, open_stream
 from otelier.workflows.engines.protocol import Json
@@ -106,10 +106,7 @@ def _request(prompt: Any, model: str | None, schema: Any, tools: Any, options: d
 
 
 def _stored(answer: llm.Answer[Any]) -> Json:
-    what = "the answer of a model"
-    plain = to_plain(answer.to_json(), what=what)
-    to_json(plain, what=what)  # refuses one that is too large
-    return plain
+    return to_payload(answer.to_json(), what="the answer of a model")
 
 
 class RunTools(llm.Tools):

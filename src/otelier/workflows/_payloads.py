@@ -26,13 +26,19 @@ def checked_payload(plain: Json, *, what: str) -> Json:
     Raises:
         CodecError: if it is.
     """
-    check_size(plain, what=what, max_bytes=_max_bytes())
+    check_size(plain, what=what, max_bytes=max_bytes())
     return plain
 
 
 @functools.cache
-def _max_bytes() -> int:
+def max_bytes() -> int:
+    """Return how many bytes one payload may have as JSON."""
     return read_setting(PAYLOAD_MAX_BYTES)
 
 
-on_reset(_max_bytes.cache_clear)
+def read_limit() -> None:
+    """Read the limit again when it is next asked for: a worker or a client begins its work."""
+    max_bytes.cache_clear()
+
+
+on_reset(read_limit)

@@ -49,10 +49,13 @@ class RunSpans(RunTrace):
         body_left(self._name)
         if error is not None and isinstance(self._run.stopped, RunCancelled):
             self._close_cancelled(self._run.stopped)
+        elif error is not None:
+            self._close_blocked()
 
     # --- spans of the body's own -----------------------------------------------------------------------------------
     def next_span_id(self, name: str) -> int:
         """Return the id of a span that the body starts now outside of steps."""
+        self._pass_blocks()
         made = self._run.made()
         if made != self._named_at:
             self._named_at = made
@@ -74,7 +77,7 @@ class RunSpans(RunTrace):
         repeat_spans(None)  # in the step's own task: what it starts, starts once
         operation = self._start(
             f"{names.RUN_STEP} {step_id}",
-            self._base(),
+            self._base(op.began_ns),
             self._where(op),
             SpanKind.INTERNAL,
             attributes,
@@ -109,6 +112,9 @@ class RunSpans(RunTrace):
         )
         if payload is not None:
             operation.show({names.SIGNAL_PAYLOAD: payload})
+        for at in self._run.recovered_ns:
+            if self._gaps.get(op.number, at) < at < (op.ended_ns or at):  # when no other span of the run was open
+                operation.span.add_event(names.WORKFLOW_RECOVERED, timestamp=at)
         operation.end_time_ns = op.ended_ns
         operation.end()
         outcome = "timed_out" if is_late else "elapsed" if kind == "timer" else "received"

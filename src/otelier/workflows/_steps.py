@@ -58,7 +58,10 @@ def make_step(
         box: list[Op] = []
         raised: list[BaseException] = []
         step = body.run.step(
-            step_id, functools.partial(_execute, body, step_id, number, function, write, box, raised, attributes)
+            step_id,
+            functools.partial(
+                _execute, body, step_id, number if retries else body.attempt, function, write, box, raised, attributes
+            ),
         )
         box.append(step)
         pause = body.run.sleep(backoff * 2 ** (number - 1)) if number <= retries else None
@@ -93,13 +96,15 @@ def _step_plan(
             done = yield ops
         if done is limit:
             body.give_up((step,))
+            late = f"step {step_id!r} took longer than {timeout_s:g} s"
             if not inspect.iscoroutinefunction(_inner(function)):
                 warn_once(
                     "workflows.thread_left",
                     "A step that took longer than its `timeout_s` goes on in its thread: a function that blocks cannot "
                     "be stopped. Give what it calls a limit of its own.",
                 )
-            error: Exception = TimeoutError(f"step {step_id!r} took longer than {timeout_s:g} s")
+                late += "; a function that blocks goes on in its thread"
+            error: Exception = TimeoutError(late)
         else:
             if limit is not None:
                 body.run.cancel(limit)
@@ -151,7 +156,7 @@ async def _called(body: Body, function: Callable[..., Any]) -> Any:
     try:
         value = await _apart(body.host.call_in_thread(given.call))
     except RuntimeError as exc:
-        if "no running event loop" in str(exc):
+        if str(exc).startswith(_NO_LOOP):
             raise WorkflowUseError(
                 "A step's function that is no `async def` runs in a thread, which has no event loop. Write `async def`."
             ) from exc
@@ -160,6 +165,9 @@ async def _called(body: Body, function: Callable[..., Any]) -> Any:
         given.leave()
         raise
     return await _apart(value) if inspect.isawaitable(value) else value
+
+
+_NO_LOOP: Final = ("no running event loop", "There is no current event loop in thread")
 
 
 @dataclass(slots=True)

@@ -15,10 +15,11 @@ from typing import Any, Final
 from typing_extensions import Self
 
 from otelier import llm, names
-from otelier.codec import MAX_BYTES, error_to_json, to_json, to_plain
+from otelier.codec import error_to_json, to_plain
 from otelier.errors import AnswerError, CodecError, ReplayError, UnfinishedAnswerError, WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body, StepScope
 from otelier.workflows._calls import Call, Plan
+from otelier.workflows._payloads import max_bytes, to_payload
 from otelier.workflows.engines.protocol import Json, Op, Outcome
 
 _BYTES_AROUND: Final = 24
@@ -323,8 +324,7 @@ async def _read(reading: _Reading, step_id: str) -> Outcome:
             if error is not None:
                 outcome = error_to_json(error)
             what = f"the chunks of {reading.what}"
-            stored = to_plain({**outcome, "chunks": plain}, what=what)
-            to_json(stored, what=what)  # refuses what is too large
+            stored = to_payload({**outcome, "chunks": plain}, what=what)
         except CodecError as exc:
             error, stored = exc, error_to_json(exc)
         operation.failure = error
@@ -337,11 +337,11 @@ async def _read_all(reading: _Reading, chunks: list[llm.Chunk]) -> dict[str, Jso
     async with reading.ask() as stream:
         async for chunk in stream:
             size += len(chunk.text.encode(errors="replace")) * 3 + _BYTES_AROUND  # in the answer, twice, as well
-            if size > MAX_BYTES:
+            if size > max_bytes():
                 # Before the body sees it: what it saw is recorded with the error.
                 raise CodecError(
                     f"Cannot store the chunks of {reading.what}: with the whole answer they have more than "
-                    f"{MAX_BYTES:,} bytes, the limit of a step. Ask for less, or read the stream inside a step.",
+                    f"{max_bytes():,} bytes, the limit of a step. Ask for less, or read the stream inside a step.",
                     problem="too large",
                 )
             chunks.append(chunk)

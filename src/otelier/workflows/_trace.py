@@ -99,7 +99,12 @@ class RunTrace:
         self._root = self._span_context(hashed(run.id, "run"))
         self._stretch = _Stretch(span_name(kind, name), first, self._root, self._fields, run.began_ns, is_first=True)
         self._past: list[_Stretch] = []
-        """Those that long waits have ended."""
+        """Those that long waits have ended, or that the run was blocked."""
+        ended = [(began, ended) for began, ended in run.blocked_ns if ended is not None]
+        self._blocks = [(number, *times) for number, times in enumerate(ended, 1)]
+        """Times in which the run was blocked, those that the body is not past of."""
+        self._gaps: dict[int, int] = {}
+        """Since when no span of the run was open, by the op that ended that."""
         self._here = _Here(self._root)
         self._gate = content_gate()
         self._input = payload if self._gate.mode.on_span else None
@@ -114,6 +119,7 @@ class RunTrace:
     def waiting(self, ops: tuple[Op, ...]) -> None:
         """Take notice that the body waits for *ops*: its span is closed where it has waited for 10 s."""
         self._waiting = ops
+        self._pass_blocks()
         if self._timer is None and not self._stretch.is_out:
             self._set_timer(self.now_ns + LONG_WAIT_NS - time_ns())
 
@@ -122,9 +128,12 @@ class RunTrace:
         self._stop_timer()
         ended = op.ended_ns
         if ended is not None:
-            since = self._idle_since(ended)
-            if since is not None and ended - since >= LONG_WAIT_NS:
-                self._resume(op, since, ended)
+            self._pass_blocks(ended)
+            if ended - self.now_ns >= LONG_WAIT_NS:  # else no wait was that long, and there may be thousands of ops
+                since = self._idle_since(ended)
+                if since is not None and ended - since >= LONG_WAIT_NS:
+                    self._gaps[op.number] = since
+                    self._resume(str(op.number), since, ended)
             self.now_ns = max(self.now_ns, ended)
 
     def _idle_since(self, until: int) -> int | None:
@@ -138,6 +147,21 @@ class RunTrace:
                 since = max(since, began)
         return since
 
+    def _pass_blocks(self, now_ns: int | None = None) -> None:
+        """Take notice of when the run was blocked: what is done after it was resumed is below a span of its own.
+
+        So is what happened at *now_ns* or later, and all that is done for the first time.
+        """
+        while self._blocks and (not self._run.replaying() or self._blocks[0][2] <= (now_ns or self.now_ns)):
+            number, began, ended = self._blocks.pop(0)
+            is_idle = any((op.began_ns or began) < began and (op.ended_ns or ended) > began for op in self._waiting)
+            since = self._idle_since(began) if is_idle else None
+            if since is not None and began - since >= LONG_WAIT_NS:
+                self._resume(f"blocked/{number}", since, ended)
+            else:
+                self._resume(f"blocked/{number}", began, ended, "blocked")
+            self.now_ns = max(self.now_ns, ended)
+
     def _set_timer(self, after_ns: int) -> None:
         self._timer = asyncio.get_running_loop().call_later(max(after_ns, 0) / 1e9, self._look)
 
@@ -146,25 +170,35 @@ class RunTrace:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _look(self, *, is_stored: bool = False) -> None:
         """Close the span if the body has waited long enough; look again later if not."""
         self._timer = None
-        if self._run.stopped is not None:
+        if self._run.stopped is not None or self._stretch.is_out:
             return
+        self._pass_blocks()
         now = time_ns()
         since = self._idle_since(now)
         if since is None or self._run.replaying() or any(op.ended_ns is not None for op in self._waiting):
             self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
         elif now - since < LONG_WAIT_NS:
             self._set_timer(LONG_WAIT_NS - (now - since))
+        elif is_stored:
+            self._close_stretch(since, "waiting")
         else:
-            self._close_stretch(since, "waiting")
+            waiting = self._waiting
 
-    def _resume(self, op: Op, since: int, began_ns: int) -> None:
+            def look() -> None:
+                if self._timer is None and self._waiting is waiting:
+                    self._look(is_stored=True)
+
+            # A begin that a kill could still undo would be another one in the next life, and so the span's end.
+            self._run.when_stored(look)
+
+    def _resume(self, what: str, since: int, began_ns: int, state: str = "waiting") -> None:
         if not self._run.replaying():
-            self._close_stretch(since, "waiting")
+            self._close_stretch(since, state)
         name = f"{_RESUME.get(self._kind, names.RESUME_FUNCTION)} {self._name}"
-        where = self._span_context(hashed(self._run.id, f"resume/{op.number}"))
+        where = self._span_context(hashed(self._run.id, f"resume/{what}"))
         parent = trace.set_span_in_context(NonRecordingSpan(self._root), self._fields)
         self._past.append(self._stretch)
         self._stretch = _Stretch(name, SpanKind.INTERNAL, where, parent, began_ns)
@@ -178,9 +212,17 @@ class RunTrace:
     def _close_cancelled(self, error: RunCancelled) -> None:
         if self._stretch.is_out and self._waiting:  # in the midst of a long wait
             now = time_ns()
-            self._resume(self._waiting[0], now, now)
+            self._resume(str(self._waiting[0].number), now, now)
         self._close_stretch(None, "cancelled", failure=error)
         self._is_closed = True
+
+    def _close_blocked(self) -> None:
+        """Export the span that was open when the run was blocked, once that is recorded."""
+        began, ended = self._run.blocked_ns[-1] if self._run.blocked_ns else (0, 0)
+        # What stands in the journal beyond the mismatch may have closed that span already, if it lasted long.
+        if ended is None and self._run.longest_ahead_ns(began) < LONG_WAIT_NS:
+            self._pass_blocks(began)
+            self._run.when_stored(lambda: self._close_stretch(began, "blocked"))
 
     def _close_stretch(
         self, ended_ns: int | None, state: str, outcome: Outcome | None = None, failure: BaseException | None = None
@@ -203,7 +245,9 @@ class RunTrace:
         else:
             operation.failure = failure
         operation.end_time_ns = ended_ns
+        token = context_api.attach(operation.base)  # the run may have been stopped in the midst of its replay
         operation.end()
+        context_api.detach(token)
 
     # --- spans of the run ------------------------------------------------------------------------------------------
     def _base(self, began_ns: int | None = None) -> Context:
@@ -254,6 +298,22 @@ def span_name(kind: Kind, name: str) -> str:
 
 def hashed(run_id: str, what: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{run_id}/{what}".encode()).digest()[:8], "big") or 1
+
+
+def link_caller(run_id: str, given: Mapping[str, str], found: Mapping[str, str] | None) -> None:
+    """Link the span that is current to the run that its start has *found*, by the headers that are stored with it.
+
+    It has one where another span started that run: what a run exports is fixed by its journal, and names one caller.
+    """
+    if found is None or found.get("traceparent") == given.get("traceparent"):
+        return
+    above = trace.get_current_span(caller_context(found)).get_span_context()
+    if above.is_valid:
+        trace_id, flags, state = above.trace_id, above.trace_flags, above.trace_state
+    else:
+        trace_id, flags, state = run_trace_id(run_id), TraceFlags(found.get(SAMPLED) != "0"), None
+    where = SpanContext(trace_id, hashed(run_id, "run"), True, flags, state)
+    trace.get_current_span().add_link(where, {names.RUN_ID: run_id})
 
 
 def _is_sampled(run: Run, trace_id: int, name: str) -> bool:

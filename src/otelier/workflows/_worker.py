@@ -7,10 +7,9 @@ import contextvars
 import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 from uuid import uuid4
 
 from typing_extensions import Self
@@ -26,7 +25,9 @@ from otelier.workflows._checks import checked_count, checked_name, checked_secon
 from otelier.workflows._context import Context
 from otelier.workflows._handlers import Handler, handlers_in
 from otelier.workflows._headers import start_headers
-from otelier.workflows._trace import span_name
+from otelier.workflows._payloads import read_limit
+from otelier.workflows._threads import Threads
+from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
 
@@ -117,7 +118,6 @@ class Worker:
             worker. A text `module:service` gives the handlers there that name no service this one.
         engine: Where runs are kept: `memory:`, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
         version: Version of this code. New runs get it, and `ctx.version` is that of the worker that started a run.
-        is_direct: For a handler that is called as a function: what names no service is in every service.
 
     Raises:
         WorkflowUseError: if two handlers have one name.
@@ -136,6 +136,9 @@ class Worker:
         'Hello Ada'
     """
 
+    _is_direct: ClassVar = False
+    """Whether it serves a handler that was called as a function, outside of a run."""
+
     def __init__(
         self,
         service_name: str,
@@ -143,7 +146,6 @@ class Worker:
         modules: Sequence[ModuleType | str | Handler] = (),
         engine: str | Engine | None = None,
         version: int = 1,
-        is_direct: bool = False,
     ) -> None:
         self.service_name = checked_service(service_name)
         self.version = checked_count(version, "version")
@@ -155,9 +157,8 @@ class Worker:
                 f"with `@workflow`, `@function` or `@entity.write`, and name their module in `modules=`."
             )
         self._given = engine
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otelier-step")
-        self._host = Host(self.service_name, self._handlers, self._call_in_thread, Context, is_direct)
-        self._is_direct = is_direct
+        self._pool = Threads(_THREADS, "otelier-step")
+        self._host = Host(self.service_name, self._handlers, self._call_in_thread, Context, self._is_direct)
         self._engine: Engine | None = None
         self._serving: asyncio.Task[None] | None = None
         self._is_over = False
@@ -182,6 +183,7 @@ class Worker:
         if self._serving is not None or self._is_over:
             what = "has ended its work" if self._is_over else "is at work already"
             raise WorkflowUseError(f"Worker {self.service_name!r} {what}: make another one.")
+        read_limit()
         engine = self._given
         self._engine = (
             open_engine(read_setting(ENGINE, engine)) if engine is None or isinstance(engine, str) else engine
@@ -212,7 +214,7 @@ class Worker:
                 await serving
             except asyncio.CancelledError:
                 pass
-        self._pool.shutdown(wait=False)
+        self._pool.close()
         if not self._is_direct:
             await asyncio.to_thread(flush)
 
@@ -239,7 +241,8 @@ class Worker:
         Args:
             handler: A workflow or a function of this worker.
             *args: Its arguments, without the context.
-            workflow_id: Its id. A run of that id with this handler and input is taken as it is; `None` makes an id.
+            workflow_id: Its id. A run of that id with this handler and input is taken as it is, and the span that is
+                current here has a link to it; `None` makes an id.
             headers: What `ctx.headers()` returns there, such as those of a request; what authorises is dropped.
             **kwargs: Its arguments by name.
 
@@ -257,8 +260,9 @@ class Worker:
                 f"Worker {self.service_name!r} does not have {handler.kind} {handler.name}, and would never run it. "
                 f"Name its module in `modules=`."
             )
+        payload = handler.input_of(args, kwargs)
         stored = start_headers(headers, run_id, span_name(handler.kind, handler.name))
-        await self.engine.start(target, handler.input_of(args, kwargs), stored, run_id=run_id)
+        link_caller(run_id, stored, await self.engine.start(target, payload, stored, run_id=run_id))
         return RunHandle(self.engine, run_id, handler, self._host)
 
     async def _invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
@@ -268,4 +272,4 @@ class Worker:
 
     def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(self._pool, partial(context.run, function))
+        return self._pool.call(partial(context.run, function))

@@ -1,22 +1,24 @@
-"""A worker that is killed: runs with steps, sleeps, signals, calls, parallel ops, entities. Run: PATH EFFECTS."""
+"""A worker that is killed: runs with steps, sleeps, signals, calls, parallel ops, entities. A nursery runs it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Op, Run, Target
 from tests.workflows.engines.serving import Handlers, step
+from tests.workflows.nursery import at_work
 
 RUNS, ROUNDS = 20, 3
 OPS = 16
 """Ops of a round."""
 handlers = Handlers()
+EFFECTS = Path()
+"""Where effects are files, named after their keys."""
 
 
 def effect(run: Run, name: str, value: Any) -> Op:
@@ -103,13 +105,15 @@ def expected_effects(n: int) -> set[str]:
     return keys
 
 
-async def main(path: str) -> None:
+async def _serve(path: str) -> None:
     engine = LocalEngine(path)
-    sys.stdout.write("began\n")
-    sys.stdout.flush()
+    at_work()
     await engine.serve(handlers.registry, handlers.invoke)
 
 
-if __name__ == "__main__":
-    EFFECTS = Path(sys.argv[2])
-    asyncio.run(main(sys.argv[1]))
+def run(path: str, effects: str) -> None:
+    """Serve until killed."""
+    global EFFECTS
+    EFFECTS = Path(effects)
+    random.seed()
+    asyncio.run(_serve(path))

@@ -52,8 +52,8 @@ async def test_a_run_of_the_same_id_is_taken_if_it_is_the_same(path: str | None)
 
     target, doubling = handlers.add(flow), handlers.add(echo, "function", "double")
     async with opened(path) as engine, serving(engine, handlers):
-        await engine.start(doubling, {"b": 2, "a": 1}, {}, run_id="one")
-        assert await engine.start(doubling, {"a": 1, "b": 2}, {}, run_id="one") == "one"
+        assert await engine.start(doubling, {"b": 2, "a": 1}, {"a": "1"}, run_id="one") is None
+        assert await engine.start(doubling, {"a": 1, "b": 2}, {"b": "2"}, run_id="one") == {"a": "1"}
         with pytest.raises(RunExistsError, match=r"'one'.*shop/double"):
             await engine.start(doubling, {"a": 1}, {}, run_id="one")
         with pytest.raises(RunExistsError):

@@ -144,3 +144,26 @@ async def test_a_fault_while_a_step_runs_is_no_outcome_of_it(tmp_path: Path):
         other.close()
         assert await engine.result("r", 60) == [True, ["done", 1]]
     assert seen == [1, 2]
+
+
+@on_a_loop
+async def test_faults_of_the_store_are_no_failed_lives(tmp_path: Path):
+    """A body that a fault of the store left again and again is not blocked for it, as one that ends its process is."""
+    path, handlers = tmp_path / "runs.db", Handlers()
+    handlers.add(flow)
+    async with opened(str(path), retry_s=0.01, max_lives=2) as engine:
+        await engine.start(FLOW, None, {}, run_id="r")
+        conn = sqlite3.connect(path, isolation_level=None)
+        for what in ("INSERT", "UPDATE"):
+            conn.execute(
+                f"CREATE TRIGGER full_{what} BEFORE {what} ON op WHEN NEW.seq IS NOT NULL"
+                " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+        async with serving(engine, handlers):
+            await until(lambda: len(COUNTED) > 5)
+            assert (await engine.run("r")).status != "blocked"
+            for what in ("INSERT", "UPDATE"):
+                conn.execute(f"DROP TRIGGER full_{what}")
+            conn.close()
+            await until(lambda: _signalled(engine, "r"))
+            assert await engine.result("r", 60) == [True, list(range(20))]

@@ -7,14 +7,14 @@ import logging
 import os
 import signal
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from otelier.errors import EngineError
-from otelier.workflows.engines.local import _file, open_engine
+from otelier.errors import EngineError, RunParked
+from otelier.workflows.engines.local import LocalEngine, _driver, _file, open_engine
+from otelier.workflows.engines.local._store import ask
 from otelier.workflows.engines.protocol import Run, Target
 from tests.workflows.engines.programs import worker
 from tests.workflows.engines.serving import (
@@ -25,6 +25,7 @@ from tests.workflows.engines.serving import (
     serving,
     settle,
     status_is,
+    step,
     until,
     waits_for,
 )
@@ -208,20 +209,90 @@ async def test_a_file_that_cannot_be_used_is_refused(path: Path, how: str):
     assert how == "newer" or beginning(path) == before
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everything")
 @on_a_loop
-async def test_a_read_only_file_is_refused(path: Path):
-    """A file that may not be written is refused with its name."""
+async def test_a_read_only_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A file that may not be written is refused with its name, to clients and to workers; later it is as it was."""
     async with opened(str(path)) as engine:
-        await engine.runs()
-    os.chmod(path, 0o400)  # noqa: PTH101 -- `Path.chmod` blocks no less
-    os.chmod(path.parent, 0o500)  # noqa: PTH101
-    try:
+        await engine.start(FLOW, None, {}, run_id="before")
+    connect = sqlite3.connect
+    with monkeypatch.context() as patched:  # root may write whatever its modes say
+
+        def read_only(database: Path, **how: Any) -> sqlite3.Connection:
+            return connect(f"{database.as_uri()}?mode=ro", uri=True, **how)
+
+        patched.setattr(sqlite3, "connect", read_only)
         async with opened(str(path)) as engine:
-            with raises_sentence(EngineError, str(path), "may not write"):
+            with raises_sentence(EngineError, str(path), "readonly", "may not write it. Give it the right"):
                 await engine.start(FLOW, None, {}, run_id="r")
-    finally:
-        os.chmod(path.parent, 0o700)  # noqa: PTH101
+            with raises_sentence(EngineError, str(path), "may not write it. Give it the right"):
+                await engine.serve(Handlers().registry, Handlers().invoke)
+    async with opened(str(path)) as engine:
+        assert [run.workflow_id for run in await engine.runs()] == ["before"]
+
+
+def damage(path: Path) -> bytes:
+    """Overwrite all pages but the first, and return what was there."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    return whole
+
+
+def restore(path: Path, whole: bytes) -> None:
+    """Put a copy back."""
+    path.write_bytes(whole)
+
+
+@on_a_loop
+async def test_a_file_that_was_damaged_after_it_was_written_is_refused(path: Path):
+    """Pages that are no more what SQLite wrote are told as damage, with the file's name and what to do."""
+    async with opened(str(path)) as engine:
+        for number in range(50):
+            await engine.start(FLOW, "x" * 1000, {}, run_id=f"r{number}")
+    whole = damage(path)
+    async with opened(str(path)) as engine:
+        with raises_sentence(EngineError, str(path), "damaged", "restore a copy"):
+            await engine.runs()
+        with raises_sentence(EngineError, str(path), "damaged", "restore a copy"):
+            await engine.serve(Handlers().registry, Handlers().invoke)
+    restore(path, whole)
+    async with opened(str(path)) as engine:
+        assert len(await engine.runs()) == 50
+
+
+@on_a_loop
+async def test_a_result_that_was_damaged_blocks_its_run_alone(path: Path):
+    """A body never sees what is no JSON, whatever it catches: its run is blocked, names the step, and goes on when it
+    was restored; others run."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        try:
+            first = await step(run, "first", [1])
+        except Exception as exc:
+            return repr(exc)
+        return [first, await run.signal("go", None)]
+
+    handlers.add(flow)
+    async with opened(str(path)) as engine:
+        async with serving(engine, handlers):
+            await engine.start(FLOW, None, {}, run_id="r")
+            await waits_for(engine, "r")
+        with sqlite3.connect(path) as conn:
+            conn.execute("UPDATE op SET value='[1' WHERE n=0")
+        async with serving(engine, handlers):
+            await status_is(engine, "r", "blocked")
+            message = ((await engine.run("r")).error or {})["message"]
+            assert "the result of step 'first' at op 0 is no JSON" in message
+            assert "Restore a copy, or cancel the run" in message
+            await engine.start(FLOW, None, {}, run_id="other")
+            await waits_for(engine, "other")
+            conn.execute("UPDATE op SET value='[1]' WHERE n=0")
+            conn.commit()
+            conn.close()
+            for run_id in ("r", "other"):
+                await engine.resume(run_id)
+                await engine.signal(run_id, "go", 2)
+                assert await engine.result(run_id, 60) == [True, [[1], 2]]
 
 
 @pytest.mark.parametrize(
@@ -369,3 +440,37 @@ async def test_finished_trees_are_deleted_after_a_time(tmp_path: Path):
     conn = sqlite3.connect(path)
     assert conn.execute("SELECT count(*) FROM op WHERE run NOT IN (SELECT n FROM run)").fetchone() == (0,)
     conn.close()
+
+
+@on_a_loop
+async def test_a_life_that_ended_in_a_wait_is_no_failed_one(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run that is left again and again while it waits is not blocked for it: its body went as far as it could."""
+    monkeypatch.setattr(_driver, "_LEAVE_S", 0.01)
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return await run.signal("go", None)
+
+    handlers.add(flow)
+    async with opened(str(path), max_lives=2) as engine, serving(engine, handlers):
+        await engine.start(FLOW, None, {}, run_id="r")
+        for life in range(1, 6):
+            await until(lambda life=life: len(handlers.lives) == life)
+            await waits_for(engine, "r")
+            await settle()
+            engine._drivers[0].lives["r"].stop(RunParked("The test leaves it here."))
+        await engine.signal("r", "go", 1)
+        assert await engine.result("r", 60) == [True, 1]
+
+
+@pytest.mark.parametrize(("given", "pragma"), [("FULL", 2), ("NORMAL", 1)])
+@on_a_loop
+async def test_commits_are_written_through_to_the_disk(path: Path, given: Any, pragma: int):
+    """`FULL` is what a file is opened with, and `NORMAL` where it is asked for: SQLite is told, on each connection."""
+    engine = LocalEngine(str(path)) if given == "FULL" else LocalEngine(str(path), synchronous=given)
+    try:
+        found = await ask(engine._store, lambda tx: tx.conn.execute("PRAGMA synchronous").fetchone())
+        assert found == (pragma,)
+        assert engine._store.read(lambda conn: conn.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+    finally:
+        await engine.close()

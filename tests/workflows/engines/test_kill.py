@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +14,19 @@ from otelier.workflows.engines.local import LocalEngine
 from tests.workflows.engines import killed
 from tests.workflows.engines.killed import RUNS
 from tests.workflows.engines.serving import on_a_loop, opened, until
-
-ROOT = Path(__file__).parents[3]
-
-
-async def _worker(path: Path, effects: Path) -> asyncio.subprocess.Process:
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.workflows.engines.killed", str(path), str(effects),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert program.stdout is not None
-    assert await program.stdout.readline() == b"began\n"
-    return program
-
-
-async def _kill(program: asyncio.subprocess.Process) -> None:
-    if program.returncode is None:
-        program.send_signal(signal.SIGKILL)
-    await program.wait()
-    program._transport.close()  # type: ignore[attr-defined]
+from tests.workflows.nursery import Nursery, nursery, seeds
 
 
 async def _kill_at_random(
-    path: Path, effects: Path, chance: random.Random, most: int, results: asyncio.Future[Any]
+    found: Nursery, path: Path, effects: Path, chance: random.Random, most: int, results: asyncio.Future[Any]
 ) -> int:
     kills = 0
     while not results.done():
-        program = await _worker(path, effects)
-        await asyncio.wait([results], timeout=chance.random() * 0.15 if kills < most else 60)
+        pid = await found.start(path, effects)
+        await until(lambda pid=pid: found.works(pid))
+        await asyncio.wait([results], timeout=chance.random() * 0.15 if kills < most else None)
         kills += not results.done()
-        await _kill(program)
+        await found.kill(pid)
     return kills
 
 
@@ -58,26 +39,24 @@ async def _start(client: LocalEngine, chance: random.Random) -> None:
             await client.signal(f"order-{n}", "paid", [n, number])
 
 
-@pytest.mark.parametrize(
-    ("seed", "most"),
-    [(1, 10), pytest.param(2, 40, marks=pytest.mark.slow), pytest.param(3, 40, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("seed", seeds(1))
 @on_a_loop
-async def test_runs_end_right_although_their_worker_is_killed(tmp_path: Path, seed: int, most: int):
+async def test_runs_end_right_although_their_worker_is_killed(tmp_path: Path, seed: int):
     """Each run ends with the right result, each guarded effect happens once, entities have exact totals."""
+    most = 40 if seed else 10
     path, effects, chance = tmp_path / "runs.db", tmp_path / "effects", random.Random(seed)
     effects.mkdir()
-    async with opened(str(path)) as client:
+    async with opened(str(path)) as client, nursery(killed.__name__) as found:
         await client.start(killed.ORDER, 0, {}, run_id="order-0")
         results = asyncio.ensure_future(asyncio.gather(*(_result(client, n) for n in range(RUNS))))
-        killer = asyncio.create_task(_kill_at_random(path, effects, chance, most, results))
+        killer = asyncio.create_task(_kill_at_random(found, path, effects, chance, most, results))
         await _start(client, chance)
         try:
-            found, kills = await results, await killer
+            outcomes, kills = await results, await killer
         except BaseException:
             killer.cancel()
             raise
-        assert found == [killed.expected(n) for n in range(RUNS)]
+        assert outcomes == [killed.expected(n) for n in range(RUNS)]
         assert kills >= 5
         states = await client.states("shop")
     totals = {f"k{key}": {"total": killed.ROUNDS * sum(range(key, RUNS, 3))} for key in range(3)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from otelier.errors import RunEndedError, UnknownRunError, WorkflowUseError
 from otelier.workflows.engines.protocol import Run
-from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, step, waits_for
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, step, until, waits_for
 
 
 @on_a_loop
@@ -163,3 +164,47 @@ async def test_many_signals_at_once_are_each_taken_once(path: str | None):
         await engine.start(target, 50, {}, run_id="r")
         await asyncio.gather(*(engine.signal("r", "n", n) for n in range(50)))
         assert await engine.result("r", 60) == [True, list(range(50))]
+
+
+@on_a_loop
+async def test_a_signal_that_a_wait_took_for_nobody_is_kept(path: str | None):
+    """A wait that is given up before the body saw its signal gives it back: to the next wait, of the next life too."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        first = run.signal("s", None)
+        first.start()
+        await until(lambda: first.done() or run.replaying())
+        run.cancel(first)
+        await run.signal("go", None)
+        return await run.signal("s", None)
+
+    target = handlers.add(flow)
+    async with opened(path) as engine:
+        await engine.start(target, None, {}, run_id="r")
+        await engine.signal("r", "s", "kept")
+        async with serving(engine, handlers):
+            await waits_for(engine, "r", "signal go")
+        async with serving(engine, handlers):
+            await engine.signal("r", "go", None)
+            assert await engine.result("r", 60) == [True, "kept"]
+
+
+@on_a_loop
+async def test_signals_of_another_process_are_each_taken_once(tmp_path: Path):
+    """What a client of the file sends is told with each of its signals anew, and taken once; none outlives its run."""
+    handlers, path = Handlers(), tmp_path / "runs.db"
+
+    async def flow(run: Run, payload: Any) -> Any:
+        found = [await run.signal("s", None) for _ in range(20)]
+        return [found, await run.signal("s", 0.2)]
+
+    target = handlers.add(flow)
+    async with opened(str(path)) as engine, opened(str(path)) as client, serving(engine, handlers):
+        await client.start(target, None, {}, run_id="r")
+        await waits_for(engine, "r", "signal s")
+        for number in range(20):
+            await client.signal("r", "s", number)
+        await client.signal("r", "other", None)
+        assert await client.result("r", 60) == [True, [list(range(20)), None]]
+        assert engine._store.read(lambda conn: conn.execute("SELECT count(*) FROM signal").fetchone()) == (0,)

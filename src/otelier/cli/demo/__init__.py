@@ -1,4 +1,4 @@
-"""`otelier demo`: two services with four agents and two tenants, and their telemetry.
+"""`otelier demo`: two services, a worker that is killed, five agents and two tenants, and their telemetry.
 
-`apps` are the services and run in processes of their own, so nothing is imported here.
+`apps` are the services and the worker; they run in processes of their own, so nothing is imported here.
 """

@@ -1,4 +1,4 @@
-"""`otelier demo`: run two services, send them traffic, and show their telemetry."""
+"""`otelier demo`: run two services and a worker, send them traffic, kill the worker, and show their telemetry."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def demo(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show two services, two tenants, four agents and the telemetry of every call, in less than a minute.
+    """Show two services, a workflow that outlives its worker, and the telemetry of every call, in less than a minute.
 
     A FastAPI service runs under opentelemetry-instrument and calls a second one over HTTP; both call a model.
+    It starts a refund, whose worker is killed in the middle; a new worker goes on, and a person decides.
     A local server replays recorded model answers, so no key and no network is needed.
     The exported telemetry is shown, and also sent to OTEL_EXPORTER_OTLP_ENDPOINT if that is set.
     """

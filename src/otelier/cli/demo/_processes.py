@@ -1,4 +1,4 @@
-"""A service of the demonstration as a child process under `opentelemetry-instrument`."""
+"""The programs of the demonstration as child processes under `opentelemetry-instrument`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import files
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
+_SERVING = re.compile("serves from ")
+_NAMESPACE = "service.namespace=otelier-demo"
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OURS_ALONE = ("OTEL_", "OTELIER_", "OPENAI_", "UVICORN_")
 _CAPTURE_SETTING = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST"
@@ -37,23 +39,27 @@ _KEPT_HEADERS = "baggage,traceparent"
 
 
 class ServiceError(OtelierError):
-    """The service did not start, or did not stop."""
+    """The program did not start, or did not stop."""
 
 
-class Service:
-    """An ASGI application in a child process: `opentelemetry-instrument uvicorn <target>`; `with` ends it in any case.
+class Program:
+    """A child process, `opentelemetry-instrument <words>`; `with` ends it in any case.
 
     Args:
-        target: Module and application, as uvicorn takes them.
+        words: The command that a user would type, without `opentelemetry-instrument`.
+        arguments: What this interpreter is started with for it.
         environment: Variables on top of `inherited_environment()`.
-        port: Port on 127.0.0.1. 0 takes a free one, which is known when it listens.
+        ready: Found in the line that it prints once it works.
     """
 
-    def __init__(self, target: str, environment: Mapping[str, str], *, port: int = 0) -> None:
-        self.target = target
-        self.port = port
-        """Port on 127.0.0.1; 0 until it is known."""
+    def __init__(
+        self, words: str, arguments: Sequence[str], environment: Mapping[str, str], *, ready: re.Pattern[str]
+    ) -> None:
+        self.command = f"opentelemetry-instrument {words}"
+        """The command that a user would type."""
+        self._arguments = arguments
         self._environment = {**inherited_environment(), **environment}
+        self._ready = ready
         self._process: subprocess.Popen[str] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._output: deque[str] = deque(maxlen=40)
@@ -61,24 +67,13 @@ class Service:
         self._known = threading.Event()
         self._listener = threading.Thread(target=self._listen, name="service output", daemon=True)
 
-    @property
-    def url(self) -> str:
-        """Its address, once the port is known."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def command(self) -> str:
-        """The command that a user would type."""
-        return f"opentelemetry-instrument uvicorn {self.target}"
-
     def start(self) -> None:
         """Start the process, and do not wait for it: several start side by side."""
         # An empty folder: both programs put the current one on the path, where a file may be named like a module.
         self._folder = tempfile.TemporaryDirectory(prefix="otelier-demo-")
-        uvicorn = [sys.executable, "-m", "uvicorn", self.target, "--port", str(self.port), "--no-access-log"]
         with _undisturbed():
-            self._process = subprocess.Popen(  # noqa: S603 - both programs are named here
-                [_instrument(), *uvicorn],
+            self._process = subprocess.Popen(  # noqa: S603 - the programs are named here
+                [_instrument(), sys.executable, *self._arguments],
                 env=self._environment,
                 cwd=self._folder.name,
                 stdin=subprocess.DEVNULL,
@@ -92,7 +87,7 @@ class Service:
         self._listener.start()
 
     def wait(self) -> None:
-        """Wait until it listens.
+        """Wait until it works.
 
         Raises:
             ServiceError: if it ends before, or takes too long.
@@ -119,14 +114,19 @@ class Service:
             text = f"`{self.command}` did not end within {STOP_TIMEOUT_S:.0f} s. Its output:\n{self.output}"
             raise ServiceError(text) from exc
 
+    def kill(self) -> int:
+        """End the process as a crash would, by SIGKILL, and return its exit code."""
+        assert self._process is not None, "kill() before start()"
+        with _undisturbed():
+            self._process.kill()
+            return self._process.wait()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         if self._process is not None and self._process.poll() is None:
-            with _undisturbed():
-                self._process.kill()
-                self._process.wait()
+            self.kill()
         if self._listener.ident is not None:
             self._listener.join(STOP_TIMEOUT_S)
         if self._folder is not None:
@@ -143,10 +143,38 @@ class Service:
         with self._process.stdout as lines:
             for line in lines:
                 self._output.append(line.rstrip())
-                if not self._answers and (found := _LISTENING.search(line)):
-                    self.port, self._answers = int(found[1]), True
+                if not self._answers and (found := self._ready.search(line)):
+                    self._works(found)
+                    self._answers = True
                     self._known.set()
         self._known.set()
+
+    def _works(self, found: re.Match[str]) -> None:
+        """Note what the line says by which the program tells that it works."""
+
+
+class Service(Program):
+    """An ASGI application: `opentelemetry-instrument uvicorn <target>`.
+
+    Args:
+        target: Module and application, as uvicorn takes them.
+        environment: Variables on top of `inherited_environment()`.
+        port: Port on 127.0.0.1. 0 takes a free one, which is known when it listens.
+    """
+
+    def __init__(self, target: str, environment: Mapping[str, str], *, port: int = 0) -> None:
+        arguments = ["-m", "uvicorn", target, "--port", str(port), "--no-access-log"]
+        super().__init__(f"uvicorn {target}", arguments, environment, ready=_LISTENING)
+        self.port = port
+        """Port on 127.0.0.1; 0 until it is known."""
+
+    @property
+    def url(self) -> str:
+        """Its address, once the port is known."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _works(self, found: re.Match[str]) -> None:
+        self.port = int(found[1])
 
 
 @contextmanager
@@ -201,7 +229,7 @@ def _instrument() -> str:
     return found
 
 
-HELPDESK, PAYMENTS = "helpdesk", "payments"
+HELPDESK, PAYMENTS, REFUNDS = "helpdesk", "payments", "refunds"
 
 
 def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, *, port: int = 0, **further: str) -> Service:
@@ -214,13 +242,34 @@ def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, *, port: int
         port: Port on 127.0.0.1. 0 takes a free one.
         **further: Variables besides.
     """
-    environment = {
+    environment = {**_environment(name, model, receiver), **further}
+    return Service(f"otelier.cli.demo.apps.{name}:app", environment, port=port)
+
+
+def worker(number: int, model: OpenAIServer, receiver: OtlpReceiver, **further: str) -> Program:
+    """Return the worker of the refunds, not yet started.
+
+    Args:
+        number: Which process of it this is, for telemetry.
+        model: The model's host.
+        receiver: Where it exports to.
+        **further: Variables besides.
+    """
+    module = f"otelier.cli.demo.apps.{REFUNDS}"
+    instance = {"OTEL_RESOURCE_ATTRIBUTES": f"{_NAMESPACE},service.instance.id={number}"}
+    environment = {**_environment(REFUNDS, model, receiver), **instance, **further}
+    arguments = ["-c", "from otelier.cli import main; main()", "worker", module]
+    return Program(f"otelier worker {module}", arguments, environment, ready=_SERVING)
+
+
+def _environment(name: str, model: OpenAIServer, receiver: OtlpReceiver) -> dict[str, str]:
+    return {
         "OPENAI_API_KEY": "not-needed",
         "OPENAI_BASE_URL": model.base_url,
         "OTELIER_APP": name,
         "OTELIER_ENV": "demo",
         "OTEL_SERVICE_NAME": name,
-        "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=otelier-demo",
+        "OTEL_RESOURCE_ATTRIBUTES": _NAMESPACE,
         "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "otel,otelier",
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
@@ -229,9 +278,7 @@ def service(name: str, model: OpenAIServer, receiver: OtlpReceiver, *, port: int
         "OTEL_LOGS_EXPORTER": "otlp",
         _CAPTURE_SETTING: _KEPT_HEADERS,
         **standard_logging(),
-        **further,
     }
-    return Service(f"otelier.cli.demo.apps.{name}:app", environment, port=port)
 
 
 def standard_logging() -> Mapping[str, str]:

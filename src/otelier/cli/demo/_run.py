@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from otelier.cli._endpoints import headers_of, parts_of, without_secrets
 from otelier.cli._steps import Steps
-from otelier.cli.demo._processes import HELPDESK, PAYMENTS, free_port, service
+from otelier.cli.demo._bank import Bank
+from otelier.cli.demo._processes import HELPDESK, PAYMENTS, REFUNDS, free_port, service, worker
+from otelier.cli.demo._refund import AT_ONCE, Refund, refund
 from otelier.cli.demo._traffic import TOO_MUCH, USERS, drive
 from otelier.errors import SettingError
 from otelier.settings import quoted
@@ -34,6 +38,8 @@ class Outcome:
     spans: tuple[SpanRecord, ...]
     logs: tuple[LogEntry, ...]
     metrics: tuple[MetricPoint, ...]
+    refund: Refund
+    """What became of the refund."""
     exports: int
     """Export requests that brought them."""
     model_requests: tuple[Mapping[str, str], ...]
@@ -61,8 +67,12 @@ def run(steps: Steps) -> Outcome:
         _complaints() as complaints,
         OpenAIServer(delay_s=LATENCIES_S, chunk_delay_s=CHUNK_LATENCY_S) as model,
         OtlpReceiver(forward_to=forward_to, headers=_headers()) as receiver,
+        Bank() as bank,
+        tempfile.TemporaryDirectory(prefix="otelier-demo-") as folder,
         service(PAYMENTS, model, receiver, port=free_port(), OTELIER_TRUST_INBOUND="true") as payments,
-        service(HELPDESK, model, receiver, PAYMENTS_URL=payments.url) as helpdesk,
+        service(HELPDESK, model, receiver, PAYMENTS_URL=payments.url, OTELIER_ENGINE=_engine(folder)) as helpdesk,
+        worker(1, model, receiver, BANK_URL=bank.url, **AT_ONCE, OTELIER_ENGINE=_engine(folder)) as first,
+        worker(2, model, receiver, BANK_URL=bank.url, OTELIER_ENGINE=_engine(folder)) as second,
     ):
         model.fail(429, when=lambda request: TOO_MUCH in request.prompt, times=None, delay_s=REFUSAL_LATENCY_S)
         with steps.step("model server", f"replays recorded answers at {model.base_url}"):
@@ -70,15 +80,21 @@ def run(steps: Steps) -> Outcome:
         with steps.step("OTLP receiver", receiver.url + (f", sends everything on to {sent_to}" if sent_to else "")):
             pass
         payments.start()
+        first.start()
         with steps.step(HELPDESK, helpdesk.command):
             helpdesk.start()
             helpdesk.wait()
         with steps.step(PAYMENTS, payments.command):
             payments.wait()
+        with steps.step(REFUNDS, first.command):
+            first.wait()
         requests = _send_traffic(helpdesk.port, steps)
+        refunded = refund(steps, helpdesk.port, first, second, bank, receiver, _engine(folder))
+        requests += 1
         with steps.step("services", "stopping, which exports what is pending") as show:
             helpdesk.stop()
             payments.stop()
+            second.stop()
             show("stopped, everything is exported")
         if sent_to:
             with steps.step("OTLP receiver", f"sending the rest on to {sent_to}") as show:
@@ -96,6 +112,7 @@ def run(steps: Steps) -> Outcome:
         spans=spans,
         logs=receiver.logs,
         metrics=receiver.metrics,
+        refund=refunded,
         exports=receiver.counts["requests"],
         model_requests=tuple(request.headers for request in model.requests),
         sent_to=sent_to,
@@ -103,6 +120,11 @@ def run(steps: Steps) -> Outcome:
         problems=tuple(problems),
         took_s=time.monotonic() - started_s,
     )
+
+
+def _engine(folder: str) -> str:
+    """Return where the runs are kept, for all that ask it."""
+    return f"file:{Path(folder) / 'runs.db'}"
 
 
 def _send_traffic(port: int, steps: Steps) -> int:

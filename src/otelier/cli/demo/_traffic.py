@@ -55,6 +55,9 @@ _SUMMARY = "/summaries"
 TOO_MUCH = "Export every invoice since 2019."
 """Message that the model's provider refuses with 429, however often it is sent."""
 
+ORDER = "o-17"
+"""The order that is refunded."""
+
 USERS = (
     User(
         user_id="acme/alice",
@@ -111,6 +114,9 @@ USERS = (
     ),
 )
 
+REFUND = USERS[0], Ask(path=f"/orders/{ORDER}/refund", message="I was charged twice in March."), len(USERS[0].asks) + 1
+"""Who asks for the refund, how, and as their how-many-th request."""
+
 
 def drive(port: int, users: tuple[User, ...] = USERS, *, answered: Callable[[], object] = lambda: None) -> int:
     """Let all *users* ask at once, each one request after the other, and return how many requests that were.
@@ -129,7 +135,7 @@ def drive(port: int, users: tuple[User, ...] = USERS, *, answered: Callable[[], 
         for number, ask in enumerate(user.asks, 1):
             if stopped.is_set():
                 return 0
-            _send(port, user, ask, number)
+            send(port, user, ask, number)
             answered()
         return len(user.asks)
 
@@ -140,7 +146,12 @@ def drive(port: int, users: tuple[User, ...] = USERS, *, answered: Callable[[], 
             stopped.set()  # after an error, or Ctrl-C, the others stop after the answer they wait for
 
 
-def _send(port: int, user: User, ask: Ask, number: int) -> None:
+def send(port: int, user: User, ask: Ask, number: int) -> None:
+    """Send one request of a user, their *number*-th.
+
+    Raises:
+        TrafficError: if the answer has another status than expected, or does not come.
+    """
     name = user.user_id.replace("/", "-")
     headers = {
         "content-type": "application/json",

@@ -50,10 +50,11 @@ def open_client(engine: str | None) -> Client:
             "Cannot look into `memory:`, which only the process has that made it. Keep runs in a file, `file:PATH`, "
             "and name that by `--engine` or OTELIER_ENGINE."
         )
-    if kind == "file" and path and not Path(path).expanduser().is_file():
+    if kind == "file" and path and not (named := Path(path).expanduser()).is_file():
+        what = "that is a folder" if named.is_dir() else "there is no such file"
         raise EngineError(
-            f"There are no runs in {Path(path).expanduser().absolute()}: there is no such file. Name that of your "
-            "worker by `--engine file:PATH` or OTELIER_ENGINE."
+            f"There are no runs in {named.absolute()}: {what}. Name the file of your worker by `--engine file:PATH` "
+            "or OTELIER_ENGINE."
         )
     return Client(address)
 

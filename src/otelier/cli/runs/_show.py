@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -62,6 +61,7 @@ def _data(run: RunInfo, found: Mapping[str, RunInfo], level: int = 0) -> dict[st
             "name": step.name,
             "kind": step.kind,
             "attempt": step.attempt,
+            "executions": step.executions,
             "begin": iso(step.begin_ns),
             "end": iso(step.end_ns),
             "error": step.error,
@@ -94,8 +94,7 @@ def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console) -> None:
     if run.waiting_for is not None:
         console.print(Text(f"waits for {printable(run.waiting_for)}", "cyan"), soft_wrap=True)
     if run.error is not None:
-        told = first_line(run.error)
-        console.print(Text(f"→ {cut(told, console.width - 2)}", STYLES.get(run.status, "red")), soft_wrap=True)
+        console.print(Text(f"→ {first_line(run.error)}", STYLES.get(run.status, "red")))
     elif run.status == "completed":
         told = printable(json.dumps(run.result, ensure_ascii=False))
         console.print(Text(f"→ {cut(told, console.width - 2)}", "green"), soft_wrap=True)
@@ -117,17 +116,14 @@ class _Lines:
 
     def add(self, run: RunInfo, level: int) -> None:
         """Add the steps of a run, and of its children below those that called them."""
-        attempts: Counter[str] = Counter()
         for step in run.steps:
             name = step.name if step.kind in ("step", "approval") else f"{step.kind} {step.name}"
             if step.kind == "sleep":
                 name = "sleep"
-            elif step.kind == "step":
-                attempts[step.name] += 1
-                if attempts[step.name] > 1:
-                    name = f"{name}, attempt {attempts[step.name]}"
-            if step.kind == "step" and step.attempt > 1:
-                name = f"{name} (begun {step.attempt} times)"
+            elif step.kind == "step" and step.attempt > 1:
+                name = f"{name}, attempt {step.attempt}"
+            if step.kind == "step" and step.executions > 1:
+                name = f"{name} (begun {step.executions} times)"
             if step.kind == "approval":
                 name = f"approval {name}"
             self.rows.append(("  " * level + printable(name), step))
@@ -145,7 +141,7 @@ class _Lines:
         for name, step in self.rows:
             console.print(self._line(name, step, names, bar), soft_wrap=True)
             if step.error is not None:
-                console.print(Text(f"    → {cut(printable(step.error), console.width - 6)}", "red"), soft_wrap=True)
+                console.print(Text(f"    → {printable(step.error)}", "red"))
 
     def _line(self, name: str, step: StepInfo, names: int, width: int) -> Text:
         is_open = step.end_ns is None

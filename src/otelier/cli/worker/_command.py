@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
+import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,6 +30,10 @@ _PLACES = (
     *(settings.TRACES_ENDPOINT, settings.METRICS_ENDPOINT, settings.LOGS_ENDPOINT, settings.CONFIG_FILE),
 )
 _MAX_MODULES = 1_000
+_LOOK_S = 0.2
+"""How often a worker that stands by looks whether it has taken over."""
+_IDLE_S = 0.5
+"""How long an idle thread may take to end."""
 _SHOWN_KINDS = {"write": "entity", "read": "entity"}
 
 
@@ -46,6 +54,7 @@ def worker(
     """Run workflows, functions and entities until SIGTERM or Ctrl-C.
 
     It then takes nothing new, gives steps that run 20 seconds to end, and leaves the rest for its next start.
+    A second one ends it at once. A worker beside another one of the same file stands by, and takes over from it.
     Modules are found as Python finds them, first in the current folder.
     """
     if len(modules) > _MAX_MODULES:
@@ -68,6 +77,7 @@ def worker(
     except (TypeError, ValueError) as exc:
         raise OtelierError(str(exc)) from exc
     asyncio.run(_serve(made, address))
+    _leave_threads()
 
 
 def _named(text: str, service: str | None) -> str:
@@ -75,9 +85,17 @@ def _named(text: str, service: str | None) -> str:
     module, colon, own = text.partition(":")
     if not all(part.isidentifier() for part in module.split(".")) or (colon and not own):
         raise WorkflowUseError(
-            f"Cannot serve {text[:100]!r}: it names no module. Write `package.module`, or `package.module:service`."
+            f"Cannot serve {text[:100]!r}: it names no module. Write {_written(module)}, or `package.module:service`."
         )
     return f"{module}:{own or service or module.rpartition('.')[2]}"
+
+
+def _written(text: str) -> str:
+    """Return how the module is written that *text*, perhaps the path of a file, means."""
+    parts = [part for part in text.removesuffix(".py").replace("\\", "/").split("/") if part not in ("", ".")]
+    meant = ".".join(parts)
+    is_path = meant != text and all(part.isidentifier() for part in meant.split("."))
+    return f"`{meant}`" if is_path else "`package.module`"
 
 
 def _import(module: str) -> None:
@@ -86,11 +104,26 @@ def _import(module: str) -> None:
     except ModuleNotFoundError as exc:
         # What is missing inside the module is the user's, and shown with its traceback.
         if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
-            raise
+            raise _told(module, exc) from exc
+        if module.endswith(".py"):
+            raise WorkflowUseError(
+                f"Cannot serve {module!r}: that names a file, not a module. Write {_written(module)}."
+            ) from exc
         raise WorkflowUseError(
             f"Cannot import {module!r}: there is no module {exc.name!r} in {Path.cwd()} or where Python looks. Run "
             f"this in the folder that holds it, or install it."
         ) from exc
+    except Exception as exc:
+        raise _told(module, exc) from exc
+
+
+def _told(module: str, error: Exception) -> OtelierError:
+    """Print the traceback of what a module raised, from its own first line on, and return the line that closes it."""
+    frame, ours = error.__traceback__, (__file__, importlib.__file__, "<frozen ")
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(ours):
+        frame = frame.tb_next
+    traceback.print_exception(type(error), error, frame)
+    return OtelierError(f"Cannot import {module!r}: it raised {type(error).__name__}, as shown above.")
 
 
 async def _serve(worker: Worker, address: str) -> None:
@@ -99,23 +132,52 @@ async def _serve(worker: Worker, address: str) -> None:
     try:
         async with worker:
             _show(worker, address)
+            watching = asyncio.create_task(_tell_of_standby(worker))
             ending = asyncio.create_task(stop.wait())
             serving = asyncio.create_task(worker.wait())
             await asyncio.wait((ending, serving), return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()
             serving.cancel()
-            restore()  # a second one ends it at once
-            progress().print("otelier worker: stopping; steps that run get 20 s to end.", style="dim")
+            watching.cancel()
+            restore()
+            _tell("stopping; steps that run get 20 s to end. A second signal ends it at once.")
     finally:
         restore()
 
 
+async def _tell_of_standby(worker: Worker) -> None:
+    """Say that the worker stands by, and then that it has taken over."""
+    if worker.engine.is_driving():
+        return
+    _tell("stands by: another process drives this file. It takes over when that one ends.")
+    while not worker.engine.is_driving():  # noqa: ASYNC110 -- nothing tells of it
+        await asyncio.sleep(_LOOK_S)
+    _tell("has taken over, and drives the file.")
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(SystemExit):  # as in `_show`
+        progress().print(f"otelier worker: {text}", style="dim", markup=False, soft_wrap=True)
+
+
+def _leave_threads() -> None:
+    """End the process, although steps that block go on in their threads, for which Python would wait."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("otelier-step")]
+    for thread in threads:
+        thread.join(_IDLE_S)
+    if any(thread.is_alive() for thread in threads):
+        _tell("a step goes on in its thread, and is left there; it runs again at the next start.")
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(0)  # telemetry was flushed when the worker ended
+
+
 def _on_signals(stop: Callable[[], object]) -> Callable[[], None]:
-    """Call *stop* on the loop when the process is told to end, and return what undoes that."""
+    """Call *stop* on the loop when the process is told to end; what is returned lets the next signal end it at once."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.getsignal(number) for number in numbers}
 
     def told(_number: int, _frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(stop)
@@ -124,13 +186,20 @@ def _on_signals(stop: Callable[[], object]) -> Callable[[], None]:
         signal.signal(number, told)
 
     def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        # Not what was there before: asyncio's own handler would cancel what ends in order, and wait for threads.
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
     return restore
 
 
 def _show(worker: Worker, address: str) -> None:
+    """Print what is served, as long as somebody reads it: `| head -1` is no reason to end."""
+    with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; it has opened /dev/null in its place
+        _print(worker, address)
+
+
+def _print(worker: Worker, address: str) -> None:
     console = results()
     console.print(
         Text.assemble("otelier worker, version ", str(worker.version), ", serves from ", (_place(address), "bold"))
@@ -143,6 +212,8 @@ def _show(worker: Worker, address: str) -> None:
             services[service].append(shown)
     for service, shown in sorted(services.items()):
         console.print(Text.assemble("  ", (service, "bold"), f"  {', '.join(sorted(shown))}"), soft_wrap=True)
+    if address.partition(":")[0] == "memory":
+        console.print("  Only this process reaches these runs; with `--engine file:PATH` others do.", style="dim")
     sys.stdout.flush()
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from otelier.errors import RunStopped
@@ -107,13 +108,22 @@ class Run(Protocol):
     """When it was started, as recorded."""
     recovered_ns: Sequence[int]
     """When a life of this body began after a crash that the engine noticed, as recorded, oldest first."""
+    blocked_ns: Sequence[tuple[int, int | None]]
+    """When the run was blocked and resumed, as recorded, oldest first; the last was not where that ends this life."""
     stopped: RunStopped | None
     """What ends this life from outside, from then on; `None` while it goes on."""
 
     def replaying(self) -> bool:
         """Return whether an earlier life has been here.
 
-        So it has where the journal has a later op than those that were started or waited for.
+        So it has where the journal has an op that was not started or waited for yet. Of several that are waited for at
+        once, those count that had begun when the one was recorded that is done.
+        """
+        ...
+
+    def longest_ahead_ns(self, until_ns: int) -> int:
+        """Return how long the longest of those ops took that were not started or waited for yet, or has taken until
+        then; 0 where there is none.
         """
         ...
 
@@ -186,6 +196,13 @@ class Run(Protocol):
         """
         ...
 
+    def when_stored(self, do: Callable[[], object]) -> None:
+        """Call *do* on the loop of the body once all that happened in this life so far is stored, also that it ended.
+
+        Never where that fails.
+        """
+        ...
+
     async def get(self, key: str) -> Json:
         """Return a value of the entity's state, `None` where there is none.
 
@@ -206,7 +223,9 @@ class StepInfo:
     kind: str
     """`step`, `sleep`, `signal`, `call`, `result` or `send`; of a client also `approval`."""
     attempt: int
-    """How often it was begun."""
+    """Number of the attempt, from 1; the attempts of a step have its name."""
+    executions: int
+    """How often it was begun: more than once if a crash or a stop cut it."""
     begin_ns: int
     end_ns: int | None
     """`None` while it goes on."""
@@ -214,6 +233,16 @@ class StepInfo:
     """First line of what it failed with."""
     run_id: str | None = None
     """The run that it called, or whose result it waits for; `None` for other kinds."""
+
+    @property
+    def begin(self) -> datetime:
+        """Time of its first begin, in UTC."""
+        return _time(self.begin_ns)
+
+    @property
+    def end(self) -> datetime | None:
+        """Time of its end, in UTC; `None` while it goes on."""
+        return None if self.end_ns is None else _time(self.end_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +262,25 @@ class RunInfo:
     parent_id: str | None = None
     result: Json = None
     error: Mapping[str, Json] | None = None
-    """What it failed with, or why it is blocked, as `otelier.codec.error_to_json` writes it."""
+    """What it failed with, why it is blocked, or what it tries again after; as `otelier.codec.error_to_json` has it."""
     steps: Sequence[StepInfo] = field(default_factory=tuple[StepInfo, ...])
     """Empty where many runs were asked for."""
     waiting_for: str | None = None
     """What it waits for, such as `signal manager_approved`; `None` where many runs were asked for."""
+
+    @property
+    def begin(self) -> datetime:
+        """Time of its start, in UTC."""
+        return _time(self.begin_ns)
+
+    @property
+    def end(self) -> datetime | None:
+        """Time of its end, in UTC; `None` while it is open."""
+        return None if self.end_ns is None else _time(self.end_ns)
+
+
+def _time(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / 1e9, timezone.utc)
 
 
 Invoke: TypeAlias = "Callable[[Run, Target, Json], Awaitable[Outcome]]"
@@ -255,8 +298,17 @@ class Engine(Protocol):
         """
         ...
 
-    async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
-        """Store a run and return *run_id*. One that exists is taken if its target and payload are equal.
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies: not while it stands by for another one, or only asks."""
+        ...
+
+    async def start(
+        self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str
+    ) -> Mapping[str, str] | None:
+        """Store a run. One that exists is taken if its target and payload are equal.
+
+        Returns:
+            Headers of the one that exists; `None` where it was stored now.
 
         Raises:
             RunExistsError: if a run of that id has another target or payload.

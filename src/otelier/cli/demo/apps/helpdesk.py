@@ -1,7 +1,8 @@
 """The first service of the demonstration: a triage agent, a billing agent and an unnamed one behind FastAPI.
 
 It sets who each call is for and which agent makes it, and needs no code for telemetry. Billing calls the second
-service, `payments`, and passes it neither. Run it like any service:
+service, `payments`, and passes it neither; a refund is a workflow, which the worker `refunds` runs. Run it like any
+service:
 
     PAYMENTS_URL=http://127.0.0.1:8001 opentelemetry-instrument uvicorn otelier.cli.demo.apps.helpdesk:app
 """
@@ -26,6 +27,7 @@ from opentelemetry import trace
 from pydantic import BaseModel
 
 import otelier
+from otelier import Client
 
 MODEL = "gpt-4.1"
 
@@ -42,6 +44,7 @@ payments = httpx.Client(
     timeout=15.0,
     limits=httpx.Limits(keepalive_expiry=1.0),  # shorter than uvicorn keeps an idle connection open
 )
+runs = Client()
 
 
 class Agent(str, Enum):
@@ -131,6 +134,16 @@ async def summary(question: Question) -> dict[str, str]:
     instructions = SUMMARY.format(today=datetime.now(timezone.utc))
     response = await async_client.responses.create(model=MODEL, instructions=instructions, input=question.message)
     return {"answer": response.output_text}
+
+
+@app.post("/orders/{order_id}/refund")
+async def refund(order_id: str, question: Question) -> dict[str, str]:
+    """Start the refund of an order, once however often it is asked for."""
+    otelier.set_context(workflow_id=question.ticket)
+    asked = {"order_id": order_id, "reason": question.message}
+    run = await runs.start("refunds", "refund", asked, workflow_id=f"refund-{order_id}")
+    log.info("started a refund")
+    return {"run": run.workflow_id}
 
 
 def triage(message: str) -> str:

@@ -35,14 +35,14 @@ from otelier.workflows.engines.protocol import Json, Outcome, Target
 
 _LIFE: Final = (
     "SELECT state, lives, progress, n, id, service, handler, key, payload, headers, version, parent, began, cancelled,"
-    " recovered, snapshot FROM run WHERE id=?"
+    " recovered, blocked, snapshot FROM run WHERE id=?"
 )
 _MAX_RECOVERED: Final = 100
 """Crashes of one run that are kept, the first ones: a replay must tell of the same."""
 
 
-def start_run(tx: Transaction, run_id: str, target: Target, payload: str, headers: str) -> None:
-    """Store a run that is started from outside; one that exists is taken if it is the same.
+def start_run(tx: Transaction, run_id: str, target: Target, payload: str, headers: str) -> str | None:
+    """Store a run that is started from outside; one that exists is taken if it is the same, and its headers returned.
 
     Raises:
         RunExistsError: if it is not.
@@ -50,8 +50,10 @@ def start_run(tx: Transaction, run_id: str, target: Target, payload: str, header
     found = _existing(tx.conn, run_id)
     if found is None:
         tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, None, run_id, False, False))
-    elif not _is_same(found, target, payload):
+        return None
+    if not _is_same(found, target, payload):
         raise _exists(run_id, found)
+    return str(found[4])
 
 
 def call_run(
@@ -75,7 +77,7 @@ def call_run(
 
 
 def _existing(conn: sqlite3.Connection, run_id: str) -> Any:
-    return conn.execute("SELECT service, handler, key, payload FROM run WHERE id=?", (run_id,)).fetchone()
+    return conn.execute("SELECT service, handler, key, payload, headers FROM run WHERE id=?", (run_id,)).fetchone()
 
 
 def _is_same(found: Any, target: Target, payload: str) -> bool:
@@ -106,7 +108,7 @@ def _insert(
          int(stops), began, lives),
     )  # fmt: skip
     n = cast("int", cursor.lastrowid)
-    return Row(n, run_id, target, payload, headers, version or 1, parent, began, stops, [], None, lives)
+    return Row(n, run_id, target, payload, headers, version or 1, parent, began, stops, [], [], None, lives)
 
 
 def _open_state(conn: sqlite3.Connection, run_id: str, cannot: str) -> str:
@@ -162,15 +164,29 @@ def cancel_run(tx: Transaction, run_id: str) -> None:
 def resume_run(tx: Transaction, run_id: str) -> None:
     """Let a blocked run begin again."""
     if _open_state(tx.conn, run_id, "cannot be resumed") == "blocked":
-        tx.conn.execute("UPDATE run SET state='open', outcome=NULL, progress=-1 WHERE id=?", (run_id,))
+        times = _blocked_times(tx, run_id)
+        tx.conn.execute(
+            "UPDATE run SET state='open', outcome=NULL, progress=-1, blocked=? WHERE id=?",
+            (dumps([*times[:-1], (times[-1][0], time.time_ns())]), run_id),
+        )
         tx.tell("resume", run_id, open_run(tx.conn, run_id))
 
 
-def block_run(tx: Transaction, run_id: str, error: dict[str, Json]) -> None:
-    """Leave a run until somebody resumes it."""
+def block_run(tx: Transaction, run_id: str, error: dict[str, Json], at_ns: int) -> None:
+    """Leave a run from a time on, until somebody resumes it."""
     tx.conn.execute(
-        "UPDATE run SET state='blocked', outcome=? WHERE id=? AND ended IS NULL", (dumps([False, error]), run_id)
+        "UPDATE run SET state='blocked', outcome=?, blocked=? WHERE id=? AND ended IS NULL",
+        (dumps([False, error]), dumps([*_blocked_times(tx, run_id), (at_ns, None)]), run_id),
     )
+
+
+def _blocked_times(tx: Transaction, run_id: str) -> list[tuple[int, int | None]]:
+    (found,) = tx.conn.execute("SELECT blocked FROM run WHERE id=?", (run_id,)).fetchone()
+    return _times(found)
+
+
+def _times(stored: str | None) -> list[tuple[int, int | None]]:
+    return [(began, ended) for began, ended in json.loads(stored or "[]")]
 
 
 def end_run(
@@ -180,7 +196,7 @@ def end_run(
     """End a run, with the state of its entity and the ops that waited for it."""
     execute(tx, statements)
     tx.conn.execute(
-        "UPDATE run SET state=?, outcome=?, ended=?, snapshot=NULL WHERE id=? AND ended IS NULL",
+        "UPDATE run SET state=?, outcome=?, ended=max(?, began), snapshot=NULL WHERE id=? AND ended IS NULL",
         (state, outcome, time.time_ns(), run_id),
     )
     tx.conn.execute("DELETE FROM signal WHERE run=?", (run_id,))
@@ -222,14 +238,15 @@ def begin_life(
         row.lives = 1
     else:
         row.lives = lives + counts
+    loaded = Loaded(row, ops, signals_of(tx.conn, run_id))
     if recovers and not first and len(row.recovered) < _MAX_RECOVERED:
-        row.recovered.append(time.time_ns())
+        row.recovered.append(max(loaded.latest_ns, time.time_ns()))
     if row.lives > max_lives:
         error = EngineError(
             f"Run {run_id!r} is blocked: its body was begun {max_lives} times without a new record, so it ends the "
             "process or never reaches its next step. Mend it, then `otelier resume` it."
         )
-        block_run(tx, run_id, error_to_json(error))
+        block_run(tx, run_id, error_to_json(error), time.time_ns())
         return None
     if found[10] is None:
         row.version = version
@@ -237,11 +254,15 @@ def begin_life(
         "UPDATE run SET lives=?, progress=?, recovered=?, version=? WHERE n=?",
         (row.lives, progress, dumps(row.recovered) if row.recovered else None, row.version, row.n),
     )
-    return Loaded(row, ops, signals_of(tx.conn, run_id))
+    return loaded
 
 
 def _row(found: Any) -> Row:
-    n, run_id, service, handler, key, payload, headers, version, parent, began, stops, recovered, snapshot = found
+    n, run_id, service, handler, key, payload, headers, version, parent, began, stops, recovered, blocked, snapshot = (
+        found
+    )
     target = Target(service, handler, key)
     times: list[int] = json.loads(recovered) if recovered else []
-    return Row(n, run_id, target, payload, headers, version or 1, parent, began, bool(stops), times, snapshot)
+    return Row(
+        n, run_id, target, payload, headers, version or 1, parent, began, bool(stops), times, _times(blocked), snapshot
+    )

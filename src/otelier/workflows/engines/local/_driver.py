@@ -21,6 +21,7 @@ from otelier.faults import count_fault
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local import _keeping as keeping
+from otelier.workflows.engines.local._beat import Beat
 from otelier.workflows.engines.local._life import Life
 from otelier.workflows.engines.local._op import LocalOp
 from otelier.workflows.engines.local._options import Options
@@ -53,6 +54,7 @@ class Driver:
         self.services = {service for service, _ in registry.kinds}
         self.loop = asyncio.get_running_loop()
         self.timers = Timers(self.loop)
+        self.beat = Beat(self.loop, store.shown, options.held_up_s)
         self.lives: dict[str, Life] = {}
         self.ends: dict[str, list[LocalOp]] = {}
         """Ops that wait for the end of a run."""
@@ -349,10 +351,10 @@ class Driver:
             if not waiting:
                 del self.ends[op.ref or ""]
 
-    def block(self, life: Life, error: BaseException) -> None:
+    def block(self, life: Life, error: BaseException, at_ns: int) -> None:
         """Leave a run until somebody resumes it."""
         self._known.discard(life.id)
-        self.store.submit(self.loop, None, _block, life.unwritten_rows(), life.id, error_to_json(error))
+        self.store.submit(self.loop, None, _block, life.unwritten_rows(), life.id, error_to_json(error), at_ns)
 
     def _left(self, life: Life, task: asyncio.Task[Outcome]) -> None:
         """Take note that a body was left, by itself or by what stopped it."""
@@ -420,6 +422,8 @@ class Driver:
             op.recorded(None, error)
 
 
-def _block(tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json]) -> None:
+def _block(
+    tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json], at_ns: int
+) -> None:
     journal.execute(tx, rows)
-    changes.block_run(tx, run_id, error)
+    changes.block_run(tx, run_id, error, at_ns)

@@ -144,6 +144,10 @@ class LocalEngine:
         finally:
             lock.release()
 
+    def is_driving(self) -> bool:
+        """Return whether this process runs bodies."""
+        return bool(self._drivers)
+
     async def _drive(self, driver: Driver, ready: Callable[[], object], *, is_alone: bool) -> None:
         self._drivers.append(driver)
         try:
@@ -152,6 +156,7 @@ class LocalEngine:
             try:
                 await driver.stop()
             finally:
+                driver.beat.stop()
                 self._drivers.remove(driver)
                 self._store.repair()
                 if (heir := self._owner_of(APPROVALS)) is not None:
@@ -178,11 +183,13 @@ class LocalEngine:
         return next((driver for driver in self._drivers if service in driver.services), None)
 
     # --- clients ---
-    async def start(self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str) -> str:
-        """Store a run and return *run_id*."""
-        store = await self._opened()
-        await ask(store, changes.start_run, run_id, target, journal.dumps(payload), journal.dumps(dict(headers)))
-        return run_id
+    async def start(
+        self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str
+    ) -> Mapping[str, str] | None:
+        """Store a run, and return the headers of one that exists already."""
+        store, stored = await self._opened(), journal.dumps(dict(headers))
+        found = await ask(store, changes.start_run, run_id, target, journal.dumps(payload), stored)
+        return None if found is None else journal.json.loads(found)
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
         """Wait for a run's end."""
@@ -279,6 +286,11 @@ class LocalEngine:
     def watches(self) -> bool:
         """Return whether anybody waits for what other processes do."""
         return bool(self._drivers or self._waiters)
+
+    def look(self) -> None:
+        """Look whether the loops of the drivers go on."""
+        for driver in list(self._drivers):
+            driver.beat.look()
 
     def calls(self, note: journal.Note) -> Sequence[Call]:
         """Return what is to be called because of a note."""

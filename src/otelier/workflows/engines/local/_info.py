@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
@@ -16,33 +17,56 @@ _SERVED: Final = (
     "EXISTS(SELECT 1 FROM handler WHERE handler.service=run.service AND handler.name=run.handler AND current=1)"
 )
 _WAITS: Final = f"(lives=0 OR {_OPEN_WAIT} AND NOT {_OPEN_STEP} OR NOT {_SERVED})"
-_RETRIES: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.executions>1)"
+_FAILED: Final = "(before.value LIKE '[false,%' OR before.ended IS NOT NULL AND before.seq IS NULL)"
+"""An attempt that failed, or that its time limit ended."""
+_RETRIES: Final = (
+    "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND (op.executions>1 OR EXISTS("  # noqa: S608 -- ours
+    f"SELECT 1 FROM op AS before WHERE before.run=op.run AND before.kind='step' AND before.n<op.n AND {_FAILED}"
+    " AND (op.kind='step' AND before.name=op.name OR op.kind='sleep' AND before.n=op.n-1))))"
+)
+"""Whether a step is begun again, or pauses before it is: the pause is the op after the step's."""
+_LAST_FAILURE: Final = (
+    "(SELECT before.value FROM op AS before WHERE before.run=run.n AND before.kind='step'"
+    " AND before.value LIKE '[false,%' ORDER BY before.n DESC LIMIT 1)"
+)
 _ASKS: Final = (
     "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind='signal'"  # noqa: S608 -- ours
     f" AND op.name GLOB '{APPROVAL}*')"
 )
 _SHOWN: Final = (
     "SELECT run.n, id, service, handler, key, state, version, run.began, run.ended, parent, outcome, lives,"  # noqa: S608 -- ours
-    f" {_WAITS}, {_RETRIES}, {_ASKS} FROM run"
+    f" {_WAITS} AS waits, {_RETRIES} AS retries, {_ASKS} AS asks, {_LAST_FAILURE} FROM run"
 )
-_ASKED: Final = {
-    "running": f"WHERE ended IS NULL AND state='open' AND NOT {_WAITS}",
-    "waiting": f"WHERE ended IS NULL AND state='open' AND {_WAITS}",
-    "completed": "WHERE state='completed'",
+_OPEN: Final = {
+    "blocked": "state='blocked'",
+    "running": f"state='open' AND NOT {_WAITS}",
+    "waiting": f"state='open' AND {_WAITS}",
 }
-_ODD: Final = "WHERE state NOT IN ('open', 'completed') AND state=?"
-"""These are few among many: the words are those of their index, without which SQLite does not use it."""
+_BY_HEALTH: Final = (
+    "CASE WHEN state='blocked' THEN 0 WHEN asks THEN 1 WHEN retries THEN 2 WHEN waits THEN 3 ELSE 4 END, run.n DESC"
+)
+_ENDED: Final = {
+    "completed": "state='completed'",
+    "failed": "state NOT IN ('open', 'completed') AND state='failed'",
+    "cancelled": "state NOT IN ('open', 'completed') AND state='cancelled'",
+}
+"""The last two are few among many: without the words of their index SQLite would read all."""
 
 
 def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
-    """Return the latest runs; those of ours only where their service is asked for."""
-    where, args = "WHERE 1", cast("list[Any]", [])
-    if status is not None:
-        where = _ASKED.get(status, _ODD)
-        args += [status] if status not in _ASKED else []
-    where += " AND service<>?" if service is None else " AND service=?"
-    args.append(APPROVALS if service is None else service)
-    rows = conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (*args, limit)).fetchall()
+    """Return open runs by their health, then ended ones; of each the latest first.
+
+    Those of ours are among them only where their service is asked for.
+    """
+    of = "service<>?" if service is None else "service=?"
+    name = APPROVALS if service is None else service
+    rows: list[Any] = []
+    if status is None or status in _OPEN:
+        where = f"WHERE ended IS NULL AND {of}" + (f" AND {_OPEN[status]}" if status is not None else "")
+        rows += conn.execute(f"{_SHOWN} {where} ORDER BY {_BY_HEALTH} LIMIT ?", (name, limit))
+    if status not in _OPEN and len(rows) < limit:
+        where = f"WHERE ended IS NOT NULL AND {of}" + (f" AND {_ENDED[status]}" if status is not None else "")
+        rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows)))
     return [_info(row, (), None) for row in rows]
 
 
@@ -57,11 +81,15 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
     ops = conn.execute(
         "SELECT name, kind, executions, began, ended, value, due, ref FROM op WHERE run=? ORDER BY n", (row[0],)
     ).fetchall()
-    steps = tuple(
-        StepInfo(name, kind, tries, began, ended, _error(kind, value), ref if kind in {"call", "result"} else None)
-        for name, kind, tries, began, ended, value, _, ref in ops
-    )
-    return _info(row, steps, _waiting_for(conn, row, ops))
+    attempts: Counter[str] = Counter()
+    steps: list[StepInfo] = []
+    for name, kind, executions, began, ended, value, _, ref in ops:
+        if kind == "step":  # the attempts of a step have one name
+            attempts[name] += 1
+        number = attempts[name] if kind == "step" else 1
+        child = ref if kind in {"call", "result"} else None
+        steps.append(StepInfo(name, kind, number, executions, began, ended, _error(kind, value), child))
+    return _info(row, tuple(steps), _waiting_for(conn, row, ops))
 
 
 def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]]:
@@ -71,8 +99,11 @@ def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]
 
 
 def _info(row: Any, steps: tuple[StepInfo, ...], waiting_for: str | None) -> RunInfo:
-    _, run_id, service, handler, key, state, version, began, ended, parent, outcome, _, waits, retries, asks = row
+    _, run_id, service, handler, key, state, version, began, ended, parent, outcome, _, *derived = row
+    waits, retries, asks, last_failure = derived
     status: Status = ("waiting" if waits else "running") if state == "open" else state
+    if state == "open" and retries:
+        outcome = last_failure
     found: list[Any] = json.loads(outcome) if outcome else [True, None]
     return RunInfo(
         workflow_id=run_id,

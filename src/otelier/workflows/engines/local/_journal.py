@@ -20,7 +20,8 @@ CREATE TABLE run(
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, service TEXT NOT NULL, handler TEXT NOT NULL, key TEXT,
     payload TEXT NOT NULL, headers TEXT NOT NULL, version INTEGER, parent TEXT, root TEXT NOT NULL,
     detached INTEGER NOT NULL, state TEXT NOT NULL, cancelled INTEGER NOT NULL, began INTEGER NOT NULL,
-    ended INTEGER, outcome TEXT, lives INTEGER NOT NULL, progress INTEGER NOT NULL, recovered TEXT, snapshot TEXT);
+    ended INTEGER, outcome TEXT, lives INTEGER NOT NULL, progress INTEGER NOT NULL, recovered TEXT, blocked TEXT,
+    snapshot TEXT);
 CREATE INDEX run_open ON run(n) WHERE ended IS NULL;
 CREATE INDEX run_parent ON run(parent) WHERE parent IS NOT NULL;
 CREATE INDEX run_root ON run(root) WHERE parent IS NOT NULL;
@@ -94,6 +95,7 @@ class Row:
     began: int
     cancelled: bool
     recovered: list[int]
+    blocked: list[tuple[int, int | None]]
     snapshot: str | None
     lives: int = 1
 
@@ -130,6 +132,12 @@ class Loaded:
     row: Row
     ops: list[OpRow]
     signals: list[tuple[int, str, str]]
+
+    @property
+    def latest_ns(self) -> int:
+        """The last time that was recorded: the clock may have been set back since."""
+        times = (time for op in self.ops for time in (op.began, op.ended) if time is not None)
+        return max(self.row.began, *self.row.recovered, max(times, default=0))
 
 
 def dumps(value: Json) -> str:

@@ -10,10 +10,12 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import cast
 
 from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped, WorkflowUseError
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.local._ahead import Ahead
 from otelier.workflows.engines.local._mail import Mail
 from otelier.workflows.engines.local._op import BEGUN, DONE, ENDING, GIVEN_UP, MADE, Driving, LocalOp
 from otelier.workflows.engines.local._ops import Call, Result, Send, Signal, Sleep, Step
@@ -25,8 +27,8 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_last", "_made", "_mail", "_reached", "_recorded", "_seq", "_signal_waits", "_state",
-        "_waits", "began_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
+        "_ahead", "_made", "_mail", "_now", "_recorded", "_seq", "_signal_waits", "_state",
+        "_waits", "began_ns", "blocked_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
         "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
 
@@ -37,6 +39,7 @@ class Life:
         self.id, self.target, self.parent_id, self.version = row.id, row.target, row.parent, row.version
         self.headers: Mapping[str, str] = json.loads(row.headers)
         self.recovered_ns: Sequence[int] = row.recovered
+        self.blocked_ns: Sequence[tuple[int, int | None]] = row.blocked
         self.began_ns = row.began
         self.task: asyncio.Task[Outcome] | None = None
         self.stopped: RunStopped | None = None
@@ -45,9 +48,9 @@ class Life:
         self.steps: set[LocalOp] = set()
         self.unwritten: list[LocalOp] = []
         self._recorded = {op.n: op for op in loaded.ops}
-        self._last = loaded.ops[-1].n if loaded.ops else -1
         self._made = 0
-        self._reached = -1
+        self._ahead = Ahead(self._recorded)
+        self._now = loaded.latest_ns
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
@@ -58,8 +61,12 @@ class Life:
 
     # --- what a body calls ---
     def replaying(self) -> bool:
-        """Return whether the journal has a later op than those that were started or waited for so far."""
-        return self._reached < self._last
+        """Return whether the journal has an op that was not started or waited for so far."""
+        return bool(self._ahead)
+
+    def longest_ahead_ns(self, until_ns: int) -> int:
+        """Return how long the longest of those ops took, or has taken until then."""
+        return self._ahead.longest_ns(until_ns)
 
     def made(self) -> int:
         """Return how many ops this life has made."""
@@ -120,6 +127,7 @@ class Life:
         """Give up an op that was started."""
         self.check()
         assert isinstance(op, LocalOp)
+        self.reach(op)
         if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.found)):
             self.driver.store.submit_later(_cancel_called, op.ref)
         elif op.state == BEGUN or (op.state == MADE and op.found):
@@ -132,16 +140,23 @@ class Life:
     async def next(self, ops: Sequence[Op]) -> Op:
         """Return the next of *ops* that is done, in the order in which results were recorded."""
         self.check()
-        best: LocalOp | None = None
-        for op in ops:
-            assert isinstance(op, LocalOp)
-            if op.state == DONE and (best is None or op.seq < best.seq):
-                best = op
-        if best is None:
-            best = await self._wait(ops)
+        ours = cast("Sequence[LocalOp]", ops)
+        done = [op for op in ours if op.state == DONE]  # of thousands, for each of their results
+        best = min(done, key=_place) if done else await self._wait(ours)
         best.is_seen = True
         self.reach(best)
+        if self._ahead:
+            self._ahead.reach_begun(cast("Sequence[LocalOp]", ops), best)
         return best
+
+    def when_stored(self, do: Callable[[], object]) -> None:
+        """Call *do* once all is committed that has happened in this life."""
+
+        def stored(_: object, error: BaseException | None) -> None:
+            if error is None:
+                do()
+
+        self.driver.store.submit(self.loop, stored, journal.execute, self.unwritten_rows())
 
     async def get(self, key: str) -> Json:
         """Return a value of the entity's state."""
@@ -201,8 +216,7 @@ class Life:
     def reach(self, op: LocalOp) -> None:
         """Take note that an op was started or waited for."""
         op.is_found = op.found
-        if op.number > self._reached:
-            self._reached = op.number
+        self._ahead.reach(op)
 
     def begin(self, op: LocalOp) -> None:
         """Begin an op whose result is not recorded."""
@@ -214,7 +228,8 @@ class Life:
         op.state = BEGUN
         self.open[op.number] = op
         if not op.found:
-            op.first_begun(time.time_ns())
+            self._ahead.clear()
+            op.first_begun(self.now_ns())
             self.unwritten.append(op)
         elif isinstance(op, Step):
             op.executions += 1
@@ -222,6 +237,11 @@ class Life:
         op.go()
         if self.unwritten:
             self.driver.write_soon(self)
+
+    def now_ns(self) -> int:
+        """Return the time for what is recorded now: never before what was, also where the clock was set back."""
+        self._now = max(self._now, time.time_ns())
+        return self._now
 
     def next_seq(self) -> int:
         """Return the place of the next result among those of this run."""
@@ -256,7 +276,7 @@ class Life:
             self.fail(exc)
             return None
         rows = self.unwritten_rows(besides=op)
-        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), time.time_ns()
+        op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), self.now_ns()
         rows.append(op.row(text))
         return rows
 
@@ -268,13 +288,12 @@ class Life:
             if not future.done():
                 future.set_result(op)
 
-    async def _wait(self, ops: Sequence[Op]) -> LocalOp:
+    async def _wait(self, ops: Sequence[LocalOp]) -> LocalOp:
         for op in ops:
             op.start()
         future: asyncio.Future[LocalOp] = self.loop.create_future()
         count = 0
         for op in ops:
-            assert isinstance(op, LocalOp)
             if op.state in {BEGUN, ENDING}:
                 count += 1
                 if op.waiters is None:
@@ -288,7 +307,7 @@ class Life:
             return await self._until(future)
         finally:
             for op in ops:
-                if isinstance(op, LocalOp) and op.waiters and future in op.waiters:
+                if op.waiters and future in op.waiters:
                     op.waiters.remove(future)
 
     async def _until(self, future: asyncio.Future[LocalOp] | asyncio.Future[None]) -> LocalOp:
@@ -305,7 +324,7 @@ class Life:
 
     def _give_up(self, op: LocalOp) -> None:
         op.leave()
-        op.state, op.ended_ns, op.waiters = GIVEN_UP, time.time_ns(), None
+        op.state, op.ended_ns, op.waiters = GIVEN_UP, self.now_ns(), None
         self.open.pop(op.number, None)
         if op not in self.unwritten:
             self.unwritten.append(op)
@@ -376,7 +395,9 @@ class Life:
     def block(self, error: BaseException) -> None:
         """Leave the run until somebody resumes it."""
         if self.stopped is None:
-            self.driver.block(self, error)
+            at_ns = time.time_ns()
+            self.driver.block(self, error, at_ns)
+            self.blocked_ns = [*self.blocked_ns, (at_ns, None)]
             self.stop(RunParked(str(error)))
 
     def fail(self, error: Exception) -> None:
@@ -388,9 +409,23 @@ class Life:
             )
         )
 
+    def damaged(self, op: LocalOp, error: ValueError) -> None:
+        """Block the run because its journal has no JSON for the result of an op, and raise that."""
+        self.block(
+            EngineError(
+                f"Run {self.id!r} is blocked: what its journal has as the result of {op.kind} {op.name!r} at op "
+                f"{op.number} is no JSON ({error}), so the file was damaged. Restore a copy, or cancel the run."
+            )
+        )
+        self.check()
+
     def lost(self, error: BaseException) -> None:
         """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
         self.stop(RunParked(f"A step's task was ended by somebody else: {type(error).__name__}."))
+
+
+def _place(op: LocalOp) -> int:
+    return op.seq
 
 
 def _cancel_called(tx: journal.Transaction, run_id: str) -> None:

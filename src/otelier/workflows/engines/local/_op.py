@@ -74,7 +74,7 @@ class Driving(Host, Protocol):
         """Leave a body whose steps have ended, when the worker stops."""
         ...
 
-    def block(self, life: Any, error: BaseException) -> None:
+    def block(self, life: Any, error: BaseException, at_ns: int) -> None:
         """Leave a run until somebody resumes it."""
         ...
 
@@ -136,6 +136,10 @@ class Owner(Protocol):
         """Wait for ops."""
         ...
 
+    def now_ns(self) -> int:
+        """Return the time for what is recorded now."""
+        ...
+
     def next_seq(self) -> int:
         """Return the place of the next result."""
         ...
@@ -166,6 +170,10 @@ class Owner(Protocol):
 
     def fail(self, error: Exception) -> None:
         """Block the run because of a fault of ours."""
+        ...
+
+    def damaged(self, op: LocalOp, error: ValueError) -> None:
+        """Block the run because of what the journal has of an op, and raise that."""
         ...
 
     def lost(self, error: BaseException) -> None:
@@ -203,7 +211,11 @@ class LocalOp:
         self.began_ns, self.ended_ns, self.executions = found.began, found.ended, found.executions
         self.due, self.ref = found.due, found.ref
         if found.seq is not None:
-            self.state, self.seq, self.value = DONE, found.seq, journal.json.loads(found.value or "null")
+            self.state, self.seq = DONE, found.seq
+            try:
+                self.value = journal.json.loads(found.value or "null")
+            except ValueError as exc:
+                life.damaged(self, exc)
         else:
             self.state = MADE if found.ended is None else GIVEN_UP
 

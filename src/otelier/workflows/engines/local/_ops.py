@@ -69,9 +69,10 @@ class Sleep(LocalOp):
     def first_begun(self, now_ns: int) -> None:
         """Take note of when it is begun, and so of when it is due."""
         super().first_begun(now_ns)
-        seconds = self.seconds(now_ns) if callable(self.seconds) else self.seconds
-        if seconds is not None:
-            self.due = int(min(now_ns + max(seconds, 0.0) * 1e9, _MAX_NS))
+        if callable(self.seconds):
+            self.due = _after(now_ns, self.seconds(now_ns))
+        elif self.seconds is not None:
+            self.due = _after(time.time_ns(), self.seconds)  # which may be earlier, where the clock was set back
 
     def go(self) -> None:
         """Ask to be called at that time."""
@@ -195,7 +196,7 @@ class Send(LocalOp):
         self.state = ENDING
         before = life.unwritten_rows(besides=self)
         self.seq = life.next_seq()
-        self.ended_ns: int | None = time.time_ns()
+        self.ended_ns: int | None = life.now_ns()
         life.driver.store.submit(
             life.loop, self.recorded, changes.send_signal, before, self.ref, self.name, self.payload, self.row
         )
@@ -204,6 +205,10 @@ class Send(LocalOp):
         """Take note of how it went."""
         self.value = result
         super().recorded(result, error)
+
+
+def _after(now_ns: int, seconds: float) -> int:
+    return int(min(now_ns + max(seconds, 0.0) * 1e9, _MAX_NS))
 
 
 def _outcome_of(tx: journal.Transaction, run_id: str) -> Outcome | None:

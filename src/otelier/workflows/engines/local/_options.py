@@ -25,3 +25,5 @@ class Options:
     """How many bodies replay at once after a restart."""
     max_lives: int = 10
     """How often a body is begun without a new record before its run is blocked."""
+    held_up_s: float = 5.0
+    """How long a body may hold up the event loop before that is told."""

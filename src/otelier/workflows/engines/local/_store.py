@@ -61,6 +61,10 @@ class Listener(Protocol):
         """Return whether anybody waits for what other processes do."""
         ...
 
+    def look(self) -> None:
+        """Look at what cannot look at itself; called from time to time while somebody watches."""
+        ...
+
 
 def call_all(calls: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
     """Call what one commit brought to one loop; an exception of one does not keep the others from theirs."""
@@ -335,6 +339,7 @@ class FileStore(Store):
                 return
             if watches and (now := time.monotonic()) >= looked + (POLL_BUSY_S if worked else POLL_S):
                 looked = now
+                self.listener.look()
                 version = self._look_at_others(version)
 
     def _items(self) -> list[Item]:

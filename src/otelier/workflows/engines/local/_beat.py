@@ -1,0 +1,76 @@
+"""The beat of a driver's event loop: while a body holds it up, none of the runs goes on, and that is told.
+
+The loop beats, and the thread of the file looks whether it does: it can tell while the loop still stands. In memory
+nobody else is there, and it is told afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Final
+
+_TOLD_EVERY_S: Final = 60.0
+_LIBRARY: Final = os.path.dirname(os.__file__)  # noqa: PTH120 -- compared with the names of code, which are texts
+logger = logging.getLogger("otelier")
+
+
+class Beat:
+    """Tells that a loop is held up, where, and what to do instead; at most once a minute.
+
+    Must be made on the loop, and stopped there.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, shown: str, limit_s: float) -> None:
+        self._loop, self._shown, self._limit_s = loop, shown, limit_s
+        self._thread = threading.get_ident()
+        self._told_at = float("-inf")
+        self._guard = threading.Lock()
+        self._is_stopped = False
+        self._at = time.monotonic()
+        self._beat()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._is_stopped = True
+        self._handle.cancel()
+
+    def _beat(self) -> None:
+        self.look()
+        self._at = time.monotonic()
+        self._handle = self._loop.call_later(self._limit_s / 4, self._beat)
+
+    def look(self) -> None:
+        """Tell if the loop is held up; from any thread."""
+        now = time.monotonic()
+        late = now - self._at
+        if late < self._limit_s * 1.25 or self._is_stopped:
+            return
+        with self._guard:
+            if now - self._told_at < _TOLD_EVERY_S:
+                return
+            self._told_at = now
+        where = "" if threading.get_ident() == self._thread else _place(sys._current_frames().get(self._thread))
+        logger.warning(
+            "The event loop that runs %s was held up for %.1f s%s: meanwhile none of its runs goes on, and no standby "
+            "takes over. Put what blocks into a step that is a plain function: it runs in a thread.",
+            self._shown, late, where,
+        )  # fmt: skip
+
+
+def _place(frame: FrameType | None) -> str:
+    """Return where a thread stands: the innermost code that is none of Python's library or of a package."""
+    found = frame
+    while found is not None and _is_foreign(found.f_code.co_filename):
+        found = found.f_back
+    found = found or frame
+    return "" if found is None else f", at {found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_name}"
+
+
+def _is_foreign(file: str) -> bool:
+    return file.startswith((_LIBRARY, "<frozen")) or "site-packages" in file
