@@ -24,6 +24,7 @@ from otelier.testing._reset import reset
 from otelier.workflows import Client, Context, Handler, Worker, _trace, entity, function, workflow
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.local._journal import cancelled_ns
 from otelier.workflows.engines.protocol import Target
 from tests.workflows.engines.serving import on_a_loop, opened, until
 from tests.workflows.trees import assert_trees
@@ -707,6 +708,31 @@ async def test_a_run_that_is_cancelled_while_it_waits_long_says_so(recorder: Spa
     assert_trees(recorder.records)
     (resumed,) = _named(recorder, "resume_workflow")
     assert resumed.attributes["otelier.run.state"] == "cancelled"
+
+
+@workflow
+async def cleans_up(ctx: Context, has_to: bool) -> None:
+    try:
+        await ctx.signal("go")
+    finally:
+        if has_to:
+            with tracer.start_as_current_span("clean up"):
+                pass
+
+
+@pytest.mark.parametrize("has_to", [True, False])
+@on_a_loop
+async def test_a_cancelled_run_ends_when_it_was_cancelled(recorder: SpanRecorder, has_to: bool):
+    """As recorded, so that a life after a kill exports the same; later only if its body still did something."""
+    async with opened(None) as engine, working(engine, cleans_up) as worker:
+        await worker.start(cleans_up, has_to, workflow_id="o-1")
+        await waits(engine, "o-1", "go")
+        await engine.cancel("o-1")
+        at_ns = engine._store.read(cancelled_ns, "o-1")
+        await engine.result("o-1", 60)
+    assert_trees(recorder.records)
+    (root,) = _named(recorder, "invoke_workflow")
+    assert (root.end_ns > at_ns) if has_to else (root.end_ns == at_ns)
 
 
 @workflow
