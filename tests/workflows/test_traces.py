@@ -391,6 +391,29 @@ async def test_lives_that_wait_long_export_the_same_bytes(recorder: SpanRecorder
     assert [span.attributes["otelier.run.state"] for span in _named(recorder, "resume_workflow")][-1] == "completed"
 
 
+@on_a_loop
+async def test_a_wait_that_is_over_is_told_once(recorder: SpanRecorder):
+    """A life that finds a wait over neither exports nor measures it again."""
+
+    @workflow
+    async def waited(ctx: Context) -> Any:
+        await ctx.timer(delay_ms=1)
+        return [await ctx.signal("first"), await ctx.signal("second")]
+
+    async with opened(None) as engine:
+        async with working(engine, waited) as worker:
+            await worker.start(waited, workflow_id="o-1")
+            await engine.signal("o-1", "first", sealed(1, get_current()))
+            await waits(engine, "o-1", "second")
+        async with working(engine, waited):
+            await engine.signal("o-1", "second", sealed(2, get_current()))
+            assert await engine.result("o-1", 60) == [True, [1, 2]]
+    names = sorted(span.name for span in recorder.records if span.name.startswith("wait_"))
+    assert names == ["wait_signal first", "wait_signal second", "wait_timer"]
+    counts = {p["attributes"]["otelier.wait.kind"]: p["count"] for p in recorder.metrics()["otelier.wait.duration"]}
+    assert counts == {"timer": 1, "signal": 2}
+
+
 @workflow
 async def held_up(ctx: Context) -> None:
     await GATES["work"].wait()

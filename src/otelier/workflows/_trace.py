@@ -264,7 +264,7 @@ class RunTrace:
             # A span of another trace, or one that is not exported, would leave it without a parent.
             within = next((one for one in stretches if began_ns is None or one.began_ns <= began_ns), self._stretch)
             current = trace.set_span_in_context(NonRecordingSpan(within.where), current)
-        return live(current)
+        return current
 
     def _start(
         self,

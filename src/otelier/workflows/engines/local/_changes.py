@@ -32,7 +32,7 @@ from otelier.workflows.engines.local._journal import (
     type_of,
     unknown,
 )
-from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.protocol import Json, Outcome, Target, how_ended
 
 _LIFE: Final = (
     "SELECT state, lives, progress, n, id, service, handler, key, payload, headers, version, parent, began, cancelled,"
@@ -118,7 +118,10 @@ def _open_state(conn: sqlite3.Connection, run_id: str, cannot: str) -> str:
     if found is None:
         raise unknown(run_id)
     if found[1] is not None:
-        raise RunEndedError(f"Run {run_id!r} {cannot}: it has {found[0]}.", workflow_id=run_id, status=found[0])
+        raise RunEndedError(
+            f"Run {run_id!r} {cannot}: it {how_ended(found[0])}, and an ended run takes nothing more. Start another "
+            "run.", workflow_id=run_id, status=found[0],
+        )  # fmt: skip
     return str(found[0])
 
 

@@ -378,7 +378,9 @@ class Driver:
             self._pump()
 
     def _begin_again(self, run_id: str) -> None:
-        if self._is_ready and run_id in self._known and run_id not in self.lives:
+        # It may have been resumed meanwhile, or found after a fault of the store, and begins already.
+        is_beginning = run_id in self._replaying or any(run_id == one for one, _, _ in self._queue)
+        if self._is_ready and run_id in self._known and run_id not in self.lives and not is_beginning:
             self._begin(run_id, None)
 
     def _finish(self, life: Life, outcome: Outcome) -> None:

@@ -25,6 +25,7 @@ CREATE TABLE run(
 CREATE INDEX run_open ON run(n) WHERE ended IS NULL;
 CREATE INDEX run_parent ON run(parent) WHERE parent IS NOT NULL;
 CREATE INDEX run_root ON run(root) WHERE parent IS NOT NULL;
+CREATE INDEX run_odd ON run(state) WHERE state NOT IN ('open', 'completed');
 CREATE INDEX run_ended ON run(ended) WHERE parent IS NULL AND ended IS NOT NULL;
 CREATE TABLE op(
     run INTEGER NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, began INTEGER NOT NULL,
