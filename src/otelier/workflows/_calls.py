@@ -83,6 +83,16 @@ class Call(Generic[T]):
     """Something a body asked for: wait for it by `await`, or give it to `ctx.parallel` or `ctx.gather`.
 
     Nothing of it is done before. Awaited again it gives the same value.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import workflow
+        >>> @workflow
+        ... async def report(ctx):
+        ...     first, second = ctx.step("one", lambda: 1), ctx.step("two", lambda: 2)
+        ...     return await ctx.parallel(first, second)
+        >>> asyncio.run(report())
+        [1, 2]
     """
 
     __slots__ = ("_body", "_error", "_is_over", "_is_taken", "_plan", "_value", "what")

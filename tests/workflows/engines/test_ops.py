@@ -214,10 +214,13 @@ async def test_a_cancelled_step_ends_and_is_not_recorded(path: str | None):
 @on_a_loop
 async def test_a_sleep_lasts_from_when_it_was_first_begun(path: str | None):
     """A restart does not begin a sleep anew, and one whose time has passed meanwhile is done at once."""
-    handlers = Handlers()
+    handlers, dues = Handlers(), dict[str, list[int]]()
 
     async def flow(run: Run, payload: Any) -> Any:
-        await run.sleep(payload)
+        op = run.sleep(payload)
+        op.start()
+        dues.setdefault(run.id, []).append(op.due)  # type: ignore[attr-defined]
+        await op
 
     target = handlers.add(flow)
     async with opened(path) as engine:
@@ -234,6 +237,7 @@ async def test_a_sleep_lasts_from_when_it_was_first_begun(path: str | None):
             assert sleep.end_ns is not None
             assert sleep.end_ns - sleep.begin_ns >= 0.2e9
             assert (await engine.run("long")).status == "waiting"
+    assert [len(dues[run_id]) - len(set(dues[run_id])) for run_id in ("short", "long")] == [1, 1]
 
 
 @on_a_loop

@@ -118,6 +118,11 @@ class Run(Protocol):
     stopped: RunStopped | None
     """What ends this life from outside, from then on; `None` while it goes on."""
 
+    @property
+    def cancelled_ns(self) -> int | None:
+        """When the run was cancelled, as recorded; `None` for one that was not."""
+        ...
+
     def replaying(self) -> bool:
         """Return whether an earlier life has been here.
 
@@ -222,7 +227,22 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """One op of a run, as it is shown."""
+    """One op of a run, as it is shown.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Client, Worker, workflow
+        >>> @workflow
+        ... async def order(ctx):
+        ...     return await ctx.step("charge", lambda: "charged")
+        >>> async def main():
+        ...     async with Worker("shop", modules=[order], engine="memory:") as worker:
+        ...         await (await worker.start(order, workflow_id="order-3")).result()
+        ...         return await Client("memory:").run("order-3")
+        >>> run = asyncio.run(main())
+        >>> [(step.name, step.kind, step.attempt, step.error) for step in run.steps]
+        [('charge', 'step', 1, None)]
+    """
 
     name: str
     kind: str
@@ -252,7 +272,22 @@ class StepInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """One run, as it is shown."""
+    """One run, as it is shown.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Client, Worker, workflow
+        >>> @workflow
+        ... async def order(ctx):
+        ...     return await ctx.step("charge", lambda: "charged")
+        >>> async def main():
+        ...     async with Worker("shop", modules=[order], engine="memory:") as worker:
+        ...         await (await worker.start(order, workflow_id="order-2")).result()
+        ...         return await Client("memory:").run("order-2")
+        >>> run = asyncio.run(main())
+        >>> run.status, run.service, run.handler, run.result
+        ('completed', 'shop', 'order', 'charged')
+    """
 
     workflow_id: str
     service: str
