@@ -55,7 +55,7 @@ class Beat:
             if now - self._told_at < _TOLD_EVERY_S:
                 return
             self._told_at = now
-        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] -- documented, for such tools
+        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] -- documented
         where = "" if threading.get_ident() == self._thread else _place(frames.get(self._thread))
         logger.warning(
             "The event loop that runs %s was held up for %.1f s%s: meanwhile none of its runs goes on, and no standby "

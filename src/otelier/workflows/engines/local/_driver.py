@@ -218,7 +218,7 @@ class Driver:
             for signal in data:
                 life.add_signal(*signal)
         elif what == "cancel":
-            self._cancel(run_id, life)
+            self._cancel(run_id, life, data)
         elif what == "end":
             self._end_noted(run_id, data)
 
@@ -233,9 +233,9 @@ class Driver:
         else:
             self._add(row.id, row.target, None, False)
 
-    def _cancel(self, run_id: str, life: Life | None) -> None:
+    def _cancel(self, run_id: str, life: Life | None, at_ns: int) -> None:
         if life is not None:
-            life.row.cancelled = True
+            life.row.cancelled = at_ns
             life.stop(RunCancelled(f"Run {run_id!r} was cancelled."))
         elif (target := self._targets.get(run_id)) is not None and self._is_mine(target.service):
             if run_id in self._replaying or any(run_id == one for one, _, _ in self._queue):
@@ -378,7 +378,9 @@ class Driver:
             self._pump()
 
     def _begin_again(self, run_id: str) -> None:
-        if self._is_ready and run_id in self._known and run_id not in self.lives:
+        # It may have been resumed meanwhile, or found after a fault of the store, and begins already.
+        is_beginning = run_id in self._replaying or any(run_id == one for one, _, _ in self._queue)
+        if self._is_ready and run_id in self._known and run_id not in self.lives and not is_beginning:
             self._begin(run_id, None)
 
     def _finish(self, life: Life, outcome: Outcome) -> None:

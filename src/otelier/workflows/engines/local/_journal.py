@@ -93,7 +93,8 @@ class Row:
     version: int
     parent: str | None
     began: int
-    cancelled: bool
+    cancelled: int
+    """When it was cancelled; 0 for one that was not."""
     recovered: list[int]
     blocked: list[tuple[int, int | None]]
     snapshot: str | None
@@ -230,6 +231,12 @@ def read_state(conn: sqlite3.Connection, target: Target) -> dict[str, Json]:
 def signals_of(conn: sqlite3.Connection, run_id: str) -> list[tuple[int, str, str]]:
     """Return the signals of a run that nobody took, oldest first."""
     return conn.execute("SELECT n, name, payload FROM signal WHERE run=? ORDER BY n", (run_id,)).fetchall()
+
+
+def cancelled_ns(conn: sqlite3.Connection, run_id: str) -> int:
+    """Return when a run was cancelled; 0 for one that was not."""
+    found = conn.execute("SELECT cancelled FROM run WHERE id=?", (run_id,)).fetchone()
+    return 0 if found is None else found[0]
 
 
 def open_run(conn: sqlite3.Connection, run_id: str) -> OpenRun | None:

@@ -68,6 +68,11 @@ class Life:
         """Return how long the longest of those ops took, or has taken until then."""
         return self._ahead.longest_ns(until_ns)
 
+    @property
+    def cancelled_ns(self) -> int | None:
+        """When the run was cancelled."""
+        return self.row.cancelled or None
+
     def made(self) -> int:
         """Return how many ops this life has made."""
         return self._made
@@ -395,7 +400,7 @@ class Life:
     def block(self, error: BaseException) -> None:
         """Leave the run until somebody resumes it."""
         if self.stopped is None:
-            at_ns = time.time_ns()
+            at_ns = self.now_ns()
             self.driver.block(self, error, at_ns)
             self.blocked_ns = [*self.blocked_ns, (at_ns, None)]
             self.stop(RunParked(str(error)))
