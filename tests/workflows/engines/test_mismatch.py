@@ -156,11 +156,11 @@ async def test_a_run_that_is_resumed_while_its_body_is_left_has_one_life(
         first.block(EngineError("The test blocks it."))
         await status_is(engine, "r", "blocked")
         await engine.resume("r")
-        await until(lambda: engine._drivers[0]._queue)
+        await until(lambda: engine._drivers[0]._beginnings._queue)
         gate.set()
         await until(lambda: lives.get("r") is not first)
         await asyncio.sleep(0.05)  # as long as a life that was left waits for its next
-        assert len(engine._drivers[0]._queue) == 1
+        assert len(engine._drivers[0]._beginnings._queue) == 1
         hog.set()
         assert await engine.result("r", 60) == [True, 2]
     assert handlers.lives.count("r") == 2

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from otelier.codec import error_to_json
-from otelier.errors import EngineError, RunEndedError, RunExistsError, WorkflowError
+from otelier.errors import RunEndedError, RunExistsError, WorkflowError
+from otelier.workflows.engines.local._blocked import no_progress
 from otelier.workflows.engines.local._journal import (
     Loaded,
     Note,
@@ -246,10 +247,7 @@ def begin_life(
     if recovers and not first and len(row.recovered) < _MAX_RECOVERED:
         row.recovered.append(max(loaded.latest_ns, time.time_ns()))
     if row.lives > max_lives:
-        error = EngineError(
-            f"Run {run_id!r} is blocked: its body was begun {max_lives} times without a new record, so it ends the "
-            "process or never reaches its next step. Mend it, then `otelier resume` it."
-        )
+        error = no_progress(run_id, max_lives)
         block_run(tx, run_id, error_to_json(error), time.time_ns())
         return None
     if found[10] is None:
