@@ -351,7 +351,8 @@ async def test_a_file_that_is_locked_for_a_moment_is_waited_for(path: Path):
         assert not done
         other.execute("COMMIT")
         other.close()
-        assert await started is None
+        await started
+        assert (await engine.run("r")).workflow_id == "r"
 
 
 @on_a_loop
