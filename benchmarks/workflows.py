@@ -34,7 +34,7 @@ def main() -> None:
         "--dbos", metavar="PYTHON", help="an interpreter that has DBOS; without it there are no rows of it"
     )
     parser.add_argument("--only", choices=PARTS, action="append", help="a part to run, and no other")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="everything once, with small numbers: does it run?")
     given = parser.parse_args()
     parts, quick, dbos = given.only or PARTS, given.quick, given.dbos

@@ -81,7 +81,10 @@ def test_what_users_call_is_documented(name):
     assert silent == []
 
 
-EXEMPLARY = ("otelier", *(f"otelier.{name}" for name in ("agents", "errors", "interceptors", "llm", "testing")))
+EXEMPLARY = (
+    "otelier",
+    *(f"otelier.{name}" for name in ("agents", "errors", "interceptors", "llm", "testing", "workflows")),
+)
 
 
 @pytest.mark.parametrize("room", EXEMPLARY)

@@ -1,4 +1,7 @@
-"""The worker: it has the workflow, and keeps its runs in a file. `main.py` starts it, and kills it once."""
+"""The worker: it has the workflow, and keeps its runs in a file. `main.py` starts it, and kills it once.
+
+`otelier worker worker:refunds` runs the workflow as well, without `main`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ import otelier
 from otelier import Worker, llm, workflow
 from otelier.workflows import Context
 
-FOLDER = Path(os.environ.get("REFUND_FOLDER", "."))
+FOLDER = Path(os.environ.get("REFUND_FOLDER", ".otelier"))
+"""Where the runs and the bookings are; `.otelier` is where the engine keeps runs unless it is told otherwise."""
 
 
 def book(amount: int, key: str) -> str:

@@ -159,6 +159,12 @@ def test_a_reader_that_goes_away_does_not_end_it(tmp_path):
         assert process.wait(60) == 0
 
 
+def test_a_long_path_is_one_line(tmp_path):
+    """What somebody copies from a log is not cut in two."""
+    with working(tmp_path / ("a" * 120) / "runs.db") as process:  # looks at the first line
+        assert process.poll() is None
+
+
 def test_runs_in_memory_are_told_to_be_its_own(tmp_path):
     """Nobody else can start runs of a worker in memory, and it says so."""
     command = [OTELIER, "worker", "tests.workflows.shop", "--engine", "memory:"]

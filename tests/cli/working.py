@@ -28,6 +28,7 @@ def working(path: Path, *arguments: str, folder: Path = ROOT) -> Iterator[subpro
     try:
         first = process.stdout.readline()
         assert first, process.stderr.read()
+        assert first.endswith(f"serves from file:{path.resolve()}\n")
         yield process
     finally:
         process.kill()

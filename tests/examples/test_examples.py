@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from otelier.testing import OpenAIServer
+from tests.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/main.py"))
@@ -58,6 +60,56 @@ def test_asks_the_model_that_the_environment_names(name):
         run(name, OPENAI_API_KEY="mine", OPENAI_BASE_URL=server.base_url)
         assert server.requests
         assert {request.headers["authorization"] for request in server.requests} == {"Bearer mine"}
+
+
+def test_a_refund_by_hand(tmp_path):
+    """The commands of its README do what they show there, also with a worker that is killed between two of them."""
+    folder = EXAMPLES / "refund"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL", "OPENAI"))}
+    otelier = str(Path(sys.executable).with_name("otelier"))
+
+    def does(command: str) -> str:
+        assert f"$ {command}\n" in readme
+        program, *words = command.split()
+        if program == "python":
+            words[0] = str(folder / words[0])
+        done = subprocess.run(
+            [sys.executable if program == "python" else otelier, *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with OpenAIServer() as model:
+        address = {"OPENAI_API_KEY": "not-needed", "OPENAI_BASE_URL": model.base_url, "NO_PROXY": "127.0.0.1"}
+        environment = {**clean, **address, "PYTHONPATH": str(folder)}
+
+        @contextmanager
+        def working():
+            command = [otelier, "worker", "worker:refunds"]
+            with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+                try:
+                    assert process.stdout.readline().startswith("otelier worker, version 1, serves from file:")
+                    yield
+                finally:
+                    process.kill()
+
+        with working():
+            assert does("python start.py o-2 42") == "started refund-o-2\n"
+            until(lambda: does("otelier runs").startswith("waiting approval refund-o-2 refunds/refund "))
+        with working():
+            told = does("otelier approve refund-o-2 --name refund --role billing")
+            assert told.startswith("✓ refund-o-2 approved 'refund' by ")
+            until(lambda: "42 paid" in does("otelier show refund-o-2"))
+            steps = does("otelier show refund-o-2").splitlines()[2:]
+            assert [line.split("  ")[0][2:17].split(" █")[0] for line in steps[:1]] == ["assess"]
+            assert len(steps) == 4
+        assert len(model.requests) == 1
 
 
 def test_every_example_of_the_plan_is_there():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import random
 import sys
@@ -147,7 +148,7 @@ async def branches(ctx: Context, seed: int) -> Any:
         try:
             return await call
         except (KeyError, TimeoutError, ValueError) as exc:
-            return str(exc)
+            return str(exc).partition(";")[0]
 
     attempt = ctx.attempt
     found = [
@@ -190,6 +191,10 @@ async def _serve(path: str) -> None:
     async with Worker(SERVICE, modules=[sys.modules[__name__]], engine=engine):
         at_work()
         await asyncio.Event().wait()
+
+
+for _name in ("anyio._backends._asyncio", "openai.resources.chat.completions"):
+    importlib.import_module(_name)  # before the nursery forks, so that no life takes the time for it
 
 
 def run(path: str, effects: str) -> None:

@@ -300,7 +300,10 @@ async def test_approver_and_roles_are_those_of_the_call_context(place: str | Non
 
 @on_a_loop
 async def test_what_nobody_asks_for_cannot_be_decided(place: str | None):
-    """Before it was asked, of another name, on an ended or an unknown run: each is an error that says so."""
+    """Before it was asked, of another name, on an ended or an unknown run: each is an error that says so.
+
+    On an ended run that was decided it is the standing decision.
+    """
 
     @workflow
     async def later(ctx: Context) -> Any:
@@ -318,8 +321,10 @@ async def test_what_nobody_asks_for_cannot_be_decided(place: str | None):
             await client.reject("r", "beta")
         await client.approve("r", "prod")
         assert await handle.result(60) == "approved"
-        with raises_sentence(RunEndedError, "'prod'", "'r'", "completed"):
-            await client.approve("r", "prod")
+        with raises_sentence(ApprovalError, "'prod'", "'r'", "it was approved at"):
+            await client.reject("r", "prod")
+        with raises_sentence(RunEndedError, "'beta'", "'r'", "completed"):
+            await client.approve("r", "beta")
         with raises_sentence(UnknownRunError, "'nope'"):
             await client.approve("nope", "prod")
 

@@ -93,6 +93,26 @@ async def test_a_cut_wait_is_cut_in_a_replay_too(path: str | None):
 
 
 @on_a_loop
+async def test_a_cut_wait_is_cut_in_a_replay_after_the_time_limit_too(path: str | None):
+    """A body that caught the `ReplayError`, and was ended by its `timeout_s` later, takes the same branch again."""
+    branches: list[str] = []
+
+    @workflow(timeout_s=0.5, retries=1, backoff=0.0)
+    async def flow(ctx: Context) -> Any:
+        if ctx.attempt == 1:
+            found = await outcome(_cut("wait_for", ctx.step("slow", _forever)))
+            branches.append(type(found).__name__)
+            await ctx.step("after", lambda: None)
+            await ctx.signal("never")
+        await ctx.sleep(0)
+        return branches
+
+    with Lives(3)() as lives:  # after the step, the limit and the pause
+        assert await run_once(path, flow) == ["ReplayError", "ReplayError"]
+    assert lives.cut
+
+
+@on_a_loop
 async def test_a_clock_that_does_not_strike_does_no_harm(place: str | None):
     """A wait that ends in time is as good as one without a clock; clocks inside a step are the step's own."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,10 +16,10 @@ from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
 from tests.workflows.engines.serving import on_a_loop, opened, until
+from tests.workflows.nursery import Nursery, nursery
 from tests.workflows.test_kill import spans_in
 from tests.workflows.trees import assert_trees
 
-ROOT = Path(__file__).parents[2]
 PATHS = ("/before", "/charge", "/left", "/right", "/after", "/ship", "/last")
 IN_STEPS = {"/charge": "run_step charge", "/ship": "run_step ship"}
 TWICE = {
@@ -70,20 +69,12 @@ async def serving(server: Server) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def working(directory: Path) -> AsyncIterator[None]:
+async def working(found: Nursery, directory: Path) -> AsyncIterator[None]:
     """Let a worker work until the block ends, and kill it then."""
-    program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.workflows.programs.instrumented", str(directory / "runs.db"), str(directory)),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert program.stdout is not None
-        assert await program.stdout.readline() == b"began\n"
-        yield
-    finally:
-        program.kill()
-        await program.wait()
-        program._transport.close()  # type: ignore[attr-defined]
+    pid = await found.start(directory / "runs.db", directory)
+    await until(lambda: found.works(pid))
+    yield
+    await found.kill(pid)
 
 
 async def _has_begun(client: LocalEngine, op: str) -> bool:
@@ -103,17 +94,18 @@ async def test_spans_of_a_body_go_out_once_wherever_its_worker_is_killed(tmp_pat
     exported once, with its children, and with the ids that each life gave it.
     """
     server = Server(held)
-    async with opened(str(tmp_path / "runs.db")) as client, serving(server) as url:
+    programs = nursery("tests.workflows.programs.instrumented")
+    async with opened(str(tmp_path / "runs.db")) as client, serving(server) as url, programs as found:
         headers = start_headers(None, "o-1", "invoke_workflow shop")
         await client.start(Target("shop", "shop"), {"url": url}, headers, run_id="o-1")
-        async with working(tmp_path):
+        async with working(found, tmp_path):
             if held in PATHS[4:]:
                 await client.signal("o-1", "go", sealed(None, get_current()))
             if held in PATHS:
                 await until(server.is_holding.is_set)
             if held in IN_STEPS or held == "go":
                 await until(lambda: _has_begun(client, held.removeprefix("/")))
-        async with working(tmp_path):
+        async with working(found, tmp_path):
             if held not in PATHS[4:]:
                 await client.signal("o-1", "go", sealed(None, get_current()))
             assert await client.result("o-1", 600) == [True, "fine"]

@@ -30,6 +30,17 @@ from tests.workflows.programs import traced
 from tests.workflows.programs.traced import RATIOS
 from tests.workflows.trees import assert_trees
 
+KINDS = {
+    "invoke_workflow": "CONSUMER",
+    "wait_signal": "CONSUMER",
+    "wait_approval": "CONSUMER",
+    "wait_timer": "INTERNAL",
+    "run_": "INTERNAL",
+    "resume_": "INTERNAL",
+    "call ": "PRODUCER",
+    "emit_signal": "PRODUCER",
+}
+"""Kinds of spans, by how their names begin."""
 CALLED, ASKED = 7, 9
 """Numbers of the ops of `order` that call another run."""
 RUNS, KILLS = 50, 30
@@ -210,6 +221,28 @@ def test_orders_end_right_and_are_one_tree_each_whoever_is_killed(tmp_path: Path
     spans = spans_in(tmp_path / "spans")
     _check_traces(spans, sampled)
     _check_steps(spans, tmp_path, sampled)
+    _check_links(spans, sampled)
+
+
+def _check_links(spans: list[SpanRecord], sampled: set[str]) -> None:
+    """Assert that each wait for a signal links to the span that sent it, in whatever process; and kinds of spans."""
+    known = {span.span_id: span for span in spans}
+    for span in known.values():
+        kind = next((kind for start, kind in KINDS.items() if span.name.startswith(start)), span.kind)
+        assert kind == span.kind, span
+        if span.name.startswith("wait_signal"):
+            (link,) = span.links
+            run_id = str(span.attributes["otelier.run.id"])
+            is_told = span.name.endswith("told")
+            sender = (
+                f"emit_signal {'told' if is_told else 'paid'}",
+                f"order-{int(run_id[6:]) ^ 1}" if is_told else run_id,
+            )
+            found = known.get(link.span_id)
+            if found is not None:
+                assert (found.name, found.attributes["otelier.run.id"], found.trace_id) == (*sender, link.trace_id)
+            else:  # not sampled, or of a client that was killed
+                assert not is_told or sender[1] not in sampled
 
 
 def _keys() -> list[str]:

@@ -88,8 +88,9 @@ async def test_ids_and_keys_are_the_same_in_all_attempts_and_of_no_other_step(pl
     done.clear()
     async with opened(place) as engine, worker_of(engine, branches, flaky, slow) as worker:
         assert await (await worker.start(branches, workflow_id="r")).result() == [True, 1, TAKEN]
-    assert {key for key in done if key.startswith("r:")} == KEYS
-    assert {done[key] for key in KEYS} == {1}
+    found = {key: count for key, count in done.items() if key.startswith("r:")}
+    assert KEYS - {"r:late 1", "r:late 2"} <= found.keys() <= KEYS  # which may be late before they begin
+    assert set(found.values()) == {1}
 
 
 @on_a_loop

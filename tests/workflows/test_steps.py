@@ -14,6 +14,7 @@ import pytest
 
 from otelier.errors import StepError, WorkflowUseError
 from otelier.workflows import Context, workflow
+from otelier.workflows.engines.local._store import ask
 from tests.workflows.working import Lives, on_a_loop, opened, outcome, raises_sentence, run_once, until, worker_of
 
 if sys.version_info < (3, 11):
@@ -397,3 +398,23 @@ async def test_wrong_arguments_of_a_step_are_refused_at_once(place: str | None):
             ctx.step("a", _named, retries=-1)
 
     await run_once(place, flow)
+
+
+@on_a_loop
+async def test_each_attempt_waits_twice_as_long_as_the_one_before(path: str | None):
+    """`backoff=` is the first wait in seconds, and it doubles."""
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        return str(await outcome(ctx.step("fails", fails, retries=3, backoff=0.001)))
+
+    async with opened(path) as engine, worker_of(engine, flow) as worker:
+        assert await (await worker.start(flow)).result() == "no"
+        sleeps = await ask(
+            engine._store,
+            lambda tx: tx.conn.execute("SELECT due - began FROM op WHERE kind='sleep' ORDER BY n").fetchall(),
+        )
+    assert [round(ns / 1e6) for (ns,) in sleeps] == [1, 2, 4]

@@ -24,6 +24,7 @@ from otelier.testing._reset import reset
 from otelier.workflows import Client, Context, Handler, Worker, _trace, entity, function, workflow
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.local._journal import cancelled_ns
 from otelier.workflows.engines.protocol import Target
 from tests.workflows.engines.serving import on_a_loop, opened, until
 from tests.workflows.trees import assert_trees
@@ -390,6 +391,29 @@ async def test_lives_that_wait_long_export_the_same_bytes(recorder: SpanRecorder
     assert [span.attributes["otelier.run.state"] for span in _named(recorder, "resume_workflow")][-1] == "completed"
 
 
+@on_a_loop
+async def test_a_wait_that_is_over_is_told_once(recorder: SpanRecorder):
+    """A life that finds a wait over neither exports nor measures it again."""
+
+    @workflow
+    async def waited(ctx: Context) -> Any:
+        await ctx.timer(delay_ms=1)
+        return [await ctx.signal("first"), await ctx.signal("second")]
+
+    async with opened(None) as engine:
+        async with working(engine, waited) as worker:
+            await worker.start(waited, workflow_id="o-1")
+            await engine.signal("o-1", "first", sealed(1, get_current()))
+            await waits(engine, "o-1", "second")
+        async with working(engine, waited):
+            await engine.signal("o-1", "second", sealed(2, get_current()))
+            assert await engine.result("o-1", 60) == [True, [1, 2]]
+    names = sorted(span.name for span in recorder.records if span.name.startswith("wait_"))
+    assert names == ["wait_signal first", "wait_signal second", "wait_timer"]
+    counts = {p["attributes"]["otelier.wait.kind"]: p["count"] for p in recorder.metrics()["otelier.wait.duration"]}
+    assert counts == {"timer": 1, "signal": 2}
+
+
 @workflow
 async def held_up(ctx: Context) -> None:
     await GATES["work"].wait()
@@ -684,6 +708,31 @@ async def test_a_run_that_is_cancelled_while_it_waits_long_says_so(recorder: Spa
     assert_trees(recorder.records)
     (resumed,) = _named(recorder, "resume_workflow")
     assert resumed.attributes["otelier.run.state"] == "cancelled"
+
+
+@workflow
+async def cleans_up(ctx: Context, has_to: bool) -> None:
+    try:
+        await ctx.signal("go")
+    finally:
+        if has_to:
+            with tracer.start_as_current_span("clean up"):
+                pass
+
+
+@pytest.mark.parametrize("has_to", [True, False])
+@on_a_loop
+async def test_a_cancelled_run_ends_when_it_was_cancelled(recorder: SpanRecorder, has_to: bool):
+    """As recorded, so that a life after a kill exports the same; later only if its body still did something."""
+    async with opened(None) as engine, working(engine, cleans_up) as worker:
+        await worker.start(cleans_up, has_to, workflow_id="o-1")
+        await waits(engine, "o-1", "go")
+        await engine.cancel("o-1")
+        at_ns = engine._store.read(cancelled_ns, "o-1")
+        await engine.result("o-1", 60)
+    assert_trees(recorder.records)
+    (root,) = _named(recorder, "invoke_workflow")
+    assert (root.end_ns > at_ns) if has_to else (root.end_ns == at_ns)
 
 
 @workflow

@@ -63,17 +63,17 @@ def dumped(value: object, as_type: Any, what: str, path: tuple[Any, ...]) -> Any
         CodecError: if it cannot be.
     """
     form = form_of(as_type, what)
-    problem = f"a {type(value).__name__} cannot be written as {type_name(as_type)}"
+    why = ""
     try:
         return form.dump(value)
     except RecursionError:
-        problem = f"{problem}: it is nested too deeply"
+        why = ": it is nested too deeply"
     except ValueError as exc:  # also what pydantic raises, whose words quote the value
-        problem += ": it holds itself" if str(exc).startswith("Circular") else ""
+        why = ": it holds itself" if str(exc).startswith("Circular") else ""
     except Exception:  # of a serializer of the user's own
         pass
     # Raised out here, or the value would be in tracebacks that are exported.
-    raise refusal(what, path, problem)
+    raise refusal(what, path, f"a {type(value).__name__} cannot be written as {type_name(as_type)}{why}")
 
 
 def check_return(

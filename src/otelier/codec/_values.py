@@ -150,6 +150,10 @@ def _plain(value: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
         return _members(value, what, path, depth)
     if kind is float and math.isfinite(value):
         return value
+    return _any_plain(value, what, path, depth)
+
+
+def _any_plain(value: Any, what: str, path: tuple[Any, ...], depth: int) -> Any:
     if isinstance(value, Enum):
         return _plain(_member_value(value, what, path), what, path, depth)
     if isinstance(value, str):

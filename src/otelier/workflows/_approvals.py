@@ -29,7 +29,18 @@ _MAX_COMMENT_CHARS: Final = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """The answer to `ctx.human.approval`."""
+    """The answer to `ctx.human.approval`.
+
+    Example:
+        >>> import asyncio
+        >>> from datetime import timedelta
+        >>> from otelier import workflow
+        >>> @workflow
+        ... async def refund(ctx):
+        ...     return (await ctx.human.approval("refund", timeout=timedelta(milliseconds=10))).decision
+        >>> asyncio.run(refund())
+        'expired'
+    """
 
     decision: Decision
     """`approved`, `rejected`, or `expired` where nobody decided in time."""
@@ -43,7 +54,24 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingApproval:
-    """What a run waits for, and nobody has decided yet."""
+    """What a run waits for, and nobody has decided yet.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Client, Worker, workflow
+        >>> @workflow
+        ... async def refund(ctx, order_id: str):
+        ...     return (await ctx.human.approval("refund", payload={"order": order_id})).approver
+        >>> async def main():
+        ...     async with Worker("shop", modules=[refund], engine="memory:") as worker:
+        ...         run = await worker.start(refund, "o-1")
+        ...         while not (asked := await Client("memory:").approvals()):
+        ...             await asyncio.sleep(0.01)
+        ...         await Client("memory:").approve(asked[0].workflow_id, asked[0].name, approver="ann")
+        ...         return asked[0].payload, await run.result()
+        >>> asyncio.run(main())
+        ({'order': 'o-1'}, 'ann')
+    """
 
     workflow_id: str
     """The run that asks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -83,6 +83,16 @@ class Call(Generic[T]):
     """Something a body asked for: wait for it by `await`, or give it to `ctx.parallel` or `ctx.gather`.
 
     Nothing of it is done before. Awaited again it gives the same value.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import workflow
+        >>> @workflow
+        ... async def report(ctx):
+        ...     first, second = ctx.step("one", lambda: 1), ctx.step("two", lambda: 2)
+        ...     return await ctx.parallel(first, second)
+        >>> asyncio.run(report())
+        [1, 2]
     """
 
     __slots__ = ("_body", "_error", "_is_over", "_is_taken", "_plan", "_value", "what")
@@ -147,6 +157,8 @@ async def drive(body: Calling, plan: Plan[T]) -> T:
         while True:
             limits = body.limits
             body.waiting(ops)
+            if limits and _were_cut(ops, limits):
+                raise _cut(body)
             try:
                 done = await body.next((*limits, *ops) if limits else ops)
                 if not body.is_here():
@@ -166,6 +178,12 @@ async def drive(body: Calling, plan: Plan[T]) -> T:
         return stop.value
     finally:
         plan.close()
+
+
+def _were_cut(ops: Sequence[Op], limits: Iterable[Op]) -> bool:
+    """Return whether an earlier life gave all of *ops* up, and did so before a time limit that was reached later."""
+    reached = min((limit.ended_ns or 0 for limit in limits if limit.done()), default=None)
+    return all(op.is_given_up and (reached is None or (op.ended_ns or 0) < reached) for op in ops)
 
 
 def _cut(body: Calling) -> ReplayError:

@@ -52,16 +52,17 @@ def checked_service(name: Any) -> str:
 
 
 def checked_seconds(seconds: Any, what: str) -> float:
-    """Return a time in seconds.
+    """Return a time in seconds, or in milliseconds where *what* ends in `_ms`.
 
     Raises:
         TypeError: if it is no number.
         ValueError: if it is negative, infinite or no number.
     """
+    unit = "milliseconds" if what.endswith("_ms") else "seconds"
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"Cannot use a {type(seconds).__name__} as `{what}`: give a number of seconds.")
+        raise TypeError(f"Cannot use a {type(seconds).__name__} as `{what}`: give a number of {unit}.")
     if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"Cannot use {seconds} as `{what}`: give a finite number of seconds, 0 or more.")
+        raise ValueError(f"Cannot use {seconds} as `{what}`: give a finite number of {unit}, 0 or more.")
     return float(seconds)
 
 

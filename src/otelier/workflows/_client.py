@@ -35,7 +35,17 @@ from otelier.workflows._payloads import read_limit, to_payload
 from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows._worker import RunHandle
 from otelier.workflows.engines import open_engine
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Engine, Json, RunInfo, Status, StepInfo, Target
+from otelier.workflows.engines.protocol import (
+    APPROVAL,
+    APPROVALS,
+    Engine,
+    Json,
+    RunInfo,
+    Status,
+    StepInfo,
+    Target,
+    how_ended,
+)
 
 _STATUSES: Final = typing.get_args(Status)
 _MAX_RUNS: Final = 100_000
@@ -189,7 +199,7 @@ class Client:
         )
         engine = self._engine
         verb = "approve" if decision == "approved" else "reject"
-        asked = _asked(await _open_run(engine, run_id, verb, name))
+        asked = _asked(await self._still_open(engine, run_id, verb, request))
         request["over"] = [number for number, _, is_over in asked if is_over]
         run = f"{run_id}.{decision}.{uuid4().hex}"
         await engine.start(target_of(run_id, "decide"), request, {}, run_id=run)
@@ -198,8 +208,23 @@ class Client:
             raise StepError(str(answer.get("message") or ""), type=str(answer["type"]))
         if answer["taken"]:
             return approval_of(answer["decision"])
-        await _open_run(engine, run_id, verb, name)  # it may have ended meanwhile
+        await self._still_open(engine, run_id, verb, request)  # it may have ended meanwhile
         raise refusal(run_id, request, answer, [other for _, other, is_over in asked if not is_over])
+
+    async def _still_open(self, engine: Engine, run_id: str, verb: str, request: Mapping[str, Json]) -> RunInfo:
+        """Return a run that is open, as `_open_run` does; one that has ended tells the decision that stands there.
+
+        Raises:
+            ApprovalError: if it has ended, and that was decided.
+        """
+        try:
+            return await _open_run(engine, run_id, verb, request["name"])
+        except RunEndedError:
+            states = dict(await engine.states(APPROVALS))
+            record: Json = states.get(run_id, {}).get(request["name"])
+            if record is None or record["decision"] is None:
+                raise
+            raise refusal(run_id, request, {"standing": record["decision"]}, ()) from None
 
     async def cancel(self, workflow_id: str) -> None:
         """Cancel a run and the tasks that it called; nothing happens to one that has ended. Returns at once.
@@ -274,7 +299,10 @@ async def _open_run(engine: Engine, run_id: str, verb: str, name: str) -> RunInf
     info = await engine.run(run_id)
     if info.status not in _OPEN:
         raise RunEndedError(
-            f"Cannot {verb} {name!r} of run {run_id!r}: it has {info.status}.", workflow_id=run_id, status=info.status
+            f"Cannot {verb} {name!r} of run {run_id!r}: it {how_ended(info.status)}, and an ended run takes no "
+            f"decision. Start another run if it is to be decided anew.",
+            workflow_id=run_id,
+            status=info.status,
         )
     return info
 

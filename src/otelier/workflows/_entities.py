@@ -45,7 +45,18 @@ class EntityType:
 
 
 class _Entities:
-    """What `entity` is: makes an entity of a name, of a class, or of a lone function."""
+    """What `entity` is: makes an entity of a name, of a class, or of a lone function.
+
+    Example:
+        >>> from otelier import entity
+        >>> @entity
+        ... class Account:
+        ...     @entity.write
+        ...     async def deposit(ctx, amount: int):
+        ...         ctx.set("balance", await ctx.get("balance", 0) + amount)
+        >>> Account.deposit
+        <write Account.deposit>
+    """
 
     def __call__(self, of: str | type, *, service: str | None = None) -> Any:
         """Return the entity of a name, or *of* itself, a class, with its methods made handlers."""

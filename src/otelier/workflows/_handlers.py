@@ -60,6 +60,14 @@ class Handler:
         retries: How often its body runs again after a failure.
         backoff: Seconds before the first retry; each later one waits twice as long.
         timeout_s: Seconds that an attempt may take; `None` for no limit.
+
+    Example:
+        >>> from otelier import workflow
+        >>> @workflow(retries=2, timeout_s=60)
+        ... async def order(ctx, order_id: str):
+        ...     return await ctx.step("charge", lambda: f"charged {order_id}")
+        >>> order, order.name, order.kind, order.retries
+        (<workflow order>, 'order', 'workflow', 2)
     """
 
     def __init__(

@@ -56,6 +56,7 @@ class RunSpans(RunTrace):
     def next_span_id(self, name: str) -> int:
         """Return the id of a span that the body starts now outside of steps."""
         self._pass_blocks()
+        self._is_late = self._run.stopped is not None
         made = self._run.made()
         if made != self._named_at:
             self._named_at = made

@@ -113,6 +113,8 @@ class RunTrace:
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
         self._timer: asyncio.TimerHandle | None = None
+        self._is_late = False
+        """Whether the body has begun a span after it was stopped."""
         self._is_closed = False
 
     # --- where the body is -----------------------------------------------------------------------------------------
@@ -210,10 +212,12 @@ class RunTrace:
         self._is_closed = True
 
     def _close_cancelled(self, error: RunCancelled) -> None:
+        # What the body did before it was told is recorded, too; what it does in its `finally` is not.
+        seen = [self.now_ns, self._run.cancelled_ns or 0, *(op.began_ns or 0 for op in self._waiting)]
+        ended = time_ns() if self._is_late else max(seen)
         if self._stretch.is_out and self._waiting:  # in the midst of a long wait
-            now = time_ns()
-            self._resume(str(self._waiting[0].number), now, now)
-        self._close_stretch(None, "cancelled", failure=error)
+            self._resume(str(self._waiting[0].number), ended, ended)
+        self._close_stretch(ended, "cancelled", failure=error)
         self._is_closed = True
 
     def _close_blocked(self) -> None:
@@ -260,7 +264,7 @@ class RunTrace:
             # A span of another trace, or one that is not exported, would leave it without a parent.
             within = next((one for one in stretches if began_ns is None or one.began_ns <= began_ns), self._stretch)
             current = trace.set_span_in_context(NonRecordingSpan(within.where), current)
-        return live(current)
+        return current
 
     def _start(
         self,

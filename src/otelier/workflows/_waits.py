@@ -114,7 +114,21 @@ def _place(target: Target) -> str:
 
 
 class Handle:
-    """A child that was started: its result can be waited for, or not."""
+    """A child that was started: its result can be waited for, or not.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import function, workflow
+        >>> @function
+        ... async def shrink(ctx, name: str):
+        ...     return f"{name}-small"
+        >>> @workflow
+        ... async def upload(ctx):
+        ...     handle = ctx.spawn(shrink, "a", key="a")
+        ...     return await handle.result()
+        >>> asyncio.run(upload())
+        'a-small'
+    """
 
     def __init__(self, body: Body, target: Target, payload: Json, run_id: str, handler: Handler) -> None:
         self._body = body

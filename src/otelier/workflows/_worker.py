@@ -35,7 +35,21 @@ _THREADS: Final = 32
 
 
 class RunHandle:
-    """A run that was started, or that is known by its id."""
+    """A run that was started, or that is known by its id.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Worker, workflow
+        >>> @workflow
+        ... async def order(ctx, order_id: str):
+        ...     return f"sent {order_id}"
+        >>> async def main():
+        ...     async with Worker("shop", modules=[order], engine="memory:") as worker:
+        ...         handle = await worker.start(order, "o-1", workflow_id="order-1")
+        ...         return handle, await handle.result(timeout_s=60)
+        >>> asyncio.run(main())
+        (<RunHandle of order-1>, 'sent o-1')
+    """
 
     def __init__(self, engine: Engine, workflow_id: str, handler: Handler | None, host: Host | None) -> None:
         self._engine = engine

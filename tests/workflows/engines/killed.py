@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.local import LocalEngine, Options
 from otelier.workflows.engines.protocol import Op, Run, Target
 from tests.workflows.engines.serving import Handlers, step
 from tests.workflows.nursery import at_work
@@ -106,7 +106,7 @@ def expected_effects(n: int) -> set[str]:
 
 
 async def _serve(path: str) -> None:
-    engine = LocalEngine(path)
+    engine = LocalEngine(path, options=Options(max_lives=1_000))  # on a busy machine most lives get nothing done
     at_work()
     await engine.serve(handlers.registry, handlers.invoke)
 

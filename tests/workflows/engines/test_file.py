@@ -351,7 +351,8 @@ async def test_a_file_that_is_locked_for_a_moment_is_waited_for(path: Path):
         assert not done
         other.execute("COMMIT")
         other.close()
-        assert await started == "r"
+        await started
+        assert (await engine.run("r")).workflow_id == "r"
 
 
 @on_a_loop
@@ -373,7 +374,7 @@ async def test_an_engine_is_used_from_several_loops(path: Path):
         assert found == [[True, n] for n in range(4)]
 
 
-@pytest.mark.parametrize(("stop_s", "executions"), [(60.0, 1), (0.0, 2)])
+@pytest.mark.parametrize(("stop_s", "executions"), [(600.0, 1), (0.0, 2)])
 @on_a_loop
 async def test_steps_get_time_to_end_when_the_worker_stops(path: Path, stop_s: float, executions: int):
     """A stop begins nothing, records what running steps give, and leaves a step that takes too long."""
@@ -461,6 +462,31 @@ async def test_a_life_that_ended_in_a_wait_is_no_failed_one(path: Path, monkeypa
             engine._drivers[0].lives["r"].stop(RunParked("The test leaves it here."))
         await engine.signal("r", "go", 1)
         assert await engine.result("r", 60) == [True, 1]
+
+
+@on_a_loop
+async def test_a_run_that_was_begun_too_often_begins_anew_when_it_is_resumed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """After its code was mended it is resumed, and counted from the first life again."""
+    monkeypatch.setattr(_driver, "_LEAVE_S", 0.01)
+    handlers, is_mended = Handlers(), asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        await is_mended.wait()
+        return "mended"
+
+    handlers.add(flow)
+    async with opened(str(path), max_lives=2) as engine, serving(engine, handlers):
+        await engine.start(FLOW, None, {}, run_id="r")
+        for life in range(1, 3):
+            await until(lambda life=life: len(handlers.lives) == life)
+            engine._drivers[0].lives["r"].stop(RunParked("The test leaves it here."))
+        await status_is(engine, "r", "blocked")
+        is_mended.set()
+        await engine.resume("r")
+        assert await engine.result("r", 60) == [True, "mended"]
+    assert len(handlers.lives) == 3
 
 
 @pytest.mark.parametrize(("given", "pragma"), [("FULL", 2), ("NORMAL", 1)])

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from otelier.codec import error_to_json
 from otelier.workflows.engines.local import LocalEngine
@@ -90,6 +95,32 @@ async def test_runs_are_listed_by_status_and_service(place: str | None):
             "type": "ValueError", "module": "builtins", "message": "no", "args": ["no"],
         }  # fmt: skip
         gate.set()
+
+
+@pytest.mark.parametrize("status", ["failed", "blocked", "cancelled", "running", "waiting"])
+def test_lists_of_few_runs_do_not_read_the_many_that_succeeded(
+    status: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A list of runs that failed, are blocked or are open takes as long beside many finished runs as beside none."""
+    asked: list[str] = []
+    connect = sqlite3.connect
+
+    def told(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        conn = connect(*args, **kwargs)
+        conn.set_trace_callback(asked.append)
+        return conn
+
+    async def look() -> None:
+        async with opened(str(tmp_path / "runs.db")) as engine:
+            assert await engine.runs(status=status) == []
+
+    monkeypatch.setattr(sqlite3, "connect", told)
+    asyncio.run(look())
+    monkeypatch.undo()
+    with closing(connect(tmp_path / "runs.db")) as conn:
+        (sql,) = (one for one in asked if one.startswith("SELECT run.n, id"))
+        plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert plan[0].startswith(("SEARCH run USING INDEX run_odd", "SCAN run USING INDEX run_open"))
 
 
 @on_a_loop

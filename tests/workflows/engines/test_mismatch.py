@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from otelier.workflows.engines.local import LocalEngine
+from otelier.errors import EngineError, RunParked
+from otelier.workflows.engines.local import LocalEngine, _driver
 from otelier.workflows.engines.protocol import Run
 from tests.workflows.engines.serving import (
     Handlers,
@@ -17,6 +19,7 @@ from tests.workflows.engines.serving import (
     settle,
     status_is,
     step,
+    until,
     waits_for,
 )
 
@@ -118,3 +121,54 @@ async def test_a_blocked_run_can_be_cancelled(place: str | None):
             outcome = await engine.result("r", 60)
             assert (outcome[0], outcome[1]["type"]) == (False, "RunCancelled")
             assert (await engine.run("r")).status == "cancelled"
+
+
+@on_a_loop
+async def test_a_run_that_is_resumed_while_its_body_is_left_has_one_life(
+    path: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    """Resumed before the body that was blocked has ended its step, and while others replay: it is begun once."""
+    monkeypatch.setattr(_driver, "_LEAVE_S", 0.01)
+    handlers, begun, gate, hog = Handlers(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def occupies(run: Run, payload: Any) -> Any:
+        await hog.wait()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        async def slow() -> Any:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await gate.wait()
+
+        if handlers.lives.count("r") == 1:
+            await run.step("slow", slow)
+        await run.step("slow", _done)
+        return handlers.lives.count("r")
+
+    other, target = handlers.add(occupies), handlers.add(flow)
+    async with opened(path, max_replaying=1) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        await begun.wait()
+        await engine.start(other, None, {}, run_id="hog")
+        await until(lambda: handlers.lives.count("hog") == 1)
+        lives = engine._drivers[0].lives
+        lives["hog"].stop(RunParked("The test leaves it here."))
+        await until(lambda: handlers.lives.count("hog") == 2)
+        first = lives["r"]
+        first.block(EngineError("The test blocks it."))
+        await status_is(engine, "r", "blocked")
+        await engine.resume("r")
+        await until(lambda: engine._drivers[0]._beginnings._queue)
+        gate.set()
+        await until(lambda: lives.get("r") is not first)
+        await asyncio.sleep(0.05)  # as long as a life that was left waits for its next
+        assert len(engine._drivers[0]._beginnings._queue) == 1
+        hog.set()
+        assert await engine.result("r", 60) == [True, 2]
+    assert handlers.lives.count("r") == 2
+
+
+async def _done() -> Any:
+    return "done"

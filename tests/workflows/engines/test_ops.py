@@ -10,7 +10,18 @@ import pytest
 from otelier.errors import RunParked, RunStopped, WorkflowUseError
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Run
-from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_sentence, serving, settle, step, until
+from tests.workflows.engines.serving import (
+    Handlers,
+    on_a_loop,
+    opened,
+    raises_sentence,
+    serving,
+    settle,
+    status_is,
+    step,
+    until,
+    waits_for,
+)
 
 
 @on_a_loop
@@ -205,10 +216,13 @@ async def test_a_cancelled_step_ends_and_is_not_recorded(place: str | None):
 @on_a_loop
 async def test_a_sleep_lasts_from_when_it_was_first_begun(place: str | None):
     """A restart does not begin a sleep anew, and one whose time has passed meanwhile is done at once."""
-    handlers = Handlers()
+    handlers, dues = Handlers(), dict[str, list[int]]()
 
     async def flow(run: Run, payload: Any) -> Any:
-        await run.sleep(payload)
+        op = run.sleep(payload)
+        op.start()
+        dues.setdefault(run.id, []).append(op.due)  # type: ignore[attr-defined]
+        await op
 
     target = handlers.add(flow)
     async with opened(place) as engine:
@@ -225,6 +239,7 @@ async def test_a_sleep_lasts_from_when_it_was_first_begun(place: str | None):
             assert sleep.end_ns is not None
             assert sleep.end_ns - sleep.begin_ns >= 0.2e9
             assert (await engine.run("long")).status == "waiting"
+    assert [len(dues[run_id]) - len(set(dues[run_id])) for run_id in ("short", "long")] == [1, 1]
 
 
 @on_a_loop
@@ -347,3 +362,22 @@ async def test_a_step_that_raises_blocks_its_run(path: str | None):
         assert await engine.result("r", 60) == [True, "mended"]
         with raises_sentence(Exception, "cannot be resumed", "completed"):
             await engine.resume("r")
+
+
+@on_a_loop
+async def test_a_step_that_is_given_up_before_it_begins_is_over(path: str | None):
+    """A task that is cancelled before its first turn never runs: its run can be cancelled, and is not waited for."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        op = run.step("never", asyncio.Event().wait)  # type: ignore[arg-type]
+        op.start()
+        run.cancel(op)
+        await run.signal("go", None)
+
+    target = handlers.add(flow)
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        await waits_for(engine, "r")
+        await engine.cancel("r")
+        await status_is(engine, "r", "cancelled")

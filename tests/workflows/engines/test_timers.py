@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from otelier.workflows.engines.protocol import Run
-from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, settle, until, waits_for
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, settle, status_is, until, waits_for
 
 
 @on_a_loop
@@ -113,3 +113,21 @@ async def test_no_more_than_a_number_of_bodies_replay_at_once(tmp_path: Path):
             found = await asyncio.gather(*(engine.result(f"r{n}", 60) for n in range(40)))
     assert found == [[True, n] for n in range(40)]
     assert most == [7]
+
+
+@on_a_loop
+async def test_a_run_that_is_blocked_gives_its_place_to_the_next(tmp_path: Path):
+    """Bodies that are not begun at all, since they were begun too often before, hold up no replay of others."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return "never"
+
+    target = handlers.add(flow)
+    async with opened(str(tmp_path / "runs.db"), max_replaying=1, max_lives=0) as engine:
+        for number in range(3):
+            await engine.start(target, None, {}, run_id=f"r{number}")
+        async with serving(engine, handlers):
+            for number in range(3):
+                await status_is(engine, f"r{number}", "blocked")
+    assert handlers.lives == []

@@ -1,12 +1,11 @@
 """A worker whose body has spans of its own and of an instrumentation, around and between what is recorded.
 
-Run: PATH DIRECTORY. Spans and points are appended to files; see `traced`.
+It is started as `PATH DIRECTORY` by a nursery. Spans and points are appended to files; see `traced`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from otelier.workflows import Context, Worker, _trace, workflow
+from tests.workflows.nursery import at_work
 from tests.workflows.programs import traced
 
 tracer = trace.get_tracer("shop")
@@ -39,17 +39,18 @@ async def shop(ctx: Context, url: str) -> str:
     return charged
 
 
-async def main(path: str) -> None:
-    async with Worker("shop", engine=f"file:{path}"):
-        sys.stdout.write("began\n")
-        sys.stdout.flush()
+async def serve(path: str) -> None:
+    """Drive the file."""
+    async with Worker("shop", modules=[shop], engine=f"file:{path}"):
+        at_work()
         await asyncio.Event().wait()
 
 
-if __name__ == "__main__":
-    traced.directory = Path(sys.argv[2])
+def run(path: str, folder: str) -> None:
+    """Be one worker."""
+    traced.directory = Path(folder)
     traced.switch_on(1.0)
     _trace.LONG_WAIT_NS = 600_000_000_000  # type: ignore[misc]
     instrumentor: Any = HTTPXClientInstrumentor()
     instrumentor.instrument()
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(serve(path))

@@ -202,7 +202,8 @@ def _show(worker: Worker, address: str) -> None:
 def _print(worker: Worker, address: str) -> None:
     console = results()
     console.print(
-        Text.assemble("otelier worker, version ", str(worker.version), ", serves from ", (_place(address), "bold"))
+        Text.assemble("otelier worker, version ", str(worker.version), ", serves from ", (_place(address), "bold")),
+        soft_wrap=True,  # a path that is cut in two cannot be copied
     )
     services: dict[str, list[str]] = {}
     for (service, name), handler in worker.handlers.items():

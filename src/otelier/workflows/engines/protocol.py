@@ -78,6 +78,11 @@ class Op(Protocol):
     value: Json
     """Its result; `None` before it is done."""
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was given up, in this life or an earlier one: it is never done."""
+        ...
+
     def start(self) -> None:
         """Write it into the journal, unless that was done, and begin it at the latest at the next wait."""
         ...
@@ -115,6 +120,11 @@ class Run(Protocol):
     """When the run was blocked and resumed, as recorded, oldest first; the last was not where that ends this life."""
     stopped: RunStopped | None
     """What ends this life from outside, from then on; `None` while it goes on."""
+
+    @property
+    def cancelled_ns(self) -> int | None:
+        """When the run was cancelled, as recorded; `None` for one that was not."""
+        ...
 
     def replaying(self) -> bool:
         """Return whether an earlier life has been here.
@@ -220,7 +230,22 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """One op of a run, as it is shown."""
+    """One op of a run, as it is shown.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Client, Worker, workflow
+        >>> @workflow
+        ... async def order(ctx):
+        ...     return await ctx.step("charge", lambda: "charged")
+        >>> async def main():
+        ...     async with Worker("shop", modules=[order], engine="memory:") as worker:
+        ...         await (await worker.start(order, workflow_id="order-3")).result()
+        ...         return await Client("memory:").run("order-3")
+        >>> run = asyncio.run(main())
+        >>> [(step.name, step.kind, step.attempt, step.error) for step in run.steps]
+        [('charge', 'step', 1, None)]
+    """
 
     name: str
     kind: str
@@ -250,7 +275,22 @@ class StepInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """One run, as it is shown."""
+    """One run, as it is shown.
+
+    Example:
+        >>> import asyncio
+        >>> from otelier import Client, Worker, workflow
+        >>> @workflow
+        ... async def order(ctx):
+        ...     return await ctx.step("charge", lambda: "charged")
+        >>> async def main():
+        ...     async with Worker("shop", modules=[order], engine="memory:") as worker:
+        ...         await (await worker.start(order, workflow_id="order-2")).result()
+        ...         return await Client("memory:").run("order-2")
+        >>> run = asyncio.run(main())
+        >>> run.status, run.service, run.handler, run.result
+        ('completed', 'shop', 'order', 'charged')
+    """
 
     workflow_id: str
     service: str
@@ -280,6 +320,16 @@ class RunInfo:
     def end(self) -> datetime | None:
         """Time of its end, in UTC; `None` while it is open."""
         return None if self.end_ns is None else _time(self.end_ns)
+
+
+def how_ended(status: str) -> str:
+    """Return how errors say that a run ended.
+
+    Example:
+        >>> how_ended("cancelled"), how_ended("failed")
+        ('was cancelled', 'has failed')
+    """
+    return f"{'was' if status == 'cancelled' else 'has'} {status}"
 
 
 def _time(ns: int) -> datetime:

@@ -55,7 +55,8 @@ class Beat:
             if now - self._told_at < _TOLD_EVERY_S:
                 return
             self._told_at = now
-        where = "" if threading.get_ident() == self._thread else _place(sys._current_frames().get(self._thread))
+        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] -- documented
+        where = "" if threading.get_ident() == self._thread else _place(frames.get(self._thread))
         logger.warning(
             "The event loop that runs %s was held up for %.1f s%s: meanwhile none of its runs goes on, and no standby "
             "takes over. Put what blocks into a step that is a plain function: it runs in a thread.",

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from otelier.codec import error_to_json
-from otelier.errors import EngineError, RunEndedError, RunExistsError, WorkflowError
+from otelier.errors import RunEndedError, RunExistsError, WorkflowError
+from otelier.workflows.engines.local._blocked import no_progress
 from otelier.workflows.engines.local._journal import (
     Loaded,
     Note,
@@ -21,6 +22,7 @@ from otelier.workflows.engines.local._journal import (
     Statement,
     Transaction,
     cancelled,
+    cancelled_ns,
     dumps,
     execute,
     failure,
@@ -31,7 +33,7 @@ from otelier.workflows.engines.local._journal import (
     type_of,
     unknown,
 )
-from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.protocol import Json, Outcome, Target, how_ended
 
 _LIFE: Final = (
     "SELECT state, lives, progress, n, id, service, handler, key, payload, headers, version, parent, began, cancelled,"
@@ -49,7 +51,7 @@ def start_run(tx: Transaction, run_id: str, target: Target, payload: str, header
     """
     found = _existing(tx.conn, run_id)
     if found is None:
-        tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, None, run_id, False, False))
+        tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, None, run_id, False, 0))
         return None
     if not _is_same(found, target, payload):
         raise _exists(run_id, found)
@@ -68,7 +70,7 @@ def call_run(
     found = _existing(tx.conn, run_id)
     if found is None:
         root, stopped = tx.conn.execute("SELECT root, cancelled FROM run WHERE id=?", (parent,)).fetchone()
-        stops = bool(stopped) and not detached
+        stops = 0 if detached else stopped
         tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, parent, root, detached, stops, began_ns))
         return None
     if not _is_same(found, target, payload):
@@ -96,7 +98,7 @@ def _exists(run_id: str, found: Any) -> RunExistsError:
 
 def _insert(
     tx: Transaction, run_id: str, target: Target, payload: str, headers: str, parent: str | None, root: str,
-    detached: bool, stops: bool, began_ns: int | None = None,
+    detached: bool, stops: int, began_ns: int | None = None,
 ) -> Row:  # fmt: skip
     version, began = tx.version_of(target.service), began_ns or time.time_ns()
     # Lives are counted from the first that begins; where this process begins it at once, that is told here.
@@ -105,7 +107,7 @@ def _insert(
         "INSERT INTO run(id, service, handler, key, payload, headers, version, parent, root, detached, state, "
         "cancelled, began, lives, progress) VALUES(?,?,?,?,?,?,?,?,?,?,'open',?,?,?,0)",
         (run_id, target.service, target.handler, target.key, payload, headers, version, parent, root, int(detached),
-         int(stops), began, lives),
+         stops, began, lives),
     )  # fmt: skip
     n = cast("int", cursor.lastrowid)
     return Row(n, run_id, target, payload, headers, version or 1, parent, began, stops, [], [], None, lives)
@@ -117,7 +119,10 @@ def _open_state(conn: sqlite3.Connection, run_id: str, cannot: str) -> str:
     if found is None:
         raise unknown(run_id)
     if found[1] is not None:
-        raise RunEndedError(f"Run {run_id!r} {cannot}: it has {found[0]}.", workflow_id=run_id, status=found[0])
+        raise RunEndedError(
+            f"Run {run_id!r} {cannot}: it {how_ended(found[0])}, and an ended run takes nothing more. Start another "
+            "run.", workflow_id=run_id, status=found[0],
+        )  # fmt: skip
     return str(found[0])
 
 
@@ -154,11 +159,11 @@ def cancel_run(tx: Transaction, run_id: str) -> None:
         (run_id,),
     ).fetchall()
     for one, state in tree:
-        tx.conn.execute("UPDATE run SET cancelled=1 WHERE id=?", (one,))
+        tx.conn.execute("UPDATE run SET cancelled=? WHERE id=? AND cancelled=0", (time.time_ns(), one))
         if state == "blocked":
             end_run(tx, one, "cancelled", dumps(cancelled(one)))
         else:
-            tx.tell("cancel", one)
+            tx.tell("cancel", one, cancelled_ns(tx.conn, one))
 
 
 def resume_run(tx: Transaction, run_id: str) -> None:
@@ -167,7 +172,7 @@ def resume_run(tx: Transaction, run_id: str) -> None:
         times = _blocked_times(tx, run_id)
         tx.conn.execute(
             "UPDATE run SET state='open', outcome=NULL, progress=-1, blocked=? WHERE id=?",
-            (dumps([*times[:-1], (times[-1][0], time.time_ns())]), run_id),
+            (dumps([*times[:-1], (times[-1][0], max(times[-1][0], time.time_ns()))]), run_id),
         )
         tx.tell("resume", run_id, open_run(tx.conn, run_id))
 
@@ -242,10 +247,7 @@ def begin_life(
     if recovers and not first and len(row.recovered) < _MAX_RECOVERED:
         row.recovered.append(max(loaded.latest_ns, time.time_ns()))
     if row.lives > max_lives:
-        error = EngineError(
-            f"Run {run_id!r} is blocked: its body was begun {max_lives} times without a new record, so it ends the "
-            "process or never reaches its next step. Mend it, then `otelier resume` it."
-        )
+        error = no_progress(run_id, max_lives)
         block_run(tx, run_id, error_to_json(error), time.time_ns())
         return None
     if found[10] is None:
@@ -264,5 +266,5 @@ def _row(found: Any) -> Row:
     target = Target(service, handler, key)
     times: list[int] = json.loads(recovered) if recovered else []
     return Row(
-        n, run_id, target, payload, headers, version or 1, parent, began, bool(stops), times, _times(blocked), snapshot
+        n, run_id, target, payload, headers, version or 1, parent, began, stops, times, _times(blocked), snapshot
     )

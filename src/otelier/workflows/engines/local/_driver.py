@@ -9,19 +9,20 @@ import asyncio
 import json
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
 from otelier.codec import error_to_json
-from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped
+from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped
 from otelier.faults import count_fault
+from otelier.workflows.engines.local import _blocked as blocked
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local import _keeping as keeping
 from otelier.workflows.engines.local._beat import Beat
+from otelier.workflows.engines.local._beginning import Beginning, Beginnings
 from otelier.workflows.engines.local._life import Life
 from otelier.workflows.engines.local._op import LocalOp
 from otelier.workflows.engines.local._options import Options
@@ -59,9 +60,7 @@ class Driver:
         self.ends: dict[str, list[LocalOp]] = {}
         """Ops that wait for the end of a run."""
         self._known: set[str] = set()
-        self._queue: deque[tuple[str, bool, bool]] = deque()
-        """Runs to be begun again; whether that counts, and whether it is told as recovery."""
-        self._replaying: set[str] = set()
+        self._beginnings = Beginnings(options.max_replaying)
         self._turns = Turns()
         self._targets: dict[str, Target] = {}
         """Handlers of the runs whose bodies are not begun."""
@@ -189,7 +188,7 @@ class Driver:
 
     def _forget(self) -> None:
         self.timers.clear()
-        for one in (self.lives, self.ends, self._turns, self._targets, self._known, self._queue, self._replaying):
+        for one in (self.lives, self.ends, self._turns, self._targets, self._known, self._beginnings):
             one.clear()
         self._unwritten.clear()
 
@@ -218,7 +217,7 @@ class Driver:
             for signal in data:
                 life.add_signal(*signal)
         elif what == "cancel":
-            self._cancel(run_id, life)
+            self._cancel(run_id, life, data)
         elif what == "end":
             self._end_noted(run_id, data)
 
@@ -233,12 +232,12 @@ class Driver:
         else:
             self._add(row.id, row.target, None, False)
 
-    def _cancel(self, run_id: str, life: Life | None) -> None:
+    def _cancel(self, run_id: str, life: Life | None, at_ns: int) -> None:
         if life is not None:
-            life.row.cancelled = True
+            life.row.cancelled = at_ns
             life.stop(RunCancelled(f"Run {run_id!r} was cancelled."))
         elif (target := self._targets.get(run_id)) is not None and self._is_mine(target.service):
-            if run_id in self._replaying or any(run_id == one for one, _, _ in self._queue):
+            if run_id in self._beginnings:
                 return  # its next life is told by its row
             # It waits for its turn or for its worker: no body has to be told.
             self._end(run_id, "cancelled", journal.cancelled(run_id), [])
@@ -274,25 +273,21 @@ class Driver:
                 self.store.submit_later(journal.execute, [(journal.BEGUN, (row.n,))])
             self._live(journal.Loaded(row, [], []))
         else:
-            self._queue.append((run_id, self._counts, self._recovers))
+            self._beginnings.add(Beginning(run_id, self._counts, self._recovers))
             self._pump()
 
     def _pump(self) -> None:
-        version, options = self.registry.version, self.options
-        while self._queue and len(self._replaying) < options.max_replaying:
-            run_id, counts, recovers = self._queue.popleft()
-            self._replaying.add(run_id)
-            self.store.submit(
-                self.loop, partial(self._loaded, run_id), changes.begin_life, run_id, version, counts, recovers,
-                options.max_lives,
-            )  # fmt: skip
+        while (one := self._beginnings.next()) is not None:
+            loaded = partial(self._loaded, one.run_id)
+            args = (self.registry.version, one.counts, one.recovers, self.options.max_lives)
+            self.store.submit(self.loop, loaded, changes.begin_life, one.run_id, *args)
 
     def _loaded(self, run_id: str, loaded: journal.Loaded | None, error: BaseException | None) -> None:
         if error is not None or not self._is_ready:
             return
         if loaded is None:  # it is blocked, or has ended
             self._known.discard(run_id)
-            self._replaying.discard(run_id)
+            self._beginnings.done(run_id)
             self._pump()
         else:
             self._live(loaded)
@@ -302,7 +297,9 @@ class Driver:
         self._known.discard(run_id)
         self._targets.pop(run_id, None)
         first = self._turns.leave(run_id)
-        if first is not None and first in self._known and first not in self.lives and first not in self._replaying:
+        if first is None or first in self.lives or self._beginnings.is_replaying(first):
+            return
+        if first in self._known:
             self._begin(first, None)
 
     def _give_up_unknown(self, run_id: str, target: Target) -> None:
@@ -324,8 +321,7 @@ class Driver:
 
     def settled(self, life: Life) -> None:
         """Take note that a body waits for something that is not recorded: another one may replay."""
-        if life.id in self._replaying:
-            self._replaying.discard(life.id)
+        if self._beginnings.done(life.id):
             self._pump()
         if life.row.lives > 1 and not life.steps:
             life.row.lives = 1
@@ -373,23 +369,18 @@ class Driver:
             self._end(life.id, "cancelled", journal.cancelled(life.id), life.unwritten_rows())
         elif isinstance(life.stopped, RunParked) and life.id in self._known and not life.has_ended:
             self.loop.call_later(_LEAVE_S, self._begin_again, life.id)
-        if life.id in self._replaying:
-            self._replaying.discard(life.id)
+        if self._beginnings.done(life.id):
             self._pump()
 
     def _begin_again(self, run_id: str) -> None:
-        if self._is_ready and run_id in self._known and run_id not in self.lives:
+        # It may have been resumed meanwhile, or found after a fault of the store, and begins already.
+        is_beginning = run_id in self._beginnings
+        if self._is_ready and run_id in self._known and run_id not in self.lives and not is_beginning:
             self._begin(run_id, None)
 
     def _finish(self, life: Life, outcome: Outcome) -> None:
         if (op := life.unmade()) is not None:
-            life.block(
-                ReplayError(
-                    f"Run {life.id!r} is blocked: its journal has {op.kind} {op.name!r} at op {op.n}, and its code "
-                    "ended before it. Bring back the code that it began with, or branch on `ctx.version`; then "
-                    "`otelier resume` it."
-                )
-            )
+            life.block(blocked.ended_early(life.id, op))
             return
         rows = life.unwritten_rows()
         is_completed = outcome[0] is True
@@ -399,7 +390,7 @@ class Driver:
                 journal.dumps(entity[1])
             self._end(life.id, "completed" if is_completed else "failed", outcome, rows, entity)
         except (TypeError, ValueError) as exc:
-            life.block(EngineError(f"Run {life.id!r} is blocked: what it ended with is no JSON: {exc}."))
+            life.block(blocked.no_json(life.id, exc))
             return
         life.has_ended = True
         life.stop(RunParked("The run has ended."))

@@ -28,6 +28,11 @@ from otelier.workflows.engines.local._store import Call, FileStore, Store, ask, 
 from otelier.workflows.engines.protocol import APPROVALS, Invoke, Json, Outcome, Registry, RunInfo, Status, Target
 
 _MANY = 500
+_NOTED: Mapping[str, Callable[[sqlite3.Connection, str], Any]] = {
+    "signal": journal.signals_of,
+    "cancel": journal.cancelled_ns,
+}
+"""What a note of another process has as its data; of others the run, if it is open."""
 _ALONE_S = 0.5
 """After this time of waiting a client looks whether there is a driver."""
 logger = logging.getLogger("otelier")
@@ -310,7 +315,7 @@ class LocalEngine:
         if self._drivers:
             notices = conn.execute("SELECT n, what, run FROM notice WHERE n>? ORDER BY n", (self._noticed,)).fetchall()
             for _, what, run_id in notices:
-                data = journal.signals_of(conn, run_id) if what == "signal" else journal.open_run(conn, run_id)
+                data = _NOTED.get(what, journal.open_run)(conn, run_id)
                 calls.extend(
                     (driver.loop, driver.noted, (journal.Note(what, run_id, data),)) for driver in self._drivers
                 )

@@ -45,6 +45,12 @@ _OPEN: Final = {
 _BY_HEALTH: Final = (
     "CASE WHEN state='blocked' THEN 0 WHEN asks THEN 1 WHEN retries THEN 2 WHEN waits THEN 3 ELSE 4 END, run.n DESC"
 )
+_ENDED: Final = {
+    "completed": "state='completed'",
+    "failed": "state NOT IN ('open', 'completed') AND state='failed'",
+    "cancelled": "state NOT IN ('open', 'completed') AND state='cancelled'",
+}
+"""The last two are few among many: without the words of their index SQLite would read all."""
 
 
 def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
@@ -59,9 +65,8 @@ def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | No
         where = f"WHERE ended IS NULL AND {of}" + (f" AND {_OPEN[status]}" if status is not None else "")
         rows += conn.execute(f"{_SHOWN} {where} ORDER BY {_BY_HEALTH} LIMIT ?", (name, limit))
     if status not in _OPEN and len(rows) < limit:
-        where = f"WHERE ended IS NOT NULL AND {of}" + (" AND state=?" if status is not None else "")
-        given = (name,) if status is None else (name, status)
-        rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (*given, limit - len(rows)))
+        where = f"WHERE ended IS NOT NULL AND {of}" + (f" AND {_ENDED[status]}" if status is not None else "")
+        rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows)))
     return [_info(row, (), None) for row in rows]
 
 

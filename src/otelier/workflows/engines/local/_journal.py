@@ -25,6 +25,7 @@ CREATE TABLE run(
 CREATE INDEX run_open ON run(n) WHERE ended IS NULL;
 CREATE INDEX run_parent ON run(parent) WHERE parent IS NOT NULL;
 CREATE INDEX run_root ON run(root) WHERE parent IS NOT NULL;
+CREATE INDEX run_odd ON run(state) WHERE state NOT IN ('open', 'completed');
 CREATE INDEX run_ended ON run(ended) WHERE parent IS NULL AND ended IS NOT NULL;
 CREATE TABLE op(
     run INTEGER NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, began INTEGER NOT NULL,
@@ -92,7 +93,8 @@ class Row:
     version: int
     parent: str | None
     began: int
-    cancelled: bool
+    cancelled: int
+    """When it was cancelled; 0 for one that was not."""
     recovered: list[int]
     blocked: list[tuple[int, int | None]]
     snapshot: str | None
@@ -229,6 +231,12 @@ def read_state(conn: sqlite3.Connection, target: Target) -> dict[str, Json]:
 def signals_of(conn: sqlite3.Connection, run_id: str) -> list[tuple[int, str, str]]:
     """Return the signals of a run that nobody took, oldest first."""
     return conn.execute("SELECT n, name, payload FROM signal WHERE run=? ORDER BY n", (run_id,)).fetchall()
+
+
+def cancelled_ns(conn: sqlite3.Connection, run_id: str) -> int:
+    """Return when a run was cancelled; 0 for one that was not."""
+    found = conn.execute("SELECT cancelled FROM run WHERE id=?", (run_id,)).fetchone()
+    return 0 if found is None else found[0]
 
 
 def open_run(conn: sqlite3.Connection, run_id: str) -> OpenRun | None:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
-from otelier.errors import EngineError, ReplayError, RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.workflows.engines.local import _blocked as blocked
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._ahead import Ahead
@@ -67,6 +68,11 @@ class Life:
     def longest_ahead_ns(self, until_ns: int) -> int:
         """Return how long the longest of those ops took, or has taken until then."""
         return self._ahead.longest_ns(until_ns)
+
+    @property
+    def cancelled_ns(self) -> int | None:
+        """When the run was cancelled."""
+        return self.row.cancelled or None
 
     def made(self) -> int:
         """Return how many ops this life has made."""
@@ -198,13 +204,7 @@ class Life:
         number = self._made
         found = self._recorded.pop(number, None)
         if found is not None and (found.kind, found.name) != (kind, name):
-            self.block(
-                ReplayError(
-                    f"Run {self.id!r} is blocked: at op {number} its journal has {found.kind} {found.name!r}, and "
-                    f"its code makes {kind} {name!r}, so what was recorded does not fit. Bring back the code that it "
-                    "began with, or branch on `ctx.version`; then `otelier resume` it."
-                )
-            )
+            self.block(blocked.another_op(self.id, found, kind, name))
             raise self._error()
         self._made = number + 1
         return number, found
@@ -395,28 +395,18 @@ class Life:
     def block(self, error: BaseException) -> None:
         """Leave the run until somebody resumes it."""
         if self.stopped is None:
-            at_ns = time.time_ns()
+            at_ns = self.now_ns()
             self.driver.block(self, error, at_ns)
             self.blocked_ns = [*self.blocked_ns, (at_ns, None)]
             self.stop(RunParked(str(error)))
 
     def fail(self, error: Exception) -> None:
         """Block the run because of a fault of ours: a step's body gives failures as values."""
-        self.block(
-            EngineError(
-                f"Run {self.id!r} is blocked: {type(error).__name__} left the body of a step, which gives what it "
-                f"fails with as its value: {error}. This is a fault of otelier; `otelier resume` begins the step again."
-            )
-        )
+        self.block(blocked.failed_inside(self.id, error))
 
     def damaged(self, op: LocalOp, error: ValueError) -> None:
         """Block the run because its journal has no JSON for the result of an op, and raise that."""
-        self.block(
-            EngineError(
-                f"Run {self.id!r} is blocked: what its journal has as the result of {op.kind} {op.name!r} at op "
-                f"{op.number} is no JSON ({error}), so the file was damaged. Restore a copy, or cancel the run."
-            )
-        )
+        self.block(blocked.damaged(self.id, op.kind, op.name, op.number, error))
         self.check()
 
     def lost(self, error: BaseException) -> None:

@@ -226,6 +226,11 @@ class LocalOp:
         if self.state == MADE:
             self.life.begin(self)
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was given up: it is never done."""
+        return self.state == GIVEN_UP
+
     def done(self) -> bool:
         """Return whether its result is recorded."""
         return self.state == DONE

@@ -31,6 +31,7 @@ class Step(LocalOp):
         """Begin its body."""
         self.life.steps.add(self)
         self.task = self.life.loop.create_task(self._work())
+        self.task.add_done_callback(self._ended)
 
     async def _work(self) -> None:
         body, self.body = self.body, None
@@ -49,6 +50,15 @@ class Step(LocalOp):
         finally:
             self.task = None
             self.life.step_left(self)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self.task is not task:
+            return
+        # It was cancelled before its first turn, so nothing of `_work` ran.
+        self.body = self.task = None
+        if self.state == BEGUN:
+            self.life.lost(asyncio.CancelledError())
+        self.life.step_left(self)
 
     def leave(self) -> None:
         """Cancel its body."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from otelier.codec import error_to_json
 from otelier.errors import RunCancelled, RunEndedError, RunExistsError, UnknownHandlerError, UnknownRunError
-from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.protocol import Json, Outcome, Target, how_ended
 
 CANCELLED: Final = 409
 """Restate's code of what was cancelled or killed."""
@@ -53,7 +53,7 @@ def unknown_run(run_id: str) -> UnknownRunError:
 
 def run_ended(run_id: str, cannot: str, status: str) -> RunEndedError:
     """Return the error for what a run that has ended cannot do."""
-    return RunEndedError(f"Run {run_id!r} {cannot}: it has {status}.", workflow_id=run_id, status=status)
+    return RunEndedError(f"Run {run_id!r} {cannot}: it {how_ended(status)}.", workflow_id=run_id, status=status)
 
 
 def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = None, signal: str = "") -> Exception:

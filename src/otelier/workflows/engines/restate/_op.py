@@ -107,8 +107,9 @@ class RestateOp:
         """Return whether its result is recorded."""
         return self.state == DONE
 
+    @property
     def is_given_up(self) -> bool:
-        """Return whether it is waited for no more."""
+        """Whether it is waited for no more."""
         return self.state == GIVEN_UP
 
     def __await__(self) -> Generator[Any, Any, Json]:

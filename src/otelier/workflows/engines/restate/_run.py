@@ -40,6 +40,8 @@ class RestateRun:
         self.began_ns: int = meta.get("began") or 0
         self.recovered_ns: Sequence[int] = []
         self.blocked_ns: Sequence[tuple[int, int | None]] = ()  # the server does not tell
+        self.cancelled_ns: int | None = None
+        """When this life heard of it: the server records no such time."""
         self.stopped: RunStopped | None = None
         self.cause: BaseException | None = None
         """What restate-sdk is told of why this life ended."""
@@ -136,7 +138,7 @@ class RestateRun:
         assert isinstance(op, RestateOp)
         if op.state == BEGUN or (isinstance(op, Signal) and op.state == DONE and not op.is_seen):
             self.guarded(op.give_up)
-            if op.is_given_up():
+            if op.is_given_up:
                 # For who looks at the run: nothing else in the journal says that it is not waited for.
                 self.guarded(lambda: self.pump.note(f"{op.number}{GIVEN_UP_LABEL}"))
                 self._open.pop(op.number, None)
@@ -302,6 +304,7 @@ class RestateRun:
     async def _left(self, error: BaseException) -> None:
         """Take note of what the pump met, and let steps end before the body hears of it."""
         if isinstance(error, Cancelled):
+            self.cancelled_ns = time.time_ns()
             self._stop(RunCancelled(f"Run {self.id!r} was cancelled."), error)
         elif isinstance(error, SdkInternalBaseException):
             self._stop(RunParked("Restate leaves the body."), error)
