@@ -19,6 +19,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
 @pytest.fixture(scope="session")
 def started_restate() -> Iterator[RestateServer]:
     """A Restate server, for all tests of this process; skipped where there is none."""
+    pytest.importorskip("restate", reason="the extra `restate` is not installed")
     server = RestateServer()
     try:
         server.start()

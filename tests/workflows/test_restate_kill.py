@@ -11,12 +11,12 @@ import pytest
 
 from otelier.testing import OpenAIServer
 from otelier.workflows.engines.protocol import Target
-from otelier.workflows.engines.restate import Options, RestateEngine
 from tests.workflows import killed
 from tests.workflows.nursery import Nursery, nursery
 from tests.workflows.restating import RestateServer, free_port
 from tests.workflows.working import on_a_loop, until
 
+restate_engine = pytest.importorskip("otelier.workflows.engines.restate", exc_type=ImportError)
 RUNS = int(os.environ.get("RESTATE_RUNS", "8"))
 KILLS = int(os.environ.get("RESTATE_KILLS", "6"))
 SERVER_KILLS = int(os.environ.get("RESTATE_SERVER_KILLS", "1"))
@@ -73,7 +73,7 @@ async def test_runs_end_right_although_workers_and_server_are_killed(restate: Re
             soak = Soak(restate, found, effects)
             await soak.start()
             await until(lambda: all(found.works(pid) for pid in found.alive))
-            engine = RestateEngine(restate.address, options=Options(again_s=60))
+            engine = restate_engine.RestateEngine(restate.address, options=restate_engine.Options(again_s=60))
             started = []
             for n in range(RUNS):
                 payload = {"seed": n, "most": (None, 1, 3, 5)[n % 4]}

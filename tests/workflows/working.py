@@ -8,13 +8,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from restate.exceptions import RetryableError
-
 from otelier.errors import RunParked
 from otelier.workflows import Handler, Worker
 from otelier.workflows.engines.local import LocalEngine, _driver
 from otelier.workflows.engines.local._life import Life
-from otelier.workflows.engines.restate._run import RestateRun
 from tests.workflows.engines.serving import DEADLINE_S, deadline, on_a_loop, opened, raises_sentence, status_is, until
 
 __all__ = [
@@ -89,10 +86,26 @@ class Lives:
                     life.check()
             return op
 
-        on_restate = RestateRun.next
+        with (
+            patch.object(Life, "next", counted),
+            patch.object(_driver, "_LEAVE_S", 0.01),
+            self._on_restate(only),
+        ):
+            yield self
 
-        async def counted_there(run: RestateRun, ops: Any) -> Any:
-            op = await on_restate(run, ops)
+    @contextmanager
+    def _on_restate(self, only: Callable[[str], bool]) -> Any:
+        try:
+            from restate.exceptions import RetryableError
+
+            from otelier.workflows.engines.restate._run import RestateRun
+        except ImportError:  # an extra
+            yield
+            return
+        real = RestateRun.next
+
+        async def counted(run: RestateRun, ops: Any) -> Any:
+            op = await real(run, ops)
             if run.id not in self.cut and only(run.id):
                 self.seen[run.id] = self.seen.get(run.id, 0) + 1
                 if self.seen[run.id] > self.after:
@@ -101,12 +114,8 @@ class Lives:
                     run.check()
             return op
 
-        with (
-            patch.object(Life, "next", counted),
-            patch.object(_driver, "_LEAVE_S", 0.01),
-            patch.object(RestateRun, "next", counted_there),
-        ):
-            yield self
+        with patch.object(RestateRun, "next", counted):
+            yield
 
 
 async def settle() -> None:

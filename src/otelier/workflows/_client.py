@@ -59,7 +59,8 @@ class Client:
     is kept by the engine: without a worker it waits there.
 
     Args:
-        engine: Where runs are kept: `memory:` of this process, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
+        engine: Where runs are kept: `memory:` of this process, `file:PATH`, `restate://HOST`, or an engine; `None` is
+            `OTELIER_ENGINE`.
 
     Raises:
         EngineError: if the address is none, or what it names cannot be used.

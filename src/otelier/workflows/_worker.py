@@ -130,7 +130,7 @@ class Worker:
         service_name: Service of the handlers that name none.
         modules: Modules with handlers, by themselves or as text, or handlers. Without any, the module that makes the
             worker. A text `module:service` gives the handlers there that name no service this one.
-        engine: Where runs are kept: `memory:`, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
+        engine: Where runs are kept: `memory:`, `file:PATH`, `restate://HOST`, or an engine; `None` is `OTELIER_ENGINE`.
         version: Version of this code. New runs get it, and `ctx.version` is that of the worker that started a run.
 
     Raises:

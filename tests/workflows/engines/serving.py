@@ -14,8 +14,6 @@ import pytest
 from otelier.codec import error_to_json
 from otelier.workflows.engines.local import LocalEngine, Options
 from otelier.workflows.engines.protocol import Engine, Json, Kind, Op, Outcome, Registry, Run, Target
-from otelier.workflows.engines.restate import Options as RestateOptions
-from otelier.workflows.engines.restate import RestateEngine
 from tests.workflows.restating import free_port
 
 Body = Callable[[Run, Any], Awaitable[Any]]
@@ -65,7 +63,7 @@ async def serving(engine: Engine, handlers: Handlers) -> AsyncIterator[asyncio.T
     is_ready = asyncio.Event()
     task = asyncio.create_task(engine.serve(handlers.registry, handlers.invoke, is_ready.set))
     try:
-        if isinstance(engine, RestateEngine):  # its server takes nothing for a worker that it does not know
+        if not isinstance(engine, LocalEngine):  # its server takes nothing for a worker that it does not know
             waiting = asyncio.create_task(is_ready.wait())
             await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
@@ -79,6 +77,9 @@ async def serving(engine: Engine, handlers: Handlers) -> AsyncIterator[asyncio.T
 async def opened(path: str | None, **options: Any) -> AsyncIterator[Any]:
     """Open an engine of its own, and close it when the block ends."""
     if path is not None and path.startswith("restate://"):
+        from otelier.workflows.engines.restate import Options as RestateOptions  # an extra
+        from otelier.workflows.engines.restate import RestateEngine
+
         given = {"max_retry_s": 0.2, "stop_s": 2.0, **options}
         engine: Engine = RestateEngine(path, bind=f"127.0.0.1:{free_port()}", options=RestateOptions(**given))
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from otelier.errors import WorkflowUseError
+from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Run, Target
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, status_is, step, waits_for
 
@@ -81,7 +82,8 @@ async def test_a_read_waits_for_nobody_and_sees_what_was_saved(place: str | None
         async with serving(engine, handlers):
             await engine.signal("watch", "go", None)
             assert await engine.result("watch", 60) == [True, 1]
-    assert seen == [1, 1, 1]
+    # A Restate server lets a read sleep until something comes for it.
+    assert seen == ([1, 1, 1] if isinstance(engine, LocalEngine) else [1, 1])
 
 
 @on_a_loop

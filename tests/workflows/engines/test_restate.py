@@ -15,12 +15,15 @@ import pytest
 from otelier.errors import EngineError, MissingExtraError, RunEndedError, UnknownHandlerError
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import Run, Target
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_sentence, serving, step, until
+from tests.workflows.restating import RestateServer, free_port
+
+pytest.importorskip("restate", reason="the extra `restate` is not installed")
+
 from otelier.workflows.engines.restate import Options, RestateEngine
 from otelier.workflows.engines.restate import _http as http
 from otelier.workflows.engines.restate._address import parse_address, worker_address
 from otelier.workflows.engines.restate._names import handler_name, service_name
-from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_sentence, serving, step, until
-from tests.workflows.restating import RestateServer, free_port
 
 
 @asynccontextmanager

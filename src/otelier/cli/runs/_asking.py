@@ -27,7 +27,8 @@ _TOLD_AFTER_S: Final = 1.0
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 EngineOption: TypeAlias = Annotated[
-    str | None, typer.Option("--engine", help="Where runs are kept: file:PATH. Without it, OTELIER_ENGINE.")
+    str | None,
+    typer.Option("--engine", help="Where runs are kept: file:PATH or restate://HOST. Without it, OTELIER_ENGINE."),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 IdsArgument: TypeAlias = Annotated[

@@ -47,7 +47,7 @@ def worker(
         typer.Option(help="Service of the handlers that name none. Without it, that of MODULE, or its last name."),
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="Where runs are kept: file:PATH. Without it, OTELIER_ENGINE.")
+        str | None, typer.Option(help="Where runs are kept: file:PATH or restate://HOST. Without it, OTELIER_ENGINE.")
     ] = None,
     version: Annotated[int, typer.Option(min=0, max=1_000, help="Version of this code, for new runs.")] = 1,
 ) -> None:
@@ -213,6 +213,8 @@ def _print(worker: Worker, address: str) -> None:
             services[service].append(shown)
     for service, shown in sorted(services.items()):
         console.print(Text.assemble("  ", (service, "bold"), f"  {', '.join(sorted(shown))}"), soft_wrap=True)
+    for url in getattr(worker.engine, "registered", ()):
+        console.print(f"  The server reaches it at {url}", style="dim", soft_wrap=True)
     if address.partition(":")[0] == "memory":
         console.print("  Only this process reaches these runs; with `--engine file:PATH` others do.", style="dim")
     sys.stdout.flush()
