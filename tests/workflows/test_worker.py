@@ -157,7 +157,7 @@ async def test_leaving_gives_steps_time_and_begins_nothing(path: str | None):
 @on_a_loop
 async def test_an_engine_that_cannot_be_used_is_told_on_entry(tmp_path: Path):
     """A wrong address and a file that is no file of ours fail `async with`, with the address."""
-    with raises_sentence(EngineError, "'redis://x'", "`memory:` nor `file:PATH`"):
+    with raises_sentence(EngineError, "'redis://x'", "`memory:`, `file:PATH` nor `restate://HOST`"):
         async with Worker("shop", modules=[facts], engine="redis://x"):
             pass
     broken = tmp_path / "broken.db"

@@ -143,7 +143,7 @@ class RestateOp:
         self._has_began = False
         at = time.time_ns()
 
-        async def now(handle: int) -> None:
+        def now(handle: int) -> None:
             self.run.pump.give(handle, to_bytes(at))
 
         self._handles.add(self.run.pump.run(self.label(), now, self._marked))

@@ -42,11 +42,11 @@ class Step(RestateOp):
         self._context = contextvars.copy_context()
         self._handle = self.run.pump.run(self.label(), self._begin, self._got)
 
-    async def _begin(self, handle: int) -> None:
+    def _begin(self, handle: int) -> None:
         assert self._context is not None
         self.run.steps.add(self)
-        task = self._task = self._context.run(asyncio.get_running_loop().create_task, self._work(handle))
-        await asyncio.wait((task,))
+        self._task = self._context.run(asyncio.get_running_loop().create_task, self._work(handle))
+        self._task.add_done_callback(self._over)  # also where it is cancelled before it begins
 
     async def _work(self, handle: int) -> None:
         body, self._body, self._context = self._body, None, None
@@ -64,8 +64,11 @@ class Step(RestateOp):
             if self.state == BEGUN:
                 self.run.fault(exc)
         finally:
-            self._task = None
-            self.run.step_left(self)
+            await self.run.pump.tell()
+
+    def _over(self, _: asyncio.Task[None]) -> None:
+        self._task = None
+        self.run.step_left(self)
 
     def _got(self, value: Any) -> None:
         self.began_ns, self.ended_ns, recovered, self.value = read_json(bytes(value).decode())

@@ -56,9 +56,8 @@ class Pump:
         self._context = context
         self._left = left
         self._watched: dict[int, Got] = {}
-        self._closures: dict[int, Callable[[], Awaitable[None]]] = {}
+        self._closures: dict[int, Callable[[], None]] = {}
         self._due: list[int] = []
-        self._working: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._waking: set[asyncio.Task[None]] = set()
         self.is_over = False
@@ -75,11 +74,11 @@ class Pump:
         """Ask for a result no more."""
         return self._watched.pop(handle, None)
 
-    def run(self, name: str, closure: Callable[[int], Awaitable[None]], got: Got) -> int:
-        """Let the invocation run *closure*, unless its result is in the journal; it gets the number of the result."""
+    def run(self, name: str, begin: Callable[[int], None], got: Got) -> int:
+        """Let the invocation *begin* something, unless its result is in the journal; `give` records the result."""
         run = self._vm.sys_run(name)
         if not run.replayed:
-            self._closures[run.handle] = lambda: closure(run.handle)
+            self._closures[run.handle] = lambda: begin(run.handle)
         self.watch(run.handle, got)
         return run.handle
 
@@ -144,9 +143,13 @@ class Pump:
         It is never cancelled: it may be sending, and what it has taken out of the state machine would be lost.
         """
         if self._task is not None and not self._task.done():
-            task = asyncio.ensure_future(self._context.receive.enqueue_restate_event(_WAKE))
+            task = asyncio.ensure_future(self.tell())
             self._waking.add(task)
             task.add_done_callback(self._waking.discard)
+
+    async def tell(self) -> None:
+        """Let a pump that waits look at what was given."""
+        await self._context.receive.enqueue_restate_event(_WAKE)
 
     async def turn(self) -> None:
         """Wait until the next result was handed on, or the life has ended."""
@@ -202,16 +205,8 @@ class Pump:
         due, self._due = sorted(self._due), []
         closures = [closure for handle in due if (closure := self._closures.pop(handle, None)) is not None]
         for closure in closures:
-            task = asyncio.ensure_future(self._worked(closure))
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            closure()
         return bool(closures)
-
-    async def _worked(self, closure: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await closure()
-        finally:
-            await self._context.receive.enqueue_restate_event(_WAKE)
 
     async def _receive(self) -> None:
         event: Any = await self._context.receive()

@@ -15,7 +15,7 @@ from otelier.errors import RunCancelled, RunParked, RunStopped, WorkflowUseError
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
 from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, cancelled, dumps, to_bytes
 from otelier.workflows.engines.restate._names import RUNS
-from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, RestateOp
+from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, MADE, RestateOp
 from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, Call, Mail, Result, Send, Signal, Sleep, Step
 from otelier.workflows.engines.restate._pump import Cancelled, Failed, Pump
 
@@ -68,7 +68,7 @@ class RestateRun:
         if not self.began_ns:
             found: list[int] = []
 
-            async def now(handle: int) -> None:
+            def now(handle: int) -> None:
                 self.pump.give(handle, to_bytes(time.time_ns()))
 
             self.guarded(lambda: self.pump.run("begins", now, lambda value: found.append(int(value))))
@@ -136,7 +136,9 @@ class RestateRun:
         """Give up an op that was started."""
         self.check()
         assert isinstance(op, RestateOp)
-        if op.state == BEGUN or (isinstance(op, Signal) and op.state == DONE and not op.is_seen):
+        if op.state == MADE:
+            op.state = GIVEN_UP
+        elif op.state == BEGUN or (isinstance(op, Signal) and op.state == DONE and not op.is_seen):
             self.guarded(op.give_up)
             if op.is_given_up:
                 # For who looks at the run: nothing else in the journal says that it is not waited for.

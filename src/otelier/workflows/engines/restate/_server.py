@@ -12,7 +12,7 @@ from uuid import uuid4
 from otelier.errors import EngineError
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
-from otelier.workflows.engines.restate._answers import to_bytes
+from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
 from otelier.workflows.engines.restate._http import NotReached, Response, request
 from otelier.workflows.engines.restate._names import RUNS, place_of
 from otelier.workflows.engines.restate._ops import outcome_of
@@ -22,6 +22,8 @@ from otelier.workflows.engines.restate._pump import Failed
 OLDEST: Final = (1, 7, 12)
 """The first version whose signals by name are kept."""
 _PAUSE_S: Final = 0.2
+_BUSY: Final = frozenset({502, 503, 504})
+"""What a server answers that starts, and no handler of ours."""
 _NOT_READY: Final = 470
 """Of an output that is not there yet."""
 
@@ -67,14 +69,27 @@ class Server:
         return None if response.status == _NOT_READY else self._outcome(run_id, response)
 
     def _outcome(self, run_id: str, response: Response) -> Outcome:
+        """Return an outcome.
+
+        Raises:
+            UnknownRunError: if the server has forgotten it.
+        """
         if response.status == 200:
             return outcome_of(run_id, response.body)[0]
+        if response.status == 404:
+            raise unknown_run(run_id)
         return outcome_of(run_id, Failed(response.status, response.message()))[0]
 
     async def _ingress(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
-        return await self._tried(lambda: request(self.address.host, self.address.ingress, method, path, body, headers))
+        async def ask() -> Response:
+            response = await request(self.address.host, self.address.ingress, method, path, body, headers)
+            if response.status in _BUSY:
+                raise ConnectionError(response.words())
+            return response
+
+        return await self._tried(ask)
 
     # --- the admin side ---
     async def admin(self, method: str, path: str, body: Json = None) -> Response:
