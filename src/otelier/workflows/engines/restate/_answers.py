@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from otelier.codec import error_to_json
 from otelier.errors import RunCancelled, RunEndedError, RunExistsError, UnknownHandlerError, UnknownRunError
-from otelier.workflows.engines.protocol import Json, Outcome, Target, how_ended
+from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.shown import how_ended
 
 CANCELLED: Final = 409
 """Restate's code of what was cancelled or killed."""

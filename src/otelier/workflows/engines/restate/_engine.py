@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from otelier.errors import EngineError
-from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, RunInfo, Status, Target
+from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, Target
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
 from otelier.workflows.engines.restate._answers import refusal, run_ended, unknown_run
 from otelier.workflows.engines.restate._info import Reader
@@ -22,6 +22,7 @@ from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.restate._service import Bodies
 from otelier.workflows.engines.restate._worker import Listener
+from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
 _engines: dict[str, RestateEngine] = {}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from otelier.codec import error_to_json, read_json
 from otelier.errors import EngineError, ReplayError
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, RunInfo, Status, StepInfo
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
 from otelier.workflows.engines.restate._answers import dumps, unknown_run
 from otelier.workflows.engines.restate._journal import COLUMNS, OpSeen, last_failure, open_waits, ops_of, time_ns
 from otelier.workflows.engines.restate._names import RUNS, service_name
@@ -17,6 +17,7 @@ from otelier.workflows.engines.restate._ops import outcome_of
 from otelier.workflows.engines.restate._pump import Failed
 from otelier.workflows.engines.restate._registry import END, RUN
 from otelier.workflows.engines.restate._server import Server
+from otelier.workflows.engines.shown import RunInfo, Status, StepInfo
 
 _MISMATCH: Final = "RT0016"
 _MANY: Final = 200

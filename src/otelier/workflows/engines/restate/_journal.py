@@ -10,8 +10,9 @@ from datetime import datetime, timezone
 from typing import Any, Final, cast
 
 from otelier.codec import read_json
-from otelier.workflows.engines.protocol import APPROVAL, StepInfo
+from otelier.workflows.engines.protocol import APPROVAL
 from otelier.workflows.engines.restate._ops import CALLS, GIVEN_UP_LABEL, signal_name
+from otelier.workflows.engines.shown import StepInfo
 
 COLUMNS: Final = 'id, "index", entry_type, name, entry_json, appended_at'
 """What `ops_of` reads of `sys_journal`."""
