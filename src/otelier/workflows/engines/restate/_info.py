@@ -11,9 +11,9 @@ from otelier.codec import error_to_json, read_json
 from otelier.errors import EngineError, ReplayError
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
 from otelier.workflows.engines.restate._answers import dumps, unknown_run
+from otelier.workflows.engines.restate._asking import outcome_of
 from otelier.workflows.engines.restate._journal import COLUMNS, OpSeen, last_failure, open_waits, ops_of, time_ns
 from otelier.workflows.engines.restate._names import RUNS, service_name
-from otelier.workflows.engines.restate._ops import outcome_of
 from otelier.workflows.engines.restate._pump import Failed
 from otelier.workflows.engines.restate._registry import END, RUN
 from otelier.workflows.engines.restate._server import Server

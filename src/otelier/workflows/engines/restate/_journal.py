@@ -11,7 +11,8 @@ from typing import Any, Final, cast
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import APPROVAL
-from otelier.workflows.engines.restate._ops import CALLS, GIVEN_UP_LABEL, signal_name
+from otelier.workflows.engines.restate._asking import CALLS
+from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, signal_name
 from otelier.workflows.engines.shown import StepInfo
 
 COLUMNS: Final = 'id, "index", entry_type, name, entry_json, appended_at'

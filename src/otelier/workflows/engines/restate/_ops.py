@@ -1,4 +1,4 @@
-"""Kinds of ops on Restate: what each asks of the server, and how its value comes of the answers."""
+"""Steps, sleeps and signals on Restate: what each asks of the server, and how its value comes of the answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from typing import Any, ClassVar, Final
 
 from otelier.codec import read_json
 from otelier.errors import RunStopped
-from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.restate._answers import CANCELLED, cancelled, failure, refusal, to_bytes
-from otelier.workflows.engines.restate._names import RUNS
-from otelier.workflows.engines.restate._op import BEGUN, DONE, Owner, RestateOp
-from otelier.workflows.engines.restate._pump import Failed
+from otelier.workflows.engines.protocol import Json
+from otelier.workflows.engines.restate._answers import to_bytes
+from otelier.workflows.engines.restate._op import BEGUN, Owner, RestateOp
 
-CALLS: Final = " \u2192 "
-"""Stands between the handler and the run that is called, in a label of the journal."""
 GIVEN_UP_LABEL: Final = " given up"
 _MAX_MS: Final = 10**14
 """Three thousand years: what is longer never ends either."""
@@ -241,181 +237,6 @@ class Mail:
         self._given_back = signal
 
 
-class Asking(RestateOp):
-    """An op that asks the object `otelier.run` of another run."""
-
-    __slots__ = ("_answer", "_outcome", "ref")
-
-    def __init__(self, run: Owner, number: int, name: str, ref: str) -> None:
-        super().__init__(run, number, name)
-        self.ref = ref
-        self._answer: Mapping[str, Any] | None = None
-        self._outcome: Outcome | None = None
-
-    def ask(self, method: str, given: Json) -> None:
-        """Ask."""
-        self.watch(self.run.pump.ask(RUNS, method, self.ref, to_bytes(given)), self._answered)
-
-    def _answered(self, value: Any) -> None:
-        if isinstance(value, Failed):
-            self._outcome = outcome_of(self.ref, value)[0]
-        else:
-            self._answer = read_json(bytes(value).decode())
-            assert self._answer is not None
-            self.answered(self._answer)
-        self.settle()
-
-    def answered(self, answer: Mapping[str, Any]) -> None:
-        """Go on with an answer."""
-        raise NotImplementedError
-
-    def is_complete(self) -> bool:
-        """Return whether the outcome is there."""
-        return self._outcome is not None
-
-    def finish(self) -> None:
-        """Take note of its value and of when it ended."""
-        self.value = self._outcome
-        if self.ended_ns is None:
-            self.ended_ns = self.began_ns
-
-
-class Result(Asking):
-    """An op whose value is the outcome of another run."""
-
-    __slots__ = ("invocation",)
-    kind: ClassVar[str] = "result"
-
-    def __init__(self, run: Owner, number: int, run_id: str) -> None:
-        super().__init__(run, number, run_id, run_id)
-        self.invocation: str | None = None
-
-    def go(self) -> None:
-        """Record when it begins, and find the run."""
-        self.mark()
-        self.ask("find", None)
-
-    def answered(self, answer: Mapping[str, Any]) -> None:
-        """Wait for the run's end."""
-        if "invocation" not in answer:
-            self._outcome = failure(refusal(self.ref, answer))
-        else:
-            self.invocation = answer["invocation"]
-            assert self.invocation is not None
-            self.watch(self.run.pump.attach(self.invocation), self._ended)
-
-    def _ended(self, value: Any) -> None:
-        self._outcome, self.ended_ns = outcome_of(self.ref, value)
-        self.settle()
-
-
-class Call(Result):
-    """An op that starts a run, and whose value is its outcome."""
-
-    __slots__ = ("_given", "_gives_up", "_is_unknown", "_target", "_waited_s", "is_detached")
-    kind: ClassVar[str] = "call"
-
-    def __init__(
-        self,
-        run: Owner,
-        number: int,
-        target: Target,
-        payload: Json,
-        headers: Mapping[str, str],
-        run_id: str | None,
-        detached: bool,
-    ) -> None:
-        super().__init__(run, number, run_id or f"{run.id}.{number}")
-        self.name = f"{target.service}/{target.handler}"
-        self._target = target
-        self._given = {
-            "target": [target.service, target.handler, target.key], "payload": payload, "headers": dict(headers),
-            "parent": run.id,
-        }  # fmt: skip
-        self.is_detached = detached
-        self._waited_s = 0.0
-        self._gives_up = self._is_unknown = False
-
-    def label(self) -> str:
-        """Return how the journal names it, with the run that it calls."""
-        return f"{super().label()}{CALLS}{self.ref}"
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether its run is stored, or could not be."""
-        return self.invocation is not None or self._outcome is not None
-
-    def go(self) -> None:
-        """Record when it begins, and start the run."""
-        self.mark()
-        self.ask("start", self._given)
-
-    def answered(self, answer: Mapping[str, Any]) -> None:
-        """Wait for the run's end; if nobody has its handler, ask again for a while."""
-        if "invocation" in answer:
-            super().answered(answer)
-            if self._gives_up:
-                self._cancel()
-        elif "handlers" in answer and self._gives_up:
-            self._outcome = cancelled(self.ref)
-        elif "handlers" in answer and self._waited_s < self.run.unknown_s:
-            self._is_unknown = True
-            pause = max(min(self._waited_s, 10.0, self.run.unknown_s - self._waited_s), 0.1)
-            self._waited_s += pause
-            self.watch(self.run.pump.sleep(milliseconds(pause)), self._again)
-        else:
-            self._outcome = failure(refusal(self.ref, answer, target=self._target))
-
-    def _again(self, _: Any) -> None:
-        self._is_unknown = False
-        self.ask("start", self._given)
-
-    def give_up(self) -> None:
-        """Cancel its run; it is done when that has ended."""
-        if not self._gives_up:
-            self._gives_up = True
-            if self.invocation is not None:
-                self._cancel()
-            elif self._is_unknown:
-                self._outcome = cancelled(self.ref)
-                self.settle()
-
-    def _cancel(self) -> None:
-        assert self.invocation is not None
-        self.run.pump.cancel(self.invocation)
-
-    def leave(self) -> None:
-        """Ask no more for what it waits for."""
-        if self.state == DONE or self._outcome is not None:
-            super().leave()
-
-
-class Send(Asking):
-    """An op that sends a signal; its value is the outcome."""
-
-    __slots__ = ("_payload",)
-    kind: ClassVar[str] = "send"
-
-    def __init__(self, run: Owner, number: int, run_id: str, name: str, payload: Json) -> None:
-        super().__init__(run, number, name, run_id)
-        self._payload = payload
-
-    def go(self) -> None:
-        """Record when it begins, and send it."""
-        self.mark()
-        self.ask("signal", {"name": self.name, "payload": self._payload})
-
-    def answered(self, answer: Mapping[str, Any]) -> None:
-        """Take note of how it went."""
-        if "at" in answer:
-            self._outcome, self.ended_ns = [True, None], answer["at"]
-        else:
-            self._outcome = failure(refusal(self.ref, answer, signal=self.name))
-
-    def give_up(self) -> None:
-        """Do nothing: what is sent is sent."""
-
-
 def milliseconds(seconds: float) -> int:
     """Return a time as Restate wants it."""
     return int(min(max(seconds, 0.0) * 1000, _MAX_MS))
@@ -424,20 +245,3 @@ def milliseconds(seconds: float) -> int:
 def signal_name(name: str, number: int) -> str:
     """Return how a signal of a run is named, the first of its name being number 0."""
     return f"{name}#{number}"
-
-
-def outcome_of(run_id: str, value: Any) -> tuple[Outcome, int | None]:
-    """Return the outcome that an invocation of a handler of ours ended with, and when that was."""
-    if not isinstance(value, Failed):
-        found = read_json(bytes(value).decode())
-        return [True, found["value"]], found["at"]
-    try:
-        stored = read_json(value.message)
-        at = stored.pop("at", None)
-        if "type" in stored:
-            return [False, stored], at
-    except (ValueError, AttributeError, TypeError):
-        pass
-    if value.code == CANCELLED:
-        return cancelled(run_id), None
-    return failure(RuntimeError(value.message)), None

@@ -13,9 +13,9 @@ from otelier.errors import EngineError
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
 from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
+from otelier.workflows.engines.restate._asking import outcome_of
 from otelier.workflows.engines.restate._http import NotReached, Response, request
 from otelier.workflows.engines.restate._names import RUNS, place_of
-from otelier.workflows.engines.restate._ops import outcome_of
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._pump import Failed
 
