@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from otelier.errors import EngineError
+from otelier.errors import EngineError, UnknownRunError
 from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, Target
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
-from otelier.workflows.engines.restate._answers import refusal, run_ended, unknown_run
-from otelier.workflows.engines.restate._info import Reader
+from otelier.workflows.engines.restate._answers import cancelled, refusal, run_ended, unknown_run
+from otelier.workflows.engines.restate._info import QUEUED, Reader
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.restate._service import Bodies
@@ -137,8 +137,13 @@ class RestateEngine:
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
         """Wait for a run's end."""
         server = self._opened()
+        invocation = await self._invocation(run_id)
         try:
-            return await asyncio.wait_for(server.attach(await self._invocation(run_id), run_id), timeout_s)
+            return await asyncio.wait_for(server.attach(invocation, run_id), timeout_s)
+        except UnknownRunError:
+            if await self._reader.invocation_of(run_id) != invocation:
+                raise
+            return cancelled(run_id)  # the server forgets what is cancelled before its turn
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
 
@@ -153,14 +158,14 @@ class RestateEngine:
         """Cancel a run and the runs that it called; a blocked one has no body, and ends here."""
         server = self._opened()
         invocation = await self._invocation(run_id)
-        info = await self._reader.run(run_id, with_steps=False)
+        info = await self._reader.run(run_id, with_result=False)
         if info.status in {"completed", "failed", "cancelled"}:
             return
         verb = "kill" if info.status == "blocked" else "cancel"
         response = await server.admin("PATCH", f"/invocations/{invocation}/{verb}")
         if response.status not in {200, 202, 404, 409}:
             raise EngineError(f"Restate's server at {self.address} does not cancel {run_id!r}: {response.words()}")
-        if verb == "kill":
+        if verb == "kill" or info.waiting_for == QUEUED:  # no body hears of it
             await server.ask(run_id, "end", {"status": "cancelled"})
             for child in await self._reader.called_by(run_id):
                 await self.cancel(child)
@@ -168,7 +173,7 @@ class RestateEngine:
     async def resume(self, run_id: str) -> None:
         """Let a blocked run begin again at once; the server tries it again by itself as well."""
         server = self._opened()
-        info = await self._reader.run(run_id, with_steps=False)
+        info = await self._reader.run(run_id, with_result=False)
         if info.status in {"completed", "failed", "cancelled"}:
             raise run_ended(run_id, "cannot be resumed", info.status)
         await server.admin("PATCH", f"/invocations/{await self._invocation(run_id)}/resume")

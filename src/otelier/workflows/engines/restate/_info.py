@@ -19,6 +19,8 @@ from otelier.workflows.engines.restate._registry import END, RUN
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo
 
+QUEUED: Final = "its turn"
+"""What a write of an entity waits for behind others."""
 _MISMATCH: Final = "RT0016"
 _MANY: Final = 200
 _SHOWN: Final = (
@@ -88,7 +90,7 @@ class Reader:
             found += sorted(ended, key=lambda info: -info.begin_ns)
         return found[:limit]
 
-    async def run(self, run_id: str, *, with_steps: bool = True) -> RunInfo:
+    async def run(self, run_id: str, *, with_result: bool = True) -> RunInfo:
         """Return one run with its steps and what it waits for.
 
         Raises:
@@ -101,9 +103,9 @@ class Reader:
         row = rows[0]
         ops = (await self._ops([row["id"]])).get(row["id"], [])
         outcome = None
-        if with_steps and row["status"] == "completed":
+        if with_result and row["status"] == "completed":
             outcome = await self._server.output(row["id"], run_id)
-        return _info(row, ops, with_steps=with_steps, outcome=outcome)
+        return _info(row, ops, is_one=True, outcome=outcome)
 
     async def states(self, service: str) -> list[tuple[str, Json]]:
         """Return the key and the state of every entity of a service."""
@@ -129,9 +131,7 @@ class Reader:
         return {invocation: ops_of(rows) for invocation, rows in found.items()}
 
 
-def _info(
-    row: Mapping[str, Any], ops: list[OpSeen] | None, *, with_steps: bool = False, outcome: Any = None
-) -> RunInfo:
+def _info(row: Mapping[str, Any], ops: list[OpSeen] | None, *, is_one: bool = False, outcome: Any = None) -> RunInfo:
     run = read_json(row["run"])
     ended: dict[str, Any] = read_json(row["ended"]) if row.get("ended") else {}
     service, handler, key = run["target"]
@@ -146,7 +146,7 @@ def _info(
     executions = max(row.get("retry_count") or 1, 1)
     attempts: Counter[str] = Counter()
     steps: list[StepInfo] = []
-    for op in ops if ops and with_steps else ():
+    for op in ops if ops and is_one else ():
         if op.kind == "step":  # the attempts of a step have one name
             attempts[op.name] += 1
         steps.append(op.step(attempts[op.name] if op.kind == "step" else 1, executions))
@@ -164,7 +164,7 @@ def _info(
         result=outcome[1] if outcome and outcome[0] else None,
         error=outcome[1] if outcome and not outcome[0] else _trouble(row, status, ops or ()) or tried_again,
         steps=tuple(steps),
-        waiting_for=_waiting_for(row, status, waits) if with_steps else None,
+        waiting_for=_waiting_for(row, status, waits) if is_one else None,
     )
 
 
@@ -230,7 +230,7 @@ def _waiting_for(row: Mapping[str, Any], status: Status, waits: list[OpSeen]) ->
     if status != "waiting":
         return None
     if row["status"] in {"pending", "inboxed"}:
-        return "its turn"
+        return QUEUED
     if row["status"] in {"scheduled", "ready", "backing-off"}:
         return "its worker"
     return ", ".join(op.waits_for() for op in waits) or None
