@@ -6,7 +6,6 @@ soon as it closes *any* handle of the file. It is no `flock`, which outlives a d
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from pathlib import Path
@@ -159,13 +158,13 @@ def absolute(path: str) -> Path:
     Raises:
         EngineError: if the folder cannot be made.
     """
-    whole = Path(path).expanduser()
     try:
-        whole = whole.resolve()
+        whole = Path(path).expanduser().resolve()
         whole.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
+    except (OSError, ValueError, RuntimeError) as exc:  # also what no file is named, and links in a circle
+        why = getattr(exc, "strerror", None) or exc
         raise EngineError(
-            f"Cannot keep runs in {os.fspath(whole)}: {exc.strerror}. Name a file in a folder that this process may "
-            "write: `file:PATH`."
+            f"Cannot keep runs in {path[:1024]!r}: {why}. Name a file in a folder that this process may write: "
+            "`file:PATH`."
         ) from exc
     return whole
