@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from otelier.errors import EngineError
 from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.local._store import FileStore
 from otelier.workflows.engines.protocol import Run, Target
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, until, waits_for
 
@@ -167,3 +170,46 @@ async def test_faults_of_the_store_are_no_failed_lives(tmp_path: Path):
             conn.close()
             await until(lambda: _signalled(engine, "r"))
             assert await engine.result("r", 60) == [True, list(range(20))]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes and moves no open file")
+@pytest.mark.parametrize("lost", [["runs.db", "runs.db-wal", "runs.db-shm"], ["runs.db-wal"], ["runs.db-shm"]])
+@on_a_loop
+async def test_a_file_that_is_taken_away_is_told(lost: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Where the file, or a part of it, is taken from under its driver, nothing is written to what nobody will read: it
+    is told at once, clients are refused, and once it is back its runs go on."""
+    handlers, away = Handlers(), tmp_path / "away"
+    away.mkdir()
+    handlers.add(flow)
+    with caplog.at_level(logging.ERROR, "otelier"):
+        async with opened(str(tmp_path / "runs.db"), retry_s=0.05) as engine, serving(engine, handlers):
+            await engine.start(FLOW, None, {}, run_id="r")
+            await waits_for(engine, "r")
+            with patch.object(FileStore, "repair"):  # it does not begin anew before the parts are back
+                for name in lost:
+                    (tmp_path / name).rename(away / name)
+                await until(lambda: caplog.records)
+                with pytest.raises(EngineError, match=r"deleted, moved or replaced"):
+                    await engine.signal("r", "go", None)
+                for name in lost:
+                    (away / name).replace(tmp_path / name)
+            await until(lambda: _signalled(engine, "r"))
+            assert await engine.result("r", 60) == [True, list(range(20))]
+    assert "deleted, moved or replaced" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes and moves no open file")
+@on_a_loop
+async def test_a_client_writes_to_the_file_that_is_there(tmp_path: Path):
+    """A client whose file was replaced is told so once, and what it asks for then stands in the new one."""
+    path = tmp_path / "runs.db"
+    async with opened(str(path)) as client:
+        await client.start(FLOW, None, {}, run_id="r")
+        for one in tmp_path.glob("runs.db*"):
+            one.unlink()
+        with pytest.raises(EngineError, match=r"deleted, moved or replaced"):
+            await client.start(FLOW, None, {}, run_id="lost")
+        await client.start(FLOW, None, {}, run_id="kept")
+        async with opened(str(path)) as other:
+            assert [run.workflow_id for run in await other.runs()] == ["kept"]
+            assert [run.workflow_id for run in await client.runs()] == ["kept"]
