@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from otelier.errors import EngineError
@@ -15,7 +14,9 @@ class SameFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._seen: dict[str, tuple[int, int] | None] = {f"{path}{ending}": None for ending in ("", "-wal", "-shm")}
+        self._seen: dict[Path, tuple[int, int] | None] = {
+            path.with_name(path.name + ending): None for ending in ("", "-wal", "-shm")
+        }
 
     def forget(self) -> None:
         """Take what is there next as the file."""
@@ -25,7 +26,7 @@ class SameFile:
         """Return what is told where one of them is no longer there under its name; `None` where all are."""
         for path, seen in self._seen.items():
             try:
-                found = os.stat(path)
+                found = path.stat()
                 now = (found.st_dev, found.st_ino)
             except OSError:
                 now = None
@@ -38,3 +39,20 @@ class SameFile:
                     "end all that use the file before you touch it."
                 )
         return None
+
+
+def refuse_two_names(path: Path) -> None:
+    """Refuse a file that has another name in the file system: each name would have a lock and a `-wal` of its own.
+
+    Raises:
+        EngineError: if it has one.
+    """
+    try:
+        names = path.stat().st_nlink
+    except OSError:  # it will be made
+        return
+    if names > 1:
+        raise EngineError(
+            f"Cannot use {path}: the file has {names} names (hard links), and who opens it by another one would drive "
+            "it a second time. Keep one of them; link to it by `ln -s`, copy it by `sqlite3 ... .backup`."
+        )

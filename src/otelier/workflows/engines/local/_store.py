@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeAlias
 from otelier.errors import EngineError, WorkflowError
 from otelier.workflows.engines.local._journal import Note, Transaction, prepare
 from otelier.workflows.engines.local._reader import Reader, unusable
-from otelier.workflows.engines.local._same_file import SameFile
+from otelier.workflows.engines.local._same_file import SameFile, refuse_two_names
 
 POLL_S = 0.02
 """How often other processes' changes are looked for, and how long a row may wait that nobody waits for."""
@@ -274,6 +274,7 @@ class FileStore(Store):
 
     def open(self) -> sqlite3.Connection:
         """Open a connection to the file."""
+        refuse_two_names(self.path)
         conn = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             # A file that is being made by another process is locked for a moment.
