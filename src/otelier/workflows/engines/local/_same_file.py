@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from otelier.errors import EngineError
@@ -48,11 +49,11 @@ def refuse_two_names(path: Path) -> None:
         EngineError: if it has one.
     """
     try:
-        names = path.stat().st_nlink
+        found = path.stat()
     except OSError:  # it will be made
         return
-    if names > 1:
+    if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
         raise EngineError(
-            f"Cannot use {path}: the file has {names} names (hard links), and who opens it by another one would drive "
-            "it a second time. Keep one of them; link to it by `ln -s`, copy it by `sqlite3 ... .backup`."
+            f"Cannot use {path}: the file has {found.st_nlink} names (hard links), and who opens it by another "
+            "one would drive it a second time. Keep one of them; link to it by `ln -s`, copy it by `sqlite3 ... .backup`."
         )
