@@ -55,5 +55,5 @@ def refuse_two_names(path: Path) -> None:
     if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
         raise EngineError(
             f"Cannot use {path}: the file has {found.st_nlink} names (hard links), and who opens it by another "
-            "one would drive it a second time. Keep one of them; link to it by `ln -s`, copy it by `sqlite3 ... .backup`."
+            "one would drive it a second time. Keep one; link to it by `ln -s`, copy it by `sqlite3 ... .backup`."
         )
