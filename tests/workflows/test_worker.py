@@ -10,7 +10,7 @@ import pytest
 
 from otelier.errors import EngineError, RunExistsError, WorkflowUseError
 from otelier.workflows import Context, Worker, function, workflow
-from tests.workflows.working import on_a_loop, opened, outcome, raises_sentence, until, worker_of
+from tests.workflows.working import deadline, on_a_loop, opened, outcome, raises_sentence, until, worker_of
 
 
 @workflow
@@ -152,6 +152,41 @@ async def test_leaving_gives_steps_time_and_begins_nothing(path: str | None):
         async with worker_of(engine, flow):
             assert await engine.result("r", 60) == [True, ["slow", "after"]]
     assert done == ["slow", "after"]
+
+
+@on_a_loop
+async def test_leaving_that_is_cancelled_cuts_steps_and_stays_cancelled(path: str | None):
+    """Who is cancelled while steps are given their time sees it, and the worker has ended: another one may begin."""
+    begun, leaving, is_cut = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @workflow
+    async def flow(ctx: Context) -> str:
+        async def slow() -> str:
+            begun.set()
+            try:
+                await asyncio.sleep(0 if is_cut.is_set() else 3600)
+            except asyncio.CancelledError:
+                is_cut.set()
+                raise
+            return "done"
+
+        return await ctx.step("slow", slow)
+
+    async def work() -> None:
+        async with worker_of(engine, flow) as worker:
+            await worker.start(flow, workflow_id="r")
+            await begun.wait()
+            asyncio.get_running_loop().call_soon(leaving.set)
+
+    async with opened(path) as engine, deadline():
+        working = asyncio.ensure_future(work())
+        await leaving.wait()
+        working.cancel()
+        await asyncio.wait((working,))
+        assert working.cancelled()
+        assert is_cut.is_set()
+        async with worker_of(engine, flow):
+            assert await engine.result("r", 60) == [True, "done"]
 
 
 @on_a_loop

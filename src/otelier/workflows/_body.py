@@ -67,10 +67,6 @@ class Host:
     streams: dict[str, list[asyncio.Queue[Any]]] = field(default_factory=dict[str, "list[asyncio.Queue[Any]]"])
     """Who reads what a run yields, by workflow id."""
 
-    def handler_of(self, target: Target) -> Handler | None:
-        """Return the handler of *target*, if this worker has it."""
-        return self.handlers.get((target.service, target.handler))
-
     def service_of(self, service: str, handler: str) -> str:
         """Return the service that a body means by *service*."""
         if self.is_direct and (service, handler) not in self.handlers and (self.service, handler) in self.handlers:
@@ -129,10 +125,11 @@ class Body:
         failure: Exception | None = None
         with self.spans:
             try:
-                self.handler.arguments_of(payload)  # what does not fit is not tried again
+                self._check_key()
+                first = [self.handler.arguments_of(copy.deepcopy(payload))]  # what does not fit is not tried again
 
                 def given() -> tuple[tuple[Any, ...], dict[str, Any]]:
-                    return self.handler.arguments_of(copy.deepcopy(payload))
+                    return first.pop() if first else self.handler.arguments_of(copy.deepcopy(payload))
 
                 outcome: Outcome = [True, await self.attempts(ctx, self.handler, given, self._stored_result)]
                 if self.changes:
@@ -151,6 +148,15 @@ class Body:
             # Made again of what is stored, as in any other life: without its cause, which the first one alone has.
             self.spans.close(end.ended_ns, outcome, None if failure is None else self.error_of(outcome[1]))
         return outcome
+
+    def _check_key(self) -> None:
+        """Refuse a method of an entity that was started by its name, as a workflow is: it has no state to work on."""
+        if self.handler.kind in ("write", "read") and self.run.target.key is None:
+            kind, _, method = self.handler.name.partition(".")
+            raise WorkflowUseError(
+                f"{self.handler.name} was started without a key: an entity has its state by key. Call it in a "
+                f"workflow, by `ctx.entity({kind!r}, key).{method}(...)`."
+            )
 
     async def attempts(
         self,
@@ -198,7 +204,7 @@ class Body:
             yield
         finally:
             del self.limits[limit]
-            if sys.exc_info()[0] is None or not isinstance(sys.exc_info()[1], RunStopped):
+            if self.run.stopped is None:
                 self.run.cancel(limit)
 
     async def _stored_result(self, handler: Handler, coroutine: Any) -> Json:

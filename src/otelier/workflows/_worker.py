@@ -90,24 +90,26 @@ class RunHandle:
                 f"What {self.workflow_id} yields cannot be read here: its body is in another process, or yields "
                 f"nothing. Wait for `result()`, the list of what it yielded."
             )
-        queue: asyncio.Queue[Any] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[int, Any] | None] = asyncio.Queue()
         readers = host.streams.setdefault(self.workflow_id, [])
         readers.append(queue)
         end = asyncio.ensure_future(self.result())
+
+        def ended(_: asyncio.Future[Any]) -> None:
+            queue.put_nowait(None)
+            if not end.cancelled():
+                end.exception()  # raised below, unless nobody reads so far
+
+        end.add_done_callback(ended)
         number = 0
         try:
-            while True:
-                item = asyncio.ensure_future(queue.get())
-                await asyncio.wait((item, end), return_when=asyncio.FIRST_COMPLETED)
-                if not item.done():
-                    item.cancel()
-                    for value in (await end)[number:]:
-                        yield value
-                    return
-                place, value = item.result()
+            while (item := await queue.get()) is not None:
+                place, value = item
                 if place == number:  # a body that runs again yields the same once more
                     number += 1
                     yield value
+            for value in (await end)[number:]:
+                yield value
         finally:
             end.cancel()
             readers.remove(queue)
@@ -224,13 +226,11 @@ class Worker:
 
         serving, self._serving, self._engine = self._serving, None, None
         self._is_over = True
-        if serving is not None:
-            serving.cancel()
-            try:
-                await serving
-            except asyncio.CancelledError:
-                pass
-        self._pool.close()
+        try:
+            if serving is not None:
+                await _ended(serving)
+        finally:
+            self._pool.close()
         if not self._is_direct:
             await asyncio.to_thread(flush)
 
@@ -289,3 +289,16 @@ class Worker:
     def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()
         return self._pool.call(partial(context.run, function))
+
+
+async def _ended(serving: asyncio.Task[None]) -> None:
+    """Cancel a task, wait for its end, and raise what it failed with."""
+    serving.cancel()
+    try:
+        await asyncio.wait((serving,))
+    except asyncio.CancelledError:  # who leaves the worker is cancelled: steps get no more time
+        serving.cancel()
+        await asyncio.wait((serving,))
+        raise
+    if not serving.cancelled():
+        serving.result()

@@ -157,7 +157,10 @@ class Driver:
                 self.drained(life)
         tasks = [life.task for life in self.lives.values() if life.task is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=self.options.stop_s)
+            try:
+                await asyncio.wait(tasks, timeout=self.options.stop_s)
+            except asyncio.CancelledError:  # once more: no more time is given, but no body may outlive the lock
+                pass
         for life in list(self.lives.values()):
             life.stop(RunParked("The worker stops."))
         await self._leave()
