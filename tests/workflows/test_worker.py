@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from otelier.errors import EngineError, RunExistsError, WorkflowUseError
-from otelier.workflows import Context, Worker, function, workflow
-from tests.workflows.working import deadline, on_a_loop, opened, outcome, raises_sentence, until, worker_of
+from otelier.errors import EngineError, RunExistsError, StreamElsewhere, WorkflowUseError
+from otelier.workflows import Client, Context, RunHandle, Worker, function, workflow
+from tests.workflows.working import Lives, deadline, on_a_loop, opened, outcome, raises_sentence, until, worker_of
 
 
 @workflow
@@ -65,6 +65,31 @@ async def test_a_result_may_be_waited_for_a_time(path: str | None):
         both = asyncio.gather(handle.result(), handle.result(60))
         await engine.signal("r", "on", {"payload": 7})
         assert await both == [[1, 7], [1, 7]]
+
+
+@on_a_loop
+async def test_a_result_in_a_body_is_recorded(path: str | None):
+    """A replay gets the result that the first life got, or the time-out; what a run yields cannot be read there."""
+    held: dict[str, RunHandle] = {}
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        handle = held["o-1"]
+        with raises_sentence(TimeoutError, "o-1 took longer than 0.01 s"):
+            await handle.result(timeout_s=0.01)
+        await ctx.signal.emit("on", 7, target_workflow_id="o-1")
+        with raises_sentence(StreamElsewhere, "cannot be read in a body"):
+            await anext(handle.stream())
+        got = [await handle.result(), await handle.result(60), await ctx.step("live", handle.result)]
+        return [await ctx.step("after", lambda: "after"), *got]
+
+    lives = Lives(5)
+    async with opened(path) as engine, worker_of(engine, flow, waits) as worker:
+        held["o-1"] = await worker.start(waits, workflow_id="o-1")
+        with lives(lambda run_id: run_id == "r"):
+            assert await (await worker.start(flow, workflow_id="r")).result() == ["after", *[[1, 7]] * 3]
+        kinds = [step.kind for step in (await Client(engine).run("r")).steps]
+        assert kinds == ["sleep", "result", "send", "result", "sleep", "result", "step", "step"]
 
 
 @on_a_loop

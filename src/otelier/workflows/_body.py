@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, Final, Protocol
 
-from otelier import errors
-from otelier.codec import error_from_json, error_to_json
-from otelier.errors import ReplayError, RunCancelled, RunStopped, StepError, WorkflowUseError
+from otelier.codec import error_to_json
+from otelier.errors import ReplayError, RunCancelled, RunStopped, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._calls import Call, drive
-from otelier.workflows._handlers import Handler
+from otelier.workflows._handlers import Handler, read_error
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
 from otelier.workflows.engines.protocol import Json, Op, Outcome, Run, Target
@@ -339,10 +336,16 @@ class Body:
             if op.began_ns is not None and not op.done() and op not in self._calls:
                 self.run.cancel(op)
 
+    def value_of(self, op: Op) -> Json:
+        """Return the result in the outcome that is the value of *op*, or raise the error in it."""
+        succeeded, value = op.value
+        if succeeded:
+            return value
+        raise self.error_of(value)
+
     def error_of(self, stored: Mapping[str, Json]) -> Exception:
         """Return the error that *stored* was, made again of its own class where that is known."""
-        error = error_from_json(stored, self._modules())
-        return error or StepError(str(stored.get("message") or ""), type=str(stored.get("type")))
+        return read_error(stored, (self.handler, *self.host.handlers.values()))
 
     def advanced(self, op: Op) -> None:
         """Take notice that *op* is done, and was waited for."""
@@ -355,10 +358,6 @@ class Body:
     def waited(self, call: Call[Any]) -> None:
         """Take notice that *call* is waited for."""
         self._expected.pop(call, None)
-
-    def _modules(self) -> list[ModuleType]:
-        names = dict.fromkeys(handler.__module__ for handler in (self.handler, *self.host.handlers.values()))
-        return [errors, *(module for name in names if (module := sys.modules.get(name)) is not None)]
 
     def _warn_of_forgotten(self) -> None:
         for call in self._expected:

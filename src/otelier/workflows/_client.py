@@ -1,4 +1,4 @@
-"""Clients: what other programs ask of runs, from any process, thread and event loop."""
+"""Clients start runs, list them, and send them signals and decisions: from any process, thread and event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.errors import RunEndedError, StepError
+from otelier.errors import RunEndedError
 from otelier.faults import read_setting
 from otelier.fields import get_context, roles_in
 from otelier.settings import ENGINE
@@ -30,6 +30,7 @@ from otelier.workflows._approvals import (
 )
 from otelier.workflows._body import END
 from otelier.workflows._checks import checked_name, checked_service, checked_signal
+from otelier.workflows._handlers import read_error
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows._payloads import read_limit, to_payload
 from otelier.workflows._trace import link_caller, span_name
@@ -196,7 +197,7 @@ class Client:
         await engine.start(target_of(run_id, "decide"), request, {}, run_id=run)
         succeeded, answer = await engine.result(run, None)
         if not succeeded:
-            raise StepError(str(answer.get("message") or ""), type=str(answer["type"]))
+            raise read_error(answer, ())
         if answer["taken"]:
             return approval_of(answer["decision"])
         await self._still_open(engine, run_id, verb, request)  # it may have ended meanwhile

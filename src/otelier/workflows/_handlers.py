@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import sys
 import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
-from otelier.codec import from_plain
+from otelier import errors
+from otelier.codec import error_from_json, from_plain
+from otelier.errors import StepError
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
 from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Kind
@@ -341,6 +344,14 @@ def plain_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str) -> 
     if len(args) == 1 and not kwargs:
         return to_payload(args[0], what=what)
     return {_ARGUMENTS: [to_payload(list(args), what=what), to_payload(dict(kwargs), what=what)]}
+
+
+def read_error(stored: Mapping[str, Json], handlers: Iterable[Handler]) -> Exception:
+    """Return the error that a stored outcome has: of its class where that is ours or in a module of *handlers*."""
+    names = dict.fromkeys(handler.__module__ for handler in handlers)
+    modules = [errors, *(module for name in names if (module := sys.modules.get(name)) is not None)]
+    error = error_from_json(stored, modules)
+    return error or StepError(str(stored.get("message") or ""), type=str(stored.get("type")))
 
 
 def _called(function: object) -> str:

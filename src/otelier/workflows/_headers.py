@@ -143,9 +143,12 @@ def _fitting(given: Mapping[str, str]) -> dict[str, str]:
         _MAX_BYTES,
     )
     fitting: dict[str, str] = {}
+    size = 0
     for name, value in kept.items():
-        if len(json.dumps({**fitting, name: value})) <= _MAX_BYTES:
+        more = len(json.dumps({name: value}))  # with its braces, which are as long as what separates two of them
+        if size + more <= _MAX_BYTES:
             fitting[name] = value
+            size += more
     return fitting
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -14,21 +13,20 @@ from uuid import uuid4
 
 from typing_extensions import Self
 
-from otelier import errors
-from otelier.codec import error_from_json
-from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
+from otelier.errors import StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
 from otelier.settings import ENGINE
 from otelier.workflows._approvals import KINDS, invoke_approvals
-from otelier.workflows._body import Host
+from otelier.workflows._body import CURRENT_BODY, CURRENT_STEP, Body, Host
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
 from otelier.workflows._context import Context
-from otelier.workflows._handlers import Handler
+from otelier.workflows._handlers import Handler, read_error
 from otelier.workflows._headers import start_headers
 from otelier.workflows._payloads import read_limit
 from otelier.workflows._registration import handlers_in
 from otelier.workflows._threads import Threads
 from otelier.workflows._trace import link_caller, span_name
+from otelier.workflows._waits import result_of, stream_in_body
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
 
@@ -65,6 +63,8 @@ class RunHandle:
     async def result(self, timeout_s: float | None = None) -> Any:
         """Wait for its end, and return its result, with its type where the handler is known here.
 
+        In the body of a run that is recorded, so a replay gets the same one.
+
         Args:
             timeout_s: Seconds to wait; `None` waits until it ends.
 
@@ -72,18 +72,23 @@ class RunHandle:
             TimeoutError: if it has not ended by then; it goes on.
             StepError: if it failed with an error whose class is not known here, or was cancelled; else that error.
         """
+        if (body := _body_here()) is not None:
+            make = partial(body.run.result, self.workflow_id)
+            return await result_of(body, make, self.workflow_id, self._handler, timeout_s)
         seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
         succeeded, value = await self._engine.result(self.workflow_id, seconds)
         if succeeded:
             return value if self._handler is None else self._handler.typed_result(value)
-        raise made_again(value, self._handler)
+        raise read_error(value, () if self._handler is None else (self._handler,))
 
     async def stream(self) -> AsyncIterator[Any]:
         """Yield what its handler yields, from now on, as it comes.
 
         Raises:
-            StreamElsewhere: if the run's body is not in this process.
+            StreamElsewhere: if the run's body is not in this process, and in the body of another run.
         """
+        if _body_here() is not None:
+            raise stream_in_body(self.workflow_id)
         host = self._host
         if host is None or self._handler is None or not self._handler.yields:
             raise StreamElsewhere(
@@ -117,13 +122,9 @@ class RunHandle:
                 host.streams.pop(self.workflow_id, None)
 
 
-def made_again(stored: Mapping[str, Json], handler: Handler | None) -> Exception:
-    """Return the error that a run ended with."""
-    module = None if handler is None else sys.modules.get(handler.__module__)
-    error = error_from_json(stored, (errors,) if module is None else (errors, module))
-    return (
-        error if isinstance(error, Exception) else StepError(str(stored.get("message") or ""), type=str(stored["type"]))
-    )
+def _body_here() -> Body | None:
+    """Return the body whose code calls this; `None` outside of bodies and in steps, which are live."""
+    return CURRENT_BODY.get() if CURRENT_STEP.get() is None else None
 
 
 class Worker:

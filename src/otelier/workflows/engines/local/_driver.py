@@ -35,6 +35,7 @@ WRITE_SOON_S: Final = 0.02
 """How long the row of an op that was begun may wait for the next write of its run."""
 _LEAVE_S: Final = 1.0
 _KEEPING_S: Final = 3600.0
+_LOGGED_EVERY_S: Final = 60.0
 logger = logging.getLogger("otelier")
 
 
@@ -67,7 +68,8 @@ class Driver:
         self._is_ready = self._is_draining = self._is_alone = False
         self._counts = self._recovers = False
         self._fault: asyncio.Future[BaseException] | None = None
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
+        self._keeping: asyncio.TimerHandle | None = None
 
     # --- its life ---
     async def drive(self, ready: Callable[[], object], *, is_alone: bool) -> None:
@@ -125,13 +127,13 @@ class Driver:
     async def _recover_from(self, fault: BaseException) -> None:
         count_fault("workflows.store")
         now = time.monotonic()
-        if now - self._told_at > 60:
+        if now - self._logged_at > _LOGGED_EVERY_S:
             logger.error(
                 "otelier cannot write %s (%s: %s): all bodies are left where they are, and begin again from the last "
                 "commit as soon as it can be written; that is tried every %g s.",
                 self.store.shown, type(fault).__name__, fault, self.options.retry_s,
             )  # fmt: skip
-        self._told_at = now
+        self._logged_at = now
         self._is_ready = False
         for life in list(self.lives.values()):
             life.stop(RunParked("The store failed."))
@@ -189,6 +191,8 @@ class Driver:
             )
 
     def _forget(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
         self.timers.clear()
         for one in (self.lives, self.ends, self._turns, self._targets, self._known, self._beginnings):
             one.clear()
@@ -201,7 +205,7 @@ class Driver:
 
     def _kept(self, is_more: bool | None, error: BaseException | None) -> None:
         if error is None and self._is_ready:
-            self.loop.call_later(0.1 if is_more else _KEEPING_S, self._keep)
+            self._keeping = self.loop.call_later(0.1 if is_more else _KEEPING_S, self._keep)
 
     # --- what others did ---
     def noted(self, note: journal.Note) -> None:

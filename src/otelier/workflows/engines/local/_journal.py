@@ -185,8 +185,11 @@ def prepare(conn: sqlite3.Connection, shown: str) -> None:
                 f"Cannot use {shown}: a newer otelier wrote it (format {found}, this one knows {FORMAT}), and would "
                 "find its runs damaged. Install that release here, or name another file: `file:PATH`."
             )
-    finally:
         conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:  # some of the tables would be taken for another program's file
+            conn.execute("ROLLBACK")
+        raise
 
 
 def _pragma(conn: sqlite3.Connection, name: str) -> int:
