@@ -174,7 +174,7 @@ async def test_a_write_that_would_wait_for_itself_is_refused_with_the_chain(path
 
     @loop.write
     async def direct(ctx: Context) -> Any:
-        return [await refused(ctx, 0), await ctx.entity("Loop", "l").other()]
+        return [await refused(ctx, 0), await ctx.entity("Loop", "l").other(), await again(ctx, 0)]
 
     @loop.write
     async def other(ctx: Context) -> Any:
@@ -197,6 +197,7 @@ async def test_a_write_that_would_wait_for_itself_is_refused_with_the_chain(path
     assert "Loop.enter of 'k' would wait for itself: Loop('k') -> Loop('k')." in found[0]
     assert "Loop('k') -> Loop('k')" in found[1][0]
     assert "Loop('k') -> Loop('l') -> Loop('k')" in found[1][1]
+    assert "Loop('k') -> Loop('k')" in found[1][2]
 
 
 @on_a_loop

@@ -20,7 +20,7 @@ from otelier.faults import warn_once
 from otelier.fields import FIELD_NAMES, get_context, with_fields
 from otelier.redaction import redact_value
 from otelier.telemetry import would_sample
-from otelier.workflows.engines.protocol import Json
+from otelier.workflows.engines.protocol import Json, Target
 
 FIELDS: Final = "otelier-fields"
 """Header with the fields, as JSON."""
@@ -29,7 +29,7 @@ USERS: Final = "otelier-headers"
 ROOT: Final = "otelier-root"
 """Header with the workflow id of the root of a run's tree."""
 CHAIN: Final = "otelier-chain"
-"""Header with the entities whose writes wait for this run, a line for each."""
+"""Header with the entities whose writes wait for this run, a line for each: see `entity_in`."""
 CLIENT: Final = "otelier-client"
 """Header of a run that another process started."""
 SAMPLED: Final = "otelier-sampled"
@@ -176,6 +176,11 @@ def start_headers(
 def run_trace_id(run_id: str) -> int:
     """Return the trace id of a run that nobody's span started."""
     return int.from_bytes(hashlib.sha256(f"trace/{run_id}".encode()).digest()[:16], "big") or 1
+
+
+def entity_in(target: Target) -> str:
+    """Return the entity of a method and a key as `CHAIN` names it."""
+    return f"{target.handler.partition('.')[0]}({target.key!r})"
 
 
 def fields_header() -> dict[str, str]:

@@ -12,7 +12,7 @@ from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._checks import checked_name, checked_seconds, checked_signal
 from otelier.workflows._handlers import Handler, plain_input
-from otelier.workflows._headers import CHAIN, opened, sealed
+from otelier.workflows._headers import entity_in, opened, sealed
 from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Op, Target
 
@@ -92,18 +92,12 @@ def call_target(body: Body, target: Target, payload: Json) -> Call[Any]:
 
 
 def _refuse_circle(body: Body, target: Target) -> None:
-    chain = [one for one in body.run.headers.get(CHAIN, "").split("\n") if one]
-    if body.handler.kind == "write":
-        chain.append(_place(body.run.target))
-    if _place(target) in chain:
+    chain, entity = body.spans.writes_above(), entity_in(target)
+    if entity in chain:
         raise WorkflowUseError(
-            f"{target.handler} of {target.key!r} would wait for itself: {' -> '.join([*chain, _place(target)])}. An "
+            f"{target.handler} of {target.key!r} would wait for itself: {' -> '.join([*chain, entity])}. An "
             f"entity has one writer at a time. Read the state here, or use `ctx.spawn`, which does not wait."
         )
-
-
-def _place(target: Target) -> str:
-    return f"{target.handler.partition('.')[0]}({target.key!r})"
 
 
 def result_of(
