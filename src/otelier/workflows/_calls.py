@@ -19,7 +19,7 @@ Plan: TypeAlias = "Generator[tuple[Op, ...], Op, T]"
 """What a call does: yields ops, is sent the next of them that is done, returns the value."""
 
 
-class Stopping(Exception):  # noqa: N818 -- it tells what is to be done, and is no error
+class Stopping(Exception):  # noqa: N818 -- an order, and no error
     """Is thrown into a plan when nothing more is to begin: it ends, or yields once more what it has to wait for."""
 
 
@@ -138,7 +138,7 @@ class Call(Generic[T]):
 
 
 async def drive(body: Calling, plan: Plan[T]) -> T:
-    """Do what *plan* says, within the time limits of the attempt, and return its value.
+    """Follow *plan* to its end, within the time limits of the attempt, and return its value.
 
     Raises:
         TimeoutError: if a time limit of the attempt is reached first.

@@ -75,7 +75,7 @@ class Client:
     def __init__(self, engine: str | Engine | None = None) -> None:
         self._given = read_setting(ENGINE, engine) if engine is None or isinstance(engine, str) else engine
         read_limit()
-        _ = self._engine  # an address that is none is told here
+        _ = self._engine  # an address that is none is refused here
 
     def __repr__(self) -> str:
         return f"<Client of {self._given}>"
@@ -204,7 +204,7 @@ class Client:
         raise refusal(run_id, request, answer, [other for _, other, is_over in asked if not is_over])
 
     async def _still_open(self, engine: Engine, run_id: str, verb: str, request: Mapping[str, Json]) -> RunInfo:
-        """Return a run that is open, as `_open_run` does; one that has ended tells the decision that stands there.
+        """Return a run that is open, as `_open_run` does; of one that has ended the decision that stands is raised.
 
         Raises:
             ApprovalError: if it has ended, and that was decided.

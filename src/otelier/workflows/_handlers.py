@@ -36,7 +36,7 @@ _numbers: Final = itertools.count()
 
 
 class _Calling:
-    """What calling a handler as a function does: it needs a worker, which is made of handlers, and is given later."""
+    """Holds what calls a handler as a function: that needs a worker, which is made of handlers, so it is set later."""
 
     call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -45,7 +45,7 @@ _calling: Final = _Calling()
 
 
 def be_called_by(call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-    """Let *call* do what calling a handler as a function does."""
+    """Let *call* be called where a handler is called as a function."""
     _calling.call = call
 
 
@@ -308,7 +308,7 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
 
 
 def type_hints(function: Any) -> Mapping[str, Any]:
-    """Return the annotations of a function as types, those that say nothing left out; none where they are unknown."""
+    """Return the annotations of a function as types, `Any` left out; none where they are unknown."""
     # A function inside of another one may be made anew each time, and its types may hold it.
     is_kept = isinstance(function, FunctionType) and "<locals>" not in function.__qualname__
     if is_kept and (known := _hints.get(function)) is not None:
@@ -324,7 +324,7 @@ def type_hints(function: Any) -> Mapping[str, Any]:
 
 
 def return_hint(function: Any) -> Any:
-    """Return what a function is annotated to return, as a type; `None` where that says nothing."""
+    """Return what a function is annotated to return, as a type; `None` where it has no annotation, or `Any`."""
     try:
         if "return" not in function.__annotations__:
             return None

@@ -1,4 +1,4 @@
-"""Headers of runs: what is stored with a run so that each life of it has the caller, the fields and the trace."""
+"""Headers of runs: they are stored with a run, so that each life of it has the caller, the fields and the trace."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHAIN: Final = "otelier-chain"
 CLIENT: Final = "otelier-client"
 """Header of a run that another process started."""
 SAMPLED: Final = "otelier-sampled"
-"""Header that tells whether a run without a caller's span is sampled: `1` or `0`; none where nobody could tell."""
+"""Header of a run without a caller's span: `1` if it is sampled, `0` if not; none where no sampler could be asked."""
 _MAX_BYTES: Final = 8_192
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _NOT_KEPT: Final = frozenset(("baggage", "traceparent", "tracestate"))

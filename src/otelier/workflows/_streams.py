@@ -150,7 +150,7 @@ class _Reading:
         if self._watch is None:  # a replay: nothing has come
             self.arrived.extend(map(_chunk_of, value.get("chunks", ())))
         elif self.record is not None and self.record["end"] != _WHOLE:
-            self.arrived.clear()  # came after the step was told to end
+            self.arrived.clear()  # came after the step was left
         if not succeeded:
             self.error = body.error_of(value)
         elif value["end"] == _LATE:

@@ -19,9 +19,8 @@ from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped
 from otelier.faults import count_fault
 from otelier.workflows.engines.local import _blocked as blocked
 from otelier.workflows.engines.local import _changes as changes
+from otelier.workflows.engines.local import _housekeeping as housekeeping
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.local import _keeping as keeping
-from otelier.workflows.engines.local._beat import Beat
 from otelier.workflows.engines.local._beginning import Beginning, Beginnings
 from otelier.workflows.engines.local._ends import RunEnds
 from otelier.workflows.engines.local._life import Life
@@ -29,6 +28,7 @@ from otelier.workflows.engines.local._options import Options
 from otelier.workflows.engines.local._store import Store, ask
 from otelier.workflows.engines.local._timers import Timers
 from otelier.workflows.engines.local._turns import Turns
+from otelier.workflows.engines.local._watchdog import Watchdog
 from otelier.workflows.engines.protocol import Invoke, Json, Kind, Outcome, Registry, Target
 
 WRITE_SOON_S: Final = 0.02
@@ -56,7 +56,7 @@ class Driver:
         self.services = {service for service, _ in registry.kinds}
         self.loop = asyncio.get_running_loop()
         self.timers = Timers(self.loop)
-        self.beat = Beat(self.loop, store.shown, options.held_up_s)
+        self.watchdog = Watchdog(self.loop, store.shown, options.held_up_s)
         self.lives: dict[str, Life] = {}
         self.ends = RunEnds()
         self._known: set[str] = set()
@@ -75,7 +75,7 @@ class Driver:
     async def drive(self, ready: Callable[[], object], *, is_alone: bool) -> None:
         """Run what there is, until cancelled; after a fault of the store, all begins again from the last commit."""
         self._is_alone = is_alone
-        self._counts = self._recovers = not await ask(self.store, keeping.begin_driving, self.registry, is_alone)
+        self._counts = self._recovers = not await ask(self.store, housekeeping.begin_driving, self.registry, is_alone)
         ready()
         while True:
             self._fault = self.loop.create_future()
@@ -97,7 +97,7 @@ class Driver:
             if not recovered.done():
                 recovered.set_result(None) if error is None else recovered.set_exception(error)
 
-        self.store.submit(self.loop, done, keeping.open_runs)
+        self.store.submit(self.loop, done, housekeeping.open_runs)
         await recovered
 
     def _recovered(self, rows: list[journal.OpenRun]) -> None:
@@ -117,7 +117,7 @@ class Driver:
     def inherit(self) -> None:
         """Take over the runs of a service that another driver of this process had, and has left."""
         if self._is_ready:
-            self.store.submit(self.loop, self._inherited, keeping.open_runs)
+            self.store.submit(self.loop, self._inherited, housekeeping.open_runs)
 
     def _inherited(self, rows: list[journal.OpenRun] | None, error: BaseException | None) -> None:
         for row in rows or ():
@@ -168,7 +168,7 @@ class Driver:
         await self._leave()
         self._forget()
         try:
-            await ask(self.store, keeping.end_driving, self.registry, self._is_alone)
+            await ask(self.store, housekeeping.end_driving, self.registry, self._is_alone)
         except EngineError:  # what is not written is done again
             pass
 
@@ -201,7 +201,7 @@ class Driver:
     def _keep(self) -> None:
         if self._is_ready:
             before = time.time_ns() - int(self.options.retention_s * 1e9)
-            self.store.submit(self.loop, self._kept, keeping.delete_finished, before)
+            self.store.submit(self.loop, self._kept, housekeeping.delete_finished, before)
 
     def _kept(self, is_more: bool | None, error: BaseException | None) -> None:
         if error is None and self._is_ready:
@@ -244,7 +244,7 @@ class Driver:
             life.stop(RunCancelled(f"Run {run_id!r} was cancelled."))
         elif (target := self._targets.get(run_id)) is not None and self._is_mine(target.service):
             if run_id in self._beginnings:
-                return  # its next life is told by its row
+                return  # its next life reads that in its row
             # It waits for its turn or for its worker: no body has to be told.
             self._end(run_id, "cancelled", journal.cancelled(run_id), [])
 
@@ -309,7 +309,7 @@ class Driver:
 
     def _give_up_unknown(self, run_id: str, target: Target) -> None:
         if run_id in self._known and self._is_ready:
-            self.store.submit(self.loop, None, keeping.fail_unknown, run_id, target, self.options.unknown_s)
+            self.store.submit(self.loop, None, housekeeping.fail_unknown, run_id, target, self.options.unknown_s)
 
     # --- lives ---
     def _live(self, loaded: journal.Loaded) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from otelier.errors import EngineError
 from otelier.faults import on_fork, on_reset
 from otelier.workflows.engines.local import _changes as changes
-from otelier.workflows.engines.local import _file, _info, _keeping
+from otelier.workflows.engines.local import _file, _housekeeping, _info
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._driver import Driver
 from otelier.workflows.engines.local._options import Options
@@ -92,7 +92,7 @@ class LocalEngine:
         self._waiters: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Outcome]]]] = {}
         self._drivers: list[Driver] = []
         self._noticed = 0
-        self.is_open = self._has_told = False
+        self.is_open = self._has_warned = False
         self.path: Path | None = None
         if path is None:
             self._store = Store(self)
@@ -162,7 +162,7 @@ class LocalEngine:
             try:
                 await driver.stop()
             finally:
-                driver.beat.stop()
+                driver.watchdog.stop()
                 self._drivers.remove(driver)
                 self._store.repair()
                 if (heir := self._owner_of(APPROVALS)) is not None:
@@ -171,7 +171,7 @@ class LocalEngine:
     async def _stand_by(self, lock: _file.DriverLock, registry: Registry, ready: Callable[[], object]) -> None:
         ours, others = {service for service, _ in registry.kinds} - {APPROVALS}, 0
         while not lock.try_lock():
-            theirs: set[str] = self._store.read(_keeping.driven_services) - {APPROVALS}
+            theirs: set[str] = self._store.read(_housekeeping.driven_services) - {APPROVALS}
             # A driver that has just begun writes its own in a moment.
             others = others + 1 if theirs and theirs != ours else 0
             if theirs == ours:
@@ -205,14 +205,14 @@ class LocalEngine:
         with self._lock:
             self._waiters.setdefault(run_id, []).append(waiter)
         try:
-            # It is told of each end from now on, so it looks once at what was before.
+            # Each end reaches it from now on, so it looks once at what was before.
             outcome: Outcome | None = store.read(journal.outcome_of, run_id)
             if outcome is not None:
                 return outcome
             if isinstance(store, FileStore):
                 store.look()
                 if not self._drivers:
-                    loop.call_later(_ALONE_S, self._tell_if_alone, waiter[1])
+                    loop.call_later(_ALONE_S, self._warn_if_alone, waiter[1])
             return await asyncio.wait_for(waiter[1], timeout_s)
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
@@ -270,17 +270,17 @@ class LocalEngine:
             self.is_closed = True
             self._store.close()
 
-    def _tell_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
-        if self.path is None or self._drivers or self._has_told or self.is_closed or waiter.done():
+    def _warn_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
+        if self.path is None or self._drivers or self._has_warned or self.is_closed or waiter.done():
             return
         if not _file.has_driver(self.path):
-            self._has_told = True
+            self._has_warned = True
             logger.warning(
                 "No worker drives %s: what is asked for is kept, and waits until one is started: `otelier worker`.",
                 self.path,
             )
 
-    # --- what the store tells, see `Listener` ---
+    # --- calls of the store, see `Listener` ---
     def drives(self) -> bool:
         """Return whether this process drives the runs."""
         return bool(self._drivers) or self.path is None
@@ -296,7 +296,7 @@ class LocalEngine:
     def look(self) -> None:
         """Look whether the loops of the drivers go on."""
         for driver in list(self._drivers):
-            driver.beat.look()
+            driver.watchdog.look()
 
     def calls(self, note: journal.Note) -> Sequence[Call]:
         """Return what is to be called because of a note."""
