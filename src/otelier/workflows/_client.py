@@ -36,7 +36,7 @@ from otelier.workflows._payloads import read_limit, to_payload
 from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows._worker import RunHandle
 from otelier.workflows.engines import open_engine
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Engine, Json, Target
+from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Target, approval_in
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, how_ended
 
 _STATUSES: Final = typing.get_args(Status)
@@ -301,12 +301,11 @@ async def _open_run(engine: Engine, run_id: str, verb: str, name: str) -> RunInf
 
 def _asked(info: RunInfo) -> list[tuple[int, str, bool]]:
     """Return number and name of each wait for a decision, and whether it is over."""
-    found: list[tuple[int, str, bool]] = []
-    for step in info.steps:
-        if step.kind == "signal" and step.name.startswith(APPROVAL):
-            _, number, name = step.name.split("/", 2)
-            found.append((int(number), name, step.end_ns is not None))
-    return found
+    return [
+        (*asked, step.end_ns is not None)
+        for step in info.steps
+        if step.kind == "signal" and (asked := approval_in(step.name)) is not None
+    ]
 
 
 def _waits(info: RunInfo, name: str, record: Mapping[str, Json]) -> bool:
@@ -334,7 +333,7 @@ def _shown(steps: Iterable[StepInfo]) -> Iterable[StepInfo]:
     for step in steps:
         if step.name == END or (step.kind == "call" and step.name.startswith(f"{APPROVALS}/")):
             continue
-        if step.kind == "signal" and step.name.startswith(APPROVAL):
-            yield dataclasses.replace(step, kind="approval", name=step.name.split("/", 2)[2])
+        if step.kind == "signal" and (asked := approval_in(step.name)) is not None:
+            yield dataclasses.replace(step, kind="approval", name=asked[1])
         else:
             yield step

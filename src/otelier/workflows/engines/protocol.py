@@ -34,6 +34,14 @@ APPROVAL: Final = "otelier.approval/"
 person, and so does the run's `health`."""
 
 
+def approval_in(signal: str) -> tuple[int, str] | None:
+    """Return number and name of the approval whose decision a signal of that name brings; `None` for any other one."""
+    if not signal.startswith(APPROVAL):
+        return None
+    number, name = signal.removeprefix(APPROVAL).split("/", 1)
+    return int(number), name
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A handler, and for an entity's method the key of the entity."""

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, cast
 
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, approval_in
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo
 
 _OPEN_WAIT: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind<>'step')"
@@ -145,7 +145,8 @@ def _wait(name: str, kind: str, due: int | None) -> str:
     until = f"until {datetime.fromtimestamp(due / 1e9, timezone.utc).isoformat(timespec='seconds')}" if due else ""
     if kind == "sleep":
         return until
-    shown = f"approval {name.split('/', 2)[2]}" if name.startswith(APPROVAL) else f"{kind} {name}"
+    asked = approval_in(name) if kind == "signal" else None
+    shown = f"{kind} {name}" if asked is None else f"approval {asked[1]}"
     return f"{shown} {until}".rstrip()
 
 
