@@ -8,18 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
 
 from otelier.codec import error_to_json
 from otelier.errors import ReplayError, RunCancelled, RunStopped, WorkflowUseError
 from otelier.faults import warn_once
-from otelier.workflows._calls import Call, drive
+from otelier.workflows._calls import Call, Plan
 from otelier.workflows._handlers import Handler, read_error
+from otelier.workflows._host import Host
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
-from otelier.workflows.engines.protocol import Json, Op, Outcome, Run, Target
+from otelier.workflows.engines.protocol import Json, Op, Outcome, Run
 
+T = TypeVar("T")
 END: Final = "otelier.end"
 """Name of the op that records when a body ended: its span can be exported twice, and is the same."""
 
@@ -46,43 +48,6 @@ class OpenStream(Protocol):
 
 CURRENT_BODY: Final[ContextVar[Body | None]] = ContextVar("otelier-workflow-body", default=None)
 CURRENT_STEP: Final[ContextVar[StepScope | None]] = ContextVar("otelier-workflow-step", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a worker gives to the bodies it runs."""
-
-    service: str
-    """Service of handlers that name none."""
-    handlers: Mapping[tuple[str, str], Handler]
-    call_in_thread: Callable[[Callable[[], Any]], Any]
-    """Calls a function in the worker's own threads, with the context, and returns an awaitable."""
-    new_context: Callable[[Body], Any]
-    """Makes what handlers get as their first parameter."""
-    is_direct: bool = False
-    """Whether handlers that name no service are in every service: one of them was called as a function."""
-    streams: dict[str, list[asyncio.Queue[Any]]] = field(default_factory=dict[str, "list[asyncio.Queue[Any]]"])
-    """Who reads what a run yields, by workflow id."""
-
-    def service_of(self, service: str, handler: str) -> str:
-        """Return the service that a body means by *service*."""
-        if self.is_direct and (service, handler) not in self.handlers and (self.service, handler) in self.handlers:
-            return self.service
-        return service
-
-    def entity_method(self, name: str) -> tuple[str, Handler | None]:
-        """Return the service of an entity's method, and the method, where this worker has it."""
-        for (service, one), handler in self.handlers.items():
-            if one == name:
-                return service, handler
-        kind = name.partition(".")[0] + "."
-        known = next((service for service, one in self.handlers if one.startswith(kind)), self.service)
-        return known, None
-
-    async def invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
-        """Run the body of *target* once more; what an engine calls. Raises `RunStopped` only."""
-        handler = self.handlers[target.service, target.handler]
-        return await Body(self, run, handler, payload).outcome(payload)
 
 
 class Body:
@@ -179,7 +144,7 @@ class Body:
                 finally:
                     used = used | self._names
                 pause = self.run.sleep(handler.backoff * 2 ** (attempt - 1))
-                await drive(self, _waited_for(pause))
+                await self.drive(_waited_for(pause))
             raise AssertionError("unreachable")
         finally:
             # What follows counts on: a key that an attempt gave to anybody is that of no other step.
@@ -214,6 +179,48 @@ class Body:
             for queue in self.host.streams.get(self.run.id, ()):
                 queue.put_nowait((len(items) - 1, plain))
         return items
+
+    async def drive(self, plan: Plan[T]) -> T:
+        """Follow *plan* to its end, within the time limits of the attempt, and return its value.
+
+        Raises:
+            TimeoutError: if a time limit of the attempt is reached first.
+            ReplayError: if somebody else than the engine cancels the wait.
+        """
+        try:
+            await self.settle()
+            ops = next(plan)
+            while True:
+                limits = self.limits
+                self.spans.waiting(ops)
+                if limits and _were_cut(ops, limits):
+                    raise self._cut()
+                try:
+                    done = await self.next((*limits, *ops) if limits else ops)
+                    if not self.is_here():
+                        await self._turn(done)
+                except asyncio.CancelledError:
+                    self.give_up(ops)
+                    raise self._cut() from None
+                except WorkflowUseError:  # they were given up in an earlier life, as above
+                    raise self._cut() from None
+                self.spans.advanced(done)
+                if limits and done in limits:
+                    self.give_up(ops)
+                    late = limits[done]
+                    raise late()
+                ops = plan.send(done)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            plan.close()
+
+    def _cut(self) -> ReplayError:
+        return ReplayError(
+            f"A wait in the body of {self.handler.name} was cancelled from outside, as `asyncio.timeout`, `wait_for` "
+            f"or a task group do: a replay would decide otherwise. Use `timeout_s=` of the call or of the handler, "
+            f"which is recorded."
+        )
 
     def check(self, what: str) -> None:
         """Raise for a call that a replay would not repeat: inside a step, or in another task than the body's.
@@ -270,15 +277,6 @@ class Body:
         """Return whether what is reported here was reported by an earlier life, or will be by a later one."""
         return CURRENT_STEP.get() is None and (self.is_left or self.run.replaying())
 
-    @property
-    def called(self) -> str:
-        """Name of the handler whose code runs."""
-        return self.handler.name
-
-    def waiting(self, ops: tuple[Op, ...]) -> None:
-        """Take notice that the body waits for *ops*."""
-        self.spans.waiting(ops)
-
     def is_here(self) -> bool:
         """Return whether this code is the body's own: not a step, and not another task."""
         try:
@@ -286,7 +284,7 @@ class Body:
         except RuntimeError:  # a thread without a loop
             return False
 
-    async def turn(self, done: Op) -> None:
+    async def _turn(self, done: Op) -> None:
         """Wait until tasks beside the body's have seen what was recorded before *done*.
 
         In a replay `asyncio.gather` asks for results in the order of its arguments, and they are all there.
@@ -347,10 +345,6 @@ class Body:
         """Return the error that *stored* was, made again of its own class where that is known."""
         return read_error(stored, (self.handler, *self.host.handlers.values()))
 
-    def advanced(self, op: Op) -> None:
-        """Take notice that *op* is done, and was waited for."""
-        self.spans.advanced(op)
-
     def expect(self, call: Call[Any]) -> None:
         """Expect that *call* will be waited for."""
         self._expected[call] = None
@@ -373,6 +367,12 @@ async def _nothing() -> Json:
     return None
 
 
-def _waited_for(op: Op) -> Any:
+def _were_cut(ops: Sequence[Op], limits: Iterable[Op]) -> bool:
+    """Return whether an earlier life gave all of *ops* up, and did so before a time limit that was reached later."""
+    reached = min((limit.ended_ns or 0 for limit in limits if limit.done()), default=None)
+    return all(op.is_given_up and (reached is None or (op.ended_ns or 0) < reached) for op in ops)
+
+
+def _waited_for(op: Op) -> Plan[None]:
     """Return the plan that waits for *op* alone."""
     yield (op,)

@@ -144,7 +144,7 @@ class _Reading:
         assert self.op is not None
         body = self.body
         await body.next((self.op,))
-        body.advanced(self.op)
+        body.spans.advanced(self.op)
         succeeded, value = self.op.value
         self.record = value if succeeded else {"end": _WHOLE, **value}
         if self._watch is None:  # a replay: nothing has come

@@ -10,7 +10,7 @@ from typing import Any, Final
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan, Stopping
-from otelier.workflows._checks import checked_name, checked_seconds, checked_signal
+from otelier.workflows._checks import checked_seconds, checked_signal
 from otelier.workflows._handlers import Handler, plain_input
 from otelier.workflows._headers import entity_in, opened, sealed
 from otelier.workflows._payloads import to_payload
@@ -228,9 +228,7 @@ class Signals:
         """
         body = self._body
         checked_signal(name)
-        target = (
-            body.spans.root_run_id if target_workflow_id is None else checked_name(target_workflow_id, "a workflow id")
-        )
+        target = body.spans.root_run_id if target_workflow_id is None else str(target_workflow_id)
         plain = to_payload(payload, what=f"the payload of signal {name!r}")
         body.check(f"ctx.signal.emit({name!r})")
         number = body.run.made()

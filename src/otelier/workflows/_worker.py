@@ -17,11 +17,12 @@ from otelier.errors import StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
 from otelier.settings import ENGINE
 from otelier.workflows._approvals import KINDS, invoke_approvals
-from otelier.workflows._body import CURRENT_BODY, CURRENT_STEP, Body, Host
+from otelier.workflows._body import CURRENT_BODY, CURRENT_STEP, Body
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
 from otelier.workflows._context import Context
 from otelier.workflows._handlers import Handler, read_error
 from otelier.workflows._headers import start_headers
+from otelier.workflows._host import Host
 from otelier.workflows._payloads import read_limit
 from otelier.workflows._registration import handlers_in
 from otelier.workflows._threads import Threads
@@ -285,7 +286,8 @@ class Worker:
     async def _invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
         if target.service == APPROVALS:
             return await invoke_approvals(run, target, payload)
-        return await self._host.invoke(run, target, payload)
+        handler = self._handlers[target.service, target.handler]
+        return await Body(self._host, run, handler, payload).outcome(payload)
 
     def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()
