@@ -8,6 +8,7 @@ machines is a server's work: `restate://HOST`.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sqlite3
@@ -195,7 +196,7 @@ class LocalEngine:
         """Store a run, and return the headers of one that exists already."""
         store, stored = await self._opened(), journal.dumps(dict(headers))
         found = await ask(store, changes.start_run, run_id, target, journal.dumps(payload), stored)
-        return None if found is None else journal.json.loads(found)
+        return None if found is None else json.loads(found)
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
         """Wait for a run's end."""
@@ -308,7 +309,7 @@ class LocalEngine:
     def _ended(self, run_id: str, outcome: str) -> list[Call]:
         with self._lock:
             waiters = self._waiters.pop(run_id, [])
-        return [(loop, _settle, (future, journal.json.loads(outcome))) for loop, future in waiters]
+        return [(loop, _settle, (future, json.loads(outcome))) for loop, future in waiters]
 
     def changed(self, conn: sqlite3.Connection) -> Sequence[Call]:
         """Return what is to be called because another process changed the file."""

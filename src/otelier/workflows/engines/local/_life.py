@@ -123,9 +123,10 @@ class Life:
         self.check()
         assert isinstance(op, LocalOp)
         self.reach(op)
-        if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.found)):
+        is_begun = op.state == BEGUN or (op.state == MADE and op.found)
+        if is_begun and isinstance(op, Call):
             self.driver.store.submit_later(changes.cancel_called, op.ref)
-        elif op.state == BEGUN or (op.state == MADE and op.found):
+        elif is_begun:
             self._give_up(op)
         elif op.state == MADE:
             op.state = GIVEN_UP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
@@ -202,7 +203,7 @@ class LocalOp:
         if found.seq is not None:
             self.state, self.seq = DONE, found.seq
             try:
-                self.value = journal.json.loads(found.value or "null")
+                self.value = json.loads(found.value or "null")
             except ValueError as exc:
                 life.block(damaged(life.id, self.kind, name, self.number, exc))
                 life.check()
