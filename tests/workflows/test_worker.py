@@ -93,6 +93,31 @@ async def test_a_result_in_a_body_is_recorded(path: str | None):
 
 
 @on_a_loop
+async def test_a_run_that_a_body_starts_needs_an_id(path: str | None):
+    """Else each replay would start one more; with an id it is one run in all lives, and a step starts what it likes."""
+    held: list[Any] = []
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        worker, client = held
+        for start in (lambda: worker.start(facts), lambda: client.start("shop", "facts")):
+            with raises_sentence(WorkflowUseError, "in the body of flow without an id", "`ctx.spawn`"):
+                await start()
+        first = await (await worker.start(facts, workflow_id="below")).result()
+
+        async def live() -> Any:
+            return (await (await client.start("shop", "facts")).result())[1]
+
+        return [first[0], await ctx.step("live", live)]
+
+    async with opened(path) as engine, worker_of(engine, flow, facts) as worker:
+        held += [worker, Client(engine)]
+        with Lives(2)(lambda run_id: run_id == "r"):
+            assert await (await worker.start(flow, workflow_id="r")).result() == ["below", "workflow"]
+        assert len(await engine.runs()) == 3
+
+
+@on_a_loop
 async def test_headers_are_kept_without_what_authorises(path: str | None):
     """Headers are found in any case, in called runs too; secrets are dropped before they are stored; 8 kB at most."""
     given = {

@@ -34,7 +34,7 @@ from otelier.workflows._handlers import read_error
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows._payloads import read_limit, to_payload
 from otelier.workflows._trace import link_caller, span_name
-from otelier.workflows._worker import RunHandle
+from otelier.workflows._worker import RunHandle, started_id
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Target, approval_in
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, how_ended
@@ -107,9 +107,10 @@ class Client:
         Raises:
             RunExistsError: if a run of that id has another handler or input.
             CodecError: if *input* has no form in JSON, or is larger than `OTELIER_PAYLOAD_MAX_BYTES`.
+            WorkflowUseError: in the body of a run, without *workflow_id*.
         """
         target = Target(checked_service(service), checked_name(name, "a handler's name"))
-        run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
+        run_id = started_id(workflow_id)
         payload = to_payload(input, what=f"the input of {name}")
         stored = start_headers(headers, run_id, span_name("workflow", name), is_client=True)
         engine = self._engine

@@ -128,6 +128,22 @@ def _body_here() -> Body | None:
     return CURRENT_BODY.get() if CURRENT_STEP.get() is None else None
 
 
+def started_id(workflow_id: str | None) -> str:
+    """Return the id of a run that is started here: the one that is given, else a new one.
+
+    Raises:
+        WorkflowUseError: if none is given in the body of a run, each life of which would start another one.
+    """
+    if workflow_id is not None:
+        return checked_name(workflow_id, "a workflow id")
+    if (body := _body_here()) is not None:
+        raise WorkflowUseError(
+            f"A run is started in the body of {body.handler.name} without an id: each replay would start one more. Use "
+            f"`ctx.spawn`, which is recorded, or give `workflow_id=`."
+        )
+    return uuid4().hex
+
+
 class Worker:
     """Runs handlers: `async with Worker("orders", modules=[orders]) as worker:` serves them until the block ends.
 
@@ -268,10 +284,11 @@ class Worker:
             RunExistsError: if a run of that id has another handler or input.
             TypeError: if the arguments do not fit.
             CodecError: if one of them has no form in JSON.
+            WorkflowUseError: if this worker does not have the handler, or in a body without *workflow_id*.
         """
         if not isinstance(cast("Any", handler), Handler) or handler.kind in ("write", "read"):
             raise TypeError(f"Cannot start {handler!r}: give a function decorated with `@workflow` or `@function`.")
-        run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
+        run_id = started_id(workflow_id)
         target = Target(handler.service or self.service_name, handler.name)
         if self._handlers.get((target.service, target.handler)) is None:
             raise WorkflowUseError(
