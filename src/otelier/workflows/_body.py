@@ -84,7 +84,7 @@ class Body:
         self._task = asyncio.current_task()
         CURRENT_BODY.set(self)
         ctx = self.host.new_context(self)
-        failure: Exception | None = None
+        failure: BaseException | None = None
         with self.spans:
             try:
                 self._check_key()
@@ -96,7 +96,9 @@ class Body:
                 outcome: Outcome = [True, await self.attempts(ctx, self.handler, given, self._stored_result)]
                 if self.changes:
                     self.run.put(self.changes)
-            except Exception as exc:
+            except BaseException as exc:
+                if self._is_left_by(exc):
+                    raise
                 failure = exc
                 outcome = [False, error_to_json(exc)]
             self.leave_stream()
@@ -119,6 +121,15 @@ class Body:
                 f"{self.handler.name} was started without a key: an entity has its state by key. Call it in a "
                 f"workflow, by `ctx.entity({kind!r}, key).{method}(...)`."
             )
+
+    def _is_left_by(self, error: BaseException) -> bool:
+        """Return whether the engine, or the end of the process, ends this life; other errors end the run."""
+        if isinstance(error, Exception):
+            return False
+        if self.run.stopped is not None or isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+            return True
+        # Python 3.10 does not tell whether the task was cancelled, or something that it waited for.
+        return isinstance(error, asyncio.CancelledError) and getattr(self._task, "cancelling", lambda: 1)() > 0
 
     async def attempts(
         self,

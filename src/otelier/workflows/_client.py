@@ -29,7 +29,7 @@ from otelier.workflows._approvals import (
     time_of,
 )
 from otelier.workflows._body import END
-from otelier.workflows._checks import checked_name, checked_service, checked_signal
+from otelier.workflows._checks import checked_engine, checked_name, checked_run_id, checked_service, checked_signal
 from otelier.workflows._handlers import read_error
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows._payloads import read_limit, to_payload
@@ -73,6 +73,7 @@ class Client:
     """
 
     def __init__(self, engine: str | Engine | None = None) -> None:
+        checked_engine(engine)
         self._given = read_setting(ENGINE, engine) if engine is None or isinstance(engine, str) else engine
         read_limit()
         _ = self._engine  # an address that is none is refused here
@@ -125,7 +126,7 @@ class Client:
             RunEndedError: if it has ended.
             CodecError: if *payload* has no form in JSON, or is larger than `OTELIER_PAYLOAD_MAX_BYTES`.
         """
-        run_id = checked_name(workflow_id, "a workflow id")
+        run_id = checked_run_id(workflow_id)
         plain = to_payload(payload, what=f"the payload of signal {checked_signal(name)!r}")
         with start_operation(
             f"{names.EMIT_SIGNAL} {name}",
@@ -181,7 +182,7 @@ class Client:
     async def _decide(
         self, workflow_id: str, name: str, decision: Decision, approver: Any, roles: Any, comment: Any
     ) -> Approval:
-        run_id = checked_name(workflow_id, "a workflow id")
+        run_id = checked_run_id(workflow_id)
         fields = get_context()
         request = decision_of(
             name,
@@ -225,7 +226,7 @@ class Client:
         Raises:
             UnknownRunError: if there is no such run.
         """
-        await self._engine.cancel(checked_name(workflow_id, "a workflow id"))
+        await self._engine.cancel(checked_run_id(workflow_id))
 
     async def resume(self, workflow_id: str) -> None:
         """Let a blocked run begin again, such as after its code was mended; one that is not blocked just goes on.
@@ -234,7 +235,7 @@ class Client:
             UnknownRunError: if there is no such run.
             RunEndedError: if it has ended.
         """
-        await self._engine.resume(checked_name(workflow_id, "a workflow id"))
+        await self._engine.resume(checked_run_id(workflow_id))
 
     async def runs(
         self, *, status: Status | None = None, service: str | None = None, limit: int = 100
@@ -265,7 +266,7 @@ class Client:
         Raises:
             UnknownRunError: if there is no such run.
         """
-        info = await self._engine.run(checked_name(workflow_id, "a workflow id"))
+        info = await self._engine.run(checked_run_id(workflow_id))
         return dataclasses.replace(info, steps=tuple(_shown(info.steps)))
 
     async def approvals(self) -> list[PendingApproval]:

@@ -73,6 +73,8 @@ def users_headers(given: Mapping[str, str] | None, *, limit: int | None = _MAX_B
         TypeError: if a name or a value is no text.
         WorkflowUseError: if they have more than 8 kB.
     """
+    if given is not None and not isinstance(cast("Any", given), Mapping):
+        raise TypeError(f"Cannot store a {type(given).__name__} as `headers`: give a dict of texts.")
     kept: dict[str, str] = {}
     for name, value in (given or {}).items():
         if not isinstance(cast("Any", name), str) or not isinstance(cast("Any", value), str):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from otelier.codec import error_to_json
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan, Stopping
@@ -181,7 +182,7 @@ def _side_by_side(
 
 
 def _shown(failures: Sequence[Exception]) -> str:
-    shown = [f"{type(one).__name__}: {one}"[:200] for one in failures[:_SHOWN]]
+    shown = [f"{type(one).__name__}: {error_to_json(one)['message']}"[:200] for one in failures[:_SHOWN]]
     return "; ".join(shown if len(failures) <= _SHOWN else [*shown, "..."])
 
 

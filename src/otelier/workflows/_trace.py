@@ -301,7 +301,7 @@ def span_name(kind: Kind, name: str) -> str:
 
 
 def hashed(run_id: str, what: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{run_id}/{what}".encode()).digest()[:8], "big") or 1
+    return int.from_bytes(hashlib.sha256(f"{run_id}/{what}".encode("utf-8", "surrogatepass")).digest()[:8], "big") or 1
 
 
 def link_caller(run_id: str, given: Mapping[str, str], found: Mapping[str, str] | None) -> None:

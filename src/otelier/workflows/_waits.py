@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan, Stopping
-from otelier.workflows._checks import checked_seconds, checked_signal
+from otelier.workflows._checks import checked_name, checked_run_id, checked_seconds, checked_signal
 from otelier.workflows._handlers import Handler, plain_input
 from otelier.workflows._headers import entity_in, opened, sealed
 from otelier.workflows._payloads import to_payload
@@ -55,6 +55,8 @@ def _until(cron: str, tz: str, now_ns: int) -> float:
         ) from exc
     import zoneinfo
 
+    if not isinstance(cast("Any", tz), str):
+        raise TypeError(f"Cannot use a {type(tz).__name__} as `tz`: give text, such as 'Europe/Berlin'.")
     try:
         zone = zoneinfo.ZoneInfo(tz)
     except (KeyError, ValueError, OSError) as exc:
@@ -228,7 +230,7 @@ class Signals:
         """
         body = self._body
         checked_signal(name)
-        target = body.spans.root_run_id if target_workflow_id is None else str(target_workflow_id)
+        target = body.spans.root_run_id if target_workflow_id is None else checked_run_id(target_workflow_id)
         plain = to_payload(payload, what=f"the payload of signal {name!r}")
         body.check(f"ctx.signal.emit({name!r})")
         number = body.run.made()
@@ -253,7 +255,7 @@ class EntityProxy:
     def __getattr__(self, method: str) -> Callable[..., Call[Any]]:
         if method.startswith("__"):
             raise AttributeError(method)
-        name = f"{self._type}.{method}"
+        name = checked_name(f"{self._type}.{method}", "a method's name")
 
         def call(*args: Any, **kwargs: Any) -> Call[Any]:
             body = self._body

@@ -18,7 +18,7 @@ from otelier.faults import read_setting
 from otelier.settings import ENGINE
 from otelier.workflows._approvals import KINDS, invoke_approvals
 from otelier.workflows._body import CURRENT_BODY, CURRENT_STEP, Body
-from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
+from otelier.workflows._checks import checked_count, checked_engine, checked_name, checked_seconds, checked_service
 from otelier.workflows._context import Context
 from otelier.workflows._handlers import Handler, read_error
 from otelier.workflows._headers import start_headers
@@ -185,14 +185,14 @@ class Worker:
     ) -> None:
         self.service_name = checked_service(service_name)
         self.version = checked_count(version, "version")
-        given = tuple(modules) or (inspect.stack(0)[1].frame.f_globals["__name__"],)
+        given = modules or (inspect.stack(0)[1].frame.f_globals["__name__"],)
         self._handlers = handlers_in(given, self.service_name)
         if not self._handlers:
             raise WorkflowUseError(
                 f"Worker {service_name!r} has nothing to run: none of its modules has a handler. Decorate functions "
                 f"with `@workflow`, `@function` or `@entity.write`, and name their module in `modules=`."
             )
-        self._given = engine
+        self._given: str | Engine | None = checked_engine(engine)
         self._pool = Threads(_THREADS, "otelier-step")
         self._host = Host(self.service_name, self._handlers, self._call_in_thread, Context, self._is_direct)
         self._engine: Engine | None = None

@@ -23,6 +23,7 @@ from otelier.workflows.engines.local import _housekeeping as housekeeping
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._beginning import Beginning, Beginnings
 from otelier.workflows.engines.local._ends import RunEnds
+from otelier.workflows.engines.local._file import LostLockError
 from otelier.workflows.engines.local._life import Life
 from otelier.workflows.engines.local._options import Options
 from otelier.workflows.engines.local._store import Store, ask
@@ -84,6 +85,8 @@ class Driver:
                 fault: BaseException = await self._fault
             except EngineError as exc:
                 fault = exc
+            if isinstance(fault, LostLockError):
+                raise fault
             await self._recover_from(fault)
             self.store.repair()
 

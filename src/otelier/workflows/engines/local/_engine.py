@@ -92,6 +92,7 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._waiters: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Outcome]]]] = {}
         self._drivers: list[Driver] = []
+        self._driver_lock: _file.DriverLock | None = None
         self._noticed = 0
         self.is_open = self._has_warned = False
         self.path: Path | None = None
@@ -147,8 +148,10 @@ class LocalEngine:
         lock = _file.DriverLock.of(self.path)
         try:
             await self._stand_by(lock, registry, ready)
+            self._driver_lock = lock
             await self._drive(Driver(store, registry, invoke, self._options, self._owner_of), ready, is_alone=True)
         finally:
+            self._driver_lock = None
             lock.release()
 
     def is_driving(self) -> bool:
@@ -295,7 +298,11 @@ class LocalEngine:
         return bool(self._drivers or self._waiters)
 
     def look(self) -> None:
-        """Look whether the loops of the drivers go on."""
+        """Look whether the loops of the drivers go on, and whether they may."""
+        if self._driver_lock is not None and not self._driver_lock.holds():
+            self._store.broken = error = _file.lost_lock(self._store.shown)  # nothing is written beside who has it
+            self._driver_lock = None
+            deliver(self.failed(error))
         for driver in list(self._drivers):
             driver.watchdog.look()
 

@@ -89,6 +89,22 @@ class DriverLock:
             self.is_held = _try_lock(self._file)
             return self.is_held
 
+    def holds(self) -> bool:
+        """Return whether the lock is still this process's, and take it anew where somebody deleted its file."""
+        with _guard:
+            if self._file is None or not self.is_held or _is_there(self._file, _lock_path(self.path)):
+                return True
+            try:
+                file = _opened(self.path)
+            except EngineError:
+                return True  # nobody else can make it either
+            if not _try_lock(file):
+                file.close()
+                return False
+            self._file.close()
+            self._file = file
+            return True
+
     def release(self) -> None:
         """Give the lock back."""
         with _guard:
@@ -97,6 +113,18 @@ class DriverLock:
             self._file, self.is_held = None, False
             if _locks.get(self.path) is self:
                 del _locks[self.path]
+
+
+class LostLockError(EngineError):
+    """Another process took the lock of a file that this one drives."""
+
+
+def lost_lock(shown: str) -> LostLockError:
+    """Return what is told where that happened."""
+    return LostLockError(
+        f"Cannot drive {shown} any more: its lock, {shown}.lock, was deleted, and another process took it. This worker "
+        "stops. Never delete that file: the lock ends by itself with the process that has it."
+    )
 
 
 def has_driver(path: Path) -> bool:
@@ -119,6 +147,13 @@ def forget_locks() -> None:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
+
+
+def _is_there(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -159,13 +194,13 @@ def absolute(path: str) -> Path:
     Raises:
         EngineError: if the folder cannot be made.
     """
-    whole = Path(path).expanduser()
     try:
-        whole = whole.resolve()
+        whole = Path(path).expanduser().resolve()
         whole.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
+    except (OSError, ValueError, RuntimeError) as exc:  # also what no file is named, and links in a circle
+        why = getattr(exc, "strerror", None) or exc
         raise EngineError(
-            f"Cannot keep runs in {os.fspath(whole)}: {exc.strerror}. Name a file in a folder that this process may "
-            "write: `file:PATH`."
+            f"Cannot keep runs in {path[:1024]!r}: {why}. Name a file in a folder that this process may write: "
+            "`file:PATH`."
         ) from exc
     return whole

@@ -143,7 +143,13 @@ class Loaded:
 
 def dumps(value: Json) -> str:
     """Return *value* as JSON text, which a body gets back as it was."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a pair, as in the text of an error: SQLite takes none as it is
+            return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text
 
 
 def failure(error: BaseException) -> Outcome:

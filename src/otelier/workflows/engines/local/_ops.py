@@ -46,6 +46,10 @@ class Step(LocalOp):
         except Exception as exc:
             if self.state == BEGUN:
                 self.life.block(failed_inside(self.life.id, exc))
+        except BaseException as exc:  # the process ends, or this is closed
+            if self.state == BEGUN:
+                self.life.lost(exc)
+            raise
         else:
             if self.state == BEGUN:
                 self.life.record(self, value)

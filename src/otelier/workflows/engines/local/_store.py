@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeAlias
 from otelier.errors import EngineError, WorkflowError
 from otelier.workflows.engines.local._journal import Note, Transaction, prepare
 from otelier.workflows.engines.local._reader import Reader, unusable
+from otelier.workflows.engines.local._same_file import SameFile, refuse_two_names
 
 POLL_S = 0.02
 """How often other processes' changes are looked for, and how long a row may wait that nobody waits for."""
@@ -227,8 +228,9 @@ class FileStore(Store):
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._awake = self._closing = self._is_stale = False
         self._thread: threading.Thread | None = None
-        self._quick, self._slow = Reader(self.open, self.shown), Reader(self.open, self.shown)
+        self._quick, self._slow = Reader(self.open, path), Reader(self.open, path)
         self._start_lock = threading.Lock()
+        self._same = SameFile(path)
 
     # --- asking ---
     def submit(self, loop: asyncio.AbstractEventLoop | None, done: Done | None, job: Job, *args: Any) -> None:
@@ -272,6 +274,7 @@ class FileStore(Store):
 
     def open(self) -> sqlite3.Connection:
         """Open a connection to the file."""
+        refuse_two_names(self.path)
         conn = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             # A file that is being made by another process is locked for a moment.
@@ -284,6 +287,7 @@ class FileStore(Store):
 
     def begin(self, conn: sqlite3.Connection) -> None:
         """Begin a transaction; another process that writes is waited for, in short steps."""
+        self._check_same()
         self._retried(conn, "BEGIN IMMEDIATE")
 
     def connection(self) -> sqlite3.Connection:
@@ -291,6 +295,7 @@ class FileStore(Store):
         if self._is_stale:
             self._is_stale = False
             super().close()
+            self._same.forget()
         until = time.monotonic() + self._busy_s
         while True:
             try:
@@ -299,6 +304,11 @@ class FileStore(Store):
                 if "locked" not in str(exc) or time.monotonic() > until:
                     raise
                 time.sleep(BUSY_STEP_S)
+
+    def _check_same(self) -> None:
+        if (error := self._same.gone()) is not None:
+            self._is_stale = True  # who asks next gets what is there then
+            raise error
 
     def _retried(self, conn: sqlite3.Connection, sql: str) -> None:
         until: float | None = None
@@ -355,11 +365,16 @@ class FileStore(Store):
         try:
             with self._lock:  # `repair` closes the connection, and SQLite does not bear that while it executes
                 conn = self.connection()
+                self._check_same()
                 now = conn.execute("PRAGMA data_version").fetchone()[0]
                 if now != version:
                     calls = self.listener.changed(conn)
         except sqlite3.Error:
             return version  # what is wrong shows at the next commit
+        except EngineError as exc:
+            with self._lock:
+                deliver(self._failed((), exc))
+            return version
         deliver(calls)
         return now
 
