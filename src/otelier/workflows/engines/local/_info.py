@@ -16,10 +16,10 @@ _OPEN_STEP: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS 
 _SERVED: Final = (
     "EXISTS(SELECT 1 FROM handler WHERE handler.service=run.service AND handler.name=run.handler AND current=1)"
 )
-_WAITS: Final = f"(lives=0 OR {_OPEN_WAIT} AND NOT {_OPEN_STEP} OR NOT {_SERVED})"
+WAITS: Final = f"(lives=0 OR {_OPEN_WAIT} AND NOT {_OPEN_STEP} OR NOT {_SERVED})"
 _FAILED: Final = "(before.value LIKE '[false,%' OR before.ended IS NOT NULL AND before.seq IS NULL)"
 """An attempt that failed, or that its time limit ended."""
-_RETRIES: Final = (
+RETRIES: Final = (
     "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND (op.executions>1 OR EXISTS("  # noqa: S608 -- ours
     f"SELECT 1 FROM op AS before WHERE before.run=op.run AND before.kind='step' AND before.n<op.n AND {_FAILED}"
     " AND (op.kind='step' AND before.name=op.name OR op.kind='sleep' AND before.n=op.n-1))))"
@@ -29,18 +29,18 @@ _LAST_FAILURE: Final = (
     "(SELECT before.value FROM op AS before WHERE before.run=run.n AND before.kind='step'"
     " AND before.value LIKE '[false,%' ORDER BY before.n DESC LIMIT 1)"
 )
-_ASKS: Final = (
+ASKS: Final = (
     "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind='signal'"  # noqa: S608 -- ours
     f" AND op.name GLOB '{APPROVAL}*')"
 )
 _SHOWN: Final = (
     "SELECT run.n, id, service, handler, key, state, version, run.began, run.ended, parent, outcome, lives,"  # noqa: S608 -- ours
-    f" {_WAITS} AS waits, {_RETRIES} AS retries, {_ASKS} AS asks, {_LAST_FAILURE} FROM run"
+    f" {WAITS} AS waits, {RETRIES} AS retries, {ASKS} AS asks, {_LAST_FAILURE} FROM run"
 )
 _OPEN: Final = {
     "blocked": "state='blocked'",
-    "running": f"state='open' AND NOT {_WAITS}",
-    "waiting": f"state='open' AND {_WAITS}",
+    "running": f"state='open' AND NOT {WAITS}",
+    "waiting": f"state='open' AND {WAITS}",
 }
 _BY_HEALTH: Final = (
     "CASE WHEN state='blocked' THEN 0 WHEN asks THEN 1 WHEN retries THEN 2 WHEN waits THEN 3 ELSE 4 END, run.n DESC"
