@@ -6,7 +6,6 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
@@ -171,31 +170,3 @@ def printable(text: str) -> str:
         'paid�[2J'
     """
     return "".join(one if one.isprintable() else " " if one in "\t\n" else "�" for one in text)
-
-
-def iso(at_ns: int | None) -> str | None:
-    """Return a recorded time as text."""
-    return None if at_ns is None else datetime.fromtimestamp(at_ns / 1e9, timezone.utc).isoformat()
-
-
-def clock(at_ns: int, form: str) -> str:
-    """Return a recorded time in the time zone of this machine."""
-    return datetime.fromtimestamp(at_ns / 1e9, timezone.utc).astimezone().strftime(form)
-
-
-def lasted(seconds: float) -> str:
-    """Return a time span as a person reads it.
-
-    Example:
-        >>> lasted(0.0124), lasted(3.2), lasted(125), lasted(7500), lasted(90000)
-        ('12 ms', '3.2 s', '2 min 5 s', '2 h 5 min', '1 d 1 h')
-    """
-    if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, below, lower in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // below} {lower}"
-    return f"{whole} s"

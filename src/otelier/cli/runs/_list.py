@@ -14,13 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from otelier.cli._steps import results
+from otelier.cli._times import clock, iso, lasted
 from otelier.cli.runs._asking import (
     EngineOption,
     JsonOption,
     ask,
-    clock,
-    iso,
-    lasted,
     open_client,
     printable,
     seconds_of,

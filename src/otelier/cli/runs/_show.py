@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from otelier.cli._steps import results
-from otelier.cli.runs._asking import EngineOption, JsonOption, ask, clock, iso, lasted, open_client, printable
+from otelier.cli._times import clock, iso, lasted
+from otelier.cli.runs._asking import EngineOption, JsonOption, ask, open_client, printable
 from otelier.cli.runs._list import STYLES, as_data, cut, first_line
 
 if TYPE_CHECKING:

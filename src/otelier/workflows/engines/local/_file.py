@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 from otelier.errors import EngineError
 
+T = TypeVar("T")
 REMOTE: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "glusterfs", "lustre"}
 )
@@ -104,10 +106,19 @@ def has_driver(path: Path) -> bool:
     with _guard:
         if path in _locks:  # its handle must not be closed a second time here, see above
             return True
-        if not _lock_path(path).exists():
+        if not lock_path(path).exists():
             return False
         with _opened(path) as file:
             return not _try_lock(file)
+
+
+def ask_lock(path: Path, question: Callable[[IO[bytes]], T]) -> T | None:
+    """Return what *question* finds out about the lock; `None` where this process itself has it open, or nobody had."""
+    with _guard:
+        if path in _locks or not lock_path(path).exists():
+            return None
+        with _opened(path) as file:
+            return question(file)
 
 
 def forget_locks() -> None:
@@ -117,16 +128,17 @@ def forget_locks() -> None:
     _locks.clear()
 
 
-def _lock_path(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
+    """Return the file whose lock says who drives *path*."""
     return path.with_name(path.name + ".lock")
 
 
 def _opened(path: Path) -> IO[bytes]:
     try:
-        return _lock_path(path).open("a+b")
+        return lock_path(path).open("a+b")
     except OSError as exc:
         raise EngineError(
-            f"Cannot open {_lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "
+            f"Cannot open {lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "
             "right to write there, or name another file: `file:PATH`."
         ) from exc
 
