@@ -12,7 +12,7 @@ from otelier.workflows._handlers import Handler, function, workflow
 from otelier.workflows._headers import RequestHeaders
 from otelier.workflows._waits import Handle
 from otelier.workflows._worker import RunHandle, Worker
-from otelier.workflows.engines.protocol import RunInfo, StepInfo
+from otelier.workflows.engines.shown import RunInfo, StepInfo
 
 __all__ = [
     "Approval",

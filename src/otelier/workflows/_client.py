@@ -35,17 +35,8 @@ from otelier.workflows._payloads import read_limit, to_payload
 from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows._worker import RunHandle
 from otelier.workflows.engines import open_engine
-from otelier.workflows.engines.protocol import (
-    APPROVAL,
-    APPROVALS,
-    Engine,
-    Json,
-    RunInfo,
-    Status,
-    StepInfo,
-    Target,
-    how_ended,
-)
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Engine, Json, Target
+from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, how_ended
 
 _STATUSES: Final = typing.get_args(Status)
 _MAX_RUNS: Final = 100_000

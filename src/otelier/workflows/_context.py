@@ -10,17 +10,18 @@ from typing_extensions import TypeVar
 
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
-from otelier.workflows._calls import Call, named, side_by_side
+from otelier.workflows._calls import Call
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds
 from otelier.workflows._configuration import Config, Secrets
 from otelier.workflows._handlers import Handler
 from otelier.workflows._human import Human
 from otelier.workflows._llm import Models, RunTools
 from otelier.workflows._observability import RunLogger, RunMetrics, Tracing
+from otelier.workflows._parallel import make_parallel, named
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._steps import make_step
 from otelier.workflows._waits import EntityProxy, Handle, Signals, call_target, make_timer, wait_for
-from otelier.workflows.engines.protocol import Op, Target
+from otelier.workflows.engines.protocol import Target
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 AgentOutput = TypeVar("AgentOutput", bound="BaseModel | str", default=str)
 _MISSING: Final = object()
-_MAX_SIDE_BY_SIDE: Final = 10_000
 
 
 class Context:
@@ -280,7 +280,7 @@ class Context:
             return_exceptions: Let failures stand among the values.
             timeout_s: Seconds for all of them; `None` for no limit.
         """
-        return self._side_by_side("ctx.parallel", calls, max_concurrency, return_exceptions, timeout_s)
+        return make_parallel(self._body, "ctx.parallel", calls, max_concurrency, return_exceptions, timeout_s)
 
     def gather(
         self,
@@ -291,39 +291,9 @@ class Context:
         **calls: Call[Any],
     ) -> Call[dict[str, Any]]:
         """Wait for several calls side by side, and return their values by name; else as `parallel`."""
-        inner = self._side_by_side("ctx.gather", calls.values(), max_concurrency, return_exceptions, timeout_s)
+        given = list(calls.values())
+        inner = make_parallel(self._body, "ctx.gather", given, max_concurrency, return_exceptions, timeout_s)
         return Call(self._body, "ctx.gather", named(list(calls), inner.taken()))
-
-    def _side_by_side(
-        self, what: str, calls: Any, most: int | None, return_exceptions: bool, timeout_s: float | None
-    ) -> Call[list[Any]]:
-        body = self._body
-        body.check(what)
-        given = list(calls)
-        for call in given:
-            if not isinstance(call, Call):
-                raise TypeError(
-                    f"{what} was given a {type(call).__name__}: give calls of the context, such as "
-                    f"`ctx.step(...)` or `ctx.task(...)`, without `await`."
-                )
-        if len({id(call) for call in given}) < len(given):
-            raise WorkflowUseError(f"{what} was given one call twice: make a call for each.")
-        if taken := next((call for call in given if call.is_taken), None):
-            raise WorkflowUseError(f"{what} was given {taken.what}, which is waited for already: make a call for each.")
-        if len(given) > _MAX_SIDE_BY_SIDE:
-            raise ValueError(f"{what} was given {len(given):,} calls: {_MAX_SIDE_BY_SIDE:,} are the limit.")
-        if most is not None and checked_count(most, "max_concurrency") == 0:
-            raise ValueError("Cannot use 0 as `max_concurrency`: nothing would ever begin. Use 1 or more.")
-        seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
-        limit: Op | None = None if seconds is None else body.run.sleep(seconds)
-
-        def late() -> TimeoutError:
-            return TimeoutError(f"{what} took longer than {seconds:g} s")
-
-        for call in given:
-            body.waited(call)  # by this one
-        plan = side_by_side(body, given, most=most, return_exceptions=return_exceptions, limit=limit, timed_out=late)
-        return Call(body, what, plan)
 
     # --- waits ---------------------------------------------------------------------------------------------------
     def sleep(self, seconds: float) -> Call[None]:

@@ -9,7 +9,8 @@ from typing import Any
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_BODY, Body
 from otelier.workflows._context import Context
-from otelier.workflows._handlers import Handler, be_called_by, handlers_beside
+from otelier.workflows._handlers import Handler, be_called_by
+from otelier.workflows._registration import handlers_beside
 from otelier.workflows._worker import Worker
 from otelier.workflows.engines import fresh_engine
 

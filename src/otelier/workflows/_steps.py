@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from otelier import names
 from otelier.codec import error_to_json, from_plain, to_plain
-from otelier.errors import RunParked, WorkflowUseError
+from otelier.errors import RunCancelled, RunParked, WorkflowUseError
 from otelier.faults import warn_once
 from otelier.workflows._body import CURRENT_STEP, Body, StepScope
 from otelier.workflows._calls import Call, Plan, Stopping
@@ -153,8 +153,9 @@ async def _called(body: Body, function: Callable[..., Any]) -> Any:
     if inspect.iscoroutinefunction(_inner(function)):
         return await _apart(function())
     given = _Given(function)
+    called = asyncio.ensure_future(body.host.call_in_thread(given.call))
     try:
-        value = await _apart(body.host.call_in_thread(given.call))
+        value = await _apart(asyncio.shield(called))
     except RuntimeError as exc:
         if str(exc).startswith(_NO_LOOP):
             raise WorkflowUseError(
@@ -162,11 +163,16 @@ async def _called(body: Body, function: Callable[..., Any]) -> Any:
             ) from exc
         raise
     except asyncio.CancelledError:
+        if isinstance(body.run.stopped, RunCancelled):  # it cannot be stopped, and what it does is to be done whole
+            await asyncio.wait((called,), timeout=_END_S)
+        called.cancel()
         given.leave()
         raise
     return await _apart(value) if inspect.isawaitable(value) else value
 
 
+_END_S: Final = 20.0
+"""How long a function in a thread is given to end when its run is cancelled."""
 _NO_LOOP: Final = ("no running event loop", "There is no current event loop in thread")
 
 

@@ -23,10 +23,11 @@ from otelier.workflows._approvals import KINDS, invoke_approvals
 from otelier.workflows._body import Host
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
 from otelier.workflows._context import Context
-from otelier.workflows._handlers import Handler, handlers_in
+from otelier.workflows._handlers import Handler
 from otelier.workflows._headers import start_headers
 from otelier.workflows._payloads import read_limit
 from otelier.workflows._points import worker_entered
+from otelier.workflows._registration import handlers_in
 from otelier.workflows._threads import Threads
 from otelier.workflows._trace import link_caller, span_name
 from otelier.workflows.engines import open_engine
@@ -129,8 +130,9 @@ class Worker:
 
     Args:
         service_name: Service of the handlers that name none.
-        modules: Modules with handlers, by themselves or as text, or handlers. Without any, the module that makes the
-            worker. A text `module:service` gives the handlers there that name no service this one.
+        modules: Modules with handlers, by themselves or as text, or handlers and classes of entities. Without any, the
+            module that makes the worker. A text `module:service` gives the handlers there that name no service this
+            one.
         engine: Where runs are kept: `memory:`, `file:PATH`, or an engine; `None` is `OTELIER_ENGINE`.
         version: Version of this code. New runs get it, and `ctx.version` is that of the worker that started a run.
 
@@ -158,7 +160,7 @@ class Worker:
         self,
         service_name: str,
         *,
-        modules: Sequence[ModuleType | str | Handler] = (),
+        modules: Sequence[ModuleType | str | Handler | type] = (),
         engine: str | Engine | None = None,
         version: int = 1,
     ) -> None:

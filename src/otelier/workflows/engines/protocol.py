@@ -13,11 +13,11 @@ See: `otelier.workflows.engines.local`, which keeps them in one SQLite file.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from otelier.errors import RunStopped
+from otelier.workflows.engines.shown import RunInfo, Status
 
 Json: TypeAlias = Any
 """Plain data as JSON has it: dicts with text for keys, lists, texts, finite numbers, flags, `None`."""
@@ -25,7 +25,6 @@ Outcome: TypeAlias = "list[Json]"
 """`[True, result]` or `[False, error]`, the error as `otelier.codec.error_to_json` writes it."""
 Kind: TypeAlias = Literal["workflow", "function", "write", "read"]
 """What a handler is; the last two are methods of an entity, and have a key."""
-Status: TypeAlias = Literal["running", "waiting", "blocked", "completed", "failed", "cancelled"]
 APPROVALS: Final = "otelier.approvals"
 """Service of an entity of ours, keyed by run, that every worker has: with each other it shares this one."""
 APPROVALS_TYPE: Final = "Approvals"
@@ -223,114 +222,6 @@ class Run(Protocol):
     def put(self, changes: Mapping[str, Json]) -> None:
         """Change the entity's state when this run succeeds, or never; `None` removes a key."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """One op of a run, as it is shown.
-
-    Example:
-        >>> import asyncio
-        >>> from otelier import Client, Worker, workflow
-        >>> @workflow
-        ... async def order(ctx):
-        ...     return await ctx.step("charge", lambda: "charged")
-        >>> async def main():
-        ...     async with Worker("shop", modules=[order], engine="memory:") as worker:
-        ...         await (await worker.start(order, workflow_id="order-3")).result()
-        ...         return await Client("memory:").run("order-3")
-        >>> run = asyncio.run(main())
-        >>> [(step.name, step.kind, step.attempt, step.error) for step in run.steps]
-        [('charge', 'step', 1, None)]
-    """
-
-    name: str
-    kind: str
-    """`step`, `sleep`, `signal`, `call`, `result` or `send`; of a client also `approval`."""
-    attempt: int
-    """Number of the attempt, from 1; the attempts of a step have its name."""
-    executions: int
-    """How often it was begun: more than once if a crash or a stop cut it."""
-    begin_ns: int
-    end_ns: int | None
-    """`None` while it goes on."""
-    error: str | None = None
-    """First line of what it failed with."""
-    run_id: str | None = None
-    """The run that it called, or whose result it waits for; `None` for other kinds."""
-
-    @property
-    def begin(self) -> datetime:
-        """Time of its first begin, in UTC."""
-        return _time(self.begin_ns)
-
-    @property
-    def end(self) -> datetime | None:
-        """Time of its end, in UTC; `None` while it goes on."""
-        return None if self.end_ns is None else _time(self.end_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """One run, as it is shown.
-
-    Example:
-        >>> import asyncio
-        >>> from otelier import Client, Worker, workflow
-        >>> @workflow
-        ... async def order(ctx):
-        ...     return await ctx.step("charge", lambda: "charged")
-        >>> async def main():
-        ...     async with Worker("shop", modules=[order], engine="memory:") as worker:
-        ...         await (await worker.start(order, workflow_id="order-2")).result()
-        ...         return await Client("memory:").run("order-2")
-        >>> run = asyncio.run(main())
-        >>> run.status, run.service, run.handler, run.result
-        ('completed', 'shop', 'order', 'charged')
-    """
-
-    workflow_id: str
-    service: str
-    handler: str
-    status: Status
-    health: str
-    """`blocked`, `waiting approval`, `retrying`, `waiting`, `running`, `completed`, `failed` or `cancelled`."""
-    version: int
-    begin_ns: int
-    end_ns: int | None = None
-    key: str | None = None
-    parent_id: str | None = None
-    result: Json = None
-    error: Mapping[str, Json] | None = None
-    """What it failed with, why it is blocked, or what it tries again after; as `otelier.codec.error_to_json` has it."""
-    steps: Sequence[StepInfo] = field(default_factory=tuple[StepInfo, ...])
-    """Empty where many runs were asked for."""
-    waiting_for: str | None = None
-    """What it waits for, such as `signal manager_approved`; `None` where many runs were asked for."""
-
-    @property
-    def begin(self) -> datetime:
-        """Time of its start, in UTC."""
-        return _time(self.begin_ns)
-
-    @property
-    def end(self) -> datetime | None:
-        """Time of its end, in UTC; `None` while it is open."""
-        return None if self.end_ns is None else _time(self.end_ns)
-
-
-def how_ended(status: str) -> str:
-    """Return how errors say that a run ended.
-
-    Example:
-        >>> how_ended("cancelled"), how_ended("failed")
-        ('was cancelled', 'has failed')
-    """
-    return f"{'was' if status == 'cancelled' else 'has'} {status}"
-
-
-def _time(ns: int) -> datetime:
-    return datetime.fromtimestamp(ns / 1e9, timezone.utc)
 
 
 Invoke: TypeAlias = "Callable[[Run, Target, Json], Awaitable[Outcome]]"

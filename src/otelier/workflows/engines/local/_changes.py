@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from otelier.codec import error_to_json
-from otelier.errors import RunEndedError, RunExistsError, WorkflowError
+from otelier.errors import RunEndedError, RunExistsError, UnknownRunError, WorkflowError
 from otelier.workflows.engines.local._blocked import no_progress
 from otelier.workflows.engines.local._journal import (
     Loaded,
@@ -33,7 +33,8 @@ from otelier.workflows.engines.local._journal import (
     type_of,
     unknown,
 )
-from otelier.workflows.engines.protocol import Json, Outcome, Target, how_ended
+from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.shown import how_ended
 
 _LIFE: Final = (
     "SELECT state, lives, progress, n, id, service, handler, key, payload, headers, version, parent, began, cancelled,"
@@ -166,6 +167,14 @@ def cancel_run(tx: Transaction, run_id: str) -> None:
             tx.tell("cancel", one, cancelled_ns(tx.conn, one))
 
 
+def cancel_called(tx: Transaction, run_id: str) -> None:
+    """Cancel a run that an op called, and that may not have been stored."""
+    try:
+        cancel_run(tx, run_id)
+    except UnknownRunError:
+        pass
+
+
 def resume_run(tx: Transaction, run_id: str) -> None:
     """Let a blocked run begin again."""
     if _open_state(tx.conn, run_id, "cannot be resumed") == "blocked":
@@ -177,8 +186,11 @@ def resume_run(tx: Transaction, run_id: str) -> None:
         tx.tell("resume", run_id, open_run(tx.conn, run_id))
 
 
-def block_run(tx: Transaction, run_id: str, error: dict[str, Json], at_ns: int) -> None:
+def block_run(
+    tx: Transaction, run_id: str, error: dict[str, Json], at_ns: int, before: Sequence[Statement] = ()
+) -> None:
     """Leave a run from a time on, until somebody resumes it."""
+    execute(tx, before)
     tx.conn.execute(
         "UPDATE run SET state='blocked', outcome=?, blocked=? WHERE id=? AND ended IS NULL",
         (dumps([False, error]), dumps([*_blocked_times(tx, run_id), (at_ns, None)]), run_id),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from otelier.codec import error_to_json
 from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped
@@ -23,8 +23,8 @@ from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local import _keeping as keeping
 from otelier.workflows.engines.local._beat import Beat
 from otelier.workflows.engines.local._beginning import Beginning, Beginnings
+from otelier.workflows.engines.local._ends import RunEnds
 from otelier.workflows.engines.local._life import Life
-from otelier.workflows.engines.local._op import LocalOp
 from otelier.workflows.engines.local._options import Options
 from otelier.workflows.engines.local._store import Store, ask
 from otelier.workflows.engines.local._timers import Timers
@@ -57,8 +57,7 @@ class Driver:
         self.timers = Timers(self.loop)
         self.beat = Beat(self.loop, store.shown, options.held_up_s)
         self.lives: dict[str, Life] = {}
-        self.ends: dict[str, list[LocalOp]] = {}
-        """Ops that wait for the end of a run."""
+        self.ends = RunEnds()
         self._known: set[str] = set()
         self._beginnings = Beginnings(options.max_replaying)
         self._turns = Turns()
@@ -243,8 +242,7 @@ class Driver:
             self._end(run_id, "cancelled", journal.cancelled(run_id), [])
 
     def _end_noted(self, run_id: str, outcome: str) -> None:
-        for op in self.ends.pop(run_id, ()):
-            op.life.record(op, json.loads(outcome))  # each has its own
+        self.ends.ended(run_id, outcome)
         self._release(run_id)
 
     # --- runs without a life ---
@@ -339,18 +337,11 @@ class Driver:
         if rows:
             self.store.submit_later(journal.execute, rows)
 
-    def forget_end(self, op: LocalOp) -> None:
-        """Tell an op no more of the end it waited for."""
-        waiting = self.ends.get(op.ref or "")
-        if waiting and op in waiting:
-            waiting.remove(op)
-            if not waiting:
-                del self.ends[op.ref or ""]
-
     def block(self, life: Life, error: BaseException, at_ns: int) -> None:
         """Leave a run until somebody resumes it."""
         self._known.discard(life.id)
-        self.store.submit(self.loop, None, _block, life.unwritten_rows(), life.id, error_to_json(error), at_ns)
+        rows = life.unwritten_rows()
+        self.store.submit(self.loop, None, changes.block_run, life.id, error_to_json(error), at_ns, rows)
 
     def _left(self, life: Life, task: asyncio.Task[Outcome]) -> None:
         """Take note that a body was left, by itself or by what stopped it."""
@@ -400,21 +391,5 @@ class Driver:
         entity: tuple[Target, dict[str, Json]] | None = None,
     ) -> None:  # fmt: skip
         text = journal.dumps(outcome)
-        ended: list[LocalOp] = []
-        for op in self.ends.pop(run_id, ()):
-            statements = op.life.recording(op, json.loads(text))  # its own: bodies change what they get
-            if statements is not None:
-                rows.extend(statements)
-                ended.append(op)
-        self.store.submit(self.loop, partial(self._ended, ended), changes.end_run, run_id, state, text, rows, entity)
-
-    def _ended(self, ops: list[LocalOp], _result: Any, error: BaseException | None) -> None:
-        for op in ops:
-            op.recorded(None, error)
-
-
-def _block(
-    tx: journal.Transaction, rows: list[journal.Statement], run_id: str, error: dict[str, Json], at_ns: int
-) -> None:
-    journal.execute(tx, rows)
-    changes.block_run(tx, run_id, error, at_ns)
+        done = self.ends.end_with(run_id, text, rows)
+        self.store.submit(self.loop, done, changes.end_run, run_id, state, text, rows, entity)

@@ -25,7 +25,8 @@ from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._driver import Driver
 from otelier.workflows.engines.local._options import Options
 from otelier.workflows.engines.local._store import Call, FileStore, Store, ask, deliver
-from otelier.workflows.engines.protocol import APPROVALS, Invoke, Json, Outcome, Registry, RunInfo, Status, Target
+from otelier.workflows.engines.protocol import APPROVALS, Invoke, Json, Outcome, Registry, Target
+from otelier.workflows.engines.shown import RunInfo, Status
 
 _MANY = 500
 _NOTED: Mapping[str, Callable[[sqlite3.Connection, str], Any]] = {

@@ -9,7 +9,8 @@ from datetime import datetime, timezone
 from typing import Any, Final, cast
 
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, RunInfo, Status, StepInfo
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
+from otelier.workflows.engines.shown import RunInfo, Status, StepInfo
 
 _OPEN_WAIT: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind<>'step')"
 _OPEN_STEP: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind='step')"

@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import cast
 
 from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped, WorkflowUseError
@@ -28,7 +29,7 @@ class Life:
     """The `Run` that a body is given."""
 
     __slots__ = (
-        "_ahead", "_made", "_mail", "_now", "_recorded", "_seq", "_signal_waits", "_state",
+        "_ahead", "_made", "_mail", "_now", "_recorded", "_seq", "_state",
         "_waits", "began_ns", "blocked_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
         "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
     )  # fmt: skip
@@ -55,7 +56,6 @@ class Life:
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
         self._mail: Mail | None = None
-        self._signal_waits: dict[str, Signal] | None = None
         self._state: State | None = None
         for signal in loaded.signals:
             self.add_signal(*signal)
@@ -94,14 +94,7 @@ class Life:
                 of the code's order.
         """
         self.check()
-        waits = self._signal_waits = self._signal_waits if self._signal_waits is not None else {}
-        if (before := waits.get(name)) is not None and not before.is_seen and before.state != GIVEN_UP:
-            raise WorkflowUseError(
-                f"Cannot wait for signal {name!r} twice at once: it is not told which of the waits gets the next one. "
-                "Await the first, or give the signals names of their own."
-            )
-        op = waits[name] = Signal(self, name, timeout_s)
-        return op
+        return self._mailbox().expect(name, lambda: Signal(self, name, timeout_s))
 
     def call(
         self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str | None = None,
@@ -114,12 +107,8 @@ class Life:
         """Wait until the run of a started `call` is stored."""
         assert isinstance(op, Call)
         self.check()
-        if op.is_stored or op.state == DONE:
-            return
-        future: asyncio.Future[None] = self.loop.create_future()
-        waiters = op.stored_waiters = op.stored_waiters if op.stored_waiters is not None else []
-        waiters.append(future)
-        await self._until(future)
+        if (future := op.storing()) is not None:
+            await self._until(future)
 
     def result(self, run_id: str) -> Op:
         """Make an op whose value is the outcome of another run."""
@@ -135,7 +124,7 @@ class Life:
         assert isinstance(op, LocalOp)
         self.reach(op)
         if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.found)):
-            self.driver.store.submit_later(_cancel_called, op.ref)
+            self.driver.store.submit_later(changes.cancel_called, op.ref)
         elif op.state == BEGUN or (op.state == MADE and op.found):
             self._give_up(op)
         elif op.state == MADE:
@@ -148,11 +137,11 @@ class Life:
         self.check()
         ours = cast("Sequence[LocalOp]", ops)
         done = [op for op in ours if op.state == DONE]  # of thousands, for each of their results
-        best = min(done, key=_place) if done else await self._wait(ours)
+        best = min(done, key=attrgetter("seq")) if done else await self._wait(ours)
         best.is_seen = True
         self.reach(best)
         if self._ahead:
-            self._ahead.reach_begun(cast("Sequence[LocalOp]", ops), best)
+            self._ahead.reach_begun(ours, best)
         return best
 
     def when_stored(self, do: Callable[[], object]) -> None:
@@ -273,7 +262,7 @@ class Life:
         try:
             text = journal.dumps(value)
         except (TypeError, ValueError) as exc:
-            self.fail(exc)
+            self.block(blocked.failed_inside(self.id, exc))
             return None
         rows = self.unwritten_rows(besides=op)
         op.state, op.value, op.seq, op.ended_ns = ENDING, value, self.next_seq(), self.now_ns()
@@ -337,20 +326,21 @@ class Life:
         self.open.pop(op.number, None)
         rows = [*self.unwritten_rows(), op.row(None), (journal.GIVE_BACK_SIGNAL, (number, self.id, op.name, payload))]
         self.driver.store.submit_later(journal.execute, rows)
-        if self._mail is None:
-            self._mail = Mail()
-        self._mail.give_back(number, op.name, payload)
+        self._mailbox().give_back(number, op.name, payload)
 
     # --- signals and state ---
     def add_signal(self, number: int, name: str, payload: str) -> None:
         """Take a signal for this run into its mail, once, or give it to the op that waits for it."""
+        mail = self._mailbox()
+        if mail.add(number, name, payload) and (op := mail.waiting(name)) is not None:
+            taken = self.take_signal(name)
+            if taken is not None:
+                op.took(*taken)
+
+    def _mailbox(self) -> Mail:
         if self._mail is None:
             self._mail = Mail()
-        if not self._mail.add(number, name, payload):
-            return
-        op = (self._signal_waits or {}).get(name)
-        if op is not None and op.state == BEGUN and (taken := self.take_signal(name)) is not None:
-            op.took(*taken)
+        return self._mail
 
     def take_signal(self, name: str) -> tuple[int, str] | None:
         """Take the oldest signal of a name, its number and its payload."""
@@ -400,26 +390,6 @@ class Life:
             self.blocked_ns = [*self.blocked_ns, (at_ns, None)]
             self.stop(RunParked(str(error)))
 
-    def fail(self, error: Exception) -> None:
-        """Block the run because of a fault of ours: a step's body gives failures as values."""
-        self.block(blocked.failed_inside(self.id, error))
-
-    def damaged(self, op: LocalOp, error: ValueError) -> None:
-        """Block the run because its journal has no JSON for the result of an op, and raise that."""
-        self.block(blocked.damaged(self.id, op.kind, op.name, op.number, error))
-        self.check()
-
     def lost(self, error: BaseException) -> None:
         """Leave the body because the task of a step was cancelled by somebody else, such as the loop's end."""
         self.stop(RunParked(f"A step's task was ended by somebody else: {type(error).__name__}."))
-
-
-def _place(op: LocalOp) -> int:
-    return op.seq
-
-
-def _cancel_called(tx: journal.Transaction, run_id: str) -> None:
-    try:
-        changes.cancel_run(tx, run_id)
-    except journal.UnknownRunError:  # it could not be stored
-        pass

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from otelier.errors import RunStopped
 from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines.local._blocked import damaged
 from otelier.workflows.engines.local._store import Store
 from otelier.workflows.engines.protocol import Json, Op
 
@@ -31,6 +32,18 @@ class Clock(Protocol):
         ...
 
 
+class Ends(Protocol):
+    """Tells ops that the runs that they name have ended."""
+
+    def add(self, op: LocalOp) -> None:
+        """Tell *op* when its run has ended."""
+        ...
+
+    def drop(self, op: LocalOp) -> None:
+        """Tell *op* no more."""
+        ...
+
+
 class Host(Protocol):
     """What ops ask of who drives their life."""
 
@@ -45,12 +58,8 @@ class Host(Protocol):
         ...
 
     @property
-    def ends(self) -> dict[str, list[LocalOp]]:
-        """Ops that wait for the end of a run."""
-        ...
-
-    def forget_end(self, op: LocalOp) -> None:
-        """Tell an op no more of the end it waited for."""
+    def ends(self) -> Ends:
+        """Who tells them that another run has ended."""
         ...
 
 
@@ -168,12 +177,8 @@ class Owner(Protocol):
         """Take note that the task of a step has ended."""
         ...
 
-    def fail(self, error: Exception) -> None:
-        """Block the run because of a fault of ours."""
-        ...
-
-    def damaged(self, op: LocalOp, error: ValueError) -> None:
-        """Block the run because of what the journal has of an op, and raise that."""
+    def block(self, error: BaseException) -> None:
+        """Leave the run until somebody resumes it."""
         ...
 
     def lost(self, error: BaseException) -> None:
@@ -215,7 +220,8 @@ class LocalOp:
             try:
                 self.value = journal.json.loads(found.value or "null")
             except ValueError as exc:
-                life.damaged(self, exc)
+                life.block(damaged(life.id, self.kind, name, self.number, exc))
+                life.check()
         else:
             self.state = MADE if found.ended is None else GIVEN_UP
 

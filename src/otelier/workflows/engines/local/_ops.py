@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Final
 from otelier.errors import RunStopped
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.local._op import BEGUN, ENDING, MADE, LocalOp, Owner
+from otelier.workflows.engines.local._blocked import failed_inside
+from otelier.workflows.engines.local._op import BEGUN, DONE, ENDING, MADE, LocalOp, Owner
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 
 _MAX_NS: Final = 2**62
@@ -43,7 +44,7 @@ class Step(LocalOp):
                 self.life.lost(exc)
         except Exception as exc:
             if self.state == BEGUN:
-                self.life.fail(exc)
+                self.life.block(failed_inside(self.life.id, exc))
         else:
             if self.state == BEGUN:
                 self.life.record(self, value)
@@ -140,13 +141,13 @@ class Result(LocalOp):
     def _looked(self, outcome: Outcome | None, error: BaseException | None) -> None:
         if error is None and self.state == BEGUN and self.life.stopped is None:
             if outcome is None:
-                self.life.driver.ends.setdefault(self.ref or "", []).append(self)
+                self.life.driver.ends.add(self)
             else:
                 self.life.record(self, outcome)
 
     def leave(self) -> None:
         """Wait for its end no more."""
-        self.life.driver.forget_end(self)
+        self.life.driver.ends.drop(self)
 
 
 class Call(Result):
@@ -179,6 +180,15 @@ class Call(Result):
             loop, self._looked, changes.call_run, rows, self.ref, target, payload, headers, self.life.id, detached,
             self.began_ns,
         )  # fmt: skip
+
+    def storing(self) -> asyncio.Future[None] | None:
+        """Return what is done once the run is stored; `None` where it is."""
+        if self.is_stored or self.state == DONE:
+            return None
+        future: asyncio.Future[None] = self.life.loop.create_future()
+        waiters = self.stored_waiters = self.stored_waiters if self.stored_waiters is not None else []
+        waiters.append(future)
+        return future
 
     def _looked(self, outcome: Outcome | None, error: BaseException | None) -> None:
         if error is None:
