@@ -13,16 +13,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from otelier.cli._steps import results
 from otelier.cli._times import clock, iso, lasted
 from otelier.cli.runs._asking import (
     EngineOption,
     JsonOption,
-    ask,
     open_client,
     printable,
     seconds_of,
 )
+from otelier.cli.runs._watch import WatchOption, shown
 from otelier.errors import WorkflowUseError
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ def runs(
     older: Annotated[str | None, typer.Option(help="Only those that began longer ago, such as 1h.")] = None,
     limit: Annotated[int, typer.Option(help="How many at most.")] = 50,
     as_json: JsonOption = False,
+    watch: WatchOption = False,
     engine: EngineOption = None,
 ) -> None:
     """List runs: blocked ones first, then those that wait for a person, and the ended ones last."""
@@ -68,13 +68,17 @@ def runs(
     _check("--health", health, _HEALTHS)
     if not 1 <= limit <= _MAX_SHOWN:
         raise WorkflowUseError(f"Cannot list {limit} runs: `--limit` is a number from 1 to {_MAX_SHOWN:,}.")
-    before_ns = None if older is None else time.time_ns() - int(seconds_of(older) * 1e9)
-    asked = _Asked(cast("Status | None", status), service, health, handler, before_ns, limit)
-    found = ask(_find(open_client(engine), asked), "reading the runs")
-    if as_json:
-        print(json.dumps([as_data(one) for one in found], indent=2))
-    else:
-        _show_runs(found, results(), limit)
+    older_s = None if older is None else seconds_of(older)
+    asked = _Asked(cast("Status | None", status), service, health, handler, older_s, limit)
+    client = open_client(engine)
+
+    def show(found: Sequence[RunInfo], console: Console) -> None:
+        if as_json:
+            print(json.dumps([as_data(one) for one in found], indent=2))
+        else:
+            _show_runs(found, console, limit)
+
+    shown(lambda: _find(client, asked), show, "reading the runs", watch=watch, is_text=not as_json)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +87,14 @@ class _Asked:
     service: str | None
     health: str | None
     handler: str | None
-    before_ns: int | None
+    older_s: float | None
     limit: int
 
     def fits(self, run: RunInfo) -> bool:
         return (
             (self.health is None or run.health == self.health)
             and (self.handler is None or run.handler == self.handler)
-            and (self.before_ns is None or run.begin_ns < self.before_ns)
+            and (self.older_s is None or run.begin_ns < time.time_ns() - int(self.older_s * 1e9))
         )
 
     @property
@@ -104,7 +108,7 @@ class _Asked:
 
 
 async def _find(client: Client, asked: _Asked) -> list[RunInfo]:
-    filters = asked.health is not None or asked.handler is not None or asked.before_ns is not None
+    filters = asked.health is not None or asked.handler is not None or asked.older_s is not None
     found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
     for status in asked.statuses:
         # The latest of those that wait need not be the most urgent.
@@ -154,13 +158,17 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
     for one, name in zip(found, names):
         took = lasted(((one.end_ns or time.time_ns()) - one.begin_ns) / 1e9)
         began = clock(one.begin_ns, "%m-%d %H:%M")
-        line = Text.assemble(
-            (f"{one.health:<16} ", STYLES.get(one.health, "")),
-            (f"{printable(one.workflow_id):<{id_width}} ", "bold"),
-            f"{cut(name, name_width):<{name_width}} ",
-            (f"{began} {took}" if is_wide else began, "dim"),
+        head = Text.assemble(
+            (f"{one.health:<16} ", STYLES.get(one.health, "")), (f"{printable(one.workflow_id):<{id_width}}", "bold")
         )
-        console.print(line, soft_wrap=True)
+        rest = Text.assemble(
+            f"{cut(name, name_width):<{name_width}} ", (f"{began} {took}" if is_wide else began, "dim")
+        )
+        if head.cell_len + 1 + rest.cell_len > console.width:  # an id is not cut: people copy it
+            console.print(head, soft_wrap=True)
+            console.print(Text.assemble(f"  {cut(name, max(console.width - 14, 8))} ", (began, "dim")), soft_wrap=True)
+        else:
+            console.print(Text.assemble(head, " ", rest), soft_wrap=True)
         if one.error is not None:
             told = first_line(one.error)
             console.print(Text(f"  → {cut(told, console.width - 4)}", "dim"), soft_wrap=True)
@@ -183,13 +191,16 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 
-def approvals(*, as_json: JsonOption = False, engine: EngineOption = None) -> None:
+def approvals(*, as_json: JsonOption = False, watch: WatchOption = False, engine: EngineOption = None) -> None:
     """List what open runs ask people for, the earliest deadline first."""
-    found = ask(open_client(engine).approvals(), "reading the approvals")
-    if as_json:
-        print(json.dumps([_approval_data(one) for one in found], indent=2))
-    else:
-        _show_approvals(found, results())
+
+    def show(found: Sequence[PendingApproval], console: Console) -> None:
+        if as_json:
+            print(json.dumps([_approval_data(one) for one in found], indent=2))
+        else:
+            _show_approvals(found, console)
+
+    shown(open_client(engine).approvals, show, "reading the approvals", watch=watch, is_text=not as_json)
 
 
 def _approval_data(one: PendingApproval) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
-from otelier.workflows.engines.shown import RunInfo, Status, StepInfo
+from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
 
 _OPEN_WAIT: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind<>'step')"
 _OPEN_STEP: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind='step')"
@@ -68,7 +69,7 @@ def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | No
     if status not in _OPEN and len(rows) < limit:
         where = f"WHERE ended IS NOT NULL AND {of}" + (f" AND {_ENDED[status]}" if status is not None else "")
         rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows)))
-    return [_info(row, (), None) for row in rows]
+    return [_info(row) for row in rows]
 
 
 def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
@@ -79,6 +80,7 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
     """
     journal.outcome_of(conn, run_id)
     row = conn.execute(f"{_SHOWN} WHERE id=?", (run_id,)).fetchone()
+    (headers,) = conn.execute("SELECT headers FROM run WHERE n=?", (row[0],)).fetchone()
     ops = conn.execute(
         "SELECT name, kind, executions, began, ended, value, due, ref FROM op WHERE run=? ORDER BY n", (row[0],)
     ).fetchall()
@@ -90,7 +92,8 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
         number = attempts[name] if kind == "step" else 1
         child = ref if kind in {"call", "result"} else None
         steps.append(StepInfo(name, kind, number, executions, began, ended, _error(kind, value), child))
-    return _info(row, tuple(steps), _waiting_for(conn, row, ops))
+    trace_id = shown_trace_id(run_id, json.loads(headers))
+    return replace(_info(row), steps=tuple(steps), waiting_for=_waiting_for(conn, row, ops), trace_id=trace_id)
 
 
 def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]]:
@@ -99,7 +102,7 @@ def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]
     return [(key, json.loads(data)) for key, data in rows]
 
 
-def _info(row: Any, steps: tuple[StepInfo, ...], waiting_for: str | None) -> RunInfo:
+def _info(row: Any) -> RunInfo:
     _, run_id, service, handler, key, state, version, began, ended, parent, outcome, _, *derived = row
     waits, retries, asks, last_failure = derived
     status: Status = ("waiting" if waits else "running") if state == "open" else state
@@ -119,8 +122,6 @@ def _info(row: Any, steps: tuple[StepInfo, ...], waiting_for: str | None) -> Run
         parent_id=parent,
         result=found[1] if found[0] is True else None,
         error=None if found[0] is True else found[1],
-        steps=steps,
-        waiting_for=waiting_for,
     )
 
 
