@@ -170,7 +170,8 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
         else:
             console.print(Text.assemble(head, " ", rest), soft_wrap=True)
         if one.error is not None:
-            told = first_line(one.error)
+            # The line above says which run it is, and that it is blocked.
+            told = first_line(one.error).replace(f"Run {one.workflow_id!r} is blocked: ", "", 1)
             console.print(Text(f"  → {cut(told, console.width - 4)}", "dim"), soft_wrap=True)
     if len(found) == limit:
         console.print(Text(f"The first {limit}; `--limit` shows more, `otelier show ID` one of them.", "dim"))

@@ -116,7 +116,8 @@ def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console, link: st
     lines.add(run, 0)
     lines.show(console)
     if run.waiting_for is not None:
-        console.print(Text(f"waits for {printable(run.waiting_for)}", "cyan"), soft_wrap=True)
+        told = f"waits {'' if run.waiting_for.startswith('until ') else 'for '}{run.waiting_for}"
+        console.print(Text(printable(told), "cyan"), soft_wrap=True)
     if run.error is not None:
         console.print(Text(f"→ {first_line(run.error)}", STYLES.get(run.status, "red")))
     elif run.status == "completed":
