@@ -42,7 +42,7 @@ def test_a_day_at_the_desk(tmp_path: Path):
         assert "\nwaits until 20" in otelier("show", "flaky-3").stdout
         assert "→ ConnectionError: bank " in otelier("runs", "--health", "retrying").stdout
         assert len(listed("runs", "--handler", "paid", "--limit", "1000")) == NUMBERS["paid"]
-        assert otelier("runs", "--older", "1h").stdout == "There are no such runs.\n"
+        assert otelier("runs", "--older", "1h").stdout == "There are no runs with an age of more than 1 h 0 min.\n"
 
         # --- decisions, the next to expire first
         asked = listed("approvals")

@@ -216,3 +216,21 @@ def test_a_link_without_a_place_for_the_trace_is_refused(shop, monkeypatch):
     monkeypatch.setenv("OTELIER_TRACE_URL", "http://localhost:16686")
     done = shop.otelier("show", "waits")
     assert "{trace_id}" in str(done.exception)
+
+
+# --- verbs with many ids ---------------------------------------------------------------------------------------
+def test_a_verb_that_is_interrupted_says_what_it_did_not_ask_for(shop):
+    """Decisions wait for a worker; after Ctrl-C it tells which ids are left, and a terminal was told how far it is."""
+    ids = [f"paid-{number}" for number in range(120)]
+
+    async def fill() -> None:
+        for name in ids:
+            await shop.client.start("shop", "paid", workflow_id=name)
+
+    asyncio.run(fill())
+    with terminal(80, "approve", REFUND, *ids, "--name", "refund", "--role", "admin", "--engine", shop.engine) as shown:
+        shown.until("a worker takes the decision about 'refund': 1 to 50 of 121")
+        shown.type("\x03")
+        assert shown.end() == 130
+    told = " ".join(plain(shown.text).split())
+    assert "The 71 ids from 'paid-49' on were not asked for." in told

@@ -76,7 +76,7 @@ def runs(
         if as_json:
             print(json.dumps([as_data(one) for one in found], indent=2))
         else:
-            _show_runs(found, console, limit)
+            _show_runs(found, console, asked)
 
     shown(lambda: _find(client, asked), show, "reading the runs", watch=watch, is_text=not as_json)
 
@@ -96,6 +96,14 @@ class _Asked:
             and (self.handler is None or run.handler == self.handler)
             and (self.older_s is None or run.begin_ns < time.time_ns() - int(self.older_s * 1e9))
         )
+
+    def told(self) -> str:
+        """Return what is asked for as the end of a sentence, so that a wrong filter is seen."""
+        named = {"status": self.status, "health": self.health, "service": self.service, "handler": self.handler}
+        parts = [f"{name} {value!r}" for name, value in named.items() if value is not None]
+        if self.older_s is not None:
+            parts.append(f"an age of more than {lasted(self.older_s)}")
+        return f" with {', '.join(parts)}" if parts else " yet"
 
     @property
     def statuses(self) -> Sequence[Status]:
@@ -147,9 +155,9 @@ def as_data(run: RunInfo) -> dict[str, Any]:
     }
 
 
-def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
+def _show_runs(found: Sequence[RunInfo], console: Console, asked: _Asked) -> None:
     if not found:
-        console.print("There are no such runs.")
+        console.print(Text(printable(f"There are no runs{asked.told()}.")), soft_wrap=True)
         return
     names = [printable(f"{one.service}/{one.handler}") for one in found]
     id_width = min(max(len(one.workflow_id) for one in found), 36)
@@ -173,8 +181,8 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
             # The line above says which run it is, and that it is blocked.
             told = first_line(one.error).replace(f"Run {one.workflow_id!r} is blocked: ", "", 1)
             console.print(Text(f"  → {cut(told, console.width - 4)}", "dim"), soft_wrap=True)
-    if len(found) == limit:
-        console.print(Text(f"The first {limit}; `--limit` shows more, `otelier show ID` one of them.", "dim"))
+    if len(found) == asked.limit:
+        console.print(Text(f"The first {asked.limit}; `--limit` shows more, `otelier show ID` one of them.", "dim"))
 
 
 def first_line(error: Any) -> str:
