@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import otelier
+from otelier.telemetry import _bounds
 from otelier.testing._reset import reset
 from otelier.workflows import Client, Context, workflow
 from otelier.workflows.engines.local import _counts
@@ -116,6 +117,18 @@ async def test_approvals_are_observed_while_they_are_waited_for(collector: Colle
         for one in asked:
             await client.approve(one.workflow_id, one.name)
         await until(lambda: collector.approvals() == collector.approvals("oldest") == {"refund": 0, "ship": 0})
+
+
+@on_a_loop
+async def test_names_on_metrics_are_bounded(collector: Collector, monkeypatch: pytest.MonkeyPatch):
+    """Approvals with more names than metrics carry are counted together, so they make no endless time series."""
+    monkeypatch.setattr(_bounds, "MAX_VALUES", 2)
+    async with opened(None) as engine, worker_of(engine, asks) as worker:
+        for number in range(5):
+            await worker.start(asks, f"refund {number}")
+        await until(lambda: sum(collector.approvals().values()) == 5)
+        assert sorted(collector.approvals().values()) == [1, 1, 3]
+        assert collector.approvals()["_OTHER"] == 3
 
 
 @on_a_loop
