@@ -8,14 +8,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from otelier.cli._commands import app
+from otelier.cli.runs import _list
 from tests.cli.desk import HEALTHS, NUMBERS, desk, minutes_of
 from tests.waiting import until
 
 
-def test_a_day_at_the_desk(tmp_path: Path):
+def test_a_day_at_the_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Lists tell the most urgent first, approvals come in the order of their deadlines, and verbs reach all."""
     with desk(tmp_path / "runs.db") as engine:
 
@@ -43,6 +45,11 @@ def test_a_day_at_the_desk(tmp_path: Path):
         assert "→ ConnectionError: bank " in otelier("runs", "--health", "retrying").stdout
         assert len(listed("runs", "--handler", "paid", "--limit", "1000")) == NUMBERS["paid"]
         assert otelier("runs", "--older", "1h").stdout == "There are no runs with an age of more than 1 h 0 min.\n"
+
+        monkeypatch.setattr(_list, "_MAX_LOOKED_AT", 200)
+        some = otelier("runs", "--handler", "flaky", "--limit", "300")
+        assert "Looked at 200 runs of a status, and there are more." in some.stderr
+        monkeypatch.undo()
 
         # --- decisions, the next to expire first
         asked = listed("approvals")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -72,11 +73,17 @@ def runs(
     asked = _Asked(cast("Status | None", status), service, health, handler, older_s, limit)
     client = open_client(engine)
 
-    def show(found: Sequence[RunInfo], console: Console) -> None:
+    def show(answer: tuple[Sequence[RunInfo], bool], console: Console) -> None:
+        found, is_cut = answer
         if as_json:
             print(json.dumps([as_data(one) for one in found], indent=2))
         else:
             _show_runs(found, console, asked)
+        if is_cut:
+            told = (
+                f"otelier: Looked at {_MAX_LOOKED_AT:,} runs of a status, and there are more. Name a `--service` too."
+            )
+            print(told, file=sys.stderr)
 
     shown(lambda: _find(client, asked), show, "reading the runs", watch=watch, is_text=not as_json)
 
@@ -115,17 +122,19 @@ class _Asked:
         return ("blocked", "waiting", "running", "failed", "cancelled", "completed")
 
 
-async def _find(client: Client, asked: _Asked) -> list[RunInfo]:
-    filters = asked.health is not None or asked.handler is not None or asked.older_s is not None
+async def _find(client: Client, asked: _Asked) -> tuple[list[RunInfo], bool]:
+    """Return what is asked for, and whether there may be more of it than was looked at."""
+    # An engine lists open runs by health: without a filter, and for the first health of a status, the first ones do.
+    sieved = asked.handler is not None or asked.older_s is not None or asked.health in ("retrying", "waiting")
+    most = _MAX_LOOKED_AT if sieved else asked.limit
     found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
+    is_cut = False
     for status in asked.statuses:
-        # The latest of those that wait need not be the most urgent.
-        most = _MAX_LOOKED_AT if filters or status in ("waiting", "running") else asked.limit
-        for one in await client.runs(status=status, service=asked.service, limit=most):
-            if asked.fits(one):
-                found[one.workflow_id] = one
+        listed = await client.runs(status=status, service=asked.service, limit=most)
+        is_cut |= sieved and len(listed) == most
+        found.update((one.workflow_id, one) for one in listed if asked.fits(one))
     ordered = sorted(found.values(), key=lambda one: (_rank(one.health), -one.begin_ns))
-    return ordered[: asked.limit]
+    return ordered[: asked.limit], is_cut and len(ordered) < asked.limit
 
 
 def _rank(health: str) -> int:
