@@ -240,7 +240,7 @@ class Client:
     async def runs(
         self, *, status: Status | None = None, service: str | None = None, limit: int = 100
     ) -> list[RunInfo]:
-        """Return the latest runs, without their steps.
+        """Return open runs by their health, then ended ones, of each the latest first; without their steps.
 
         Args:
             status: `running`, `waiting`, `blocked`, `completed`, `failed` or `cancelled`; `None` for all.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -21,6 +20,7 @@ from otelier.fields import FIELD_NAMES, get_context, with_fields
 from otelier.redaction import redact_value
 from otelier.telemetry import would_sample
 from otelier.workflows.engines.protocol import Json, Target
+from otelier.workflows.engines.shown import SAMPLED, run_trace_id
 
 FIELDS: Final = "otelier-fields"
 """Header with the fields, as JSON."""
@@ -32,8 +32,6 @@ CHAIN: Final = "otelier-chain"
 """Header with the entities whose writes wait for this run, a line for each: see `entity_in`."""
 CLIENT: Final = "otelier-client"
 """Header of a run that another process started."""
-SAMPLED: Final = "otelier-sampled"
-"""Header of a run without a caller's span: `1` if it is sampled, `0` if not; none where no sampler could be asked."""
 _MAX_BYTES: Final = 8_192
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _NOT_KEPT: Final = frozenset(("baggage", "traceparent", "tracestate"))
@@ -173,11 +171,6 @@ def start_headers(
         if answer is not None:
             headers[SAMPLED] = "1" if answer else "0"
     return headers
-
-
-def run_trace_id(run_id: str) -> int:
-    """Return the trace id of a run that nobody's span started."""
-    return int.from_bytes(hashlib.sha256(f"trace/{run_id}".encode()).digest()[:16], "big") or 1
 
 
 def entity_in(target: Target) -> str:

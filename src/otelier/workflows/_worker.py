@@ -24,6 +24,7 @@ from otelier.workflows._handlers import Handler, read_error
 from otelier.workflows._headers import start_headers
 from otelier.workflows._host import Host
 from otelier.workflows._payloads import read_limit
+from otelier.workflows._points import worker_entered
 from otelier.workflows._registration import handlers_in
 from otelier.workflows._threads import Threads
 from otelier.workflows._trace import link_caller, span_name
@@ -237,6 +238,8 @@ class Worker:
         if self._serving.done():
             serving, self._serving = self._serving, None
             serving.result()
+        elif not self._is_direct:
+            worker_entered(self._engine)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -295,7 +295,10 @@ class Engine(Protocol):
         ...
 
     async def runs(self, *, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
-        """Return the latest runs, without their steps; those of the service `APPROVALS` only where it is asked for."""
+        """Return open runs by their health, then ended ones, of each the latest first; without their steps.
+
+        Those of the service `APPROVALS` are among them only where it is asked for.
+        """
         ...
 
     async def run(self, run_id: str) -> RunInfo:

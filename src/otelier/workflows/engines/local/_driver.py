@@ -305,9 +305,7 @@ class Driver:
         self._known.discard(run_id)
         self._targets.pop(run_id, None)
         first = self._turns.leave(run_id)
-        if first is None or first in self.lives or self._beginnings.is_replaying(first):
-            return
-        if first in self._known:
+        if first in self._known and first not in self.lives and not self._beginnings.is_replaying(first):
             self._begin(first, None)
 
     def _give_up_unknown(self, run_id: str, target: Target) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from otelier.errors import EngineError
 from otelier.faults import on_fork, on_reset
 from otelier.workflows.engines.local import _changes as changes
-from otelier.workflows.engines.local import _file, _housekeeping, _info
+from otelier.workflows.engines.local import _counts, _file, _housekeeping, _info
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._driver import Driver
 from otelier.workflows.engines.local._options import Options
@@ -260,6 +260,19 @@ class LocalEngine:
             return store.read(query, *args)
         assert isinstance(store, FileStore)
         return await asyncio.get_running_loop().run_in_executor(None, store.look_through, query, *args)
+
+    # --- metrics ---
+    def count_open(self) -> Mapping[tuple[str, str], int]:
+        """Return how many open runs there are by service and health, in any thread."""
+        return _counts.count_open(self._read_here, {one for driver in list(self._drivers) for one in driver.services})
+
+    def count_asked(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """Return how many decisions are waited for by service and name, and when the first was asked, in any thread."""
+        return _counts.count_asked(self._read_here)
+
+    def _read_here(self, query: Callable[..., Any], *args: Any) -> Any:
+        store = self._store
+        return (store.look_through if isinstance(store, FileStore) else store.read)(query, *args)
 
     async def close(self) -> None:
         """Give back files and connections."""
