@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from otelier.codec import error_to_json
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import Body
-from otelier.workflows._calls import Call, Calling, Plan, Stopping
+from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._checks import checked_count, checked_seconds
 from otelier.workflows.engines.protocol import Op
 
@@ -36,7 +36,7 @@ class _Branch:
 
 @dataclass(slots=True)
 class _Branches:
-    body: Calling
+    body: Body
     branches: list[_Branch]
     most: int
     """How many go on at once."""
@@ -131,7 +131,7 @@ def make_parallel(
 
 
 def _side_by_side(
-    body: Calling,
+    body: Body,
     calls: Sequence[Call[Any]],
     most: int | None,
     return_exceptions: bool,

@@ -45,7 +45,7 @@ def make_step(
 ) -> Call[Any]:
     """Make all the ops of a step, and return the call of it.
 
-    *dump* and *load* turn its result into plain data and back, where its annotation does not tell how.
+    *dump* and *load* turn its result into plain data and back, where its annotation is not enough.
     """
     step_id = body.numbered(name)
     what = _result_of(step_id)

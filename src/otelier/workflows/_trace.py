@@ -27,9 +27,10 @@ from otelier.errors import RunCancelled
 from otelier.fields import with_fields
 from otelier.redaction import content_gate
 from otelier.telemetry import OperationSpan, live, start_operation, would_sample
-from otelier.workflows._headers import CLIENT, ROOT, SAMPLED, caller_context, fields_in, run_trace_id, stored_headers
+from otelier.workflows._headers import CLIENT, ROOT, caller_context, fields_in, stored_headers
 from otelier.workflows._points import StepPoint
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Run
+from otelier.workflows.engines.shown import SAMPLED, run_trace_id
 
 LONG_WAIT_NS: Final = 10_000_000_000
 """A wait of so long closes the span of the run."""

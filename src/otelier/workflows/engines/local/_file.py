@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 from otelier.errors import EngineError
 
+T = TypeVar("T")
 REMOTE: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "glusterfs", "lustre"}
 )
@@ -92,7 +94,7 @@ class DriverLock:
     def holds(self) -> bool:
         """Return whether the lock is still this process's, and take it anew where somebody deleted its file."""
         with _guard:
-            if self._file is None or not self.is_held or _is_there(self._file, _lock_path(self.path)):
+            if self._file is None or not self.is_held or _is_there(self._file, lock_path(self.path)):
                 return True
             try:
                 file = _opened(self.path)
@@ -132,10 +134,19 @@ def has_driver(path: Path) -> bool:
     with _guard:
         if path in _locks:  # its handle must not be closed a second time here, see above
             return True
-        if not _lock_path(path).exists():
+        if not lock_path(path).exists():
             return False
         with _opened(path) as file:
             return not _try_lock(file)
+
+
+def ask_lock(path: Path, question: Callable[[IO[bytes]], T]) -> T | None:
+    """Return what *question* finds out about the lock; `None` where this process itself has it open, or nobody had."""
+    with _guard:
+        if path in _locks or not lock_path(path).exists():
+            return None
+        with _opened(path) as file:
+            return question(file)
 
 
 def forget_locks() -> None:
@@ -145,7 +156,8 @@ def forget_locks() -> None:
     _locks.clear()
 
 
-def _lock_path(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
+    """Return the file whose lock says who drives *path*."""
     return path.with_name(path.name + ".lock")
 
 
@@ -158,10 +170,10 @@ def _is_there(file: IO[bytes], path: Path) -> bool:
 
 def _opened(path: Path) -> IO[bytes]:
     try:
-        return _lock_path(path).open("a+b")
+        return lock_path(path).open("a+b")
     except OSError as exc:
         raise EngineError(
-            f"Cannot open {_lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "
+            f"Cannot open {lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "
             "right to write there, or name another file: `file:PATH`."
         ) from exc
 

@@ -1,4 +1,4 @@
-"""Connections that read a file while its thread writes, and what is told of a file that cannot be used."""
+"""Connections that read a file while its thread writes, and the error of a file that SQLite cannot use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otelier.workflows.engines.local._same_file import SameFile
 
 
 def unusable(shown: str, exc: BaseException) -> EngineError:
-    """Return what is told of a file that SQLite cannot use."""
+    """Return the error of a file that SQLite cannot use."""
     text = str(exc)
     if "readonly" in text or "unable to open" in text:
         hint = "This process may not write it. Give it the right to write the file and its folder, or name another one."

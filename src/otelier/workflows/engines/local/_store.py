@@ -36,7 +36,7 @@ Call: TypeAlias = "tuple[asyncio.AbstractEventLoop, Callable[..., object], tuple
 
 
 class Listener(Protocol):
-    """Who is told of what was committed, and of what failed; called in whatever thread that was."""
+    """The engine, as its store calls it: after commits and failures, in whatever thread those were."""
 
     def drives(self) -> bool:
         """Return whether this process drives the runs."""
@@ -63,7 +63,7 @@ class Listener(Protocol):
         ...
 
     def look(self) -> None:
-        """Look at what cannot look at itself; called from time to time while somebody watches."""
+        """Look whether event loops are held up; called from time to time while somebody watches."""
         ...
 
 
@@ -152,7 +152,7 @@ class Store:
         conn.execute("BEGIN IMMEDIATE")
 
     def run(self, items: Sequence[Item]) -> None:
-        """Run jobs in one transaction, and tell of it."""
+        """Run jobs in one transaction, and deliver what it brought."""
         with self._lock:
             if self.broken is not None:
                 calls = self._refused(items, self.broken)
@@ -193,10 +193,10 @@ class Store:
                 self._conn.execute("ROLLBACK")
             except sqlite3.Error:
                 pass
-        told = self.listener.failed(exc)
-        if told:
+        calls = self.listener.failed(exc)
+        if calls:
             self.broken = exc  # nothing is written until its driver begins again from the last commit
-        return [*self._refused(items, exc), *told]
+        return [*self._refused(items, exc), *calls]
 
     def _refused(self, items: Sequence[Item], exc: BaseException) -> list[Call]:
         error = exc if isinstance(exc, EngineError) else unusable(self.shown, exc)
