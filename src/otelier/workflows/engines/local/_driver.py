@@ -114,8 +114,7 @@ class Driver:
         self._keep()
 
     def _is_mine(self, service: str) -> bool:
-        owner = self._owner_of(service)
-        return owner is None or owner is self
+        return self._owner_of(service) in (None, self)
 
     def inherit(self) -> None:
         """Take over the runs of a service that another driver of this process had, and has left."""
@@ -160,8 +159,7 @@ class Driver:
             life.is_draining = True
             if not life.steps:
                 self.drained(life)
-        tasks = [life.task for life in self.lives.values() if life.task is not None]
-        if tasks:
+        if tasks := [life.task for life in self.lives.values() if life.task is not None]:
             try:
                 await asyncio.wait(tasks, timeout=self.options.stop_s)
             except asyncio.CancelledError:  # once more: no more time is given, but no body may outlive the lock
@@ -341,8 +339,7 @@ class Driver:
 
     def _write(self) -> None:
         lives, self._unwritten = self._unwritten, set()
-        rows = [row for life in lives for row in life.unwritten_rows()]
-        if rows:
+        if rows := [row for life in lives for row in life.unwritten_rows()]:
             self.store.submit_later(journal.execute, rows)
 
     def block(self, life: Life, error: BaseException, at_ns: int) -> None:
