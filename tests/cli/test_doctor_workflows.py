@@ -90,15 +90,15 @@ def test_who_drives_and_who_stands_by(kept):
 def test_open_runs_without_a_worker_are_a_warning(asking):
     """With what stands still, the oldest decision that is waited for, and no id of a run."""
     found = list(workflows())
-    whats = [finding.what for finding in found]
-    assert whats[1] == "no worker drives the runs, and 1 run is open"
-    assert whats[2:4] == [
+    shown = [finding.what for finding in found]
+    assert shown[1] == "no worker drives the runs, and 1 run is open"
+    assert shown[2:4] == [
         "open runs: 1 waiting approval",
         "they were started by code of these versions: 1 of version 1",
     ]
-    assert whats[4].startswith("1 decision is waited for, the oldest for ")
-    assert "; the next expires in " in whats[4]
-    assert whats[5] == "no recorded time is ahead of the clock"
+    assert shown[4].startswith("1 decision is waited for, the oldest for ")
+    assert "; the next expires in " in shown[4]
+    assert shown[5] == "no recorded time is ahead of the clock"
     assert "secret-customer" not in str(found)
     assert [finding.do for finding in warnings()] == ["Start one: otelier worker MODULE"]
 
