@@ -26,6 +26,8 @@ POLL_S = 0.02
 """How often other processes' changes are looked for, and how long a row may wait that nobody waits for."""
 POLL_BUSY_S = 0.005
 """The same while there is much to commit: what another process asked for waits in this process's queues, too."""
+CHECK_S = 0.2
+"""How often the lock is looked at while there is nothing to write."""
 REST_S = 0.0005
 """Rest after a commit when more waits already: other processes get the file, and the next group is larger."""
 BUSY_STEP_S = 0.001
@@ -329,7 +331,7 @@ class FileStore(Store):
 
     # --- the thread ---
     def _work(self) -> None:
-        version, looked, again = -1, 0.0, False
+        version, looked, checked, again = -1, 0.0, 0.0, False
         while True:
             watches = self.listener.watches()
             if again:
@@ -349,7 +351,9 @@ class FileStore(Store):
                 return
             if watches and (now := time.monotonic()) >= looked + (POLL_BUSY_S if worked else POLL_S):
                 looked = now
-                self.listener.look()
+                if worked or now >= checked + CHECK_S:
+                    checked = now
+                    self.listener.look()
                 version = self._look_at_others(version)
 
     def _items(self) -> list[Item]:
