@@ -17,7 +17,7 @@ export VIRTUAL_ENV=$work/env
   "opentelemetry-instrumentation-genai-openai==1.3b0" "opentelemetry-instrumentation-openai>=0.62" \
   "openinference-instrumentation-openai>=0.1.60" "openinference-instrumentation-openai-agents>=2" \
   "opentelemetry-instrumentation-genai-openai-agents==1.3b0" "opentelemetry-instrumentation-openai-agents>=0.62" \
-  "opentelemetry-instrumentation-httpx>=0.60b0" "opentelemetry-instrumentation-sqlalchemy>=0.60b0" "sqlalchemy>=2,<2.1"
+  "opentelemetry-instrumentation-httpx>=0.60b0" "opentelemetry-instrumentation-sqlalchemy>=0.60b0" "httpx>=0.27" "sqlalchemy>=2,<2.1"
 "$bin/uv" pip list 2>/dev/null | grep -E '^(openai|openai-agents|opentelemetry-(sdk|instrumentation)|openinference-.*|opentelemetry-instrumentation-.*openai(-agents)?|pydantic-ai-slim|logfire) '
 
 apart() { # apart NAME PACKAGE: put the package's metadata into a folder of its own
@@ -30,6 +30,8 @@ apart openinference openinference_instrumentation_openai
 apart openinference-agents openinference_instrumentation_openai_agents
 apart official-agents opentelemetry_instrumentation_genai_openai_agents
 apart traceloop-agents opentelemetry_instrumentation_openai_agents
+apart httpx opentelemetry_instrumentation_httpx
+apart sqlalchemy opentelemetry_instrumentation_sqlalchemy
 apart otelier otelier
 
 OTELIER_BESIDE=$work "$bin/python" -m pytest -q -m beside -n auto --dist worksteal tests/beside

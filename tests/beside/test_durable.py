@@ -15,7 +15,7 @@ SQL, HTTP = "opentelemetry.instrumentation.sqlalchemy", "opentelemetry.instrumen
 
 def test_spans_of_sqlalchemy_and_httpx_go_out_once_over_kills(run):
     """Statements and requests of a body and of its steps: once each, below the span of the body or of the step."""
-    told = run("durable.py", installed=["otelier"], by_hand=True)
+    told = run("durable.py", installed=["otelier", "httpx", "sqlalchemy"], by_hand=True)
     spans = [span for span in told.spans if "otelier.run.id" in span.attributes]
     (tree,) = assert_trees(spans).values()
     names = {span.span_id: span.name for span in tree}

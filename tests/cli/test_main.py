@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,16 @@ def test_a_missing_extra_is_one_line(blocked, command, line):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == f"otelier: {blocked} is not installed. Run: {line}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_is_one_line():
+    """A full disk under the output is told in one line, and a closed output is none: there is no traceback."""
+    for command in ("--version > /dev/full", "--help > /dev/full", "--version >&-"):
+        done = run("sh", "-c", f"exec {OTELIER} {command}")
+        assert "Traceback" not in done.stderr, done.stderr
+        if "full" in command:
+            assert (done.returncode, done.stderr) == (
+                1,
+                "otelier: Cannot write the output: No space left on device.\n",
+            )

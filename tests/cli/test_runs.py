@@ -109,7 +109,15 @@ def test_a_list_tells_what_a_run_failed_with(shop):
     assert "waiting approval refund-1" in shown
     assert "→ RuntimeError: it broke�[2J" in shown
     assert "\x1b" not in shown
-    assert shop.out("runs", "--service", "nobody") == "There are no such runs.\n"
+
+
+def test_filters_that_match_nothing_say_so(shop, tmp_path):
+    """With all that was asked for, so that a wrong word is seen; without a filter there are no runs yet."""
+    told = shop.out("runs", "--service", "nobody", "--health", "retrying", "--older", "1h")
+    assert told == "There are no runs with health 'retrying', service 'nobody', an age of more than 1 h 0 min.\n"
+    assert shop.data("runs", "--service", "nobody") == []
+    with working(tmp_path / "runs.db"):
+        assert Shop(tmp_path / "runs.db").out("runs") == "There are no runs yet.\n"
 
 
 def test_lists_fit_80_columns(shop, monkeypatch):

@@ -23,6 +23,7 @@ WRONG = {
     "OTELIER_TRUST_INBOUND": f"Bearer {CANARY}{CANARY}",
     "OTELIER_CONTENT_MAX_CHARS": f"https://{CANARY}@x/",
     "OTELIER_PAYLOAD_MAX_BYTES": f"https://{CANARY}@x/",
+    "OTELIER_TRACE_URL": f"https://tok:{CANARY}@x/",
     "OTELIER_METRIC_TENANTS": f"acme,https://me:{CANARY}@x/\x01",
     "OTELIER_REDACT_PERSONAL_DATA": f"key={CANARY}",
     "OTELIER_OPENAI_STREAM_USAGE": f"sk-{CANARY}-{CANARY}",
@@ -37,6 +38,7 @@ CHOICES = {
     "OTELIER_METRIC_TENANTS": "printable",
     "OTELIER_CONTENT_MAX_CHARS": "a number above 0",
     "OTELIER_PAYLOAD_MAX_BYTES": "a number",
+    "OTELIER_TRACE_URL": "a URL with `{trace_id}`",
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "EVENT_ONLY",
     "OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK": "entry point",
 }
@@ -66,7 +68,7 @@ def test_without_code_each_is_named_with_its_choices():
     ran = run(PROGRAM, instrumented=True, OTEL_SERVICE_NAME="shop", OTEL_TRACES_EXPORTER="none", **NOWHERE, **WRONG)
     assert ran.answer == ["shop", "app"]
     assert CANARY not in ran.err
-    for variable in WRONG.keys() - {"OTELIER_PAYLOAD_MAX_BYTES"}:  # read with the first run of a workflow
+    for variable in WRONG.keys() - {"OTELIER_PAYLOAD_MAX_BYTES", "OTELIER_TRACE_URL"}:  # read by workers and commands
         word = CHOICES.get(variable, "`true` or `false`")
         told = [line for line in ran.err.splitlines() if word in line and told_of(variable) in line]
         assert len(told) == 1, (variable, ran.err)

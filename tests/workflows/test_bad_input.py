@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import sys
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from otelier.errors import CodecError
-from otelier.workflows import Client, Context, workflow
-from tests.workflows.working import Lives, deadline, on_a_loop, opened, outcome, raises_sentence, run_once, worker_of
+from otelier.errors import CodecError, EngineError, RunParked, StepError, WorkflowUseError
+from otelier.workflows import Client, Context, Worker, workflow
+from tests.workflows.working import (
+    Lives,
+    deadline,
+    on_a_loop,
+    opened,
+    outcome,
+    raises_sentence,
+    run_once,
+    waiting_for,
+    worker_of,
+)
 
 BAD: list[tuple[str, Any, str]] = [
     ("nan", float("nan"), "nan"),
@@ -176,3 +188,143 @@ async def test_what_is_yielded_is_held_to_the_same(place: str | None):
 
     with raises_sentence(CodecError, "what flow yields", "a set has no form"):
         await run_once(place, flow)
+
+
+@on_a_loop
+async def test_half_of_a_pair_stops_no_other_run(path: str | None):
+    """Half of a UTF-16 pair as an id, a method, a header, a comment or in an error's text: that call fails, or keeps
+    it, and the engine goes on writing for all."""
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        with raises_sentence(ValueError, "as a workflow id"):
+            ctx.signal.emit("s", target_workflow_id="\ud800")
+        with raises_sentence(ValueError, "as a method's name"):
+            getattr(ctx.entity("Cell", "k"), "\ud800")()
+        with ctx.trace_span().start("\ud800"):
+            pass
+        return "went on"
+
+    @workflow
+    async def asks(ctx: Context) -> Any:
+        return len((await ctx.human.approval("a")).comment or "")
+
+    @workflow
+    async def fails(ctx: Context) -> Any:
+        raise ValueError("\ud800")
+
+    async with opened(path) as engine, worker_of(engine, flow, asks, fails) as worker, deadline():
+        assert await (await worker.start(flow, headers={"x": "\ud800", "\ud800": "x"})).result() == "went on"
+        assert isinstance(await outcome((await worker.start(fails)).result()), StepError)
+        asked = await worker.start(asks)
+        await waiting_for(engine, asked.workflow_id, "approval a")
+        await Client(engine).approve(asked.workflow_id, "a", approver="b", comment="\ud800")
+        assert await asked.result() == 1
+
+
+class Interruption(BaseException):
+    """One of a user's own, such as that of a library for tests or for cancelling."""
+
+
+@pytest.mark.parametrize("kind", [Interruption, asyncio.CancelledError, RunParked])
+@on_a_loop
+async def test_what_is_no_exception_fails_what_raises_it(kind: type[BaseException]):
+    """A `BaseException` that nobody else than the code raised is an outcome as any: no step hangs, no body begins
+    again and again."""
+
+    def blocks() -> None:
+        raise kind("stop")
+
+    async def waits() -> None:
+        raise kind("stop")
+
+    @workflow
+    async def steps(ctx: Context) -> Any:
+        return [str(await outcome(ctx.step("bad", one))) for one in (blocks, waits)]
+
+    @workflow
+    async def body(ctx: Context) -> None:
+        await ctx.step("before", lambda: 1)
+        raise kind("stop")
+
+    if kind is asyncio.CancelledError and sys.version_info < (3, 11):
+        pytest.skip("a task does not tell who was cancelled, so the body begins again until it is blocked")
+    async with opened(None) as engine, worker_of(engine, steps, body) as worker, deadline():
+        assert await (await worker.start(steps)).result() == [f"{kind.__name__}: stop"] * 2
+        with raises_sentence(StepError, f"{kind.__name__}: stop"):
+            await (await worker.start(body)).result()
+
+
+class Unspeakable(Exception):
+    """One whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@on_a_loop
+async def test_a_failure_without_a_text_is_shown_beside_others():
+    """Where the text of one of several failures cannot be made, the group says what it can."""
+
+    def fails() -> None:
+        raise Unspeakable
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        return str(await outcome(ctx.parallel(ctx.step("a", fails), ctx.step("b", fails))))
+
+    assert "Unspeakable: ; Unspeakable: " in await run_once(None, flow)
+
+
+@on_a_loop
+async def test_numbers_that_no_float_holds_are_refused():
+    """As a time a `ValueError`, as a metric a warning: never an `OverflowError`."""
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        with raises_sentence(ValueError, "so large a number as `seconds`"):
+            ctx.sleep(10**400)
+        ctx.metrics().increment("orders", 10**400)
+        with raises_sentence(TypeError, "Cannot use a int as `tz`"):
+            ctx.timer(cron="0 0 * * *", tz=5)  # type: ignore[arg-type]
+        return "went on"
+
+    async with opened(None) as engine, worker_of(engine, flow) as worker:
+        assert await (await worker.start(flow)).result() == "went on"
+        with raises_sentence(TypeError, "a str as `headers`"):
+            await worker.start(flow, headers="x: y")  # type: ignore[arg-type]
+
+
+@on_a_loop
+async def test_a_run_with_a_long_id_is_reached():
+    """The id of a child begins with its parent's, so it may be longer than a name: clients take it."""
+
+    @workflow
+    async def child(ctx: Context) -> Any:
+        return await ctx.signal("go")
+
+    @workflow
+    async def parent(ctx: Context) -> Any:
+        return await ctx.spawn(child, key="k" * 200).result()
+
+    async with opened(None) as engine, worker_of(engine, parent, child) as worker, deadline():
+        started, client = await worker.start(parent, workflow_id="p" * 200), Client(engine)
+        below = f"{started.workflow_id}.{'k' * 200}"
+        await waiting_for(engine, started.workflow_id, "call shop/child")
+        assert (await client.run(below)).workflow_id == below
+        await client.signal(below, "go", 1)
+        assert await started.result() == 1
+
+
+@on_a_loop
+async def test_what_a_worker_and_a_client_are_made_of_is_checked():
+    """A text instead of a list of modules, an engine that is none, a file whose name cannot be one: told at once."""
+    with raises_sentence(WorkflowUseError, "'json' as `modules`"):
+        async with Worker("shop", modules="json", engine="memory:"):
+            pass
+    for make in (Client, lambda engine: Worker("shop", engine=engine)):
+        with raises_sentence(TypeError, "a int as `engine`"):
+            make(5)
+    for name in ("file:\ud800", "file:a\0b", "file:~nobody-of-that-name/runs.db"):
+        with raises_sentence(EngineError, "Cannot keep runs in"):
+            Client(name)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otelier.errors import CodecError, WorkflowUseError
-from otelier.workflows import Context, entity, function, workflow
+from otelier.workflows import Client, Context, entity, function, workflow
 from tests.workflows.working import Lives, on_a_loop, opened, outcome, raises_sentence, run_once, worker_of
 
 box = entity("Box")
@@ -174,7 +174,7 @@ async def test_a_write_that_would_wait_for_itself_is_refused_with_the_chain(plac
 
     @loop.write
     async def direct(ctx: Context) -> Any:
-        return [await refused(ctx, 0), await ctx.entity("Loop", "l").other()]
+        return [await refused(ctx, 0), await ctx.entity("Loop", "l").other(), await again(ctx, 0)]
 
     @loop.write
     async def other(ctx: Context) -> Any:
@@ -197,6 +197,7 @@ async def test_a_write_that_would_wait_for_itself_is_refused_with_the_chain(plac
     assert "Loop.enter of 'k' would wait for itself: Loop('k') -> Loop('k')." in found[0]
     assert "Loop('k') -> Loop('k')" in found[1][0]
     assert "Loop('k') -> Loop('l') -> Loop('k')" in found[1][1]
+    assert "Loop('k') -> Loop('k')" in found[1][2]
 
 
 @on_a_loop
@@ -278,3 +279,23 @@ async def test_wrong_types_keys_and_arguments_are_refused(place: str | None):
         return await ctx.entity("Box", 7).add(1)  # type: ignore[arg-type]
 
     assert await run_once(place, flow, others=BOX) == 1
+
+
+@on_a_loop
+async def test_a_method_started_by_its_name_is_refused(place: str | None):
+    """Without a key there is no state: the run fails, whoever started it, and all others go on."""
+
+    @workflow
+    async def flow(ctx: Context) -> str:
+        with raises_sentence(WorkflowUseError, "Box.put was started without a key", "ctx.entity('Box', key).put"):
+            await ctx.task("shop", "Box.put", {"key": "a", "value": 1})
+        with raises_sentence(ValueError, "'otelier.approvals'"):
+            await ctx.task("otelier.approvals", "Approvals.ask", {})
+        return "went on"
+
+    async with opened(place) as engine, worker_of(engine, put, show, flow) as worker:
+        for name, given in (("Box.put", {"key": "a", "value": 1}), ("Box.show", "a")):
+            handle = await Client(engine).start("shop", name, given)
+            with raises_sentence(WorkflowUseError, f"{name} was started without a key"):
+                await handle.result(60)
+        assert await (await worker.start(flow)).result(60) == "went on"

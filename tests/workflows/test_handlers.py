@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import sys
@@ -15,8 +16,17 @@ import pytest
 from pydantic import BaseModel
 
 from otelier.errors import CodecError, StepError, StreamElsewhere, WorkflowUseError
-from otelier.workflows import Context, Handler, Worker, entity, function, workflow
-from tests.workflows.working import Lives, on_a_loop, opened, raises_sentence, run_once, worker_of
+from otelier.workflows import Context, Handler, RunHandle, Worker, entity, function, workflow
+from tests.workflows.working import (
+    Lives,
+    deadline,
+    on_a_loop,
+    opened,
+    raises_sentence,
+    run_once,
+    waiting_for,
+    worker_of,
+)
 
 
 async def _body(ctx: Context) -> None: ...
@@ -406,6 +416,27 @@ async def test_a_handler_that_yields_gives_the_list_and_streams_it_live(place: s
                     await engine.signal("r", "on", None)
         assert seen == await handle.result() == [f"word {i}" for i in range(4)]
         assert [word async for word in handle.stream()] == seen
+
+
+@on_a_loop
+async def test_a_stream_that_is_read_no_more_leaves_nothing_behind(path: str | None):
+    """A reader that is cancelled while it waits leaves no task, and the run goes on."""
+
+    async def read(handle: RunHandle) -> None:
+        async for _ in handle.stream():
+            got.set()
+
+    async with opened(path) as engine, worker_of(engine, story) as worker, deadline():
+        handle, got = await worker.start(story, 4, workflow_id="r"), asyncio.Event()
+        reading = asyncio.ensure_future(read(handle))
+        await got.wait()
+        await waiting_for(engine, "r", "signal on")
+        reading.cancel()
+        await asyncio.wait((reading,))
+        assert reading.cancelled()
+        assert [one for one in asyncio.all_tasks() if "Queue.get" in repr(one.get_coro())] == []
+        await engine.signal("r", "on", None)
+        assert len(await handle.result(60)) == 4
 
 
 @on_a_loop

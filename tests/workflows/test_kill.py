@@ -21,9 +21,10 @@ from opentelemetry.trace import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otelier.testing import OpenAIServer, SpanEvent, SpanLink, SpanRecord, SpanRecorder
-from otelier.workflows._headers import run_trace_id, start_headers
+from otelier.workflows._headers import start_headers
 from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
+from otelier.workflows.engines.shown import run_trace_id
 from tests.workflows.engines.serving import opened, until
 from tests.workflows.nursery import KILL_SEEDS, Nursery, nursery, seeds
 from tests.workflows.programs import traced

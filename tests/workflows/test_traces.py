@@ -126,6 +126,27 @@ def test_the_starter_asks_the_sampler_once(is_sampled: bool):
 
 
 @pytest.mark.parametrize("is_sampled", [True, False])
+@pytest.mark.parametrize("is_started_in_a_span", [True, False])
+def test_a_run_is_shown_with_the_trace_of_its_spans(is_sampled: bool, is_started_in_a_span: bool):
+    """Whoever looks at it finds them, also those of a run that it called; of one that is not sampled there are none."""
+    shown: set[str | None] = set()
+
+    @on_a_loop
+    async def run() -> None:
+        async with opened(None) as engine, working(engine, order, double) as worker:
+            with tracer.start_as_current_span("request") if is_started_in_a_span else nullcontext():
+                await (await worker.start(order, 4, workflow_id="o-1")).result()
+            for one in await Client(engine).runs():
+                shown.add((await Client(engine).run(one.workflow_id)).trace_id)
+
+    with recording(SpanRecorder(sampler=ParentBased(ALWAYS_ON if is_sampled else ALWAYS_OFF))) as recorder:
+        run()
+        traces = {record.trace_id for record in recorder.records}
+    assert shown == (traces if is_sampled else {None})
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize("is_sampled", [True, False])
 def test_a_run_started_in_a_span_has_its_flag(is_sampled: bool):
     """A run that is started in a span belongs to its trace, and is sampled if that is."""
     sampler = ParentBased(ALWAYS_ON if is_sampled else ALWAYS_OFF, local_parent_sampled=ALWAYS_ON)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from otelier.errors import EngineError, RunExistsError, WorkflowUseError
-from otelier.workflows import Context, Worker, function, workflow
-from tests.workflows.working import on_a_loop, opened, outcome, raises_sentence, until, worker_of
+from otelier.errors import EngineError, RunExistsError, StreamElsewhere, WorkflowUseError
+from otelier.workflows import Client, Context, RunHandle, Worker, function, workflow
+from tests.workflows.working import Lives, deadline, on_a_loop, opened, outcome, raises_sentence, until, worker_of
 
 
 @workflow
@@ -65,6 +65,56 @@ async def test_a_result_may_be_waited_for_a_time(path: str | None):
         both = asyncio.gather(handle.result(), handle.result(60))
         await engine.signal("r", "on", {"payload": 7})
         assert await both == [[1, 7], [1, 7]]
+
+
+@on_a_loop
+async def test_a_result_in_a_body_is_recorded(path: str | None):
+    """A replay gets the result that the first life got, or the time-out; what a run yields cannot be read there."""
+    held: dict[str, RunHandle] = {}
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        handle = held["o-1"]
+        with raises_sentence(TimeoutError, "o-1 took longer than 0.01 s"):
+            await handle.result(timeout_s=0.01)
+        await ctx.signal.emit("on", 7, target_workflow_id="o-1")
+        with raises_sentence(StreamElsewhere, "cannot be read in a body"):
+            await anext(handle.stream())
+        got = [await handle.result(), await handle.result(60), await ctx.step("live", handle.result)]
+        return [await ctx.step("after", lambda: "after"), *got]
+
+    lives = Lives(5)
+    async with opened(path) as engine, worker_of(engine, flow, waits) as worker:
+        held["o-1"] = await worker.start(waits, workflow_id="o-1")
+        with lives(lambda run_id: run_id == "r"):
+            assert await (await worker.start(flow, workflow_id="r")).result() == ["after", *[[1, 7]] * 3]
+        kinds = [step.kind for step in (await Client(engine).run("r")).steps]
+        assert kinds == ["sleep", "result", "send", "result", "sleep", "result", "step", "step"]
+
+
+@on_a_loop
+async def test_a_run_that_a_body_starts_needs_an_id(path: str | None):
+    """Else each replay would start one more; with an id it is one run in all lives, and a step starts what it likes."""
+    held: list[Any] = []
+
+    @workflow
+    async def flow(ctx: Context) -> Any:
+        worker, client = held
+        for start in (lambda: worker.start(facts), lambda: client.start("shop", "facts")):
+            with raises_sentence(WorkflowUseError, "in the body of flow without an id", "`ctx.spawn`"):
+                await start()
+        first = await (await worker.start(facts, workflow_id="below")).result()
+
+        async def live() -> Any:
+            return (await (await client.start("shop", "facts")).result())[1]
+
+        return [first[0], await ctx.step("live", live)]
+
+    async with opened(path) as engine, worker_of(engine, flow, facts) as worker:
+        held += [worker, Client(engine)]
+        with Lives(2)(lambda run_id: run_id == "r"):
+            assert await (await worker.start(flow, workflow_id="r")).result() == ["below", "workflow"]
+        assert len(await engine.runs()) == 3
 
 
 @on_a_loop
@@ -152,6 +202,41 @@ async def test_leaving_gives_steps_time_and_begins_nothing(path: str | None):
         async with worker_of(engine, flow):
             assert await engine.result("r", 60) == [True, ["slow", "after"]]
     assert done == ["slow", "after"]
+
+
+@on_a_loop
+async def test_leaving_that_is_cancelled_cuts_steps_and_stays_cancelled(path: str | None):
+    """Who is cancelled while steps are given their time sees it, and the worker has ended: another one may begin."""
+    begun, leaving, is_cut = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @workflow
+    async def flow(ctx: Context) -> str:
+        async def slow() -> str:
+            begun.set()
+            try:
+                await asyncio.sleep(0 if is_cut.is_set() else 3600)
+            except asyncio.CancelledError:
+                is_cut.set()
+                raise
+            return "done"
+
+        return await ctx.step("slow", slow)
+
+    async def work() -> None:
+        async with worker_of(engine, flow) as worker:
+            await worker.start(flow, workflow_id="r")
+            await begun.wait()
+            asyncio.get_running_loop().call_soon(leaving.set)
+
+    async with opened(path) as engine, deadline():
+        working = asyncio.ensure_future(work())
+        await leaving.wait()
+        working.cancel()
+        await asyncio.wait((working,))
+        assert working.cancelled()
+        assert is_cut.is_set()
+        async with worker_of(engine, flow):
+            assert await engine.result("r", 60) == [True, "done"]
 
 
 @on_a_loop

@@ -48,7 +48,7 @@ class Recorder(Protocol):
         ...
 
     def is_replaying(self) -> bool:
-        """Tell whether all that happens here happened before."""
+        """Return whether all that happens here happened before."""
         ...
 
     async def do(self, name: str, work: Work) -> Json:
@@ -267,7 +267,7 @@ def _dump_call(call: ToolResult) -> Json:
 
 
 async def _called(run: RecordedRun, asked: llm.ToolCall) -> ToolResult:
-    """Make a call in a task of its own: one that is given up is told so before it is cancelled."""
+    """Make a call in a task of its own: the run knows that it is given up before the call is cancelled."""
     task = asyncio.ensure_future(in_a_task(make_call(run, asked)))
     run.under_way.append(task)
     try:

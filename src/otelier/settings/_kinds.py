@@ -155,6 +155,14 @@ def parse_payload_bytes(text: str) -> int:
     return number
 
 
+def parse_trace_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")) or text.count("{trace_id}") != 1 or not text.isprintable():
+        raise ValueError(
+            "it must be a URL with `{trace_id}` in it once, such as `http://localhost:16686/trace/{trace_id}`"
+        )
+    return text
+
+
 def parse_names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 

@@ -28,6 +28,7 @@ from otelier.settings._kinds import (
     parse_payload_bytes,
     parse_tenants,
     parse_text,
+    parse_trace_url,
 )
 
 APP: Setting[str | None] = Setting(
@@ -183,6 +184,14 @@ PAYLOAD_MAX_BYTES: Setting[int] = Setting(
     kind="bytes",
     meaning="Most bytes that one input, result, signal or value of state of a run may have as JSON, "
     f"{MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}. What has more is refused.",
+)
+TRACE_URL: Setting[str | None] = Setting(
+    variable="OTELIER_TRACE_URL",
+    parse=parse_trace_url,
+    default=None,
+    kind="URL with `{trace_id}`",
+    meaning="Where traces are looked at, such as `http://localhost:16686/trace/{trace_id}`: `otelier show` links to "
+    "that of its run.",
 )
 SECRETS_DIR: Setting[str | None] = Setting(
     variable="OTELIER_SECRETS_DIR",

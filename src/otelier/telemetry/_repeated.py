@@ -18,7 +18,7 @@ from otelier.telemetry._sdk_spans import before_end, forced_span_id, is_forced, 
 
 
 class RepeatedSpans(Protocol):
-    """What knows, of a life of such code, how its spans are to be."""
+    """Ids, start times and export of the spans of one life of such code."""
 
     def next_span_id(self, name: str) -> int:
         """Return the id of the span of that name that is started now, the same in each life."""
@@ -29,7 +29,7 @@ class RepeatedSpans(Protocol):
         ...
 
     def is_withheld(self) -> bool:
-        """Tell whether a span that ends now was exported by an earlier life, or will be by a later one."""
+        """Return whether a span that ends now was exported by an earlier life, or will be by a later one."""
         ...
 
 
@@ -39,7 +39,7 @@ _START_TIME: Final = 5
 
 
 def repeat_spans(spans: RepeatedSpans | None) -> None:
-    """Let *spans* say how the spans are to be that are started from here on in this task; `None` ends that.
+    """Let *spans* choose ids and times of the spans that start from here on in this task; `None` ends that.
 
     Example:
         >>> repeat_spans(None)

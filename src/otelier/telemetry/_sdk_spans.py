@@ -1,4 +1,4 @@
-"""Spans whose ids, sampled flag and fate are given: those of code that runs again after a crash.
+"""Spans whose ids and sampled flag are given: those of code that runs again after a crash.
 
 The SDK lets nobody choose them, so this reads and sets what its tracers and spans are made of. See `_sdk`.
 """
@@ -96,7 +96,7 @@ def forced_span_id(tracer: Tracer, span_id: int) -> Generator[None]:
 
 
 def is_forced() -> bool:
-    """Tell whether the span that is started here has its ids given."""
+    """Return whether the span that is started here has its ids given."""
     return _forced.get() is not None
 
 

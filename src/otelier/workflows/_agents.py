@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from otelier.agents import Agent, AgentResult, RunContext, run_recorded
 from otelier.workflows._body import Body
-from otelier.workflows._calls import Call, Plan, drive
+from otelier.workflows._calls import Call, Plan
 from otelier.workflows._steps import make_step
 from otelier.workflows.engines.protocol import Json, Op
 
@@ -52,7 +52,7 @@ class _StepRecorder:
 
     async def do_all(self, works: Sequence[tuple[str, Work]], seen: Callable[[int, Json], bool]) -> None:
         """Do all of *works* as steps side by side."""
-        await drive(self._body, self._side_by_side([self._step(name, work) for name, work in works], seen))
+        await self._body.drive(self._side_by_side([self._step(name, work) for name, work in works], seen))
 
     def _step(self, name: str, work: Work) -> Call[Json]:
         self._body.check(self._what)

@@ -1,8 +1,8 @@
-"""Approvals: what a run asks people for, and what was decided.
+"""Approvals: questions of runs to people, and their decisions.
 
 They are an entity of ours, keyed by the run that asks, and written once over the protocol: `ask` notes the question,
-`decide` takes a decision and tells the run, `expire` ends what nobody decided in time. An entity has one writer at a
-time, so the first decision holds, also against the time limit, and whoever comes later is told which one that was.
+`decide` takes a decision and signals it to the run, `expire` ends what nobody decided in time. An entity has one
+writer at a time, so the first decision holds, also against the time limit, and later ones get it in their error.
 
 It emits no spans: a trace shows the wait, linked to the span of who decided.
 """
@@ -45,11 +45,11 @@ class Approval:
     decision: Decision
     """`approved`, `rejected`, or `expired` where nobody decided in time."""
     approver: str | None
-    """Who decided; `None` if that was not said, and where it expired."""
+    """Who decided; `None` where nobody was named, and where it expired."""
     at: datetime
     """When, in UTC."""
     comment: str | None
-    """What they said about it."""
+    """Their comment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def target_of(run_id: str, method: str) -> Target:
 
 
 def signal_of(number: int, name: str) -> str:
-    """Return the name of the signal that tells a run what was decided about the question of a number."""
+    """Return the name of the signal that brings the decision about the question of a number."""
     return f"{APPROVAL}{number}/{name}"
 
 
@@ -216,7 +216,7 @@ async def _ask(run: Run, asked: Mapping[str, Json]) -> Json:
 
 
 async def _decide(run: Run, request: Mapping[str, Json]) -> Json:
-    """Take a decision, or tell why not: a refusal is a value, so that who asked can be told in full."""
+    """Take a decision, or return why not: a refusal is a value, so that the client makes the whole error of it."""
     name: str = request["name"]
     record = await run.get(name)
     if record is None:
@@ -235,8 +235,8 @@ async def _decide(run: Run, request: Mapping[str, Json]) -> Json:
     decision = {key: request[key] for key in ("decision", "approver", "roles", "comment", "trace")}
     decision["at_ns"] = run.began_ns
     assert run.target.key is not None
-    told = await run.send(run.target.key, signal_of(record["number"], name), decision)
-    if not told[0]:
+    sent = await run.send(run.target.key, signal_of(record["number"], name), decision)
+    if not sent[0]:
         return {"taken": False}  # it has ended
     run.put({name: {**record, "decision": decision}})
     return {"taken": True, "decision": decision}

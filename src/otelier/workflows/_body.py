@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
 
-from otelier import errors
-from otelier.codec import error_from_json, error_to_json
-from otelier.errors import ReplayError, RunCancelled, RunStopped, StepError, WorkflowUseError
+from otelier.codec import error_to_json
+from otelier.errors import ReplayError, RunCancelled, RunStopped, WorkflowUseError
 from otelier.faults import warn_once
-from otelier.workflows._calls import Call, drive
-from otelier.workflows._handlers import Handler
+from otelier.workflows._calls import Call, Plan
+from otelier.workflows._handlers import Handler, read_error
+from otelier.workflows._host import Host
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
-from otelier.workflows.engines.protocol import Json, Op, Outcome, Run, Target
+from otelier.workflows.engines.protocol import Json, Op, Outcome, Run
 
+T = TypeVar("T")
 END: Final = "otelier.end"
 """Name of the op that records when a body ended: its span can be exported twice, and is the same."""
 
@@ -49,47 +48,6 @@ class OpenStream(Protocol):
 
 CURRENT_BODY: Final[ContextVar[Body | None]] = ContextVar("otelier-workflow-body", default=None)
 CURRENT_STEP: Final[ContextVar[StepScope | None]] = ContextVar("otelier-workflow-step", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a worker gives to the bodies it runs."""
-
-    service: str
-    """Service of handlers that name none."""
-    handlers: Mapping[tuple[str, str], Handler]
-    call_in_thread: Callable[[Callable[[], Any]], Any]
-    """Calls a function in the worker's own threads, with the context, and returns an awaitable."""
-    new_context: Callable[[Body], Any]
-    """Makes what handlers get as their first parameter."""
-    is_direct: bool = False
-    """Whether handlers that name no service are in every service: one of them was called as a function."""
-    streams: dict[str, list[asyncio.Queue[Any]]] = field(default_factory=dict[str, "list[asyncio.Queue[Any]]"])
-    """Who reads what a run yields, by workflow id."""
-
-    def handler_of(self, target: Target) -> Handler | None:
-        """Return the handler of *target*, if this worker has it."""
-        return self.handlers.get((target.service, target.handler))
-
-    def service_of(self, service: str, handler: str) -> str:
-        """Return the service that a body means by *service*."""
-        if self.is_direct and (service, handler) not in self.handlers and (self.service, handler) in self.handlers:
-            return self.service
-        return service
-
-    def entity_method(self, name: str) -> tuple[str, Handler | None]:
-        """Return the service of an entity's method, and the method, where this worker has it."""
-        for (service, one), handler in self.handlers.items():
-            if one == name:
-                return service, handler
-        kind = name.partition(".")[0] + "."
-        known = next((service for service, one in self.handlers if one.startswith(kind)), self.service)
-        return known, None
-
-    async def invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
-        """Run the body of *target* once more; what an engine calls. Raises `RunStopped` only."""
-        handler = self.handlers[target.service, target.handler]
-        return await Body(self, run, handler, payload).outcome(payload)
 
 
 class Body:
@@ -126,18 +84,21 @@ class Body:
         self._task = asyncio.current_task()
         CURRENT_BODY.set(self)
         ctx = self.host.new_context(self)
-        failure: Exception | None = None
+        failure: BaseException | None = None
         with self.spans:
             try:
-                self.handler.arguments_of(payload)  # what does not fit is not tried again
+                self._check_key()
+                first = [self.handler.arguments_of(copy.deepcopy(payload))]  # what does not fit is not tried again
 
                 def given() -> tuple[tuple[Any, ...], dict[str, Any]]:
-                    return self.handler.arguments_of(copy.deepcopy(payload))
+                    return first.pop() if first else self.handler.arguments_of(copy.deepcopy(payload))
 
                 outcome: Outcome = [True, await self.attempts(ctx, self.handler, given, self._stored_result)]
                 if self.changes:
                     self.run.put(self.changes)
-            except Exception as exc:
+            except BaseException as exc:
+                if self._is_left_by(exc):
+                    raise
                 failure = exc
                 outcome = [False, error_to_json(exc)]
             self.leave_stream()
@@ -151,6 +112,24 @@ class Body:
             # Made again of what is stored, as in any other life: without its cause, which the first one alone has.
             self.spans.close(end.ended_ns, outcome, None if failure is None else self.error_of(outcome[1]))
         return outcome
+
+    def _check_key(self) -> None:
+        """Refuse a method of an entity that was started by its name, as a workflow is: it has no state to work on."""
+        if self.handler.kind in ("write", "read") and self.run.target.key is None:
+            kind, _, method = self.handler.name.partition(".")
+            raise WorkflowUseError(
+                f"{self.handler.name} was started without a key: an entity has its state by key. Call it in a "
+                f"workflow, by `ctx.entity({kind!r}, key).{method}(...)`."
+            )
+
+    def _is_left_by(self, error: BaseException) -> bool:
+        """Return whether the engine, or the end of the process, ends this life; other errors end the run."""
+        if isinstance(error, Exception):
+            return False
+        if self.run.stopped is not None or isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+            return True
+        # Python 3.10 does not tell whether the task was cancelled, or something that it waited for.
+        return isinstance(error, asyncio.CancelledError) and getattr(self._task, "cancelling", lambda: 1)() > 0
 
     async def attempts(
         self,
@@ -176,7 +155,7 @@ class Body:
                 finally:
                     used = used | self._names
                 pause = self.run.sleep(handler.backoff * 2 ** (attempt - 1))
-                await drive(self, _waited_for(pause))
+                await self.drive(_waited_for(pause))
             raise AssertionError("unreachable")
         finally:
             # What follows counts on: a key that an attempt gave to anybody is that of no other step.
@@ -198,7 +177,7 @@ class Body:
             yield
         finally:
             del self.limits[limit]
-            if sys.exc_info()[0] is None or not isinstance(sys.exc_info()[1], RunStopped):
+            if self.run.stopped is None:
                 self.run.cancel(limit)
 
     async def _stored_result(self, handler: Handler, coroutine: Any) -> Json:
@@ -211,6 +190,48 @@ class Body:
             for queue in self.host.streams.get(self.run.id, ()):
                 queue.put_nowait((len(items) - 1, plain))
         return items
+
+    async def drive(self, plan: Plan[T]) -> T:
+        """Follow *plan* to its end, within the time limits of the attempt, and return its value.
+
+        Raises:
+            TimeoutError: if a time limit of the attempt is reached first.
+            ReplayError: if somebody else than the engine cancels the wait.
+        """
+        try:
+            await self.settle()
+            ops = next(plan)
+            while True:
+                limits = self.limits
+                self.spans.waiting(ops)
+                if limits and _were_cut(ops, limits):
+                    raise self._cut()
+                try:
+                    done = await self.next((*limits, *ops) if limits else ops)
+                    if not self.is_here():
+                        await self._turn(done)
+                except asyncio.CancelledError:
+                    self.give_up(ops)
+                    raise self._cut() from None
+                except WorkflowUseError:  # they were given up in an earlier life, as above
+                    raise self._cut() from None
+                self.spans.advanced(done)
+                if limits and done in limits:
+                    self.give_up(ops)
+                    late = limits[done]
+                    raise late()
+                ops = plan.send(done)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            plan.close()
+
+    def _cut(self) -> ReplayError:
+        return ReplayError(
+            f"A wait in the body of {self.handler.name} was cancelled from outside, as `asyncio.timeout`, `wait_for` "
+            f"or a task group do: a replay would decide otherwise. Use `timeout_s=` of the call or of the handler, "
+            f"which is recorded."
+        )
 
     def check(self, what: str) -> None:
         """Raise for a call that a replay would not repeat: inside a step, or in another task than the body's.
@@ -267,15 +288,6 @@ class Body:
         """Return whether what is reported here was reported by an earlier life, or will be by a later one."""
         return CURRENT_STEP.get() is None and (self.is_left or self.run.replaying())
 
-    @property
-    def called(self) -> str:
-        """Name of the handler whose code runs."""
-        return self.handler.name
-
-    def waiting(self, ops: tuple[Op, ...]) -> None:
-        """Take notice that the body waits for *ops*."""
-        self.spans.waiting(ops)
-
     def is_here(self) -> bool:
         """Return whether this code is the body's own: not a step, and not another task."""
         try:
@@ -283,7 +295,7 @@ class Body:
         except RuntimeError:  # a thread without a loop
             return False
 
-    async def turn(self, done: Op) -> None:
+    async def _turn(self, done: Op) -> None:
         """Wait until tasks beside the body's have seen what was recorded before *done*.
 
         In a replay `asyncio.gather` asks for results in the order of its arguments, and they are all there.
@@ -333,14 +345,16 @@ class Body:
             if op.began_ns is not None and not op.done() and op not in self._calls:
                 self.run.cancel(op)
 
+    def value_of(self, op: Op) -> Json:
+        """Return the result in the outcome that is the value of *op*, or raise the error in it."""
+        succeeded, value = op.value
+        if succeeded:
+            return value
+        raise self.error_of(value)
+
     def error_of(self, stored: Mapping[str, Json]) -> Exception:
         """Return the error that *stored* was, made again of its own class where that is known."""
-        error = error_from_json(stored, self._modules())
-        return error or StepError(str(stored.get("message") or ""), type=str(stored.get("type")))
-
-    def advanced(self, op: Op) -> None:
-        """Take notice that *op* is done, and was waited for."""
-        self.spans.advanced(op)
+        return read_error(stored, (self.handler, *self.host.handlers.values()))
 
     def expect(self, call: Call[Any]) -> None:
         """Expect that *call* will be waited for."""
@@ -349,10 +363,6 @@ class Body:
     def waited(self, call: Call[Any]) -> None:
         """Take notice that *call* is waited for."""
         self._expected.pop(call, None)
-
-    def _modules(self) -> list[ModuleType]:
-        names = dict.fromkeys(handler.__module__ for handler in (self.handler, *self.host.handlers.values()))
-        return [errors, *(module for name in names if (module := sys.modules.get(name)) is not None)]
 
     def _warn_of_forgotten(self) -> None:
         for call in self._expected:
@@ -368,6 +378,12 @@ async def _nothing() -> Json:
     return None
 
 
-def _waited_for(op: Op) -> Any:
+def _were_cut(ops: Sequence[Op], limits: Iterable[Op]) -> bool:
+    """Return whether an earlier life gave all of *ops* up, and did so before a time limit that was reached later."""
+    reached = min((limit.ended_ns or 0 for limit in limits if limit.done()), default=None)
+    return all(op.is_given_up and (reached is None or (op.ended_ns or 0) < reached) for op in ops)
+
+
+def _waited_for(op: Op) -> Plan[None]:
     """Return the plan that waits for *op* alone."""
     yield (op,)

@@ -8,6 +8,8 @@ from typing import Any, Final
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS
 
 _MAX_NAME_CHARS: Final = 256
+_MAX_RUN_ID_CHARS: Final = 65_536
+"""The id of a child begins with that of its parent, so it grows with the depth of calls."""
 
 
 def checked_name(name: Any, what: str) -> str:
@@ -22,6 +24,18 @@ def checked_name(name: Any, what: str) -> str:
     if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable():
         raise ValueError(f"Cannot use {name[:40]!r} as {what}: it must be 1 to {_MAX_NAME_CHARS} printable characters.")
     return name
+
+
+def checked_run_id(run_id: Any) -> str:
+    """Return the id of a run that exists, which may be a child's and longer than a name.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, too long, or not printable.
+    """
+    if isinstance(run_id, str) and _MAX_NAME_CHARS < len(run_id) <= _MAX_RUN_ID_CHARS and run_id.isprintable():
+        return run_id
+    return checked_name(run_id, "a workflow id")
 
 
 def checked_signal(name: Any) -> str:
@@ -51,6 +65,17 @@ def checked_service(name: Any) -> str:
     return name
 
 
+def checked_engine(engine: Any) -> Any:
+    """Return an engine, its address, or `None`.
+
+    Raises:
+        TypeError: if it is none of these.
+    """
+    if engine is None or isinstance(engine, str) or callable(getattr(engine, "serve", None)):
+        return engine
+    raise TypeError(f"Cannot use a {type(engine).__name__} as `engine`: give an address, such as `file:PATH`.")
+
+
 def checked_seconds(seconds: Any, what: str) -> float:
     """Return a time in seconds, or in milliseconds where *what* ends in `_ms`.
 
@@ -61,9 +86,13 @@ def checked_seconds(seconds: Any, what: str) -> float:
     unit = "milliseconds" if what.endswith("_ms") else "seconds"
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"Cannot use a {type(seconds).__name__} as `{what}`: give a number of {unit}.")
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"Cannot use {seconds} as `{what}`: give a finite number of {unit}, 0 or more.")
-    return float(seconds)
+    try:
+        if math.isfinite(found := float(seconds)) and found >= 0:
+            return found
+        shown = str(seconds)
+    except OverflowError:  # a whole number of hundreds of digits
+        shown = "so large a number"
+    raise ValueError(f"Cannot use {shown} as `{what}`: give a finite number of {unit}, 0 or more.")
 
 
 def checked_count(count: Any, what: str) -> int:

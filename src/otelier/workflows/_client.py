@@ -1,4 +1,4 @@
-"""Clients: what other programs ask of runs, from any process, thread and event loop."""
+"""Clients start runs, list them, and send them signals and decisions: from any process, thread and event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import SpanKind
 
 from otelier import names
-from otelier.errors import RunEndedError, StepError
+from otelier.errors import RunEndedError
 from otelier.faults import read_setting
 from otelier.fields import get_context, roles_in
 from otelier.settings import ENGINE
@@ -29,13 +29,14 @@ from otelier.workflows._approvals import (
     time_of,
 )
 from otelier.workflows._body import END
-from otelier.workflows._checks import checked_name, checked_service, checked_signal
+from otelier.workflows._checks import checked_engine, checked_name, checked_run_id, checked_service, checked_signal
+from otelier.workflows._handlers import read_error
 from otelier.workflows._headers import sealed, start_headers
 from otelier.workflows._payloads import read_limit, to_payload
 from otelier.workflows._trace import link_caller, span_name
-from otelier.workflows._worker import RunHandle
+from otelier.workflows._worker import RunHandle, started_id
 from otelier.workflows.engines import open_engine
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Engine, Json, Target
+from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Target, approval_in
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, how_ended
 
 _STATUSES: Final = typing.get_args(Status)
@@ -73,9 +74,10 @@ class Client:
     """
 
     def __init__(self, engine: str | Engine | None = None) -> None:
+        checked_engine(engine)
         self._given = read_setting(ENGINE, engine) if engine is None or isinstance(engine, str) else engine
         read_limit()
-        _ = self._engine  # an address that is none is told here
+        _ = self._engine  # an address that is none is refused here
 
     def __repr__(self) -> str:
         return f"<Client of {self._given}>"
@@ -107,9 +109,10 @@ class Client:
         Raises:
             RunExistsError: if a run of that id has another handler or input.
             CodecError: if *input* has no form in JSON, or is larger than `OTELIER_PAYLOAD_MAX_BYTES`.
+            WorkflowUseError: in the body of a run, without *workflow_id*.
         """
         target = Target(checked_service(service), checked_name(name, "a handler's name"))
-        run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
+        run_id = started_id(workflow_id)
         payload = to_payload(input, what=f"the input of {name}")
         stored = start_headers(headers, run_id, span_name("workflow", name), is_client=True)
         engine = self._engine
@@ -124,7 +127,7 @@ class Client:
             RunEndedError: if it has ended.
             CodecError: if *payload* has no form in JSON, or is larger than `OTELIER_PAYLOAD_MAX_BYTES`.
         """
-        run_id = checked_name(workflow_id, "a workflow id")
+        run_id = checked_run_id(workflow_id)
         plain = to_payload(payload, what=f"the payload of signal {checked_signal(name)!r}")
         with start_operation(
             f"{names.EMIT_SIGNAL} {name}",
@@ -180,7 +183,7 @@ class Client:
     async def _decide(
         self, workflow_id: str, name: str, decision: Decision, approver: Any, roles: Any, comment: Any
     ) -> Approval:
-        run_id = checked_name(workflow_id, "a workflow id")
+        run_id = checked_run_id(workflow_id)
         fields = get_context()
         request = decision_of(
             name,
@@ -197,14 +200,14 @@ class Client:
         await engine.start(target_of(run_id, "decide"), request, {}, run_id=run)
         succeeded, answer = await engine.result(run, None)
         if not succeeded:
-            raise StepError(str(answer.get("message") or ""), type=str(answer["type"]))
+            raise read_error(answer, ())
         if answer["taken"]:
             return approval_of(answer["decision"])
         await self._still_open(engine, run_id, verb, request)  # it may have ended meanwhile
         raise refusal(run_id, request, answer, [other for _, other, is_over in asked if not is_over])
 
     async def _still_open(self, engine: Engine, run_id: str, verb: str, request: Mapping[str, Json]) -> RunInfo:
-        """Return a run that is open, as `_open_run` does; one that has ended tells the decision that stands there.
+        """Return a run that is open, as `_open_run` does; of one that has ended the decision that stands is raised.
 
         Raises:
             ApprovalError: if it has ended, and that was decided.
@@ -224,7 +227,7 @@ class Client:
         Raises:
             UnknownRunError: if there is no such run.
         """
-        await self._engine.cancel(checked_name(workflow_id, "a workflow id"))
+        await self._engine.cancel(checked_run_id(workflow_id))
 
     async def resume(self, workflow_id: str) -> None:
         """Let a blocked run begin again, such as after its code was mended; one that is not blocked just goes on.
@@ -233,12 +236,12 @@ class Client:
             UnknownRunError: if there is no such run.
             RunEndedError: if it has ended.
         """
-        await self._engine.resume(checked_name(workflow_id, "a workflow id"))
+        await self._engine.resume(checked_run_id(workflow_id))
 
     async def runs(
         self, *, status: Status | None = None, service: str | None = None, limit: int = 100
     ) -> list[RunInfo]:
-        """Return the latest runs, without their steps.
+        """Return open runs by their health, then ended ones, of each the latest first; without their steps.
 
         Args:
             status: `running`, `waiting`, `blocked`, `completed`, `failed` or `cancelled`; `None` for all.
@@ -264,7 +267,7 @@ class Client:
         Raises:
             UnknownRunError: if there is no such run.
         """
-        info = await self._engine.run(checked_name(workflow_id, "a workflow id"))
+        info = await self._engine.run(checked_run_id(workflow_id))
         return dataclasses.replace(info, steps=tuple(_shown(info.steps)))
 
     async def approvals(self) -> list[PendingApproval]:
@@ -301,12 +304,11 @@ async def _open_run(engine: Engine, run_id: str, verb: str, name: str) -> RunInf
 
 def _asked(info: RunInfo) -> list[tuple[int, str, bool]]:
     """Return number and name of each wait for a decision, and whether it is over."""
-    found: list[tuple[int, str, bool]] = []
-    for step in info.steps:
-        if step.kind == "signal" and step.name.startswith(APPROVAL):
-            _, number, name = step.name.split("/", 2)
-            found.append((int(number), name, step.end_ns is not None))
-    return found
+    return [
+        (*asked, step.end_ns is not None)
+        for step in info.steps
+        if step.kind == "signal" and (asked := approval_in(step.name)) is not None
+    ]
 
 
 def _waits(info: RunInfo, name: str, record: Mapping[str, Json]) -> bool:
@@ -334,7 +336,7 @@ def _shown(steps: Iterable[StepInfo]) -> Iterable[StepInfo]:
     for step in steps:
         if step.name == END or (step.kind == "call" and step.name.startswith(f"{APPROVALS}/")):
             continue
-        if step.kind == "signal" and step.name.startswith(APPROVAL):
-            yield dataclasses.replace(step, kind="approval", name=step.name.split("/", 2)[2])
+        if step.kind == "signal" and (asked := approval_in(step.name)) is not None:
+            yield dataclasses.replace(step, kind="approval", name=asked[1])
         else:
             yield step

@@ -1,4 +1,4 @@
-"""Secrets and configuration of a body: secrets are read anew and never stored, what a flag said is recorded."""
+"""Secrets and configuration of a body: secrets are read anew and never stored, values of flags are recorded."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def _of_variable(key: str, default: Any) -> Any:
-    """Return what the variable of *key* says, of the type of *default*; *default* where it is not set."""
+    """Return the value of the variable of *key*, of the type of *default*; *default* where it is not set."""
     text = config_text(key)
     if text is None:
         return default

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import CURRENT_STEP, Body
 from otelier.workflows._calls import Call
-from otelier.workflows._checks import checked_count, checked_name, checked_seconds
+from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
 from otelier.workflows._configuration import Config, Secrets
 from otelier.workflows._handlers import Handler
 from otelier.workflows._human import Human
@@ -201,7 +201,7 @@ class Context:
             CodecError: if *input* has no form in JSON.
             WorkflowUseError: inside a step, or in another task than the body's.
         """
-        service = checked_name(service_name, "a service's name")
+        service = checked_service(service_name)
         target = Target(
             self._body.host.service_of(service, handler_name), checked_name(handler_name, "a handler's name")
         )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import sys
 import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
-from otelier.codec import from_plain
+from otelier import errors
+from otelier.codec import error_from_json, from_plain
+from otelier.errors import StepError
 from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
 from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Kind
@@ -33,7 +36,7 @@ _numbers: Final = itertools.count()
 
 
 class _Calling:
-    """What calling a handler as a function does: it needs a worker, which is made of handlers, and is given later."""
+    """Holds what calls a handler as a function: that needs a worker, which is made of handlers, so it is set later."""
 
     call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -42,7 +45,7 @@ _calling: Final = _Calling()
 
 
 def be_called_by(call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-    """Let *call* do what calling a handler as a function does."""
+    """Let *call* be called where a handler is called as a function."""
     _calling.call = call
 
 
@@ -305,7 +308,7 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
 
 
 def type_hints(function: Any) -> Mapping[str, Any]:
-    """Return the annotations of a function as types, those that say nothing left out; none where they are unknown."""
+    """Return the annotations of a function as types, `Any` left out; none where they are unknown."""
     # A function inside of another one may be made anew each time, and its types may hold it.
     is_kept = isinstance(function, FunctionType) and "<locals>" not in function.__qualname__
     if is_kept and (known := _hints.get(function)) is not None:
@@ -321,7 +324,7 @@ def type_hints(function: Any) -> Mapping[str, Any]:
 
 
 def return_hint(function: Any) -> Any:
-    """Return what a function is annotated to return, as a type; `None` where that says nothing."""
+    """Return what a function is annotated to return, as a type; `None` where it has no annotation, or `Any`."""
     try:
         if "return" not in function.__annotations__:
             return None
@@ -341,6 +344,14 @@ def plain_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str) -> 
     if len(args) == 1 and not kwargs:
         return to_payload(args[0], what=what)
     return {_ARGUMENTS: [to_payload(list(args), what=what), to_payload(dict(kwargs), what=what)]}
+
+
+def read_error(stored: Mapping[str, Json], handlers: Iterable[Handler]) -> Exception:
+    """Return the error that a stored outcome has: of its class where that is ours or in a module of *handlers*."""
+    names = dict.fromkeys(handler.__module__ for handler in handlers)
+    modules = [errors, *(module for name in names if (module := sys.modules.get(name)) is not None)]
+    error = error_from_json(stored, modules)
+    return error or StepError(str(stored.get("message") or ""), type=str(stored.get("type")))
 
 
 def _called(function: object) -> str:

@@ -1,8 +1,7 @@
-"""Headers of runs: what is stored with a run so that each life of it has the caller, the fields and the trace."""
+"""Headers of runs: they are stored with a run, so that each life of it has the caller, the fields and the trace."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -20,7 +19,8 @@ from otelier.faults import warn_once
 from otelier.fields import FIELD_NAMES, get_context, with_fields
 from otelier.redaction import redact_value
 from otelier.telemetry import would_sample
-from otelier.workflows.engines.protocol import Json
+from otelier.workflows.engines.protocol import Json, Target
+from otelier.workflows.engines.shown import SAMPLED, run_trace_id
 
 FIELDS: Final = "otelier-fields"
 """Header with the fields, as JSON."""
@@ -29,11 +29,9 @@ USERS: Final = "otelier-headers"
 ROOT: Final = "otelier-root"
 """Header with the workflow id of the root of a run's tree."""
 CHAIN: Final = "otelier-chain"
-"""Header with the entities whose writes wait for this run, a line for each."""
+"""Header with the entities whose writes wait for this run, a line for each: see `entity_in`."""
 CLIENT: Final = "otelier-client"
 """Header of a run that another process started."""
-SAMPLED: Final = "otelier-sampled"
-"""Header that tells whether a run without a caller's span is sampled: `1` or `0`; none where nobody could tell."""
 _MAX_BYTES: Final = 8_192
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _NOT_KEPT: Final = frozenset(("baggage", "traceparent", "tracestate"))
@@ -73,6 +71,8 @@ def users_headers(given: Mapping[str, str] | None, *, limit: int | None = _MAX_B
         TypeError: if a name or a value is no text.
         WorkflowUseError: if they have more than 8 kB.
     """
+    if given is not None and not isinstance(cast("Any", given), Mapping):
+        raise TypeError(f"Cannot store a {type(given).__name__} as `headers`: give a dict of texts.")
     kept: dict[str, str] = {}
     for name, value in (given or {}).items():
         if not isinstance(cast("Any", name), str) or not isinstance(cast("Any", value), str):
@@ -143,9 +143,12 @@ def _fitting(given: Mapping[str, str]) -> dict[str, str]:
         _MAX_BYTES,
     )
     fitting: dict[str, str] = {}
+    size = 0
     for name, value in kept.items():
-        if len(json.dumps({**fitting, name: value})) <= _MAX_BYTES:
+        more = len(json.dumps({name: value}))  # with its braces, which are as long as what separates two of them
+        if size + more <= _MAX_BYTES:
             fitting[name] = value
+            size += more
     return fitting
 
 
@@ -170,9 +173,9 @@ def start_headers(
     return headers
 
 
-def run_trace_id(run_id: str) -> int:
-    """Return the trace id of a run that nobody's span started."""
-    return int.from_bytes(hashlib.sha256(f"trace/{run_id}".encode()).digest()[:16], "big") or 1
+def entity_in(target: Target) -> str:
+    """Return the entity of a method and a key as `CHAIN` names it."""
+    return f"{target.handler.partition('.')[0]}({target.key!r})"
 
 
 def fields_header() -> dict[str, str]:

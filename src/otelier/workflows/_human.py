@@ -1,10 +1,10 @@
-"""What a body asks people for: `ctx.human`."""
+"""Questions to people: `ctx.human.approval` asks for a decision, and waits for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from otelier.errors import ApprovalError
 from otelier.workflows._approvals import Approval, approval_of, checked_roles, may_decide, signal_of, target_of
@@ -70,12 +70,12 @@ class Human:
 def _plan(body: Body, name: str, roles: Sequence[str], ops: tuple[Op, Op, Op]) -> Plan[Approval]:
     ask, wait, late = ops
     yield (ask,)
-    _outcome(body, ask)
+    body.value_of(ask)
     yield (wait,)
-    decided: dict[str, Json] | None = wait.value
+    decided: Json = wait.value
     if decided is None:
         yield (late,)
-        decided = cast("dict[str, Json]", _outcome(body, late))
+        decided = body.value_of(late)
     answer = approval_of(decided)
     body.spans.waited(wait, f"approval {name}", link=link_in(decided["trace"]), is_late=answer.decision == "expired")
     if answer.decision != "expired" and not may_decide(decided["roles"], roles):
@@ -86,13 +86,6 @@ def _plan(body: Body, name: str, roles: Sequence[str], ops: tuple[Op, Op, Op]) -
             name=name,
         )
     return answer
-
-
-def _outcome(body: Body, op: Op) -> Json:
-    succeeded, value = op.value
-    if succeeded:
-        return value
-    raise body.error_of(value)
 
 
 def _seconds(timeout: Any) -> float | None:

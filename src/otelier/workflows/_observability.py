@@ -116,7 +116,7 @@ class RunMetrics:
                 "A metric of `ctx.metrics()` is not recorded: its name must begin with a letter, and have at most 255 "
                 "letters, digits and characters of `_.-/`.",
             )
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
             warn_once("workflows.metric_value", "A metric of `ctx.metrics()` is not recorded: give a finite number.")
         elif value < at_least:
             warn_once(
@@ -210,3 +210,10 @@ def _shown(value: Any) -> AttributeValue:
         if items and type(items[0]) in _PLAIN and all(type(item) is type(items[0]) for item in items):
             return items
     return json_of(cast("AnyValue", value))
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from otelier.codec import error_to_json
 from otelier.errors import WorkflowUseError
 from otelier.workflows._body import Body
-from otelier.workflows._calls import Call, Calling, Plan, Stopping
+from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._checks import checked_count, checked_seconds
 from otelier.workflows.engines.protocol import Op
 
@@ -35,7 +36,7 @@ class _Branch:
 
 @dataclass(slots=True)
 class _Branches:
-    body: Calling
+    body: Body
     branches: list[_Branch]
     most: int
     """How many go on at once."""
@@ -130,7 +131,7 @@ def make_parallel(
 
 
 def _side_by_side(
-    body: Calling,
+    body: Body,
     calls: Sequence[Call[Any]],
     most: int | None,
     return_exceptions: bool,
@@ -181,7 +182,7 @@ def _side_by_side(
 
 
 def _shown(failures: Sequence[Exception]) -> str:
-    shown = [f"{type(one).__name__}: {one}"[:200] for one in failures[:_SHOWN]]
+    shown = [f"{type(one).__name__}: {error_to_json(one)['message']}"[:200] for one in failures[:_SHOWN]]
     return "; ".join(shown if len(failures) <= _SHOWN else [*shown, "..."])
 
 

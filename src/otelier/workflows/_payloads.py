@@ -1,4 +1,4 @@
-"""Payloads: what is stored of inputs, results, signals and state, as plain data of a bounded size."""
+"""Payloads: inputs, results, signals and state as they are stored, plain data of a bounded size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of workflows: how long steps take, how long runs wait, and how many bodies are in this process."""
+"""Metrics of workflows: how long steps and waits take, how many bodies are in this process, and how runs stand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from opentelemetry.util.types import AttributeValue
 from otelier import names
 from otelier.faults import on_fork, on_reset
 from otelier.telemetry import Metering, OperationPoint, tenant_attributes, within_cardinality
+from otelier.workflows._observed import observe, observe_engines
+from otelier.workflows.engines import Engine
 
 _STEP_SECONDS: Final = tuple(0.01 * 2**power for power in range(18))
 """0.01, doubling to 1310.72."""
@@ -40,6 +42,7 @@ def _instruments(meter: Meter) -> _Instruments:
     meter.create_observable_up_down_counter(
         names.WORKFLOW_ACTIVE, callbacks=[_observe], unit="{run}", description="Bodies of runs in this process."
     )
+    observe_engines(meter)
     return _Instruments(
         steps=meter.create_histogram(
             names.STEP_DURATION,
@@ -70,6 +73,12 @@ def body_entered(handler: str) -> None:
     """Count a body that is in this process from now on."""
     _METERING.now()
     _active[handler] += 1
+
+
+def worker_entered(engine: Engine) -> None:
+    """Observe the runs of an engine, as long as this process drives them."""
+    _METERING.now()
+    observe(engine)
 
 
 def body_left(handler: str) -> None:

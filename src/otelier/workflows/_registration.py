@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from otelier.errors import WorkflowUseError
 from otelier.workflows._checks import checked_service
@@ -49,6 +49,10 @@ def handlers_beside(handler: Handler) -> list[Handler]:
 
 
 def _listed(modules: Iterable[ModuleType | str | Handler | type]) -> Iterable[Handler]:
+    if isinstance(modules, (str, bytes)) or not isinstance(cast("Any", modules), Iterable):
+        raise WorkflowUseError(
+            f"Cannot take {modules!r} as `modules`: give a list of modules, by themselves or as text, or of handlers."
+        )
     for module in modules:
         if isinstance(module, Handler):
             yield module

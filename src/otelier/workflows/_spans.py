@@ -21,7 +21,7 @@ from typing_extensions import Self
 from otelier import names
 from otelier.errors import RunCancelled, RunParked
 from otelier.telemetry import OperationSpan, repeat_spans, replayed
-from otelier.workflows._headers import CHAIN, ROOT, USERS, fields_header, traced
+from otelier.workflows._headers import CHAIN, ROOT, USERS, entity_in, fields_header, traced
 from otelier.workflows._points import StepPoint, WaitPoint, body_entered, body_left
 from otelier.workflows._trace import RunTrace, hashed
 from otelier.workflows.engines.protocol import Json, Kind, Op, Run, Target
@@ -159,14 +159,15 @@ class RunSpans(RunTrace):
         headers = {USERS: mine[USERS]} if USERS in mine else {}
         headers |= fields_header() | traced(self.context_of(number))
         headers[ROOT] = self.root_run_id
-        if target is not None:
-            chain = [mine[CHAIN]] if CHAIN in mine else []
-            if self._kind == "write":
-                own = self._run.target
-                chain.append(f"{own.handler.partition('.')[0]}({own.key!r})")
-            if chain:
-                headers[CHAIN] = "\n".join(chain)
+        if target is not None and (chain := self.writes_above()):
+            headers[CHAIN] = "\n".join(chain)
         return headers
+
+    def writes_above(self) -> list[str]:
+        """Return the entities whose writes wait for what this run does, its own last if it is a write."""
+        chain = self._run.headers.get(CHAIN)
+        found = [] if chain is None else chain.split("\n")
+        return [*found, entity_in(self._run.target)] if self._kind == "write" else found
 
     def _where(self, op: Op) -> SpanContext:
         return self._span_context(hashed(self._run.id, str(op.number)))

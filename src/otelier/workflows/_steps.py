@@ -45,7 +45,7 @@ def make_step(
 ) -> Call[Any]:
     """Make all the ops of a step, and return the call of it.
 
-    *dump* and *load* turn its result into plain data and back, where its annotation does not tell how.
+    *dump* and *load* turn its result into plain data and back, where its annotation is not enough.
     """
     step_id = body.numbered(name)
     what = _result_of(step_id)
@@ -142,7 +142,9 @@ async def _execute(
                 operation.withheld = isinstance(body.run.stopped, RunParked)  # it will be executed again
                 raise
             error: BaseException = exc  # of something that it waited for
-        except Exception as exc:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):  # the process ends, or this is closed: no outcome
+            raise
+        except BaseException as exc:  # also one of the user's own, which would end nobody's wait
             error = exc
         operation.failure = error
         raised.append(error)
@@ -157,7 +159,7 @@ async def _called(body: Body, function: Callable[..., Any]) -> Any:
     try:
         value = await _apart(asyncio.shield(called))
     except RuntimeError as exc:
-        if str(exc).startswith(_NO_LOOP):
+        if type(exc) is RuntimeError and str(exc).startswith(_NO_LOOP):
             raise WorkflowUseError(
                 "A step's function that is no `async def` runs in a thread, which has no event loop. Write `async def`."
             ) from exc

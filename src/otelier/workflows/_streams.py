@@ -144,13 +144,13 @@ class _Reading:
         assert self.op is not None
         body = self.body
         await body.next((self.op,))
-        body.advanced(self.op)
+        body.spans.advanced(self.op)
         succeeded, value = self.op.value
         self.record = value if succeeded else {"end": _WHOLE, **value}
         if self._watch is None:  # a replay: nothing has come
             self.arrived.extend(map(_chunk_of, value.get("chunks", ())))
         elif self.record is not None and self.record["end"] != _WHOLE:
-            self.arrived.clear()  # came after the step was told to end
+            self.arrived.clear()  # came after the step was left
         if not succeeded:
             self.error = body.error_of(value)
         elif value["end"] == _LATE:

@@ -1,7 +1,7 @@
 """Threads of a worker, for functions that block.
 
 They are no `ThreadPoolExecutor`: the interpreter waits at its end for each thread of one, and a function that never
-returns would keep a process alive that was told to stop, and that has given its steps their time.
+returns would keep a process alive that is to end, and that has given its steps their time.
 """
 
 from __future__ import annotations

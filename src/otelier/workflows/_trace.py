@@ -27,9 +27,10 @@ from otelier.errors import RunCancelled
 from otelier.fields import with_fields
 from otelier.redaction import content_gate
 from otelier.telemetry import OperationSpan, live, start_operation, would_sample
-from otelier.workflows._headers import CLIENT, ROOT, SAMPLED, caller_context, fields_in, run_trace_id, stored_headers
+from otelier.workflows._headers import CLIENT, ROOT, caller_context, fields_in, stored_headers
 from otelier.workflows._points import StepPoint
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Run
+from otelier.workflows.engines.shown import SAMPLED, run_trace_id
 
 LONG_WAIT_NS: Final = 10_000_000_000
 """A wait of so long closes the span of the run."""
@@ -301,7 +302,7 @@ def span_name(kind: Kind, name: str) -> str:
 
 
 def hashed(run_id: str, what: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{run_id}/{what}".encode()).digest()[:8], "big") or 1
+    return int.from_bytes(hashlib.sha256(f"{run_id}/{what}".encode("utf-8", "surrogatepass")).digest()[:8], "big") or 1
 
 
 def link_caller(run_id: str, given: Mapping[str, str], found: Mapping[str, str] | None) -> None:

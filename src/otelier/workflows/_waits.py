@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otelier.errors import MissingExtraError, StreamElsewhere, WorkflowUseError
 from otelier.workflows._body import Body
 from otelier.workflows._calls import Call, Plan, Stopping
-from otelier.workflows._checks import checked_seconds, checked_signal
+from otelier.workflows._checks import checked_name, checked_run_id, checked_seconds, checked_signal
 from otelier.workflows._handlers import Handler, plain_input
-from otelier.workflows._headers import CHAIN, opened, sealed
+from otelier.workflows._headers import entity_in, opened, sealed
 from otelier.workflows._payloads import to_payload
 from otelier.workflows.engines.protocol import Json, Op, Target
 
@@ -55,6 +55,8 @@ def _until(cron: str, tz: str, now_ns: int) -> float:
         ) from exc
     import zoneinfo
 
+    if not isinstance(cast("Any", tz), str):
+        raise TypeError(f"Cannot use a {type(tz).__name__} as `tz`: give text, such as 'Europe/Berlin'.")
     try:
         zone = zoneinfo.ZoneInfo(tz)
     except (KeyError, ValueError, OSError) as exc:
@@ -85,32 +87,48 @@ def call_target(body: Body, target: Target, payload: Json) -> Call[Any]:
             body.give_up((op,))
             yield (op,)  # it ends when the run that it called has ended
             raise
-        return _result(body, op)
+        return body.value_of(op)
 
     shown = f"ctx.entity({target.handler!r})" if target.key is not None else f"ctx.task({target.handler!r})"
     return Call(body, shown, plan())
 
 
-def _result(body: Body, op: Op) -> Any:
-    succeeded, value = op.value
-    if succeeded:
-        return value
-    raise body.error_of(value)
-
-
 def _refuse_circle(body: Body, target: Target) -> None:
-    chain = [one for one in body.run.headers.get(CHAIN, "").split("\n") if one]
-    if body.handler.kind == "write":
-        chain.append(_place(body.run.target))
-    if _place(target) in chain:
+    chain, entity = body.spans.writes_above(), entity_in(target)
+    if entity in chain:
         raise WorkflowUseError(
-            f"{target.handler} of {target.key!r} would wait for itself: {' -> '.join([*chain, _place(target)])}. An "
+            f"{target.handler} of {target.key!r} would wait for itself: {' -> '.join([*chain, entity])}. An "
             f"entity has one writer at a time. Read the state here, or use `ctx.spawn`, which does not wait."
         )
 
 
-def _place(target: Target) -> str:
-    return f"{target.handler.partition('.')[0]}({target.key!r})"
+def result_of(
+    body: Body, make: Callable[[], Op], run_id: str, handler: Handler | None, timeout_s: float | None
+) -> Call[Any]:
+    """Return the call that waits for a run's result, by the op that *make* gives, for at most *timeout_s* seconds."""
+    what = f"the result of {run_id}"
+    seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
+    body.check(what)
+    limit, op = None if seconds is None else body.run.sleep(seconds), make()
+
+    def plan() -> Plan[Any]:
+        done = yield (op,) if limit is None else (limit, op)
+        if done is limit:
+            raise TimeoutError(f"{run_id} took longer than {seconds:g} s")
+        if limit is not None:
+            body.run.cancel(limit)
+        value = body.value_of(op)
+        return value if handler is None else handler.typed_result(value)
+
+    return Call(body, what, plan())
+
+
+def stream_in_body(run_id: str) -> StreamElsewhere:
+    """Return the error for a body that would read what a run yields."""
+    return StreamElsewhere(
+        f"What {run_id} yields cannot be read in a body: a replay would not see the same pieces. Wait for `result()`, "
+        f"the list of them."
+    )
 
 
 class Handle:
@@ -150,20 +168,7 @@ class Handle:
         Raises:
             TimeoutError: when waited for, if it has not ended by then; the child goes on.
         """
-        body = self._body
-        seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
-        body.check(f"the result of {self.workflow_id}")
-        limit = None if seconds is None else body.run.sleep(seconds)
-
-        def plan() -> Plan[Any]:
-            done = yield (self._op,) if limit is None else (limit, self._op)
-            if done is limit:
-                raise TimeoutError(f"{self.workflow_id} took longer than {seconds:g} s")
-            if limit is not None:
-                body.run.cancel(limit)
-            return self._handler.typed_result(_result(body, self._op))
-
-        return Call(body, f"the result of {self.workflow_id}", plan())
+        return result_of(self._body, lambda: self._op, self.workflow_id, self._handler, timeout_s)
 
     def stream(self) -> AsyncIterator[Any]:
         """Raise: what a child yields has no place in a body, which would see other pieces in a replay.
@@ -171,10 +176,7 @@ class Handle:
         Raises:
             StreamElsewhere: always.
         """
-        raise StreamElsewhere(
-            f"What {self.workflow_id} yields cannot be read in a body: a replay would not see the same pieces. Wait "
-            f"for `result()`, the list of them."
-        )
+        raise stream_in_body(self.workflow_id)
 
 
 class Signals:
@@ -228,7 +230,7 @@ class Signals:
         """
         body = self._body
         checked_signal(name)
-        target = body.spans.root_run_id if target_workflow_id is None else str(target_workflow_id)
+        target = body.spans.root_run_id if target_workflow_id is None else checked_run_id(target_workflow_id)
         plain = to_payload(payload, what=f"the payload of signal {name!r}")
         body.check(f"ctx.signal.emit({name!r})")
         number = body.run.made()
@@ -237,7 +239,7 @@ class Signals:
         def plan() -> Plan[None]:
             body.spans.emitted(op, name, plain)
             yield (op,)
-            _result(body, op)
+            body.value_of(op)
 
         return Call(body, f"ctx.signal.emit({name!r})", plan())
 
@@ -253,7 +255,7 @@ class EntityProxy:
     def __getattr__(self, method: str) -> Callable[..., Call[Any]]:
         if method.startswith("__"):
             raise AttributeError(method)
-        name = f"{self._type}.{method}"
+        name = checked_name(f"{self._type}.{method}", "a method's name")
 
         def call(*args: Any, **kwargs: Any) -> Call[Any]:
             body = self._body

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -14,21 +13,22 @@ from uuid import uuid4
 
 from typing_extensions import Self
 
-from otelier import errors
-from otelier.codec import error_from_json
-from otelier.errors import StepError, StreamElsewhere, WorkflowUseError
+from otelier.errors import StreamElsewhere, WorkflowUseError
 from otelier.faults import read_setting
 from otelier.settings import ENGINE
 from otelier.workflows._approvals import KINDS, invoke_approvals
-from otelier.workflows._body import Host
-from otelier.workflows._checks import checked_count, checked_name, checked_seconds, checked_service
+from otelier.workflows._body import CURRENT_BODY, CURRENT_STEP, Body
+from otelier.workflows._checks import checked_count, checked_engine, checked_name, checked_seconds, checked_service
 from otelier.workflows._context import Context
-from otelier.workflows._handlers import Handler
+from otelier.workflows._handlers import Handler, read_error
 from otelier.workflows._headers import start_headers
+from otelier.workflows._host import Host
 from otelier.workflows._payloads import read_limit
+from otelier.workflows._points import worker_entered
 from otelier.workflows._registration import handlers_in
 from otelier.workflows._threads import Threads
 from otelier.workflows._trace import link_caller, span_name
+from otelier.workflows._waits import result_of, stream_in_body
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import APPROVALS, Engine, Json, Kind, Outcome, Registry, Run, Target
 
@@ -65,6 +65,8 @@ class RunHandle:
     async def result(self, timeout_s: float | None = None) -> Any:
         """Wait for its end, and return its result, with its type where the handler is known here.
 
+        In the body of a run that is recorded, so a replay gets the same one.
+
         Args:
             timeout_s: Seconds to wait; `None` waits until it ends.
 
@@ -72,42 +74,49 @@ class RunHandle:
             TimeoutError: if it has not ended by then; it goes on.
             StepError: if it failed with an error whose class is not known here, or was cancelled; else that error.
         """
+        if (body := _body_here()) is not None:
+            make = partial(body.run.result, self.workflow_id)
+            return await result_of(body, make, self.workflow_id, self._handler, timeout_s)
         seconds = None if timeout_s is None else checked_seconds(timeout_s, "timeout_s")
         succeeded, value = await self._engine.result(self.workflow_id, seconds)
         if succeeded:
             return value if self._handler is None else self._handler.typed_result(value)
-        raise made_again(value, self._handler)
+        raise read_error(value, () if self._handler is None else (self._handler,))
 
     async def stream(self) -> AsyncIterator[Any]:
         """Yield what its handler yields, from now on, as it comes.
 
         Raises:
-            StreamElsewhere: if the run's body is not in this process.
+            StreamElsewhere: if the run's body is not in this process, and in the body of another run.
         """
+        if _body_here() is not None:
+            raise stream_in_body(self.workflow_id)
         host = self._host
         if host is None or self._handler is None or not self._handler.yields:
             raise StreamElsewhere(
                 f"What {self.workflow_id} yields cannot be read here: its body is in another process, or yields "
                 f"nothing. Wait for `result()`, the list of what it yielded."
             )
-        queue: asyncio.Queue[Any] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[int, Any] | None] = asyncio.Queue()
         readers = host.streams.setdefault(self.workflow_id, [])
         readers.append(queue)
         end = asyncio.ensure_future(self.result())
+
+        def ended(_: asyncio.Future[Any]) -> None:
+            queue.put_nowait(None)
+            if not end.cancelled():
+                end.exception()  # raised below, unless nobody reads so far
+
+        end.add_done_callback(ended)
         number = 0
         try:
-            while True:
-                item = asyncio.ensure_future(queue.get())
-                await asyncio.wait((item, end), return_when=asyncio.FIRST_COMPLETED)
-                if not item.done():
-                    item.cancel()
-                    for value in (await end)[number:]:
-                        yield value
-                    return
-                place, value = item.result()
+            while (item := await queue.get()) is not None:
+                place, value = item
                 if place == number:  # a body that runs again yields the same once more
                     number += 1
                     yield value
+            for value in (await end)[number:]:
+                yield value
         finally:
             end.cancel()
             readers.remove(queue)
@@ -115,13 +124,25 @@ class RunHandle:
                 host.streams.pop(self.workflow_id, None)
 
 
-def made_again(stored: Mapping[str, Json], handler: Handler | None) -> Exception:
-    """Return the error that a run ended with."""
-    module = None if handler is None else sys.modules.get(handler.__module__)
-    error = error_from_json(stored, (errors,) if module is None else (errors, module))
-    return (
-        error if isinstance(error, Exception) else StepError(str(stored.get("message") or ""), type=str(stored["type"]))
-    )
+def _body_here() -> Body | None:
+    """Return the body whose code calls this; `None` outside of bodies and in steps, which are live."""
+    return CURRENT_BODY.get() if CURRENT_STEP.get() is None else None
+
+
+def started_id(workflow_id: str | None) -> str:
+    """Return the id of a run that is started here: the one that is given, else a new one.
+
+    Raises:
+        WorkflowUseError: if none is given in the body of a run, each life of which would start another one.
+    """
+    if workflow_id is not None:
+        return checked_name(workflow_id, "a workflow id")
+    if (body := _body_here()) is not None:
+        raise WorkflowUseError(
+            f"A run is started in the body of {body.handler.name} without an id: each replay would start one more. Use "
+            f"`ctx.spawn`, which is recorded, or give `workflow_id=`."
+        )
+    return uuid4().hex
 
 
 class Worker:
@@ -165,14 +186,14 @@ class Worker:
     ) -> None:
         self.service_name = checked_service(service_name)
         self.version = checked_count(version, "version")
-        given = tuple(modules) or (inspect.stack(0)[1].frame.f_globals["__name__"],)
+        given = modules or (inspect.stack(0)[1].frame.f_globals["__name__"],)
         self._handlers = handlers_in(given, self.service_name)
         if not self._handlers:
             raise WorkflowUseError(
                 f"Worker {service_name!r} has nothing to run: none of its modules has a handler. Decorate functions "
                 f"with `@workflow`, `@function` or `@entity.write`, and name their module in `modules=`."
             )
-        self._given = engine
+        self._given: str | Engine | None = checked_engine(engine)
         self._pool = Threads(_THREADS, "otelier-step")
         self._host = Host(self.service_name, self._handlers, self._call_in_thread, Context, self._is_direct)
         self._engine: Engine | None = None
@@ -219,6 +240,8 @@ class Worker:
         if self._serving.done():
             serving, self._serving = self._serving, None
             serving.result()
+        elif not self._is_direct:
+            worker_entered(self._engine)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -226,13 +249,11 @@ class Worker:
 
         serving, self._serving, self._engine = self._serving, None, None
         self._is_over = True
-        if serving is not None:
-            serving.cancel()
-            try:
-                await serving
-            except asyncio.CancelledError:
-                pass
-        self._pool.close()
+        try:
+            if serving is not None:
+                await _ended(serving)
+        finally:
+            self._pool.close()
         if not self._is_direct:
             await asyncio.to_thread(flush)
 
@@ -268,10 +289,11 @@ class Worker:
             RunExistsError: if a run of that id has another handler or input.
             TypeError: if the arguments do not fit.
             CodecError: if one of them has no form in JSON.
+            WorkflowUseError: if this worker does not have the handler, or in a body without *workflow_id*.
         """
         if not isinstance(cast("Any", handler), Handler) or handler.kind in ("write", "read"):
             raise TypeError(f"Cannot start {handler!r}: give a function decorated with `@workflow` or `@function`.")
-        run_id = uuid4().hex if workflow_id is None else checked_name(workflow_id, "a workflow id")
+        run_id = started_id(workflow_id)
         target = Target(handler.service or self.service_name, handler.name)
         if self._handlers.get((target.service, target.handler)) is None:
             raise WorkflowUseError(
@@ -286,8 +308,22 @@ class Worker:
     async def _invoke(self, run: Run, target: Target, payload: Json) -> Outcome:
         if target.service == APPROVALS:
             return await invoke_approvals(run, target, payload)
-        return await self._host.invoke(run, target, payload)
+        handler = self._handlers[target.service, target.handler]
+        return await Body(self._host, run, handler, payload).outcome(payload)
 
     def _call_in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()
         return self._pool.call(partial(context.run, function))
+
+
+async def _ended(serving: asyncio.Task[None]) -> None:
+    """Cancel a task, wait for its end, and raise what it failed with."""
+    serving.cancel()
+    try:
+        await asyncio.wait((serving,))
+    except asyncio.CancelledError:  # who leaves the worker is cancelled: steps get no more time
+        serving.cancel()
+        await asyncio.wait((serving,))
+        raise
+    if not serving.cancelled():
+        serving.result()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from otelier.errors import EngineError
 from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.local._store import FileStore
 from otelier.workflows.engines.protocol import Run, Target
-from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, until, waits_for
+from tests.workflows.engines.serving import DEADLINE_S, Handlers, on_a_loop, opened, serving, until, waits_for
 
 FLOW = Target("shop", "flow")
 COUNTED: list[str] = []
@@ -167,3 +171,110 @@ async def test_faults_of_the_store_are_no_failed_lives(tmp_path: Path):
             conn.close()
             await until(lambda: _signalled(engine, "r"))
             assert await engine.result("r", 60) == [True, list(range(20))]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes and moves no open file")
+@pytest.mark.parametrize("lost", [["runs.db", "runs.db-wal", "runs.db-shm"], ["runs.db-wal"], ["runs.db-shm"]])
+@on_a_loop
+async def test_a_file_that_is_taken_away_is_told(lost: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Where the file, or a part of it, is taken from under its driver, nothing is written to what nobody will read: it
+    is told at once, clients are refused, and once it is back its runs go on."""
+    handlers, away = Handlers(), tmp_path / "away"
+    away.mkdir()
+    handlers.add(flow)
+    with caplog.at_level(logging.ERROR, "otelier"):
+        async with opened(str(tmp_path / "runs.db"), retry_s=0.05) as engine, serving(engine, handlers):
+            await engine.start(FLOW, None, {}, run_id="r")
+            await waits_for(engine, "r")
+            with patch.object(FileStore, "repair"):  # it does not begin anew before the parts are back
+                for name in lost:
+                    (tmp_path / name).rename(away / name)
+                await until(lambda: caplog.records)
+                with pytest.raises(EngineError, match=r"deleted, moved or replaced"):
+                    await engine.signal("r", "go", None)
+                for name in lost:
+                    (away / name).replace(tmp_path / name)
+            await until(lambda: _signalled(engine, "r"))
+            assert await engine.result("r", 60) == [True, list(range(20))]
+    assert "deleted, moved or replaced" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes and moves no open file")
+@on_a_loop
+async def test_a_client_writes_to_the_file_that_is_there(tmp_path: Path):
+    """A client whose file was replaced is told so once, and what it asks for then stands in the new one."""
+    path = tmp_path / "runs.db"
+    async with opened(str(path)) as client:
+        await client.start(FLOW, None, {}, run_id="r")
+        for ending in ("", "-wal", "-shm"):
+            (tmp_path / f"runs.db{ending}").unlink()
+        with pytest.raises(EngineError, match=r"deleted, moved or replaced"):
+            await client.start(FLOW, None, {}, run_id="lost")
+        await client.start(FLOW, None, {}, run_id="kept")
+        async with opened(str(path)) as other:
+            assert [run.workflow_id for run in await other.runs()] == ["kept"]
+            assert [run.workflow_id for run in await client.runs()] == ["kept"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows gives a file no second name here")
+@on_a_loop
+async def test_a_file_with_two_names_is_refused(tmp_path: Path):
+    """A hard link would have a lock of its own, so two processes would drive one file: it is refused under both names,
+    while symbolic links are one file."""
+    path = tmp_path / "runs.db"
+    async with opened(str(path)) as engine:
+        await engine.start(FLOW, None, {}, run_id="r")
+    (tmp_path / "link.db").symlink_to(path)
+    (tmp_path / "hard.db").hardlink_to(path)
+    for name in ("runs.db", "link.db", "hard.db"):
+        async with opened(str(tmp_path / name)) as engine:
+            with pytest.raises(EngineError, match="has 2 names"):
+                await engine.start(FLOW, None, {}, run_id="other")
+    (tmp_path / "hard.db").unlink()
+    async with opened(str(tmp_path / "link.db")) as engine:
+        assert [run.workflow_id for run in await engine.runs()] == ["r"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no open file")
+@pytest.mark.parametrize("is_taken", [False, True])
+@on_a_loop
+async def test_a_driver_whose_lock_is_deleted_takes_it_anew_or_stops(is_taken: bool, tmp_path: Path):
+    """Where somebody deletes the lock's file, its driver makes it again; where another process was faster, this one
+    stops and says so: two never go on side by side."""
+    handlers, lock = Handlers(), tmp_path / "runs.db.lock"
+    handlers.add(flow)
+    other: asyncio.subprocess.Process | None = None
+    async with opened(str(tmp_path / "runs.db")) as engine:
+        serving_ = asyncio.create_task(engine.serve(handlers.registry, handlers.invoke))
+        await engine.start(FLOW, None, {}, run_id="r")
+        await waits_for(engine, "r")
+        try:
+            if is_taken:
+                taken = tmp_path / "taken"
+                other = await asyncio.create_subprocess_exec(
+                    sys.executable, "-c", TAKES, str(taken), stdout=subprocess.PIPE
+                )
+                assert other.stdout is not None
+                await other.stdout.readline()
+                taken.replace(lock)
+                with pytest.raises(EngineError, match="another process took it"):
+                    await asyncio.wait_for(serving_, DEADLINE_S)
+            else:
+                lock.unlink()
+                await until(lock.exists)
+                await until(lambda: _signalled(engine, "r"))
+                assert await engine.result("r", 60) == [True, list(range(20))]
+        finally:
+            serving_.cancel()
+            if other is not None:
+                other.kill()
+                await other.communicate()
+
+
+TAKES = """
+import fcntl, sys, time
+file = open(sys.argv[1], "a+b")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("taken", flush=True)
+time.sleep(600)
+"""

@@ -210,6 +210,25 @@ async def test_a_file_that_cannot_be_used_is_refused(path: Path, how: str):
 
 
 @on_a_loop
+async def test_a_file_that_was_made_on_a_full_disk_is_made_later(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Tables are made all or none: what could not be written whole is not taken for another program's file."""
+    connect = sqlite3.connect
+
+    def on_a_full_disk(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        conn = connect(*args, **kwargs)
+        conn.execute("PRAGMA max_page_count=4")
+        return conn
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", on_a_full_disk)
+        async with opened(str(path)) as engine:
+            with raises_sentence(EngineError, "full", "Make room there"):
+                await engine.runs()
+    async with opened(str(path)) as engine:
+        assert await engine.runs() == []
+
+
+@on_a_loop
 async def test_a_read_only_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch):
     """A file that may not be written is refused with its name, to clients and to workers; later it is as it was."""
     async with opened(str(path)) as engine:

@@ -15,6 +15,7 @@ from otelier.cli.doctor._instrumentations import instrumentations
 from otelier.cli.doctor._patches import baggage, patches, propagators
 from otelier.cli.doctor._providers import providers
 from otelier.cli.doctor._switches import switches
+from otelier.cli.doctor._workflows import workflows
 from otelier.identity import process
 from otelier.redaction import redact
 
@@ -38,6 +39,7 @@ def diagnose() -> list[Finding]:
         "baggage": lambda: baggage(expected=active),
         "instrumentations": lambda: instrumentations(expected=active),
         "coexistence": coexistence,
+        "workflows": workflows,
     }
     return [_without_secrets(finding) for area, look in areas.items() for finding in _looked(area, look)]
 

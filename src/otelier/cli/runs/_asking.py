@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
@@ -60,26 +60,30 @@ def open_client(engine: str | None) -> Client:
     return Client(address)
 
 
-def ask(work: Coroutine[Any, Any, T], doing: str) -> T:
+def ask(work: Coroutine[Any, Any, T], doing: str, *, is_late: bool = False) -> T:
     """Run *work* and return what it gave; after a second it is told what it waits for.
+
+    Args:
+        work: What is asked.
+        doing: What is told.
+        is_late: Whether the command takes longer than that already: a terminal is told at once then.
 
     Raises:
         OtelierError: also for an input that the engine refuses.
     """
     try:
-        return asyncio.run(_told(work, doing))
+        return asyncio.run(_told(work, doing, is_late))
     except (TypeError, ValueError) as exc:
         if isinstance(exc, OtelierError):
             raise
         raise OtelierError(str(exc)) from exc
 
 
-async def _told(work: Coroutine[Any, Any, T], doing: str) -> T:
-    task = asyncio.ensure_future(work)
+async def _told(work: Coroutine[Any, Any, T], doing: str, is_late: bool) -> T:
+    task, console = asyncio.ensure_future(work), progress()
     try:
-        await asyncio.wait((task,), timeout=_TOLD_AFTER_S)
+        await asyncio.wait((task,), timeout=0 if is_late and console.is_terminal else _TOLD_AFTER_S)
         if not task.done():
-            console = progress()
             if not console.is_terminal:
                 console.print(f"otelier: {doing}", markup=False)
             with console.status(doing):
@@ -127,15 +131,18 @@ def for_each(
     async def some(part: Sequence[str]) -> list[str | Exception]:
         return await asyncio.gather(*(one(run_id) for run_id in part))
 
-    failed = False
+    failed, begun = False, time.monotonic()
     for first in range(0, len(ids), _AT_ONCE):
         part = ids[first : first + _AT_ONCE]
         shown = f"{doing}: {first + 1} to {first + len(part)} of {len(ids)}" if len(ids) > 1 else doing
         try:
-            outcomes = ask(some(part), shown)
+            outcomes = ask(some(part), shown, is_late=time.monotonic() - begun > _TOLD_AFTER_S)
         except KeyboardInterrupt:
+            rest = ids[first + len(part) :]
+            left = f" The {len(rest):,} ids from {printable(rest[0])!r} on were not asked for." if rest else ""
             print(
-                "otelier: Interrupted. What was asked for is kept, and a worker takes it when it runs.", file=sys.stderr
+                f"otelier: Interrupted. What was asked for is kept, and a worker takes it when it runs.{left}",
+                file=sys.stderr,
             )
             raise typer.Exit(130) from None
         for run_id, outcome in zip(part, outcomes):
@@ -172,31 +179,3 @@ def printable(text: str) -> str:
         'paid�[2J'
     """
     return "".join(one if one.isprintable() else " " if one in "\t\n" else "�" for one in text)
-
-
-def iso(at_ns: int | None) -> str | None:
-    """Return a recorded time as text."""
-    return None if at_ns is None else datetime.fromtimestamp(at_ns / 1e9, timezone.utc).isoformat()
-
-
-def clock(at_ns: int, form: str) -> str:
-    """Return a recorded time in the time zone of this machine."""
-    return datetime.fromtimestamp(at_ns / 1e9, timezone.utc).astimezone().strftime(form)
-
-
-def lasted(seconds: float) -> str:
-    """Return a time span as a person reads it.
-
-    Example:
-        >>> lasted(0.0124), lasted(3.2), lasted(125), lasted(7500), lasted(90000)
-        ('12 ms', '3.2 s', '2 min 5 s', '2 h 5 min', '1 d 1 h')
-    """
-    if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, below, lower in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // below} {lower}"
-    return f"{whole} s"

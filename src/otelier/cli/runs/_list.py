@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -13,18 +14,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from otelier.cli._steps import results
+from otelier.cli._times import clock, iso, lasted
 from otelier.cli.runs._asking import (
     EngineOption,
     JsonOption,
-    ask,
-    clock,
-    iso,
-    lasted,
     open_client,
     printable,
     seconds_of,
 )
+from otelier.cli.runs._watch import WatchOption, shown
 from otelier.errors import WorkflowUseError
 
 if TYPE_CHECKING:
@@ -63,6 +61,7 @@ def runs(
     older: Annotated[str | None, typer.Option(help="Only those that began longer ago, such as 1h.")] = None,
     limit: Annotated[int, typer.Option(help="How many at most.")] = 50,
     as_json: JsonOption = False,
+    watch: WatchOption = False,
     engine: EngineOption = None,
 ) -> None:
     """List runs: blocked ones first, then those that wait for a person, and the ended ones last."""
@@ -70,13 +69,23 @@ def runs(
     _check("--health", health, _HEALTHS)
     if not 1 <= limit <= _MAX_SHOWN:
         raise WorkflowUseError(f"Cannot list {limit} runs: `--limit` is a number from 1 to {_MAX_SHOWN:,}.")
-    before_ns = None if older is None else time.time_ns() - int(seconds_of(older) * 1e9)
-    asked = _Asked(cast("Status | None", status), service, health, handler, before_ns, limit)
-    found = ask(_find(open_client(engine), asked), "reading the runs")
-    if as_json:
-        print(json.dumps([as_data(one) for one in found], indent=2))
-    else:
-        _show_runs(found, results(), limit)
+    older_s = None if older is None else seconds_of(older)
+    asked = _Asked(cast("Status | None", status), service, health, handler, older_s, limit)
+    client = open_client(engine)
+
+    def show(answer: tuple[Sequence[RunInfo], bool], console: Console) -> None:
+        found, is_cut = answer
+        if as_json:
+            print(json.dumps([as_data(one) for one in found], indent=2))
+        else:
+            _show_runs(found, console, asked)
+        if is_cut:
+            told = (
+                f"otelier: Looked at {_MAX_LOOKED_AT:,} runs of a status, and there are more. Name a `--service` too."
+            )
+            print(told, file=sys.stderr)
+
+    shown(lambda: _find(client, asked), show, "reading the runs", watch=watch, is_text=not as_json)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,15 +94,23 @@ class _Asked:
     service: str | None
     health: str | None
     handler: str | None
-    before_ns: int | None
+    older_s: float | None
     limit: int
 
     def fits(self, run: RunInfo) -> bool:
         return (
             (self.health is None or run.health == self.health)
             and (self.handler is None or run.handler == self.handler)
-            and (self.before_ns is None or run.begin_ns < self.before_ns)
+            and (self.older_s is None or run.begin_ns < time.time_ns() - int(self.older_s * 1e9))
         )
+
+    def told(self) -> str:
+        """Return what is asked for as the end of a sentence, so that a wrong filter is seen."""
+        named = {"status": self.status, "health": self.health, "service": self.service, "handler": self.handler}
+        parts = [f"{name} {value!r}" for name, value in named.items() if value is not None]
+        if self.older_s is not None:
+            parts.append(f"an age of more than {lasted(self.older_s)}")
+        return f" with {', '.join(parts)}" if parts else " yet"
 
     @property
     def statuses(self) -> Sequence[Status]:
@@ -105,17 +122,19 @@ class _Asked:
         return ("blocked", "waiting", "running", "failed", "cancelled", "completed")
 
 
-async def _find(client: Client, asked: _Asked) -> list[RunInfo]:
-    filters = asked.health is not None or asked.handler is not None or asked.before_ns is not None
+async def _find(client: Client, asked: _Asked) -> tuple[list[RunInfo], bool]:
+    """Return what is asked for, and whether there may be more of it than was looked at."""
+    # An engine lists open runs by health: without a filter, and for the first health of a status, the first ones do.
+    sieved = asked.handler is not None or asked.older_s is not None or asked.health in ("retrying", "waiting")
+    most = _MAX_LOOKED_AT if sieved else asked.limit
     found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
+    is_cut = False
     for status in asked.statuses:
-        # The latest of those that wait need not be the most urgent.
-        most = _MAX_LOOKED_AT if filters or status in ("waiting", "running") else asked.limit
-        for one in await client.runs(status=status, service=asked.service, limit=most):
-            if asked.fits(one):
-                found[one.workflow_id] = one
+        listed = await client.runs(status=status, service=asked.service, limit=most)
+        is_cut |= sieved and len(listed) == most
+        found.update((one.workflow_id, one) for one in listed if asked.fits(one))
     ordered = sorted(found.values(), key=lambda one: (_rank(one.health), -one.begin_ns))
-    return ordered[: asked.limit]
+    return ordered[: asked.limit], is_cut and len(ordered) < asked.limit
 
 
 def _rank(health: str) -> int:
@@ -145,9 +164,9 @@ def as_data(run: RunInfo) -> dict[str, Any]:
     }
 
 
-def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
+def _show_runs(found: Sequence[RunInfo], console: Console, asked: _Asked) -> None:
     if not found:
-        console.print("There are no such runs.")
+        console.print(Text(printable(f"There are no runs{asked.told()}.")), soft_wrap=True)
         return
     names = [printable(f"{one.service}/{one.handler}") for one in found]
     id_width = min(max(len(one.workflow_id) for one in found), 36)
@@ -156,18 +175,23 @@ def _show_runs(found: Sequence[RunInfo], console: Console, limit: int) -> None:
     for one, name in zip(found, names):
         took = lasted(((one.end_ns or time.time_ns()) - one.begin_ns) / 1e9)
         began = clock(one.begin_ns, "%m-%d %H:%M")
-        line = Text.assemble(
-            (f"{one.health:<16} ", STYLES.get(one.health, "")),
-            (f"{printable(one.workflow_id):<{id_width}} ", "bold"),
-            f"{cut(name, name_width):<{name_width}} ",
-            (f"{began} {took}" if is_wide else began, "dim"),
+        head = Text.assemble(
+            (f"{one.health:<16} ", STYLES.get(one.health, "")), (f"{printable(one.workflow_id):<{id_width}}", "bold")
         )
-        console.print(line, soft_wrap=True)
+        rest = Text.assemble(
+            f"{cut(name, name_width):<{name_width}} ", (f"{began} {took}" if is_wide else began, "dim")
+        )
+        if head.cell_len + 1 + rest.cell_len > console.width:  # an id is not cut: people copy it
+            console.print(head, soft_wrap=True)
+            console.print(Text.assemble(f"  {cut(name, max(console.width - 14, 8))} ", (began, "dim")), soft_wrap=True)
+        else:
+            console.print(Text.assemble(head, " ", rest), soft_wrap=True)
         if one.error is not None:
-            told = first_line(one.error)
+            # The line above says which run it is, and that it is blocked.
+            told = first_line(one.error).replace(f"Run {one.workflow_id!r} is blocked: ", "", 1)
             console.print(Text(f"  → {cut(told, console.width - 4)}", "dim"), soft_wrap=True)
-    if len(found) == limit:
-        console.print(Text(f"The first {limit}; `--limit` shows more, `otelier show ID` one of them.", "dim"))
+    if len(found) == asked.limit:
+        console.print(Text(f"The first {asked.limit}; `--limit` shows more, `otelier show ID` one of them.", "dim"))
 
 
 def first_line(error: Any) -> str:
@@ -185,13 +209,16 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 
-def approvals(*, as_json: JsonOption = False, engine: EngineOption = None) -> None:
+def approvals(*, as_json: JsonOption = False, watch: WatchOption = False, engine: EngineOption = None) -> None:
     """List what open runs ask people for, the earliest deadline first."""
-    found = ask(open_client(engine).approvals(), "reading the approvals")
-    if as_json:
-        print(json.dumps([_approval_data(one) for one in found], indent=2))
-    else:
-        _show_approvals(found, results())
+
+    def show(found: Sequence[PendingApproval], console: Console) -> None:
+        if as_json:
+            print(json.dumps([_approval_data(one) for one in found], indent=2))
+        else:
+            _show_approvals(found, console)
+
+    shown(open_client(engine).approvals, show, "reading the approvals", watch=watch, is_text=not as_json)
 
 
 def _approval_data(one: PendingApproval) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from otelier.cli._steps import results
-from otelier.cli.runs._asking import EngineOption, JsonOption, ask, clock, iso, lasted, open_client, printable
+from otelier import settings
+from otelier.cli._times import clock, iso, lasted
+from otelier.cli.runs._asking import EngineOption, JsonOption, open_client, printable
 from otelier.cli.runs._list import STYLES, as_data, cut, first_line
+from otelier.cli.runs._watch import WatchOption, shown
 
 if TYPE_CHECKING:
     from otelier import Client
@@ -30,14 +32,34 @@ def show(
     *,
     tree: Annotated[bool, typer.Option("--tree", help="Show the runs that it called as well.")] = False,
     as_json: JsonOption = False,
+    watch: WatchOption = False,
     engine: EngineOption = None,
 ) -> None:
-    """Show a run: each step and attempt with its time, its error, and what the run waits for."""
-    found = ask(_found(open_client(engine), workflow_id, tree), "reading the run")
-    if as_json:
-        print(json.dumps(_data(found[workflow_id], found), indent=2))
-        return
-    _show(found[workflow_id], found, results())
+    """Show a run: each step and attempt with its time, its error, and what the run waits for.
+
+    With --watch it ends as well when the run has ended.
+    """
+    link, client = settings.TRACE_URL.value(), open_client(engine)
+
+    def show_it(found: Mapping[str, RunInfo], console: Console) -> None:
+        run = found[workflow_id]
+        if as_json:
+            print(json.dumps({**_data(run, found), "trace_url": _trace_url(run, link)}, indent=2))
+        else:
+            _show(run, found, console, _trace_url(run, link))
+
+    shown(
+        lambda: _found(client, workflow_id, tree),
+        show_it,
+        "reading the run",
+        watch=watch,
+        is_text=not as_json,
+        is_over=lambda found: all(run.end_ns is not None for run in found.values()),
+    )
+
+
+def _trace_url(run: RunInfo, link: str | None) -> str | None:
+    return None if link is None or run.trace_id is None else link.replace("{trace_id}", run.trace_id)
 
 
 async def _found(client: Client, workflow_id: str, tree: bool) -> dict[str, RunInfo]:
@@ -69,7 +91,7 @@ def _data(run: RunInfo, found: Mapping[str, RunInfo], level: int = 0) -> dict[st
         }
         for step in run.steps
     ]
-    data = {**as_data(run), "waiting_for": run.waiting_for, "steps": steps}
+    data = {**as_data(run), "waiting_for": run.waiting_for, "trace_id": run.trace_id, "steps": steps}
     children = [child for step in run.steps if (child := _child(step, found)) is not None]
     if children and level < _MAX_LEVELS:
         data["children"] = [_data(child, found, level + 1) for child in children]
@@ -80,7 +102,7 @@ def _child(step: StepInfo, found: Mapping[str, RunInfo]) -> RunInfo | None:
     return found.get(step.run_id) if step.kind == "call" and step.run_id is not None else None
 
 
-def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console) -> None:
+def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console, link: str | None) -> None:
     now = time.time_ns()
     end = run.end_ns or now
     began = clock(run.begin_ns, "%Y-%m-%d %H:%M:%S")
@@ -88,11 +110,14 @@ def _show(run: RunInfo, found: Mapping[str, RunInfo], console: Console) -> None:
     console.print(Text.assemble((printable(run.workflow_id), "bold"), "  ", health), soft_wrap=True)
     what = f"{run.service}/{run.handler}" + (f" of {run.key!r}" if run.key is not None else "")
     console.print(Text(printable(f"{what}, version {run.version}, began {began}, {_took(run, now)}")), soft_wrap=True)
+    if link is not None:
+        console.print(Text(link, "dim"), soft_wrap=True)  # cut in two, it is no link
     lines = _Lines(run.begin_ns, end, found)
     lines.add(run, 0)
     lines.show(console)
     if run.waiting_for is not None:
-        console.print(Text(f"waits for {printable(run.waiting_for)}", "cyan"), soft_wrap=True)
+        told = f"waits {'' if run.waiting_for.startswith('until ') else 'for '}{run.waiting_for}"
+        console.print(Text(printable(told), "cyan"), soft_wrap=True)
     if run.error is not None:
         console.print(Text(f"→ {first_line(run.error)}", STYLES.get(run.status, "red")))
     elif run.status == "completed":

@@ -35,6 +35,14 @@ APPROVAL: Final = "otelier.approval/"
 person, and so does the run's `health`."""
 
 
+def approval_in(signal: str) -> tuple[int, str] | None:
+    """Return number and name of the approval whose decision a signal of that name brings; `None` for any other one."""
+    if not signal.startswith(APPROVAL):
+        return None
+    number, name = signal.removeprefix(APPROVAL).split("/", 1)
+    return int(number), name
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A handler, and for an entity's method the key of the entity."""
@@ -290,7 +298,10 @@ class Engine(Protocol):
         ...
 
     async def runs(self, *, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
-        """Return the latest runs, without their steps; those of the service `APPROVALS` only where it is asked for."""
+        """Return open runs by their health, then ended ones, of each the latest first; without their steps.
+
+        Those of the service `APPROVALS` are among them only where it is asked for.
+        """
         ...
 
     async def run(self, run_id: str) -> RunInfo:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+SAMPLED: Final = "otelier-sampled"
+"""Header that tells whether a run without a caller's span is sampled: `1` or `0`; none where nobody could tell."""
 Status: TypeAlias = Literal["running", "waiting", "blocked", "completed", "failed", "cancelled"]
 
 
@@ -92,6 +95,8 @@ class RunInfo:
     """Empty where many runs were asked for."""
     waiting_for: str | None = None
     """What it waits for, such as `signal manager_approved`; `None` where many runs were asked for."""
+    trace_id: str | None = None
+    """Its trace, in 32 hexadecimal digits; `None` for one that is not sampled, and where many runs were asked for."""
 
     @property
     def begin(self) -> datetime:
@@ -102,6 +107,26 @@ class RunInfo:
     def end(self) -> datetime | None:
         """Time of its end, in UTC; `None` while it is open."""
         return None if self.end_ns is None else _time(self.end_ns)
+
+
+def run_trace_id(run_id: str) -> int:
+    """Return the trace id of a run that nobody's span started."""
+    return int.from_bytes(hashlib.sha256(f"trace/{run_id}".encode()).digest()[:16], "big") or 1
+
+
+def shown_trace_id(run_id: str, headers: Mapping[str, str]) -> str | None:
+    """Return the trace id of a run with its stored headers: that of its caller's span, else its own.
+
+    Example:
+        >>> shown_trace_id("o-1", {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
+        '4bf92f3577b34da6a3ce929d0e0e4736'
+        >>> shown_trace_id("o-1", {})
+        '46feb97fafa811894f453bfffea42aad'
+    """
+    _, *fields = headers.get("traceparent", "").split("-")
+    if len(fields) == 3:
+        return fields[0] if int(fields[2], 16) & 1 else None
+    return None if headers.get(SAMPLED) == "0" else f"{run_trace_id(run_id):032x}"
 
 
 def how_ended(status: str) -> str:

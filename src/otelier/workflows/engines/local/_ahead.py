@@ -1,4 +1,4 @@
-"""What the journal has of a body and this life of it has not reached: while there is any, the body replays."""
+"""Recorded ops that this life of a body has not reached: while there are any, the body replays."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import NamedTuple
 
 
@@ -21,21 +21,21 @@ class Beginnings:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._queue: deque[Beginning] = deque()
+        self._queue: OrderedDict[str, Beginning] = OrderedDict()
         self._replaying: set[str] = set()
 
     def __contains__(self, run_id: object) -> bool:
-        return run_id in self._replaying or any(run_id == one.run_id for one in self._queue)
+        return run_id in self._replaying or run_id in self._queue
 
     def add(self, beginning: Beginning) -> None:
         """Put a run behind the others."""
-        self._queue.append(beginning)
+        self._queue[beginning.run_id] = beginning
 
     def next(self) -> Beginning | None:
         """Return the next run that replays from now on; `None` where there is none, or enough do."""
         if not self._queue or len(self._replaying) >= self._most:
             return None
-        found = self._queue.popleft()
+        _, found = self._queue.popitem(last=False)
         self._replaying.add(found.run_id)
         return found
 

@@ -41,7 +41,7 @@ _LIFE: Final = (
     " recovered, blocked, snapshot FROM run WHERE id=?"
 )
 _MAX_RECOVERED: Final = 100
-"""Crashes of one run that are kept, the first ones: a replay must tell of the same."""
+"""Crashes of one run that are kept, the first ones: a replay must report the same."""
 
 
 def start_run(tx: Transaction, run_id: str, target: Target, payload: str, headers: str) -> str | None:
@@ -52,7 +52,7 @@ def start_run(tx: Transaction, run_id: str, target: Target, payload: str, header
     """
     found = _existing(tx.conn, run_id)
     if found is None:
-        tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, None, run_id, False, 0))
+        tx.notify("start", run_id, _insert(tx, run_id, target, payload, headers, None, run_id, False, 0))
         return None
     if not _is_same(found, target, payload):
         raise _exists(run_id, found)
@@ -72,7 +72,9 @@ def call_run(
     if found is None:
         root, stopped = tx.conn.execute("SELECT root, cancelled FROM run WHERE id=?", (parent,)).fetchone()
         stops = 0 if detached else stopped
-        tx.tell("start", run_id, _insert(tx, run_id, target, payload, headers, parent, root, detached, stops, began_ns))
+        tx.notify(
+            "start", run_id, _insert(tx, run_id, target, payload, headers, parent, root, detached, stops, began_ns)
+        )
         return None
     if not _is_same(found, target, payload):
         return failure(_exists(run_id, found))
@@ -102,7 +104,7 @@ def _insert(
     detached: bool, stops: int, began_ns: int | None = None,
 ) -> Row:  # fmt: skip
     version, began = tx.version_of(target.service), began_ns or time.time_ns()
-    # Lives are counted from the first that begins; where this process begins it at once, that is told here.
+    # Lives are counted from the first that begins; where this process begins it at once, that is counted here.
     lives = 0 if version is None or target.key is not None else 1
     cursor = tx.conn.execute(
         "INSERT INTO run(id, service, handler, key, payload, headers, version, parent, root, detached, state, "
@@ -115,7 +117,12 @@ def _insert(
 
 
 def _open_state(conn: sqlite3.Connection, run_id: str, cannot: str) -> str:
-    """Return the state of a run that is open, else raise what is to be told."""
+    """Return the state of a run that is open.
+
+    Raises:
+        UnknownRunError: if there is no such run.
+        RunEndedError: if it has ended.
+    """
     found = conn.execute("SELECT state, ended FROM run WHERE id=?", (run_id,)).fetchone()
     if found is None:
         raise unknown(run_id)
@@ -131,7 +138,7 @@ def add_signal(tx: Transaction, run_id: str, name: str, payload: str) -> None:
     """Keep a signal for a run that is open."""
     _open_state(tx.conn, run_id, f"takes no signal {name!r}")
     cursor = tx.conn.execute("INSERT INTO signal(run, name, payload) VALUES(?,?,?)", (run_id, name, payload))
-    tx.tell("signal", run_id, [(cursor.lastrowid, name, payload)])
+    tx.notify("signal", run_id, [(cursor.lastrowid, name, payload)])
 
 
 def send_signal(
@@ -164,7 +171,7 @@ def cancel_run(tx: Transaction, run_id: str) -> None:
         if state == "blocked":
             end_run(tx, one, "cancelled", dumps(cancelled(one)))
         else:
-            tx.tell("cancel", one, cancelled_ns(tx.conn, one))
+            tx.notify("cancel", one, cancelled_ns(tx.conn, one))
 
 
 def cancel_called(tx: Transaction, run_id: str) -> None:
@@ -183,7 +190,7 @@ def resume_run(tx: Transaction, run_id: str) -> None:
             "UPDATE run SET state='open', outcome=NULL, progress=-1, blocked=? WHERE id=?",
             (dumps([*times[:-1], (times[-1][0], max(times[-1][0], time.time_ns()))]), run_id),
         )
-        tx.tell("resume", run_id, open_run(tx.conn, run_id))
+        tx.notify("resume", run_id, open_run(tx.conn, run_id))
 
 
 def block_run(

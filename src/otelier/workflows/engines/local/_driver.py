@@ -19,22 +19,24 @@ from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped
 from otelier.faults import count_fault
 from otelier.workflows.engines.local import _blocked as blocked
 from otelier.workflows.engines.local import _changes as changes
+from otelier.workflows.engines.local import _housekeeping as housekeeping
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.local import _keeping as keeping
-from otelier.workflows.engines.local._beat import Beat
 from otelier.workflows.engines.local._beginning import Beginning, Beginnings
 from otelier.workflows.engines.local._ends import RunEnds
+from otelier.workflows.engines.local._file import LostLockError
 from otelier.workflows.engines.local._life import Life
 from otelier.workflows.engines.local._options import Options
 from otelier.workflows.engines.local._store import Store, ask
 from otelier.workflows.engines.local._timers import Timers
 from otelier.workflows.engines.local._turns import Turns
+from otelier.workflows.engines.local._watchdog import Watchdog
 from otelier.workflows.engines.protocol import Invoke, Json, Kind, Outcome, Registry, Target
 
 WRITE_SOON_S: Final = 0.02
 """How long the row of an op that was begun may wait for the next write of its run."""
 _LEAVE_S: Final = 1.0
 _KEEPING_S: Final = 3600.0
+_LOGGED_EVERY_S: Final = 60.0
 logger = logging.getLogger("otelier")
 
 
@@ -55,7 +57,7 @@ class Driver:
         self.services = {service for service, _ in registry.kinds}
         self.loop = asyncio.get_running_loop()
         self.timers = Timers(self.loop)
-        self.beat = Beat(self.loop, store.shown, options.held_up_s)
+        self.watchdog = Watchdog(self.loop, store.shown, options.held_up_s)
         self.lives: dict[str, Life] = {}
         self.ends = RunEnds()
         self._known: set[str] = set()
@@ -67,13 +69,14 @@ class Driver:
         self._is_ready = self._is_draining = self._is_alone = False
         self._counts = self._recovers = False
         self._fault: asyncio.Future[BaseException] | None = None
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
+        self._keeping: asyncio.TimerHandle | None = None
 
     # --- its life ---
     async def drive(self, ready: Callable[[], object], *, is_alone: bool) -> None:
         """Run what there is, until cancelled; after a fault of the store, all begins again from the last commit."""
         self._is_alone = is_alone
-        self._counts = self._recovers = not await ask(self.store, keeping.begin_driving, self.registry, is_alone)
+        self._counts = self._recovers = not await ask(self.store, housekeeping.begin_driving, self.registry, is_alone)
         ready()
         while True:
             self._fault = self.loop.create_future()
@@ -82,6 +85,8 @@ class Driver:
                 fault: BaseException = await self._fault
             except EngineError as exc:
                 fault = exc
+            if isinstance(fault, LostLockError):
+                raise fault
             await self._recover_from(fault)
             self.store.repair()
 
@@ -95,7 +100,7 @@ class Driver:
             if not recovered.done():
                 recovered.set_result(None) if error is None else recovered.set_exception(error)
 
-        self.store.submit(self.loop, done, keeping.open_runs)
+        self.store.submit(self.loop, done, housekeeping.open_runs)
         await recovered
 
     def _recovered(self, rows: list[journal.OpenRun]) -> None:
@@ -109,13 +114,12 @@ class Driver:
         self._keep()
 
     def _is_mine(self, service: str) -> bool:
-        owner = self._owner_of(service)
-        return owner is None or owner is self
+        return self._owner_of(service) in (None, self)
 
     def inherit(self) -> None:
         """Take over the runs of a service that another driver of this process had, and has left."""
         if self._is_ready:
-            self.store.submit(self.loop, self._inherited, keeping.open_runs)
+            self.store.submit(self.loop, self._inherited, housekeeping.open_runs)
 
     def _inherited(self, rows: list[journal.OpenRun] | None, error: BaseException | None) -> None:
         for row in rows or ():
@@ -125,13 +129,13 @@ class Driver:
     async def _recover_from(self, fault: BaseException) -> None:
         count_fault("workflows.store")
         now = time.monotonic()
-        if now - self._told_at > 60:
+        if now - self._logged_at > _LOGGED_EVERY_S:
             logger.error(
                 "otelier cannot write %s (%s: %s): all bodies are left where they are, and begin again from the last "
                 "commit as soon as it can be written; that is tried every %g s.",
                 self.store.shown, type(fault).__name__, fault, self.options.retry_s,
             )  # fmt: skip
-        self._told_at = now
+        self._logged_at = now
         self._is_ready = False
         for life in list(self.lives.values()):
             life.stop(RunParked("The store failed."))
@@ -155,15 +159,17 @@ class Driver:
             life.is_draining = True
             if not life.steps:
                 self.drained(life)
-        tasks = [life.task for life in self.lives.values() if life.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=self.options.stop_s)
+        if tasks := [life.task for life in self.lives.values() if life.task is not None]:
+            try:
+                await asyncio.wait(tasks, timeout=self.options.stop_s)
+            except asyncio.CancelledError:  # once more: no more time is given, but no body may outlive the lock
+                pass
         for life in list(self.lives.values()):
             life.stop(RunParked("The worker stops."))
         await self._leave()
         self._forget()
         try:
-            await ask(self.store, keeping.end_driving, self.registry, self._is_alone)
+            await ask(self.store, housekeeping.end_driving, self.registry, self._is_alone)
         except EngineError:  # what is not written is done again
             pass
 
@@ -186,6 +192,8 @@ class Driver:
             )
 
     def _forget(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
         self.timers.clear()
         for one in (self.lives, self.ends, self._turns, self._targets, self._known, self._beginnings):
             one.clear()
@@ -194,11 +202,11 @@ class Driver:
     def _keep(self) -> None:
         if self._is_ready:
             before = time.time_ns() - int(self.options.retention_s * 1e9)
-            self.store.submit(self.loop, self._kept, keeping.delete_finished, before)
+            self.store.submit(self.loop, self._kept, housekeeping.delete_finished, before)
 
     def _kept(self, is_more: bool | None, error: BaseException | None) -> None:
         if error is None and self._is_ready:
-            self.loop.call_later(0.1 if is_more else _KEEPING_S, self._keep)
+            self._keeping = self.loop.call_later(0.1 if is_more else _KEEPING_S, self._keep)
 
     # --- what others did ---
     def noted(self, note: journal.Note) -> None:
@@ -237,7 +245,7 @@ class Driver:
             life.stop(RunCancelled(f"Run {run_id!r} was cancelled."))
         elif (target := self._targets.get(run_id)) is not None and self._is_mine(target.service):
             if run_id in self._beginnings:
-                return  # its next life is told by its row
+                return  # its next life reads that in its row
             # It waits for its turn or for its worker: no body has to be told.
             self._end(run_id, "cancelled", journal.cancelled(run_id), [])
 
@@ -295,14 +303,12 @@ class Driver:
         self._known.discard(run_id)
         self._targets.pop(run_id, None)
         first = self._turns.leave(run_id)
-        if first is None or first in self.lives or self._beginnings.is_replaying(first):
-            return
-        if first in self._known:
+        if first in self._known and first not in self.lives and not self._beginnings.is_replaying(first):
             self._begin(first, None)
 
     def _give_up_unknown(self, run_id: str, target: Target) -> None:
         if run_id in self._known and self._is_ready:
-            self.store.submit(self.loop, None, keeping.fail_unknown, run_id, target, self.options.unknown_s)
+            self.store.submit(self.loop, None, housekeeping.fail_unknown, run_id, target, self.options.unknown_s)
 
     # --- lives ---
     def _live(self, loaded: journal.Loaded) -> None:
@@ -333,8 +339,7 @@ class Driver:
 
     def _write(self) -> None:
         lives, self._unwritten = self._unwritten, set()
-        rows = [row for life in lives for row in life.unwritten_rows()]
-        if rows:
+        if rows := [row for life in lives for row in life.unwritten_rows()]:
             self.store.submit_later(journal.execute, rows)
 
     def block(self, life: Life, error: BaseException, at_ns: int) -> None:

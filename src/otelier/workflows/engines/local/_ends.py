@@ -1,4 +1,4 @@
-"""Who waits for the end of which run: ops of other runs in this process."""
+"""Ops that wait for the end of another run, in this process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class RunEnds:
         self._waiting: dict[str, list[LocalOp]] = {}
 
     def add(self, op: LocalOp) -> None:
-        """Tell *op* when its run has ended."""
+        """Record the outcome of its run as the result of *op*, once that has ended."""
         self._waiting.setdefault(op.ref or "", []).append(op)
 
     def drop(self, op: LocalOp) -> None:
-        """Tell *op* no more."""
+        """Forget *op*, which was given up or left."""
         waiting = self._waiting.get(op.ref or "")
         if waiting and op in waiting:
             waiting.remove(op)

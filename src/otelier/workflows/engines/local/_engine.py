@@ -8,6 +8,7 @@ machines is a server's work: `restate://HOST`.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sqlite3
@@ -20,7 +21,7 @@ from typing import Any, Literal
 from otelier.errors import EngineError
 from otelier.faults import on_fork, on_reset
 from otelier.workflows.engines.local import _changes as changes
-from otelier.workflows.engines.local import _file, _info, _keeping
+from otelier.workflows.engines.local import _counts, _file, _housekeeping, _info
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._driver import Driver
 from otelier.workflows.engines.local._options import Options
@@ -91,8 +92,9 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._waiters: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Outcome]]]] = {}
         self._drivers: list[Driver] = []
+        self._driver_lock: _file.DriverLock | None = None
         self._noticed = 0
-        self.is_open = self._has_told = False
+        self.is_open = self._has_warned = False
         self.path: Path | None = None
         if path is None:
             self._store = Store(self)
@@ -146,8 +148,10 @@ class LocalEngine:
         lock = _file.DriverLock.of(self.path)
         try:
             await self._stand_by(lock, registry, ready)
+            self._driver_lock = lock
             await self._drive(Driver(store, registry, invoke, self._options, self._owner_of), ready, is_alone=True)
         finally:
+            self._driver_lock = None
             lock.release()
 
     def is_driving(self) -> bool:
@@ -162,7 +166,7 @@ class LocalEngine:
             try:
                 await driver.stop()
             finally:
-                driver.beat.stop()
+                driver.watchdog.stop()
                 self._drivers.remove(driver)
                 self._store.repair()
                 if (heir := self._owner_of(APPROVALS)) is not None:
@@ -171,7 +175,7 @@ class LocalEngine:
     async def _stand_by(self, lock: _file.DriverLock, registry: Registry, ready: Callable[[], object]) -> None:
         ours, others = {service for service, _ in registry.kinds} - {APPROVALS}, 0
         while not lock.try_lock():
-            theirs: set[str] = self._store.read(_keeping.driven_services) - {APPROVALS}
+            theirs: set[str] = self._store.read(_housekeeping.driven_services) - {APPROVALS}
             # A driver that has just begun writes its own in a moment.
             others = others + 1 if theirs and theirs != ours else 0
             if theirs == ours:
@@ -195,7 +199,7 @@ class LocalEngine:
         """Store a run, and return the headers of one that exists already."""
         store, stored = await self._opened(), journal.dumps(dict(headers))
         found = await ask(store, changes.start_run, run_id, target, journal.dumps(payload), stored)
-        return None if found is None else journal.json.loads(found)
+        return None if found is None else json.loads(found)
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
         """Wait for a run's end."""
@@ -205,14 +209,14 @@ class LocalEngine:
         with self._lock:
             self._waiters.setdefault(run_id, []).append(waiter)
         try:
-            # It is told of each end from now on, so it looks once at what was before.
+            # Each end reaches it from now on, so it looks once at what was before.
             outcome: Outcome | None = store.read(journal.outcome_of, run_id)
             if outcome is not None:
                 return outcome
             if isinstance(store, FileStore):
                 store.look()
                 if not self._drivers:
-                    loop.call_later(_ALONE_S, self._tell_if_alone, waiter[1])
+                    loop.call_later(_ALONE_S, self._warn_if_alone, waiter[1])
             return await asyncio.wait_for(waiter[1], timeout_s)
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
@@ -257,6 +261,19 @@ class LocalEngine:
         assert isinstance(store, FileStore)
         return await asyncio.get_running_loop().run_in_executor(None, store.look_through, query, *args)
 
+    # --- metrics ---
+    def count_open(self) -> Mapping[tuple[str, str], int]:
+        """Return how many open runs there are by service and health, in any thread."""
+        return _counts.count_open(self._read_here, {one for driver in list(self._drivers) for one in driver.services})
+
+    def count_asked(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """Return how many decisions are waited for by service and name, and when the first was asked, in any thread."""
+        return _counts.count_asked(self._read_here)
+
+    def _read_here(self, query: Callable[..., Any], *args: Any) -> Any:
+        store = self._store
+        return (store.look_through if isinstance(store, FileStore) else store.read)(query, *args)
+
     async def close(self) -> None:
         """Give back files and connections."""
         if self.path is None:
@@ -270,17 +287,17 @@ class LocalEngine:
             self.is_closed = True
             self._store.close()
 
-    def _tell_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
-        if self.path is None or self._drivers or self._has_told or self.is_closed or waiter.done():
+    def _warn_if_alone(self, waiter: asyncio.Future[Outcome]) -> None:
+        if self.path is None or self._drivers or self._has_warned or self.is_closed or waiter.done():
             return
         if not _file.has_driver(self.path):
-            self._has_told = True
+            self._has_warned = True
             logger.warning(
                 "No worker drives %s: what is asked for is kept, and waits until one is started: `otelier worker`.",
                 self.path,
             )
 
-    # --- what the store tells, see `Listener` ---
+    # --- calls of the store, see `Listener` ---
     def drives(self) -> bool:
         """Return whether this process drives the runs."""
         return bool(self._drivers) or self.path is None
@@ -294,9 +311,13 @@ class LocalEngine:
         return bool(self._drivers or self._waiters)
 
     def look(self) -> None:
-        """Look whether the loops of the drivers go on."""
+        """Look whether the loops of the drivers go on, and whether they may."""
+        if self._driver_lock is not None and not self._driver_lock.holds():
+            self._store.broken = error = _file.lost_lock(self._store.shown)  # nothing is written beside who has it
+            self._driver_lock = None
+            deliver(self.failed(error))
         for driver in list(self._drivers):
-            driver.beat.look()
+            driver.watchdog.look()
 
     def calls(self, note: journal.Note) -> Sequence[Call]:
         """Return what is to be called because of a note."""
@@ -308,7 +329,7 @@ class LocalEngine:
     def _ended(self, run_id: str, outcome: str) -> list[Call]:
         with self._lock:
             waiters = self._waiters.pop(run_id, [])
-        return [(loop, _settle, (future, journal.json.loads(outcome))) for loop, future in waiters]
+        return [(loop, _settle, (future, json.loads(outcome))) for loop, future in waiters]
 
     def changed(self, conn: sqlite3.Connection) -> Sequence[Call]:
         """Return what is to be called because another process changed the file."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 from otelier.errors import EngineError
 
+T = TypeVar("T")
 REMOTE: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "glusterfs", "lustre"}
 )
@@ -89,6 +91,22 @@ class DriverLock:
             self.is_held = _try_lock(self._file)
             return self.is_held
 
+    def holds(self) -> bool:
+        """Return whether the lock is still this process's, and take it anew where somebody deleted its file."""
+        with _guard:
+            if self._file is None or not self.is_held or _is_there(self._file, lock_path(self.path)):
+                return True
+            try:
+                file = _opened(self.path)
+            except EngineError:
+                return True  # nobody else can make it either
+            if not _try_lock(file):
+                file.close()
+                return False
+            self._file.close()
+            self._file = file
+            return True
+
     def release(self) -> None:
         """Give the lock back."""
         with _guard:
@@ -99,15 +117,36 @@ class DriverLock:
                 del _locks[self.path]
 
 
+class LostLockError(EngineError):
+    """Another process took the lock of a file that this one drives."""
+
+
+def lost_lock(shown: str) -> LostLockError:
+    """Return what is told where that happened."""
+    return LostLockError(
+        f"Cannot drive {shown} any more: its lock, {shown}.lock, was deleted, and another process took it. This worker "
+        "stops. Never delete that file: the lock ends by itself with the process that has it."
+    )
+
+
 def has_driver(path: Path) -> bool:
     """Return whether a process drives the file."""
     with _guard:
         if path in _locks:  # its handle must not be closed a second time here, see above
             return True
-        if not _lock_path(path).exists():
+        if not lock_path(path).exists():
             return False
         with _opened(path) as file:
             return not _try_lock(file)
+
+
+def ask_lock(path: Path, question: Callable[[IO[bytes]], T]) -> T | None:
+    """Return what *question* finds out about the lock; `None` where this process itself has it open, or nobody had."""
+    with _guard:
+        if path in _locks or not lock_path(path).exists():
+            return None
+        with _opened(path) as file:
+            return question(file)
 
 
 def forget_locks() -> None:
@@ -117,16 +156,24 @@ def forget_locks() -> None:
     _locks.clear()
 
 
-def _lock_path(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
+    """Return the file whose lock says who drives *path*."""
     return path.with_name(path.name + ".lock")
+
+
+def _is_there(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _opened(path: Path) -> IO[bytes]:
     try:
-        return _lock_path(path).open("a+b")
+        return lock_path(path).open("a+b")
     except OSError as exc:
         raise EngineError(
-            f"Cannot open {_lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "
+            f"Cannot open {lock_path(path)}: {exc.strerror}. It says which process drives the runs. Give this one the "
             "right to write there, or name another file: `file:PATH`."
         ) from exc
 
@@ -159,13 +206,13 @@ def absolute(path: str) -> Path:
     Raises:
         EngineError: if the folder cannot be made.
     """
-    whole = Path(path).expanduser()
     try:
-        whole = whole.resolve()
+        whole = Path(path).expanduser().resolve()
         whole.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
+    except (OSError, ValueError, RuntimeError) as exc:  # also what no file is named, and links in a circle
+        why = getattr(exc, "strerror", None) or exc
         raise EngineError(
-            f"Cannot keep runs in {os.fspath(whole)}: {exc.strerror}. Name a file in a folder that this process may "
-            "write: `file:PATH`."
+            f"Cannot keep runs in {path[:1024]!r}: {why}. Name a file in a folder that this process may write: "
+            "`file:PATH`."
         ) from exc
     return whole

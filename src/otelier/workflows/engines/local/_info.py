@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
 from otelier.workflows.engines.local import _journal as journal
-from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
-from otelier.workflows.engines.shown import RunInfo, Status, StepInfo
+from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, approval_in
+from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
 
 _OPEN_WAIT: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind<>'step')"
 _OPEN_STEP: Final = "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind='step')"
 _SERVED: Final = (
     "EXISTS(SELECT 1 FROM handler WHERE handler.service=run.service AND handler.name=run.handler AND current=1)"
 )
-_WAITS: Final = f"(lives=0 OR {_OPEN_WAIT} AND NOT {_OPEN_STEP} OR NOT {_SERVED})"
+WAITS: Final = f"(lives=0 OR {_OPEN_WAIT} AND NOT {_OPEN_STEP} OR NOT {_SERVED})"
 _FAILED: Final = "(before.value LIKE '[false,%' OR before.ended IS NOT NULL AND before.seq IS NULL)"
 """An attempt that failed, or that its time limit ended."""
-_RETRIES: Final = (
+RETRIES: Final = (
     "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND (op.executions>1 OR EXISTS("  # noqa: S608 -- ours
     f"SELECT 1 FROM op AS before WHERE before.run=op.run AND before.kind='step' AND before.n<op.n AND {_FAILED}"
     " AND (op.kind='step' AND before.name=op.name OR op.kind='sleep' AND before.n=op.n-1))))"
@@ -30,18 +31,18 @@ _LAST_FAILURE: Final = (
     "(SELECT before.value FROM op AS before WHERE before.run=run.n AND before.kind='step'"
     " AND before.value LIKE '[false,%' ORDER BY before.n DESC LIMIT 1)"
 )
-_ASKS: Final = (
+ASKS: Final = (
     "EXISTS(SELECT 1 FROM op WHERE op.run=run.n AND op.ended IS NULL AND op.kind='signal'"  # noqa: S608 -- ours
     f" AND op.name GLOB '{APPROVAL}*')"
 )
 _SHOWN: Final = (
     "SELECT run.n, id, service, handler, key, state, version, run.began, run.ended, parent, outcome, lives,"  # noqa: S608 -- ours
-    f" {_WAITS} AS waits, {_RETRIES} AS retries, {_ASKS} AS asks, {_LAST_FAILURE} FROM run"
+    f" {WAITS} AS waits, {RETRIES} AS retries, {ASKS} AS asks, {_LAST_FAILURE} FROM run"
 )
 _OPEN: Final = {
     "blocked": "state='blocked'",
-    "running": f"state='open' AND NOT {_WAITS}",
-    "waiting": f"state='open' AND {_WAITS}",
+    "running": f"state='open' AND NOT {WAITS}",
+    "waiting": f"state='open' AND {WAITS}",
 }
 _BY_HEALTH: Final = (
     "CASE WHEN state='blocked' THEN 0 WHEN asks THEN 1 WHEN retries THEN 2 WHEN waits THEN 3 ELSE 4 END, run.n DESC"
@@ -68,7 +69,7 @@ def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | No
     if status not in _OPEN and len(rows) < limit:
         where = f"WHERE ended IS NOT NULL AND {of}" + (f" AND {_ENDED[status]}" if status is not None else "")
         rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows)))
-    return [_info(row, (), None) for row in rows]
+    return [_info(row) for row in rows]
 
 
 def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
@@ -79,6 +80,7 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
     """
     journal.outcome_of(conn, run_id)
     row = conn.execute(f"{_SHOWN} WHERE id=?", (run_id,)).fetchone()
+    (headers,) = conn.execute("SELECT headers FROM run WHERE n=?", (row[0],)).fetchone()
     ops = conn.execute(
         "SELECT name, kind, executions, began, ended, value, due, ref FROM op WHERE run=? ORDER BY n", (row[0],)
     ).fetchall()
@@ -90,7 +92,8 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
         number = attempts[name] if kind == "step" else 1
         child = ref if kind in {"call", "result"} else None
         steps.append(StepInfo(name, kind, number, executions, began, ended, _error(kind, value), child))
-    return _info(row, tuple(steps), _waiting_for(conn, row, ops))
+    trace_id = shown_trace_id(run_id, json.loads(headers))
+    return replace(_info(row), steps=tuple(steps), waiting_for=_waiting_for(conn, row, ops), trace_id=trace_id)
 
 
 def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]]:
@@ -99,7 +102,7 @@ def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]
     return [(key, json.loads(data)) for key, data in rows]
 
 
-def _info(row: Any, steps: tuple[StepInfo, ...], waiting_for: str | None) -> RunInfo:
+def _info(row: Any) -> RunInfo:
     _, run_id, service, handler, key, state, version, began, ended, parent, outcome, _, *derived = row
     waits, retries, asks, last_failure = derived
     status: Status = ("waiting" if waits else "running") if state == "open" else state
@@ -119,8 +122,6 @@ def _info(row: Any, steps: tuple[StepInfo, ...], waiting_for: str | None) -> Run
         parent_id=parent,
         result=found[1] if found[0] is True else None,
         error=None if found[0] is True else found[1],
-        steps=steps,
-        waiting_for=waiting_for,
     )
 
 
@@ -145,7 +146,8 @@ def _wait(name: str, kind: str, due: int | None) -> str:
     until = f"until {datetime.fromtimestamp(due / 1e9, timezone.utc).isoformat(timespec='seconds')}" if due else ""
     if kind == "sleep":
         return until
-    shown = f"approval {name.split('/', 2)[2]}" if name.startswith(APPROVAL) else f"{kind} {name}"
+    asked = approval_in(name) if kind == "signal" else None
+    shown = f"{kind} {name}" if asked is None else f"approval {asked[1]}"
     return f"{shown} {until}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""The tables of a journal, what its rows are called here, and what is read of them."""
+"""Tables of a journal, its rows as values, and the short queries that several modules need."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ What: TypeAlias = Literal["start", "signal", "cancel", "resume", "end"]
 
 @dataclass(slots=True)
 class Note:
-    """What a change means for somebody: told to those in this process after the commit, as a row to the others."""
+    """A change that somebody waits for: reaches this process after the commit, and others as a row of `notice`."""
 
     what: What
     run_id: str
@@ -65,7 +65,7 @@ class Note:
 
 @dataclass(slots=True)
 class Transaction:
-    """A transaction that is open, and what is told after its commit."""
+    """A transaction that is open, and the notes that are sent after its commit."""
 
     conn: sqlite3.Connection
     drives: bool
@@ -74,8 +74,8 @@ class Transaction:
     """Version of the worker of a service, if it is in this process."""
     notes: list[Note] = field(default_factory=list[Note])
 
-    def tell(self, what: What, run_id: str, data: Any = None) -> None:
-        """Tell of a change, also the driver in another process."""
+    def notify(self, what: What, run_id: str, data: Any = None) -> None:
+        """Send a note of a change, also to the driver in another process."""
         self.notes.append(Note(what, run_id, data))
         if not self.drives:
             self.conn.execute("INSERT INTO notice(what, run) VALUES(?,?)", (what, run_id))
@@ -143,7 +143,13 @@ class Loaded:
 
 def dumps(value: Json) -> str:
     """Return *value* as JSON text, which a body gets back as it was."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a pair, as in the text of an error: SQLite takes none as it is
+            return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text
 
 
 def failure(error: BaseException) -> Outcome:
@@ -185,8 +191,11 @@ def prepare(conn: sqlite3.Connection, shown: str) -> None:
                 f"Cannot use {shown}: a newer otelier wrote it (format {found}, this one knows {FORMAT}), and would "
                 "find its runs damaged. Install that release here, or name another file: `file:PATH`."
             )
-    finally:
         conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:  # some of the tables would be taken for another program's file
+            conn.execute("ROLLBACK")
+        raise
 
 
 def _pragma(conn: sqlite3.Connection, name: str) -> int:

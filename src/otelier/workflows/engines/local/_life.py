@@ -18,7 +18,7 @@ from otelier.workflows.engines.local import _blocked as blocked
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._ahead import Ahead
-from otelier.workflows.engines.local._mail import Mail
+from otelier.workflows.engines.local._mailbox import Mailbox
 from otelier.workflows.engines.local._op import BEGUN, DONE, ENDING, GIVEN_UP, MADE, Driving, LocalOp
 from otelier.workflows.engines.local._ops import Call, Result, Send, Signal, Sleep, Step
 from otelier.workflows.engines.local._state import State
@@ -55,7 +55,7 @@ class Life:
         self._now = loaded.latest_ns
         self._seq = max((op.seq for op in loaded.ops if op.seq is not None), default=-1) + 1
         self._waits: set[asyncio.Future[LocalOp]] = set()
-        self._mail: Mail | None = None
+        self._mail: Mailbox | None = None
         self._state: State | None = None
         for signal in loaded.signals:
             self.add_signal(*signal)
@@ -123,9 +123,10 @@ class Life:
         self.check()
         assert isinstance(op, LocalOp)
         self.reach(op)
-        if isinstance(op, Call) and (op.state == BEGUN or (op.state == MADE and op.found)):
+        is_begun = op.state == BEGUN or (op.state == MADE and op.found)
+        if is_begun and isinstance(op, Call):
             self.driver.store.submit_later(changes.cancel_called, op.ref)
-        elif op.state == BEGUN or (op.state == MADE and op.found):
+        elif is_begun:
             self._give_up(op)
         elif op.state == MADE:
             op.state = GIVEN_UP
@@ -270,7 +271,7 @@ class Life:
         return rows
 
     def wake(self, op: LocalOp) -> None:
-        """Tell who waits that an op is done."""
+        """Wake whoever waits for an op, which is done."""
         self.open.pop(op.number, None)
         waiters, op.waiters = op.waiters, None
         for future in waiters or ():
@@ -337,9 +338,9 @@ class Life:
             if taken is not None:
                 op.took(*taken)
 
-    def _mailbox(self) -> Mail:
+    def _mailbox(self) -> Mailbox:
         if self._mail is None:
-            self._mail = Mail()
+            self._mail = Mailbox()
         return self._mail
 
     def take_signal(self, name: str) -> tuple[int, str] | None:

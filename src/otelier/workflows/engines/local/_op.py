@@ -1,8 +1,9 @@
-"""An op of a body: its number, its row, its result; and what it asks of its life and of the driver."""
+"""Ops of a body: number, row and result of each; and the protocols of the life and the driver that they use."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
@@ -20,51 +21,35 @@ DONE: Final = 3
 GIVEN_UP: Final = 4
 
 
-class Clock(Protocol):
-    """Calls ops when they are due."""
+class Waiting(Protocol):
+    """Ops that wait: for a time, or for the end of a run."""
 
     def add(self, op: LocalOp) -> None:
-        """Call *op* when it is due."""
+        """Take *op*, which begins to wait."""
         ...
 
     def drop(self, op: LocalOp) -> None:
-        """Call *op* no more."""
+        """Forget *op*, which was given up or left."""
         ...
 
 
-class Ends(Protocol):
-    """Tells ops that the runs that they name have ended."""
-
-    def add(self, op: LocalOp) -> None:
-        """Tell *op* when its run has ended."""
-        ...
-
-    def drop(self, op: LocalOp) -> None:
-        """Tell *op* no more."""
-        ...
-
-
-class Host(Protocol):
-    """What ops ask of who drives their life."""
+class Driving(Protocol):
+    """The driver of a life, as the life and its ops use it."""
 
     @property
     def store(self) -> Store:
-        """Where they are written."""
+        """Where ops are written."""
         ...
 
     @property
-    def timers(self) -> Clock:
-        """Who calls them when they are due."""
+    def timers(self) -> Waiting:
+        """Ops that wait for a time."""
         ...
 
     @property
-    def ends(self) -> Ends:
-        """Who tells them that another run has ended."""
+    def ends(self) -> Waiting:
+        """Ops that wait for the end of another run."""
         ...
-
-
-class Driving(Host, Protocol):
-    """What a life asks of who drives it."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -93,7 +78,7 @@ class Driving(Host, Protocol):
 
 
 class Owner(Protocol):
-    """What ops ask of their life."""
+    """The life of an op, as the op uses it."""
 
     @property
     def id(self) -> str:
@@ -111,8 +96,8 @@ class Owner(Protocol):
         ...
 
     @property
-    def driver(self) -> Host:
-        """Who drives it."""
+    def driver(self) -> Driving:
+        """Its driver."""
         ...
 
     @property
@@ -166,7 +151,7 @@ class Owner(Protocol):
         ...
 
     def wake(self, op: LocalOp) -> None:
-        """Tell who waits that an op is done."""
+        """Wake whoever waits for an op, which is done."""
         ...
 
     def take_signal(self, name: str) -> tuple[int, str] | None:
@@ -206,7 +191,7 @@ class LocalOp:
         self.ref = ref
         self.number, found = life.numbered(self.kind, name)
         self.found = found is not None
-        self.is_found = False  # it is told from its start on
+        self.is_found = False  # known from its start on
         self.is_new = False  # whether its row is still to be inserted
         if found is None:
             self.state, self.executions = MADE, 0
@@ -218,7 +203,7 @@ class LocalOp:
         if found.seq is not None:
             self.state, self.seq = DONE, found.seq
             try:
-                self.value = journal.json.loads(found.value or "null")
+                self.value = json.loads(found.value or "null")
             except ValueError as exc:
                 life.block(damaged(life.id, self.kind, name, self.number, exc))
                 life.check()

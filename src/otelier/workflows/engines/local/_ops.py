@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
-from otelier.errors import RunStopped
+from otelier.errors import RunStopped, UnknownRunError
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._blocked import failed_inside
@@ -45,6 +46,10 @@ class Step(LocalOp):
         except Exception as exc:
             if self.state == BEGUN:
                 self.life.block(failed_inside(self.life.id, exc))
+        except BaseException as exc:  # the process ends, or this is closed
+            if self.state == BEGUN:
+                self.life.lost(exc)
+            raise
         else:
             if self.state == BEGUN:
                 self.life.record(self, value)
@@ -122,7 +127,7 @@ class Signal(Sleep):
         """End with a signal, which is taken with it."""
         self.leave()
         self.ref, self.payload = str(number), payload
-        self.life.record(self, journal.json.loads(payload), (journal.TAKE_SIGNAL, (number,)))
+        self.life.record(self, json.loads(payload), (journal.TAKE_SIGNAL, (number,)))
 
 
 class Result(LocalOp):
@@ -234,5 +239,5 @@ def _after(now_ns: int, seconds: float) -> int:
 def _outcome_of(tx: journal.Transaction, run_id: str) -> Outcome | None:
     try:
         return journal.outcome_of(tx.conn, run_id)
-    except journal.UnknownRunError as exc:
+    except UnknownRunError as exc:
         return journal.failure(exc)

@@ -26,4 +26,4 @@ class Options:
     max_lives: int = 10
     """How often a body is begun without a new record before its run is blocked."""
     held_up_s: float = 5.0
-    """How long a body may hold up the event loop before that is told."""
+    """How long a body may hold up the event loop before that is logged."""

@@ -1,17 +1,19 @@
-"""Connections that read a file while its thread writes, and what is told of a file that cannot be used."""
+"""Connections that read a file while its thread writes, and the error of a file that SQLite cannot use."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from otelier.errors import EngineError
+from otelier.workflows.engines.local._same_file import SameFile
 
 
 def unusable(shown: str, exc: BaseException) -> EngineError:
-    """Return what is told of a file that SQLite cannot use."""
+    """Return the error of a file that SQLite cannot use."""
     text = str(exc)
     if "readonly" in text or "unable to open" in text:
         hint = "This process may not write it. Give it the right to write the file and its folder, or name another one."
@@ -29,8 +31,8 @@ def unusable(shown: str, exc: BaseException) -> EngineError:
 class Reader:
     """A connection that reads, for one thread at a time."""
 
-    def __init__(self, open_: Callable[[], sqlite3.Connection], shown: str) -> None:
-        self._open, self._shown = open_, shown
+    def __init__(self, open_: Callable[[], sqlite3.Connection], path: Path) -> None:
+        self._open, self._shown, self._same = open_, str(path), SameFile(path)
         self._conn: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
@@ -38,7 +40,11 @@ class Reader:
         """Return what *query* reads."""
         with self._lock:
             try:
+                if self._conn is not None and self._same.gone() is not None:
+                    self._conn.close()
+                    self._conn = None
                 if self._conn is None:
+                    self._same.forget()
                     self._conn = self._open()
                 return query(self._conn, *args)
             except sqlite3.Error as exc:

@@ -20,11 +20,14 @@ from typing import Any, Protocol, TypeAlias
 from otelier.errors import EngineError, WorkflowError
 from otelier.workflows.engines.local._journal import Note, Transaction, prepare
 from otelier.workflows.engines.local._reader import Reader, unusable
+from otelier.workflows.engines.local._same_file import SameFile, refuse_two_names
 
 POLL_S = 0.02
 """How often other processes' changes are looked for, and how long a row may wait that nobody waits for."""
 POLL_BUSY_S = 0.005
 """The same while there is much to commit: what another process asked for waits in this process's queues, too."""
+CHECK_S = 0.2
+"""How often the lock is looked at while there is nothing to write."""
 REST_S = 0.0005
 """Rest after a commit when more waits already: other processes get the file, and the next group is larger."""
 BUSY_STEP_S = 0.001
@@ -35,7 +38,7 @@ Call: TypeAlias = "tuple[asyncio.AbstractEventLoop, Callable[..., object], tuple
 
 
 class Listener(Protocol):
-    """Who is told of what was committed, and of what failed; called in whatever thread that was."""
+    """The engine, as its store calls it: after commits and failures, in whatever thread those were."""
 
     def drives(self) -> bool:
         """Return whether this process drives the runs."""
@@ -62,7 +65,7 @@ class Listener(Protocol):
         ...
 
     def look(self) -> None:
-        """Look at what cannot look at itself; called from time to time while somebody watches."""
+        """Look whether event loops are held up; called from time to time while somebody watches."""
         ...
 
 
@@ -151,7 +154,7 @@ class Store:
         conn.execute("BEGIN IMMEDIATE")
 
     def run(self, items: Sequence[Item]) -> None:
-        """Run jobs in one transaction, and tell of it."""
+        """Run jobs in one transaction, and deliver what it brought."""
         with self._lock:
             if self.broken is not None:
                 calls = self._refused(items, self.broken)
@@ -192,10 +195,10 @@ class Store:
                 self._conn.execute("ROLLBACK")
             except sqlite3.Error:
                 pass
-        told = self.listener.failed(exc)
-        if told:
+        calls = self.listener.failed(exc)
+        if calls:
             self.broken = exc  # nothing is written until its driver begins again from the last commit
-        return [*self._refused(items, exc), *told]
+        return [*self._refused(items, exc), *calls]
 
     def _refused(self, items: Sequence[Item], exc: BaseException) -> list[Call]:
         error = exc if isinstance(exc, EngineError) else unusable(self.shown, exc)
@@ -227,8 +230,9 @@ class FileStore(Store):
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._awake = self._closing = self._is_stale = False
         self._thread: threading.Thread | None = None
-        self._quick, self._slow = Reader(self.open, self.shown), Reader(self.open, self.shown)
+        self._quick, self._slow = Reader(self.open, path), Reader(self.open, path)
         self._start_lock = threading.Lock()
+        self._same = SameFile(path)
 
     # --- asking ---
     def submit(self, loop: asyncio.AbstractEventLoop | None, done: Done | None, job: Job, *args: Any) -> None:
@@ -272,6 +276,7 @@ class FileStore(Store):
 
     def open(self) -> sqlite3.Connection:
         """Open a connection to the file."""
+        refuse_two_names(self.path)
         conn = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             # A file that is being made by another process is locked for a moment.
@@ -284,6 +289,7 @@ class FileStore(Store):
 
     def begin(self, conn: sqlite3.Connection) -> None:
         """Begin a transaction; another process that writes is waited for, in short steps."""
+        self._check_same()
         self._retried(conn, "BEGIN IMMEDIATE")
 
     def connection(self) -> sqlite3.Connection:
@@ -291,6 +297,7 @@ class FileStore(Store):
         if self._is_stale:
             self._is_stale = False
             super().close()
+            self._same.forget()
         until = time.monotonic() + self._busy_s
         while True:
             try:
@@ -299,6 +306,11 @@ class FileStore(Store):
                 if "locked" not in str(exc) or time.monotonic() > until:
                     raise
                 time.sleep(BUSY_STEP_S)
+
+    def _check_same(self) -> None:
+        if (error := self._same.gone()) is not None:
+            self._is_stale = True  # who asks next gets what is there then
+            raise error
 
     def _retried(self, conn: sqlite3.Connection, sql: str) -> None:
         until: float | None = None
@@ -319,7 +331,7 @@ class FileStore(Store):
 
     # --- the thread ---
     def _work(self) -> None:
-        version, looked, again = -1, 0.0, False
+        version, looked, checked, again = -1, 0.0, 0.0, False
         while True:
             watches = self.listener.watches()
             if again:
@@ -339,7 +351,9 @@ class FileStore(Store):
                 return
             if watches and (now := time.monotonic()) >= looked + (POLL_BUSY_S if worked else POLL_S):
                 looked = now
-                self.listener.look()
+                if worked or now >= checked + CHECK_S:
+                    checked = now
+                    self.listener.look()
                 version = self._look_at_others(version)
 
     def _items(self) -> list[Item]:
@@ -355,11 +369,16 @@ class FileStore(Store):
         try:
             with self._lock:  # `repair` closes the connection, and SQLite does not bear that while it executes
                 conn = self.connection()
+                self._check_same()
                 now = conn.execute("PRAGMA data_version").fetchone()[0]
                 if now != version:
                     calls = self.listener.changed(conn)
         except sqlite3.Error:
             return version  # what is wrong shows at the next commit
+        except EngineError as exc:
+            with self._lock:
+                deliver(self._failed((), exc))
+            return version
         deliver(calls)
         return now
 

@@ -1,4 +1,4 @@
-"""When waits are due: one heap and one timer for all of them, against the wall clock."""
+"""Timers of waits: one heap and one timer of the loop for all of them, against the wall clock."""
 
 from __future__ import annotations
 

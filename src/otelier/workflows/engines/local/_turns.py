@@ -1,4 +1,4 @@
-"""Whose turn it is: the writes of one entity and key run one after the other, in the order in which they came."""
+"""Turns of writes: those of one entity and key run one after the other, in the order in which they came."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from otelier.workflows.engines.restate._names import RUNS, service_name
 from otelier.workflows.engines.restate._pump import Failed
 from otelier.workflows.engines.restate._registry import END, RUN
 from otelier.workflows.engines.restate._server import Server
-from otelier.workflows.engines.shown import RunInfo, Status, StepInfo
+from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
 
 QUEUED: Final = "its turn"
 """What a write of an entity waits for behind others."""
@@ -165,6 +165,7 @@ def _info(row: Mapping[str, Any], ops: list[OpSeen] | None, *, is_one: bool = Fa
         error=outcome[1] if outcome and not outcome[0] else _trouble(row, status, ops or ()) or tried_again,
         steps=tuple(steps),
         waiting_for=_waiting_for(row, status, waits) if is_one else None,
+        trace_id=shown_trace_id(row["run_id"], run["headers"]) if is_one else None,
     )
 
 

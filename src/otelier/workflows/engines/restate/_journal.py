@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, cast
 
 from otelier.codec import read_json
-from otelier.workflows.engines.protocol import APPROVAL
+from otelier.workflows.engines.protocol import approval_in
 from otelier.workflows.engines.restate._asking import CALLS
 from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, signal_name
 from otelier.workflows.engines.shown import StepInfo
@@ -52,8 +52,8 @@ class OpSeen:
         until = f"until {at(self.due_ns).isoformat(timespec='seconds')}" if self.due_ns else ""
         if self.kind == "sleep":
             return until
-        name = self.name
-        shown = f"approval {name.split('/', 2)[2]}" if name.startswith(APPROVAL) else f"{self.kind} {name}"
+        asked = approval_in(self.name)
+        shown = f"{self.kind} {self.name}" if asked is None else f"approval {asked[1]}"
         return f"{shown} {until}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""What a driver asks of the journal as a whole: its services, its open runs, and which runs it may forget."""
+"""Housekeeping of a driver in the journal as a whole: its services, the open runs, and runs to be deleted."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from otelier.workflows.engines.local._op import BEGUN, GIVEN_UP
 from otelier.workflows.engines.local._ops import Signal
 
 
-class Mail:
+class Mailbox:
     """What a life knows of its run's signals, by their numbers in the journal, and who waits for them."""
 
     __slots__ = ("_by_name", "_seen", "_waits")

@@ -1,7 +1,7 @@
-"""The beat of a driver's event loop: while a body holds it up, none of the runs goes on, and that is told.
+"""Watchdog of a driver's event loop: while a body holds the loop up, none of the runs goes on, and that is logged.
 
-The loop beats, and the thread of the file looks whether it does: it can tell while the loop still stands. In memory
-nobody else is there, and it is told afterwards.
+The loop beats, and the thread of the file looks whether it does, so it can log while the loop still stands. In memory
+there is no other thread, and it is logged afterwards.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import time
 from types import FrameType
 from typing import Final
 
-_TOLD_EVERY_S: Final = 60.0
+_LOGGED_EVERY_S: Final = 60.0
 _LIBRARY: Final = os.path.dirname(os.__file__)  # noqa: PTH120 -- compared with the names of code, which are texts
 logger = logging.getLogger("otelier")
 
 
-class Beat:
-    """Tells that a loop is held up, where, and what to do instead; at most once a minute.
+class Watchdog:
+    """Logs that a loop is held up, where, and what to do instead; at most once a minute.
 
     Must be made on the loop, and stopped there.
     """
@@ -29,7 +29,7 @@ class Beat:
     def __init__(self, loop: asyncio.AbstractEventLoop, shown: str, limit_s: float) -> None:
         self._loop, self._shown, self._limit_s = loop, shown, limit_s
         self._thread = threading.get_ident()
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
         self._guard = threading.Lock()
         self._is_stopped = False
         self._at = time.monotonic()
@@ -46,15 +46,15 @@ class Beat:
         self._handle = self._loop.call_later(self._limit_s / 4, self._beat)
 
     def look(self) -> None:
-        """Tell if the loop is held up; from any thread."""
+        """Log if the loop is held up; from any thread."""
         now = time.monotonic()
         late = now - self._at
         if late < self._limit_s * 1.25 or self._is_stopped:
             return
         with self._guard:
-            if now - self._told_at < _TOLD_EVERY_S:
+            if now - self._logged_at < _LOGGED_EVERY_S:
                 return
-            self._told_at = now
+            self._logged_at = now
         frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] -- documented
         where = "" if threading.get_ident() == self._thread else _place(frames.get(self._thread))
         logger.warning(
