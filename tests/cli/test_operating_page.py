@@ -18,7 +18,7 @@ from tests.cli.children import OTELIER, environment
 from tests.waiting import until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "workflow-operating.md").read_text(encoding="utf-8")
-MODULE, START, _ = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+MODULE, START, *_ = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SHOWN = [
     tuple(one.rstrip("\n").split("\n", 1))
     for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
