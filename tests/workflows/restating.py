@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import socket
@@ -46,15 +44,10 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def _new_key() -> str:
-    """Return a private key of Ed25519 as `openssl genpkey -algorithm ed25519` writes it."""
-    return base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + os.urandom(32)).decode()
-
-
 class RestateServer:
-    """A server of its own, which can be killed and started again where it was; one that *signs* has a key for that."""
+    """A server of its own, which can be killed and started again where it was."""
 
-    def __init__(self, *, signs: bool = False) -> None:
+    def __init__(self) -> None:
         self.folder = Path(mkdtemp(prefix="otelier-restate-"))
         self.ingress, self.admin, node = free_port(), free_port(), free_port()
         self.address = f"restate://127.0.0.1:{self.ingress}?admin={self.admin}"
@@ -65,11 +58,6 @@ class RestateServer:
             "disable-telemetry = true\ndefault-num-partitions = 2\n"
             f'[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
         )
-        self._environment = {**os.environ, "RUST_LOG": "warn,restate_service_client=info"}
-        if signs:
-            key = self.folder / "identity.pem"
-            key.write_text(f"-----BEGIN PRIVATE KEY-----\n{_new_key()}\n-----END PRIVATE KEY-----\n")
-            self._environment["RESTATE_WORKER__INVOKER__REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE"] = str(key)
         self._running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -77,19 +65,13 @@ class RestateServer:
         with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
                 [self._program, "--config-file", self.folder / "restate.toml"],
-                stdout=log, stderr=log, env=self._environment, cwd=self.folder,
+                stdout=log, stderr=log, env={**os.environ, "RUST_LOG": "warn"}, cwd=self.folder,
             )  # fmt: skip
         ends = time.monotonic() + _START_S
         while not (self._answers(self.ingress, "/restate/health") and self._answers(self.admin, "/health", _ANY)):
             assert self._running.poll() is None, (self.folder / "log").read_text()[-2000:]
             assert time.monotonic() < ends, "Restate's server does not answer"
             time.sleep(0.05)
-
-    def identity_key(self) -> str:
-        """Return the public key of one that signs, as it logs it."""
-        found = re.search(r"publickeyv1_\w+", (self.folder / "log").read_text(errors="replace"))
-        assert found is not None
-        return found[0]
 
     def kill(self) -> None:
         """Kill it."""

@@ -241,28 +241,6 @@ async def test_requests_that_are_not_signed_are_refused(restate: RestateServer, 
         await RestateEngine(restate.address, bind="127.0.0.1:0").serve(handlers.registry, handlers.invoke)
 
 
-@pytest.mark.restate
-@on_a_loop
-async def test_signed_requests_are_taken(monkeypatch: pytest.MonkeyPatch):
-    """A worker that has the public key of its server may listen where others reach it, and runs what it is asked."""
-    server = RestateServer(signs=True)
-    try:
-        server.start()
-        port = free_port()
-        monkeypatch.setenv("OTELIER_RESTATE_IDENTITY_KEY", server.identity_key())
-        monkeypatch.setenv("OTELIER_WORKER_URL", f"http://127.0.0.1:{port}")
-        handlers = Handlers()
-        target = handlers.add(_echo)
-        engine = RestateEngine(server.address, bind=f"0.0.0.0:{port}")
-        async with serving(engine, handlers):
-            await engine.start(target, None, {}, run_id="signed")
-            await engine.signal("signed", "go", 1)
-            assert await engine.result("signed", 60) == [True, [1, 1, 1]]
-        await engine.close()
-    finally:
-        server.close()
-
-
 def _base58(data: bytes) -> str:
     letters, number, found = (
         "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
