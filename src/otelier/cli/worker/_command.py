@@ -25,10 +25,6 @@ from otelier.errors import OtelierError, WorkflowUseError
 if TYPE_CHECKING:
     from otelier import Worker
 
-_PLACES = (
-    *(settings.TRACES_EXPORTER, settings.METRICS_EXPORTER, settings.LOGS_EXPORTER, settings.ENDPOINT),
-    *(settings.TRACES_ENDPOINT, settings.METRICS_ENDPOINT, settings.LOGS_ENDPOINT, settings.CONFIG_FILE),
-)
 _MAX_MODULES = 1_000
 _LOOK_S = 0.2
 """How often a worker that stands by looks whether it has taken over."""
@@ -61,7 +57,7 @@ def worker(
         raise WorkflowUseError(f"Cannot serve {len(modules):,} modules: {_MAX_MODULES:,} are the limit.")
     address = settings.ENGINE.value(engine)
     named = [_named(one, service) for one in modules]
-    if any(place.value() for place in _PLACES):
+    if settings.exporter_is_configured():
         # Before the modules, whose own `init` may say more. Imported here: it loads the SDK.
         from otelier import init
 
