@@ -20,6 +20,7 @@ from rich.text import Text
 
 from otelier import settings
 from otelier.cli._steps import progress, results
+from otelier.cli.runs._asking import EngineOption
 from otelier.errors import OtelierError, WorkflowUseError
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def worker(
         str | None,
         typer.Option(help="Service of the handlers that name none. Without it, that of MODULE, or its last name."),
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Where runs are kept: file:PATH. Without it, OTELIER_ENGINE.")
-    ] = None,
+    engine: EngineOption = None,
     version: Annotated[int, typer.Option(min=0, max=1_000, help="Version of this code, for new runs.")] = 1,
 ) -> None:
     """Run workflows, functions and entities until SIGTERM or Ctrl-C.
