@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import quote
 from uuid import uuid4
@@ -15,7 +16,7 @@ from otelier.workflows.engines.restate._address import Address
 from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
 from otelier.workflows.engines.restate._asking import outcome_of
 from otelier.workflows.engines.restate._http import NotReached, Response, request
-from otelier.workflows.engines.restate._names import RUNS, place_of
+from otelier.workflows.engines.restate._names import RUNS, SHARED, place_of
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._pump import Failed
 
@@ -26,6 +27,28 @@ _BUSY: Final = frozenset({502, 503, 504})
 """What a server answers that starts, and no handler of ours."""
 _NOT_READY: Final = 470
 """Of an output that is not there yet."""
+_SILENT: Final = "'RT0010', 'RT0012', 'RT0023'"
+"""Codes of a worker that cannot be reached, or whose URL is answered by something that is none or that stops."""
+_VERSION: Final = re.compile(r"/v(\d+)/?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where a service is registered."""
+
+    id: str
+    url: str
+    version: int
+    """That of its URL; 0 where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """An invocation of an object of ours whose worker does not answer."""
+
+    invocation: str
+    deployment: str
+    """Which was asked last."""
 
 
 class Server:
@@ -122,6 +145,43 @@ class Server:
                 "must reach that URL: OTELIER_WORKER_BIND says where the worker listens, OTELIER_WORKER_URL how the "
                 "server reaches it."
             )
+
+    async def look_again(self, url: str) -> None:
+        """Let the server read anew what a worker offers that is registered already; new runs stay where they go."""
+        found = await self.rows("SELECT id, endpoint FROM sys_deployment")
+        for one in found:
+            if one["endpoint"].rstrip("/") == url:
+                await self.admin("PATCH", f"/deployments/{one['id']}", {"overwrite": True})
+
+    async def deployed(self) -> dict[str, Deployment]:
+        """Return where new invocations of each service go."""
+        found: dict[str, Deployment] = {}
+        for one in await self.rows(
+            "SELECT s.name, d.id, d.endpoint FROM sys_service s JOIN sys_deployment d ON d.id = s.deployment_id"
+        ):
+            url = str(one.get("endpoint") or "").rstrip("/")
+            version = _VERSION.search(url)
+            found[one["name"]] = Deployment(one["id"], url, int(version[1]) if version else 0)
+        return found
+
+    async def stuck(self) -> list[Stuck]:
+        """Return what waits for the objects that all workers share because a worker of them does not answer.
+
+        It reads what the server has in memory of what it tries, not the runs: it costs the same with any number of them.
+        """
+        rows = await self.rows(
+            "SELECT i.id, i.last_attempt_deployment_id AS tried FROM sys_invocation_state i"  # noqa: S608 -- ours
+            " JOIN sys_deployment d ON d.id = i.last_attempt_deployment_id"
+            f" WHERE i.last_failure_error_code IN ({_SILENT}) AND d.endpoint LIKE '%{SHARED}/v%' LIMIT 1000"
+        )
+        return [Stuck(one["id"], one["tried"]) for one in rows]
+
+    async def move(self, invocation: str) -> None:
+        """Try an invocation again at once, where new ones of its service go."""
+        path = f"/invocations/{invocation}/resume"
+        response = await self.admin("PATCH", f"{path}?deployment=latest")
+        if response.status == 409:  # nobody has begun it: it goes there by itself
+            await self.admin("PATCH", path)
 
     async def missing(self, target: Target) -> list[str] | None:
         """Return the handlers that are registered if that of a target is not among them."""
