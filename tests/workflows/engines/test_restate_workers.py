@@ -9,12 +9,18 @@ import pytest
 
 from otelier.workflows import Client, Context, Worker, workflow
 from otelier.workflows.engines.protocol import Run
+from tests.workflows.engines import beside
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, step, until
+from tests.workflows.nursery import Nursery, nursery
 from tests.workflows.restating import RestateServer
 
 pytest.importorskip("restate", reason="the extra `restate` is not installed")
 
 pytestmark = pytest.mark.restate
+_BEGUN = (
+    "SELECT id FROM sys_invocation WHERE target_service_name='otelier.run' AND status='running'"
+    " AND pinned_deployment_id IS NOT NULL"
+)
 
 
 @workflow
@@ -27,26 +33,34 @@ async def _echo(run: Run, payload: Any) -> Any:
     return [run.version, await run.signal("go", None), run.version]
 
 
+async def until_told(pid: int, found: Nursery) -> None:
+    """Wait until a worker of another process is at work."""
+    await until(lambda: found.works(pid))
+
+
 # --- the objects that all workers share ----------------------------------------------------------------------------
 @on_a_loop
 async def test_runs_go_on_when_the_worker_of_another_service_leaves(restate: RestateServer):
     """Starts, signals, decisions and ends of a service need a worker of that service only, whoever registered last."""
-    async with opened(restate.address) as shop, opened(restate.address) as mail:
-        async with Worker("shop", modules=[refund], engine=shop) as worker:
-            handle = await worker.start(refund, "o-1", workflow_id="before")
-            async with Worker("mail", modules=[], engine=mail):
-                pass
-            client = Client(shop)
-            for run_id in ("before", "after"):
-                handle = await worker.start(refund, "o-1", workflow_id=run_id)
-                await client.signal(run_id, "paid", 9)
+    async with (
+        opened(restate.address) as shop,
+        opened(restate.address) as mail,
+        Worker("shop", modules=[refund], engine=shop) as worker,
+    ):
+        handle = await worker.start(refund, "o-1", workflow_id="before")
+        async with Worker("mail", modules=[], engine=mail):
+            pass
+        client = Client(shop)
+        for run_id in ("before", "after"):
+            handle = await worker.start(refund, "o-1", workflow_id=run_id)
+            await client.signal(run_id, "paid", 9)
 
-                async def asks(run_id: str = run_id) -> bool:
-                    return any(one.workflow_id == run_id for one in await client.approvals())
+            async def asks(run_id: str = run_id) -> bool:
+                return any(one.workflow_id == run_id for one in await client.approvals())
 
-                await until(asks)
-                await client.approve(run_id, "refund", approver="ann")
-                assert await handle.result(timeout_s=60) == ["o-1", 9, "ann"]
+            await until(asks)
+            await client.approve(run_id, "refund", approver="ann")
+            assert await handle.result(timeout_s=60) == ["o-1", 9, "ann"]
 
 
 def _deployments(restate: RestateServer, service: str = "shop") -> list[str]:
@@ -58,25 +72,18 @@ def _deployments(restate: RestateServer, service: str = "shop") -> list[str]:
 
 
 @on_a_loop
-async def test_what_a_lost_worker_had_begun_is_moved(restate: RestateServer):
-    """A start that was cut in the worker that answered for all goes on in another one."""
-    shop, mail, begun = Handlers(), Handlers("mail"), asyncio.Event()
+async def test_what_a_killed_worker_had_begun_is_moved(restate: RestateServer):
+    """Of a worker that registered last and is killed, the end of a run that it had begun to note goes on elsewhere."""
+    shop = Handlers()
     target = shop.add(_echo)
-
-    async def cut(_: Any) -> None:
-        begun.set()
-        await asyncio.sleep(3600)
-
-    async with opened(restate.address, watch_s=0.2) as engine, opened(restate.address, watch_s=3600) as other:
-        async with serving(engine, shop):
-            other._server.missing = cut
-            async with serving(other, mail):
-                starting = asyncio.create_task(engine.start(target, None, {}, run_id="r"))
-                await begun.wait()
-            await starting
-            assert _deployments(restate, "otelier.run")[-1].startswith(engine.registered[0].rpartition("/v")[0])
-            await engine.signal("r", "go", 1)
-            assert await engine.result("r", 60) == [True, [1, 1, 1]]
+    async with nursery(beside.__name__) as found, opened(restate.address) as engine, serving(engine, shop):
+        await until_told(await found.start(restate.address), found)
+        await engine.start(target, None, {}, run_id="r")
+        await engine.signal("r", "go", 1)
+        await until(lambda: restate.rows(_BEGUN))
+        await found.kill(*found.alive)
+        assert await engine.result("r", 60) == [True, [1, 1, 1]]
+        assert _deployments(restate, "otelier.run")[-1].startswith(engine.registered[0].rpartition("/v")[0])
 
 
 @on_a_loop
@@ -84,14 +91,19 @@ async def test_two_workers_that_stand_in_at_once_do_no_harm(restate: RestateServ
     """All workers that are left may notice a lost one at once: what waited goes on, once."""
     shop, mail, bank = Handlers(), Handlers("mail"), Handlers("bank")
     target = shop.add(_echo)
-    async with opened(restate.address) as one, opened(restate.address) as two, opened(restate.address) as three:
-        async with serving(one, shop), serving(two, mail):
-            async with serving(three, bank):
-                pass
-            starting = [asyncio.create_task(one.start(target, n, {}, run_id=f"r-{n}")) for n in range(5)]
-            await asyncio.gather(*starting)
-            await asyncio.gather(*(two.signal(f"r-{n}", "go", n) for n in range(5)))
-            assert [await two.result(f"r-{n}", 60) for n in range(5)] == [[True, [1, n, 1]] for n in range(5)]
+    async with (
+        opened(restate.address) as one,
+        opened(restate.address) as two,
+        opened(restate.address) as three,
+        serving(one, shop),
+        serving(two, mail),
+    ):
+        async with serving(three, bank):
+            pass
+        starting = [asyncio.create_task(one.start(target, n, {}, run_id=f"r-{n}")) for n in range(5)]
+        await asyncio.gather(*starting)
+        await asyncio.gather(*(two.signal(f"r-{n}", "go", n) for n in range(5)))
+        assert [await two.result(f"r-{n}", 60) for n in range(5)] == [[True, [1, n, 1]] for n in range(5)]
     assert sorted(shop.lives) == [f"r-{n}" for n in range(5)]
 
 
@@ -142,16 +154,20 @@ async def test_a_registration_that_is_lost_is_made_again(restate: RestateServer)
     old, new = Handlers(version=1), Handlers(version=2)
     target = old.add(_echo)
     new.add(_echo)
-    async with opened(restate.address) as first, opened(restate.address, watch_s=0.1) as second:
-        async with serving(first, old), serving(second, new):
-            await first._server.register(first.registered[0])
-            await until(lambda: _deployments(restate)[-1] == second.registered[0])
-            for one in restate.request("GET", "/deployments")["deployments"]:
-                restate.request("DELETE", f"/deployments/{one['id']}?force=true")
-            await until(lambda: restate.request("GET", "/services/otelier.run") and _deployments(restate))
-            await second.start(target, None, {}, run_id="r")
-            await second.signal("r", "go", 1)
-            assert await second.result("r", 60) == [True, [2, 1, 2]]
+    async with (
+        opened(restate.address, watch_s=3600) as first,
+        opened(restate.address, watch_s=0.1) as second,
+        serving(first, old),
+        serving(second, new),
+    ):
+        await first._server.register(first.registered[0])
+        await until(lambda: _deployments(restate)[-1] == second.registered[0])
+        for one in restate.request("GET", "/deployments")["deployments"]:
+            restate.request("DELETE", f"/deployments/{one['id']}?force=true")
+        await until(lambda: all(restate.request("GET", f"/services/{name}") for name in ("otelier.run", "shop")))
+        await second.start(target, None, {}, run_id="r")
+        await second.signal("r", "go", 1)
+        assert await second.result("r", 60) == [True, [2, 1, 2]]
 
 
 @on_a_loop

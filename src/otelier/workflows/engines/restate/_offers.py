@@ -2,9 +2,9 @@
 
 What is new for a service goes to the deployment that registered it last, and what has begun stays where it began. So:
 
-- A worker registers its own services by the URL of its version, and only those of which no higher version is registered.
-- The objects that all workers share have a URL of their own at each worker, so that registering them anew moves nothing
-  else. Where the worker that registered them last does not answer, another one registers its own, and moves what waits.
+- A worker registers its own services by the URL of its version, but those of which a higher version is registered.
+- The objects that all workers share have a URL of their own at each worker, so that registering them moves nothing
+  else. Where the worker that registered them last does not answer, another registers its own, and moves what waits.
 
 Both hold from the start and later: each worker looks at the server's tables every few seconds. Two workers that do the
 same at once do no harm: either's registration is good, and moving twice is moving once.
@@ -25,6 +25,7 @@ from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Deployment, Server, Stuck
 
 logger = logging.getLogger("otelier")
+_SETTLES: Final = 5
 _SLOWEST: Final = 16
 """By how much the looks of a worker become rarer while they fail."""
 
@@ -51,6 +52,8 @@ class Registrar:
         self._offers = [offer for offer in offers if offer.names]
         self._told: set[tuple[str, int]] = set()
         self._missed: set[str] = set()
+        self._unsettled = 1
+        """In how many looks more it searches what was paused to be moved, whoever did that and was killed itself."""
 
     async def register(self) -> None:
         """Register all.
@@ -85,7 +88,11 @@ class Registrar:
                 await self._register(offer, latest)
         stuck = await self._server.stuck()
         if stuck:
+            self._unsettled = _SETTLES
             await self._stand_in(latest, stuck)
+        if self._unsettled:  # all runs are looked through, so not for ever
+            self._unsettled -= 1
+            await self._server.move_paused()
 
     async def _register(self, offer: Offer, latest: Mapping[str, Deployment], *, stands_in: bool = False) -> None:
         newer = {name for name in offer.names if name in latest and latest[name].version > offer.version}
@@ -129,8 +136,7 @@ class Registrar:
                     "decisions and ends of all runs come here now.",
                     now[0].url,
                 )
-        for one in stuck:
-            await self._server.move(one.invocation)
+        await self._server.move(stuck)
 
 
 def _is_lower(found: Deployment | None, offer: Offer) -> bool:

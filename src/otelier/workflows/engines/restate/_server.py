@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import quote
 from uuid import uuid4
 
 from otelier.errors import EngineError
-from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.workflows.engines.protocol import APPROVALS, Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
 from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
 from otelier.workflows.engines.restate._asking import outcome_of
@@ -167,7 +167,8 @@ class Server:
     async def stuck(self) -> list[Stuck]:
         """Return what waits for the objects that all workers share because a worker of them does not answer.
 
-        It reads what the server has in memory of what it tries, not the runs: it costs the same with any number of them.
+        It reads what the server has in memory of what it tries, not the runs, and costs the same with any number of
+        them.
         """
         rows = await self.rows(
             "SELECT i.id, i.last_attempt_deployment_id AS tried FROM sys_invocation_state i"  # noqa: S608 -- ours
@@ -176,12 +177,23 @@ class Server:
         )
         return [Stuck(one["id"], one["tried"]) for one in rows]
 
-    async def move(self, invocation: str) -> None:
-        """Try an invocation again at once, where new ones of its service go."""
-        path = f"/invocations/{invocation}/resume"
-        response = await self.admin("PATCH", f"{path}?deployment=latest")
-        if response.status == 409:  # nobody has begun it: it goes there by itself
-            await self.admin("PATCH", path)
+    async def move(self, stuck: Sequence[Stuck]) -> None:
+        """Let what is stuck begin again where new ones go: at once, or as `move_paused` does what had begun already."""
+        ids = ",".join(f"'{one.invocation}'" for one in stuck)
+        tried = {one.invocation: one.deployment for one in stuck}
+        for one in await self.rows(
+            f"SELECT id, pinned_deployment_id AS pinned FROM sys_invocation WHERE id IN ({ids})"  # noqa: S608 -- its own
+        ):
+            verb = "pause" if one.get("pinned") == tried[one["id"]] else "resume"
+            await self.admin("PATCH", f"/invocations/{one['id']}/{verb}")
+
+    async def move_paused(self) -> None:
+        """Let what was paused to be moved go on where new ones go; only what is paused can be moved."""
+        for one in await self.rows(
+            f"SELECT id FROM sys_invocation WHERE status='paused' AND (target_service_name='{RUNS}'"  # noqa: S608 -- ours
+            f" OR starts_with(target_service_name, '{APPROVALS}.'))"
+        ):
+            await self.admin("PATCH", f"/invocations/{one['id']}/resume?deployment=latest")
 
     async def missing(self, target: Target) -> list[str] | None:
         """Return the handlers that are registered if that of a target is not among them."""

@@ -63,6 +63,8 @@ class Listener:
         self.shared = Offer(f"{url}{SHARED}/v{SHARED_VERSION}", SHARED_VERSION, shared, is_shared=True, shown=shared)
         """What it has like all others."""
         self._over = asyncio.Event()
+        self._asked = 0
+        """Invocations of what is shared that go on."""
         self._serving: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -105,7 +107,7 @@ class Listener:
 
     async def _left(self, seconds: float) -> None:
         ends = asyncio.get_running_loop().time() + seconds
-        while self._bodies.live and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 -- it ends, too
+        while (self._bodies.live or self._asked) and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 -- it ends, too
             await asyncio.sleep(0.005)
 
     # --- requests of the server ---
@@ -129,7 +131,11 @@ class Listener:
         else:
             VERSION.set(int(found[2]))
             service = self._services.get(found[4]) if found[4] in offer.names else None
-            await self._invoke(service, found[5], scope, receive, send)
+            self._asked += offer.is_shared
+            try:
+                await self._invoke(service, found[5], scope, receive, send)
+            finally:
+                self._asked -= offer.is_shared
 
     def _is_known(self, scope: Any) -> bool:
         try:
