@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otelier.errors import EngineError
 from otelier.workflows import Client, Context, Worker, workflow
 from otelier.workflows.engines.protocol import Run
 from tests.workflows.engines import beside
-from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, step, until
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_sentence, serving, step, until
 from tests.workflows.nursery import Nursery, nursery
-from tests.workflows.restating import RestateServer
+from tests.workflows.restating import RestateServer, free_port
 
 pytest.importorskip("restate", reason="the extra `restate` is not installed")
+
+from otelier.workflows.engines.restate import Options, RestateEngine
+from otelier.workflows.engines.restate import _http as http
 
 pytestmark = pytest.mark.restate
 _BEGUN = (
@@ -198,3 +205,153 @@ async def test_the_worker_of_the_newer_version_carries_open_runs_alone(restate: 
                 [True, [2, n, "thanks"]] for n in range(3)
             ]
             assert [(await engine.run(f"{v}-0")).version for v in ("old", "new")] == [1, 2]
+
+
+@on_a_loop
+async def test_an_older_worker_at_the_same_url_leaves_new_runs_to_the_newer(restate: RestateServer):
+    """Where a URL went back to older code, new runs wait for the newer one, and say so; they begin when it is back."""
+    old, new, port = Handlers(version=1), Handlers(version=2), free_port()
+    target = old.add(_echo)
+    new.add(_echo)
+    engine = RestateEngine(restate.address, bind=f"127.0.0.1:{port}", options=Options(max_retry_s=0.2, stop_s=2))
+    async with serving(engine, new):
+        pass
+    async with serving(engine, old):
+        await engine.start(target, None, {}, run_id="r")
+        info = await until(lambda: _is_waiting_for_its_worker(engine, "r"))
+        assert (info.status, info.health) == ("waiting", "retrying")
+        assert not old.lives
+    async with serving(engine, new):
+        await engine.signal("r", "go", 1)
+        assert await engine.result("r", 60) == [True, [2, 1, 2]]
+
+
+# --- workers that are away -----------------------------------------------------------------------------------------
+async def _is_waiting_for_its_worker(engine: Any, run_id: str) -> Any:
+    info = await engine.run(run_id)
+    return info if info.waiting_for == "its worker" and info.error else None
+
+
+@on_a_loop
+async def test_a_url_that_is_gone_holds_up_its_own_runs_only(restate: RestateServer):
+    """A start at a worker that is gone waits and says why, and another worker's runs go on."""
+    shop, mail = Handlers(), Handlers("mail")
+    target, letter = shop.add(_echo), mail.add(_echo)
+    async with opened(restate.address) as engine, opened(restate.address) as other, serving(engine, shop):
+        async with serving(other, mail):
+            url = other.registered[0]
+        for run_id, what in (("letter", letter), ("order", target)):
+            await engine.start(what, None, {}, run_id=run_id)
+        await engine.signal("order", "go", 1)
+        assert await engine.result("order", 60) == [True, [1, 1, 1]]
+        info = await until(lambda: _is_waiting_for_its_worker(engine, "letter"))
+        assert (info.status, info.health) == ("waiting", "retrying")
+        assert url in info.error["message"]
+        shown = {one.workflow_id: one for one in await engine.runs()}
+        assert (shown["letter"].health, url in shown["letter"].error["message"]) == ("retrying", True)
+        async with serving(other, mail):
+            await engine.signal("letter", "go", 2)
+            assert await engine.result("letter", 60) == [True, [1, 2, 1]]
+
+
+@pytest.mark.slow
+@on_a_loop
+async def test_runs_outlive_a_time_without_any_worker(restate: RestateServer):
+    """After 90 s without a worker no run has failed or is paused, and all go on when one is back."""
+    handlers, gate = Handlers(), asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        async def body() -> Any:
+            await gate.wait()
+            return payload
+
+        return [await run.step("works", body), await run.signal("go", None)]
+
+    async def nap(run: Run, payload: Any) -> Any:
+        return await run.sleep(1)
+
+    working, sleeping, waiting = handlers.add(flow), handlers.add(nap), handlers.add(_echo)
+    engine = RestateEngine(restate.address, bind=f"127.0.0.1:{free_port()}", options=Options(stop_s=0.1))
+    async with serving(engine, handlers):
+        for target in (working, sleeping, waiting):
+            await engine.start(target, 1, {}, run_id=target.handler)
+        await until(lambda: len(handlers.lives) == 3)
+    signals = [asyncio.create_task(engine.signal(one.handler, "go", 2)) for one in (working, waiting)]
+    await asyncio.sleep(90)
+    assert {one["status"] for one in restate.rows("SELECT status FROM sys_invocation")} & {
+        "paused",
+        "completed",
+    } == set()
+    assert {one.status for one in await engine.runs()} == {"waiting"}
+    gate.set()
+    async with serving(engine, handlers):
+        await asyncio.gather(*signals)
+        assert await engine.result("flow", 60) == [True, [1, 2]]
+        assert await engine.result("nap", 60) == [True, None]
+        assert await engine.result("_echo", 60) == [True, [1, 2, 1]]
+
+
+# --- long steps ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("abort_s", "repeats"), [(288.0, False), (2.0, True)])
+@on_a_loop
+async def test_a_step_longer_than_the_server_allows_by_itself_runs_once(
+    restate: RestateServer, abort_s: float, repeats: bool
+):
+    """A step may take a day; with the server's own time, at a 300th of the scale, 15 minutes are cut and repeated."""
+    handlers, begun = Handlers(), list[int]()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        async def body() -> Any:
+            begun.append(1)
+            await asyncio.sleep(3)
+            return len(begun)
+
+        return await run.step("takes 15 minutes", body)
+
+    target = handlers.add(flow)
+    # The server's own times are 60 s of silence and 600 s more, ours 60 s and 86,400 s.
+    async with (
+        opened(restate.address, inactivity_s=0.2, abort_s=abort_s, stop_s=0.1) as engine,
+        serving(engine, handlers),
+    ):
+        await engine.start(target, None, {}, run_id="r")
+        if repeats:
+            await until(lambda: len(begun) >= 2)
+            await engine.cancel("r")
+        else:
+            assert await engine.result("r", 60) == [True, 1]
+            assert len(begun) == 1
+
+
+# --- signed requests -----------------------------------------------------------------------------------------------
+def _pem(seed: bytes) -> str:
+    """Return an Ed25519 key as PKCS 8 has it."""
+    text = base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + seed).decode()
+    return f"-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"
+
+
+@on_a_loop
+async def test_a_worker_with_the_servers_key_takes_its_requests_alone(
+    restate: RestateServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A server that signs and a worker with its public key work together; other requests get 401."""
+    (tmp_path / "key.pem").write_text(_pem(b"k" * 32))
+    server = RestateServer(f'request-identity-private-key-pem-file = "{tmp_path}/key.pem"')
+    try:
+        await asyncio.to_thread(server.start)
+        found = re.search(r"publickeyv1_\w+", (server.folder / "log").read_text())
+        assert found is not None, "the server did not print its key"
+        monkeypatch.setenv("OTELIER_RESTATE_IDENTITY_KEY", f"publickeyv1_{'1' * 32}, {found[0]}")
+        port, handlers = free_port(), Handlers()
+        target = handlers.add(_echo)
+        engine = RestateEngine(server.address, bind=f"0.0.0.0:{port}", url=f"http://127.0.0.1:{port}")
+        async with serving(engine, handlers):
+            await engine.start(target, None, {}, run_id="r")
+            await engine.signal("r", "go", 1)
+            assert await engine.result("r", 60) == [True, [1, 1, 1]]
+            for path in ("/v1/discover", "/v1/invoke/shop/_echo", "/otelier.run/v1/invoke/otelier.run/start"):
+                assert (await http.request("127.0.0.1", port, "POST", path, b"")).status == 401
+            with raises_sentence(EngineError, "OTELIER_RESTATE_IDENTITY_KEY", "401"):
+                await RestateEngine(restate.address)._server.register(engine.registered[0])
+    finally:
+        server.close()

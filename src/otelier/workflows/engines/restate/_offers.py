@@ -95,18 +95,17 @@ class Registrar:
             await self._server.move_paused()
 
     async def _register(self, offer: Offer, latest: Mapping[str, Deployment], *, stands_in: bool = False) -> None:
-        newer = {name for name in offer.names if name in latest and latest[name].version > offer.version}
-        if stands_in:
-            newer = set[str]()
+        newer = frozenset(
+            name for name in offer.names if not stands_in and name in latest and latest[name].version > offer.version
+        )
+        offer.shown = offer.names - newer
         try:
-            if newer != offer.names:
-                offer.shown = offer.names - newer
+            if offer.shown:
                 await self._server.register(offer.url)
-            offer.shown = offer.names
-            if newer:  # what has begun here needs it still, and this takes nothing that is new
-                await self._server.look_again(offer.url)
         finally:
             offer.shown = offer.names
+        if newer:  # what began here needs it still, and this takes nothing that is new
+            await self._server.look_again(offer.url)
         for name in sorted(newer):
             self._tell(name, offer.version, latest[name])
 

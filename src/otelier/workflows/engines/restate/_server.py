@@ -11,6 +11,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from otelier.errors import EngineError
+from otelier.settings import RESTATE_IDENTITY_KEY
 from otelier.workflows.engines.protocol import APPROVALS, Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
 from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
@@ -140,6 +141,13 @@ class Server:
         """
         response = await self.admin("POST", "/deployments", {"uri": url, "force": True})
         if response.status not in {200, 201}:
+            if "401 Unauthorized" in response.words():  # of the worker itself
+                raise EngineError(
+                    f"Restate's server at {self.address} cannot use the worker at {url}: {response.words()} The worker "
+                    f"takes only requests that are signed with the key of {RESTATE_IDENTITY_KEY.variable}, and this "
+                    "server's are not. Start the server with `request-identity-private-key-pem-file`, and set the "
+                    "variable to the public key that it prints then: `publickeyv1_...`."
+                )
             raise EngineError(
                 f"Restate's server at {self.address} cannot use this worker at {url}: {response.words()} The server "
                 "must reach that URL: OTELIER_WORKER_BIND says where the worker listens, OTELIER_WORKER_URL how the "
