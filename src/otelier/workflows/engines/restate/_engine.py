@@ -113,7 +113,7 @@ class RestateEngine:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
         finally:
-            await listener.stop()
+            await listener.stop(registrar.hand_over)
 
     # --- clients ---
     def is_driving(self) -> bool:

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,9 @@ from otelier.workflows.engines.restate._server import Deployment, Server, Stuck
 
 logger = logging.getLogger("otelier")
 _SETTLES: Final = 5
+_HAND_OVER_S: Final = 2.0
+_ASKED: Final = 5
+_PAUSED_S: Final = 0.2
 _SLOWEST: Final = 16
 """By how much the looks of a worker become rarer while they fail."""
 
@@ -52,6 +56,7 @@ class Registrar:
         self._offers = [offer for offer in offers if offer.names]
         self._told: set[tuple[str, int]] = set()
         self._missed: set[str] = set()
+        self._is_registered = False
         self._unsettled = 1
         """In how many looks more it searches what was paused to be moved, whoever did that and was killed itself."""
 
@@ -63,6 +68,7 @@ class Registrar:
         """
         for offer in self._offers:
             await self._register(offer, await self._server.deployed())
+        self._is_registered = True
 
     async def keep(self) -> None:
         """Look again and again, until cancelled; a server that does not answer is asked more rarely."""
@@ -93,6 +99,20 @@ class Registrar:
         if self._unsettled:  # all runs are looked through, so not for ever
             self._unsettled -= 1
             await self._server.move_paused()
+
+    async def hand_over(self) -> None:
+        """Let another worker answer for all, if this one does; one that is not told so notices it by itself."""
+        for offer in self._offers:
+            if offer.is_shared and self._is_registered:
+                with suppress(EngineError, OSError, asyncio.TimeoutError):
+                    await asyncio.wait_for(self._hand_over(offer), _HAND_OVER_S)
+
+    async def _hand_over(self, offer: Offer) -> None:
+        latest = await self._server.deployed()
+        if any(name in latest and latest[name].url == offer.url for name in offer.names):
+            others = [url for url in await self._server.sharing() if url != offer.url]
+            asked = (self._server.register(url) for url in others[:_ASKED])
+            await asyncio.gather(*asked, return_exceptions=True)  # those that answer will do, whichever is the last
 
     async def _register(self, offer: Offer, latest: Mapping[str, Deployment], *, stands_in: bool = False) -> None:
         newer = frozenset(
@@ -135,7 +155,8 @@ class Registrar:
                     "decisions and ends of all runs come here now.",
                     now[0].url,
                 )
-        await self._server.move(stuck)
+        if await self._server.move(stuck):
+            await asyncio.sleep(_PAUSED_S)  # until it is, mostly
 
 
 def _is_lower(found: Deployment | None, offer: Offer) -> bool:

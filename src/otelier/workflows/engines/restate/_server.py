@@ -172,6 +172,13 @@ class Server:
             found[one["name"]] = Deployment(one["id"], url, int(version[1]) if version else 0)
         return found
 
+    async def sharing(self) -> list[str]:
+        """Return the URLs where workers have the objects that all share, those of the newest first."""
+        rows = await self.rows(
+            f"SELECT endpoint FROM sys_deployment WHERE endpoint LIKE '%{SHARED}/v%' ORDER BY created_at DESC"  # noqa: S608 -- ours
+        )
+        return list(dict.fromkeys(one["endpoint"].rstrip("/") for one in rows))
+
     async def stuck(self) -> list[Stuck]:
         """Return what waits for the objects that all workers share because a worker of them does not answer.
 
@@ -185,15 +192,17 @@ class Server:
         )
         return [Stuck(one["id"], one["tried"]) for one in rows]
 
-    async def move(self, stuck: Sequence[Stuck]) -> None:
-        """Let what is stuck begin again where new ones go: at once, or as `move_paused` does what had begun already."""
+    async def move(self, stuck: Sequence[Stuck]) -> bool:
+        """Let what is stuck begin again where new ones go; return whether `move_paused` has to go on with some."""
         ids = ",".join(f"'{one.invocation}'" for one in stuck)
-        tried = {one.invocation: one.deployment for one in stuck}
+        tried, has_begun = {one.invocation: one.deployment for one in stuck}, False
         for one in await self.rows(
             f"SELECT id, pinned_deployment_id AS pinned FROM sys_invocation WHERE id IN ({ids})"  # noqa: S608 -- its own
         ):
             verb = "pause" if one.get("pinned") == tried[one["id"]] else "resume"
+            has_begun = has_begun or verb == "pause"
             await self.admin("PATCH", f"/invocations/{one['id']}/{verb}")
+        return has_begun
 
     async def move_paused(self) -> None:
         """Let what was paused to be moved go on where new ones go; only what is paused can be moved."""

@@ -20,6 +20,7 @@ from restate.server_types import ReceiveChannel, binary_to_header
 from restate.vm import VMWrapper
 
 from otelier.errors import EngineError
+from otelier.workflows.engines.protocol import APPROVALS
 from otelier.workflows.engines.restate._address import WorkerAddress
 from otelier.workflows.engines.restate._names import SHARED, SHARED_VERSION, is_shared
 from otelier.workflows.engines.restate._offers import Offer
@@ -65,6 +66,7 @@ class Listener:
         self._over = asyncio.Event()
         self._asked = 0
         """Invocations of what is shared that go on."""
+        self._is_leaving = False
         self._serving: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -85,16 +87,22 @@ class Listener:
         await asyncio.wait((self._serving,))
         self._serving.result()
 
-    async def stop(self) -> None:
-        """Begin no body, let steps end and be recorded, leave all bodies, and listen no more."""
+    async def stop(self, hand_over: Callable[[], Awaitable[object]]) -> None:
+        """Begin no body, let steps end and be recorded, leave all bodies, and listen no more.
+
+        What is shared is answered until *hand_over* has found another worker for it, and all bodies are left.
+        """
         bodies = self._bodies
         bodies.is_draining = True
-        for run in list(bodies.live):
+        own = [run for run in bodies.live if run.target.service != APPROVALS]
+        for run in own:
             run.drain()
-        await self._left(self._options.stop_s)
+        await hand_over()
+        await self._left(self._options.stop_s, lambda: not bodies.live.isdisjoint(own))
+        self._is_leaving = True
         for run in list(bodies.live):
             run.park()
-        await self._left(_LEAVE_S)
+        await self._left(_LEAVE_S, lambda: bool(bodies.live or self._asked))
         if self._serving is None:
             self._socket.close()
             return
@@ -105,9 +113,9 @@ class Listener:
                 break
             self._serving.cancel()
 
-    async def _left(self, seconds: float) -> None:
+    async def _left(self, seconds: float, goes_on: Callable[[], bool]) -> None:
         ends = asyncio.get_running_loop().time() + seconds
-        while (self._bodies.live or self._asked) and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 -- it ends, too
+        while goes_on() and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 -- it ends, too
             await asyncio.sleep(0.005)
 
     # --- requests of the server ---
@@ -126,7 +134,7 @@ class Listener:
         elif found[3] == "discover":
             endpoint = Endpoint().bind(*(self._services[name] for name in sorted(offer.shown)))
             await _SDK.send_discovery(scope, send, endpoint)
-        elif self._bodies.is_draining and not offer.is_shared:
+        elif self._is_leaving or (self._bodies.is_draining and not offer.is_shared):
             await _SDK.send_status(send, receive, 503)
         else:
             VERSION.set(int(found[2]))
