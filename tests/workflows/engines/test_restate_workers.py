@@ -113,20 +113,19 @@ async def test_what_a_killed_worker_had_begun_is_moved(restate: RestateServer):
 
 @on_a_loop
 async def test_two_workers_that_stand_in_at_once_do_no_harm(restate: RestateServer):
-    """All workers that are left may notice a lost one at once: what waited goes on, once."""
-    shop, mail, bank = Handlers(), Handlers("mail"), Handlers("bank")
+    """All workers that are left may notice a killed one at once: what waited goes on, once."""
+    shop, mail = Handlers(), Handlers("mail")
     target = shop.add(_echo)
     async with (
+        nursery(beside.__name__) as found,
         opened(restate.address) as one,
         opened(restate.address) as two,
-        opened(restate.address) as three,
         serving(one, shop),
         serving(two, mail),
     ):
-        async with serving(three, bank):
-            pass
-        starting = [asyncio.create_task(one.start(target, n, {}, run_id=f"r-{n}")) for n in range(5)]
-        await asyncio.gather(*starting)
+        await until_told(await found.start(restate.address), found)
+        await found.kill(*found.alive)
+        await asyncio.gather(*(one.start(target, n, {}, run_id=f"r-{n}") for n in range(5)))
         await asyncio.gather(*(two.signal(f"r-{n}", "go", n) for n in range(5)))
         assert [await two.result(f"r-{n}", 60) for n in range(5)] == [[True, [1, n, 1]] for n in range(5)]
     assert sorted(shop.lives) == [f"r-{n}" for n in range(5)]
