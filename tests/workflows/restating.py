@@ -47,7 +47,7 @@ def free_port() -> int:
 class RestateServer:
     """A server of its own, which can be killed and started again where it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: str = "") -> None:
         self.folder = Path(mkdtemp(prefix="otelier-restate-"))
         self.ingress, self.admin, node = free_port(), free_port(), free_port()
         self.address = f"restate://127.0.0.1:{self.ingress}?admin={self.admin}"
@@ -55,7 +55,7 @@ class RestateServer:
         (self.folder / "restate.toml").write_text(
             f'bind-ip = "127.0.0.1"\nlisten-mode = "tcp"\nbind-address = "127.0.0.1:{node}"\n'
             f'advertised-address = "http://127.0.0.1:{node}"\nbase-dir = "{self.folder}/data"\n'
-            "disable-telemetry = true\ndefault-num-partitions = 2\n"
+            f"disable-telemetry = true\ndefault-num-partitions = 2\n{settings}\n"
             f'[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
         )
         self._running: subprocess.Popen[bytes] | None = None
@@ -65,7 +65,8 @@ class RestateServer:
         with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
                 [self._program, "--config-file", self.folder / "restate.toml"],
-                stdout=log, stderr=log, env={**os.environ, "RUST_LOG": "warn"}, cwd=self.folder,
+                stdout=log, stderr=log, cwd=self.folder,
+                env={**os.environ, "RUST_LOG": "warn,restate_service_client=info"},
             )  # fmt: skip
         ends = time.monotonic() + _START_S
         while not (self._answers(self.ingress, "/restate/health") and self._answers(self.admin, "/health", _ANY)):

@@ -1,4 +1,15 @@
-"""The object `otelier.run`, keyed by workflow id: it starts a run once, numbers its signals, knows that it ended."""
+"""The object `otelier.run`, keyed by workflow id: it starts a run once, numbers its signals, knows that it ended.
+
+Every worker of a server has it, and each answers for all: workers of other services, and of other releases of otelier.
+So what it keeps and does is a contract, `SHARED_VERSION`, with that of `otelier.approvals`:
+
+- its state: the keys `run` (target, hash of target and payload, invocation, headers, parent, began, detached), `end`
+  (status, at) and `signals NAME` (how many came), and for `start` and the others what is asked and answered;
+- what each handler does, in its order: an invocation that began at one worker may go on at another.
+
+A release may add members that others ignore. For another order or form it gives the handler a new name and raises
+`SHARED_VERSION`; then workers of the lower version answer only where no other one does.
+"""
 
 from __future__ import annotations
 
