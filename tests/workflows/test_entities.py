@@ -113,7 +113,7 @@ async def test_a_method_that_raises_saves_nothing(place: str | None):
 
 
 @on_a_loop
-async def test_state_outside_of_entities_is_refused(path: str | None):
+async def test_state_outside_of_entities_is_refused(place: str | None):
     """A workflow has no state; neither has a step or a foreign task of an entity."""
     place = entity("Place")
 
@@ -158,7 +158,7 @@ async def test_state_outside_of_entities_is_refused(path: str | None):
                 call()
         return await ctx.entity("Place", "k").odd()
 
-    assert await run_once(path, flow, others=(odd,)) == [None, 2]
+    assert await run_once(place, flow, others=(odd,)) == [None, 2]
 
 
 @on_a_loop

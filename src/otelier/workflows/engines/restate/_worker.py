@@ -80,7 +80,10 @@ class Listener:
         bodies.is_draining = True
         for run in list(bodies.live):
             run.drain()
-        await self._left(self._options.stop_s)
+        try:
+            await self._left(self._options.stop_s)
+        except asyncio.CancelledError:  # once more: no more time is given, but no body may go on without its listener
+            pass
         for run in list(bodies.live):
             run.park()
         await self._left(_LEAVE_S)
