@@ -22,7 +22,7 @@ from restate import InvocationRetryPolicy, ObjectContext, ObjectSharedContext, V
 from restate.serde import BytesSerde
 
 from otelier.codec import read_json
-from otelier.workflows.engines.protocol import Target
+from otelier.workflows.engines.protocol import Json, Target
 from otelier.workflows.engines.restate._answers import canonical, dumps, to_bytes
 from otelier.workflows.engines.restate._names import RUNS, place_of
 from otelier.workflows.engines.restate._ops import signal_name
@@ -61,9 +61,9 @@ def runs_object(
             same = found["wanted"] == wanted
             known_as = {"invocation": found["invocation"], "headers": found["headers"]}
             return to_bytes(known_as if same else {"exists": found["target"][:2]})
-        handlers = await missing(target)
-        if handlers is not None:
-            return to_bytes({"handlers": handlers})
+        refused = await _refused(target, missing)
+        if refused is not None:
+            return to_bytes(refused)
         run_id, parent, began = ctx.key(), asked.get("parent"), asked.get("began")
         meta = {"id": run_id, "headers": asked["headers"], "parent": parent, "began": began}
         invocation = await ctx.generic_send(
@@ -117,6 +117,17 @@ def runs_object(
         return to_bytes({"unknown": True} if known is None else read_json(known.decode()))
 
     return runs
+
+
+async def _refused(target: Target, missing: Callable[[Target], Awaitable[list[str] | None]]) -> Json:
+    """Return why a target cannot be started, `None` if it can."""
+    handlers = await missing(target)
+    if handlers is None:
+        return None
+    is_method = target.key is None and "." in target.handler
+    if is_method and await missing(Target(target.service, target.handler, "")) is None:
+        return {"no_key": True}
+    return {"handlers": handlers}
 
 
 def _now() -> int:
