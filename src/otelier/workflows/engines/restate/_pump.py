@@ -200,7 +200,8 @@ class Pump:
             self._has_given = False
             await self._context.take_and_send_output()
             watched = list(self._watched)
-            answer = self._vm.do_progress(FirstCompletedUnresolvedFuture([SingleUnresolvedFuture(h) for h in watched]))
+            waits = [SingleUnresolvedFuture(handle) for handle in watched]
+            answer = self._vm.do_progress(waits[0] if len(waits) == 1 else FirstCompletedUnresolvedFuture([*waits]))
             if isinstance(answer, DoProgressExecuteRun):
                 self._due.append(answer.handle)
             elif isinstance(answer, DoProgressAnyCompleted):
