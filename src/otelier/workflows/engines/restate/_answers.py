@@ -23,11 +23,8 @@ CANCELLED: Final = 409
 FAILED: Final = 500
 MISMATCH: Final = 570
 """Restate's code of a body that does not fit its journal."""
-
-
-def dumps(value: Json) -> str:
-    """Return *value* as JSON text, which a body gets back as it was."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Returns a value as JSON text, which a body gets back as it was."""
 
 
 def to_bytes(value: Json) -> bytes:

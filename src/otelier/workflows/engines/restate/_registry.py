@@ -99,8 +99,9 @@ def runs_object(
         known = await ctx.get(END, _SERDE)
         if known is not None:  # by a life before, or by who killed it
             return known
-        at = await ctx.run_typed("now", _now)
-        told = to_bytes({**read_json(given.decode()), "at": at})
+        asked = read_json(given.decode())
+        at = asked.get("at") or await ctx.run_typed("now", _now)
+        told = to_bytes({**asked, "at": at})
         ctx.set(END, told, _SERDE)
         ctx.generic_send(RUNS, "clear", b"null", key=ctx.key(), send_delay=timedelta(seconds=options.retention_s))
         return told

@@ -343,7 +343,7 @@ class RestateRun:
         if self.stopped is not None or outcome is None:
             raise self.cause or RetryableError("otelier: the body was left")
         try:
-            at = await self._tell("completed" if outcome[0] else "failed")
+            at = await self._tell("completed" if outcome[0] else "failed", self.seen_ns)
             if not outcome[0]:
                 raise TerminalError(dumps({**outcome[1], "at": at}), FAILED)
             for key, value in self._changes.items():
@@ -371,10 +371,13 @@ class RestateRun:
             raise self.cause from None
         raise TerminalError(dumps({**cancelled(self.id)[1], "at": at}), CANCELLED)
 
-    async def _tell(self, status: str) -> int:
-        """Record that it has ended, so that it takes no signal from now on; return when that was."""
+    async def _tell(self, status: str, at: int | None = None) -> int:
+        """Record that it has ended, so that it takes no signal from now on; return when that was.
+
+        It is a recorded time *at* which it did, if there is one: to ask the clock costs an entry of the journal.
+        """
         self.pump.ignores_cancel = True
-        found: list[int] = []
+        given, found = to_bytes({"status": status, "at": at}), list[int]()
 
         def told(value: Any) -> None:
             if isinstance(value, Failed):  # a cancel that comes now takes what is asked with it
@@ -383,7 +386,7 @@ class RestateRun:
                 found.append(read_json(bytes(value).decode())["at"])
 
         def ask() -> None:
-            self.pump.watch(self.pump.ask(RUNS, "end", self.id, to_bytes({"status": status})), told)
+            self.pump.watch(self.pump.ask(RUNS, "end", self.id, given), told)
 
         self.guarded(ask)
         while not found:
