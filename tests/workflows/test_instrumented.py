@@ -17,7 +17,7 @@ from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
 from tests.workflows.engines.serving import on_a_loop, opened, until
 from tests.workflows.nursery import Nursery, nursery
-from tests.workflows.test_kill import spans_in
+from tests.workflows.orders import spans_in
 from tests.workflows.trees import assert_trees
 
 PATHS = ("/before", "/charge", "/left", "/right", "/after", "/ship", "/last")

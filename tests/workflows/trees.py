@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import fields
 
@@ -35,6 +35,25 @@ def _place(span: SpanRecord) -> tuple[object, ...]:
 
 def _all_of(span: SpanRecord) -> dict[str, object]:
     return {field.name: getattr(span, field.name) for field in fields(span) if field.name != "resource"}
+
+
+def repeated(spans: Iterable[SpanRecord]) -> Counter[str]:
+    """Return how often spans were exported again under one id: by what they are, and whether as the same bytes."""
+    known: dict[str, SpanRecord] = {}
+    found: Counter[str] = Counter()
+    for span in spans:
+        first = known.setdefault(span.span_id, span)
+        if first is not span:
+            kind = " ".join(span.name.split()[:2]) if span.scope == "otelier.workflows" else f"in a body: {span.name}"
+            found[f"{kind}, {'the same' if _all_of(first) == _all_of(span) else 'executed again'}"] += 1
+    return found
+
+
+def orphans(spans: Iterable[SpanRecord]) -> list[SpanRecord]:
+    """Return the spans whose parents were not exported."""
+    every = list(spans)
+    ids = {span.span_id for span in every}
+    return [span for span in every if span.parent_id is not None and span.parent_id not in ids]
 
 
 def assert_trees(spans: Iterable[SpanRecord]) -> dict[str, list[SpanRecord]]:
