@@ -219,8 +219,9 @@ def check_questions(server: OpenAIServer, runs: int, again: int = 0) -> None:
         assert max(Counter(questions).values()) <= 1 + again, questions
 
 
-def check_traces(spans: list[SpanRecord], sampled: set[str], runs: int) -> None:
-    traces = assert_trees(spans)
+def check_traces(spans: list[SpanRecord], sampled: set[str], runs: int, *, is_told_late: bool = False) -> None:
+    """Assert that each run that is to have spans is in one tree, with the fields of who started it."""
+    traces = assert_trees(spans, is_told_late=is_told_late)
     made = {str(span.attributes["otelier.run.id"]) for trace in traces.values() for span in trace if _is_run(span)}
     assert made == {key.partition(":")[0] for key in keys_of(runs) if _order_of(key) in sampled}
     for trace_spans in traces.values():

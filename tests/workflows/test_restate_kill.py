@@ -204,6 +204,6 @@ def test_orders_end_right_and_are_one_tree_each_whoever_is_killed(
         check_results(tmp_path, found, states)
         check_questions(model, runs, server_kills)
     sampled = orders.requests.sampled
-    check_traces(spans, sampled, runs)
+    check_traces(spans, sampled, runs, is_told_late=True)
     check_steps(spans, tmp_path, sampled, runs, kills + server_kills)
     check_links(spans, sampled)

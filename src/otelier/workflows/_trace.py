@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import time_ns
@@ -124,7 +125,7 @@ class RunTrace:
         self._waiting = ops
         self._pass_blocks()
         if self._timer is None and not self._stretch.is_out:
-            self._set_timer(self.now_ns + LONG_WAIT_NS - time_ns())
+            self._set_timer(self.now_ns + LONG_WAIT_NS + self._run.late_ns - time_ns())
 
     def advanced(self, op: Op) -> None:
         """Take notice that the body goes on with *op*."""
@@ -138,6 +139,8 @@ class RunTrace:
                     self._gaps[op.number] = since
                     self._resume(str(op.number), since, ended)
             self.now_ns = max(self.now_ns, ended)
+        # The body was told so late of a wait that was not long, as recorded, that the span was closed: it goes on.
+        self._stretch.is_out = False
 
     def _idle_since(self, until: int) -> int | None:
         """Return when the body began to do nothing but wait, before *until*; `None` while a step goes on."""
@@ -181,10 +184,11 @@ class RunTrace:
         self._pass_blocks()
         now = time_ns()
         since = self._idle_since(now)
-        if since is None or self._run.replaying() or any(op.ended_ns is not None for op in self._waiting):
+        long = LONG_WAIT_NS + self._run.late_ns
+        if since is None or self._run.replaying() or self._is_over(since):
             self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
-        elif now - since < LONG_WAIT_NS:
-            self._set_timer(LONG_WAIT_NS - (now - since))
+        elif now - since < long:
+            self._set_timer(long - (now - since))
         elif is_stored:
             self._close_stretch(since, "waiting")
         else:
@@ -196,6 +200,11 @@ class RunTrace:
 
             # A begin that a kill could still undo would be another one in the next life, and so the span's end.
             self._run.when_stored(look)
+
+    def _is_over(self, since: int) -> bool:
+        """Return whether the wait has ended, or ended before it was long and the body has not heard of it yet."""
+        waits = [op for op in self._waiting if not op.is_given_up]
+        return any(op.ended_ns or (op.due_ns or math.inf) < since + LONG_WAIT_NS for op in waits)
 
     def _resume(self, what: str, since: int, began_ns: int, state: str = "waiting") -> None:
         if not self._run.replaying():
