@@ -7,6 +7,7 @@ file, or the address of a Restate server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import os
@@ -257,4 +258,6 @@ def run(what: str, place: str, folder: str, number: str = "0") -> None:
 for _name in ("anyio._backends._asyncio", "openai.resources.chat.completions", "otelier.openai", "otelier.setup",
               "otelier.testing", "opentelemetry.sdk.trace.export"):  # fmt: skip
     importlib.import_module(_name)
+with contextlib.suppress(ImportError):  # an extra
+    importlib.import_module("otelier.workflows.engines.restate")
 openai.DefaultAsyncHttpxClient(verify=False)
