@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry.context import Context
+from opentelemetry.sdk.trace import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -123,6 +124,8 @@ class Requests:
         self._recorders = [
             SpanRecorder(sampler=ParentBased(TraceIdRatioBased(ratio)), clock=time.time_ns) for ratio in RATIOS
         ]
+        for recorder in self._recorders:  # each counts its ids from 1: two requests would be one
+            recorder.tracer_provider.id_generator = RandomIdGenerator()
         self._spans: list[Any] = []
         self.carriers: list[dict[str, str]] = []
         """Headers of the requests; none where the order is started without a span."""

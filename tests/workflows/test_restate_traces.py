@@ -14,7 +14,7 @@ from otelier.workflows._headers import sealed
 from tests.workflows.restating import RestateServer
 from tests.workflows.test_traces import recording
 from tests.workflows.trees import assert_trees
-from tests.workflows.working import Lives, on_a_loop, opened, until, worker_of
+from tests.workflows.working import Lives, on_a_loop, opened, until, waiting_for, worker_of
 
 pytest.importorskip("restate", reason="the extra `restate` is not installed")
 from otelier.workflows.engines.restate import _pump, _run
@@ -105,6 +105,44 @@ def test_a_wait_that_was_not_long_and_is_told_late_leaves_the_runs_span_whole(
         "invoke_workflow patient": None,
         **dict.fromkeys(["run_step before", "wait_signal go", "run_step after"], roots[0].span_id),
     }
+
+
+def test_a_life_that_begins_late_in_a_wait_hears_of_its_end_before_it_is_long(
+    restate: RestateServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Where a worker was away for long, or the server, the wait may have ended meanwhile: the run's span is not closed
+    before the body could be told.
+    """
+    monkeypatch.setattr(_trace, "LONG_WAIT_NS", 300_000_000)
+    monkeypatch.setattr(_run, "_LATE_NS", 600_000_000_000)
+    monkeypatch.setattr(_pump.Pump, "close_input", lambda self: None)  # it is not suspended: another life begins
+    lives: list[str] = []
+
+    @workflow(name="patient")
+    async def waiting(ctx: Context) -> Any:
+        lives.append(ctx.run_id)
+        return await ctx.signal("go")
+
+    @on_a_loop
+    async def run() -> None:
+        async with opened(restate.address, stop_s=0.05) as engine:
+            async with worker_of(engine, waiting) as worker:
+                await worker.start(waiting, workflow_id="o-1")
+                await waiting_for(engine, "o-1", "signal go")
+            (found,) = (await engine.run("o-1")).steps
+            await until(lambda: time.time_ns() > found.begin_ns + 300_000_000)
+            begun = len(lives)
+            async with worker_of(engine, waiting):
+                await until(lambda: len(lives) > begun)
+                sent = {"name": "go", "payload": sealed("now", get_current()), "at": found.begin_ns}
+                await engine._server.ask("o-1", "signal", sent)
+                assert await engine.result("o-1", 60) == [True, "now"]
+
+    with recording(SpanRecorder(clock=time.time_ns)) as recorder:
+        run()
+    assert_trees(recorder.records)
+    (root,) = [span for span in recorder.records if span.name == "invoke_workflow patient"]
+    assert root.attributes["otelier.run.state"] == "completed"
 
 
 def test_a_timer_that_is_told_late_closes_no_span(restate: RestateServer, monkeypatch: pytest.MonkeyPatch):

@@ -114,6 +114,7 @@ class RunTrace:
         """Ops that the body waits for, or has waited for last."""
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
+        self._life_ns = time_ns()
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
         """Whether the body has begun a span after it was stopped."""
@@ -125,7 +126,7 @@ class RunTrace:
         self._waiting = ops
         self._pass_blocks()
         if self._timer is None and not self._stretch.is_out:
-            self._set_timer(self.now_ns + LONG_WAIT_NS + self._run.late_ns - time_ns())
+            self._set_timer(self._heard_by(self.now_ns) - time_ns())
 
     def advanced(self, op: Op) -> None:
         """Take notice that the body goes on with *op*."""
@@ -184,11 +185,10 @@ class RunTrace:
         self._pass_blocks()
         now = time_ns()
         since = self._idle_since(now)
-        long = LONG_WAIT_NS + self._run.late_ns
         if since is None or self._run.replaying() or self._is_over(since):
             self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
-        elif now - since < long:
-            self._set_timer(long - (now - since))
+        elif now < self._heard_by(since):
+            self._set_timer(self._heard_by(since) - now)
         elif is_stored:
             self._close_stretch(since, "waiting")
         else:
@@ -200,6 +200,10 @@ class RunTrace:
 
             # A begin that a kill could still undo would be another one in the next life, and so the span's end.
             self._run.when_stored(look)
+
+    def _heard_by(self, since: int) -> int:
+        """Return when the body has heard of what ended a wait since then, if that was not long."""
+        return max(since + LONG_WAIT_NS, self._life_ns) + self._run.late_ns
 
     def _is_over(self, since: int) -> bool:
         """Return whether the wait has ended, or ended before it was long and the body has not heard of it yet."""
