@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import time_ns
@@ -106,6 +107,7 @@ class RunTrace:
         """Ops that the body waits for, or has waited for last."""
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
+        self._life_ns = time_ns()
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
         """Whether the body has begun a span after it was stopped."""
@@ -117,7 +119,7 @@ class RunTrace:
         self._waiting = ops
         self._pass_blocks()
         if self._timer is None and not self._stretch.is_out:
-            self._set_timer(self.now_ns + LONG_WAIT_NS - time_ns())
+            self._set_timer(self._heard_by(self.now_ns) - time_ns())
 
     def advanced(self, op: Op) -> None:
         """Take notice that the body goes on with *op*."""
@@ -131,6 +133,8 @@ class RunTrace:
                     self._gaps[op.number] = since
                     self._resume(str(op.number), since, ended)
             self.now_ns = max(self.now_ns, ended)
+        # The body was told so late of a wait that was not long, as recorded, that the span was closed: it goes on.
+        self._stretch.is_out = False
 
     def _idle_since(self, until: int) -> int | None:
         """Return when the body began to do nothing but wait, before *until*; `None` while a step goes on."""
@@ -174,10 +178,10 @@ class RunTrace:
         self._pass_blocks()
         now = time_ns()
         since = self._idle_since(now)
-        if since is None or self._run.replaying() or any(op.ended_ns is not None for op in self._waiting):
+        if since is None or self._run.replaying() or self._is_over(since):
             self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
-        elif now - since < LONG_WAIT_NS:
-            self._set_timer(LONG_WAIT_NS - (now - since))
+        elif now < self._heard_by(since):
+            self._set_timer(self._heard_by(since) - now)
         elif is_stored:
             self._close_stretch(since, "waiting")
         else:
@@ -189,6 +193,15 @@ class RunTrace:
 
             # A begin that a kill could still undo would be another one in the next life, and so the span's end.
             self._run.when_stored(look)
+
+    def _heard_by(self, since: int) -> int:
+        """Return when the body has heard of what ended a wait since then, if that was not long."""
+        return max(since + LONG_WAIT_NS, self._life_ns) + self._run.late_ns
+
+    def _is_over(self, since: int) -> bool:
+        """Return whether the wait has ended, or ended before it was long and the body has not heard of it yet."""
+        waits = [op for op in self._waiting if not op.is_given_up]
+        return any(op.ended_ns or (op.due_ns or math.inf) < since + LONG_WAIT_NS for op in waits)
 
     def _resume(self, what: str, since: int, began_ns: int, state: str = "waiting") -> None:
         if not self._run.replaying():

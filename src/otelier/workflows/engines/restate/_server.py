@@ -26,6 +26,8 @@ OLDEST: Final = (1, 7, 12)
 _PAUSE_S: Final = 0.2
 _BUSY: Final = frozenset({502, 503, 504})
 """What a server answers that starts, and no handler of ours."""
+_STARTS: Final = "node lookup for partition"
+"""Of the words with which a server that starts fails a query."""
 _NOT_READY: Final = 470
 """Of an output that is not there yet."""
 _SILENT: Final = "'RT0010', 'RT0012', 'RT0023'"
@@ -124,7 +126,14 @@ class Server:
     async def _admin(self, method: str, path: str, body: Json = None) -> Response:
         given = None if body is None else to_bytes(body)
         host, port = self.address.host, self.address.admin
-        return await self._tried(lambda: request(host, port, method, path, given, {"accept": "application/json"}))
+
+        async def ask() -> Response:
+            response = await request(host, port, method, path, given, {"accept": "application/json"})
+            if response.status >= 500 and _STARTS in response.message():
+                raise ConnectionError(response.words())
+            return response
+
+        return await self._tried(ask)
 
     async def rows(self, query: str) -> list[dict[str, Any]]:
         """Return what a query finds."""
