@@ -132,6 +132,11 @@ bench-agents: $(STAMP) ## measure a step of an agent beside the OpenAI Agents SD
 bench-workflows: $(STAMP) ## measure workflows beside DBOS on SQLite: some minutes
 	@scripts/bench_workflows.sh $(BIN)
 
+.PHONY: bench-restate
+bench-restate: $(STAMP) ## measure workflows on Restate beside bare restate-sdk: some minutes
+	@scripts/get_restate.sh
+	@$(BIN)/python benchmarks/on_restate.py
+
 .PHONY: minimal
 minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads
 	@scripts/minimal.sh $(BIN)
