@@ -113,13 +113,13 @@ class _Asked:
         return f" with {', '.join(parts)}" if parts else " yet"
 
     @property
-    def statuses(self) -> Sequence[Status]:
-        """The statuses that may have what is asked for, the most urgent first."""
+    def statuses(self) -> Sequence[Sequence[Status]]:
+        """The statuses that may have what is asked for, the most urgent first; those that mix stand together."""
         if self.status is not None:
-            return (self.status,)
+            return ((self.status,),)
         if self.health is not None:
-            return _OF_HEALTH.get(self.health, (cast("Status", self.health),))
-        return ("blocked", "waiting", "running", "failed", "cancelled", "completed")
+            return (_OF_HEALTH.get(self.health, (cast("Status", self.health),)),)
+        return (("blocked",), ("waiting", "running"), ("failed",), ("cancelled",), ("completed",))
 
 
 async def _find(client: Client, asked: _Asked) -> tuple[list[RunInfo], bool]:
@@ -129,10 +129,13 @@ async def _find(client: Client, asked: _Asked) -> tuple[list[RunInfo], bool]:
     most = _MAX_LOOKED_AT if sieved else asked.limit
     found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
     is_cut = False
-    for status in asked.statuses:
-        listed = await client.runs(status=status, service=asked.service, limit=most)
-        is_cut |= sieved and len(listed) == most
-        found.update((one.workflow_id, one) for one in listed if asked.fits(one))
+    for statuses in asked.statuses:
+        for status in statuses:
+            listed = await client.runs(status=status, service=asked.service, limit=most)
+            is_cut |= sieved and len(listed) == most
+            found.update((one.workflow_id, one) for one in listed if asked.fits(one))
+        if len(found) >= asked.limit:  # what follows is less urgent
+            break
     ordered = sorted(found.values(), key=lambda one: (_rank(one.health), -one.begin_ns))
     return ordered[: asked.limit], is_cut and len(ordered) < asked.limit
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from otelier.errors import EngineError, UnknownRunError
@@ -189,6 +189,11 @@ class RestateEngine:
         """Return one run with its steps and what it waits for."""
         self._opened()
         return await self._reader.run(run_id)
+
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps, but not what these gave."""
+        self._opened()
+        return await self._reader.infos(run_ids)
 
     async def states(self, service: str) -> list[tuple[str, Json]]:
         """Return the key and the state of every entity of a service."""

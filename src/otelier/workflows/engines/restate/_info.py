@@ -12,7 +12,15 @@ from otelier.errors import EngineError, ReplayError
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
 from otelier.workflows.engines.restate._answers import dumps, unknown_run
 from otelier.workflows.engines.restate._asking import outcome_of
-from otelier.workflows.engines.restate._journal import COLUMNS, OpSeen, last_failure, open_waits, ops_of, time_ns
+from otelier.workflows.engines.restate._journal import (
+    COLUMNS,
+    OUTLINE,
+    OpSeen,
+    last_failure,
+    open_waits,
+    ops_of,
+    time_ns,
+)
 from otelier.workflows.engines.restate._names import RUNS, service_name
 from otelier.workflows.engines.restate._pump import Failed
 from otelier.workflows.engines.restate._registry import END, RUN
@@ -39,6 +47,14 @@ _ENDED: Final[dict[Status | None, str]] = {
     "cancelled": " AND i.status='completed' AND i.completion_failure LIKE '[409]%'",
 }
 _OPEN: Final = " AND i.status<>'completed'"
+_BLOCKED: Final = f"(i.status='paused' OR COALESCE(i.last_failure_error_code, '')='{_MISMATCH}')"
+_MAYBE: Final[dict[Status | None, str]] = {
+    None: _OPEN,
+    "blocked": f"{_OPEN} AND {_BLOCKED}",
+    "running": f" AND i.status='running' AND NOT {_BLOCKED}",
+    "waiting": f"{_OPEN} AND NOT {_BLOCKED}",
+}
+"""The invocations that may have a status; what a body waits for is seen in its journal only."""
 _CLOSED: Final = " AND i.status='completed'"
 _BY_HEALTH: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
 _VERSION: Final = re.compile(r"/v(\d+)/?$")
@@ -75,9 +91,9 @@ class Reader:
         given = _quoted(f'%"target":[{_json_text(wanted)},%')
         of = f" AND r.value_utf8 {'NOT ' if service is None else ''}LIKE {given}"
         found: list[RunInfo] = []
-        if status not in _ENDED:  # whether they wait is seen in their journals
-            rows = await self._server.rows(f"{_SHOWN}{_OPEN}{of}")
-            ops = await self._ops([row["id"] for row in rows])
+        if status in _MAYBE:
+            rows = await self._server.rows(f"{_SHOWN}{_MAYBE[status]}{of}")
+            ops = await self._ops([row["id"] for row in rows], OUTLINE)
             infos = [_info(row, ops.get(row["id"])) for row in rows]
             found = [info for info in infos if status is None or info.status == status]
             found.sort(key=lambda info: (_BY_HEALTH.index(info.health), -info.begin_ns))
@@ -90,14 +106,23 @@ class Reader:
             found += sorted(ended, key=lambda info: -info.begin_ns)
         return found[:limit]
 
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps, but not what these gave."""
+        found: list[RunInfo] = []
+        for first in range(0, len(run_ids), _MANY):
+            ids = ",".join(map(_quoted, run_ids[first : first + _MANY]))
+            rows = _current(await self._server.rows(f"{_SHOWN} AND i.idempotency_key IN ({ids})"))
+            ops = await self._ops([row["id"] for row in rows], OUTLINE)
+            found += [_info(row, ops.get(row["id"]), is_one=True) for row in rows]
+        return found
+
     async def run(self, run_id: str, *, with_result: bool = True) -> RunInfo:
         """Return one run with its steps and what it waits for.
 
         Raises:
             UnknownRunError: if there is none.
         """
-        rows = await self._server.rows(f"{_SHOWN} AND i.idempotency_key={_quoted(run_id)}")
-        rows = [row for row in rows if read_json(row["run"])["invocation"] == row["id"]]
+        rows = _current(await self._server.rows(f"{_SHOWN} AND i.idempotency_key={_quoted(run_id)}"))
         if not rows:
             raise unknown_run(run_id)
         row = rows[0]
@@ -121,14 +146,19 @@ class Reader:
                 state[row["key"]] = read_json(row["value_utf8"])
         return [(key, state) for (_, key), state in found.items()]
 
-    async def _ops(self, invocations: Sequence[str]) -> dict[str, list[OpSeen]]:
+    async def _ops(self, invocations: Sequence[str], columns: str = COLUMNS) -> dict[str, list[OpSeen]]:
         found: dict[str, list[dict[str, Any]]] = {}
         for first in range(0, len(invocations), _MANY):
             ids = ",".join(map(_quoted, invocations[first : first + _MANY]))
-            query = f'SELECT {COLUMNS} FROM sys_journal WHERE id IN ({ids}) ORDER BY id, "index"'  # noqa: S608 -- quoted
+            query = f'SELECT {columns} FROM sys_journal WHERE id IN ({ids}) ORDER BY id, "index"'  # noqa: S608 -- quoted
             for row in await self._server.rows(query):
                 found.setdefault(row["id"], []).append(row)
         return {invocation: ops_of(rows) for invocation, rows in found.items()}
+
+
+def _current(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the invocations that runs have now: an id may have been used before."""
+    return [row for row in rows if read_json(row["run"])["invocation"] == row["id"]]
 
 
 def _info(row: Mapping[str, Any], ops: list[OpSeen] | None, *, is_one: bool = False, outcome: Any = None) -> RunInfo:
