@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from otelier.codec import error_to_json
+from otelier.codec import error_to_json, read_json
 from otelier.errors import RunCancelled, RunEndedError, RunExistsError, UnknownHandlerError, UnknownRunError
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 from otelier.workflows.engines.shown import how_ended
@@ -16,6 +17,14 @@ CANCELLED: Final = 409
 FAILED: Final = 500
 MISMATCH: Final = 570
 """Restate's code of a body that does not fit its journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A result that is the failure of another invocation."""
+
+    code: int
+    message: str
 
 
 def dumps(value: Json) -> str:
@@ -77,3 +86,20 @@ def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = N
             handler=target.handler,
         )
     return unknown_run(run_id)
+
+
+def outcome_of(run_id: str, value: Any) -> tuple[Outcome, int | None]:
+    """Return the outcome that an invocation of a handler of ours ended with, and when that was."""
+    if not isinstance(value, Failed):
+        found = read_json(bytes(value).decode())
+        return [True, found["value"]], found["at"]
+    try:
+        stored = read_json(value.message)
+        at = stored.pop("at", None)
+        if "type" in stored:
+            return [False, stored], at
+    except (ValueError, AttributeError, TypeError):
+        pass
+    if value.code == CANCELLED:
+        return cancelled(run_id), None
+    return failure(RuntimeError(value.message)), None

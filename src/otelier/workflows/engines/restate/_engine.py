@@ -20,8 +20,6 @@ from otelier.workflows.engines.restate._answers import cancelled, refusal, run_e
 from otelier.workflows.engines.restate._info import QUEUED, Reader
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
-from otelier.workflows.engines.restate._service import Bodies
-from otelier.workflows.engines.restate._worker import Listener
 from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
@@ -94,6 +92,10 @@ class RestateEngine:
         Raises:
             EngineError: if it cannot listen, or the server cannot reach it.
         """
+        # Imported here: restate-sdk takes a second, and clients need none of it.
+        from otelier.workflows.engines.restate._service import Bodies
+        from otelier.workflows.engines.restate._worker import Listener
+
         server = self._opened()
         bodies = Bodies(registry, invoke, self._options)
         where = worker_address(self._bind, self._url)

@@ -10,8 +10,7 @@ from typing import Any, Final
 from otelier.codec import error_to_json, read_json
 from otelier.errors import EngineError, ReplayError
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
-from otelier.workflows.engines.restate._answers import dumps, unknown_run
-from otelier.workflows.engines.restate._asking import outcome_of
+from otelier.workflows.engines.restate._answers import Failed, dumps, outcome_of, unknown_run
 from otelier.workflows.engines.restate._journal import (
     COLUMNS,
     OUTLINE,
@@ -21,9 +20,7 @@ from otelier.workflows.engines.restate._journal import (
     ops_of,
     time_ns,
 )
-from otelier.workflows.engines.restate._names import RUNS, service_name
-from otelier.workflows.engines.restate._pump import Failed
-from otelier.workflows.engines.restate._registry import END, RUN
+from otelier.workflows.engines.restate._names import END, RUN, RUNS, service_name
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
 

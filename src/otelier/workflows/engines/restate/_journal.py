@@ -11,8 +11,7 @@ from typing import Any, Final, cast
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import approval_in
-from otelier.workflows.engines.restate._asking import CALLS
-from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, signal_name
+from otelier.workflows.engines.restate._names import CALLS, GIVEN_UP_LABEL, signal_name
 from otelier.workflows.engines.shown import StepInfo
 
 COLUMNS: Final = 'id, "index", entry_type, name, entry_json, appended_at'
@@ -95,7 +94,11 @@ def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
     entries, ops, last, command = _Entries(), dict[int, OpSeen](), None, -1
     marks: dict[int, int] = {}
     for row in rows:
-        kind, entry, appended = row["entry_type"], json.loads(row.get("entry_json") or "{}"), time_ns(row["appended_at"])
+        kind, entry, appended = (
+            row["entry_type"],
+            json.loads(row.get("entry_json") or "{}"),
+            time_ns(row["appended_at"]),
+        )
         if kind.startswith("Notification: "):
             _note(entry["Notification"], entries, appended)
             continue

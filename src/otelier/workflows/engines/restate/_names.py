@@ -9,6 +9,14 @@ from otelier.workflows.engines.protocol import Target
 
 RUNS: Final = "otelier.run"
 """The object that knows each run by its workflow id."""
+RUN: Final = "run"
+"""Key of its state: which invocation a run is, and what it was started with."""
+END: Final = "end"
+"""Key of its state: how and when it ended."""
+CALLS: Final = " \u2192 "
+"""Stands between the handler and the run that is called, in a label of the journal."""
+GIVEN_UP_LABEL: Final = " given up"
+"""Ends the label that says of an op that it is not waited for any more."""
 _FIRST: Final = "x0_"
 """Begins a name that would begin with no letter, as the server wants it, or with this."""
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_]|_(?=[0-9a-f]+_)")
@@ -37,6 +45,11 @@ def place_of(target: Target) -> tuple[str, str]:
         service_name(target.service, target.handler, is_entity=is_entity),
         handler_name(target.handler, is_entity=is_entity),
     )
+
+
+def signal_name(name: str, number: int) -> str:
+    """Return how a signal of a run is named, the first of its name being number 0."""
+    return f"{name}#{number}"
 
 
 def _escaped(foreign: re.Pattern[str], name: str) -> str:

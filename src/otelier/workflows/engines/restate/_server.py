@@ -12,12 +12,10 @@ from uuid import uuid4
 from otelier.errors import EngineError
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
-from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
-from otelier.workflows.engines.restate._asking import outcome_of
+from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_bytes, unknown_run
 from otelier.workflows.engines.restate._http import NotReached, Response, request
 from otelier.workflows.engines.restate._names import RUNS, place_of
 from otelier.workflows.engines.restate._options import Options
-from otelier.workflows.engines.restate._pump import Failed
 
 OLDEST: Final = (1, 7, 12)
 """The first version whose signals by name are kept."""
