@@ -77,8 +77,10 @@ def runs(
         found, is_cut = answer
         if as_json:
             print(json.dumps([as_data(one) for one in found], indent=2))
-        else:
+        elif found:
             _show_runs(found, console, asked)
+        if not found:
+            _tell_of_none(f"There are no runs{asked.told()}.", console, watch=watch, as_json=as_json)
         if is_cut:
             told = (
                 f"otelier: Looked at {_MAX_LOOKED_AT:,} runs of a status, and there are more. Name a `--service` too."
@@ -167,10 +169,15 @@ def as_data(run: RunInfo) -> dict[str, Any]:
     }
 
 
+def _tell_of_none(text: str, console: Console, *, watch: bool, as_json: bool) -> None:
+    """Say that there is nothing: what reads the output gets nothing, or `[]`; what is watched has it in its place."""
+    if not watch:
+        print(f"otelier: {printable(text)}", file=sys.stderr)
+    elif not as_json:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+
 def _show_runs(found: Sequence[RunInfo], console: Console, asked: _Asked) -> None:
-    if not found:
-        console.print(Text(printable(f"There are no runs{asked.told()}.")), soft_wrap=True)
-        return
     names = [printable(f"{one.service}/{one.handler}") for one in found]
     id_width = min(max(len(one.workflow_id) for one in found), 36)
     is_wide = console.width >= _WIDE
@@ -218,8 +225,10 @@ def approvals(*, as_json: JsonOption = False, watch: WatchOption = False, engine
     def show(found: Sequence[PendingApproval], console: Console) -> None:
         if as_json:
             print(json.dumps([_approval_data(one) for one in found], indent=2))
-        else:
+        elif found:
             _show_approvals(found, console)
+        if not found:
+            _tell_of_none("No run waits for a decision.", console, watch=watch, as_json=as_json)
 
     shown(open_client(engine).approvals, show, "reading the approvals", watch=watch, is_text=not as_json)
 
@@ -234,9 +243,6 @@ def _approval_data(one: PendingApproval) -> dict[str, Any]:
 
 
 def _show_approvals(found: Sequence[PendingApproval], console: Console) -> None:
-    if not found:
-        console.print("No run waits for a decision.")
-        return
     now = datetime.now(timezone.utc)
     for one in found:
         until = "no deadline" if one.deadline is None else f"expires in {lasted((one.deadline - now).total_seconds())}"
