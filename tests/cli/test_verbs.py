@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 
 from tests.cli.children import OTELIER, environment
 from tests.cli.test_runs import Shop
+from tests.cli.test_watch import plain, terminal
 from tests.cli.working import working
 
 
@@ -88,3 +90,24 @@ def test_without_runs_the_lists_say_so(place):
             for options, out in (((), ""), (("--json",), "[]\n")):
                 done = shop.otelier(command, *options)
                 assert (done.exit_code, done.stdout, done.stderr) == (0, out, f"otelier: {told}\n")
+
+
+def test_a_verb_that_is_interrupted_says_what_it_did_not_ask_for(tmp_path):
+    """Decisions wait for a worker; after Ctrl-C it tells which ids are left, and a terminal was told how far it is."""
+    path, ids = tmp_path / "runs.db", [f"paid-{number}" for number in range(120)]
+    with working(path):
+        shop = Shop(path)
+        shop.start("order", "r", "o-1")
+        shop.has("r", "waiting approval")
+
+    async def fill() -> None:
+        for name in ids:
+            await shop.client.start("shop", "paid", workflow_id=name)
+
+    asyncio.run(fill())
+    with terminal(80, "approve", "r", *ids, "--name", "refund", "--role", "admin", "--engine", shop.engine) as shown:
+        shown.until("a worker takes the decision about 'refund': 1 to 50 of 121")
+        shown.type("\x03")
+        assert shown.end() == 130
+    told = " ".join(plain(shown.text).split())
+    assert "The 71 ids from 'paid-49' on were not asked for." in told
