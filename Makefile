@@ -69,9 +69,9 @@ test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; n
 	@$(BIN)/python -m pytest -m backends tests/backends -rs
 
 .PHONY: restate
-restate: $(STAMP) ## get Restate's server by npm, and run the tests of workflows on it
+restate: $(STAMP) ## get Restate's server by npm, and run the tests of workflows and of the commands on it
 	@scripts/get_restate.sh
-	@$(BIN)/python -m pytest -q -n0 -m restate tests/workflows
+	@$(BIN)/python -m pytest -q -n0 -m restate tests/workflows tests/cli
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current
@@ -131,6 +131,11 @@ bench-agents: $(STAMP) ## measure a step of an agent beside the OpenAI Agents SD
 .PHONY: bench-workflows
 bench-workflows: $(STAMP) ## measure workflows beside DBOS on SQLite: some minutes
 	@scripts/bench_workflows.sh $(BIN)
+
+.PHONY: bench-restate
+bench-restate: $(STAMP) ## measure workflows on Restate beside bare restate-sdk: some minutes
+	@scripts/get_restate.sh
+	@$(BIN)/python benchmarks/on_restate.py
 
 .PHONY: minimal
 minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import socket
@@ -13,6 +15,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -38,20 +42,38 @@ def program() -> Path:
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """Return a port that is free now, and that no connection to elsewhere is given meanwhile."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@contextmanager
+def at_restate(server: RestateServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give the address of a server, whose engine in this process is one of its own until the block ends."""
+    from otelier.workflows.engines.restate import Options, open_engine  # an extra
+
+    monkeypatch.setenv("OTELIER_WORKER_BIND", f"127.0.0.1:{free_port()}")
+    engine = open_engine(server.address, options=Options(max_retry_s=0.2, stop_s=2.0))
+    try:
+        yield server.address
+    finally:
+        asyncio.run(engine.close())
 
 
 class RestateServer:
     """A server of its own, which can be killed and started again where it was."""
 
     def __init__(self, settings: str = "") -> None:
+        self._program = program()
         self.folder = Path(mkdtemp(prefix="otelier-restate-"))
         self.ingress, self.admin, node = free_port(), free_port(), free_port()
         self.address = f"restate://127.0.0.1:{self.ingress}?admin={self.admin}"
-        self._program = program()
         (self.folder / "restate.toml").write_text(
             f'bind-ip = "127.0.0.1"\nlisten-mode = "tcp"\nbind-address = "127.0.0.1:{node}"\n'
             f'advertised-address = "http://127.0.0.1:{node}"\nbase-dir = "{self.folder}/data"\n'

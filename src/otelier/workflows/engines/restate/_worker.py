@@ -97,8 +97,11 @@ class Listener:
         own = [run for run in bodies.live if run.target.service != APPROVALS]
         for run in own:
             run.drain()
-        await hand_over()
-        await self._left(self._options.stop_s, lambda: not bodies.live.isdisjoint(own))
+        try:
+            await hand_over()
+            await self._left(self._options.stop_s, lambda: not bodies.live.isdisjoint(own))
+        except asyncio.CancelledError:  # once more: no more time is given, but no body may go on without its listener
+            pass
         self._is_leaving = True
         for run in list(bodies.live):
             run.park()
