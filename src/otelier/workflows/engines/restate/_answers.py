@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from otelier.codec import error_to_json, read_json
-from otelier.errors import RunCancelled, RunEndedError, RunExistsError, UnknownHandlerError, UnknownRunError
+from otelier.errors import (
+    RunCancelled,
+    RunEndedError,
+    RunExistsError,
+    UnknownHandlerError,
+    UnknownRunError,
+    WorkflowUseError,
+)
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.shown import how_ended
+from otelier.workflows.engines.shown import how_ended, no_key
 
 CANCELLED: Final = 409
 """Restate's code of what was cancelled or killed."""
 FAILED: Final = 500
 MISMATCH: Final = 570
 """Restate's code of a body that does not fit its journal."""
+dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Returns a value as JSON text, which a body gets back as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +34,6 @@ class Failed:
 
     code: int
     message: str
-
-
-def dumps(value: Json) -> str:
-    """Return *value* as JSON text, which a body gets back as it was."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def to_bytes(value: Json) -> bytes:
@@ -77,6 +81,8 @@ def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = N
         )
     if "ended" in answer:
         return run_ended(run_id, f"takes no signal {signal!r}", answer["ended"])
+    if "no_key" in answer and target is not None:
+        return WorkflowUseError(no_key(target.handler))
     if "handlers" in answer and target is not None:
         known: list[str] = answer["handlers"]
         return UnknownHandlerError(

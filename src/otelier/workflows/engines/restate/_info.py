@@ -20,7 +20,7 @@ from otelier.workflows.engines.restate._journal import (
     ops_of,
     time_ns,
 )
-from otelier.workflows.engines.restate._names import END, RUN, RUNS, service_name
+from otelier.workflows.engines.restate._names import END, RUN, RUNS, service_name, version_of
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
 
@@ -52,7 +52,6 @@ _MAYBE: Final[dict[Status | None, str]] = {
 """The invocations that may have a status; what a body waits for is seen in its journal only."""
 _CLOSED: Final = " AND i.status='completed'"
 _BY_HEALTH: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
-_VERSION: Final = re.compile(r"/v(\d+)/?$")
 _FAILURE: Final = re.compile(r"\[(\d+)[^\]]*\] ?(.*)", re.DOTALL)
 _ENDS: Final = "attempts to perform the following: 'call'"
 _DIFFERS: Final = re.compile(r"name: (\d+) (\w+) (.*) != (\d+) (\w+) (.*)")
@@ -199,7 +198,6 @@ def _info(row: Mapping[str, Any], ops: list[OpSeen] | None, *, is_one: bool = Fa
     run: Mapping[str, Any] = row["run"]
     ended: Mapping[str, Any] = row["ended"] or {}
     service, handler, key = run["target"]
-    version = _VERSION.search(row.get("endpoint") or "")
     waits, has_step = open_waits(ops or ())
     tried_again = last_failure(ops or ())
     status = _status(row, waits, has_step)
@@ -220,7 +218,7 @@ def _info(row: Mapping[str, Any], ops: list[OpSeen] | None, *, is_one: bool = Fa
         handler=handler,
         status=status,
         health=_health(row, status, waits, is_retried=(has_step and executions > 1) or tried_again is not None),
-        version=int(version[1]) if version else 1,
+        version=version_of(row.get("endpoint") or "") or 1,
         begin_ns=run.get("began") or time_ns(row["created_at"]),
         end_ns=end_ns,
         key=key,

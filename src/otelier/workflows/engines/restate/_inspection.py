@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from otelier.workflows.engines.restate._address import Address, parse_address
 from otelier.workflows.engines.restate._http import request
-from otelier.workflows.engines.restate._names import RUNS
+from otelier.workflows.engines.restate._names import RUNS, SHARED, version_of
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import OLDEST, Server, is_too_old
 
-_VERSION: Final = re.compile(r"/v(\d{1,9})/?$")
 _MAX_WORDS: Final = 300
 _AT_ONCE: Final = 10
 _OURS: Final = f"invoked_by_service_name='{RUNS}' AND idempotency_key IS NOT NULL"
@@ -106,7 +104,8 @@ async def _workers(server: Server) -> list[WorkerSeen]:
     pinned = {row.get("id"): row["many"] for row in rows}
     current = {row["deployment_id"] for row in await server.rows("SELECT deployment_id FROM sys_service")}
     found = (await server.admin("GET", "/deployments")).json()["deployments"]
-    ours = [one for one in found if any(service["name"] == RUNS for service in one["services"])]
+    bases = {base for one in found if (base := _base(one)) + SHARED in one.get("uri", "")}
+    ours = [one for one in found if SHARED not in one.get("uri", "") and _base(one) in bases]
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def seen(one: dict[str, Any]) -> WorkerSeen:
@@ -115,10 +114,9 @@ async def _workers(server: Server) -> list[WorkerSeen]:
             # The server asks the worker, and registers nothing.
             answer = await server.admin("POST", "/deployments", {"uri": url, "force": True, "dry_run": True})
         is_there = answer.status in {200, 201}
-        version = _VERSION.search(url)
         return WorkerSeen(
             url=url,
-            version=int(version[1]) if version else 1,
+            version=version_of(url) or 1,
             services=sorted(each["name"] for each in one["services"] if not each["name"].startswith("otelier.")),
             is_current=one["id"] in current,
             open_runs=pinned.get(one["id"], 0),
@@ -127,6 +125,11 @@ async def _workers(server: Server) -> list[WorkerSeen]:
 
     workers = await asyncio.gather(*(seen(one) for one in ours))
     return sorted(workers, key=lambda one: (-one.version, one.url))
+
+
+def _base(deployment: Mapping[str, Any]) -> str:
+    """Return where a worker listens, of the URL of what it shares with others or of a version."""
+    return deployment.get("uri", "").rsplit("/", 1)[0].removesuffix(SHARED)
 
 
 async def _failing(server: Server) -> list[tuple[int, str]]:
