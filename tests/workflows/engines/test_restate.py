@@ -164,6 +164,25 @@ async def test_a_broken_answer_is_a_lost_connection():
 
 
 @on_a_loop
+async def test_a_server_that_starts_is_asked_again_for_its_runs():
+    """A server that does not know yet who has its partitions fails queries for a while: a client waits for it."""
+
+    class Starting(dict[str, tuple[int, Any]]):
+        asked = 0
+
+        def get(self, path: str, default: Any = None) -> Any:
+            self.asked += path == "/query"
+            return self[path] if path != "/query" or self.asked > 1 else (500, {"message": words})
+
+    words = "Datafusion error: External error: node lookup for partition 0 failed"
+    answers = Starting({"/version": (200, {"version": "1.7.12"}), "/query": (200, {"rows": []})})
+    async with answering(answers) as port:
+        engine = RestateEngine(f"restate://127.0.0.1:{free_port()}?admin={port}")
+        assert await engine.runs() == []
+    assert answers.asked > 1
+
+
+@on_a_loop
 async def test_a_port_that_is_taken_is_told():
     """A worker that cannot listen names the variable."""
     async with answering({"/version": (200, {"version": "1.7.12"})}) as port:
@@ -237,7 +256,7 @@ async def test_requests_that_are_not_signed_are_refused(restate: RestateServer, 
     with raises_sentence(EngineError, "publickeyv1_"):
         await RestateEngine(restate.address, bind="127.0.0.1:0").serve(handlers.registry, handlers.invoke)
     monkeypatch.setenv("OTELIER_RESTATE_IDENTITY_KEY", f"publickeyv1_{_base58(b'k' * 32)}")
-    with raises_sentence(EngineError, "cannot use this worker", "401"):
+    with raises_sentence(EngineError, "OTELIER_RESTATE_IDENTITY_KEY", "401"):
         await RestateEngine(restate.address, bind="127.0.0.1:0").serve(handlers.registry, handlers.invoke)
 
 

@@ -44,15 +44,19 @@ _OPEN: Final = {
     "running": f"state='open' AND NOT {WAITS}",
     "waiting": f"state='open' AND {WAITS}",
 }
-_BY_HEALTH: Final = (
-    "CASE WHEN state='blocked' THEN 0 WHEN asks THEN 1 WHEN retries THEN 2 WHEN waits THEN 3 ELSE 4 END, run.n DESC"
-)
+HEALTHS: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
+"""Healths of open runs, the most urgent first."""
 _ENDED: Final = {
     "completed": "state='completed'",
     "failed": "state NOT IN ('open', 'completed') AND state='failed'",
     "cancelled": "state NOT IN ('open', 'completed') AND state='cancelled'",
 }
 """The last two are few among many: without the words of their index SQLite would read all."""
+
+
+def health(asks: str, retries: str, waits: str) -> str:
+    """Return the SQL of an open run's health, as its place in `HEALTHS`, of that of three conditions."""
+    return f"CASE WHEN state='blocked' THEN 0 WHEN {asks} THEN 1 WHEN {retries} THEN 2 WHEN {waits} THEN 3 ELSE 4 END"
 
 
 def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
@@ -65,7 +69,9 @@ def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | No
     rows: list[Any] = []
     if status is None or status in _OPEN:
         where = f"WHERE ended IS NULL AND {of}" + (f" AND {_OPEN[status]}" if status is not None else "")
-        rows += conn.execute(f"{_SHOWN} {where} ORDER BY {_BY_HEALTH} LIMIT ?", (name, limit))
+        rows += conn.execute(
+            f"{_SHOWN} {where} ORDER BY {health('asks', 'retries', 'waits')}, run.n DESC LIMIT ?", (name, limit)
+        )
     if status not in _OPEN and len(rows) < limit:
         where = f"WHERE ended IS NOT NULL AND {of}" + (f" AND {_ENDED[status]}" if status is not None else "")
         rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows)))

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from otelier.codec import error_to_json
-from otelier.errors import RunCancelled, RunEndedError, RunExistsError, UnknownHandlerError, UnknownRunError
+from otelier.errors import (
+    RunCancelled,
+    RunEndedError,
+    RunExistsError,
+    UnknownHandlerError,
+    UnknownRunError,
+    WorkflowUseError,
+)
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.shown import how_ended
+from otelier.workflows.engines.shown import how_ended, no_key
 
 CANCELLED: Final = 409
 """Restate's code of what was cancelled or killed."""
@@ -65,6 +72,8 @@ def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = N
         )
     if "ended" in answer:
         return run_ended(run_id, f"takes no signal {signal!r}", answer["ended"])
+    if "no_key" in answer and target is not None:
+        return WorkflowUseError(no_key(target.handler))
     if "handlers" in answer and target is not None:
         known: list[str] = answer["handlers"]
         return UnknownHandlerError(

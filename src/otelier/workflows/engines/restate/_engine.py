@@ -18,6 +18,7 @@ from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, 
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
 from otelier.workflows.engines.restate._answers import cancelled, refusal, run_ended, unknown_run
 from otelier.workflows.engines.restate._info import QUEUED, Reader
+from otelier.workflows.engines.restate._offers import Registrar
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.restate._service import Bodies
@@ -98,17 +99,21 @@ class RestateEngine:
         bodies = Bodies(registry, invoke, self._options)
         where = worker_address(self._bind, self._url)
         listener = Listener(where, registry.version, bodies, bodies.services(server.missing), self._options)
+        registrar = Registrar(server, (listener.own, listener.shared), self._options)
         try:
             listener.begin()
-            await server.register(listener.url)
-            self.registered.append(listener.url)
+            await registrar.register()
+            self.registered.append(listener.own.url)
+            keeping = asyncio.create_task(registrar.keep())
             try:
                 ready()
                 await listener.until_over()
             finally:
-                self.registered.remove(listener.url)
+                self.registered.remove(listener.own.url)
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
         finally:
-            await listener.stop()
+            await listener.stop(registrar.hand_over)
 
     # --- clients ---
     def is_driving(self) -> bool:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from otelier.workflows.engines.protocol import Target
+from otelier.workflows.engines.protocol import APPROVALS, Target
 
 RUNS: Final = "otelier.run"
 """The object that knows each run by its workflow id."""
+SHARED: Final = f"/{RUNS}"
+"""Begins the path of the objects that all workers share."""
+SHARED_VERSION: Final = 1
+"""Of what those objects keep and do: see `_registry`."""
 _FIRST: Final = "x0_"
 """Begins a name that would begin with no letter, as the server wants it, or with this."""
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_]|_(?=[0-9a-f]+_)")
@@ -28,6 +32,11 @@ def service_name(service: str, handler: str, *, is_entity: bool) -> str:
 def handler_name(handler: str, *, is_entity: bool) -> str:
     """Return the server's name of a handler."""
     return _escaped(_FOREIGN, handler.partition(".")[2] if is_entity else handler)
+
+
+def is_shared(name: str) -> bool:
+    """Return whether the server's service of a name is an object of ours, which every worker has."""
+    return name == RUNS or name.startswith(f"{APPROVALS}.")
 
 
 def place_of(target: Target) -> tuple[str, str]:

@@ -22,6 +22,8 @@ from otelier.workflows.engines.restate._pump import Cancelled, Failed, Pump
 
 META: Final = "otelier"
 """Header of an invocation with what a run knows of itself."""
+_LATE_NS: Final = 2_000_000_000
+"""How far clocks of machines, and the server, may be behind: not a promise, but what follows is only told twice."""
 PARKED: Final = "otelier: the worker stopped"
 """What the server keeps as the last failure of a run whose step was cut by an orderly stop."""
 
@@ -41,6 +43,7 @@ class RestateRun:
         self.began_ns: int = meta.get("began") or 0
         self.recovered_ns: Sequence[int] = []
         self.blocked_ns: Sequence[tuple[int, int | None]] = ()  # the server does not tell
+        self.late_ns = _LATE_NS
         self.cancelled_ns: int | None = None
         """When this life heard of it: the server records no such time."""
         self.stopped: RunStopped | None = None
