@@ -11,7 +11,7 @@ up. The file is not named after Restate, whose package it would hide from itself
 
 | part | what it shows |
 |---|---|
-| steps | a step of one run; a run without any; steps per second of 20 runs at once, from their starts to their results |
+| steps | a step of one run; a run without any; steps per second of 20 runs at once, from start to result |
 | entities | a write and a read, one after the other, as the workflow that calls them sees them |
 | signals | from a client's signal to the body's next line |
 | waiting | runs that wait, suspended: memory and processor of worker and server, waking one |
@@ -42,7 +42,9 @@ SIDES = {
 }
 """The module and the arguments of each side's workers; what is first is what others are compared with."""
 COUNT = 50
-"""Steps, or calls, of one run."""
+"""Steps of one run."""
+CALLS = 20
+"""Calls of an entity in one run."""
 RUNS = 20
 """Runs at once."""
 SITTINGS = 5
@@ -113,22 +115,22 @@ def compare(kinds: list[Kind], what: str, limit: str = "") -> None:
         row(f"  processor of the worker, {kind.name} / bare", ratio(*spent))
 
 
-def calls(kinds: list[Kind], rounds: int, handler: str) -> None:
-    """Run one run of calls in turns."""
+def calls(kinds: list[Kind], rounds: int, handler: str, count: int) -> None:
+    """Run one run of *count* calls in turns."""
 
     def turn(kind: Kind, is_kept: bool) -> None:
         empty = kind.process.ask("steps", count=0, handler=handler)
-        took = kind.process.ask("steps", count=COUNT, handler=handler)
+        took = kind.process.ask("steps", count=count, handler=handler)
         if is_kept:
             kind.keep(took["times"])
             kind.empty.append((empty["wall"], empty["processor"]))
-            kind.processor.append((took["processor"] - empty["processor"]) / COUNT)
+            kind.processor.append((took["processor"] - empty["processor"]) / count)
 
     take_turns(kinds, rounds, turn)
 
 
 def steps(kinds: list[Kind], rounds: int) -> None:
-    calls(kinds, rounds, "stepping")
+    calls(kinds, rounds, "stepping", COUNT)
     title(f"A step: one run of {COUNT}, one after the other; {rounds} rounds in turns")
     compare(kinds, "step", "≤ 1.15")
     for kind in kinds:
@@ -149,9 +151,9 @@ def steps(kinds: list[Kind], rounds: int) -> None:
 
 
 def entities(kinds: list[Kind], rounds: int) -> None:
-    title(f"An entity's calls: {COUNT} of one run, one after the other; {rounds} rounds in turns")
+    title(f"An entity's calls: {CALLS} of one run, one after the other; {rounds} rounds in turns")
     for handler, what in (("writing", "write"), ("reading", "read")):
-        calls(kinds, rounds, handler)
+        calls(kinds, rounds, handler, CALLS)
         compare(kinds, what)
 
 
