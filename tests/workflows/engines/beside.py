@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from otelier.codec import read_json
 from otelier.workflows.engines.restate import Options, RestateEngine, _registry
 from tests.workflows.engines.serving import Handlers
 from tests.workflows.nursery import at_work
@@ -19,10 +20,16 @@ async def _never() -> int:
     return 0
 
 
+def _read(text: str) -> Any:
+    """Leave out when it was, so that who notes the end asks for the time, which never comes."""
+    found = read_json(text)
+    return {name: value for name, value in found.items() if name != "at"} if isinstance(found, dict) else found
+
+
 def run(address: str) -> None:
     """Serve until killed."""
     handlers = Handlers("mail")
     handlers.add(_mail)
-    _registry._now = _never  # type: ignore[assignment]
+    _registry._now, _registry.read_json = _never, _read  # type: ignore[assignment]
     engine = RestateEngine(address, bind="127.0.0.1:0", options=Options(silent_s=1.0))
     asyncio.run(engine.serve(handlers.registry, handlers.invoke, at_work))

@@ -324,7 +324,7 @@ async def test_handlers_are_registered_with_their_times(restate: RestateServer):
 @pytest.mark.restate
 @on_a_loop
 async def test_an_ended_run_is_forgotten_after_its_time(restate: RestateServer):
-    """The object that knows a run is cleared after the retention, and the run can be started anew."""
+    """What is known of a run, and what it asked for, is cleared after the retention; the run can be started anew."""
     handlers = Handlers()
 
     async def quick(run: Run, payload: Any) -> Any:
@@ -332,11 +332,13 @@ async def test_an_ended_run_is_forgotten_after_its_time(restate: RestateServer):
 
     target = handlers.add(quick)
     async with opened(restate.address, retention_s=0.5) as engine, serving(engine, handlers):
+        asked = {"object_key": "r", "new_state": {"refund": list(b"{}")}}
+        restate.request("POST", "/services/otelier.approvals.Approvals/state", asked)
         await engine.start(target, 1, {}, run_id="r")
         assert await engine.result("r", 60) == [True, 1]
         with pytest.raises(RunEndedError):
             await engine.signal("r", "go", None)
-        await until(lambda: not restate.rows("SELECT key FROM state WHERE service_name='otelier.run'"))
+        await until(lambda: not restate.rows("SELECT key FROM state WHERE service_name LIKE 'otelier.%'"))
         await engine.start(target, 2, {}, run_id="r")
         assert await engine.result("r", 60) in (
             [True, 1],

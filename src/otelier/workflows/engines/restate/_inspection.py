@@ -111,16 +111,14 @@ async def _workers(server: Server) -> list[WorkerSeen]:
     async def seen(one: dict[str, Any]) -> WorkerSeen:
         url = one.get("uri") or ""
         async with limit:
-            # The server asks the worker, and registers nothing.
-            answer = await server.admin("POST", "/deployments", {"uri": url, "force": True, "dry_run": True})
-        is_there = answer.status in {200, 201}
+            trouble = await server.trouble_of(url)
         return WorkerSeen(
             url=url,
             version=version_of(url) or 1,
             services=sorted(each["name"] for each in one["services"] if not each["name"].startswith("otelier.")),
             is_current=one["id"] in current,
             open_runs=pinned.get(one["id"], 0),
-            trouble=None if is_there else answer.words()[:_MAX_WORDS],
+            trouble=None if trouble is None else trouble[:_MAX_WORDS],
         )
 
     workers = await asyncio.gather(*(seen(one) for one in ours))

@@ -2,7 +2,8 @@
 
 What is new for a service goes to the deployment that registered it last, and what has begun stays where it began. So:
 
-- A worker registers its own services by the URL of its version, but those of which a higher version is registered.
+- A worker registers its own services by the URL of its version, but those of which a higher version is registered
+  and answers: without its worker, new runs go to the code that is there.
 - The objects that all workers share have a URL of their own at each worker, so that registering them moves nothing
   else. Where the worker that registered them last does not answer, another registers its own, and moves what waits.
 
@@ -90,7 +91,7 @@ class Registrar:
         missing = {name for offer in self._offers for name in offer.names if name not in latest}
         lost, self._missed = missing & self._missed, missing  # twice: a server that starts does not know all at once
         for offer in self._offers:
-            if any(name in lost or _is_lower(latest.get(name), offer) for name in offer.names):
+            if any(name in lost or 0 <= _version(latest.get(name)) < offer.version for name in offer.names):
                 await self._register(offer, latest)
         stuck = await self._server.stuck(self._options.silent_s)
         if stuck:
@@ -115,9 +116,7 @@ class Registrar:
             await asyncio.gather(*asked, return_exceptions=True)  # those that answer will do, whichever is the last
 
     async def _register(self, offer: Offer, latest: Mapping[str, Deployment], *, stands_in: bool = False) -> None:
-        newer = frozenset(
-            name for name in offer.names if not stands_in and name in latest and latest[name].version > offer.version
-        )
+        newer = frozenset[str]() if stands_in else await self._newer(offer, latest)
         offer.shown = offer.names - newer
         try:
             if offer.shown:
@@ -129,13 +128,19 @@ class Registrar:
         for name in sorted(newer):
             self._tell(name, offer.version, latest[name])
 
+    async def _newer(self, offer: Offer, latest: Mapping[str, Deployment]) -> frozenset[str]:
+        """Return the services of which a higher version is registered whose worker answers."""
+        higher = {name: latest[name].url for name in offer.names if _version(latest.get(name)) > offer.version}
+        answers = {url for url in set(higher.values()) if await self._server.trouble_of(url) is None}
+        return frozenset(name for name, url in higher.items() if url in answers)
+
     def _tell(self, name: str, version: int, by: Deployment) -> None:
         if name.startswith("otelier.") or (name, by.version) in self._told:
             return
         self._told.add((name, by.version))
         logger.warning(
-            "This worker gets no new runs of %r: it is version %d, and version %d is registered, at %s. To go back to "
-            "the older code, start it with a higher version, or remove that deployment from the server.",
+            "This worker gets no new runs of %r: it is version %d, and a worker of version %d answers at %s. To go "
+            "back to the older code, stop that worker first, or start this one with a higher version.",
             name,
             version,
             by.version,
@@ -159,5 +164,6 @@ class Registrar:
             await asyncio.sleep(_PAUSED_S)  # until it is, mostly
 
 
-def _is_lower(found: Deployment | None, offer: Offer) -> bool:
-    return found is not None and found.version < offer.version
+def _version(found: Deployment | None) -> int:
+    """Return the version of a deployment, -1 for none."""
+    return -1 if found is None else found.version

@@ -22,14 +22,16 @@ from restate import InvocationRetryPolicy, ObjectContext, ObjectSharedContext, V
 from restate.serde import BytesSerde
 
 from otelier.codec import read_json
-from otelier.workflows.engines.protocol import Json, Target
+from otelier.workflows.engines.protocol import APPROVALS, APPROVALS_TYPE, Json, Target
 from otelier.workflows.engines.restate._answers import canonical, dumps, to_bytes
-from otelier.workflows.engines.restate._names import END, RUN, RUNS, place_of, signal_name
+from otelier.workflows.engines.restate._names import END, RUN, RUNS, place_of, service_name, signal_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._run import META
 
 _KEPT = timedelta(minutes=10)
 """How long the server knows a request of a client again."""
+_FORGET = "forget"
+"""Method of the entity of approvals that only this object calls."""
 _SERDE = BytesSerde()
 
 
@@ -113,6 +115,9 @@ def runs_object(
     async def clear(ctx: ObjectContext, _: bytes) -> bytes:
         if await ctx.get(END, _SERDE) is not None:
             ctx.clear_all()
+            ctx.generic_send(
+                *place_of(Target(APPROVALS, f"{APPROVALS_TYPE}.{_FORGET}", ctx.key())), b"null", key=ctx.key()
+            )
         return b"null"
 
     @runs.handler(kind="shared", input_serde=_SERDE, output_serde=_SERDE)
@@ -121,6 +126,18 @@ def runs_object(
         return to_bytes({"unknown": True} if known is None else read_json(known.decode()))
 
     return runs
+
+
+def approvals_object(policy: InvocationRetryPolicy) -> VirtualObject:
+    """Return the object of the entity of approvals, which forgets with each run what that had asked for."""
+    approvals = VirtualObject(service_name(APPROVALS, APPROVALS_TYPE, is_entity=True), invocation_retry_policy=policy)
+
+    @approvals.handler(_FORGET, input_serde=_SERDE, output_serde=_SERDE, journal_retention=timedelta(0))
+    async def forget(ctx: ObjectContext, _: bytes) -> bytes:
+        ctx.clear_all()
+        return b"null"
+
+    return approvals
 
 
 async def _refused(target: Target, missing: Callable[[Target], Awaitable[list[str] | None]]) -> Json:

@@ -161,6 +161,11 @@ class Server:
                 "server reaches it."
             )
 
+    async def trouble_of(self, url: str) -> str | None:
+        """Return in the server's words why no worker answers at a URL, `None` where one does; nothing is registered."""
+        response = await self.admin("POST", "/deployments", {"uri": url, "force": True, "dry_run": True})
+        return None if response.status in {200, 201} else response.words()
+
     async def look_again(self, url: str) -> None:
         """Let the server read anew what a worker offers that is registered already; new runs stay where they go."""
         found = await self.rows("SELECT id, endpoint FROM sys_deployment")

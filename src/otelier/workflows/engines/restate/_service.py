@@ -17,7 +17,7 @@ from otelier.errors import RunStopped
 from otelier.workflows.engines.protocol import APPROVALS, Invoke, Kind, Outcome, Registry, Target
 from otelier.workflows.engines.restate._names import handler_name, is_shared, service_name
 from otelier.workflows.engines.restate._options import Options
-from otelier.workflows.engines.restate._registry import runs_object
+from otelier.workflows.engines.restate._registry import approvals_object, runs_object
 from otelier.workflows.engines.restate._run import PARKED, RestateRun
 
 _SERDE: Final = BytesSerde()
@@ -45,8 +45,8 @@ class Bodies:
             max_interval=timedelta(seconds=options.max_retry_s),
             max_attempts=_EVER,
         )
-        runs = runs_object(options, policy, missing)
-        found: dict[str, Service | VirtualObject] = {runs.name: runs}
+        ours = (runs_object(options, policy, missing), approvals_object(policy))
+        found: dict[str, Service | VirtualObject] = {one.name: one for one in ours}
         for (service, handler), kind in self._registry.kinds.items():
             is_entity = kind in {"write", "read"}
             name = service_name(service, handler, is_entity=is_entity)
