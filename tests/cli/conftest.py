@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflows.conftest import restate, started_restate
-
-__all__ = ["place", "restate", "started_restate"]
-
 
 @pytest.fixture(params=["file", pytest.param("restate", marks=pytest.mark.restate)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
