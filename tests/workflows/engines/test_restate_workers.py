@@ -106,10 +106,12 @@ async def test_what_a_killed_worker_had_begun_is_moved(restate: RestateServer):
     async with nursery(beside.__name__) as found, opened(restate.address) as engine, serving(engine, shop):
         await until_told(await found.start(restate.address), found)
         await engine.start(target, None, {}, run_id="r")
-        await engine.signal("r", "go", 1)
+        await until(lambda: shop.lives)
+        await engine.cancel("r")  # the time of a cancel is recorded when it is noted
         await until(lambda: restate.rows(_BEGUN))
         await found.kill(*found.alive)
-        assert await engine.result("r", 60) == [True, [1, 1, 1]]
+        assert (await engine.result("r", 60))[0] is False
+        assert (await engine.run("r")).status == "cancelled"
         assert _deployments(restate, "otelier.run")[-1].startswith(engine.registered[0].rpartition("/v")[0])
 
 
