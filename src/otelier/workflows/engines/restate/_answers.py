@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from otelier.codec import error_to_json
+from otelier.codec import error_to_json, whole_text
 from otelier.errors import (
     RunCancelled,
     RunEndedError,
@@ -26,8 +26,8 @@ MISMATCH: Final = 570
 
 
 def dumps(value: Json) -> str:
-    """Return *value* as JSON text, which a body gets back as it was."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """Return *value* as JSON text, which a body gets back as it was; half of a UTF-16 pair has no form there."""
+    return whole_text(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
 def to_bytes(value: Json) -> bytes:

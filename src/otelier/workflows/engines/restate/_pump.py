@@ -58,6 +58,9 @@ class Pump:
         self._watched: dict[int, Got] = {}
         self._closures: dict[int, Callable[[], None]] = {}
         self._due: list[int] = []
+        self._early: list[int] = []
+        """Results that were met on the way to one that was taken at once, in their order."""
+        self._is_cancel_met = False
         self._task: asyncio.Task[None] | None = None
         self._waking: set[asyncio.Task[None]] = set()
         self.is_over = False
@@ -151,6 +154,22 @@ class Pump:
         """Let a pump that waits look at what was given."""
         await self._context.receive.enqueue_restate_event(_WAKE)
 
+    def take_known(self, handle: int) -> None:
+        """Hand on the result of a closure at once, if the journal has it; what stands before it waits for its turn."""
+        while handle in self._watched and handle not in self._closures:
+            answer = self._ask([one for one in self._watched if one not in self._early])
+            if isinstance(answer, DoProgressExecuteRun):
+                self._due.append(answer.handle)
+            elif isinstance(answer, DoProgressCancelSignalReceived):
+                self._is_cancel_met = True
+            elif not isinstance(answer, DoProgressAnyCompleted):
+                return
+            else:
+                self._early += [one for one in self._watched if one not in self._early and self._vm.is_completed(one)]
+                if handle in self._early:
+                    self._early.remove(handle)
+                    self._watched.pop(handle)(self._take(handle))
+
     async def turn(self) -> None:
         """Wait until the next result was handed on, or the life has ended."""
         task = self._task
@@ -184,8 +203,11 @@ class Pump:
         """
         while not self.is_over:
             await self._context.take_and_send_output()
+            if self._early:
+                early, self._early = self._early, []
+                return early
             watched = list(self._watched)
-            answer = self._vm.do_progress(FirstCompletedUnresolvedFuture([SingleUnresolvedFuture(h) for h in watched]))
+            answer = DoProgressCancelSignalReceived() if self._is_cancel_met else self._ask(watched)
             if isinstance(answer, DoProgressExecuteRun):
                 self._due.append(answer.handle)
             elif isinstance(answer, DoProgressAnyCompleted):
@@ -193,6 +215,7 @@ class Pump:
             elif isinstance(answer, Suspended):
                 raise SuspendedException
             elif isinstance(answer, DoProgressCancelSignalReceived):
+                self._is_cancel_met = False
                 if not self.ignores_cancel:
                     raise Cancelled
             elif isinstance(answer, BaseException):
@@ -200,6 +223,9 @@ class Pump:
             elif not self._begin_due():
                 await self._receive()
         return []
+
+    def _ask(self, handles: list[int]) -> Any:
+        return self._vm.do_progress(FirstCompletedUnresolvedFuture([SingleUnresolvedFuture(one) for one in handles]))
 
     def _begin_due(self) -> bool:
         due, self._due = sorted(self._due), []
