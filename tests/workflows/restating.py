@@ -69,18 +69,31 @@ def at_restate(server: RestateServer, monkeypatch: pytest.MonkeyPatch) -> Iterat
 class RestateServer:
     """A server of its own, which can be killed and started again where it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, message_limit: str | None = None) -> None:
         self._program = program()
         self.folder = Path(mkdtemp(prefix="otelier-restate-"))
         self.ingress, self.admin, node = free_port(), free_port(), free_port()
         self.address = f"restate://127.0.0.1:{self.ingress}?admin={self.admin}"
+        self._node = node
+        self.configure(message_limit)
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def configure(self, message_limit: str | None = None) -> None:
+        """Write its settings, which hold from its next start; *message_limit* is such as `2MiB`."""
+        node = self._node
+        limits = (
+            ""
+            if message_limit is None
+            else "".join(
+                f'[{part}]\nmessage-size-limit = "{message_limit}"\n' for part in ("worker.invoker", "networking")
+            )
+        )
         (self.folder / "restate.toml").write_text(
             f'bind-ip = "127.0.0.1"\nlisten-mode = "tcp"\nbind-address = "127.0.0.1:{node}"\n'
             f'advertised-address = "http://127.0.0.1:{node}"\nbase-dir = "{self.folder}/data"\n'
             "disable-telemetry = true\ndefault-num-partitions = 2\n"
-            f'[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
+            f'{limits}[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
         )
-        self._running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

@@ -1,7 +1,8 @@
-"""What a Restate server is never given to keep: headers too large, secrets in them."""
+"""What a Restate server is not given to keep or does not take, and that what waits outlives it."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import otelier
-from otelier.errors import WorkflowUseError
+from otelier.errors import EngineError, WorkflowUseError
 from otelier.workflows import Client, Context, function, workflow
 from tests.workflows.restating import RestateServer
 from tests.workflows.working import on_a_loop, opened, raises_sentence, until, worker_of
@@ -40,7 +41,7 @@ def _kept(server: RestateServer) -> bytes:
     """Return all that the server has: each table's rows, binary columns also as bytes, and the files of its folder."""
     columns, found = _columns(server), list[bytes]()
     for table in sorted(set(_TABLES) & columns.keys()):
-        for row in server.rows(f"SELECT * FROM {table}"):  # noqa: S608 -- names of its own tables
+        for row in server.rows(f"SELECT * FROM {table}"):
             for value in row.values():
                 found.append(json.dumps(value).encode())
                 found.append(_bytes(value))
@@ -118,3 +119,61 @@ async def test_what_authorises_is_nowhere_on_the_server(restate: RestateServer):
     assert b"not-secret-1" in found
     assert b"not-secret-2" in found
     assert b"canary" not in found
+
+
+@workflow
+async def measure(ctx: Context, text: str = "") -> int:
+    return len(text or await ctx.step("long", lambda: "x" * 6_000_000))
+
+
+@on_a_loop
+async def test_a_payload_above_the_limit_of_the_server_is_told_and_lost_nowhere(monkeypatch: pytest.MonkeyPatch):
+    """A start is refused in the server's words; a step is retried, shows them, and ends once the limit is raised."""
+    monkeypatch.setenv("OTELIER_PAYLOAD_MAX_BYTES", "10000000")
+    server = RestateServer(message_limit="4MiB")
+    try:
+        await asyncio.to_thread(server.start)
+        async with opened(server.address) as engine, worker_of(engine, measure) as worker:
+            with raises_sentence(EngineError, "did not take the request", "length limit exceeded"):
+                await worker.start(measure, "y" * 6_000_000)
+            handle = await worker.start(measure, workflow_id="r")
+
+            async def is_told() -> bool:
+                info = await engine.run("r")
+                return info.health == "retrying" and "message size limit" in str(info.error)
+
+            await until(is_told)
+            server.kill()
+            server.configure()
+            await asyncio.to_thread(server.start)
+            assert await handle.result(60) == 6_000_000
+    finally:
+        server.close()
+
+
+@workflow
+async def waits(ctx: Context, how: str) -> Any:
+    if how == "sleep":
+        return await ctx.sleep(1)
+    if how == "approval":
+        return (await ctx.human.approval("go")).approver
+    return await ctx.signal("go")
+
+
+@on_a_loop
+async def test_each_wait_goes_on_after_the_server_was_killed(restate: RestateServer):
+    """Sleeps, signals and approvals outlive the server, and so does a client that waits for a result."""
+    async with opened(restate.address) as engine, worker_of(engine, waits) as worker:
+        client = Client(engine)
+        handles = [await worker.start(waits, how, workflow_id=how) for how in ("sleep", "approval", "signal")]
+
+        async def are_waiting() -> bool:
+            return bool(await client.approvals()) and bool((await engine.run("signal")).waiting_for)
+
+        await until(are_waiting)
+        results = asyncio.gather(*(handle.result(60) for handle in handles))
+        restate.kill()
+        await asyncio.to_thread(restate.start)
+        await client.approve("approval", "go", approver="ada")
+        await client.signal("signal", "go", 7)
+        assert await results == [None, "ada", 7]
