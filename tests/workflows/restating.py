@@ -92,7 +92,8 @@ class RestateServer:
             f'bind-ip = "127.0.0.1"\nlisten-mode = "tcp"\nbind-address = "127.0.0.1:{node}"\n'
             f'advertised-address = "http://127.0.0.1:{node}"\nbase-dir = "{self.folder}/data"\n'
             "disable-telemetry = true\ndefault-num-partitions = 2\n"
-            f'{limits}[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
+            f'{limits}[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n'
+            f'[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
         )
 
     def start(self) -> None:
