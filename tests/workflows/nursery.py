@@ -61,6 +61,10 @@ class Nursery:
         """Return whether one has told that it is at work."""
         return pid in self._works
 
+    def forget_dead(self) -> None:
+        """Count those that ended by themselves as alive no more."""
+        self.alive = [pid for pid in self.alive if _is_there(pid)]
+
     async def kill(self, *pids: int) -> None:
         """Kill some at once, as a machine does that loses its power."""
         for pid in pids:

@@ -69,31 +69,23 @@ def at_restate(server: RestateServer, monkeypatch: pytest.MonkeyPatch) -> Iterat
 class RestateServer:
     """A server of its own, which can be killed and started again where it was."""
 
-    def __init__(self, *, message_limit: str | None = None) -> None:
+    def __init__(self, settings: str = "") -> None:
         self._program = program()
         self.folder = Path(mkdtemp(prefix="otelier-restate-"))
         self.ingress, self.admin, node = free_port(), free_port(), free_port()
         self.address = f"restate://127.0.0.1:{self.ingress}?admin={self.admin}"
         self._node = node
-        self.configure(message_limit)
+        self.configure(settings)
         self._running: subprocess.Popen[bytes] | None = None
 
-    def configure(self, message_limit: str | None = None) -> None:
-        """Write its settings, which hold from its next start; *message_limit* is such as `2MiB`."""
+    def configure(self, settings: str = "") -> None:
+        """Write its settings, which hold from its next start."""
         node = self._node
-        limits = (
-            ""
-            if message_limit is None
-            else "".join(
-                f'[{part}]\nmessage-size-limit = "{message_limit}"\n' for part in ("worker.invoker", "networking")
-            )
-        )
         (self.folder / "restate.toml").write_text(
             f'bind-ip = "127.0.0.1"\nlisten-mode = "tcp"\nbind-address = "127.0.0.1:{node}"\n'
             f'advertised-address = "http://127.0.0.1:{node}"\nbase-dir = "{self.folder}/data"\n'
-            "disable-telemetry = true\ndefault-num-partitions = 2\n"
-            f'{limits}[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n'
-            f'[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
+            f"disable-telemetry = true\ndefault-num-partitions = 2\n{settings}\n"
+            f'[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
         )
 
     def start(self) -> None:
@@ -101,7 +93,8 @@ class RestateServer:
         with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
                 [self._program, "--config-file", self.folder / "restate.toml"],
-                stdout=log, stderr=log, env={**os.environ, "RUST_LOG": "warn"}, cwd=self.folder,
+                stdout=log, stderr=log, cwd=self.folder,
+                env={**os.environ, "RUST_LOG": "warn,restate_service_client=info"},
             )  # fmt: skip
         ends = time.monotonic() + _START_S
         while not (self._answers(self.ingress, "/restate/health") and self._answers(self.admin, "/health", _ANY)):

@@ -17,7 +17,8 @@ from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Target
 from tests.workflows.engines.serving import on_a_loop, opened, until
 from tests.workflows.nursery import Nursery, nursery
-from tests.workflows.test_kill import spans_in
+from tests.workflows.orders import spans_in
+from tests.workflows.restating import free_port
 from tests.workflows.trees import assert_trees
 
 PATHS = ("/before", "/charge", "/left", "/right", "/after", "/ship", "/last")
@@ -69,9 +70,9 @@ async def serving(server: Server) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def working(found: Nursery, directory: Path) -> AsyncIterator[None]:
+async def working(found: Nursery, directory: Path, place: str) -> AsyncIterator[None]:
     """Let a worker work until the block ends, and kill it then."""
-    pid = await found.start(directory / "runs.db", directory)
+    pid = await found.start(place, directory)
     await until(lambda: found.works(pid))
     yield
     await found.kill(pid)
@@ -79,6 +80,12 @@ async def working(found: Nursery, directory: Path) -> AsyncIterator[None]:
 
 async def _has_begun(client: LocalEngine, op: str) -> bool:
     return any(step.name == op and step.end_ns is None for step in (await client.run("o-1")).steps)
+
+
+@pytest.fixture(params=["file", pytest.param("restate", marks=pytest.mark.restate)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an engine keeps its runs, which outlives its workers."""
+    return request.getfixturevalue("restate").address if request.param == "restate" else str(tmp_path / "runs.db")
 
 
 @pytest.mark.parametrize(
@@ -89,23 +96,23 @@ async def _has_begun(client: LocalEngine, op: str) -> bool:
     ],
 )
 @on_a_loop
-async def test_spans_of_a_body_go_out_once_wherever_its_worker_is_killed(tmp_path: Path, held: str):
+async def test_spans_of_a_body_go_out_once_wherever_its_worker_is_killed(place: str, tmp_path: Path, held: str):
     """A user's own span around steps and a wait, and the requests that `httpx` makes in the body and in steps: each is
     exported once, with its children, and with the ids that each life gave it.
     """
     server = Server(held)
-    programs = nursery("tests.workflows.programs.instrumented")
-    async with opened(str(tmp_path / "runs.db")) as client, serving(server) as url, programs as found:
+    programs = nursery("tests.workflows.programs.instrumented", {"OTELIER_WORKER_BIND": f"127.0.0.1:{free_port()}"})
+    async with opened(place) as client, serving(server) as url, programs as found:
         headers = start_headers(None, "o-1", "invoke_workflow shop")
-        await client.start(Target("shop", "shop"), {"url": url}, headers, run_id="o-1")
-        async with working(found, tmp_path):
+        async with working(found, tmp_path, place):
+            await client.start(Target("shop", "shop"), {"url": url}, headers, run_id="o-1")
             if held in PATHS[4:]:
                 await client.signal("o-1", "go", sealed(None, get_current()))
             if held in PATHS:
                 await until(server.is_holding.is_set)
             if held in IN_STEPS or held == "go":
                 await until(lambda: _has_begun(client, held.removeprefix("/")))
-        async with working(found, tmp_path):
+        async with working(found, tmp_path, place):
             if held not in PATHS[4:]:
                 await client.signal("o-1", "go", sealed(None, get_current()))
             assert await client.result("o-1", 600) == [True, "fine"]

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import os
 import random
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from otelier.testing import OpenAIServer
 from otelier.workflows.engines.protocol import Target
 from tests.workflows import killed
-from tests.workflows.nursery import Nursery, nursery
+from tests.workflows.nursery import KILL_SEEDS, Nursery, nursery
+from tests.workflows.orders import (
+    Programs,
+    Requests,
+    answer_questions,
+    check_links,
+    check_questions,
+    check_results,
+    check_steps,
+    check_traces,
+    programs,
+    spans_in,
+)  # fmt: skip
+from tests.workflows.programs import traced
 from tests.workflows.restating import RestateServer, free_port
+from tests.workflows.trees import orphans, repeated
 from tests.workflows.working import on_a_loop, until
 
 restate_engine = pytest.importorskip("otelier.workflows.engines.restate", exc_type=ImportError)
@@ -100,3 +118,92 @@ async def test_runs_end_right_although_workers_and_server_are_killed(restate: Re
     for n in range(RUNS):
         names = killed.EFFECTS_OF["side_by_side" if n % 2 == 0 else "branches"]
         assert keys >= {f"run-{n}+{name}" for name in names}
+
+
+class Orders:
+    """The orders of `programs.traced` on a server: two workers at one address, three clients, and who is killed."""
+
+    def __init__(self, server: RestateServer, directory: Path, runs: int, kills: int, server_kills: int) -> None:
+        self.server, self.directory = server, directory
+        self.runs, self.kills, self.server_kills = runs, kills, server_kills
+        self.server_killed = 0
+        self.requests = Requests(runs)
+        (directory / "requests").write_text(json.dumps(self.requests.carriers))
+        self._want(0)
+
+    def _want(self, orders: int) -> None:
+        (self.directory / "wanted.new").write_text(str(orders))
+        (self.directory / "wanted.new").replace(self.directory / "wanted")
+
+    async def kill_some(self, found: Programs, chance: random.Random) -> None:
+        """Let the clients start orders, and kill somebody again and again while they are worked at."""
+        wanted = 0
+        while found.kills.total() < self.kills or self.server_killed < self.server_kills or wanted < self.runs:
+            wanted = min(self.runs, wanted + 1 + self.runs // self.kills)
+            self._want(wanted)
+            await asyncio.sleep(chance.random() * 1.2)
+            await self._kill(found, chance)
+            if self.server_killed * self.kills < found.kills.total() * self.server_kills:
+                self.server.kill()
+                self.server_killed += 1
+                await asyncio.sleep(chance.random() * 0.5)
+                await asyncio.to_thread(self.server.start)
+                await found.start()
+
+    async def _kill(self, found: Programs, chance: random.Random) -> None:
+        await until(lambda: found.at_work("worker") and found.at_work("client"))
+        workers, clients = found.at_work("worker"), found.at_work("client")
+        one = [(chance.choice(workers),)] * 6
+        await found.kill(*chance.choice([*one, tuple(workers), (chance.choice(clients),)]))
+
+    async def run(self, seed: int, url: str) -> tuple[list[Any], list[tuple[str, Any]]]:
+        """Return the results of all, and the states of all entities."""
+        wanted = {"worker": 2, **{f"client {number}": 1 for number in range(len(traced.RATIOS))}}
+        environment = {"OTELIER_WORKER_BIND": f"127.0.0.1:{free_port()}"}
+        engine = restate_engine.RestateEngine(self.server.address, options=restate_engine.Options(again_s=60))
+        place = self.server.address
+        async with programs(self.directory, wanted, url, place=place, environment=environment) as found:
+            await self.kill_some(found, random.Random(seed))
+            await until(functools.partial(self._all_started, engine))
+            results = await asyncio.gather(*(engine.result(f"order-{n}", 600) for n in range(self.runs)))
+            await until(functools.partial(self._all_ended, engine))
+            self.killed = dict(found.kills)
+        with (self.directory / "spans").open("a", encoding="utf-8") as file:
+            file.writelines(f"\n{json.dumps(asdict(span))}\n" for span in self.requests.ended())
+        return results, await engine.states("shop")
+
+    async def _all_started(self, engine: Any) -> bool:
+        return sum(run.handler == "order" for run in await engine.runs(limit=10_000)) == self.runs
+
+    async def _all_ended(self, engine: Any) -> bool:
+        return {run.status for run in await engine.runs(limit=10_000)} == {"completed"}
+
+
+@pytest.mark.restate
+@pytest.mark.parametrize(
+    ("runs", "kills", "server_kills", "seed"),
+    [(8, 6, 1, 0), *(pytest.param(50, 30, 5, seed, marks=pytest.mark.slow) for seed in range(KILL_SEEDS // 2))],
+)
+@pytest.mark.timeout(1800)
+def test_orders_end_right_and_are_one_tree_each_whoever_is_killed(
+    restate: RestateServer, tmp_path: Path, runs: int, kills: int, server_kills: int, seed: int
+):
+    """Runs with every kind of call, of two workers that share a service, while these, their clients and the server are
+    killed: right results, guarded effects once, exact totals, one tree for each trace, ids as the journal has them.
+    """
+    orders = Orders(restate, tmp_path, runs, kills, server_kills)
+    with OpenAIServer() as model:
+        answer_questions(model)
+        found, states = asyncio.run(orders.run(seed, model.base_url))
+        spans = spans_in(tmp_path / "spans")
+        right = sum(result[0] for result in found)
+        print(  # noqa: T201
+            f"seed {seed}: {runs} runs, {right} ended well; killed {orders.killed}, the server {orders.server_killed} "
+            f"times; {len(spans)} spans, {len(orphans(spans))} orphans, repeated ids: {dict(repeated(spans))}"
+        )
+        check_results(tmp_path, found, states)
+        check_questions(model, runs, server_kills)
+    sampled = orders.requests.sampled
+    check_traces(spans, sampled, runs, is_told_late=True)
+    check_steps(spans, tmp_path, sampled, runs, kills + server_kills)
+    check_links(spans, sampled)

@@ -32,6 +32,12 @@ from tests.workflows.trees import assert_trees
 tracer = trace.get_tracer("shop")
 
 
+@pytest.fixture(params=["memory", pytest.param("restate", marks=pytest.mark.restate)])
+def place(request: pytest.FixtureRequest) -> str | None:
+    """Where an engine keeps its runs: in memory, or on a Restate server."""
+    return request.getfixturevalue("restate").address if request.param == "restate" else None
+
+
 @pytest.fixture
 def recorder() -> Iterator[SpanRecorder]:
     """A recorder of the global providers whose clock is the journal's."""
@@ -108,13 +114,13 @@ async def order(ctx: Context, n: int) -> int:
 
 
 @pytest.mark.parametrize("is_sampled", [True, False])
-def test_the_starter_asks_the_sampler_once(is_sampled: bool):
+def test_the_starter_asks_the_sampler_once(place: str | None, is_sampled: bool):
     """Where no span is current the sampler is asked once; root, waits, steps, calls and children follow its answer."""
     sampler = Counting(is_sampled)
 
     @on_a_loop
     async def run() -> None:
-        async with opened(None) as engine, working(engine, order, double) as worker:
+        async with opened(place) as engine, working(engine, order, double) as worker:
             assert await (await worker.start(order, 4, workflow_id="o-1")).result() == 8
 
     with recording(SpanRecorder(sampler=sampler)) as recorder:
@@ -127,13 +133,13 @@ def test_the_starter_asks_the_sampler_once(is_sampled: bool):
 
 @pytest.mark.parametrize("is_sampled", [True, False])
 @pytest.mark.parametrize("is_started_in_a_span", [True, False])
-def test_a_run_is_shown_with_the_trace_of_its_spans(is_sampled: bool, is_started_in_a_span: bool):
+def test_a_run_is_shown_with_the_trace_of_its_spans(place: str | None, is_sampled: bool, is_started_in_a_span: bool):
     """Whoever looks at it finds them, also those of a run that it called; of one that is not sampled there are none."""
     shown: set[str | None] = set()
 
     @on_a_loop
     async def run() -> None:
-        async with opened(None) as engine, working(engine, order, double) as worker:
+        async with opened(place) as engine, working(engine, order, double) as worker:
             with tracer.start_as_current_span("request") if is_started_in_a_span else nullcontext():
                 await (await worker.start(order, 4, workflow_id="o-1")).result()
             for one in await Client(engine).runs():
@@ -147,13 +153,13 @@ def test_a_run_is_shown_with_the_trace_of_its_spans(is_sampled: bool, is_started
 
 
 @pytest.mark.parametrize("is_sampled", [True, False])
-def test_a_run_started_in_a_span_has_its_flag(is_sampled: bool):
+def test_a_run_started_in_a_span_has_its_flag(place: str | None, is_sampled: bool):
     """A run that is started in a span belongs to its trace, and is sampled if that is."""
     sampler = ParentBased(ALWAYS_ON if is_sampled else ALWAYS_OFF, local_parent_sampled=ALWAYS_ON)
 
     @on_a_loop
     async def run() -> None:
-        async with opened(None) as engine, working(engine, order, double) as worker:
+        async with opened(place) as engine, working(engine, order, double) as worker:
             with tracer.start_as_current_span("request"):
                 handle = await worker.start(order, 4)
             await handle.result()
@@ -181,9 +187,9 @@ async def with_spans(ctx: Context) -> None:
 
 
 @on_a_loop
-async def test_spans_of_a_body_go_out_once_over_its_lives(recorder: SpanRecorder):
+async def test_spans_of_a_body_go_out_once_over_its_lives(place: str | None, recorder: SpanRecorder):
     """A span that the body starts has one id in each life, and is exported by the one that ends it."""
-    async with opened(None) as engine:
+    async with opened(place) as engine:
         async with working(engine, with_spans) as worker:
             await worker.start(with_spans, workflow_id="o-1")
             await waits(engine, "o-1", "go")
@@ -304,9 +310,9 @@ async def with_work(ctx: Context) -> None:
 
 
 @on_a_loop
-async def test_spans_inside_steps_are_as_ever(recorder: SpanRecorder):
+async def test_spans_inside_steps_are_as_ever(place: str | None, recorder: SpanRecorder):
     """What a step starts has ids of the provider's, and hangs under the step."""
-    async with opened(None) as engine, working(engine, with_work) as worker:
+    async with opened(place) as engine, working(engine, with_work) as worker:
         await (await worker.start(with_work)).result()
     (spans,) = assert_trees(recorder.records).values()
     steps = {span.span_id for span in spans if span.name.startswith("run_step")}
@@ -325,12 +331,12 @@ class Refusing(Sampler):
         return "refusing"
 
 
-def test_a_bodys_span_that_is_not_sampled_is_no_parent():
+def test_a_bodys_span_that_is_not_sampled_is_no_parent(place: str | None):
     """What is done inside a span that the sampler refuses hangs under the run, and is no orphan."""
 
     @on_a_loop
     async def run() -> None:
-        async with opened(None) as engine, working(engine, with_spans) as worker:
+        async with opened(place) as engine, working(engine, with_spans) as worker:
             await engine_signal(engine, await worker.start(with_spans))
 
     with recording(SpanRecorder(sampler=Refusing(), clock=time.time_ns)) as recorder:
@@ -358,9 +364,9 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("soon")
 @on_a_loop
-async def test_a_run_that_waits_long_is_seen_while_it_waits(recorder: SpanRecorder):
+async def test_a_run_that_waits_long_is_seen_while_it_waits(place: str | None, recorder: SpanRecorder):
     """The run's span ends where the wait began; what follows hangs under a span of its own, and so on."""
-    async with opened(None) as engine, working(engine, patient) as worker:
+    async with opened(place) as engine, working(engine, patient) as worker:
         handle = await worker.start(patient, workflow_id="o-1")
         await until(lambda: any(span.name == "invoke_workflow patient" for span in recorder.records))
         (root,) = [span for span in recorder.records if span.name == "invoke_workflow patient"]
@@ -413,7 +419,7 @@ async def test_lives_that_wait_long_export_the_same_bytes(recorder: SpanRecorder
 
 
 @on_a_loop
-async def test_a_wait_that_is_over_is_told_once(recorder: SpanRecorder):
+async def test_a_wait_that_is_over_is_told_once(place: str | None, recorder: SpanRecorder):
     """A life that finds a wait over neither exports nor measures it again."""
 
     @workflow
@@ -421,7 +427,7 @@ async def test_a_wait_that_is_over_is_told_once(recorder: SpanRecorder):
         await ctx.timer(delay_ms=1)
         return [await ctx.signal("first"), await ctx.signal("second")]
 
-    async with opened(None) as engine:
+    async with opened(place) as engine:
         async with working(engine, waited) as worker:
             await worker.start(waited, workflow_id="o-1")
             await engine.signal("o-1", "first", sealed(1, get_current()))
@@ -529,10 +535,10 @@ async def listens(ctx: Context) -> None:
 @pytest.mark.parametrize("kind", ["signal", "timer", "approval", "call", "spawned", "entity", "parallel"])
 @pytest.mark.usefixtures("soon")
 @on_a_loop
-async def test_while_a_run_waits_every_span_has_its_parent(recorder: SpanRecorder, kind: str):
+async def test_while_a_run_waits_every_span_has_its_parent(place: str | None, recorder: SpanRecorder, kind: str):
     """Whatever a run waits for, for long: what it has exported is a tree, and so is that of those it waits for."""
     runs = 2 if kind in {"call", "spawned", "entity", "parallel"} else 1
-    async with opened(None) as engine:
+    async with opened(place) as engine:
         for life in range(2):
             async with working(engine, waits_for, listens, listen) as worker:
                 with tracer.start_as_current_span("request") if not life else nullcontext():
@@ -559,9 +565,9 @@ async def busy(ctx: Context) -> None:
 
 @pytest.mark.usefixtures("soon")
 @on_a_loop
-async def test_a_step_is_no_wait(recorder: SpanRecorder):
+async def test_a_step_is_no_wait(place: str | None, recorder: SpanRecorder):
     """A run whose steps take long goes on, and has one span."""
-    async with opened(None) as engine, working(engine, busy) as worker:
+    async with opened(place) as engine, working(engine, busy) as worker:
         await (await worker.start(busy)).result(60)
     assert len(_named(recorder, "invoke_workflow")) == 1
     assert _named(recorder, "resume_workflow") == []
@@ -603,9 +609,9 @@ async def asks_stock(ctx: Context) -> int:
 
 @pytest.mark.usefixtures("soon")
 @on_a_loop
-async def test_what_a_time_limit_ends_is_a_wait_too(recorder: SpanRecorder):
+async def test_what_a_time_limit_ends_is_a_wait_too(place: str | None, recorder: SpanRecorder):
     """After a wait that only a time limit ended the run goes on in a span of its own."""
-    async with opened(None) as engine, working(engine, limited, asking) as worker:
+    async with opened(place) as engine, working(engine, limited, asking) as worker:
         assert await (await worker.start(limited)).result(60) == "late"
     (spans,) = assert_trees(recorder.records).values()
     parents = {span.name: span.parent_id for span in spans}
@@ -615,9 +621,9 @@ async def test_what_a_time_limit_ends_is_a_wait_too(recorder: SpanRecorder):
 
 @pytest.mark.usefixtures("soon")
 @on_a_loop
-async def test_methods_of_entities_wait_long_too(recorder: SpanRecorder):
+async def test_methods_of_entities_wait_long_too(place: str | None, recorder: SpanRecorder):
     """An entity's method goes on in `resume_function`."""
-    async with opened(None) as engine, working(engine, asks_stock, take) as worker:
+    async with opened(place) as engine, working(engine, asks_stock, take) as worker:
         assert await (await worker.start(asks_stock)).result(60) == 3
     (spans,) = assert_trees(recorder.records).values()
     parents = {span.name: span.parent_id for span in spans}
@@ -703,9 +709,9 @@ async def test_a_run_that_is_blocked_after_a_long_wait_has_its_spans_once(record
 
 # --- ends ------------------------------------------------------------------------------------------------------
 @on_a_loop
-async def test_a_cancelled_run_has_its_span(recorder: SpanRecorder):
+async def test_a_cancelled_run_has_its_span(place: str | None, recorder: SpanRecorder):
     """What a cancelled run has exported has its parent; the run's span says what ended it."""
-    async with opened(None) as engine, working(engine, patient) as worker:
+    async with opened(place) as engine, working(engine, patient) as worker:
         handle = await worker.start(patient, workflow_id="o-1")
         await waits(engine, "o-1", "go")
         await engine.cancel("o-1")
@@ -719,9 +725,9 @@ async def test_a_cancelled_run_has_its_span(recorder: SpanRecorder):
 
 @pytest.mark.usefixtures("soon")
 @on_a_loop
-async def test_a_run_that_is_cancelled_while_it_waits_long_says_so(recorder: SpanRecorder):
+async def test_a_run_that_is_cancelled_while_it_waits_long_says_so(place: str | None, recorder: SpanRecorder):
     """The span of the wait is out already, so one more says what ended the run."""
-    async with opened(None) as engine, working(engine, patient) as worker:
+    async with opened(place) as engine, working(engine, patient) as worker:
         await worker.start(patient, workflow_id="o-1")
         await until(lambda: _named(recorder, "invoke_workflow"))
         await engine.cancel("o-1")
@@ -762,9 +768,9 @@ async def asks_twice(ctx: Context) -> None:
 
 
 @on_a_loop
-async def test_a_run_that_is_cancelled_without_a_worker_has_its_span(recorder: SpanRecorder):
+async def test_a_run_that_is_cancelled_without_a_worker_has_its_span(place: str | None, recorder: SpanRecorder):
     """The next life is told at the first of its open waits, before it has begun the others again."""
-    async with opened(None) as engine:
+    async with opened(place) as engine:
         async with working(engine, asks_twice) as worker:
             await worker.start(asks_twice, workflow_id="o-1")
             await waits(engine, "o-1", "two")
@@ -783,9 +789,9 @@ async def failing(ctx: Context) -> None:
 
 
 @on_a_loop
-async def test_a_failed_run_says_so(recorder: SpanRecorder):
+async def test_a_failed_run_says_so(place: str | None, recorder: SpanRecorder):
     """The step and the run have the error's class; its message only where content may be."""
-    async with opened(None) as engine, working(engine, failing) as worker:
+    async with opened(place) as engine, working(engine, failing) as worker:
         with pytest.raises(ValueError, match="4242"):
             await (await worker.start(failing)).result(60)
     for start in ("invoke_workflow", "run_step"):
@@ -836,14 +842,14 @@ async def test_a_step_that_the_worker_leaves_is_not_exported(recorder: SpanRecor
 
 # --- metrics ---------------------------------------------------------------------------------------------------
 @on_a_loop
-async def test_steps_of_one_name_are_one_on_metrics(recorder: SpanRecorder):
+async def test_steps_of_one_name_are_one_on_metrics(place: str | None, recorder: SpanRecorder):
     """The number that tells them apart stands on spans alone: a body may have thousands of them."""
 
     @workflow
     async def often(ctx: Context) -> list[int]:
         return [await ctx.step("charge", lambda number=number: number) for number in range(3)]
 
-    async with opened(None) as engine, working(engine, often) as worker:
+    async with opened(place) as engine, working(engine, often) as worker:
         assert await (await worker.start(often)).result() == [0, 1, 2]
     assert [span.name for span in _named(recorder, "run_step")] == [f"run_step charge{n}" for n in ("", "#2", "#3")]
     (point,) = recorder.metrics()["otelier.step.duration"]
@@ -886,9 +892,9 @@ async def impatient(ctx: Context) -> None:
 
 
 @on_a_loop
-async def test_outcomes_of_waits(recorder: SpanRecorder):
+async def test_outcomes_of_waits(place: str | None, recorder: SpanRecorder):
     """A wait that timed out is no error; a timer elapses."""
-    async with opened(None) as engine, working(engine, impatient) as worker:
+    async with opened(place) as engine, working(engine, impatient) as worker:
         await (await worker.start(impatient)).result(60)
     points = recorder.metrics()["otelier.wait.duration"]
     kinds = {(p["attributes"]["otelier.wait.kind"], p["attributes"]["otelier.wait.outcome"]) for p in points}
@@ -915,12 +921,12 @@ FIELDS = {
 }
 
 
-def test_the_fields_come_back(otelier_spans: SpanRecorder):
+def test_the_fields_come_back(place: str | None, otelier_spans: SpanRecorder):
     """Spans and logs of a resumed run have user, agent, session, tenant and workflow of who started it."""
 
     @on_a_loop
     async def run() -> None:
-        async with opened(None) as engine:
+        async with opened(place) as engine:
             async with working(engine, logging_order, double) as worker:
                 with otelier.context(
                     user_id="alice", user_role="admin", agent="triage", session_id="s-1", tenant_id="acme",
@@ -944,18 +950,18 @@ def test_the_fields_come_back(otelier_spans: SpanRecorder):
 
 
 @on_a_loop
-async def test_the_workflow_id_is_the_root_runs_where_the_caller_has_none(recorder: SpanRecorder):
+async def test_the_workflow_id_is_the_root_runs_where_the_caller_has_none(place: str | None, recorder: SpanRecorder):
     """`otelier.workflow.id` is the same in the whole tree of runs, `otelier.run.id` is each run's own."""
-    async with opened(None) as engine, working(engine, order, double) as worker:
+    async with opened(place) as engine, working(engine, order, double) as worker:
         await (await worker.start(order, 4, workflow_id="o-1")).result()
     assert {span.attributes["otelier.workflow.id"] for span in recorder.records} == {"o-1"}
     assert {span.attributes["otelier.run.id"] for span in recorder.records} == {"o-1", "o-1.2"}
 
 
 @on_a_loop
-async def test_runs_of_clients_and_links_of_waits(recorder: SpanRecorder):
+async def test_runs_of_clients_and_links_of_waits(place: str | None, recorder: SpanRecorder):
     """A run that a client starts is CONSUMER; a wait links to the span that sent the signal."""
-    async with opened(None) as engine, working(engine, with_spans):
+    async with opened(place) as engine, working(engine, with_spans):
         headers = start_headers(None, "o-1", "invoke_workflow with_spans", is_client=True)
         await engine.start(Target("shop", "with_spans"), None, headers, run_id="o-1")
         with tracer.start_as_current_span("pay") as paying:
@@ -969,9 +975,9 @@ async def test_runs_of_clients_and_links_of_waits(recorder: SpanRecorder):
 
 @pytest.mark.parametrize("is_started_in_a_span", [True, False])
 @on_a_loop
-async def test_a_second_start_links_to_the_run(recorder: SpanRecorder, is_started_in_a_span: bool):
+async def test_a_second_start_links_to_the_run(place: str | None, recorder: SpanRecorder, is_started_in_a_span: bool):
     """The span that starts a run which exists already has a link to it; the run's own span is the first caller's."""
-    async with opened(None) as engine, working(engine, with_spans) as worker:
+    async with opened(place) as engine, working(engine, with_spans) as worker:
         with tracer.start_as_current_span("first") if is_started_in_a_span else nullcontext():
             await worker.start(with_spans, workflow_id="o-1")
             await worker.start(with_spans, workflow_id="o-1")
@@ -994,13 +1000,13 @@ async def content(ctx: Context, card: str) -> str:
 
 
 @pytest.mark.parametrize("mode", ["SPAN_ONLY", "NO_CONTENT"])
-def test_content_is_on_spans_only_behind_the_gate(mode: str, monkeypatch: pytest.MonkeyPatch):
+def test_content_is_on_spans_only_behind_the_gate(place: str | None, mode: str, monkeypatch: pytest.MonkeyPatch):
     """Inputs, results and payloads stand on spans where that is switched on, redacted; else nowhere."""
     monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", mode)
 
     @on_a_loop
     async def run() -> None:
-        async with opened(None) as engine, working(engine, content) as worker:
+        async with opened(place) as engine, working(engine, content) as worker:
             assert await (await worker.start(content, "4242", workflow_id="o-1")).result() == "charged"
 
     with recording(SpanRecorder()) as recorder:
@@ -1029,12 +1035,12 @@ async def shown(ctx: Context) -> None:
     await ctx.task("shop", "double", 2)
 
 
-def test_a_recorder_shows_runs_in_their_order(otelier_spans: SpanRecorder):
+def test_a_recorder_shows_runs_in_their_order(place: str | None, otelier_spans: SpanRecorder):
     """Times of the journal are those of the recorder's clock: the tree is in the order in which things were done."""
 
     @on_a_loop
     async def run() -> None:
-        async with opened(None) as engine, working(engine, shown, double) as worker:
+        async with opened(place) as engine, working(engine, shown, double) as worker:
             await (await worker.start(shown)).result()
 
     trees: list[str] = []

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import time_ns
 from typing import Final
@@ -84,20 +85,13 @@ class RunTrace:
         self.headers = stored_headers(headers)
         """What `ctx.headers()` returns."""
         caller = caller_context(headers)
-        above = trace.get_current_span(caller).get_span_context()
-        self._state = above.trace_state
-        if above.is_valid:
-            self._trace_id, self._flags = above.trace_id, above.trace_flags
-        else:
-            self._trace_id = run_trace_id(run.id)
-            self._flags = TraceFlags(_is_sampled(run, self._trace_id, span_name(kind, name)))
+        self._root = _root_of(run.id, caller, lambda: _is_sampled(run, span_name(kind, name)))
         stored = fields_in(headers)
         self._tenant = stored.get("tenant_id")
         self._fields = with_fields(
             caller, notes={names.RUN_ID: run.id}, workflow_id=None if "workflow_id" in stored else self.root_run_id
         )
         first = SpanKind.CONSUMER if CLIENT in headers else SpanKind.INTERNAL
-        self._root = self._span_context(hashed(run.id, "run"))
         self._stretch = _Stretch(span_name(kind, name), first, self._root, self._fields, run.began_ns, is_first=True)
         self._past: list[_Stretch] = []
         """Those that long waits have ended, or that the run was blocked."""
@@ -113,6 +107,7 @@ class RunTrace:
         """Ops that the body waits for, or has waited for last."""
         self.now_ns = run.began_ns
         """Time of what the body has seen last, as recorded: the same in each life."""
+        self._life_ns = time_ns()
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
         """Whether the body has begun a span after it was stopped."""
@@ -124,7 +119,7 @@ class RunTrace:
         self._waiting = ops
         self._pass_blocks()
         if self._timer is None and not self._stretch.is_out:
-            self._set_timer(self.now_ns + LONG_WAIT_NS - time_ns())
+            self._set_timer(self._heard_by(self.now_ns) - time_ns())
 
     def advanced(self, op: Op) -> None:
         """Take notice that the body goes on with *op*."""
@@ -138,6 +133,8 @@ class RunTrace:
                     self._gaps[op.number] = since
                     self._resume(str(op.number), since, ended)
             self.now_ns = max(self.now_ns, ended)
+        # The body was told so late of a wait that was not long, as recorded, that the span was closed: it goes on.
+        self._stretch.is_out = False
 
     def _idle_since(self, until: int) -> int | None:
         """Return when the body began to do nothing but wait, before *until*; `None` while a step goes on."""
@@ -181,10 +178,10 @@ class RunTrace:
         self._pass_blocks()
         now = time_ns()
         since = self._idle_since(now)
-        if since is None or self._run.replaying() or any(op.ended_ns is not None for op in self._waiting):
+        if since is None or self._run.replaying() or self._is_over(since):
             self._set_timer(LONG_WAIT_NS)  # a step goes on, or what ended the wait is being recorded
-        elif now - since < LONG_WAIT_NS:
-            self._set_timer(LONG_WAIT_NS - (now - since))
+        elif now < self._heard_by(since):
+            self._set_timer(self._heard_by(since) - now)
         elif is_stored:
             self._close_stretch(since, "waiting")
         else:
@@ -196,6 +193,15 @@ class RunTrace:
 
             # A begin that a kill could still undo would be another one in the next life, and so the span's end.
             self._run.when_stored(look)
+
+    def _heard_by(self, since: int) -> int:
+        """Return when the body has heard of what ended a wait since then, if that was not long."""
+        return max(since + LONG_WAIT_NS, self._life_ns) + self._run.late_ns
+
+    def _is_over(self, since: int) -> bool:
+        """Return whether the wait has ended, or ended before it was long and the body has not heard of it yet."""
+        waits = [op for op in self._waiting if not op.is_given_up]
+        return any(op.ended_ns or (op.due_ns or math.inf) < since + LONG_WAIT_NS for op in waits)
 
     def _resume(self, what: str, since: int, began_ns: int, state: str = "waiting") -> None:
         if not self._run.replaying():
@@ -260,8 +266,8 @@ class RunTrace:
         current = context_api.get_current()
         where = trace.get_current_span(current).get_span_context()
         stretches = (self._stretch, *reversed(self._past))
-        is_ours = where.trace_id == self._trace_id and all(where.span_id != one.where.span_id for one in stretches)
-        if not is_ours or where.trace_flags.sampled < self._flags.sampled:
+        is_ours = where.trace_id == self._root.trace_id and all(where.span_id != one.where.span_id for one in stretches)
+        if not is_ours or where.trace_flags.sampled < self._root.trace_flags.sampled:
             # A span of another trace, or one that is not exported, would leave it without a parent.
             within = next((one for one in stretches if began_ns is None or one.began_ns <= began_ns), self._stretch)
             current = trace.set_span_in_context(NonRecordingSpan(within.where), current)
@@ -293,7 +299,8 @@ class RunTrace:
         )
 
     def _span_context(self, span_id: int) -> SpanContext:
-        return SpanContext(self._trace_id, span_id, False, self._flags, self._state)
+        root = self._root
+        return SpanContext(root.trace_id, span_id, False, root.trace_flags, root.trace_state)
 
 
 def span_name(kind: Kind, name: str) -> str:
@@ -312,18 +319,21 @@ def link_caller(run_id: str, given: Mapping[str, str], found: Mapping[str, str] 
     """
     if found is None or found.get("traceparent") == given.get("traceparent"):
         return
-    above = trace.get_current_span(caller_context(found)).get_span_context()
-    if above.is_valid:
-        trace_id, flags, state = above.trace_id, above.trace_flags, above.trace_state
-    else:
-        trace_id, flags, state = run_trace_id(run_id), TraceFlags(found.get(SAMPLED) != "0"), None
-    where = SpanContext(trace_id, hashed(run_id, "run"), True, flags, state)
+    where = _root_of(run_id, caller_context(found), lambda: found.get(SAMPLED) != "0", is_remote=True)
     trace.get_current_span().add_link(where, {names.RUN_ID: run_id})
 
 
-def _is_sampled(run: Run, trace_id: int, name: str) -> bool:
+def _root_of(run_id: str, caller: Context, is_sampled: Callable[[], bool], *, is_remote: bool = False) -> SpanContext:
+    """Return where the span of a run is: in the trace of its caller's span, else in a trace of its own."""
+    span_id, above = hashed(run_id, "run"), trace.get_current_span(caller).get_span_context()
+    if above.is_valid:
+        return SpanContext(above.trace_id, span_id, is_remote, above.trace_flags, above.trace_state)
+    return SpanContext(run_trace_id(run_id), span_id, is_remote, TraceFlags(is_sampled()))
+
+
+def _is_sampled(run: Run, name: str) -> bool:
     flag = run.headers.get(SAMPLED)
     if flag is not None:
         return flag == "1"
     # Who started it had no sampler to ask. Those that go by the trace id say the same in each life.
-    return would_sample(names.SCOPE_WORKFLOWS, trace_id, name, {names.RUN_ID: run.id}) is not False
+    return would_sample(names.SCOPE_WORKFLOWS, run_trace_id(run.id), name, {names.RUN_ID: run.id}) is not False

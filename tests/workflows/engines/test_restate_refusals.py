@@ -18,6 +18,7 @@ from tests.workflows.working import on_a_loop, opened, raises_sentence, until, w
 pytest.importorskip("restate", reason="the extra `restate` is not installed")
 
 pytestmark = pytest.mark.restate
+_SMALL = "\n".join(f'[{part}]\nmessage-size-limit = "4MiB"' for part in ("worker.invoker", "networking"))
 _TABLES = (
     "sys_invocation",
     "sys_journal",
@@ -130,7 +131,7 @@ async def measure(ctx: Context, text: str = "") -> int:
 async def test_a_payload_above_the_limit_of_the_server_is_told_and_lost_nowhere(monkeypatch: pytest.MonkeyPatch):
     """A start is refused in the server's words; a step is retried, shows them, and ends once the limit is raised."""
     monkeypatch.setenv("OTELIER_PAYLOAD_MAX_BYTES", "10000000")
-    server = RestateServer(message_limit="4MiB")
+    server = RestateServer(_SMALL)
     try:
         await asyncio.to_thread(server.start)
         async with opened(server.address) as engine, worker_of(engine, measure) as worker:

@@ -1,6 +1,6 @@
 """A worker whose body has spans of its own and of an instrumentation, around and between what is recorded.
 
-It is started as `PATH DIRECTORY` by a nursery. Spans and points are appended to files; see `traced`.
+It is started as `PLACE DIRECTORY` by a nursery. Spans and points are appended to files; see `traced`.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ async def shop(ctx: Context, url: str) -> str:
     return charged
 
 
-async def serve(path: str) -> None:
-    """Drive the file."""
-    async with Worker("shop", modules=[shop], engine=f"file:{path}"):
+async def serve(place: str) -> None:
+    """Drive the file, or work for the server."""
+    async with Worker("shop", modules=[shop], engine=traced.engine_at(place)):
         at_work()
         await asyncio.Event().wait()
 
 
-def run(path: str, folder: str) -> None:
+def run(place: str, folder: str) -> None:
     """Be one worker."""
     traced.directory = Path(folder)
     traced.switch_on(1.0)
     _trace.LONG_WAIT_NS = 600_000_000_000  # type: ignore[misc]
     instrumentor: Any = HTTPXClientInstrumentor()
     instrumentor.instrument()
-    asyncio.run(serve(path))
+    asyncio.run(serve(place))

@@ -1,11 +1,13 @@
 """Workers and clients whose runs do a bit of everything, and append to files what they export and execute.
 
-They are started as `worker PATH DIRECTORY` and `client PATH DIRECTORY NUMBER` by a nursery.
+They are started as `worker PLACE DIRECTORY` and `client PLACE DIRECTORY NUMBER` by a nursery; PLACE is the path of a
+file, or the address of a Restate server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import os
@@ -187,19 +189,28 @@ def switch_on(ratio: float) -> None:
     _trace.LONG_WAIT_NS = int(LONG_S * 1e9)  # type: ignore[misc]
 
 
-async def serve(path: str) -> None:
-    """Drive the file, or stand by."""
-    async with Worker("shop", modules=[child, take, held, order], engine=f"file:{path}"):
+def engine_at(place: str) -> Any:
+    """Return what `engine=` takes."""
+    if not place.startswith("restate:"):
+        return f"file:{place}"
+    from otelier.workflows.engines.restate import Options, RestateEngine  # an extra
+
+    return RestateEngine(place, options=Options(is_port_shared=True, max_retry_s=1.0, again_s=60.0))
+
+
+async def serve(place: str) -> None:
+    """Drive the file, or stand by; or work for the server."""
+    async with Worker("shop", modules=[child, take, held, order], engine=engine_at(place)):
         at_work()
         await asyncio.Event().wait()
 
 
-async def ask(path: str, number: int) -> None:
+async def ask(place: str, number: int) -> None:
     """Start the orders of this client when the test wants them, pay for them, and decide what any order asks for.
 
     All of it may have been done before, by a process that was killed.
     """
-    client, started = Client(f"file:{path}"), set[int]()
+    client, started = Client(engine_at(place)), set[int]()
     at_work()
     while True:
         for n in range(int((directory / "wanted").read_text())):
@@ -234,17 +245,19 @@ async def _start(client: Client, n: int) -> None:
         assert isinstance(sys.exc_info()[1], RunEndedError)
 
 
-def run(what: str, path: str, folder: str, number: str = "0") -> None:
+def run(what: str, place: str, folder: str, number: str = "0") -> None:
     """Be one process."""
     global directory
     directory = Path(folder)
     random.seed()
     switch_on(1.0 if what == "worker" else RATIOS[int(number)])
-    asyncio.run(serve(path) if what == "worker" else ask(path, int(number)))
+    asyncio.run(serve(place) if what == "worker" else ask(place, int(number)))
 
 
 # Before it forks, so that those who are forked need not do it.
 for _name in ("anyio._backends._asyncio", "openai.resources.chat.completions", "otelier.openai", "otelier.setup",
               "otelier.testing", "opentelemetry.sdk.trace.export"):  # fmt: skip
     importlib.import_module(_name)
+with contextlib.suppress(ImportError):  # an extra
+    importlib.import_module("otelier.workflows.engines.restate")
 openai.DefaultAsyncHttpxClient(verify=False)

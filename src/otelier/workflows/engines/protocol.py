@@ -86,6 +86,11 @@ class Op(Protocol):
     """Its result; `None` before it is done."""
 
     @property
+    def due_ns(self) -> int | None:
+        """When it is over at the latest, as follows from what is recorded; `None` where the engine tells in time."""
+        ...
+
+    @property
     def is_given_up(self) -> bool:
         """Whether it was given up, in this life or an earlier one: it is never done."""
         ...
@@ -125,6 +130,8 @@ class Run(Protocol):
     """When a life of this body began after a crash that the engine noticed, as recorded, oldest first."""
     blocked_ns: Sequence[tuple[int, int | None]]
     """When the run was blocked and resumed, as recorded, oldest first; the last was not where that ends this life."""
+    late_ns: int
+    """How much later than recorded this body may be told of a result: what is recorded comes from other machines."""
     stopped: RunStopped | None
     """What ends this life from outside, from then on; `None` while it goes on."""
 
@@ -313,6 +320,10 @@ class Engine(Protocol):
 
     async def run(self, run_id: str) -> RunInfo:
         """Return one run with its steps and what it waits for."""
+        ...
+
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps; what these gave may be left out."""
         ...
 
     async def states(self, service: str) -> list[tuple[str, Json]]:

@@ -30,8 +30,9 @@ class Life:
 
     __slots__ = (
         "_ahead", "_made", "_mail", "_now", "_recorded", "_seq", "_state",
-        "_waits", "began_ns", "blocked_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "loop",
-        "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten", "version",
+        "_waits", "began_ns", "blocked_ns", "driver", "has_ended", "headers", "id", "is_draining", "kind", "late_ns",
+        "loop", "open", "parent_id", "recovered_ns", "row", "steps", "stopped", "target", "task", "unwritten",
+        "version",
     )  # fmt: skip
 
     def __init__(self, driver: Driving, kind: Kind, loaded: journal.Loaded) -> None:
@@ -41,6 +42,7 @@ class Life:
         self.id, self.target, self.parent_id, self.version = row.id, row.target, row.parent, row.version
         self.headers: Mapping[str, str] = json.loads(row.headers)
         self.recovered_ns: Sequence[int] = row.recovered
+        self.late_ns = 0
         self.blocked_ns: Sequence[tuple[int, int | None]] = row.blocked
         self.began_ns = row.began
         self.task: asyncio.Task[Outcome] | None = None

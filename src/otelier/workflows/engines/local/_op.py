@@ -218,6 +218,11 @@ class LocalOp:
             self.life.begin(self)
 
     @property
+    def due_ns(self) -> int | None:
+        """Return `None`: who drives the file tells in time."""
+        return None
+
+    @property
     def is_given_up(self) -> bool:
         """Whether it was given up: it is never done."""
         return self.state == GIVEN_UP

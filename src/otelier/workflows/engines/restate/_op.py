@@ -108,6 +108,11 @@ class RestateOp:
         return self.state == DONE
 
     @property
+    def due_ns(self) -> int | None:
+        """When it is over at the latest."""
+        return None
+
+    @property
     def is_given_up(self) -> bool:
         """Whether it is waited for no more."""
         return self.state == GIVEN_UP

@@ -12,9 +12,9 @@ from otelier.codec import read_json
 from otelier.errors import RunStopped
 from otelier.workflows.engines.protocol import Json
 from otelier.workflows.engines.restate._answers import to_bytes
+from otelier.workflows.engines.restate._names import signal_name
 from otelier.workflows.engines.restate._op import BEGUN, Owner, RestateOp
 
-GIVEN_UP_LABEL: Final = " given up"
 _MAX_MS: Final = 10**14
 """Three thousand years: what is longer never ends either."""
 
@@ -117,6 +117,13 @@ class Sleep(RestateOp):
             self._seconds = self._seconds(self.began_ns)
             self._sleep(self._seconds)
 
+    @property
+    def due_ns(self) -> int | None:
+        """When its time comes."""
+        if not self._has_began or self.began_ns is None or callable(self._seconds):
+            return None
+        return self.began_ns + milliseconds(self._seconds) * 1_000_000
+
     def _sleep(self, seconds: float) -> None:
         self.watch(self.run.pump.sleep(milliseconds(seconds)), self._elapsed)
 
@@ -130,9 +137,7 @@ class Sleep(RestateOp):
 
     def finish(self) -> None:
         """Take note of when it ended: as follows from its begin."""
-        assert self.began_ns is not None
-        assert not callable(self._seconds)
-        self.ended_ns: int | None = self.began_ns + milliseconds(self._seconds) * 1_000_000
+        self.ended_ns: int | None = self.due_ns
 
 
 class Signal(RestateOp):
@@ -160,6 +165,13 @@ class Signal(RestateOp):
             self._limit = self.run.pump.sleep(milliseconds(self._timeout_s))
             self.watch(self._limit, self._late)
         self._mail.wait(self)
+
+    @property
+    def due_ns(self) -> int | None:
+        """When it waits no more."""
+        if not self._has_began or self.began_ns is None or self._timeout_s is None:
+            return None
+        return self.began_ns + milliseconds(self._timeout_s) * 1_000_000
 
     def took(self, signal: Mapping[str, Json]) -> None:
         """Take a signal."""
@@ -192,7 +204,7 @@ class Signal(RestateOp):
         """Take note of when it ended."""
         assert self.began_ns is not None
         if self._sent is None:
-            self.ended_ns: int | None = self.began_ns + milliseconds(self._timeout_s or 0) * 1_000_000
+            self.ended_ns: int | None = self.due_ns
         else:
             self.ended_ns = max(self.began_ns, self._sent["at"])
 
@@ -244,8 +256,3 @@ class Mail:
 def milliseconds(seconds: float) -> int:
     """Return a time as Restate wants it."""
     return int(min(max(seconds, 0.0) * 1000, _MAX_MS))
-
-
-def signal_name(name: str, number: int) -> str:
-    """Return how a signal of a run is named, the first of its name being number 0."""
-    return f"{name}#{number}"

@@ -13,15 +13,17 @@ from restate.server_context import ServerInvocationContext
 from otelier.codec import read_json
 from otelier.errors import RunCancelled, RunParked, RunStopped, WorkflowUseError
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
-from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, cancelled, dumps, to_bytes
+from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, Failed, cancelled, dumps, to_bytes
 from otelier.workflows.engines.restate._asking import Call, Result, Send
-from otelier.workflows.engines.restate._names import RUNS
+from otelier.workflows.engines.restate._names import GIVEN_UP_LABEL, RUNS
 from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, MADE, RestateOp
-from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, Mail, Signal, Sleep, Step
-from otelier.workflows.engines.restate._pump import Cancelled, Failed, Pump
+from otelier.workflows.engines.restate._ops import Mail, Signal, Sleep, Step
+from otelier.workflows.engines.restate._pump import Cancelled, Pump
 
 META: Final = "otelier"
 """Header of an invocation with what a run knows of itself."""
+_LATE_NS: Final = 2_000_000_000
+"""How far clocks of machines, and the server, may be behind: not a promise, but what follows is only told twice."""
 PARKED: Final = "otelier: the worker stopped"
 """What the server keeps as the last failure of a run whose step was cut by an orderly stop."""
 
@@ -41,6 +43,7 @@ class RestateRun:
         self.began_ns: int = meta.get("began") or 0
         self.recovered_ns: Sequence[int] = []
         self.blocked_ns: Sequence[tuple[int, int | None]] = ()  # the server does not tell
+        self.late_ns = _LATE_NS
         self.cancelled_ns: int | None = None
         """When this life heard of it: the server records no such time."""
         self.stopped: RunStopped | None = None
@@ -351,7 +354,7 @@ class RestateRun:
         if self.stopped is not None or outcome is None:
             raise self.cause or RetryableError("otelier: the body was left")
         try:
-            at = await self._tell("completed" if outcome[0] else "failed")
+            at = await self._tell("completed" if outcome[0] else "failed", self.seen_ns)
             if not outcome[0]:
                 raise TerminalError(dumps({**outcome[1], "at": at}), FAILED)
             for key, value in self._changes.items():
@@ -379,10 +382,13 @@ class RestateRun:
             raise self.cause from None
         raise TerminalError(dumps({**cancelled(self.id)[1], "at": at}), CANCELLED)
 
-    async def _tell(self, status: str) -> int:
-        """Record that it has ended, so that it takes no signal from now on; return when that was."""
+    async def _tell(self, status: str, at: int | None = None) -> int:
+        """Record that it has ended, so that it takes no signal from now on; return when that was.
+
+        It is a recorded time *at* which it did, if there is one: to ask the clock costs an entry of the journal.
+        """
         self.pump.ignores_cancel = True
-        found: list[int] = []
+        given, found = to_bytes({"status": status, "at": at}), list[int]()
 
         def told(value: Any) -> None:
             if isinstance(value, Failed):  # a cancel that comes now takes what is asked with it
@@ -391,7 +397,7 @@ class RestateRun:
                 found.append(read_json(bytes(value).decode())["at"])
 
         def ask() -> None:
-            self.pump.watch(self.pump.ask(RUNS, "end", self.id, to_bytes({"status": status})), told)
+            self.pump.watch(self.pump.ask(RUNS, "end", self.id, given), told)
 
         self.guarded(ask)
         while not found:
