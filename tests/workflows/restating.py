@@ -74,13 +74,19 @@ class RestateServer:
         self.folder = Path(mkdtemp(prefix="otelier-restate-"))
         self.ingress, self.admin, node = free_port(), free_port(), free_port()
         self.address = f"restate://127.0.0.1:{self.ingress}?admin={self.admin}"
+        self._node = node
+        self.configure(settings)
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def configure(self, settings: str = "") -> None:
+        """Write its settings, which hold from its next start."""
+        node = self._node
         (self.folder / "restate.toml").write_text(
             f'bind-ip = "127.0.0.1"\nlisten-mode = "tcp"\nbind-address = "127.0.0.1:{node}"\n'
             f'advertised-address = "http://127.0.0.1:{node}"\nbase-dir = "{self.folder}/data"\n'
             f"disable-telemetry = true\ndefault-num-partitions = 2\n{settings}\n"
             f'[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
         )
-        self._running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from otelier.interceptors import Interceptor
 from otelier.workflows import Worker, workflow
 from otelier.workflows.engines.local import LocalEngine, Options
 from tests.scripted import model, scripted
-from tests.workflows.engines.serving import until
+from tests.workflows.engines.serving import opened, until
 from tests.workflows.talks import TALKS, Watch, arguments, seen_of, tools_of
 
 __all__ = ["model"]
@@ -64,20 +63,18 @@ def durable(made: dict[str, Any], seen: list[Any]) -> Any:
     return talking
 
 
-async def in_two_lives(made: dict[str, Any], path: Path, seen: list[Any]) -> None:
+async def in_two_lives(made: dict[str, Any], place: str, seen: list[Any]) -> None:
     """Run it durably, end its worker, and let another one replay it."""
     handler = durable(made, seen)
-    for life in (1, 2):
-        engine = LocalEngine(str(path))
-        try:
-            async with Worker("desk", modules=[handler], engine=engine) as worker:
-                handle = await worker.start(handler, workflow_id="r-1")
-                await until(lambda life=life: len(seen) == life)
-                if life == 2:
-                    await engine.signal("r-1", "go", {"payload": None})
-                    await handle.result()
-        finally:
-            await engine.close()
+    async with opened(place) as engine:
+        async with Worker("desk", modules=[handler], engine=engine) as worker:
+            await worker.start(handler, workflow_id="r-1")
+            await until(lambda: len(seen) == 1)
+        async with Worker("desk", modules=[handler], engine=engine) as worker:
+            handle = await worker.start(handler, workflow_id="r-1")
+            await engine.signal("r-1", "go", {"payload": None})
+            await handle.result()
+    assert len(seen) == 2
 
 
 def sent(model) -> list[Any]:
@@ -112,8 +109,9 @@ def tree_of(exporter: InMemorySpanExporter, name: str) -> list[Any]:
     return sorted([path(span), span.status.status_code.name, carried(span)] for span in ours)
 
 
+@pytest.mark.parametrize("place", ["file", pytest.param("restate", marks=pytest.mark.restate)], indirect=True)
 @pytest.mark.parametrize("name", TALKS)
-def test_a_durable_run_gives_what_a_plain_one_gives_also_in_a_replay(tmp_path, exporter, name):
+def test_a_durable_run_gives_what_a_plain_one_gives_also_in_a_replay(place, exporter, name):
     """Result or error, conversation, usage, calls, questions, what interceptors see, and spans are equal."""
     with scripted() as model:
         notes: list[Any] = []
@@ -123,7 +121,7 @@ def test_a_durable_run_gives_what_a_plain_one_gives_also_in_a_replay(tmp_path, e
     with scripted() as model:
         seen: list[Any] = []
         noted: list[Any] = []
-        asyncio.run(in_two_lives(TALKS[name](model, noted), tmp_path / "runs.db", seen))
+        asyncio.run(in_two_lives(TALKS[name](model, noted), place, seen))
         assert sent(model) == asked
     assert seen == [expected, expected]
     assert noted == notes

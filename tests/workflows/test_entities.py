@@ -115,9 +115,9 @@ async def test_a_method_that_raises_saves_nothing(place: str | None):
 @on_a_loop
 async def test_state_outside_of_entities_is_refused(place: str | None):
     """A workflow has no state; neither has a step or a foreign task of an entity."""
-    place = entity("Place")
+    kind_of = entity("Place")
 
-    @place.write
+    @kind_of.write
     async def odd(ctx: Context) -> Any:
         def inside() -> None:
             with raises_sentence(WorkflowUseError, "ctx.set('a') stands inside a step"):

@@ -439,8 +439,9 @@ async def test_a_stream_that_is_read_no_more_leaves_nothing_behind(place: str | 
         assert len(await handle.result(60)) == 4
 
 
+# On Restate a run may have ended before its stream is asked for: then there is its failure alone.
 @on_a_loop
-async def test_a_stream_ends_with_the_failure_of_its_run(place: str | None):
+async def test_a_stream_ends_with_the_failure_of_its_run(path: str | None):
     """What was yielded before comes, then the error is raised."""
 
     @function
@@ -448,7 +449,7 @@ async def test_a_stream_ends_with_the_failure_of_its_run(place: str | None):
         yield 1
         await ctx.step("fail", lambda: {}["none"])
 
-    async with opened(place) as engine, worker_of(engine, breaks, here) as worker:
+    async with opened(path) as engine, worker_of(engine, breaks, here) as worker:
         seen: list[Any] = []
         stream = (await worker.start(breaks)).stream()
         seen.append(await anext(stream))

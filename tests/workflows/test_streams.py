@@ -198,6 +198,8 @@ def test_a_stream_that_is_too_large(server, address, monkeypatch):
     assert lives[0][-2:] == ["CodecError", True]
 
 
+# The clock of a Restate server is its own machine's.
+@pytest.mark.parametrize("address", ["memory", "file"], indirect=True)
 def test_a_time_limit_ends_a_stream(server, address, otelier_spans, monkeypatch):
     """A handler's `timeout_s` breaks the stream off, the step records what was read, and a replay ends alike."""
     lives: list[Any] = []

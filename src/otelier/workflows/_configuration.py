@@ -117,7 +117,7 @@ class Config:
             return value[0]
 
         op: Op = body.run.step(name, give)
-        if op.done():
+        if body.run.known(op):
             return op.value
         # Read here, since nothing waits; recorded before the body waits for anything else.
         value.append(to_plain(read(), what=f"what {what} returns"))

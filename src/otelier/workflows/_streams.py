@@ -69,7 +69,7 @@ class _Reading:
         body = self.body
         await body.settle()
         body.stream = self
-        if self.op.done():  # either way the body gets the same chunks
+        if body.run.known(self.op):  # either way the body gets the same chunks
             await self._take_record()
             return
         self.op.start()

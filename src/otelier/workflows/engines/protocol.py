@@ -166,6 +166,13 @@ class Run(Protocol):
         """
         ...
 
+    def known(self, op: Op) -> bool:
+        """Return whether the result of an op that was just made is in the journal: then the op is done, at once.
+
+        What a body reads without waiting is recorded this way, and taken from the record in a replay.
+        """
+        ...
+
     def sleep(self, seconds: float | Callable[[int], float]) -> Op:
         """Make an op that is done *seconds* after it was first begun. Its value is `None`.
 

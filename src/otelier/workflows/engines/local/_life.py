@@ -84,6 +84,10 @@ class Life:
         """Make an op whose value *body* computes."""
         return Step(self, name, body)
 
+    def known(self, op: Op) -> bool:
+        """Return whether the result of an op that was just made is in the journal."""
+        return op.done()
+
     def sleep(self, seconds: float | Callable[[int], float]) -> Op:
         """Make an op that is done after *seconds*."""
         return Sleep(self, seconds)

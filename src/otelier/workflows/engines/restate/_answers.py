@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otelier.codec import error_to_json, read_json
+from otelier.codec import error_to_json, read_json, whole_text
 from otelier.errors import (
     RunCancelled,
     RunEndedError,
@@ -37,8 +37,12 @@ class Failed:
 
 
 def to_bytes(value: Json) -> bytes:
-    """Return *value* as JSON."""
-    return dumps(value).encode()
+    """Return *value* as JSON; half of a UTF-16 pair has no form there, and is replaced."""
+    text = dumps(value)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return whole_text(text).encode()
 
 
 def canonical(value: Json) -> str:

@@ -16,6 +16,8 @@ import h11
 from otelier.codec import read_json
 
 _CHUNK: Final = 65536
+_ASKED_FOR: Final = 1_000_000
+"""Bytes of a body above which the server is asked first: one that is too large for it breaks the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +79,28 @@ async def request(
         given.update(headers or {})
         if body is not None:
             given["content-type"] = "application/json"
+        is_large = body is not None and len(body) > _ASKED_FOR
+        if is_large:
+            given["expect"] = "100-continue"
         events = [h11.Request(method=method, target=path, headers=list(given.items()))]
         writer.write(b"".join(filter(None, (http.send(event) for event in events))))
+        if is_large and (refused := await _answer(http, reader, is_asking=True)) is not None:
+            return refused
         if body:
             writer.write(http.send(h11.Data(data=body)) or b"")
         writer.write(http.send(h11.EndOfMessage()) or b"")
         await writer.drain()
-        return await _answer(http, reader)
+        answer = await _answer(http, reader)
+        assert answer is not None
+        return answer
     except h11.RemoteProtocolError as exc:
         raise ConnectionResetError(f"The connection broke: {exc}") from exc
     finally:
         writer.transport.abort()  # whether the server keeps its side does not matter
 
 
-async def _answer(http: h11.Connection, reader: asyncio.StreamReader) -> Response:
+async def _answer(http: h11.Connection, reader: asyncio.StreamReader, *, is_asking: bool = False) -> Response | None:
+    """Return what the server answers; `None` if it is asked whether it takes the body, and does."""
     status, found, date = 0, bytearray(), None
     while True:
         event = http.next_event()
@@ -99,6 +109,8 @@ async def _answer(http: h11.Connection, reader: asyncio.StreamReader) -> Respons
         elif isinstance(event, h11.Response):
             status = event.status_code
             date = next((value.decode() for name, value in event.headers if name == b"date"), None)
+        elif isinstance(event, h11.InformationalResponse) and is_asking:
+            return None
         elif isinstance(event, h11.Data):
             found += event.data
         elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):

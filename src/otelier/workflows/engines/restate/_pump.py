@@ -51,7 +51,9 @@ class Pump:
         self._watched: dict[int, Got] = {}
         self._closures: dict[int, Callable[[], None]] = {}
         self._due: list[int] = []
-        self._has_given = False
+        self._early: list[int] = []
+        """Results that were met on the way to one that was taken at once, in their order."""
+        self._is_cancel_met = self._has_given = False
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._waking: set[asyncio.Task[None]] = set()
@@ -147,6 +149,27 @@ class Pump:
         """Let a pump that waits look at what was given."""
         await self._context.receive.enqueue_restate_event(_WAKE)
 
+    def take_known(self, handle: int) -> None:
+        """Hand on the result of a closure at once, if the journal has it; what stands before it waits for its turn."""
+        while handle in self._watched and handle not in self._closures:
+            answer = self._ask([one for one in self._watched if one not in self._early])
+            if isinstance(answer, DoProgressExecuteRun):
+                self._due.append(answer.handle)
+            elif isinstance(answer, DoProgressCancelSignalReceived):
+                self._is_cancel_met = True
+            elif not isinstance(answer, DoProgressAnyCompleted):
+                return
+            elif self._vm.is_completed(handle):
+                self._early += [one for one in self._met() if one != handle]
+                self._watched.pop(handle)(self._take(handle))
+            elif found := self._met():
+                self._early += found
+            else:
+                return
+
+    def _met(self) -> list[int]:
+        return [one for one in self._watched if one not in self._early and self._vm.is_completed(one)]
+
     async def turn(self) -> None:
         """Wait until the next result was handed on, or the life has ended."""
         task = self._task
@@ -192,9 +215,11 @@ class Pump:
         while not self.is_over:
             self._has_given = False
             await self._context.take_and_send_output()
+            if self._early:
+                early, self._early = self._early, []
+                return early
             watched = list(self._watched)
-            waits = [SingleUnresolvedFuture(handle) for handle in watched]
-            answer = self._vm.do_progress(waits[0] if len(waits) == 1 else FirstCompletedUnresolvedFuture([*waits]))
+            answer = DoProgressCancelSignalReceived() if self._is_cancel_met else self._ask(watched)
             if isinstance(answer, DoProgressExecuteRun):
                 self._due.append(answer.handle)
             elif isinstance(answer, DoProgressAnyCompleted):
@@ -202,6 +227,7 @@ class Pump:
             elif isinstance(answer, Suspended):
                 raise SuspendedException
             elif isinstance(answer, DoProgressCancelSignalReceived):
+                self._is_cancel_met = False
                 if not self.ignores_cancel:
                     raise Cancelled
             elif isinstance(answer, BaseException):
@@ -211,6 +237,10 @@ class Pump:
                 if not self._has_given:  # else that is to be sent first
                     await self._receive()
         return []
+
+    def _ask(self, handles: list[int]) -> Any:
+        waits = [SingleUnresolvedFuture(handle) for handle in handles]
+        return self._vm.do_progress(waits[0] if len(waits) == 1 else FirstCompletedUnresolvedFuture([*waits]))
 
     def _begin_due(self) -> None:
         due, self._due = sorted(self._due), []
