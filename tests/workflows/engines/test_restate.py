@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
-from otelier.errors import EngineError, MissingExtraError, RunEndedError, UnknownHandlerError
+from otelier.errors import EngineError, MissingExtraError, RunEndedError, UnknownHandlerError, UnknownRunError
 from otelier.workflows.engines import open_engine
 from otelier.workflows.engines.protocol import Run, Target
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_sentence, serving, step, until
@@ -420,3 +420,26 @@ def test_options_are_those_that_were_asked_for():
     """A step is never killed before a day has passed, and a finished run is kept for a month."""
     options = Options()
     assert (options.abort_s, options.retention_s, options.max_retry_s) == (86400, 30 * 86400, 10)
+
+
+@pytest.mark.restate
+@on_a_loop
+async def test_a_run_that_the_server_does_not_see_yet_is_waited_for(restate: RestateServer):
+    """A busy server may say of a run that was started just now that there is none: it was not cancelled."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return await step(run, "a", 1)
+
+    target = handlers.add(flow)
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        attach, unseen = engine._server.attach, [UnknownRunError("not yet", workflow_id="r")] * 2
+
+        async def attached(invocation: str, run_id: str) -> Any:
+            if unseen:
+                raise unseen.pop()
+            return await attach(invocation, run_id)
+
+        with patch.object(engine._server, "attach", attached):
+            assert await engine.result("r", 60) == [True, 1]

@@ -24,6 +24,7 @@ from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
+_UNSEEN_S: Final = 0.05
 _engines: dict[str, RestateEngine] = {}
 _engines_lock = threading.Lock()
 
@@ -146,13 +147,23 @@ class RestateEngine:
         server = self._opened()
         invocation = await self._invocation(run_id)
         try:
-            return await asyncio.wait_for(server.attach(invocation, run_id), timeout_s)
-        except UnknownRunError:
-            if await self._reader.invocation_of(run_id) != invocation:
-                raise
-            return cancelled(run_id)  # the server forgets what is cancelled before its turn
+            return await asyncio.wait_for(self._attached(server, invocation, run_id), timeout_s)
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
+
+    async def _attached(self, server: Server, invocation: str, run_id: str) -> Outcome:
+        ends = time.monotonic() + self._options.again_s
+        while True:
+            try:
+                return await server.attach(invocation, run_id)
+            except UnknownRunError:
+                if await self._reader.invocation_of(run_id) != invocation:
+                    raise
+                # What was started just now may not have reached the part of the server that keeps it; and the server
+                # forgets what is cancelled before its turn.
+                if await self._reader.was_cancelled(run_id) or time.monotonic() > ends:
+                    return cancelled(run_id)
+            await asyncio.sleep(_UNSEEN_S)
 
     async def signal(self, run_id: str, name: str, payload: Json) -> None:
         """Keep a signal for a run."""

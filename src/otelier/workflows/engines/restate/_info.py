@@ -68,6 +68,11 @@ class Reader:
         run = (await self._known([run_id])).get(run_id, {}).get(RUN)
         return None if run is None else run["invocation"]
 
+    async def was_cancelled(self, run_id: str) -> bool:
+        """Return whether it was noted of a run that it was cancelled."""
+        ended = (await self._known([run_id])).get(run_id, {}).get(END)
+        return ended is not None and ended["status"] == "cancelled"
+
     async def called_by(self, run_id: str) -> list[str]:
         """Return the runs that a run called, but for detached ones."""
         parent = _quoted(f'%"parent":{_json_text(run_id)}%')
