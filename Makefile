@@ -69,9 +69,9 @@ test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; n
 	@$(BIN)/python -m pytest -m backends tests/backends -rs
 
 .PHONY: restate
-restate: $(STAMP) ## get Restate's server by npm, and run the tests of workflows on it
+restate: $(STAMP) ## get Restate's server by npm, and run the tests on it
 	@scripts/get_restate.sh
-	@$(BIN)/python -m pytest -q -n0 -m restate tests/workflows
+	@$(BIN)/python -m pytest -q -n0 -m restate tests
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current
@@ -162,7 +162,7 @@ beside: $(STAMP) ## run the tests beside other instrumentations of openai
 	@scripts/beside.sh $(BIN)
 
 .PHONY: check
-check: lint types docs minimal floor openai coverage matrix beside slow test ## all that CI runs
+check: lint types docs minimal floor openai coverage matrix beside slow restate test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
+from otelier.errors import UnknownRunError
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, approval_in
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
@@ -100,6 +103,15 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
         steps.append(StepInfo(name, kind, number, executions, began, ended, _error(kind, value), child))
     trace_id = shown_trace_id(run_id, json.loads(headers))
     return replace(_info(row), steps=tuple(steps), waiting_for=_waiting_for(conn, row, ops), trace_id=trace_id)
+
+
+def some_runs(conn: sqlite3.Connection, run_ids: Sequence[str]) -> list[RunInfo]:
+    """Return the runs of those ids that there are, with their steps."""
+    found: list[RunInfo] = []
+    for run_id in run_ids:
+        with contextlib.suppress(UnknownRunError):
+            found.append(one_run(conn, run_id))
+    return found
 
 
 def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]]:

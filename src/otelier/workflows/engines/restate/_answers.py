@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from otelier.codec import error_to_json
+from otelier.codec import error_to_json, read_json
 from otelier.errors import (
     RunCancelled,
     RunEndedError,
@@ -25,6 +26,14 @@ MISMATCH: Final = 570
 """Restate's code of a body that does not fit its journal."""
 dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 """Returns a value as JSON text, which a body gets back as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A result that is the failure of another invocation."""
+
+    code: int
+    message: str
 
 
 def to_bytes(value: Json) -> bytes:
@@ -83,3 +92,20 @@ def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = N
             handler=target.handler,
         )
     return unknown_run(run_id)
+
+
+def outcome_of(run_id: str, value: Any) -> tuple[Outcome, int | None]:
+    """Return the outcome that an invocation of a handler of ours ended with, and when that was."""
+    if not isinstance(value, Failed):
+        found = read_json(bytes(value).decode())
+        return [True, found["value"]], found["at"]
+    try:
+        stored = read_json(value.message)
+        at = stored.pop("at", None)
+        if "type" in stored:
+            return [False, stored], at
+    except (ValueError, AttributeError, TypeError):
+        pass
+    if value.code == CANCELLED:
+        return cancelled(run_id), None
+    return failure(RuntimeError(value.message)), None

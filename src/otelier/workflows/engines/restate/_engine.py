@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from otelier.errors import EngineError, UnknownRunError
@@ -21,8 +21,6 @@ from otelier.workflows.engines.restate._info import QUEUED, Reader
 from otelier.workflows.engines.restate._offers import Registrar
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
-from otelier.workflows.engines.restate._service import Bodies
-from otelier.workflows.engines.restate._worker import Listener
 from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
@@ -95,6 +93,10 @@ class RestateEngine:
         Raises:
             EngineError: if it cannot listen, or the server cannot reach it.
         """
+        # Imported here: restate-sdk takes a second, and clients need none of it.
+        from otelier.workflows.engines.restate._service import Bodies
+        from otelier.workflows.engines.restate._worker import Listener
+
         server = self._opened()
         bodies = Bodies(registry, invoke, self._options)
         where = worker_address(self._bind, self._url)
@@ -194,6 +196,11 @@ class RestateEngine:
         """Return one run with its steps and what it waits for."""
         self._opened()
         return await self._reader.run(run_id)
+
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps, but not what these gave."""
+        self._opened()
+        return await self._reader.infos(run_ids)
 
     async def states(self, service: str) -> list[tuple[str, Json]]:
         """Return the key and the state of every entity of a service."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from restate.exceptions import SdkInternalException, SuspendedException
@@ -26,17 +25,11 @@ from restate.vm import (
     Suspended,
 )
 
+from otelier.workflows.engines.restate._answers import Failed
+
 Got: TypeAlias = Callable[[Any], None]
 """Takes a result: bytes, text or `None`, or a `Failed`."""
 _WAKE: Final[Any] = {"type": "restate.run_completed", "data": None}
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A result that is the failure of another invocation."""
-
-    code: int
-    message: str
 
 
 class Cancelled(Exception):  # noqa: N818 -- it tells what was asked for

@@ -24,15 +24,12 @@ from restate.serde import BytesSerde
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import Json, Target
 from otelier.workflows.engines.restate._answers import canonical, dumps, to_bytes
-from otelier.workflows.engines.restate._names import RUNS, place_of
-from otelier.workflows.engines.restate._ops import signal_name
+from otelier.workflows.engines.restate._names import END, RUN, RUNS, place_of, signal_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._run import META
 
 _KEPT = timedelta(minutes=10)
 """How long the server knows a request of a client again."""
-RUN, END = "run", "end"
-"""Keys of its state."""
 _SERDE = BytesSerde()
 
 

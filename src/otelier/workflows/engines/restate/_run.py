@@ -13,12 +13,12 @@ from restate.server_context import ServerInvocationContext
 from otelier.codec import read_json
 from otelier.errors import RunCancelled, RunParked, RunStopped, WorkflowUseError
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
-from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, cancelled, dumps, to_bytes
+from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, Failed, cancelled, dumps, to_bytes
 from otelier.workflows.engines.restate._asking import Call, Result, Send
-from otelier.workflows.engines.restate._names import RUNS
+from otelier.workflows.engines.restate._names import GIVEN_UP_LABEL, RUNS
 from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, MADE, RestateOp
-from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, Mail, Signal, Sleep, Step
-from otelier.workflows.engines.restate._pump import Cancelled, Failed, Pump
+from otelier.workflows.engines.restate._ops import Mail, Signal, Sleep, Step
+from otelier.workflows.engines.restate._pump import Cancelled, Pump
 
 META: Final = "otelier"
 """Header of an invocation with what a run knows of itself."""

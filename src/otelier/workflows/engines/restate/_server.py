@@ -14,15 +14,14 @@ from otelier.errors import EngineError
 from otelier.settings import RESTATE_IDENTITY_KEY
 from otelier.workflows.engines.protocol import APPROVALS, Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
-from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
-from otelier.workflows.engines.restate._asking import outcome_of
+from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_bytes, unknown_run
 from otelier.workflows.engines.restate._http import NotReached, Response, request
-from otelier.workflows.engines.restate._names import RUNS, SHARED, place_of
+from otelier.workflows.engines.restate._names import RUNS, SHARED, place_of, version_of
 from otelier.workflows.engines.restate._options import Options
-from otelier.workflows.engines.restate._pump import Failed
 
 OLDEST: Final = (1, 7, 12)
 """The first version whose signals by name are kept."""
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _PAUSE_S: Final = 0.2
 _BUSY: Final = frozenset({502, 503, 504})
 """What a server answers that starts, and no handler of ours."""
@@ -32,7 +31,6 @@ _NOT_READY: Final = 470
 """Of an output that is not there yet."""
 _SILENT: Final = "'RT0010', 'RT0012', 'RT0023'"
 """Codes of a worker that cannot be reached, or whose URL is answered by something that is none or that stops."""
-_VERSION: Final = re.compile(r"/v(\d+)/?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +175,7 @@ class Server:
             "SELECT s.name, d.id, d.endpoint FROM sys_service s JOIN sys_deployment d ON d.id = s.deployment_id"
         ):
             url = str(one.get("endpoint") or "").rstrip("/")
-            version = _VERSION.search(url)
-            found[one["name"]] = Deployment(one["id"], url, int(version[1]) if version else 0)
+            found[one["name"]] = Deployment(one["id"], url, version_of(url))
         return found
 
     async def sharing(self) -> list[str]:
@@ -241,21 +238,29 @@ class Server:
     async def _opened(self) -> None:
         if self._is_known:
             return
-        response = await self._admin("GET", "/version")
-        told: Any = response.json() if response.status == 200 else None
-        version = str(cast("dict[str, Any]", told).get("version")) if isinstance(told, dict) else ""
-        found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
-        if found is None:
-            raise EngineError(
-                f"What answers at {self.address.host}:{self.address.admin} is no Restate server's admin side: "
-                f"{response.status} {response.words()[:200]}. Name its port: `restate://HOST[:8080][?admin=9070]`."
-            )
-        if tuple(map(int, found.groups())) < OLDEST:
+        version, _ = await self.version()
+        if is_too_old(version):
             raise EngineError(
                 f"Restate's server at {self.address} is version {version}: it does not keep signals by name, so a run "
                 f"could lose one. Use {'.'.join(map(str, OLDEST))} or later: `npx @restatedev/restate-server`."
             )
         self._is_known = True
+
+    async def version(self) -> tuple[str, str | None]:
+        """Return its version, which may be too old, and its clock as its answer has it.
+
+        Raises:
+            EngineError: if no server answers, or what answers is none.
+        """
+        response = await self._admin("GET", "/version")
+        told: Any = response.json() if response.status == 200 else None
+        version = str(cast("dict[str, Any]", told).get("version")) if isinstance(told, dict) else ""
+        if _VERSION.match(version) is None:
+            raise EngineError(
+                f"What answers at {self.address.host}:{self.address.admin} is no Restate server's admin side: "
+                f"{response.status} {response.words()[:200]}. Name its port: `restate://HOST[:8080][?admin=9070]`."
+            )
+        return version, response.date
 
     async def _tried(self, ask: Callable[[], Awaitable[Response]]) -> Response:
         """Ask; a server that was there is asked again for a while: it may be restarting."""
@@ -278,3 +283,14 @@ class Server:
                         "What runs there goes on when it is back."
                     ) from exc
             await asyncio.sleep(_PAUSE_S)
+
+
+def is_too_old(version: str) -> bool:
+    """Return whether a server of that version would lose signals.
+
+    Example:
+        >>> is_too_old("1.7.11"), is_too_old("1.8.0-rc.1")
+        (True, False)
+    """
+    found = _VERSION.match(version)
+    return found is None or tuple(map(int, found.groups())) < OLDEST
