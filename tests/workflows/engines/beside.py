@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from otelier.workflows.engines.restate import RestateEngine, _registry, _service
+from otelier.workflows.engines.restate import Options, RestateEngine, _registry, _service
 from tests.workflows.engines.serving import Handlers
 from tests.workflows.nursery import at_work
 
@@ -33,5 +33,5 @@ def run(address: str) -> None:
     handlers = Handlers("mail")
     handlers.add(_mail)
     _service.runs_object = _held
-    engine = RestateEngine(address, bind="127.0.0.1:0")
+    engine = RestateEngine(address, bind="127.0.0.1:0", options=Options(silent_s=1.0))
     asyncio.run(engine.serve(handlers.registry, handlers.invoke, at_work))
