@@ -25,6 +25,7 @@ from otelier.workflows.engines.restate._worker import Listener
 from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
+_PAUSE_S: Final = 0.2
 _engines: dict[str, RestateEngine] = {}
 _engines_lock = threading.Lock()
 
@@ -136,16 +137,26 @@ class RestateEngine:
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
         """Wait for a run's end."""
-        server = self._opened()
         invocation = await self._invocation(run_id)
         try:
-            return await asyncio.wait_for(server.attach(invocation, run_id), timeout_s)
-        except UnknownRunError:
-            if await self._reader.invocation_of(run_id) != invocation:
-                raise
-            return cancelled(run_id)  # the server forgets what is cancelled before its turn
+            return await asyncio.wait_for(self._outcome(run_id, invocation), timeout_s)
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
+
+    async def _outcome(self, run_id: str, invocation: str) -> Outcome:
+        """Wait for a run's end. A server that has just started does not know yet what it knows."""
+        server, loop = self._opened(), asyncio.get_running_loop()
+        ends: float | None = None
+        while True:
+            try:
+                return await server.attach(invocation, run_id)
+            except UnknownRunError:
+                if await self._reader.invocation_of(run_id) != invocation:
+                    raise
+            ends = ends or loop.time() + self._options.again_s
+            if loop.time() > ends or await self._reader.ended(run_id) == "cancelled":
+                return cancelled(run_id)  # the server forgets what is cancelled before its turn
+            await asyncio.sleep(_PAUSE_S)
 
     async def signal(self, run_id: str, name: str, payload: Json) -> None:
         """Keep a signal for a run."""

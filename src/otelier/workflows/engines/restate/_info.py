@@ -55,9 +55,18 @@ class Reader:
 
     async def invocation_of(self, run_id: str) -> str | None:
         """Return the invocation of a run; `None` if there is none."""
-        where = f"service_name='{RUNS}' AND service_key={_quoted(run_id)} AND key='{RUN}'"
+        found = await self._kept(run_id, RUN)
+        return None if found is None else found["invocation"]
+
+    async def ended(self, run_id: str) -> str | None:
+        """Return how a run has told that it ended, also one that ended before its turn; `None` for an open one."""
+        found = await self._kept(run_id, END)
+        return None if found is None else found["status"]
+
+    async def _kept(self, run_id: str, key: str) -> dict[str, Json] | None:
+        where = f"service_name='{RUNS}' AND service_key={_quoted(run_id)} AND key='{key}'"
         rows = await self._server.rows(f"SELECT value_utf8 FROM state WHERE {where}")  # noqa: S608 -- quoted
-        return read_json(rows[0]["value_utf8"])["invocation"] if rows else None
+        return read_json(rows[0]["value_utf8"]) if rows else None
 
     async def called_by(self, run_id: str) -> list[str]:
         """Return the open runs that a run called, but for detached ones."""

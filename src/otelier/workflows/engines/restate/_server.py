@@ -24,8 +24,8 @@ OLDEST: Final = (1, 7, 12)
 _PAUSE_S: Final = 0.2
 _BUSY: Final = frozenset({502, 503, 504})
 """What a server answers that starts, and no handler of ours."""
-_STARTS: Final = "node lookup for partition"
-"""Of the words with which a server that starts fails a query."""
+_STARTS: Final = "External error: node "
+"""Of the words with which a server that starts, or stops, fails a query."""
 _NOT_READY: Final = 470
 """Of an output that is not there yet."""
 
