@@ -71,7 +71,7 @@ test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; n
 .PHONY: restate
 restate: $(STAMP) ## get Restate's server by npm, and run the tests of workflows on it
 	@scripts/get_restate.sh
-	@$(BIN)/python -m pytest -q -n0 -m restate tests/workflows
+	@$(BIN)/python -m pytest -q -n0 -m "restate and not slow" tests/workflows
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current
