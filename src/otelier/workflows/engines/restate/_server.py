@@ -24,7 +24,7 @@ OLDEST: Final = (1, 7, 12)
 _PAUSE_S: Final = 0.2
 _BUSY: Final = frozenset({502, 503, 504})
 """What a server answers that starts, and no handler of ours."""
-_STARTS: Final = "External error: node "
+_STARTS: Final = "Datafusion error: External error: "
 """Of the words with which a server that starts, or stops, fails a query."""
 _NOT_READY: Final = 470
 """Of an output that is not there yet."""
