@@ -44,6 +44,7 @@ _BY_HEALTH: Final = ("blocked", "waiting approval", "retrying", "waiting", "runn
 _VERSION: Final = re.compile(r"/v(\d+)/?$")
 _FAILURE: Final = re.compile(r"\[(\d+)[^\]]*\] ?(.*)", re.DOTALL)
 _ENDS: Final = "attempts to perform the following: 'call'"
+_WAITS: Final = "Notifications awaited on this await point:"
 _DIFFERS: Final = re.compile(r"name: (\d+) (\w+) (.*) != (\d+) (\w+) (.*)")
 
 
@@ -232,6 +233,12 @@ def _mismatch(run_id: str, words: str, recorded: OpSeen | None) -> Exception:
         return ReplayError(
             f"Run {run_id!r} is blocked: its journal has {recorded.kind} {recorded.name!r} at op {recorded.number}, "
             f"and its code ended without it. {mended}"
+        )
+    if _WAITS in words:
+        return ReplayError(
+            f"Run {run_id!r} is blocked: its code waits for {words.partition(_WAITS)[2].strip()} where what was "
+            "recorded went on. The code has changed, or `asyncio.timeout`, `wait_for` or a task group cut a wait of "
+            f"its body, which a replay cannot repeat: use `timeout_s=`. {mended}"
         )
     return ReplayError(f"Run {run_id!r} is blocked: what was recorded does not fit its code: {words} {mended}")
 
