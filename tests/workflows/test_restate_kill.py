@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from otelier.testing import OpenAIServer
+from otelier.workflows._headers import start_headers
 from otelier.workflows.engines.protocol import Target
 from tests.workflows import killed
 from tests.workflows.nursery import KILL_SEEDS, Nursery, nursery
@@ -25,12 +26,13 @@ from tests.workflows.orders import (
     check_results,
     check_steps,
     check_traces,
+    lines_of,
     programs,
     spans_in,
 )  # fmt: skip
 from tests.workflows.programs import traced
 from tests.workflows.restating import RestateServer, free_port
-from tests.workflows.trees import orphans, repeated
+from tests.workflows.trees import assert_trees, orphans, repeated
 from tests.workflows.working import until
 
 restate_engine = pytest.importorskip("otelier.workflows.engines.restate", exc_type=ImportError)
@@ -211,3 +213,33 @@ def test_orders_end_right_and_are_one_tree_each_whoever_is_killed(
     check_traces(spans, sampled, runs, is_told_late=True)
     check_steps(spans, tmp_path, sampled, runs, kills + server_kills)
     check_links(spans, sampled)
+
+
+@pytest.mark.restate
+def test_what_a_killed_worker_had_exported_hangs_under_what_follows(restate: RestateServer, tmp_path: Path):
+    """A step that a kill cut is one span, with what both executions did below it; its run is recovered."""
+
+    async def run() -> None:
+        environment = {"OTELIER_WORKER_BIND": f"127.0.0.1:{free_port()}"}
+        engine = restate_engine.RestateEngine(restate.address)
+        async with programs(tmp_path, {"worker": 1}, place=restate.address, environment=environment) as found:
+            await until(lambda: found.at_work("worker"))
+            await engine.start(Target("shop", "held"), None, start_headers(None, "o-1", "held"), run_id="o-1")
+            for life in (1, 2):
+                await until(lambda life=life: len(lines_of(tmp_path / "held")) == life)
+                await until(lambda life=life: len(lines_of(tmp_path / "spans")) == life)
+                if life == 1:
+                    await found.kill(*found.at_work("worker"))
+            (tmp_path / "go").touch()
+            assert await engine.result("o-1", 600) == [True, None]
+
+    asyncio.run(run())
+    (spans,) = assert_trees(spans_in(tmp_path / "spans")).values()
+    found = {span.name: span for span in spans}
+    step, around, root = found["run_step hold"], found["around"], found["invoke_workflow held"]
+    assert len(spans) == 5
+    assert found["work 1"].parent_id == found["work 2"].parent_id == step.span_id
+    assert (step.parent_id, around.parent_id, root.parent_id) == (around.span_id, root.span_id, None)
+    (recovered,) = root.events
+    assert recovered.name == "otelier.workflow.recovered"
+    assert found["work 1"].end_ns < recovered.time_ns < found["work 2"].start_ns
