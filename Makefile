@@ -69,9 +69,9 @@ test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; n
 	@$(BIN)/python -m pytest -m backends tests/backends -rs
 
 .PHONY: restate
-restate: $(STAMP) ## get Restate's server by npm, and run the tests of workflows on it
+restate: $(STAMP) ## get Restate's server by npm, and run the tests on it
 	@scripts/get_restate.sh
-	@$(BIN)/python -m pytest -q -n0 -m "restate and not slow" tests/workflows
+	@$(BIN)/python -m pytest -q -n0 -m "restate and not slow" tests
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current
@@ -132,6 +132,11 @@ bench-agents: $(STAMP) ## measure a step of an agent beside the OpenAI Agents SD
 bench-workflows: $(STAMP) ## measure workflows beside DBOS on SQLite: some minutes
 	@scripts/bench_workflows.sh $(BIN)
 
+.PHONY: bench-restate
+bench-restate: $(STAMP) ## measure workflows on Restate beside bare restate-sdk: some minutes
+	@scripts/get_restate.sh
+	@$(BIN)/python benchmarks/on_restate.py
+
 .PHONY: minimal
 minimal: $(STAMP) ## build the wheel, install it without extras, look at what an import loads
 	@scripts/minimal.sh $(BIN)
@@ -157,7 +162,7 @@ beside: $(STAMP) ## run the tests beside other instrumentations of openai
 	@scripts/beside.sh $(BIN)
 
 .PHONY: check
-check: lint types docs minimal floor openai coverage matrix beside slow test ## all that CI runs
+check: lint types docs minimal floor openai coverage matrix beside slow restate test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too

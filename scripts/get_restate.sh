@@ -25,7 +25,7 @@ fi
 say "getting @restatedev/restate-server $VERSION (Business Source License 1.1) into $place ..."
 if ! npm install --no-save --no-audit --no-fund --ignore-scripts --prefix . "@restatedev/restate-server@$VERSION" >npm.log 2>&1; then
     say "skipped, no server: npm could not get it, such as without a network. Its words:"
-    tail -n 5 npm.log >&2
+    head -n 5 npm.log >&2
     exit 0
 fi
 printf '%s\n' "$VERSION" >.version

@@ -699,6 +699,33 @@ def test_a_huge_error_can_be_stored():
     assert len(codec.to_json(stored)) < 40_000
 
 
+class OddAnswerError(errors.AnswerError):
+    """Hands on what its base takes, and takes one more."""
+
+    def __init__(self, message, code=0, **more):
+        super().__init__(message, **more)
+        self.code = code
+
+
+@pytest.mark.parametrize(
+    ("error", "facts"),
+    [
+        (errors.ReplayError("It differs."), {}),
+        (
+            errors.RunEndedError("It is over.", workflow_id="o-1", status="failed"),
+            {"workflow_id": "o-1", "status": "failed"},
+        ),
+        (OddAnswerError("It is odd.", 3, answer="4"), {"code": 3, "answer": "4", "problems": ()}),
+    ],
+    ids=["plain", "with facts", "of a user"],
+)
+def test_an_error_of_ours_that_somebody_wrote_on_comes_back(error, facts):
+    """What a run, or a user, put on an error as an attribute is no fact of it, and keeps it from nothing."""
+    error.progress = {"steps": 2}
+    again = codec.error_from_json(codec.error_to_json(error), [errors, sys.modules[__name__]])
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), facts)
+
+
 def test_our_own_errors_keep_their_facts():
     """An error of otelier comes back with the facts that a handler reads, less those that JSON would change."""
     kept = errors.RunEndedError("It is over.", workflow_id="o-1", status="failed")

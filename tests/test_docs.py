@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from otelier.settings import all_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -58,6 +61,23 @@ def test_every_page_is_listed():
         if (path := page.relative_to(ROOT / "docs")).name != "index.md" and f"({path})" not in listed
     ]
     assert missing == []
+
+
+@each_page
+def test_configurations_can_be_read(page):
+    """What a reader copies is valid YAML, and names no variable of ours that is not there."""
+    known = {setting.variable for setting in all_settings()}
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        assert yaml.safe_load(block)
+        assert set(re.findall(r"\bOTELIER_\w+", block)) <= known
+
+
+def test_machines_page_names_the_server_that_is_tested():
+    """The container in the page has the version that `make restate` gets."""
+    version = re.search(r"^VERSION=(\S+)$", (ROOT / "scripts" / "get_restate.sh").read_text(), re.MULTILINE)
+    assert version is not None
+    page = (ROOT / "docs" / "workflow-machines.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"restatedev/restate:(\S+)", page)) == {version[1]}
 
 
 @each_page

@@ -79,6 +79,14 @@ def test_workflows_can_be_run(path):
     assert all((ROOT / script).exists() for script in re.findall(r"^\.\w+/\w+$", commands, re.MULTILINE))
 
 
+def test_ci_runs_what_make_check_runs():
+    """Whoever has run `make check` is not surprised by CI."""
+    steps = re.findall(r"^step make ([a-z-]+)$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    check = re.search(r"^check: ([a-z -]+) ##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert check is not None
+    assert steps == check[1].split()
+
+
 def test_the_publishing_workflow_is_the_trusted_one():
     """RELEASING.md registers this workflow and environment with PyPI; nothing else may ask for a token."""
     page = (ROOT / "RELEASING.md").read_text(encoding="utf-8")
@@ -123,6 +131,6 @@ def test_contributing_names_what_is_there():
         path for path in re.findall(r"`([\w.-]+/[\w./-]*|\w+\.(?:py|md|toml|lock))`", text) if path != "_private.py"
     }
     inside = [ROOT, ROOT / "src", ROOT / "src" / "otelier", ROOT / "src" / "otelier" / "openai"]
-    made = {".envs/running", "build/site", "dist/"}
+    made = {".envs/running", "build/restate", "build/site", "dist/"}
     assert len(paths) > 30
     assert sorted(path for path in paths - made if not any((folder / path).exists() for folder in inside)) == []

@@ -19,6 +19,7 @@ from otelier.settings import (
     METRIC_TENANTS,
     Setting,
     all_settings,
+    exporter_is_configured,
 )
 
 SOURCE = Path(settings.__file__).parent.parent
@@ -104,6 +105,25 @@ def test_a_variable_is_read_when_asked_for(monkeypatch):
     assert APP.value() == "first"
     monkeypatch.setenv("OTELIER_APP", "second")
     assert APP.value() == "second"
+
+
+@pytest.mark.parametrize(
+    ("given", "is_configured"),
+    [
+        ({}, False),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "None", "OTEL_EXPORTER_OTLP_ENDPOINT": " "}, False),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "console"}, True),
+        ({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://localhost:4318/v1/logs"}, True),
+        ({"OTEL_CONFIG_FILE": "otel.yaml"}, True),
+    ],
+)
+def test_signals_go_where_the_environment_says(given, is_configured, monkeypatch):
+    """An exporter, an endpoint or a file says where; `none` and empty text say nothing."""
+    for variable in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(variable)
+    for variable, text in given.items():
+        monkeypatch.setenv(variable, text)
+    assert exporter_is_configured() is is_configured
 
 
 def test_every_variable_stands_once():

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until *condition* holds."""
+def until(condition: Callable[[], bool], *, every_s: float = 0.001) -> None:
+    """Wait until *condition* holds; one that costs something is asked less often."""
     deadline_s = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline_s
-        time.sleep(0.001)
+        time.sleep(every_s)

@@ -1,6 +1,7 @@
 """A refund: a model assesses it, a person approves it, and it is paid once, although the worker is killed as it pays.
 
-This is the rest of the service: it starts two workers, one of which stands by, and the run, and decides.
+This is the rest of the service: it starts the worker, and the next one when that is gone, and the run, and decides.
+`OTELIER_ENGINE` says where runs are kept; without it that is a file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import otelier
 from otelier import Client
@@ -33,23 +35,26 @@ def start_worker(*words: str) -> subprocess.Popen[str]:
     return process
 
 
-async def give_back(folder: Path) -> None:
+async def give_back() -> None:
     worker = start_worker("die")
-    standby = start_worker()
-    client = Client(f"file:{folder / 'runs.db'}")
+    client = Client()
+    order_id = f"o-{uuid4().hex[:6]}"
     with otelier.context(user_id="alice"):
-        order = {"order_id": "o-1", "amount": 42}
-        run = await client.start("refunds", "refund", order, workflow_id="refund-o-1")
+        order = {"order_id": order_id, "amount": 42}
+        run = await client.start("refunds", "refund", order, workflow_id=f"refund-{order_id}")
 
-    while not (asked := await client.approvals()):  # noqa: ASYNC110 -- nothing tells when somebody asks
+    asked = []
+    while not asked:
+        asked = [one for one in await client.approvals() if one.workflow_id == run.workflow_id]
         await asyncio.sleep(0.05)
-    print(f"{asked[0].workflow_id} asks for the approval {asked[0].name!r} by {', '.join(asked[0].required_roles)}.")
-    await client.approve("refund-o-1", "refund", approver="ann", roles=["billing"])
+    print(f"{run.workflow_id} asks for the approval {asked[0].name!r} by {', '.join(asked[0].required_roles)}.")
+    await client.approve(run.workflow_id, "refund", approver="ann", roles=["billing"])
 
     print(f"The worker was killed: exit code {await asyncio.to_thread(worker.wait)}.")
-    print(f"The standby finished the run: {await run.result()}.")
-    standby.terminate()
-    standby.wait()
+    worker = start_worker()
+    print(f"The next one finished the run: {await run.result()}.")
+    worker.terminate()
+    worker.wait()
 
 
 def main() -> None:
@@ -57,7 +62,8 @@ def main() -> None:
         if not (os.environ.get("OPENAI_API_KEY") and os.environ.get("OPENAI_BASE_URL")):
             os.environ.update(OPENAI_API_KEY="not-needed", OPENAI_BASE_URL=model.base_url)
         os.environ.update(EXPORT, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, REFUND_FOLDER=folder)
-        asyncio.run(give_back(Path(folder)))
+        os.environ.setdefault("OTELIER_ENGINE", f"file:{Path(folder) / 'runs.db'}")
+        asyncio.run(give_back())
         print(f"Bookings: {len(list(Path(folder).glob('*.booking')))}.\n")
         print(trace_tree(receiver.spans, "user.id", "otelier.step.executions"))
 

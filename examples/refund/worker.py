@@ -1,4 +1,4 @@
-"""The worker: it has the workflow, and keeps its runs in a file. `main.py` starts it, and kills it once.
+"""The worker: it has the workflow, and keeps its runs where `OTELIER_ENGINE` says. `main.py` starts it, and kills it.
 
 `otelier worker worker:refunds` runs the workflow as well, without `main`.
 """
@@ -18,12 +18,13 @@ from otelier import Worker, llm, workflow
 from otelier.workflows import Context
 
 FOLDER = Path(os.environ.get("REFUND_FOLDER", ".otelier"))
-"""Where the runs and the bookings are; `.otelier` is where the engine keeps runs unless it is told otherwise."""
+"""Where the bookings are; `.otelier` is also where the engine keeps runs unless it is told otherwise."""
 
 
 def book(amount: int, key: str) -> str:
     """Stand in for a payment provider: a second request with the same key books nothing."""
     time.sleep(0.5)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         with (FOLDER / f"{key.replace(':', '.')}.booking").open("x") as booking:
             booking.write(str(amount))
@@ -63,7 +64,7 @@ async def main() -> None:
     otelier.init(app="refunds", env="production")  # exports to OTEL_EXPORTER_OTLP_ENDPOINT
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Worker("refunds", modules=[refund], engine=f"file:{FOLDER / 'runs.db'}"):
+    async with Worker("refunds", modules=[refund]):
         print("ready", flush=True)
         await stop.wait()
 

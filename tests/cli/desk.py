@@ -1,6 +1,7 @@
 """A day at the desk: 1,000 runs of five handlers, of which some wait, are tried again, or are blocked by a new version.
 
-`python -m tests.cli.desk` makes them and prints how long each command takes on them, in a process of its own.
+`python -m tests.cli.desk` makes them in a file, and with `restate` on a server of its own, and prints how long each
+command takes on them, in a process of its own.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from unittest.mock import patch
 
 from otelier.workflows import Client, Context, Worker, function, workflow
 from tests.cli.children import OTELIER, environment
-from tests.cli.working import working
+from tests.cli.working import engine_of, working
 from tests.waiting import until
+from tests.workflows.restating import RestateServer, free_port
 
 NUMBERS: Final = {"refund": 250, "paid": 250, "flaky": 100, "changed": 50, "settle": 350}
 FAILED: Final = 50
@@ -80,22 +82,21 @@ def minutes_of(n: int) -> int:
     return 60 + n * 97 % 250
 
 
-async def _fill(path: Path) -> None:
-    handlers = (refund, paid, flaky, changed, settle)
-    async with Worker("desk", modules=handlers, engine=f"file:{path}") as worker:
+async def _fill(engine: str) -> None:
+    handlers = (settle, refund, paid, flaky, changed)
+    async with Worker("desk", modules=handlers, engine=engine) as worker:
         for handler in handlers:
-            numbers = range(NUMBERS[handler.name])
-            await asyncio.gather(
-                *(
-                    worker.start(handler, minutes_of(n) if handler is refund else n, workflow_id=f"{handler.name}-{n}")
-                    for n in numbers
+            for first in range(0, NUMBERS[handler.name], 50):
+                numbers = range(first, min(first + 50, NUMBERS[handler.name]))
+                given = {n: minutes_of(n) if handler is refund else n for n in numbers}
+                await asyncio.gather(
+                    *(worker.start(handler, given[n], workflow_id=f"{handler.name}-{n}") for n in numbers)
                 )
-            )
-        client = Client(f"file:{path}")
+        client = Client(engine)
         # The blocked ones wait as well, until the code changes.
         expected = {"waiting approval": 250, "retrying": 100, "waiting": 300}
         while await _open(client) != expected:  # noqa: ASYNC110 -- nothing tells of it
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
 
 async def _open(client: Client) -> dict[str, int]:
@@ -106,14 +107,22 @@ async def _open(client: Client) -> dict[str, int]:
     return found
 
 
+async def _go_on(client: Client) -> None:
+    """Wake what the code does not fit any more: on Restate nothing begins a suspended run again before it goes on."""
+    await asyncio.gather(*(client.signal(f"changed-{n}", "sent") for n in range(NUMBERS["changed"])))
+
+
 @contextmanager
-def desk(path: Path) -> Iterator[str]:
-    """Make the runs, and serve them by a worker whose code has changed, until the block ends."""
-    asyncio.run(_fill(path))
-    client = Client(f"file:{path}")
-    with patch.dict(os.environ, {_CHANGED: "1"}), working(path, "tests.cli.desk:desk"):
-        until(lambda: asyncio.run(_open(client)).get("blocked") == NUMBERS["changed"])
-        yield f"file:{path}"
+def desk(place: Path | str) -> Iterator[str]:
+    """Make the runs on a file or an engine, and serve them by a worker whose code has changed, until the block ends."""
+    engine, bind = engine_of(place), f"127.0.0.1:{free_port()}"
+    with patch.dict(os.environ, {"OTELIER_WORKER_BIND": bind}):
+        asyncio.run(_fill(engine))
+    client = Client(engine)
+    with working(place, "tests.cli.desk:desk", bind=bind, **{_CHANGED: "1"}):
+        asyncio.run(_go_on(client))
+        until(lambda: asyncio.run(_open(client)).get("blocked") == NUMBERS["changed"], every_s=0.2)
+        yield engine
 
 
 def _tell(line: str) -> None:
@@ -121,8 +130,24 @@ def _tell(line: str) -> None:
     sys.stdout.flush()
 
 
-def _main() -> None:
-    with tempfile.TemporaryDirectory() as folder, desk(Path(folder) / "runs.db") as engine:
+@contextmanager
+def _place(kind: str) -> Iterator[Path | str]:
+    if kind == "restate":
+        server = RestateServer()
+        try:
+            server.start()
+            yield server.address
+        finally:
+            server.close()
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / "runs.db"
+
+
+def _main(kind: str) -> None:
+    begun = time.perf_counter()
+    with _place(kind) as place, desk(place) as engine:
+        _tell(f"{time.perf_counter() - begun:6.2f} s  until the runs were there on {engine}")
 
         def timed(*command: str, stdin: str = "") -> str:
             begun = time.perf_counter()
@@ -132,6 +157,8 @@ def _main() -> None:
             took = time.perf_counter() - begun
             lines = done.stdout.count("\n")
             _tell(f"{took:6.2f} s  exit {done.returncode}  {lines:5} lines  otelier {' '.join(command)}")
+            if done.stderr:
+                _tell(f"          stderr: {done.stderr[:300]}")
             return done.stdout
 
         begun = time.perf_counter()
@@ -149,6 +176,8 @@ def _main() -> None:
         ):
             timed(*command)
         asked = [one["workflow_id"] for one in json.loads(timed("approvals", "--json"))]
+        by_deadline = sorted(range(NUMBERS["refund"]), key=minutes_of)
+        _tell(f"          in the order of their deadlines: {asked == [f'refund-{n}' for n in by_deadline]}")
         timed("approvals")
         decided = ("--name", "refund", "--role", "boss", "-")
         timed("approve", *decided, stdin="\n".join(asked[:200]))
@@ -160,4 +189,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(_main(*sys.argv[1:] or ["file"]))

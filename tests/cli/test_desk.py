@@ -17,9 +17,9 @@ from tests.cli.desk import HEALTHS, NUMBERS, desk, minutes_of
 from tests.waiting import until
 
 
-def test_a_day_at_the_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_day_at_the_desk(place: Path | str, monkeypatch: pytest.MonkeyPatch):
     """Lists tell the most urgent first, approvals come in the order of their deadlines, and verbs reach all."""
-    with desk(tmp_path / "runs.db") as engine:
+    with desk(place) as engine:
 
         def otelier(*arguments: str, stdin: str = "", code: int = 0) -> Any:
             done = CliRunner().invoke(app, [*arguments, "--engine", engine], input=stdin)
@@ -44,7 +44,10 @@ def test_a_day_at_the_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         assert "\nwaits until 20" in otelier("show", "flaky-3").stdout
         assert "→ ConnectionError: bank " in otelier("runs", "--health", "retrying").stdout
         assert len(listed("runs", "--handler", "paid", "--limit", "1000")) == NUMBERS["paid"]
-        assert otelier("runs", "--older", "1h").stdout == "There are no runs with an age of more than 1 h 0 min.\n"
+        assert (
+            otelier("runs", "--older", "1h").stderr
+            == "otelier: There are no runs with an age of more than 1 h 0 min.\n"
+        )
 
         monkeypatch.setattr(_list, "_MAX_LOOKED_AT", 200)
         some = otelier("runs", "--handler", "flaky", "--limit", "300")
@@ -63,7 +66,7 @@ def test_a_day_at_the_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         done = otelier("approve", "-", "--name", "refund", "--role", "boss", stdin="\n".join([*boss, *others[1:100]]))
         assert [line.split()[1] for line in done.stdout.splitlines()] == [*boss, *others[1:100]]
         otelier("reject", *others[100:], "--name", "refund")
-        assert otelier("approvals").stdout == "No run waits for a decision.\n"
+        assert otelier("approvals").stderr == "otelier: No run waits for a decision.\n"
 
         # --- the rest
         some = "\n".join(f"paid-{n}" for n in range(NUMBERS["paid"]))
@@ -72,6 +75,6 @@ def test_a_day_at_the_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         assert otelier("resume", "-", stdin=blocked).stdout.count("begins again") == NUMBERS["changed"]
         otelier("cancel", *(f"flaky-{n}" for n in range(NUMBERS["flaky"])))
         evening = {"blocked": 50, "completed": 800, "failed": 50, "cancelled": 100}
-        until(lambda: healths() == evening)
+        until(lambda: healths() == evening, every_s=0.2)
         assert otelier("resume", "flaky-0", "changed-0", code=1).stdout == "✓ changed-0 begins again\n"
         assert "→ ValueError: account 7 is closed" in otelier("show", "settle-7").stdout

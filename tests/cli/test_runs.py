@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,16 @@ from typer.testing import CliRunner
 from otelier.cli import _steps
 from otelier.cli._commands import app
 from otelier.workflows import Client
-from tests.cli.children import OTELIER, environment, run
-from tests.cli.working import refusal, working
+from tests.cli.children import OTELIER, run
+from tests.cli.working import engine_of, refusal, working
 from tests.waiting import until
 
 
 class Shop:
-    """A file with runs, and the commands on it."""
+    """A file or an engine with runs, and the commands on it."""
 
-    def __init__(self, path: Path) -> None:
-        self.engine = f"file:{path}"
+    def __init__(self, place: Path | str) -> None:
+        self.engine = engine_of(place)
         self.client = Client(self.engine)
 
     def otelier(self, *arguments: str, stdin: str = "") -> Any:
@@ -51,12 +49,16 @@ class Shop:
         until(lambda: asyncio.run(self.client.run(workflow_id)).health == health)
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module", params=["file", pytest.param("restate", marks=pytest.mark.restate)])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Runs of each kind, and a worker beside."""
-    path = tmp_path_factory.mktemp("runs") / "runs.db"
-    with working(path):
-        shop = Shop(path)
+    place: Path | str = tmp_path_factory.mktemp("runs") / "runs.db"
+    if request.param == "restate":
+        server = request.getfixturevalue("started_restate")
+        server.empty()
+        place = server.address
+    with working(place):
+        shop = Shop(place)
         for name in ("refund-1", "refund-2"):
             shop.start("order", name, "o-1")
             shop.has(name, "waiting approval")
@@ -111,13 +113,14 @@ def test_a_list_tells_what_a_run_failed_with(shop):
     assert "\x1b" not in shown
 
 
-def test_filters_that_match_nothing_say_so(shop, tmp_path):
-    """With all that was asked for, so that a wrong word is seen; without a filter there are no runs yet."""
-    told = shop.out("runs", "--service", "nobody", "--health", "retrying", "--older", "1h")
-    assert told == "There are no runs with health 'retrying', service 'nobody', an age of more than 1 h 0 min.\n"
-    assert shop.data("runs", "--service", "nobody") == []
-    with working(tmp_path / "runs.db"):
-        assert Shop(tmp_path / "runs.db").out("runs") == "There are no runs yet.\n"
+def test_filters_that_match_nothing_say_so(shop):
+    """With all that was asked for, so that a wrong word is seen, and beside an empty output."""
+    done = shop.otelier("runs", "--service", "nobody", "--health", "retrying", "--older", "1h")
+    told = "otelier: There are no runs with health 'retrying', service 'nobody', an age of more than 1 h 0 min.\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", told)
+    done = shop.otelier("runs", "--service", "nobody", "--json")
+    told = "otelier: There are no runs with service 'nobody'.\n"
+    assert (done.exit_code, json.loads(done.stdout), done.stderr) == (0, [], told)
 
 
 def test_lists_fit_80_columns(shop, monkeypatch):
@@ -176,76 +179,6 @@ def test_approvals_lists_what_is_asked_for(shop):
     shown = shop.out("approvals")
     assert "shop/order, expires in 1 h 59 min, needs admin" in shown
     assert '{"order": "o-1"}' in shown
-
-
-def test_decisions_are_made_for_several_at_once(tmp_path):
-    """Ids as arguments and from stdin; each that fails is a line on stderr, and the exit code is 1."""
-    with working(tmp_path / "runs.db"):
-        shop = Shop(tmp_path / "runs.db")
-        for number in range(4):
-            shop.start("order", f"r{number}", "o")
-        for number in range(4):
-            shop.has(f"r{number}", "waiting approval")
-        options = ("--name", "refund", "--approver", "ada", "--role", "admin", "--comment", "fine")
-        done = shop.otelier("approve", "r0", "nope", "-", *options, stdin="r1\n\nr0\n")
-        assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
-        assert "otelier: There is no run 'nope'" in done.stderr
-        assert done.stdout == "✓ r0 approved 'refund' by ada\n✓ r1 approved 'refund' by ada\n"
-        assert "rejected 'refund' by ada" in shop.out("reject", "r2", *options)
-        refused = shop.otelier("reject", "r3", "--name", "refund", "--role", "guest")
-        assert refused.exit_code == 1
-        assert "needs the role 'admin', and the roles given are 'guest'" in refused.stderr
-        for name, decision in (("r0", "approved"), ("r2", "rejected")):
-            shop.has(name, "completed")
-            assert shop.data("show", name)["result"] == [decision, "ada", "fine"]
-        again = shop.otelier("reject", "r0", *options)
-        assert "it was approved by 'ada'" in again.stderr
-
-
-def test_signals_cancel_and_resume(tmp_path):
-    """Each run is told, and a line says so."""
-    with working(tmp_path / "runs.db"):
-        shop = Shop(tmp_path / "runs.db")
-        shop.start("paid", "a")
-        shop.start("paid", "b")
-        said = shop.out("signal", "a", "--name", "paid", "--payload", '{"sum": 3}')
-        assert said == "✓ a was sent 'paid'\n"
-        shop.has("a", "completed")
-        assert shop.data("show", "a")["result"] == {"sum": 3}
-        assert "goes on as it was" in shop.out("resume", "b")
-        assert shop.out("cancel", "a", "b") == "✓ a had completed already\n✓ b is being cancelled\n"
-        shop.has("b", "cancelled")
-        assert "cannot be resumed" in shop.otelier("resume", "b").stderr
-
-
-def _heeds_ctrl_c() -> None:
-    """Take a Ctrl-C as a program in a terminal does, also where the tests run in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def test_a_decision_without_a_worker_waits_and_says_so(tmp_path):
-    """After a second it tells what it waits for; interrupted, it tells that the decision is kept, which it is."""
-    path = tmp_path / "runs.db"
-    with working(path):
-        shop = Shop(path)
-        shop.start("order", "r", "o-1")
-        shop.has("r", "waiting approval")
-    command = [OTELIER, "approve", "r", "--name", "refund", "--role", "admin", "--engine", shop.engine]
-    process = subprocess.Popen(
-        command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c
-    )
-    assert process.stderr is not None
-    told = ""
-    while "a worker takes the decision about 'refund'" not in told or "No worker drives" not in told:
-        line = process.stderr.readline()
-        assert line, told
-        told += line
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert "What was asked for is kept" in err
-    with working(path):
-        shop.has("r", "completed")
 
 
 @pytest.mark.parametrize(

@@ -13,25 +13,34 @@ import subprocess
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from rich.cells import cell_len
 
 from otelier.cli import _steps
 from otelier.cli.runs import _watch
 from otelier.workflows import Client, Worker
 from tests.cli.children import OTELIER, environment, run
 from tests.cli.test_runs import Shop
+from tests.workflows.restating import free_port
 from tests.workflows.shop import order, paid, ship
 from tests.workflows.working import until
 
 REFUND = "a-refund-with-a-rather-long-workflow-id"
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+@pytest.fixture(scope="module", params=["file", pytest.param("restate", marks=pytest.mark.restate)])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A run that waits for a decision, one for a signal, and one that has ended; nobody drives them."""
-    shop = Shop(tmp_path_factory.mktemp("watch") / "runs.db")
+    place: Path | str = tmp_path_factory.mktemp("watch") / "runs.db"
+    if request.param == "restate":
+        server = request.getfixturevalue("started_restate")
+        server.empty()
+        place = server.address
+    shop = Shop(place)
 
     async def fill() -> None:
         async with Worker("shop", modules=[order, paid, ship], engine=shop.engine) as worker:
@@ -48,7 +57,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
         await until(asks)
 
-    asyncio.run(fill())
+    with patch.dict(os.environ, {"OTELIER_WORKER_BIND": f"127.0.0.1:{free_port()}"}):
+        asyncio.run(fill())
     return shop
 
 
@@ -176,7 +186,7 @@ def test_lists_fit_narrow_terminals(shop, command, columns, monkeypatch):
     monkeypatch.setattr(_steps, "_WIDTH", columns)
     lines = shop.out(*(one.replace("REFUND", REFUND) for one in command)).splitlines()
     if columns == 60:
-        assert [line for line in lines if len(line) > columns] == []
+        assert [line for line in lines if cell_len(line) > columns] == []
     if "waits" not in command:
         assert REFUND in "\n".join(lines)
 
@@ -192,11 +202,22 @@ def test_without_colours(shop):
     assert re.search(r"\x1b\[[0-9;]*3[0-9]", shown.text)
 
 
-@pytest.mark.parametrize("command", [["runs", "--json"], ["approvals", "--watch"]])
+@pytest.mark.parametrize("command", [["runs"], ["runs", "--json"], ["approvals", "--watch"]])
 def test_a_pipe_that_closes_ends_a_command_quietly(shop, command):
     """Such as by `| head -1`."""
-    done = run("bash", "-c", f'"{OTELIER}" {" ".join(command)} --engine {shop.engine} | head -c 1')
-    assert (len(done.stdout), done.stderr) == (1, "")
+    done = run("bash", "-c", f'"{OTELIER}" {" ".join(command)} --engine "{shop.engine}" | head -c 1')
+    assert len(done.stdout) == 1
+    assert [line for line in done.stderr.splitlines() if not line.startswith("otelier: reading the ")] == []
+
+
+@pytest.mark.parametrize("command", [["runs"], ["approvals"], ["show", REFUND, "--tree"]])
+def test_a_terminal_of_60_columns_wraps_no_line(shop, command):
+    """In a terminal, which tells its own width."""
+    with terminal(60, *command, "--engine", shop.engine) as shown:
+        assert shown.end() == 0
+    lines = plain(shown.text).replace("\r", "\n").split("\n")
+    assert any(REFUND in line for line in lines)
+    assert [line for line in lines if cell_len(line) > 60] == []
 
 
 # --- the link to the trace -------------------------------------------------------------------------------------
@@ -216,21 +237,3 @@ def test_a_link_without_a_place_for_the_trace_is_refused(shop, monkeypatch):
     monkeypatch.setenv("OTELIER_TRACE_URL", "http://localhost:16686")
     done = shop.otelier("show", "waits")
     assert "{trace_id}" in str(done.exception)
-
-
-# --- verbs with many ids ---------------------------------------------------------------------------------------
-def test_a_verb_that_is_interrupted_says_what_it_did_not_ask_for(shop):
-    """Decisions wait for a worker; after Ctrl-C it tells which ids are left, and a terminal was told how far it is."""
-    ids = [f"paid-{number}" for number in range(120)]
-
-    async def fill() -> None:
-        for name in ids:
-            await shop.client.start("shop", "paid", workflow_id=name)
-
-    asyncio.run(fill())
-    with terminal(80, "approve", REFUND, *ids, "--name", "refund", "--role", "admin", "--engine", shop.engine) as shown:
-        shown.until("a worker takes the decision about 'refund': 1 to 50 of 121")
-        shown.type("\x03")
-        assert shown.end() == 130
-    told = " ".join(plain(shown.text).split())
-    assert "The 71 ids from 'paid-49' on were not asked for." in told

@@ -12,23 +12,35 @@ import pytest
 
 from otelier.cli import main
 from tests.cli.children import OTELIER, environment
+from tests.workflows.restating import free_port
 
 ROOT = Path(__file__).parents[2]
 
 
+def engine_of(place: Path | str) -> str:
+    """Return the engine of a file, or of an address."""
+    return f"file:{place}" if isinstance(place, Path) else place
+
+
 @contextmanager
-def working(path: Path, *arguments: str, folder: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
-    """Run a worker on a file, in a folder with modules, until the block ends; it has begun to say what it serves."""
-    command = [OTELIER, "worker", *(arguments or ("tests.workflows.shop",)), "--engine", f"file:{path}"]
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def working(
+    place: Path | str, *arguments: str, folder: Path = ROOT, bind: str | None = None, **given: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a worker on a file or an engine, in a folder with modules, until the block ends.
+
+    It has begun to say what it serves. On Restate it listens at *bind*, by default on a port that is free.
+    """
+    engine = engine_of(place)
+    command = [OTELIER, "worker", *(arguments or ("tests.workflows.shop",)), "--engine", engine]
+    env = environment(OTELIER_WORKER_BIND=bind or f"127.0.0.1:{free_port()}", **given)
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None
     try:
         first = process.stdout.readline()
         assert first, process.stderr.read()
-        assert first.endswith(f"serves from file:{path.resolve()}\n")
+        where = f"file:{place.resolve()}" if isinstance(place, Path) else place
+        assert first.endswith(f"serves from {where}\n")
         yield process
     finally:
         process.kill()

@@ -1,4 +1,4 @@
-"""Every code block of AGNT5's page about the Context API, in memory and on a file, against a local model.
+"""Every code block of AGNT5's page about the Context API, on each engine, against a local model.
 
 What a block uses and does not define is given to it by name, as a program around it would; `agnt5.py` lists these
 names.
@@ -26,6 +26,7 @@ from otelier.errors import ApprovalError
 from otelier.testing import OpenAIServer
 from otelier.workflows import RequestHeaders, Worker, entity, function, workflow
 from tests.seeds.agnt5 import BLOCKS, DIGEST, EARLIER, SUPPLIED, UNREACHED, digest, filled
+from tests.workflows.restating import at_restate
 
 DEADLINE_S = 60
 Meanwhile = Callable[[Worker, Any], Awaitable[Any]]
@@ -86,22 +87,46 @@ def server(otelier_spans, monkeypatch):
         yield server
 
 
-@pytest.fixture(params=["memory", "file"])
-def page(server, request, tmp_path):
+@pytest.fixture(params=["memory", "file", pytest.param("restate", marks=pytest.mark.restate)])
+def page(server, request, tmp_path, monkeypatch):
     """The page, on each engine."""
-    return Page("memory:" if request.param == "memory" else f"file:{tmp_path / 'runs.db'}", request.node)
+    if request.param == "restate":
+        with at_restate(request.getfixturevalue("restate"), monkeypatch) as address:
+            yield Page(address, request.node)
+    else:
+        yield Page("memory:" if request.param == "memory" else f"file:{tmp_path / 'runs.db'}", request.node)
+
+
+class Clock:
+    """A wall clock that a test moves on. That of a Restate server goes on, so that waits are made short there."""
+
+    def __init__(self, page: Page, patched: pytest.MonkeyPatch) -> None:
+        self._ahead_ns = 0
+        self._is_servers = page.engine.startswith("restate:")
+        self._patched = patched
+        if not self._is_servers:
+            real = time.time_ns
+            patched.setattr(time, "time_ns", lambda: real() + self._ahead_ns)
+
+    def shorten(self) -> None:
+        """Let the waits that begin from now on end soon, if the clock is another's."""
+        if self._is_servers:
+            from otelier.workflows.engines.restate._pump import Pump  # an extra
+
+            asked = Pump.sleep
+            self._patched.setattr(Pump, "sleep", lambda pump, milliseconds: asked(pump, min(milliseconds, 100)))
+
+    async def move(self, seconds: float, worker: Worker, handle: Any, number: int = 1) -> None:
+        """Move it on when the run is in its wait of a number."""
+        if not self._is_servers:
+            await waits_for(worker, handle, number)
+            self._ahead_ns += int(seconds * 1e9)
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """A wall clock that a test moves on."""
-    real, ahead = time.time_ns, [0]
-    monkeypatch.setattr(time, "time_ns", lambda: real() + ahead[0])
-
-    def move(seconds: float) -> None:
-        ahead[0] += int(seconds * 1e9)
-
-    return move
+def clock(page, monkeypatch):
+    """The wall clock."""
+    return Clock(page, monkeypatch)
 
 
 async def waits_for(worker: Worker, handle: Any, number: int = 1) -> Any:
@@ -303,8 +328,9 @@ def test_a_signal_that_does_not_come(page, clock):
     approval = page.block("signal")["approval_workflow"]
 
     async def tomorrow(worker: Worker, handle: Any) -> None:
-        await waits_for(worker, handle)
-        clock(86_400)
+        await clock.move(86_400, worker, handle)
+
+    clock.shorten()
 
     assert page.run(approval, "d-1", others=docs(), meanwhile=tomorrow) == {"status": "rejected"}
 
@@ -316,16 +342,17 @@ def test_timers(page, clock, otelier_spans):
 
     async def wait(worker: Worker, handle: Any) -> None:
         for number, seconds in enumerate((5, 30, 86_400), 1):
-            await waits_for(worker, handle, number)
-            clock(seconds)
+            await clock.move(seconds, worker, handle, number)
         await handle.result(timeout_s=DEADLINE_S)
         info = await worker.engine.run(handle.workflow_id)
         ends.extend(step.end_ns - step.begin_ns for step in info.steps if step.kind == "sleep")
 
+    clock.shorten()
     assert page.run(job, meanwhile=wait) == {"status": "completed"}
     assert len(ends) == 3
-    assert ends[0] >= 5e9
-    assert ends[1] >= 30e9
+    if not page.engine.startswith("restate:"):
+        assert ends[0] >= 5e9
+        assert ends[1] >= 30e9
     names = [span.name for span in otelier_spans.records]
     assert names.count("wait_timer") == 3
     assert names.count("resume_workflow scheduled_job") == 2
@@ -340,15 +367,17 @@ def test_approval(page, clock, otelier_spans, decision):
 
     async def decide(worker: Worker, handle: Any) -> None:
         client = workflows.Client(worker.engine)
-        await waits_for(worker, handle)
         if decision == "expired":
-            clock(30 * 60)
+            await clock.move(30 * 60, worker, handle)
             return
+        await waits_for(worker, handle)
         with pytest.raises(ApprovalError, match="role"):
             await client.approve(handle.workflow_id, "deploy_production", approver="eve", roles=["guest"])
         make = client.approve if decision == "approved" else client.reject
         await make(handle.workflow_id, "deploy_production", approver="ada", roles=["devops"])
 
+    if decision == "expired":
+        clock.shorten()
     status = "deployed" if decision == "approved" else "cancelled"
     assert page.run(deployment, "1.2", others=others, meanwhile=decide) == {"status": status}
     names = [span.name for span in otelier_spans.records]
@@ -617,14 +646,15 @@ def test_signal_if_needed(page, clock, approved):
     others = [task("service", "operation", "done")]
 
     async def meanwhile(worker: Worker, handle: Any) -> None:
-        await waits_for(worker, handle)
         if approved is None:
-            clock(60)
+            await clock.move(60, worker, handle)
         else:
+            await waits_for(worker, handle)
             await worker.engine.signal(handle.workflow_id, "approval_signal", {"payload": {"approved": approved}})
 
     assert page.run(conditional, False, others=others) == {"status": "completed", "result": "done"}
     if approved is None:
+        clock.shorten()
         with pytest.raises(TimeoutError, match="approval_signal"):
             page.run(conditional, True, others=others, meanwhile=meanwhile)
     else:

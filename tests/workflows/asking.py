@@ -12,6 +12,7 @@ import pytest
 
 from otelier.testing import OpenAIServer
 from otelier.workflows import Worker
+from tests.workflows.restating import at_restate
 
 DEADLINE_S = 60.0
 
@@ -25,10 +26,14 @@ def server(otelier_spans: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
         yield server
 
 
-@pytest.fixture(params=["memory", "file"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["memory", "file", pytest.param("restate", marks=pytest.mark.restate)])
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Where runs are kept."""
-    return "memory:" if request.param == "memory" else f"file:{tmp_path / 'runs.db'}"
+    if request.param == "restate":
+        with at_restate(request.getfixturevalue("restate"), monkeypatch) as given:
+            yield given
+    else:
+        yield "memory:" if request.param == "memory" else f"file:{tmp_path / 'runs.db'}"
 
 
 async def until(condition: Callable[[], Awaitable[Any] | Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import socket
@@ -13,6 +15,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -38,24 +42,42 @@ def program() -> Path:
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """Return a port that is free now, and that no connection to elsewhere is given meanwhile."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@contextmanager
+def at_restate(server: RestateServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give the address of a server, whose engine in this process is one of its own until the block ends."""
+    from otelier.workflows.engines.restate import Options, open_engine  # an extra
+
+    monkeypatch.setenv("OTELIER_WORKER_BIND", f"127.0.0.1:{free_port()}")
+    engine = open_engine(server.address, options=Options(max_retry_s=0.2, stop_s=2.0))
+    try:
+        yield server.address
+    finally:
+        asyncio.run(engine.close())
 
 
 class RestateServer:
     """A server of its own, which can be killed and started again where it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: str = "") -> None:
+        self._program = program()
         self.folder = Path(mkdtemp(prefix="otelier-restate-"))
         self.ingress, self.admin, node = free_port(), free_port(), free_port()
         self.address = f"restate://127.0.0.1:{self.ingress}?admin={self.admin}"
-        self._program = program()
         (self.folder / "restate.toml").write_text(
             f'bind-ip = "127.0.0.1"\nlisten-mode = "tcp"\nbind-address = "127.0.0.1:{node}"\n'
             f'advertised-address = "http://127.0.0.1:{node}"\nbase-dir = "{self.folder}/data"\n'
-            "disable-telemetry = true\ndefault-num-partitions = 2\n"
+            f"disable-telemetry = true\ndefault-num-partitions = 2\n{settings}\n"
             f'[ingress]\nbind-address = "127.0.0.1:{self.ingress}"\n[admin]\nbind-address = "127.0.0.1:{self.admin}"\n'
         )
         self._running: subprocess.Popen[bytes] | None = None
@@ -65,7 +87,8 @@ class RestateServer:
         with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
                 [self._program, "--config-file", self.folder / "restate.toml"],
-                stdout=log, stderr=log, env={**os.environ, "RUST_LOG": "warn"}, cwd=self.folder,
+                stdout=log, stderr=log, cwd=self.folder,
+                env={**os.environ, "RUST_LOG": "warn,restate_service_client=info"},
             )  # fmt: skip
         ends = time.monotonic() + _START_S
         while not (self._answers(self.ingress, "/restate/health") and self._answers(self.admin, "/health", _ANY)):

@@ -191,7 +191,7 @@ async def test_what_is_yielded_is_held_to_the_same(place: str | None):
 
 
 @on_a_loop
-async def test_half_of_a_pair_stops_no_other_run(path: str | None):
+async def test_half_of_a_pair_stops_no_other_run(place: str | None):
     """Half of a UTF-16 pair as an id, a method, a header, a comment or in an error's text: that call fails, or keeps
     it, and the engine goes on writing for all."""
 
@@ -213,7 +213,7 @@ async def test_half_of_a_pair_stops_no_other_run(path: str | None):
     async def fails(ctx: Context) -> Any:
         raise ValueError("\ud800")
 
-    async with opened(path) as engine, worker_of(engine, flow, asks, fails) as worker, deadline():
+    async with opened(place) as engine, worker_of(engine, flow, asks, fails) as worker, deadline():
         assert await (await worker.start(flow, headers={"x": "\ud800", "\ud800": "x"})).result() == "went on"
         assert isinstance(await outcome((await worker.start(fails)).result()), StepError)
         asked = await worker.start(asks)

@@ -55,9 +55,9 @@ async def test_a_handler_is_called_as_a_function():
 
 
 @on_a_loop
-async def test_handlers_run_inline_in_a_body(path: str | None):
+async def test_handlers_run_inline_in_a_body(place: str | None):
     """Inside a run a called handler is a part of that body: its steps are counted on, its retries are kept."""
-    assert await run_once(path, outer, 1, "shop", others=(double, flaky, counted)) == [
+    assert await run_once(place, outer, 1, "shop", others=(double, flaky, counted)) == [
         2,
         4,
         3,

@@ -113,7 +113,7 @@ async def test_a_method_that_raises_saves_nothing(place: str | None):
 
 
 @on_a_loop
-async def test_state_outside_of_entities_is_refused(path: str | None):
+async def test_state_outside_of_entities_is_refused(place: str | None):
     """A workflow has no state; neither has a step or a foreign task of an entity."""
     place = entity("Place")
 
@@ -158,7 +158,7 @@ async def test_state_outside_of_entities_is_refused(path: str | None):
                 call()
         return await ctx.entity("Place", "k").odd()
 
-    assert await run_once(path, flow, others=(odd,)) == [None, 2]
+    assert await run_once(place, flow, others=(odd,)) == [None, 2]
 
 
 @on_a_loop
@@ -283,7 +283,7 @@ async def test_wrong_types_keys_and_arguments_are_refused(place: str | None):
 
 @on_a_loop
 async def test_a_method_started_by_its_name_is_refused(place: str | None):
-    """Without a key there is no state: the run fails, whoever started it, and all others go on."""
+    """Without a key there is no state: the run fails or is not begun, whoever started it, and all others go on."""
 
     @workflow
     async def flow(ctx: Context) -> str:
@@ -295,7 +295,6 @@ async def test_a_method_started_by_its_name_is_refused(place: str | None):
 
     async with opened(place) as engine, worker_of(engine, put, show, flow) as worker:
         for name, given in (("Box.put", {"key": "a", "value": 1}), ("Box.show", "a")):
-            handle = await Client(engine).start("shop", name, given)
             with raises_sentence(WorkflowUseError, f"{name} was started without a key"):
-                await handle.result(60)
+                await (await Client(engine).start("shop", name, given)).result(60)
         assert await (await worker.start(flow)).result(60) == "went on"

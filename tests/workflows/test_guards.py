@@ -75,7 +75,7 @@ async def _forever() -> None:
 
 
 @on_a_loop
-async def test_a_cut_wait_is_cut_in_a_replay_too(path: str | None):
+async def test_a_cut_wait_is_cut_in_a_replay_too(place: str | None):
     """A body that caught the `ReplayError` and is left afterwards takes the same branch again."""
     branches: list[str] = []
 
@@ -88,12 +88,12 @@ async def test_a_cut_wait_is_cut_in_a_replay_too(path: str | None):
         return branches
 
     with Lives(0)() as lives:
-        assert await run_once(path, flow) == ["ReplayError", "ReplayError"]
+        assert await run_once(place, flow) == ["ReplayError", "ReplayError"]
     assert lives.cut
 
 
 @on_a_loop
-async def test_a_cut_wait_is_cut_in_a_replay_after_the_time_limit_too(path: str | None):
+async def test_a_cut_wait_is_cut_in_a_replay_after_the_time_limit_too(place: str | None):
     """A body that caught the `ReplayError`, and was ended by its `timeout_s` later, takes the same branch again."""
     branches: list[str] = []
 
@@ -108,7 +108,7 @@ async def test_a_cut_wait_is_cut_in_a_replay_after_the_time_limit_too(path: str 
         return branches
 
     with Lives(3)() as lives:  # after the step, the limit and the pause
-        assert await run_once(path, flow) == ["ReplayError", "ReplayError"]
+        assert await run_once(place, flow) == ["ReplayError", "ReplayError"]
     assert lives.cut
 
 

@@ -419,14 +419,14 @@ async def test_a_handler_that_yields_gives_the_list_and_streams_it_live(place: s
 
 
 @on_a_loop
-async def test_a_stream_that_is_read_no_more_leaves_nothing_behind(path: str | None):
+async def test_a_stream_that_is_read_no_more_leaves_nothing_behind(place: str | None):
     """A reader that is cancelled while it waits leaves no task, and the run goes on."""
 
     async def read(handle: RunHandle) -> None:
         async for _ in handle.stream():
             got.set()
 
-    async with opened(path) as engine, worker_of(engine, story) as worker, deadline():
+    async with opened(place) as engine, worker_of(engine, story) as worker, deadline():
         handle, got = await worker.start(story, 4, workflow_id="r"), asyncio.Event()
         reading = asyncio.ensure_future(read(handle))
         await got.wait()
@@ -440,7 +440,7 @@ async def test_a_stream_that_is_read_no_more_leaves_nothing_behind(path: str | N
 
 
 @on_a_loop
-async def test_a_stream_ends_with_the_failure_of_its_run(path: str | None):
+async def test_a_stream_ends_with_the_failure_of_its_run(place: str | None):
     """What was yielded before comes, then the error is raised."""
 
     @function
@@ -448,7 +448,7 @@ async def test_a_stream_ends_with_the_failure_of_its_run(path: str | None):
         yield 1
         await ctx.step("fail", lambda: {}["none"])
 
-    async with opened(path) as engine, worker_of(engine, breaks, here) as worker:
+    async with opened(place) as engine, worker_of(engine, breaks, here) as worker:
         seen: list[Any] = []
         stream = (await worker.start(breaks)).stream()
         seen.append(await anext(stream))

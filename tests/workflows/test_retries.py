@@ -94,16 +94,16 @@ async def test_ids_and_keys_are_the_same_in_all_attempts_and_of_no_other_step(pl
 
 
 @on_a_loop
-async def test_a_body_that_is_left_takes_the_same_branch(path: str | None):
+async def test_a_body_that_is_left_takes_the_same_branch(place: str | None):
     """Left after any of its results, the run takes the branches that it took before: time-outs are recorded."""
-    async with opened(path) as engine, worker_of(engine, branches, flaky, slow) as worker:
+    async with opened(place) as engine, worker_of(engine, branches, flaky, slow) as worker:
         after, is_over = 0, False
         while not is_over:
             run_id = f"r{after}"
             with Lives(after)(lambda one, run_id=run_id: one == run_id) as lives:
                 assert await (await worker.start(branches, workflow_id=run_id)).result() == [True, 1, TAKEN]
             is_over = run_id not in lives.cut
-            after += 2 if path else 1
+            after += 2 if place else 1
         assert after > 20
 
 

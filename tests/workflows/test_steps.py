@@ -401,7 +401,7 @@ async def test_wrong_arguments_of_a_step_are_refused_at_once(place: str | None):
 
 
 @on_a_loop
-async def test_each_attempt_waits_twice_as_long_as_the_one_before(path: str | None):
+async def test_each_attempt_waits_twice_as_long_as_the_one_before(place: str | None):
     """`backoff=` is the first wait in seconds, and it doubles."""
 
     def fails() -> None:
@@ -411,7 +411,7 @@ async def test_each_attempt_waits_twice_as_long_as_the_one_before(path: str | No
     async def flow(ctx: Context) -> Any:
         return str(await outcome(ctx.step("fails", fails, retries=3, backoff=0.001)))
 
-    async with opened(path) as engine, worker_of(engine, flow) as worker:
+    async with opened(place) as engine, worker_of(engine, flow) as worker:
         assert await (await worker.start(flow)).result() == "no"
         sleeps = await ask(
             engine._store,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 from collections.abc import Iterable, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final, cast
 
 from otelier.codec._strict import whole_text, write
@@ -87,16 +88,32 @@ def _args_of(error: BaseException) -> list[Any] | None:
 
 
 def _facts_of(error: BaseException) -> dict[str, Any]:
-    """Return what an error of otelier keeps beside its message, as far as JSON does not change it."""
+    """Return what an error of otelier is made with beside its `args`, as far as JSON does not change it."""
     facts: dict[str, Any] = {}
-    for name, fact in vars(error).items() if isinstance(error, OtelierError) else ():
+    if not isinstance(error, OtelierError):
+        return facts
+    taken = _taken_by(type(error), len(error.args))
+    for name, fact in vars(error).items():
         try:
             plain = to_plain(fact)
-            if plain == fact and len(write(plain)) <= _MAX_CHARS:
+            if name in taken and plain == fact and len(write(plain)) <= _MAX_CHARS:
                 facts[name] = plain
         except Exception:  # it has no form in JSON
             pass
     return facts
+
+
+def _taken_by(kind: type[OtelierError], count: int) -> set[str]:
+    """Return what *kind* takes by its name beside the first *count* arguments, also to hand it on to its base."""
+    taken: set[str] = set()
+    for one in kind.__mro__:
+        init = vars(one).get("__init__")
+        if isinstance(init, FunctionType):  # not that of a class of Python
+            code = init.__code__  # `inspect.signature` may raise, over annotations
+            taken.update(code.co_varnames[min(1 + count, code.co_argcount) : code.co_argcount + code.co_kwonlyargcount])
+            if not code.co_flags & inspect.CO_VARKEYWORDS:
+                break
+    return taken
 
 
 def _class_of(module: str, name: str, modules: Iterable[ModuleType]) -> type[Exception] | None:

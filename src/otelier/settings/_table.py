@@ -277,6 +277,19 @@ LOGS_ENDPOINT = _place("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
 CONFIG_FILE = _place("OTEL_CONFIG_FILE")
 
 
+def exporter_is_configured() -> bool:
+    """Return whether the environment says where signals go.
+
+    Example:
+        >>> exporter_is_configured()
+        False
+    """
+    exporters = (TRACES_EXPORTER, METRICS_EXPORTER, LOGS_EXPORTER)
+    places = (ENDPOINT, TRACES_ENDPOINT, METRICS_ENDPOINT, LOGS_ENDPOINT, CONFIG_FILE)
+    named = any((setting.value() or "none").lower() != "none" for setting in exporters)
+    return named or any(setting.value() for setting in places)
+
+
 def switched_off() -> bool:
     """Return whether `OTELIER_DISABLED` is set; text that cannot be read counts as not set, `init` reports it.
 

@@ -16,7 +16,14 @@ from otelier.fields import be_strict, carry_into_pools, lease_to_threads, stop_c
 from otelier.identity import name_process, prepare_fingerprints, report_waiting
 from otelier.openai import OpenAIInstrumentor
 from otelier.redaction import forget_content_gate, read_content_gate
-from otelier.settings import DISABLED, DISABLED_INSTRUMENTATIONS, SDK_DISABLED, patches_allowed, switched_off
+from otelier.settings import (
+    DISABLED,
+    DISABLED_INSTRUMENTATIONS,
+    SDK_DISABLED,
+    exporter_is_configured,
+    patches_allowed,
+    switched_off,
+)
 from otelier.setup import _configurator, _providers
 from otelier.telemetry import (
     flush,
@@ -122,7 +129,7 @@ def _warn_where_nothing_records() -> None:
         return  # they record, whatever the global ones do
     if SDK_DISABLED.value() or _configurator.is_set_up() or _configurator.wants_no_traces():
         return
-    configured = _configurator.exporter_is_configured()
+    configured = exporter_is_configured()
     warn_once(
         "setup.no_provider",
         "No OpenTelemetry provider is set%s: otelier records nothing until a provider is set. %s, or run under "

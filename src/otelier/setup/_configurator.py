@@ -11,18 +11,7 @@ from otelier import names
 from otelier.faults import read_setting
 from otelier.fields.processors import ContextLogProcessor
 from otelier.identity import ProcessIdentity
-from otelier.settings import (
-    APP,
-    CONFIG_FILE,
-    ENDPOINT,
-    ENV,
-    LOGS_ENDPOINT,
-    LOGS_EXPORTER,
-    METRICS_ENDPOINT,
-    METRICS_EXPORTER,
-    TRACES_ENDPOINT,
-    TRACES_EXPORTER,
-)
+from otelier.settings import APP, CONFIG_FILE, ENV, TRACES_EXPORTER, exporter_is_configured
 from otelier.telemetry import (
     innermost_provider,
     is_set,
@@ -53,16 +42,6 @@ class ProcessResourceDetector(ResourceDetector):
     def detect(self) -> Resource:
         """Return the attributes; an empty resource where neither variable is set."""
         return Resource(_named(read_setting(APP), read_setting(ENV)))
-
-
-_EXPORTERS = (TRACES_EXPORTER, METRICS_EXPORTER, LOGS_EXPORTER)
-_PLACES = (ENDPOINT, TRACES_ENDPOINT, METRICS_ENDPOINT, LOGS_ENDPOINT, CONFIG_FILE)
-
-
-def exporter_is_configured() -> bool:
-    """Tell whether the environment says where signals go."""
-    named = any((setting.value() or "none").lower() != "none" for setting in _EXPORTERS)
-    return named or any(setting.value() for setting in _PLACES)
 
 
 def wants_no_traces() -> bool:

@@ -20,6 +20,7 @@ from otelier.workflows._host import Host
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
 from otelier.workflows.engines.protocol import Json, Op, Outcome, Run
+from otelier.workflows.engines.shown import no_key
 
 T = TypeVar("T")
 END: Final = "otelier.end"
@@ -116,11 +117,7 @@ class Body:
     def _check_key(self) -> None:
         """Refuse a method of an entity that was started by its name, as a workflow is: it has no state to work on."""
         if self.handler.kind in ("write", "read") and self.run.target.key is None:
-            kind, _, method = self.handler.name.partition(".")
-            raise WorkflowUseError(
-                f"{self.handler.name} was started without a key: an entity has its state by key. Call it in a "
-                f"workflow, by `ctx.entity({kind!r}, key).{method}(...)`."
-            )
+            raise WorkflowUseError(no_key(self.handler.name))
 
     def _is_left_by(self, error: BaseException) -> bool:
         """Return whether the engine, or the end of the process, ends this life; other errors end the run."""

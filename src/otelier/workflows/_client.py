@@ -272,15 +272,17 @@ class Client:
 
     async def approvals(self) -> list[PendingApproval]:
         """Return what open runs wait for that is not decided, the earliest deadline first."""
-        engine, found = self._engine, list[PendingApproval]()
+        engine, asked = self._engine, dict[str, dict[str, Json]]()
         for run_id, state in await engine.states(APPROVALS):
-            asked = {name: record for name, record in state.items() if record["decision"] is None}
-            if asked:
-                try:
-                    info = await engine.run(run_id)
-                except LookupError:  # it was deleted meanwhile
-                    continue
-                found += [_pending(info, name, record) for name, record in asked.items() if _waits(info, name, record)]
+            undecided = {name: record for name, record in state.items() if record["decision"] is None}
+            if undecided:
+                asked[run_id] = undecided
+        found = [
+            _pending(info, name, record)
+            for info in (await engine.infos(list(asked)) if asked else ())
+            for name, record in asked[info.workflow_id].items()
+            if _waits(info, name, record)
+        ]
         return sorted(found, key=lambda one: (one.deadline is None, one.deadline or one.asked_at, one.asked_at))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import time_ns
 from typing import Final
@@ -85,20 +85,13 @@ class RunTrace:
         self.headers = stored_headers(headers)
         """What `ctx.headers()` returns."""
         caller = caller_context(headers)
-        above = trace.get_current_span(caller).get_span_context()
-        self._state = above.trace_state
-        if above.is_valid:
-            self._trace_id, self._flags = above.trace_id, above.trace_flags
-        else:
-            self._trace_id = run_trace_id(run.id)
-            self._flags = TraceFlags(_is_sampled(run, self._trace_id, span_name(kind, name)))
+        self._root = _root_of(run.id, caller, lambda: _is_sampled(run, span_name(kind, name)))
         stored = fields_in(headers)
         self._tenant = stored.get("tenant_id")
         self._fields = with_fields(
             caller, notes={names.RUN_ID: run.id}, workflow_id=None if "workflow_id" in stored else self.root_run_id
         )
         first = SpanKind.CONSUMER if CLIENT in headers else SpanKind.INTERNAL
-        self._root = self._span_context(hashed(run.id, "run"))
         self._stretch = _Stretch(span_name(kind, name), first, self._root, self._fields, run.began_ns, is_first=True)
         self._past: list[_Stretch] = []
         """Those that long waits have ended, or that the run was blocked."""
@@ -273,8 +266,8 @@ class RunTrace:
         current = context_api.get_current()
         where = trace.get_current_span(current).get_span_context()
         stretches = (self._stretch, *reversed(self._past))
-        is_ours = where.trace_id == self._trace_id and all(where.span_id != one.where.span_id for one in stretches)
-        if not is_ours or where.trace_flags.sampled < self._flags.sampled:
+        is_ours = where.trace_id == self._root.trace_id and all(where.span_id != one.where.span_id for one in stretches)
+        if not is_ours or where.trace_flags.sampled < self._root.trace_flags.sampled:
             # A span of another trace, or one that is not exported, would leave it without a parent.
             within = next((one for one in stretches if began_ns is None or one.began_ns <= began_ns), self._stretch)
             current = trace.set_span_in_context(NonRecordingSpan(within.where), current)
@@ -306,7 +299,8 @@ class RunTrace:
         )
 
     def _span_context(self, span_id: int) -> SpanContext:
-        return SpanContext(self._trace_id, span_id, False, self._flags, self._state)
+        root = self._root
+        return SpanContext(root.trace_id, span_id, False, root.trace_flags, root.trace_state)
 
 
 def span_name(kind: Kind, name: str) -> str:
@@ -325,18 +319,21 @@ def link_caller(run_id: str, given: Mapping[str, str], found: Mapping[str, str] 
     """
     if found is None or found.get("traceparent") == given.get("traceparent"):
         return
-    above = trace.get_current_span(caller_context(found)).get_span_context()
-    if above.is_valid:
-        trace_id, flags, state = above.trace_id, above.trace_flags, above.trace_state
-    else:
-        trace_id, flags, state = run_trace_id(run_id), TraceFlags(found.get(SAMPLED) != "0"), None
-    where = SpanContext(trace_id, hashed(run_id, "run"), True, flags, state)
+    where = _root_of(run_id, caller_context(found), lambda: found.get(SAMPLED) != "0", is_remote=True)
     trace.get_current_span().add_link(where, {names.RUN_ID: run_id})
 
 
-def _is_sampled(run: Run, trace_id: int, name: str) -> bool:
+def _root_of(run_id: str, caller: Context, is_sampled: Callable[[], bool], *, is_remote: bool = False) -> SpanContext:
+    """Return where the span of a run is: in the trace of its caller's span, else in a trace of its own."""
+    span_id, above = hashed(run_id, "run"), trace.get_current_span(caller).get_span_context()
+    if above.is_valid:
+        return SpanContext(above.trace_id, span_id, is_remote, above.trace_flags, above.trace_state)
+    return SpanContext(run_trace_id(run_id), span_id, is_remote, TraceFlags(is_sampled()))
+
+
+def _is_sampled(run: Run, name: str) -> bool:
     flag = run.headers.get(SAMPLED)
     if flag is not None:
         return flag == "1"
     # Who started it had no sampler to ask. Those that go by the trace id say the same in each life.
-    return would_sample(names.SCOPE_WORKFLOWS, trace_id, name, {names.RUN_ID: run.id}) is not False
+    return would_sample(names.SCOPE_WORKFLOWS, run_trace_id(run.id), name, {names.RUN_ID: run.id}) is not False

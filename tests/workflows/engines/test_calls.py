@@ -102,6 +102,7 @@ async def test_a_handler_that_nobody_had_fails_after_a_grace_time(place: str | N
         assert "shop/away, shop/flow" in error["message"]
 
 
+# Not on Restate: its object that starts runs lives in workers, so a start waits while all are away.
 @on_a_loop
 async def test_a_run_waits_for_a_worker_that_had_its_handler(path: str | None):
     """A run of a handler that a worker had once waits for it; one that nobody ever had fails."""
@@ -157,6 +158,7 @@ async def test_a_replay_waits_for_the_child_that_it_began(place: str | None):
             assert await engine.result("r", 60) == [True, [[True, "a"], [True, "b"]]]
 
 
+# On Restate nothing starts before a worker is registered: test_restate.py has the rest of it.
 @on_a_loop
 async def test_a_run_keeps_the_version_that_it_began_with(path: str | None):
     """New runs get the worker's version, open ones keep theirs; one started before any worker gets the first's."""
@@ -183,7 +185,7 @@ async def test_a_run_keeps_the_version_that_it_began_with(path: str | None):
 
 
 @on_a_loop
-async def test_workers_in_memory_serve_their_own_services(path: str | None):
+async def test_workers_in_memory_serve_their_own_services():
     """Two workers of one process share the engine in memory, and call each other's handlers."""
     shop, bank = Handlers("shop"), Handlers("bank")
 

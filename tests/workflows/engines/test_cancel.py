@@ -172,6 +172,7 @@ async def test_what_a_cancelled_run_still_calls_does_nothing(path: str | None):
     assert done == []
 
 
+# On Restate such a body hears of it at its next op: what the server says is read while it waits for one.
 @on_a_loop
 async def test_a_body_that_waits_for_something_else_is_left(path: str | None):
     """Cancel also reaches a body that waits for what is not of the engine."""

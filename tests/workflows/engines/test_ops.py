@@ -332,6 +332,7 @@ async def test_two_waits_for_one_op_are_both_told(place: str | None):
         assert await engine.result("r", 60) == [True, [1, 2, 1]]
 
 
+# Restate tries it again by itself, and shows it as `retrying`: see test_restate.py.
 @on_a_loop
 async def test_a_step_that_raises_blocks_its_run(path: str | None):
     """A fault of ours is no outcome: the run is blocked with what happened, and resumes."""
@@ -366,7 +367,7 @@ async def test_a_step_that_raises_blocks_its_run(path: str | None):
 
 
 @on_a_loop
-async def test_a_step_that_is_given_up_before_it_begins_is_over(path: str | None):
+async def test_a_step_that_is_given_up_before_it_begins_is_over(place: str | None):
     """A task that is cancelled before its first turn never runs: its run can be cancelled, and is not waited for."""
     handlers = Handlers()
 
@@ -377,7 +378,7 @@ async def test_a_step_that_is_given_up_before_it_begins_is_over(path: str | None
         await run.signal("go", None)
 
     target = handlers.add(flow)
-    async with opened(path) as engine, serving(engine, handlers):
+    async with opened(place) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
         await waits_for(engine, "r")
         await engine.cancel("r")

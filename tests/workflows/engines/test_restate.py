@@ -279,7 +279,7 @@ async def test_requests_that_are_not_signed_are_refused(restate: RestateServer, 
     with raises_sentence(EngineError, "publickeyv1_"):
         await RestateEngine(restate.address, bind="127.0.0.1:0").serve(handlers.registry, handlers.invoke)
     monkeypatch.setenv("OTELIER_RESTATE_IDENTITY_KEY", f"publickeyv1_{_base58(b'k' * 32)}")
-    with raises_sentence(EngineError, "cannot use this worker", "401"):
+    with raises_sentence(EngineError, "OTELIER_RESTATE_IDENTITY_KEY", "401"):
         await RestateEngine(restate.address, bind="127.0.0.1:0").serve(handlers.registry, handlers.invoke)
 
 

@@ -171,6 +171,7 @@ async def test_many_signals_at_once_are_each_taken_once(place: str | None):
         assert await engine.result("r", 60) == [True, list(range(50))]
 
 
+# On Restate a body is told of a signal only while it waits for an op: see the tests above.
 @on_a_loop
 async def test_a_signal_that_a_wait_took_for_nobody_is_kept(path: str | None):
     """A wait that is given up before the body saw its signal gives it back: to the next wait, of the next life too."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from otelier.workflows.engines.local import LocalEngine
 from otelier.workflows.engines.protocol import Run
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, settle, status_is, until, waits_for
 
 
+# The clock of a Restate server is its own machine's.
 @on_a_loop
 async def test_a_clock_that_jumps_is_noticed(path: str | None, monkeypatch: pytest.MonkeyPatch):
     """A sleep ends when the wall clock says so, also after it was set."""
@@ -35,8 +37,8 @@ async def test_a_clock_that_jumps_is_noticed(path: str | None, monkeypatch: pyte
 
 
 @on_a_loop
-async def test_a_sleep_that_is_computed_counts_from_its_begin(path: str | None):
-    """A callable is asked once, with the recorded time of the begin, also where the run waited for a worker before."""
+async def test_a_sleep_that_is_computed_counts_from_its_begin(place: str | None):
+    """A callable is asked with the recorded time of the begin, also where the run waited for a worker before."""
     handlers, asked = Handlers(), []
 
     def seconds(now_ns: int) -> float:
@@ -51,16 +53,21 @@ async def test_a_sleep_that_is_computed_counts_from_its_begin(path: str | None):
         return [op.began_ns == asked[0], run.began_ns < asked[0]]
 
     target = handlers.add(flow)
-    async with opened(path) as engine:
-        await engine.start(target, None, {}, run_id="r")
+    async with opened(place) as engine:
+        early = isinstance(engine, LocalEngine)  # a Restate server takes nothing without a worker
+        if early:
+            await engine.start(target, None, {}, run_id="r")
         async with serving(engine, handlers):
+            if not early:
+                await engine.start(target, None, {}, run_id="r")
             assert await engine.result("r", 60) == [True, [True, True]]
             await engine.start(target, 1, {}, run_id="s")
             await waits_for(engine, "s")
         async with serving(engine, handlers):
             await engine.signal("s", "go", None)
             await engine.result("s", 60)
-    assert len(asked) == 2
+        assert len(set(asked)) == 2
+        assert len(asked) == 2 + (not early)  # on Restate a replay asks it again, with the same time
 
 
 @on_a_loop

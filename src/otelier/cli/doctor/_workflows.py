@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 from otelier import settings
 from otelier.cli._times import lasted
 from otelier.cli.doctor._findings import Finding
+from otelier.cli.doctor._restate import of_server
 from otelier.errors import OtelierError
 
 if TYPE_CHECKING:
     from otelier.workflows import Client, PendingApproval, RunInfo
+    from otelier.workflows.engines.restate import Inspection
 
 _AREA: Final = "workflows"
 _MAX_OPEN: Final = 100_000
@@ -48,6 +50,11 @@ def workflows() -> Iterator[Finding]:
 
     try:
         client = Client(address)
+        if file is None:
+            server = _seen(address)
+            yield from of_server(server)
+            if server.oldest is not None:
+                return
         found = asyncio.run(_look(client))
     except OtelierError as error:
         yield Finding(
@@ -58,12 +65,18 @@ def workflows() -> Iterator[Finding]:
             do="Mend that, or name another one in OTELIER_ENGINE.",
         )
         return
-    yield Finding(area=_AREA, severity="ok", what=f"runs are kept in {address}")
     if file is not None:
+        yield Finding(area=_AREA, severity="ok", what=f"runs are kept in {address}")
         yield _driver(file.resolve(), found)
     yield from _open(found)
     yield from _asked(found.approvals)
     yield from _clock(found)
+
+
+def _seen(address: str) -> Inspection:
+    from otelier.workflows.engines.restate import inspect  # an extra, which `Client` has asked for
+
+    return asyncio.run(inspect(address))
 
 
 @dataclass(frozen=True)

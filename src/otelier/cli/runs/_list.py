@@ -77,8 +77,10 @@ def runs(
         found, is_cut = answer
         if as_json:
             print(json.dumps([as_data(one) for one in found], indent=2))
-        else:
+        elif found:
             _show_runs(found, console, asked)
+        if not found:
+            _tell_of_none(f"There are no runs{asked.told()}.", console, watch=watch, as_json=as_json)
         if is_cut:
             told = (
                 f"otelier: Looked at {_MAX_LOOKED_AT:,} runs of a status, and there are more. Name a `--service` too."
@@ -113,13 +115,13 @@ class _Asked:
         return f" with {', '.join(parts)}" if parts else " yet"
 
     @property
-    def statuses(self) -> Sequence[Status]:
-        """The statuses that may have what is asked for, the most urgent first."""
+    def statuses(self) -> Sequence[Sequence[Status]]:
+        """The statuses that may have what is asked for, the most urgent first; those that mix stand together."""
         if self.status is not None:
-            return (self.status,)
+            return ((self.status,),)
         if self.health is not None:
-            return _OF_HEALTH.get(self.health, (cast("Status", self.health),))
-        return ("blocked", "waiting", "running", "failed", "cancelled", "completed")
+            return (_OF_HEALTH.get(self.health, (cast("Status", self.health),)),)
+        return (("blocked",), ("waiting", "running"), ("failed",), ("cancelled",), ("completed",))
 
 
 async def _find(client: Client, asked: _Asked) -> tuple[list[RunInfo], bool]:
@@ -129,10 +131,13 @@ async def _find(client: Client, asked: _Asked) -> tuple[list[RunInfo], bool]:
     most = _MAX_LOOKED_AT if sieved else asked.limit
     found: dict[str, RunInfo] = {}  # one that changes meanwhile may be listed twice
     is_cut = False
-    for status in asked.statuses:
-        listed = await client.runs(status=status, service=asked.service, limit=most)
-        is_cut |= sieved and len(listed) == most
-        found.update((one.workflow_id, one) for one in listed if asked.fits(one))
+    for statuses in asked.statuses:
+        for status in statuses:
+            listed = await client.runs(status=status, service=asked.service, limit=most)
+            is_cut |= sieved and len(listed) == most
+            found.update((one.workflow_id, one) for one in listed if asked.fits(one))
+        if len(found) >= asked.limit:  # what follows is less urgent
+            break
     ordered = sorted(found.values(), key=lambda one: (_rank(one.health), -one.begin_ns))
     return ordered[: asked.limit], is_cut and len(ordered) < asked.limit
 
@@ -164,10 +169,15 @@ def as_data(run: RunInfo) -> dict[str, Any]:
     }
 
 
+def _tell_of_none(text: str, console: Console, *, watch: bool, as_json: bool) -> None:
+    """Say that there is nothing: what reads the output gets nothing, or `[]`; what is watched has it in its place."""
+    if not watch:
+        print(f"otelier: {printable(text)}", file=sys.stderr)
+    elif not as_json:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+
 def _show_runs(found: Sequence[RunInfo], console: Console, asked: _Asked) -> None:
-    if not found:
-        console.print(Text(printable(f"There are no runs{asked.told()}.")), soft_wrap=True)
-        return
     names = [printable(f"{one.service}/{one.handler}") for one in found]
     id_width = min(max(len(one.workflow_id) for one in found), 36)
     is_wide = console.width >= _WIDE
@@ -215,8 +225,10 @@ def approvals(*, as_json: JsonOption = False, watch: WatchOption = False, engine
     def show(found: Sequence[PendingApproval], console: Console) -> None:
         if as_json:
             print(json.dumps([_approval_data(one) for one in found], indent=2))
-        else:
+        elif found:
             _show_approvals(found, console)
+        if not found:
+            _tell_of_none("No run waits for a decision.", console, watch=watch, as_json=as_json)
 
     shown(open_client(engine).approvals, show, "reading the approvals", watch=watch, is_text=not as_json)
 
@@ -231,9 +243,6 @@ def _approval_data(one: PendingApproval) -> dict[str, Any]:
 
 
 def _show_approvals(found: Sequence[PendingApproval], console: Console) -> None:
-    if not found:
-        console.print("No run waits for a decision.")
-        return
     now = datetime.now(timezone.utc)
     for one in found:
         until = "no deadline" if one.deadline is None else f"expires in {lasted((one.deadline - now).total_seconds())}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
@@ -49,53 +49,44 @@ def shown(
         show(ask(look(), doing), console)
         return
     try:
+        # Asked before a terminal is drawn on, which would mix that with what tells of a long wait.
+        answers = _answers(ask(look(), doing), look, is_over)
         if is_text and console.is_terminal and not console.is_dumb_terminal:
-            _redraw(look, show, doing, is_over, console)
+            _redraw(answers, show, console)
         else:
-            _print(look, show, doing, is_over, console)
+            _print(answers, show, console)
     except KeyboardInterrupt:  # which is how it is meant to end
         pass
 
 
-def _print(
-    look: Callable[[], Coroutine[Any, Any, T]],
-    show: Callable[[T, Console], None],
-    doing: str,
-    is_over: Callable[[T], bool],
-    console: Console,
-) -> None:
-    found = ask(look(), doing)
-    while True:
-        show(found, console)
-        console.file.flush()  # who reads the pipe waits for it
-        if is_over(found):
-            return
+def _answers(
+    found: T, look: Callable[[], Coroutine[Any, Any, T]], is_over: Callable[[T], bool]
+) -> Iterator[tuple[T, bool]]:
+    """Yield *found* and then what *look* gives every 2 seconds, each with whether it is the last."""
+    while not is_over(found):
+        yield found, False
         time.sleep(_EVERY_S)
         found = asyncio.run(look())
-        console.print()
+    yield found, True
 
 
-def _redraw(
-    look: Callable[[], Coroutine[Any, Any, T]],
-    show: Callable[[T, Console], None],
-    doing: str,
-    is_over: Callable[[T], bool],
-    console: Console,
-) -> None:
-    found = ask(look(), doing)
+def _print(answers: Iterable[tuple[T, bool]], show: Callable[[T, Console], None], console: Console) -> None:
+    for number, (found, _) in enumerate(answers):
+        if number:
+            console.print()
+        show(found, console)
+        console.file.flush()  # who reads the pipe waits for it
+
+
+def _redraw(answers: Iterable[tuple[T, bool]], show: Callable[[T, Console], None], console: Console) -> None:
     # It writes each picture at once, over the former one, and the last one stays.
     with Live(console=console, auto_refresh=False) as live:
-        while True:
-            over = is_over(found)
+        for found, is_last in answers:
             drawn = _drawn(found, show, console)
-            if not over:
+            if not is_last:
                 now = clock(time.time_ns(), "%H:%M:%S")
                 drawn.append(f"{now}, every {_EVERY_S:g} s; Ctrl-C ends it.", "dim")
             live.update(drawn, refresh=True)
-            if over:
-                return
-            time.sleep(_EVERY_S)
-            found = asyncio.run(look())
 
 
 def _drawn(found: T, show: Callable[[T, Console], None], console: Console) -> Text:

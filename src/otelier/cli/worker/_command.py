@@ -20,15 +20,12 @@ from rich.text import Text
 
 from otelier import settings
 from otelier.cli._steps import progress, results
+from otelier.cli.runs._asking import EngineOption
 from otelier.errors import OtelierError, WorkflowUseError
 
 if TYPE_CHECKING:
     from otelier import Worker
 
-_PLACES = (
-    *(settings.TRACES_EXPORTER, settings.METRICS_EXPORTER, settings.LOGS_EXPORTER, settings.ENDPOINT),
-    *(settings.TRACES_ENDPOINT, settings.METRICS_ENDPOINT, settings.LOGS_ENDPOINT, settings.CONFIG_FILE),
-)
 _MAX_MODULES = 1_000
 _LOOK_S = 0.2
 """How often a worker that stands by looks whether it has taken over."""
@@ -46,9 +43,7 @@ def worker(
         str | None,
         typer.Option(help="Service of the handlers that name none. Without it, that of MODULE, or its last name."),
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Where runs are kept: file:PATH or restate://HOST. Without it, OTELIER_ENGINE.")
-    ] = None,
+    engine: EngineOption = None,
     version: Annotated[int, typer.Option(min=0, max=1_000, help="Version of this code, for new runs.")] = 1,
 ) -> None:
     """Run workflows, functions and entities until SIGTERM or Ctrl-C.
@@ -61,7 +56,7 @@ def worker(
         raise WorkflowUseError(f"Cannot serve {len(modules):,} modules: {_MAX_MODULES:,} are the limit.")
     address = settings.ENGINE.value(engine)
     named = [_named(one, service) for one in modules]
-    if any(place.value() for place in _PLACES):
+    if settings.exporter_is_configured():
         # Before the modules, whose own `init` may say more. Imported here: it loads the SDK.
         from otelier import init
 

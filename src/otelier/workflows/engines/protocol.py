@@ -315,6 +315,10 @@ class Engine(Protocol):
         """Return one run with its steps and what it waits for."""
         ...
 
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps; what these gave may be left out."""
+        ...
+
     async def states(self, service: str) -> list[tuple[str, Json]]:
         """Return the key and the state of every entity of a service."""
         ...

@@ -139,5 +139,14 @@ def how_ended(status: str) -> str:
     return f"{'was' if status == 'cancelled' else 'has'} {status}"
 
 
+def no_key(handler: str) -> str:
+    """Return how errors say that a method of an entity, `type.method`, was started by its name, as a workflow is."""
+    kind, _, method = handler.partition(".")
+    return (
+        f"{handler} was started without a key: an entity has its state by key. Call it in a workflow, by "
+        f"`ctx.entity({kind!r}, key).{method}(...)`."
+    )
+
+
 def _time(ns: int) -> datetime:
     return datetime.fromtimestamp(ns / 1e9, timezone.utc)

@@ -7,17 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from otelier.workflows.engines.local._info import ASKS, RETRIES, WAITS
+from otelier.workflows.engines.local._info import ASKS, HEALTHS, RETRIES, WAITS, health
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS
 
 Read: TypeAlias = Callable[..., Any]
 """Calls a query with a connection that may be used as long as the query takes."""
-HEALTHS: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
 _SLICE: Final = 500
 _OPEN: Final = "FROM run WHERE ended IS NULL AND n>? ORDER BY n LIMIT 1 OFFSET ?"
 _BY_HEALTH: Final = (
-    f"SELECT service, CASE WHEN state='blocked' THEN '{HEALTHS[0]}' WHEN {ASKS} THEN '{HEALTHS[1]}'"  # noqa: S608 -- ours
-    f" WHEN {RETRIES} THEN '{HEALTHS[2]}' WHEN {WAITS} THEN '{HEALTHS[3]}' ELSE '{HEALTHS[4]}' END AS health, COUNT(*)"
+    f"SELECT service, {health(ASKS, RETRIES, WAITS)} AS health, COUNT(*)"  # noqa: S608 -- ours
     " FROM run WHERE ended IS NULL AND service<>? AND n>? AND n<=? GROUP BY service, health"
 )
 _ASKED: Final = (
@@ -30,10 +28,10 @@ _ASKED: Final = (
 
 def count_open(read: Read, services: Iterable[str]) -> Mapping[tuple[str, str], int]:
     """Return how many open runs there are by service and health, those of *services* also where there are none."""
-    found = Counter({(service, health): 0 for service in services if service != APPROVALS for health in HEALTHS})
+    found = Counter({(service, one): 0 for service in services if service != APPROVALS for one in HEALTHS})
     for rows in _slices(read, _BY_HEALTH, APPROVALS):
-        for service, health, count in rows:
-            found[service, health] += count
+        for service, place, count in rows:
+            found[service, HEALTHS[place]] += count
     return found
 
 

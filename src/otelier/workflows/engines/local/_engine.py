@@ -250,6 +250,10 @@ class LocalEngine:
         """Return one run with its steps and what it waits for."""
         return await self._read(_info.one_run, run_id)
 
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps."""
+        return await self._read(_info.some_runs, run_ids)
+
     async def states(self, service: str) -> list[tuple[str, Json]]:
         """Return the key and the state of every entity of a service."""
         return await self._read(_info.list_states, service)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
+from otelier.errors import UnknownRunError
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json, approval_in
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
@@ -44,15 +47,19 @@ _OPEN: Final = {
     "running": f"state='open' AND NOT {WAITS}",
     "waiting": f"state='open' AND {WAITS}",
 }
-_BY_HEALTH: Final = (
-    "CASE WHEN state='blocked' THEN 0 WHEN asks THEN 1 WHEN retries THEN 2 WHEN waits THEN 3 ELSE 4 END, run.n DESC"
-)
+HEALTHS: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
+"""Healths of open runs, the most urgent first."""
 _ENDED: Final = {
     "completed": "state='completed'",
     "failed": "state NOT IN ('open', 'completed') AND state='failed'",
     "cancelled": "state NOT IN ('open', 'completed') AND state='cancelled'",
 }
 """The last two are few among many: without the words of their index SQLite would read all."""
+
+
+def health(asks: str, retries: str, waits: str) -> str:
+    """Return the SQL of an open run's health, as its place in `HEALTHS`, of that of three conditions."""
+    return f"CASE WHEN state='blocked' THEN 0 WHEN {asks} THEN 1 WHEN {retries} THEN 2 WHEN {waits} THEN 3 ELSE 4 END"
 
 
 def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
@@ -65,7 +72,9 @@ def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | No
     rows: list[Any] = []
     if status is None or status in _OPEN:
         where = f"WHERE ended IS NULL AND {of}" + (f" AND {_OPEN[status]}" if status is not None else "")
-        rows += conn.execute(f"{_SHOWN} {where} ORDER BY {_BY_HEALTH} LIMIT ?", (name, limit))
+        rows += conn.execute(
+            f"{_SHOWN} {where} ORDER BY {health('asks', 'retries', 'waits')}, run.n DESC LIMIT ?", (name, limit)
+        )
     if status not in _OPEN and len(rows) < limit:
         where = f"WHERE ended IS NOT NULL AND {of}" + (f" AND {_ENDED[status]}" if status is not None else "")
         rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows)))
@@ -94,6 +103,15 @@ def one_run(conn: sqlite3.Connection, run_id: str) -> RunInfo:
         steps.append(StepInfo(name, kind, number, executions, began, ended, _error(kind, value), child))
     trace_id = shown_trace_id(run_id, json.loads(headers))
     return replace(_info(row), steps=tuple(steps), waiting_for=_waiting_for(conn, row, ops), trace_id=trace_id)
+
+
+def some_runs(conn: sqlite3.Connection, run_ids: Sequence[str]) -> list[RunInfo]:
+    """Return the runs of those ids that there are, with their steps."""
+    found: list[RunInfo] = []
+    for run_id in run_ids:
+        with contextlib.suppress(UnknownRunError):
+            found.append(one_run(conn, run_id))
+    return found
 
 
 def list_states(conn: sqlite3.Connection, service: str) -> list[tuple[str, Json]]:

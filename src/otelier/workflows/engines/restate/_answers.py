@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from otelier.codec import error_to_json
-from otelier.errors import RunCancelled, RunEndedError, RunExistsError, UnknownHandlerError, UnknownRunError
+from otelier.codec import error_to_json, read_json
+from otelier.errors import (
+    RunCancelled,
+    RunEndedError,
+    RunExistsError,
+    UnknownHandlerError,
+    UnknownRunError,
+    WorkflowUseError,
+)
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.shown import how_ended
+from otelier.workflows.engines.shown import how_ended, no_key
 
 CANCELLED: Final = 409
 """Restate's code of what was cancelled or killed."""
 FAILED: Final = 500
 MISMATCH: Final = 570
 """Restate's code of a body that does not fit its journal."""
+dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Returns a value as JSON text, which a body gets back as it was."""
 
 
-def dumps(value: Json) -> str:
-    """Return *value* as JSON text, which a body gets back as it was."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A result that is the failure of another invocation."""
+
+    code: int
+    message: str
 
 
 def to_bytes(value: Json) -> bytes:
@@ -68,6 +81,8 @@ def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = N
         )
     if "ended" in answer:
         return run_ended(run_id, f"takes no signal {signal!r}", answer["ended"])
+    if "no_key" in answer and target is not None:
+        return WorkflowUseError(no_key(target.handler))
     if "handlers" in answer and target is not None:
         known: list[str] = answer["handlers"]
         return UnknownHandlerError(
@@ -77,3 +92,20 @@ def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = N
             handler=target.handler,
         )
     return unknown_run(run_id)
+
+
+def outcome_of(run_id: str, value: Any) -> tuple[Outcome, int | None]:
+    """Return the outcome that an invocation of a handler of ours ended with, and when that was."""
+    if not isinstance(value, Failed):
+        found = read_json(bytes(value).decode())
+        return [True, found["value"]], found["at"]
+    try:
+        stored = read_json(value.message)
+        at = stored.pop("at", None)
+        if "type" in stored:
+            return [False, stored], at
+    except (ValueError, AttributeError, TypeError):
+        pass
+    if value.code == CANCELLED:
+        return cancelled(run_id), None
+    return failure(RuntimeError(value.message)), None

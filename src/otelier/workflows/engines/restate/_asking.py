@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.restate._answers import CANCELLED, cancelled, failure, refusal, to_bytes
-from otelier.workflows.engines.restate._names import RUNS
+from otelier.workflows.engines.restate._answers import Failed, cancelled, failure, outcome_of, refusal, to_bytes
+from otelier.workflows.engines.restate._names import CALLS, RUNS
 from otelier.workflows.engines.restate._op import DONE, Owner, RestateOp
 from otelier.workflows.engines.restate._ops import milliseconds
-from otelier.workflows.engines.restate._pump import Failed
-
-CALLS: Final = " \u2192 "
-"""Stands between the handler and the run that is called, in a label of the journal."""
 
 
 class Asking(RestateOp):
@@ -195,20 +191,3 @@ class Send(Asking):
 
     def give_up(self) -> None:
         """Do nothing: what is sent is sent."""
-
-
-def outcome_of(run_id: str, value: Any) -> tuple[Outcome, int | None]:
-    """Return the outcome that an invocation of a handler of ours ended with, and when that was."""
-    if not isinstance(value, Failed):
-        found = read_json(bytes(value).decode())
-        return [True, found["value"]], found["at"]
-    try:
-        stored = read_json(value.message)
-        at = stored.pop("at", None)
-        if "type" in stored:
-            return [False, stored], at
-    except (ValueError, AttributeError, TypeError):
-        pass
-    if value.code == CANCELLED:
-        return cancelled(run_id), None
-    return failure(RuntimeError(value.message)), None

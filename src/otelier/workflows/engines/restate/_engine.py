@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from otelier.errors import EngineError, UnknownRunError
@@ -18,10 +18,9 @@ from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, 
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
 from otelier.workflows.engines.restate._answers import cancelled, refusal, run_ended, unknown_run
 from otelier.workflows.engines.restate._info import QUEUED, Reader
+from otelier.workflows.engines.restate._offers import Registrar
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
-from otelier.workflows.engines.restate._service import Bodies
-from otelier.workflows.engines.restate._worker import Listener
 from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
@@ -95,21 +94,29 @@ class RestateEngine:
         Raises:
             EngineError: if it cannot listen, or the server cannot reach it.
         """
+        # Imported here: restate-sdk takes a second, and clients need none of it.
+        from otelier.workflows.engines.restate._service import Bodies
+        from otelier.workflows.engines.restate._worker import Listener
+
         server = self._opened()
         bodies = Bodies(registry, invoke, self._options)
         where = worker_address(self._bind, self._url)
         listener = Listener(where, registry.version, bodies, bodies.services(server.missing), self._options)
+        registrar = Registrar(server, (listener.own, listener.shared), self._options)
         try:
             listener.begin()
-            await server.register(listener.url)
-            self.registered.append(listener.url)
+            await registrar.register()
+            self.registered.append(listener.own.url)
+            keeping = asyncio.create_task(registrar.keep())
             try:
                 ready()
                 await listener.until_over()
             finally:
-                self.registered.remove(listener.url)
+                self.registered.remove(listener.own.url)
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
         finally:
-            await listener.stop()
+            await listener.stop(registrar.hand_over)
 
     # --- clients ---
     def is_driving(self) -> bool:
@@ -200,6 +207,11 @@ class RestateEngine:
         """Return one run with its steps and what it waits for."""
         self._opened()
         return await self._reader.run(run_id)
+
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps, but not what these gave."""
+        self._opened()
+        return await self._reader.infos(run_ids)
 
     async def states(self, service: str) -> list[tuple[str, Json]]:
         """Return the key and the state of every entity of a service."""

@@ -24,6 +24,8 @@ class Response:
 
     status: int
     body: bytes
+    date: str | None = None
+    """Its clock when it answered, as the header has it."""
 
     def json(self) -> Any:
         """Return its body as plain data; `None` where it has none.
@@ -89,14 +91,15 @@ async def request(
 
 
 async def _answer(http: h11.Connection, reader: asyncio.StreamReader) -> Response:
-    status, found = 0, bytearray()
+    status, found, date = 0, bytearray(), None
     while True:
         event = http.next_event()
         if event is h11.NEED_DATA:
             http.receive_data(await reader.read(_CHUNK))
         elif isinstance(event, h11.Response):
             status = event.status_code
+            date = next((value.decode() for name, value in event.headers if name == b"date"), None)
         elif isinstance(event, h11.Data):
             found += event.data
         elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
-            return Response(status, bytes(found))
+            return Response(status, bytes(found), date)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from otelier.codec import error_to_json, read_json
 from otelier.errors import EngineError, ReplayError
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
-from otelier.workflows.engines.restate._answers import dumps, unknown_run
-from otelier.workflows.engines.restate._asking import outcome_of
-from otelier.workflows.engines.restate._journal import COLUMNS, OpSeen, last_failure, open_waits, ops_of, time_ns
-from otelier.workflows.engines.restate._names import RUNS, service_name
-from otelier.workflows.engines.restate._pump import Failed
-from otelier.workflows.engines.restate._registry import END, RUN
+from otelier.workflows.engines.restate._answers import Failed, dumps, outcome_of, unknown_run
+from otelier.workflows.engines.restate._journal import (
+    COLUMNS,
+    OUTLINE,
+    OpSeen,
+    last_failure,
+    open_waits,
+    ops_of,
+    time_ns,
+)
+from otelier.workflows.engines.restate._names import END, RUN, RUNS, service_name, version_of
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
 
@@ -24,24 +29,29 @@ QUEUED: Final = "its turn"
 _MISMATCH: Final = "RT0016"
 _MANY: Final = 200
 _SHOWN: Final = (
-    "SELECT r.service_key AS run_id, r.value_utf8 AS run, e.value_utf8 AS ended, i.id, i.status, i.created_at,"  # noqa: S608 -- ours
-    " i.completed_at, i.completion_result, i.completion_failure, i.retry_count, i.last_failure,"
-    " i.last_failure_error_code, i.last_failure_related_command_index AS failed_at,"
-    " i.suspended_waiting_future_json AS waits, d.endpoint FROM sys_invocation i"
-    f" JOIN state r ON r.service_name='{RUNS}' AND r.key='{RUN}' AND r.service_key=i.idempotency_key"
-    f" LEFT JOIN state e ON e.service_name='{RUNS}' AND e.key='{END}' AND e.service_key=i.idempotency_key"
-    " LEFT JOIN sys_deployment d ON d.id=i.pinned_deployment_id"
-    f" WHERE i.invoked_by_service_name='{RUNS}'"
+    "SELECT i.id, i.idempotency_key AS run_id, i.status, i.created_at, i.completed_at, i.completion_result,"
+    " i.completion_failure, i.retry_count, i.last_failure, i.last_failure_error_code,"
+    " i.last_failure_related_command_index AS failed_at, i.suspended_waiting_future_json AS waits, d.endpoint"
+    " FROM sys_invocation i LEFT JOIN sys_deployment d ON d.id=i.pinned_deployment_id WHERE"
 )
+"""What the server knows of an invocation; by their ids it finds few of many at once, and by nothing else."""
+_OF_RUNS: Final = f" i.invoked_by_service_name='{RUNS}' AND i.idempotency_key IS NOT NULL"
 _ENDED: Final[dict[Status | None, str]] = {
     "completed": " AND i.status='completed' AND i.completion_result='success'",
     "failed": " AND i.status='completed' AND i.completion_result='failure' AND i.completion_failure NOT LIKE '[409]%'",
     "cancelled": " AND i.status='completed' AND i.completion_failure LIKE '[409]%'",
 }
 _OPEN: Final = " AND i.status<>'completed'"
+_BLOCKED: Final = f"(i.status='paused' OR COALESCE(i.last_failure_error_code, '')='{_MISMATCH}')"
+_MAYBE: Final[dict[Status | None, str]] = {
+    None: _OPEN,
+    "blocked": f"{_OPEN} AND {_BLOCKED}",
+    "running": f" AND i.status='running' AND NOT {_BLOCKED}",
+    "waiting": f"{_OPEN} AND NOT {_BLOCKED}",
+}
+"""The invocations that may have a status; what a body waits for is seen in its journal only."""
 _CLOSED: Final = " AND i.status='completed'"
 _BY_HEALTH: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
-_VERSION: Final = re.compile(r"/v(\d+)/?$")
 _FAILURE: Final = re.compile(r"\[(\d+)[^\]]*\] ?(.*)", re.DOTALL)
 _ENDS: Final = "attempts to perform the following: 'call'"
 _WAITS: Final = "Notifications awaited on this await point:"
@@ -56,24 +66,22 @@ class Reader:
 
     async def invocation_of(self, run_id: str) -> str | None:
         """Return the invocation of a run; `None` if there is none."""
-        found = await self._kept(run_id, RUN)
-        return None if found is None else found["invocation"]
+        run = (await self._known([run_id])).get(run_id, {}).get(RUN)
+        return None if run is None else run["invocation"]
 
     async def ended(self, run_id: str) -> str | None:
         """Return how a run has told that it ended, also one that ended before its turn; `None` for an open one."""
-        found = await self._kept(run_id, END)
-        return None if found is None else found["status"]
-
-    async def _kept(self, run_id: str, key: str) -> dict[str, Json] | None:
-        where = f"service_name='{RUNS}' AND service_key={_quoted(run_id)} AND key='{key}'"
-        rows = await self._server.rows(f"SELECT value_utf8 FROM state WHERE {where}")  # noqa: S608 -- quoted
-        return read_json(rows[0]["value_utf8"]) if rows else None
+        end = (await self._known([run_id])).get(run_id, {}).get(END)
+        return None if end is None else end["status"]
 
     async def called_by(self, run_id: str) -> list[str]:
-        """Return the open runs that a run called, but for detached ones."""
+        """Return the runs that a run called, but for detached ones."""
         parent = _quoted(f'%"parent":{_json_text(run_id)}%')
-        rows = await self._server.rows(f"{_SHOWN}{_OPEN} AND r.value_utf8 LIKE {parent}")
-        found = [(row["run_id"], read_json(row["run"])) for row in rows]
+        rows = await self._server.rows(
+            "SELECT service_key, value_utf8 FROM state"  # noqa: S608 -- quoted
+            f" WHERE service_name='{RUNS}' AND key='{RUN}' AND value_utf8 LIKE {parent}"
+        )
+        found = [(row["service_key"], read_json(row["value_utf8"])) for row in rows]
         return [child for child, run in found if run["parent"] == run_id and not run["detached"]]
 
     async def runs(self, *, status: Status | None, service: str | None, limit: int) -> list[RunInfo]:
@@ -81,24 +89,27 @@ class Reader:
 
         Those of ours are among them only where their service is asked for.
         """
-        wanted = APPROVALS if service is None else service
-        given = _quoted(f'%"target":[{_json_text(wanted)},%')
-        of = f" AND r.value_utf8 {'NOT ' if service is None else ''}LIKE {given}"
+        of = f"{_OF_RUNS} AND {_of_service(APPROVALS if service is None else service, is_it=service is not None)}"
         found: list[RunInfo] = []
-        if status not in _ENDED:  # whether they wait is seen in their journals
-            rows = await self._server.rows(f"{_SHOWN}{_OPEN}{of}")
-            ops = await self._ops([row["id"] for row in rows])
+        if status in _MAYBE:
+            rows = await self._rows(f"{of}{_MAYBE[status]}")
+            ops = await self._ops([row["id"] for row in rows], OUTLINE)
             infos = [_info(row, ops.get(row["id"])) for row in rows]
             found = [info for info in infos if status is None or info.status == status]
             found.sort(key=lambda info: (_BY_HEALTH.index(info.health), -info.begin_ns))
-        if status is None or status in _ENDED:
-            where = _ENDED.get(status, _CLOSED) + of
-            most = f"ORDER BY i.created_at DESC LIMIT {max(limit - len(found), 0)}"
-            ended = [_info(row, None) for row in await self._server.rows(f"{_SHOWN}{where} {most}")]
+        if (status is None or status in _ENDED) and len(found) < limit:
+            most = f"ORDER BY i.created_at DESC LIMIT {limit - len(found)}"
+            ended = [_info(row, None) for row in await self._rows(f"{of}{_ENDED.get(status, _CLOSED)} {most}")]
             over = {info.workflow_id for info in ended}  # some ended since the question before
             found = [info for info in found if info.workflow_id not in over]
             found += sorted(ended, key=lambda info: -info.begin_ns)
         return found[:limit]
+
+    async def infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return the runs of those ids that there are, with their steps, but not what these gave."""
+        rows = await self._rows_of(run_ids)
+        ops = await self._ops([row["id"] for row in rows], OUTLINE)
+        return [_info(row, ops.get(row["id"]), is_one=True) for row in rows]
 
     async def run(self, run_id: str, *, with_result: bool = True) -> RunInfo:
         """Return one run with its steps and what it waits for.
@@ -106,8 +117,7 @@ class Reader:
         Raises:
             UnknownRunError: if there is none.
         """
-        rows = await self._server.rows(f"{_SHOWN} AND i.idempotency_key={_quoted(run_id)}")
-        rows = [row for row in rows if read_json(row["run"])["invocation"] == row["id"]]
+        rows = await self._rows_of([run_id])
         if not rows:
             raise unknown_run(run_id)
         row = rows[0]
@@ -131,21 +141,69 @@ class Reader:
                 state[row["key"]] = read_json(row["value_utf8"])
         return [(key, state) for (_, key), state in found.items()]
 
-    async def _ops(self, invocations: Sequence[str]) -> dict[str, list[OpSeen]]:
+    async def _rows(self, where: str) -> list[dict[str, Any]]:
+        """Return invocations that are runs now; an id may have been used before."""
+        rows = await self._server.rows(f"{_SHOWN}{where}")
+        return _joined(rows, await self._known([row["run_id"] for row in rows]))
+
+    async def _rows_of(self, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+        known = await self._known(run_ids)
+        rows: list[dict[str, Any]] = []
+        for ids in _parts([state[RUN]["invocation"] for state in known.values() if RUN in state]):
+            rows += await self._server.rows(f"{_SHOWN} i.id IN ({ids})")
+        return _joined(rows, known)
+
+    async def _known(self, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what `otelier.run` keeps of each run."""
+        found: dict[str, dict[str, Any]] = {}
+        for keys in _parts(run_ids):
+            query = (
+                "SELECT service_key, key, value_utf8 FROM state"  # noqa: S608 -- quoted
+                f" WHERE service_name='{RUNS}' AND key IN ('{RUN}', '{END}') AND service_key IN ({keys})"
+            )
+            for row in await self._server.rows(query):
+                found.setdefault(row["service_key"], {})[row["key"]] = read_json(row["value_utf8"])
+        return found
+
+    async def _ops(self, invocations: Sequence[str], columns: str = COLUMNS) -> dict[str, list[OpSeen]]:
         found: dict[str, list[dict[str, Any]]] = {}
-        for first in range(0, len(invocations), _MANY):
-            ids = ",".join(map(_quoted, invocations[first : first + _MANY]))
-            query = f'SELECT {COLUMNS} FROM sys_journal WHERE id IN ({ids}) ORDER BY id, "index"'  # noqa: S608 -- quoted
+        for ids in _parts(invocations):
+            query = f'SELECT {columns} FROM sys_journal WHERE id IN ({ids}) ORDER BY id, "index"'  # noqa: S608 -- quoted
             for row in await self._server.rows(query):
                 found.setdefault(row["id"], []).append(row)
         return {invocation: ops_of(rows) for invocation, rows in found.items()}
 
 
+def _parts(ids: Sequence[str]) -> Iterator[str]:
+    """Yield ids as lists for an `IN`, none of them too long."""
+    for first in range(0, len(ids), _MANY):
+        yield ",".join(map(_quoted, ids[first : first + _MANY]))
+
+
+def _joined(rows: Sequence[dict[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of runs with what is known of them."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        state = known.get(row["run_id"], {})
+        if state.get(RUN, {}).get("invocation") == row["id"]:
+            found.append({**row, "run": state[RUN], "ended": state.get(END)})
+    return found
+
+
+def _of_service(service: str, *, is_it: bool) -> str:
+    """Return the condition that an invocation is of a service: of its own handlers, or of an entity's."""
+    plain = service_name(service, "", is_entity=False)
+    entities = service_name(service, "X", is_entity=True).removesuffix("X")
+    rest = f"substr(i.target_service_name, {len(entities) + 1})"
+    is_entity = f"starts_with(i.target_service_name, {_quoted(entities)}) AND strpos({rest}, '.')=0"
+    is_of = f"(i.target_service_ty='service' AND i.target_service_name={_quoted(plain)}"
+    return f"{'' if is_it else 'NOT '}{is_of} OR i.target_service_ty='virtual_object' AND {is_entity})"
+
+
 def _info(row: Mapping[str, Any], ops: list[OpSeen] | None, *, is_one: bool = False, outcome: Any = None) -> RunInfo:
-    run = read_json(row["run"])
-    ended: dict[str, Any] = read_json(row["ended"]) if row.get("ended") else {}
+    run: Mapping[str, Any] = row["run"]
+    ended: Mapping[str, Any] = row["ended"] or {}
     service, handler, key = run["target"]
-    version = _VERSION.search(row.get("endpoint") or "")
     waits, has_step = open_waits(ops or ())
     tried_again = last_failure(ops or ())
     status = _status(row, waits, has_step)
@@ -166,7 +224,7 @@ def _info(row: Mapping[str, Any], ops: list[OpSeen] | None, *, is_one: bool = Fa
         handler=handler,
         status=status,
         health=_health(row, status, waits, is_retried=(has_step and executions > 1) or tried_again is not None),
-        version=int(version[1]) if version else 1,
+        version=version_of(row.get("endpoint") or "") or 1,
         begin_ns=run.get("began") or time_ns(row["created_at"]),
         end_ns=end_ns,
         key=key,

@@ -11,12 +11,22 @@ from typing import Any, Final, cast
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import approval_in
-from otelier.workflows.engines.restate._asking import CALLS
-from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, signal_name
+from otelier.workflows.engines.restate._names import CALLS, GIVEN_UP_LABEL, signal_name
 from otelier.workflows.engines.shown import StepInfo
 
 COLUMNS: Final = 'id, "index", entry_type, name, entry_json, appended_at'
 """What `ops_of` reads of `sys_journal`."""
+_KEPT: Final = "'Command: Run', 'Command: Sleep', 'Command: Call', 'Command: AttachInvocation'"
+_FAILED: Final = "44,91,102,97,108,115,101,44,123"
+"""`,[false,{` as the server shows bytes: in the result of a step that failed."""
+OUTLINE: Final = (
+    'id, "index", entry_type, name, appended_at,'
+    f" CASE WHEN entry_type='Notification: Call' OR entry_type='Notification: Run' AND entry_json LIKE '%{_FAILED}%'"
+    f" THEN entry_json WHEN entry_type LIKE 'Notification: %' OR entry_type IN ({_KEPT})"
+    " THEN entry_lite_json END AS entry_json"
+)
+"""The same without what steps, signals and other runs gave, which may be a megabyte each: for lists. Ops lack their
+errors then, but for steps, and their times are those of the server."""
 _LABEL: Final = re.compile(r"(\d+) (step|sleep|signal|call|result|send) (.*)", re.DOTALL)
 _ASKING: Final = frozenset({"call", "result", "send"})
 
@@ -84,7 +94,11 @@ def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
     entries, ops, last, command = _Entries(), dict[int, OpSeen](), None, -1
     marks: dict[int, int] = {}
     for row in rows:
-        kind, entry, appended = row["entry_type"], json.loads(row["entry_json"] or "{}"), time_ns(row["appended_at"])
+        kind, entry, appended = (
+            row["entry_type"],
+            json.loads(row.get("entry_json") or "{}"),
+            time_ns(row["appended_at"]),
+        )
         if kind.startswith("Notification: "):
             _note(entry["Notification"], entries, appended)
             continue
@@ -130,6 +144,13 @@ def _begun(name: str, entries: _Entries, ops: dict[int, OpSeen], appended: int, 
 
 
 def _note(notification: Mapping[str, Any], entries: _Entries, appended: int) -> None:
+    if "ty" in notification:  # of an outline: that there is a result, and not which
+        told = notification["id"]
+        if "SignalName" in told:
+            entries.signals[told["SignalName"]] = notification["result"], appended
+        elif "CompletionId" in told:
+            entries.completions[told["CompletionId"]] = notification["result"], appended
+        return
     if "Signal" in notification:
         name = notification["Signal"]["id"].get("Name")
         if name is not None:
@@ -156,6 +177,8 @@ def _step_end(op: OpSeen, found: tuple[Any, int] | None) -> None:
         op.begin_ns, op.end_ns, _, result = value
         op.error = error_line(result)
         op.failure = result[1] if op.error is not None else None
+    elif found is not None:
+        op.end_ns = found[1]
 
 
 def _wait_end(op: OpSeen, entries: _Entries, taken: dict[str, int]) -> None:

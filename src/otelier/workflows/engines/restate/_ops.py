@@ -12,9 +12,9 @@ from otelier.codec import read_json
 from otelier.errors import RunStopped
 from otelier.workflows.engines.protocol import Json
 from otelier.workflows.engines.restate._answers import to_bytes
+from otelier.workflows.engines.restate._names import signal_name
 from otelier.workflows.engines.restate._op import BEGUN, Owner, RestateOp
 
-GIVEN_UP_LABEL: Final = " given up"
 _MAX_MS: Final = 10**14
 """Three thousand years: what is longer never ends either."""
 
@@ -252,8 +252,3 @@ class Mail:
 def milliseconds(seconds: float) -> int:
     """Return a time as Restate wants it."""
     return int(min(max(seconds, 0.0) * 1000, _MAX_MS))
-
-
-def signal_name(name: str, number: int) -> str:
-    """Return how a signal of a run is named, the first of its name being number 0."""
-    return f"{name}#{number}"

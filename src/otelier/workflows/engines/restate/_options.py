@@ -23,5 +23,7 @@ class Options:
     """How long after that a handler without `timeout_s` is let work."""
     max_retry_s: float = 10.0
     """How long the server waits at most before it tries a worker again."""
+    watch_s: float = 2.0
+    """How often a worker looks, on average, whether what it and all others offer is registered and answers."""
     is_port_shared: bool = False
     """Whether several workers of one machine listen at one address, and the kernel spreads the runs."""

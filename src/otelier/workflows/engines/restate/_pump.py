@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from restate.exceptions import SdkInternalException, SuspendedException
@@ -26,17 +25,11 @@ from restate.vm import (
     Suspended,
 )
 
+from otelier.workflows.engines.restate._answers import Failed
+
 Got: TypeAlias = Callable[[Any], None]
 """Takes a result: bytes, text or `None`, or a `Failed`."""
 _WAKE: Final[Any] = {"type": "restate.run_completed", "data": None}
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A result that is the failure of another invocation."""
-
-    code: int
-    message: str
 
 
 class Cancelled(Exception):  # noqa: N818 -- it tells what was asked for
@@ -58,7 +51,9 @@ class Pump:
         self._watched: dict[int, Got] = {}
         self._closures: dict[int, Callable[[], None]] = {}
         self._due: list[int] = []
+        self._has_given = False
         self._task: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         self._waking: set[asyncio.Task[None]] = set()
         self.is_over = False
         """Whether this life has ended, and nothing is handed on any more."""
@@ -89,6 +84,7 @@ class Pump:
 
     def give(self, handle: int, value: bytes) -> None:
         """Record the result of a closure."""
+        self._has_given = True
         self._vm.propose_run_completion_success(handle, value)
 
     # --- commands of the journal, and what gives the numbers of their results ---
@@ -156,11 +152,22 @@ class Pump:
         task = self._task
         if task is None or task.done():
             task = self._task = asyncio.ensure_future(self._progress())
-        await asyncio.wait((task,))
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
         if not task.cancelled():
             task.result()
 
     async def _progress(self) -> None:
+        try:
+            await self._hand_on()
+        finally:
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                if not one.done():  # whoever waits may have been cancelled
+                    one.set_result(None)
+
+    async def _hand_on(self) -> None:
         try:
             for handle in await self._completed():
                 if (got := self._watched.pop(handle, None)) is not None:  # else one before it dropped it
@@ -183,9 +190,11 @@ class Pump:
         one of them at a result that is recorded.
         """
         while not self.is_over:
+            self._has_given = False
             await self._context.take_and_send_output()
             watched = list(self._watched)
-            answer = self._vm.do_progress(FirstCompletedUnresolvedFuture([SingleUnresolvedFuture(h) for h in watched]))
+            waits = [SingleUnresolvedFuture(handle) for handle in watched]
+            answer = self._vm.do_progress(waits[0] if len(waits) == 1 else FirstCompletedUnresolvedFuture([*waits]))
             if isinstance(answer, DoProgressExecuteRun):
                 self._due.append(answer.handle)
             elif isinstance(answer, DoProgressAnyCompleted):
@@ -197,16 +206,16 @@ class Pump:
                     raise Cancelled
             elif isinstance(answer, BaseException):
                 raise SdkInternalException from answer
-            elif not self._begin_due():
-                await self._receive()
+            else:
+                self._begin_due()
+                if not self._has_given:  # else that is to be sent first
+                    await self._receive()
         return []
 
-    def _begin_due(self) -> bool:
+    def _begin_due(self) -> None:
         due, self._due = sorted(self._due), []
-        closures = [closure for handle in due if (closure := self._closures.pop(handle, None)) is not None]
-        for closure in closures:
+        for closure in [closure for handle in due if (closure := self._closures.pop(handle, None)) is not None]:
             closure()
-        return bool(closures)
 
     async def _receive(self) -> None:
         event: Any = await self._context.receive()

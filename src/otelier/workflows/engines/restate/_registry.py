@@ -1,4 +1,15 @@
-"""The object `otelier.run`, keyed by workflow id: it starts a run once, numbers its signals, knows that it ended."""
+"""The object `otelier.run`, keyed by workflow id: it starts a run once, numbers its signals, knows that it ended.
+
+Every worker of a server has it, and each answers for all: workers of other services, and of other releases of otelier.
+So what it keeps and does is a contract, `SHARED_VERSION`, with that of `otelier.approvals`:
+
+- its state: the keys `run` (target, hash of target and payload, invocation, headers, parent, began, detached), `end`
+  (status, at) and `signals NAME` (how many came), and for `start` and the others what is asked and answered;
+- what each handler does, in its order: an invocation that began at one worker may go on at another.
+
+A release may add members that others ignore. For another order or form it gives the handler a new name and raises
+`SHARED_VERSION`; then workers of the lower version answer only where no other one does.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +22,14 @@ from restate import InvocationRetryPolicy, ObjectContext, ObjectSharedContext, V
 from restate.serde import BytesSerde
 
 from otelier.codec import read_json
-from otelier.workflows.engines.protocol import Target
+from otelier.workflows.engines.protocol import Json, Target
 from otelier.workflows.engines.restate._answers import canonical, dumps, to_bytes
-from otelier.workflows.engines.restate._names import RUNS, place_of
-from otelier.workflows.engines.restate._ops import signal_name
+from otelier.workflows.engines.restate._names import END, RUN, RUNS, place_of, signal_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._run import META
 
 _KEPT = timedelta(minutes=10)
 """How long the server knows a request of a client again."""
-RUN, END = "run", "end"
-"""Keys of its state."""
 _SERDE = BytesSerde()
 
 
@@ -50,9 +58,9 @@ def runs_object(
             same = found["wanted"] == wanted
             known_as = {"invocation": found["invocation"], "headers": found["headers"]}
             return to_bytes(known_as if same else {"exists": found["target"][:2]})
-        handlers = await missing(target)
-        if handlers is not None:
-            return to_bytes({"handlers": handlers})
+        refused = await _refused(target, missing)
+        if refused is not None:
+            return to_bytes(refused)
         run_id, parent, began = ctx.key(), asked.get("parent"), asked.get("began")
         meta = {"id": run_id, "headers": asked["headers"], "parent": parent, "began": began}
         invocation = await ctx.generic_send(
@@ -88,8 +96,9 @@ def runs_object(
         known = await ctx.get(END, _SERDE)
         if known is not None:  # by a life before, or by who killed it
             return known
-        at = await ctx.run_typed("now", _now)
-        told = to_bytes({**read_json(given.decode()), "at": at})
+        asked = read_json(given.decode())
+        at = asked.get("at") or await ctx.run_typed("now", _now)
+        told = to_bytes({**asked, "at": at})
         ctx.set(END, told, _SERDE)
         ctx.generic_send(RUNS, "clear", b"null", key=ctx.key(), send_delay=timedelta(seconds=options.retention_s))
         return told
@@ -106,6 +115,17 @@ def runs_object(
         return to_bytes({"unknown": True} if known is None else read_json(known.decode()))
 
     return runs
+
+
+async def _refused(target: Target, missing: Callable[[Target], Awaitable[list[str] | None]]) -> Json:
+    """Return why a target cannot be started, `None` if it can."""
+    handlers = await missing(target)
+    if handlers is None:
+        return None
+    is_method = target.key is None and "." in target.handler
+    if is_method and await missing(Target(target.service, target.handler, "")) is None:
+        return {"no_key": True}
+    return {"handlers": handlers}
 
 
 def _now() -> int:

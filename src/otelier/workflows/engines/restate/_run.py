@@ -13,12 +13,12 @@ from restate.server_context import ServerInvocationContext
 from otelier.codec import read_json
 from otelier.errors import RunCancelled, RunParked, RunStopped, WorkflowUseError
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
-from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, cancelled, dumps, to_bytes
+from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, Failed, cancelled, dumps, to_bytes
 from otelier.workflows.engines.restate._asking import Call, Result, Send
-from otelier.workflows.engines.restate._names import RUNS
+from otelier.workflows.engines.restate._names import GIVEN_UP_LABEL, RUNS
 from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, MADE, RestateOp
-from otelier.workflows.engines.restate._ops import GIVEN_UP_LABEL, Mail, Signal, Sleep, Step
-from otelier.workflows.engines.restate._pump import Cancelled, Failed, Pump
+from otelier.workflows.engines.restate._ops import Mail, Signal, Sleep, Step
+from otelier.workflows.engines.restate._pump import Cancelled, Pump
 
 META: Final = "otelier"
 """Header of an invocation with what a run knows of itself."""
@@ -346,7 +346,7 @@ class RestateRun:
         if self.stopped is not None or outcome is None:
             raise self.cause or RetryableError("otelier: the body was left")
         try:
-            at = await self._tell("completed" if outcome[0] else "failed")
+            at = await self._tell("completed" if outcome[0] else "failed", self.seen_ns)
             if not outcome[0]:
                 raise TerminalError(dumps({**outcome[1], "at": at}), FAILED)
             for key, value in self._changes.items():
@@ -374,10 +374,13 @@ class RestateRun:
             raise self.cause from None
         raise TerminalError(dumps({**cancelled(self.id)[1], "at": at}), CANCELLED)
 
-    async def _tell(self, status: str) -> int:
-        """Record that it has ended, so that it takes no signal from now on; return when that was."""
+    async def _tell(self, status: str, at: int | None = None) -> int:
+        """Record that it has ended, so that it takes no signal from now on; return when that was.
+
+        It is a recorded time *at* which it did, if there is one: to ask the clock costs an entry of the journal.
+        """
         self.pump.ignores_cancel = True
-        found: list[int] = []
+        given, found = to_bytes({"status": status, "at": at}), list[int]()
 
         def told(value: Any) -> None:
             if isinstance(value, Failed):  # a cancel that comes now takes what is asked with it
@@ -386,7 +389,7 @@ class RestateRun:
                 found.append(read_json(bytes(value).decode())["at"])
 
         def ask() -> None:
-            self.pump.watch(self.pump.ask(RUNS, "end", self.id, to_bytes({"status": status})), told)
+            self.pump.watch(self.pump.ask(RUNS, "end", self.id, given), told)
 
         self.guarded(ask)
         while not found:

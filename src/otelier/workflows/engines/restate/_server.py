@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import quote
 from uuid import uuid4
 
 from otelier.errors import EngineError
-from otelier.workflows.engines.protocol import Json, Outcome, Target
+from otelier.settings import RESTATE_IDENTITY_KEY
+from otelier.workflows.engines.protocol import APPROVALS, Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
-from otelier.workflows.engines.restate._answers import to_bytes, unknown_run
-from otelier.workflows.engines.restate._asking import outcome_of
+from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_bytes, unknown_run
 from otelier.workflows.engines.restate._http import NotReached, Response, request
-from otelier.workflows.engines.restate._names import RUNS, place_of
+from otelier.workflows.engines.restate._names import RUNS, SHARED, place_of, version_of
 from otelier.workflows.engines.restate._options import Options
-from otelier.workflows.engines.restate._pump import Failed
 
 OLDEST: Final = (1, 7, 12)
 """The first version whose signals by name are kept."""
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _PAUSE_S: Final = 0.2
 _BUSY: Final = frozenset({502, 503, 504})
 """What a server answers that starts, and no handler of ours."""
@@ -28,6 +29,27 @@ _STARTS: Final = "Datafusion error: External error: "
 """Of the words with which a server that starts, or stops, fails a query."""
 _NOT_READY: Final = 470
 """Of an output that is not there yet."""
+_SILENT: Final = "'RT0010', 'RT0012', 'RT0023'"
+"""Codes of a worker that cannot be reached, or whose URL is answered by something that is none or that stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where a service is registered."""
+
+    id: str
+    url: str
+    version: int
+    """That of its URL; 0 where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """An invocation of an object of ours whose worker does not answer."""
+
+    invocation: str
+    deployment: str
+    """Which was asked last."""
 
 
 class Server:
@@ -126,11 +148,75 @@ class Server:
         """
         response = await self.admin("POST", "/deployments", {"uri": url, "force": True})
         if response.status not in {200, 201}:
+            if "401 Unauthorized" in response.words():  # of the worker itself
+                raise EngineError(
+                    f"Restate's server at {self.address} cannot use the worker at {url}: {response.words()} The worker "
+                    f"takes only requests that are signed with the key of {RESTATE_IDENTITY_KEY.variable}, and this "
+                    "server's are not. Start the server with `request-identity-private-key-pem-file`, and set the "
+                    "variable to the public key that it prints then: `publickeyv1_...`."
+                )
             raise EngineError(
                 f"Restate's server at {self.address} cannot use this worker at {url}: {response.words()} The server "
                 "must reach that URL: OTELIER_WORKER_BIND says where the worker listens, OTELIER_WORKER_URL how the "
                 "server reaches it."
             )
+
+    async def look_again(self, url: str) -> None:
+        """Let the server read anew what a worker offers that is registered already; new runs stay where they go."""
+        found = await self.rows("SELECT id, endpoint FROM sys_deployment")
+        for one in found:
+            if one["endpoint"].rstrip("/") == url:
+                await self.admin("PATCH", f"/deployments/{one['id']}", {"overwrite": True})
+
+    async def deployed(self) -> dict[str, Deployment]:
+        """Return where new invocations of each service go."""
+        found: dict[str, Deployment] = {}
+        for one in await self.rows(
+            "SELECT s.name, d.id, d.endpoint FROM sys_service s JOIN sys_deployment d ON d.id = s.deployment_id"
+        ):
+            url = str(one.get("endpoint") or "").rstrip("/")
+            found[one["name"]] = Deployment(one["id"], url, version_of(url))
+        return found
+
+    async def sharing(self) -> list[str]:
+        """Return the URLs where workers have the objects that all share, those of the newest first."""
+        rows = await self.rows(
+            f"SELECT endpoint FROM sys_deployment WHERE endpoint LIKE '%{SHARED}/v%' ORDER BY created_at DESC"  # noqa: S608 -- ours
+        )
+        return list(dict.fromkeys(one["endpoint"].rstrip("/") for one in rows))
+
+    async def stuck(self) -> list[Stuck]:
+        """Return what waits for the objects that all workers share because a worker of them does not answer.
+
+        It reads what the server has in memory of what it tries, not the runs, and costs the same with any number of
+        them.
+        """
+        rows = await self.rows(
+            "SELECT i.id, i.last_attempt_deployment_id AS tried FROM sys_invocation_state i"  # noqa: S608 -- ours
+            " JOIN sys_deployment d ON d.id = i.last_attempt_deployment_id"
+            f" WHERE i.last_failure_error_code IN ({_SILENT}) AND d.endpoint LIKE '%{SHARED}/v%' LIMIT 1000"
+        )
+        return [Stuck(one["id"], one["tried"]) for one in rows]
+
+    async def move(self, stuck: Sequence[Stuck]) -> bool:
+        """Let what is stuck begin again where new ones go; return whether `move_paused` has to go on with some."""
+        ids = ",".join(f"'{one.invocation}'" for one in stuck)
+        tried, has_begun = {one.invocation: one.deployment for one in stuck}, False
+        for one in await self.rows(
+            f"SELECT id, pinned_deployment_id AS pinned FROM sys_invocation WHERE id IN ({ids})"  # noqa: S608 -- its own
+        ):
+            verb = "pause" if one.get("pinned") == tried[one["id"]] else "resume"
+            has_begun = has_begun or verb == "pause"
+            await self.admin("PATCH", f"/invocations/{one['id']}/{verb}")
+        return has_begun
+
+    async def move_paused(self) -> None:
+        """Let what was paused to be moved go on where new ones go; only what is paused can be moved."""
+        for one in await self.rows(
+            f"SELECT id FROM sys_invocation WHERE status='paused' AND (target_service_name='{RUNS}'"  # noqa: S608 -- ours
+            f" OR starts_with(target_service_name, '{APPROVALS}.'))"
+        ):
+            await self.admin("PATCH", f"/invocations/{one['id']}/resume?deployment=latest")
 
     async def missing(self, target: Target) -> list[str] | None:
         """Return the handlers that are registered if that of a target is not among them."""
@@ -152,21 +238,29 @@ class Server:
     async def _opened(self) -> None:
         if self._is_known:
             return
-        response = await self._admin("GET", "/version")
-        told: Any = response.json() if response.status == 200 else None
-        version = str(cast("dict[str, Any]", told).get("version")) if isinstance(told, dict) else ""
-        found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
-        if found is None:
-            raise EngineError(
-                f"What answers at {self.address.host}:{self.address.admin} is no Restate server's admin side: "
-                f"{response.status} {response.words()[:200]}. Name its port: `restate://HOST[:8080][?admin=9070]`."
-            )
-        if tuple(map(int, found.groups())) < OLDEST:
+        version, _ = await self.version()
+        if is_too_old(version):
             raise EngineError(
                 f"Restate's server at {self.address} is version {version}: it does not keep signals by name, so a run "
                 f"could lose one. Use {'.'.join(map(str, OLDEST))} or later: `npx @restatedev/restate-server`."
             )
         self._is_known = True
+
+    async def version(self) -> tuple[str, str | None]:
+        """Return its version, which may be too old, and its clock as its answer has it.
+
+        Raises:
+            EngineError: if no server answers, or what answers is none.
+        """
+        response = await self._admin("GET", "/version")
+        told: Any = response.json() if response.status == 200 else None
+        version = str(cast("dict[str, Any]", told).get("version")) if isinstance(told, dict) else ""
+        if _VERSION.match(version) is None:
+            raise EngineError(
+                f"What answers at {self.address.host}:{self.address.admin} is no Restate server's admin side: "
+                f"{response.status} {response.words()[:200]}. Name its port: `restate://HOST[:8080][?admin=9070]`."
+            )
+        return version, response.date
 
     async def _tried(self, ask: Callable[[], Awaitable[Response]]) -> Response:
         """Ask; a server that was there is asked again for a while: it may be restarting."""
@@ -189,3 +283,14 @@ class Server:
                         "What runs there goes on when it is back."
                     ) from exc
             await asyncio.sleep(_PAUSE_S)
+
+
+def is_too_old(version: str) -> bool:
+    """Return whether a server of that version would lose signals.
+
+    Example:
+        >>> is_too_old("1.7.11"), is_too_old("1.8.0-rc.1")
+        (True, False)
+    """
+    found = _VERSION.match(version)
+    return found is None or tuple(map(int, found.groups())) < OLDEST

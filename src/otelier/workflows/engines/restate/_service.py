@@ -14,7 +14,7 @@ from restate.server_context import ServerInvocationContext
 
 from otelier.codec import read_json
 from otelier.errors import RunStopped
-from otelier.workflows.engines.protocol import Invoke, Kind, Outcome, Registry, Target
+from otelier.workflows.engines.protocol import APPROVALS, Invoke, Kind, Outcome, Registry, Target
 from otelier.workflows.engines.restate._names import handler_name, service_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._registry import runs_object
@@ -77,7 +77,7 @@ class Bodies:
         return body
 
     async def _live_once(self, context: ServerInvocationContext, target: Target, kind: Kind, payload: bytes) -> bytes:
-        if self.is_draining:
+        if self.is_draining and target.service != APPROVALS:
             raise RetryableError(PARKED)
         run = RestateRun(context, target, kind, VERSION.get(), self._options.unknown_s)
         self.live.add(run)

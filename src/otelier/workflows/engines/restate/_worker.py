@@ -1,4 +1,7 @@
-"""The worker's side of Restate: an HTTP/2 server that answers the paths of its version and of lower ones."""
+"""The worker's side of Restate: an HTTP/2 server that answers the paths of its version and of lower ones.
+
+The objects that all workers share have paths of their own, which are answered until it listens no more.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,16 @@ from restate.server_types import ReceiveChannel, binary_to_header
 from restate.vm import VMWrapper
 
 from otelier.errors import EngineError
+from otelier.workflows.engines.protocol import APPROVALS
 from otelier.workflows.engines.restate._address import WorkerAddress
+from otelier.workflows.engines.restate._names import SHARED, SHARED_VERSION, is_shared
+from otelier.workflows.engines.restate._offers import Offer
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._service import VERSION, Bodies
 
 _SDK: Final[Any] = restate_server  # its functions are not all typed
 _HYPERCORN: Final[Any] = hypercorn_asyncio
-_PATH: Final = re.compile(r"/v(\d{1,9})/(?:(health|discover)|invoke/([^/]+)/([^/]+))$")
+_PATH: Final = re.compile(rf"({re.escape(SHARED)})?/v(\d{{1,9}})/(?:(health|discover)|invoke/([^/]+)/([^/]+))$")
 _CONNECTION_S: Final = 3600
 _LEAVE_S: Final = 5.0
 
@@ -39,8 +45,7 @@ class Listener:
         services: dict[str, Service | VirtualObject],
         options: Options,
     ) -> None:
-        self._bodies, self._version, self._options = bodies, version, options
-        self._endpoint = Endpoint().bind(*services.values())
+        self._bodies, self._services, self._options = bodies, services, options
         try:
             self._verifier: Any = _SDK.PyIdentityVerifier(list(where.identity_keys))
         except Exception as exc:
@@ -51,9 +56,17 @@ class Listener:
         self._socket = _listen(where, is_shared=options.is_port_shared)
         port = self._socket.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
-        self.url = f"{where.url or f'http://{host}:{port}'}/v{version}"
-        """What is registered with the server."""
+        url = where.url or f"http://{host}:{port}"
+        shared = frozenset(filter(is_shared, services))
+        own = frozenset(services) - shared
+        self.own = Offer(f"{url}/v{version}", version, own, is_shared=False, shown=own)
+        """Its own services, as the server is told."""
+        self.shared = Offer(f"{url}{SHARED}/v{SHARED_VERSION}", SHARED_VERSION, shared, is_shared=True, shown=shared)
+        """What it has like all others."""
         self._over = asyncio.Event()
+        self._asked = 0
+        """Invocations of what is shared that go on."""
+        self._is_leaving = False
         self._serving: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -74,16 +87,25 @@ class Listener:
         await asyncio.wait((self._serving,))
         self._serving.result()
 
-    async def stop(self) -> None:
-        """Begin no body, let steps end and be recorded, leave all bodies, and listen no more."""
+    async def stop(self, hand_over: Callable[[], Awaitable[object]]) -> None:
+        """Begin no body, let steps end and be recorded, leave all bodies, and listen no more.
+
+        What is shared is answered until *hand_over* has found another worker for it, and all bodies are left.
+        """
         bodies = self._bodies
         bodies.is_draining = True
-        for run in list(bodies.live):
+        own = [run for run in bodies.live if run.target.service != APPROVALS]
+        for run in own:
             run.drain()
-        await self._left(self._options.stop_s)
+        try:
+            await hand_over()
+            await self._left(self._options.stop_s, lambda: not bodies.live.isdisjoint(own))
+        except asyncio.CancelledError:  # once more: no more time is given, but no body may go on without its listener
+            pass
+        self._is_leaving = True
         for run in list(bodies.live):
             run.park()
-        await self._left(_LEAVE_S)
+        await self._left(_LEAVE_S, lambda: bool(bodies.live or self._asked))
         if self._serving is None:
             self._socket.close()
             return
@@ -94,9 +116,9 @@ class Listener:
                 break
             self._serving.cancel()
 
-    async def _left(self, seconds: float) -> None:
+    async def _left(self, seconds: float, goes_on: Callable[[], bool]) -> None:
         ends = asyncio.get_running_loop().time() + seconds
-        while self._bodies.live and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 -- it ends, too
+        while goes_on() and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 -- it ends, too
             await asyncio.sleep(0.005)
 
     # --- requests of the server ---
@@ -105,17 +127,26 @@ class Listener:
             await _lifespan(receive, send)
             return
         found = _PATH.search(scope["path"])
-        if scope["type"] != "http" or found is None or not 1 <= int(found[1]) <= self._version:
+        offer = self.own if found is None or found[1] is None else self.shared
+        if scope["type"] != "http" or found is None or not 1 <= int(found[2]) <= offer.version:
             await _SDK.send_status(send, receive, 404)
-        elif found[2] == "health":
+        elif found[3] == "health":
             await _SDK.send_health_check(send)
         elif not self._is_known(scope):
             await _SDK.send_status(send, receive, 401)
-        elif found[2] == "discover":
-            await _SDK.send_discovery(scope, send, self._endpoint)
+        elif found[3] == "discover":
+            endpoint = Endpoint().bind(*(self._services[name] for name in sorted(offer.shown)))
+            await _SDK.send_discovery(scope, send, endpoint)
+        elif self._is_leaving or (self._bodies.is_draining and not offer.is_shared):
+            await _SDK.send_status(send, receive, 503)
         else:
-            VERSION.set(int(found[1]))
-            await self._invoke(found[3], found[4], scope, receive, send)
+            VERSION.set(int(found[2]))
+            service = self._services.get(found[4]) if found[4] in offer.names else None
+            self._asked += offer.is_shared
+            try:
+                await self._invoke(service, found[5], scope, receive, send)
+            finally:
+                self._asked -= offer.is_shared
 
     def _is_known(self, scope: Any) -> bool:
         try:
@@ -124,14 +155,10 @@ class Listener:
             return False
         return True
 
-    async def _invoke(self, service: str, handler: str, scope: Any, receive: Any, send: Any) -> None:
-        known: Any = self._endpoint.services.get(service)
-        found = None if known is None else known.handlers.get(handler)
+    async def _invoke(self, service: Any, handler: str, scope: Any, receive: Any, send: Any) -> None:
+        found = None if service is None else service.handlers.get(handler)
         if found is None:
             await _SDK.send_status(send, receive, 404)
-            return
-        if self._bodies.is_draining:
-            await _SDK.send_status(send, receive, 503)
             return
         headers = binary_to_header(scope["headers"])
         channel = ReceiveChannel(receive)

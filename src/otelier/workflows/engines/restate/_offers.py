@@ -1,0 +1,163 @@
+"""What a worker offers to the server, and how it stays offered while other workers come and go.
+
+What is new for a service goes to the deployment that registered it last, and what has begun stays where it began. So:
+
+- A worker registers its own services by the URL of its version, but those of which a higher version is registered.
+- The objects that all workers share have a URL of their own at each worker, so that registering them moves nothing
+  else. Where the worker that registered them last does not answer, another registers its own, and moves what waits.
+
+Both hold from the start and later: each worker looks at the server's tables every few seconds. Two workers that do the
+same at once do no harm: either's registration is good, and moving twice is moving once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from otelier.errors import EngineError
+from otelier.faults import report_fault
+from otelier.workflows.engines.restate._options import Options
+from otelier.workflows.engines.restate._server import Deployment, Server, Stuck
+
+logger = logging.getLogger("otelier")
+_SETTLES: Final = 5
+_HAND_OVER_S: Final = 2.0
+_ASKED: Final = 5
+_PAUSED_S: Final = 0.2
+_SLOWEST: Final = 16
+"""By how much the looks of a worker become rarer while they fail."""
+
+
+@dataclass(slots=True)
+class Offer:
+    """Services of a worker under one URL."""
+
+    url: str
+    version: int
+    names: frozenset[str]
+    """The server's names of the services."""
+    is_shared: bool
+    """Whether every worker has them."""
+    shown: frozenset[str]
+    """Those that the server finds there when it looks now."""
+
+
+class Registrar:
+    """Registers what a worker offers, and keeps it so."""
+
+    def __init__(self, server: Server, offers: Sequence[Offer], options: Options) -> None:
+        self._server, self._options = server, options
+        self._offers = [offer for offer in offers if offer.names]
+        self._told: set[tuple[str, int]] = set()
+        self._missed: set[str] = set()
+        self._is_registered = False
+        self._unsettled = 1
+        """In how many looks more it searches what was paused to be moved, whoever did that and was killed itself."""
+
+    async def register(self) -> None:
+        """Register all.
+
+        Raises:
+            EngineError: with the server's own words, if it cannot reach the worker.
+        """
+        for offer in self._offers:
+            await self._register(offer, await self._server.deployed())
+        self._is_registered = True
+
+    async def keep(self) -> None:
+        """Look again and again, until cancelled; a server that does not answer is asked more rarely."""
+        pause = 1
+        while True:
+            await asyncio.sleep(self._options.watch_s * pause * random.uniform(0.5, 1.5))  # noqa: S311 -- no secret
+            try:
+                await self.look()
+                pause = 1
+            except (EngineError, OSError):
+                pause = min(pause * 2, _SLOWEST)
+            except Exception as exc:
+                report_fault("workflows.restate", exc)
+                pause = _SLOWEST
+
+    async def look(self) -> None:
+        """Register again what the server lost or has only of lower versions; stand in for who does not answer."""
+        latest = await self._server.deployed()
+        missing = {name for offer in self._offers for name in offer.names if name not in latest}
+        lost, self._missed = missing & self._missed, missing  # twice: a server that starts does not know all at once
+        for offer in self._offers:
+            if any(name in lost or _is_lower(latest.get(name), offer) for name in offer.names):
+                await self._register(offer, latest)
+        stuck = await self._server.stuck()
+        if stuck:
+            self._unsettled = _SETTLES
+            await self._stand_in(latest, stuck)
+        if self._unsettled:  # all runs are looked through, so not for ever
+            self._unsettled -= 1
+            await self._server.move_paused()
+
+    async def hand_over(self) -> None:
+        """Let another worker answer for all, if this one does; one that is not told so notices it by itself."""
+        for offer in self._offers:
+            if offer.is_shared and self._is_registered:
+                with suppress(EngineError, OSError, asyncio.TimeoutError):
+                    await asyncio.wait_for(self._hand_over(offer), _HAND_OVER_S)
+
+    async def _hand_over(self, offer: Offer) -> None:
+        latest = await self._server.deployed()
+        if any(name in latest and latest[name].url == offer.url for name in offer.names):
+            others = [url for url in await self._server.sharing() if url != offer.url]
+            asked = (self._server.register(url) for url in others[:_ASKED])
+            await asyncio.gather(*asked, return_exceptions=True)  # those that answer will do, whichever is the last
+
+    async def _register(self, offer: Offer, latest: Mapping[str, Deployment], *, stands_in: bool = False) -> None:
+        newer = frozenset(
+            name for name in offer.names if not stands_in and name in latest and latest[name].version > offer.version
+        )
+        offer.shown = offer.names - newer
+        try:
+            if offer.shown:
+                await self._server.register(offer.url)
+        finally:
+            offer.shown = offer.names
+        if newer:  # what began here needs it still, and this takes nothing that is new
+            await self._server.look_again(offer.url)
+        for name in sorted(newer):
+            self._tell(name, offer.version, latest[name])
+
+    def _tell(self, name: str, version: int, by: Deployment) -> None:
+        if name.startswith("otelier.") or (name, by.version) in self._told:
+            return
+        self._told.add((name, by.version))
+        logger.warning(
+            "This worker gets no new runs of %r: it is version %d, and version %d is registered, at %s. To go back to "
+            "the older code, start it with a higher version, or remove that deployment from the server.",
+            name,
+            version,
+            by.version,
+            by.url,
+        )
+
+    async def _stand_in(self, latest: Mapping[str, Deployment], stuck: Sequence[Stuck]) -> None:
+        silent = {one.deployment for one in stuck}
+        for offer in self._offers:
+            now = [latest[name] for name in offer.names if name in latest] if offer.is_shared else []
+            if any(one.id in silent for one in now):
+                if any(one.url == offer.url for one in now):
+                    return  # the server does not reach this worker: another one has to
+                await self._register(offer, latest, stands_in=True)
+                logger.warning(
+                    "This worker stands in for one that Restate's server does not reach, at %s: starts, signals, "
+                    "decisions and ends of all runs come here now.",
+                    now[0].url,
+                )
+        if await self._server.move(stuck):
+            await asyncio.sleep(_PAUSED_S)  # until it is, mostly
+
+
+def _is_lower(found: Deployment | None, offer: Offer) -> bool:
+    return found is not None and found.version < offer.version
