@@ -7,6 +7,7 @@ the exit status of that life.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import os
@@ -182,6 +183,8 @@ def main() -> None:
     for name in ("anyio._backends._asyncio", "openai.resources.chat.completions", "otelier.openai", "otelier.setup"):
         importlib.import_module(name)
     openai.DefaultAsyncHttpxClient(verify=False)
+    with contextlib.suppress(ImportError):  # an extra
+        importlib.import_module("otelier.workflows.engines.restate")
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
