@@ -11,7 +11,7 @@ up. The file is not named after Restate, whose package it would hide from itself
 
 | part | what it shows |
 |---|---|
-| steps | a step of one run; steps per second of 20 runs at once, from their starts to their results |
+| steps | a step of one run; a run without any; steps per second of 20 runs at once, from start to result |
 | entities | a write and a read, one after the other, as the workflow that calls them sees them |
 | signals | from a client's signal to the body's next line |
 | waiting | runs that wait, suspended: memory and processor of worker and server, waking one |
@@ -42,9 +42,12 @@ SIDES = {
 }
 """The module and the arguments of each side's workers; what is first is what others are compared with."""
 COUNT = 50
-"""Steps, or calls, of one run."""
+"""Steps of one run."""
+CALLS = 20
+"""Calls of an entity in one run."""
 RUNS = 20
 """Runs at once."""
+SITTINGS = 5
 INACTIVITY_S = 1.0
 """After how long a run that waits is suspended, in the part `waiting`."""
 
@@ -62,6 +65,8 @@ class Kind:
     rounds: list[list[float]] = field(default_factory=list["list[float]"])
     processor: list[float] = field(default_factory=list[float])
     rates: list[float] = field(default_factory=list[float])
+    empty: list[tuple[float, float]] = field(default_factory=list["tuple[float, float]"])
+    """Seconds, and those of the processor, of runs that do nothing."""
 
     def another(self, **given: Any) -> Process:
         """Return another worker of it, which is registered."""
@@ -69,9 +74,8 @@ class Kind:
         process.ask("open", path=self.server.address, **given)
         return process
 
-    def open(self, **given: Any) -> None:
-        self.process = self.another(**given)
-        self.times, self.rounds, self.processor, self.rates = [], [], [], []
+    def forget(self) -> None:
+        self.times, self.rounds, self.processor, self.rates, self.empty = [], [], [], [], []
 
     def keep(self, times: list[float]) -> None:
         self.times += times
@@ -86,11 +90,18 @@ def ratio(one: list[list[float]], other: list[list[float]], of: Callable[[list[f
 
 
 def take_turns(kinds: list[Kind], rounds: int, turn: Callable[[Kind, bool], None]) -> None:
-    """Let each side take its turn, in another order each time; the first round warms up."""
-    for number in range(-1, rounds):
-        first = number % len(kinds)
-        for kind in (*kinds[first:], *kinds[:first]):
-            turn(kind, number >= 0)
+    """Let each side take its turn, in another order each time, in `SITTINGS` with new processes: some are slower."""
+    for kind in kinds:
+        kind.forget()
+    for _ in range(min(SITTINGS, rounds)):
+        for kind in kinds:
+            kind.process = kind.another()
+        for number in range(-1, max(1, rounds // SITTINGS)):  # the first warms up
+            first = number % len(kinds)
+            for kind in (*kinds[first:], *kinds[:first]):
+                turn(kind, number >= 0)
+        for kind in kinds:
+            kind.process.end()
 
 
 def compare(kinds: list[Kind], what: str, limit: str = "") -> None:
@@ -100,52 +111,53 @@ def compare(kinds: list[Kind], what: str, limit: str = "") -> None:
         row(f"{what}, {kind.name}", f"{ms(kind.times)}{spent}")
     for kind in kinds[1:]:
         row(f"{what}, {kind.name} / bare", ratio(kind.rounds, bare.rounds), limit if kind is kinds[1] else "")
+        spent = [[each] for each in kind.processor], [[each] for each in bare.processor]
+        row(f"  processor of the worker, {kind.name} / bare", ratio(*spent))
 
 
-def calls(kinds: list[Kind], rounds: int, handler: str) -> None:
-    """Run one run of calls in turns."""
+def calls(kinds: list[Kind], rounds: int, handler: str, count: int) -> None:
+    """Run one run of *count* calls in turns."""
 
     def turn(kind: Kind, is_kept: bool) -> None:
-        took = kind.process.ask("steps", count=COUNT, handler=handler)
+        empty = kind.process.ask("steps", count=0, handler=handler)
+        took = kind.process.ask("steps", count=count, handler=handler)
         if is_kept:
             kind.keep(took["times"])
-            kind.processor.append(took["processor"] / COUNT)
+            kind.empty.append((empty["wall"], empty["processor"]))
+            kind.processor.append((took["processor"] - empty["processor"]) / count)
 
     take_turns(kinds, rounds, turn)
 
 
 def steps(kinds: list[Kind], rounds: int) -> None:
-    begin(kinds)
-    calls(kinds, rounds, "stepping")
+    calls(kinds, rounds, "stepping", COUNT)
     title(f"A step: one run of {COUNT}, one after the other; {rounds} rounds in turns")
     compare(kinds, "step", "≤ 1.15")
+    for kind in kinds:
+        walls, spent = zip(*kind.empty)
+        row(f"a run of no step, {kind.name}", f"{ms(list(walls))}   processor {median(spent) * 1e3:.2f} ms")
 
     def turn(kind: Kind, is_kept: bool) -> None:
         took = kind.process.ask("at_once", runs=RUNS)
         if is_kept:
             kind.rates.append(RUNS * STEPS / took["wall"])
 
-    take_turns(kinds, max(1, rounds // 2), turn)
+    take_turns(kinds, rounds, turn)
     for kind in kinds:
         row(f"steps/s, {RUNS} runs at once, {kind.name}", f"{median(kind.rates):.0f}")
     for kind in kinds[1:]:
         rates = [[each] for each in kind.rates], [[each] for each in kinds[0].rates]
         row(f"steps/s, {kind.name} / bare", ratio(*rates))
-    end(kinds)
 
 
 def entities(kinds: list[Kind], rounds: int) -> None:
-    title(f"An entity's calls: {COUNT} of one run, one after the other; {rounds} rounds in turns")
+    title(f"An entity's calls: {CALLS} of one run, one after the other; {rounds} rounds in turns")
     for handler, what in (("writing", "write"), ("reading", "read")):
-        begin(kinds)
-        calls(kinds, rounds, handler)
+        calls(kinds, rounds, handler, CALLS)
         compare(kinds, what)
-        end(kinds)
 
 
 def signals(kinds: list[Kind], rounds: int, count: int = 10) -> None:
-    begin(kinds)
-
     def turn(kind: Kind, is_kept: bool) -> None:
         times = kind.process.ask("signals", count=count, pause=0.03)
         if is_kept:
@@ -157,14 +169,12 @@ def signals(kinds: list[Kind], rounds: int, count: int = 10) -> None:
         row(f"signal, {kind.name}", ms_most(kind.times))
     for kind in kinds[1:]:
         row(f"signal, {kind.name} / bare", ratio(kind.rounds, kinds[0].rounds))
-    end(kinds)
 
 
 def waiting(kinds: list[Kind], count: int) -> None:
     title(f"{count:,} runs that wait for a signal, suspended after {INACTIVITY_S:g} s")
     for kind in kinds:
-        kind.open(inactivity_s=INACTIVITY_S)
-        process, server = kind.process, kind.server
+        process, server = kind.another(inactivity_s=INACTIVITY_S), kind.server
         process.ask("at_once", runs=RUNS)
         resident, server_mb = process.ask("resident"), server.resident_mb()
         made, began = process.ask("wait", count=count), time.perf_counter()
@@ -213,16 +223,6 @@ def _taken_over(kind: Kind, rounds: int) -> list[float]:
     for worker in workers:
         worker.end()
     return times
-
-
-def begin(kinds: list[Kind]) -> None:
-    for kind in kinds:
-        kind.open()
-
-
-def end(kinds: list[Kind]) -> None:
-    for kind in kinds:
-        kind.process.end()
 
 
 PARTS = ("steps", "entities", "signals", "waiting", "lives")

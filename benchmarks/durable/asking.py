@@ -59,7 +59,8 @@ class Process:
 
 def ms(times: list[float]) -> str:
     """Show the median and the 99th percentile."""
-    return f"p50 {median(times) * 1e3:7.2f} ms   p99 {quantiles(times, n=100)[98] * 1e3:7.2f} ms"
+    most = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
+    return f"p50 {median(times) * 1e3:7.2f} ms   p99 {most * 1e3:7.2f} ms"
 
 
 def ms_most(times: list[float]) -> str:

@@ -42,7 +42,7 @@ _CHANGED: Final = "DESK_CHANGED"
 
 
 @workflow
-async def refund(ctx: Context, minutes: int) -> str:
+async def refund(ctx: Context, minutes: float) -> str:
     """Wait for a decision, the hundredth first and the first last, or so."""
     roles = ["boss"] if minutes % 10 == 0 else []
     answer = await ctx.human.approval(

@@ -46,7 +46,7 @@ class Shop:
 
     def has(self, workflow_id: str, health: str) -> None:
         """Wait until a run has a health."""
-        until(lambda: asyncio.run(self.client.run(workflow_id)).health == health)
+        until(lambda: asyncio.run(self.client.run(workflow_id)).health == health, every_s=0.02)
 
 
 @pytest.fixture(scope="module", params=["file", pytest.param("restate", marks=pytest.mark.restate)])

@@ -58,7 +58,7 @@ def _heeds_ctrl_c() -> None:
 
 
 def test_a_decision_without_a_worker_waits_and_says_so(tmp_path):
-    """After a second it tells what it waits for; interrupted, it tells that the decision is kept, which it is."""
+    """After 5 seconds it tells what it waits for; interrupted, it tells that the decision is kept, which it is."""
     path = tmp_path / "runs.db"
     with working(path):
         shop = Shop(path)
@@ -70,7 +70,7 @@ def test_a_decision_without_a_worker_waits_and_says_so(tmp_path):
     )
     assert process.stderr is not None
     told = ""
-    while "a worker takes the decision about 'refund'" not in told or "No worker drives" not in told:
+    while "waiting for a worker to take the decision about 'refund'" not in told or "No worker drives" not in told:
         line = process.stderr.readline()
         assert line, told
         told += line
@@ -106,8 +106,52 @@ def test_a_verb_that_is_interrupted_says_what_it_did_not_ask_for(tmp_path):
 
     asyncio.run(fill())
     with terminal(80, "approve", "r", *ids, "--name", "refund", "--role", "admin", "--engine", shop.engine) as shown:
-        shown.until("a worker takes the decision about 'refund': 1 to 50 of 121")
+        shown.until("waiting for a worker to take the decision about 'refund': 1 to 50 of 121")
         shown.type("\x03")
         assert shown.end() == 130
     told = " ".join(plain(shown.text).split())
     assert "The 71 ids from 'paid-49' on were not asked for." in told
+
+
+def test_decisions_that_cannot_be_made_are_told(place):
+    """After the deadline, of a name that is not asked for, and of a run that is not there: a line for each run."""
+    with working(place, "tests.cli.desk:desk"):
+        shop = Shop(place)
+        shop.start("refund", "late", 0.02, service="desk")
+        shop.start("refund", "asks", 61, service="desk")
+        shop.has("late", "completed")
+        shop.has("asks", "waiting approval")
+        done = shop.otelier("approve", "late", "asks", "nobody", "--name", "refund", "--approver", "ann")
+        assert (done.exit_code, done.stdout) == (1, "✓ asks approved 'refund' by ann\n")
+        late, nobody = done.stderr.splitlines()
+        assert late.startswith("otelier: Cannot approve 'refund' of run 'late': it expired at 20")
+        assert nobody.startswith("otelier: There is no run 'nobody'")
+        shop.start("refund", "other", 61, service="desk")
+        shop.has("other", "waiting approval")
+        told = shop.otelier("reject", "other", "--name", "refunds").stderr
+        assert "Cannot reject 'refunds' of run 'other': the run does not wait for that decision." in told
+        assert "It waits for 'refund'" in told
+
+
+def test_of_two_who_decide_at_once_one_holds(place):
+    """The other one is told who was first, and nothing is decided twice."""
+    with working(place):
+        shop = Shop(place)
+        shop.start("order", "r", "o")
+        shop.has("r", "waiting approval")
+        options = ["r", "--name", "refund", "--role", "admin", "--engine", shop.engine]
+        both = [
+            subprocess.Popen(
+                [OTELIER, verb, *options, "--approver", who],
+                env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for verb, who in (("approve", "ann"), ("reject", "bob"))
+        ]  # fmt: skip
+        told = [one.communicate(timeout=60) for one in both]
+        codes = [one.returncode for one in both]
+        assert sorted(codes) == [0, 1]
+        first, other = ("ann", told[1]) if codes[0] == 0 else ("bob", told[0])
+        assert f"by '{first}' at 20" in other[1]
+        assert "the first decision holds" in other[1]
+        shop.has("r", "completed")
+        assert shop.data("show", "r")["result"][1] == first

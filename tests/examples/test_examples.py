@@ -29,7 +29,8 @@ def run(name: str, **environment: str) -> str:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stderr, done.stderr
+    told = [line for line in done.stderr.splitlines() if " was held up for " not in line]  # by a busy machine
+    assert not told, done.stderr
     return done.stdout
 
 
@@ -65,15 +66,9 @@ def test_asks_the_model_that_the_environment_names(name):
 
 
 @pytest.mark.restate
-def test_a_refund_on_a_restate_server():
+def test_a_refund_on_a_restate_server(restate: RestateServer):
     """One setting moves the refund to a Restate server; only how often its step was begun is not told there."""
-    pytest.importorskip("restate", reason="the extra `restate` is not installed")
-    server = RestateServer()
-    try:
-        server.start()
-        printed = run("refund", OTELIER_ENGINE=server.address, OTELIER_WORKER_BIND=f"127.0.0.1:{free_port()}")
-    finally:
-        server.close()
+    printed = run("refund", OTELIER_ENGINE=restate.address, OTELIER_WORKER_BIND=f"127.0.0.1:{free_port()}")
     assert comparable(printed) == comparable(shown("refund").replace(" otelier.step.executions=2", ""))
 
 

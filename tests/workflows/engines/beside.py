@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from otelier.workflows.engines.restate import RestateEngine, _registry
+from otelier.workflows.engines.restate import Options, RestateEngine, _registry
 from tests.workflows.engines.serving import Handlers
 from tests.workflows.nursery import at_work
 
@@ -24,5 +24,5 @@ def run(address: str) -> None:
     handlers = Handlers("mail")
     handlers.add(_mail)
     _registry._now = _never  # type: ignore[assignment]
-    engine = RestateEngine(address, bind="127.0.0.1:0")
+    engine = RestateEngine(address, bind="127.0.0.1:0", options=Options(silent_s=1.0))
     asyncio.run(engine.serve(handlers.registry, handlers.invoke, at_work))

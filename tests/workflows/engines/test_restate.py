@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,6 +72,12 @@ def test_what_is_no_address_is_refused(text: str):
     """The sentence shows the form."""
     with raises_sentence(EngineError, "no address of a Restate server", "restate://localhost"):
         open_engine(text)
+
+
+def test_a_client_does_not_load_the_sdk():
+    """It takes a second to load, and serves workers only."""
+    code = "from otelier import Client; import sys; Client('restate://localhost'); print('restate' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
 
 
 def test_one_engine_per_address():
@@ -404,7 +412,7 @@ async def test_what_is_tried_again_shows_why(restate: RestateServer):
             return info if info.health == "retrying" and info.error else None
 
         info = await until(retries)
-        assert "OSError" in info.error["message"]
+        assert re.search(r"OSError.*\(tried \d+ times?\)$", info.error["message"])
         faults.clear()
         assert await engine.result("r", 60) == [True, "mended"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,26 @@ async def test_what_a_killed_worker_had_begun_is_moved(restate: RestateServer):
         await found.kill(*found.alive)
         assert await engine.result("r", 60) == [True, [1, 1, 1]]
         assert _deployments(restate, "otelier.run")[-1].startswith(engine.registered[0].rpartition("/v")[0])
+
+
+@on_a_loop
+async def test_a_worker_that_is_frozen_is_stood_in_for(restate: RestateServer):
+    """A worker that keeps its connections and says nothing, as on a machine that hangs, holds up nothing for long."""
+    shop = Handlers()
+    target = shop.add(_echo)
+    async with (
+        nursery(beside.__name__) as found,
+        opened(restate.address, silent_s=1.0, watch_s=0.5) as engine,
+        serving(engine, shop),
+    ):
+        pid = await found.start(restate.address)
+        await until_told(pid, found)
+        await engine.start(target, None, {}, run_id="before")
+        os.kill(pid, signal.SIGSTOP)
+        await engine.start(target, None, {}, run_id="after")
+        for run_id in ("before", "after"):
+            await engine.signal(run_id, "go", 1)
+            assert await engine.result(run_id, 60) == [True, [1, 1, 1]]
 
 
 @on_a_loop

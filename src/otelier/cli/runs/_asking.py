@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
+from rich.console import Console
 
 from otelier import settings
 from otelier.cli._steps import progress
@@ -24,6 +25,7 @@ _MAX_IDS: Final = 10_000
 _MAX_ID_BYTES: Final = 1_100
 _AT_ONCE: Final = 50
 _TOLD_AFTER_S: Final = 1.0
+_LONG_S: Final = 5.0
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 EngineOption: TypeAlias = Annotated[
@@ -61,7 +63,7 @@ def open_client(engine: str | None) -> Client:
 
 
 def ask(work: Coroutine[Any, Any, T], doing: str, *, is_late: bool = False) -> T:
-    """Run *work* and return what it gave; after a second it is told what it waits for.
+    """Run *work* and return what it gave; after a second a terminal is told what it waits for, after 5 a pipe as well.
 
     Args:
         work: What is asked.
@@ -82,15 +84,27 @@ def ask(work: Coroutine[Any, Any, T], doing: str, *, is_late: bool = False) -> T
 async def _told(work: Coroutine[Any, Any, T], doing: str, is_late: bool) -> T:
     task, console = asyncio.ensure_future(work), progress()
     try:
-        await asyncio.wait((task,), timeout=0 if is_late and console.is_terminal else _TOLD_AFTER_S)
-        if not task.done():
-            if not console.is_terminal:
-                console.print(f"otelier: {doing}", markup=False)
-            with console.status(doing):
-                await asyncio.wait((task,))
+        if console.is_terminal:
+            await asyncio.wait((task,), timeout=0 if is_late else _TOLD_AFTER_S)
+            if not task.done():
+                with console.status(doing):
+                    await _waited(task, console, doing)
+        else:
+            await _waited(task, console, doing)
     finally:
         task.cancel()
     return await task
+
+
+async def _waited(task: asyncio.Future[T], console: Console, doing: str) -> None:
+    """Wait, and tell once what is waited for if that takes long, as it does without a worker."""
+    await asyncio.wait((task,), timeout=_LONG_S)
+    if not task.done():
+        told = (
+            f"otelier: still {doing} after {_LONG_S:g} s; `otelier doctor` says whether engine and workers are there."
+        )
+        console.print(told, markup=False, soft_wrap=True)
+        await asyncio.wait((task,))
 
 
 def ids_of(given: Sequence[str]) -> list[str]:

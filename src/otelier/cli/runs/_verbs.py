@@ -70,7 +70,7 @@ def _decide(
         answer = await decide(run_id, name, approver=who, roles=roles or (), comment=comment)
         return f"{answer.decision} {name!r}" + (f" by {answer.approver}" if answer.approver else "")
 
-    for_each(ids_of(ids), work, f"a worker takes the decision about {name!r}", _tell)
+    for_each(ids_of(ids), work, f"waiting for a worker to take the decision about {name!r}", _tell)
 
 
 def _login() -> str | None:

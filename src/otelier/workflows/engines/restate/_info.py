@@ -272,7 +272,8 @@ def _trouble(row: Mapping[str, Any], status: Status, ops: Sequence[OpSeen]) -> M
         return error_to_json(_mismatch(run_id, words, recorded))
     if row["status"] != "backing-off":
         return None
-    return error_to_json(EngineError(words.partition("\n")[0]))
+    tries = row.get("retry_count") or 1
+    return error_to_json(EngineError(f"{words.partition(chr(10))[0]} (tried {tries} time{'' if tries == 1 else 's'})"))
 
 
 def _mismatch(run_id: str, words: str, recorded: OpSeen | None) -> Exception:

@@ -92,7 +92,7 @@ class Registrar:
         for offer in self._offers:
             if any(name in lost or _is_lower(latest.get(name), offer) for name in offer.names):
                 await self._register(offer, latest)
-        stuck = await self._server.stuck()
+        stuck = await self._server.stuck(self._options.silent_s)
         if stuck:
             self._unsettled = _SETTLES
             await self._stand_in(latest, stuck)

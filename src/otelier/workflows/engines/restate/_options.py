@@ -25,5 +25,7 @@ class Options:
     """How long the server waits at most before it tries a worker again."""
     watch_s: float = 2.0
     """How often a worker looks, on average, whether what it and all others offer is registered and answers."""
+    silent_s: float = 15.0
+    """How long the worker that answers for all may say nothing until another one stands in for it."""
     is_port_shared: bool = False
     """Whether several workers of one machine listen at one address, and the kernel spreads the runs."""

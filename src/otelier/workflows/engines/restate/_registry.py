@@ -43,8 +43,14 @@ def runs_object(
         policy: How often the server tries its handlers.
         missing: Returns the handlers that are registered with the server if that of a target is not among them.
     """
+    silent = timedelta(seconds=options.silent_s)
     runs = VirtualObject(
-        RUNS, invocation_retry_policy=policy, journal_retention=timedelta(0), idempotency_retention=_KEPT
+        RUNS,
+        invocation_retry_policy=policy,
+        journal_retention=timedelta(0),
+        idempotency_retention=_KEPT,
+        inactivity_timeout=silent,
+        abort_timeout=silent,
     )
 
     @runs.handler(input_serde=_SERDE, output_serde=_SERDE)

@@ -185,30 +185,32 @@ class Server:
         )
         return list(dict.fromkeys(one["endpoint"].rstrip("/") for one in rows))
 
-    async def stuck(self) -> list[Stuck]:
+    async def stuck(self, after_s: float) -> list[Stuck]:
         """Return what waits for the objects that all workers share because a worker of them does not answer.
 
-        It reads what the server has in memory of what it tries, not the runs, and costs the same with any number of
-        them.
+        It cannot be reached, or has said nothing for so long: what these objects do takes milliseconds. This reads what
+        the server has in memory of what it tries, not the runs, and costs the same with any number of them.
         """
+        silent = f"i.in_flight AND i.last_start_at < now() - INTERVAL '{after_s:.3f} seconds'"
         rows = await self.rows(
             "SELECT i.id, i.last_attempt_deployment_id AS tried FROM sys_invocation_state i"  # noqa: S608 -- ours
             " JOIN sys_deployment d ON d.id = i.last_attempt_deployment_id"
-            f" WHERE i.last_failure_error_code IN ({_SILENT}) AND d.endpoint LIKE '%{SHARED}/v%' LIMIT 1000"
+            f" WHERE d.endpoint LIKE '%{SHARED}/v%' AND (i.last_failure_error_code IN ({_SILENT}) OR {silent})"
+            " LIMIT 1000"
         )
         return [Stuck(one["id"], one["tried"]) for one in rows]
 
     async def move(self, stuck: Sequence[Stuck]) -> bool:
         """Let what is stuck begin again where new ones go; return whether `move_paused` has to go on with some."""
         ids = ",".join(f"'{one.invocation}'" for one in stuck)
-        tried, has_begun = {one.invocation: one.deployment for one in stuck}, False
+        tried, is_paused = {one.invocation: one.deployment for one in stuck}, False
         for one in await self.rows(
-            f"SELECT id, pinned_deployment_id AS pinned FROM sys_invocation WHERE id IN ({ids})"  # noqa: S608 -- its own
+            f"SELECT id, status, pinned_deployment_id AS pinned FROM sys_invocation WHERE id IN ({ids})"  # noqa: S608 -- its own
         ):
-            verb = "pause" if one.get("pinned") == tried[one["id"]] else "resume"
-            has_begun = has_begun or verb == "pause"
-            await self.admin("PATCH", f"/invocations/{one['id']}/{verb}")
-        return has_begun
+            has_begun = one["status"] == "running" or one.get("pinned") == tried[one["id"]]
+            is_paused = is_paused or has_begun
+            await self.admin("PATCH", f"/invocations/{one['id']}/{'pause' if has_begun else 'resume'}")
+        return is_paused
 
     async def move_paused(self) -> None:
         """Let what was paused to be moved go on where new ones go; only what is paused can be moved."""

@@ -15,7 +15,7 @@ from restate.server_context import ServerInvocationContext
 from otelier.codec import read_json
 from otelier.errors import RunStopped
 from otelier.workflows.engines.protocol import APPROVALS, Invoke, Kind, Outcome, Registry, Target
-from otelier.workflows.engines.restate._names import handler_name, service_name
+from otelier.workflows.engines.restate._names import handler_name, is_shared, service_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._registry import runs_object
 from otelier.workflows.engines.restate._run import PARKED, RestateRun
@@ -52,13 +52,16 @@ class Bodies:
             name = service_name(service, handler, is_entity=is_entity)
             if name not in found:
                 found[name] = VirtualObject(name) if is_entity else Service(name)
-            limit = self._registry.timeouts_s.get((service, handler))
+            inactivity_s, limit = options.inactivity_s, self._registry.timeouts_s.get((service, handler))
+            abort_s = options.abort_s if limit is None else limit + _AFTER_TIMEOUT_S
+            if is_shared(name):  # quick, so that a worker that says nothing is given up soon
+                inactivity_s = abort_s = options.silent_s
             given: dict[str, Any] = {
                 "name": handler_name(handler, is_entity=is_entity),
                 "input_serde": _SERDE,
                 "output_serde": _SERDE,
-                "inactivity_timeout": timedelta(seconds=options.inactivity_s),
-                "abort_timeout": timedelta(seconds=options.abort_s if limit is None else limit + _AFTER_TIMEOUT_S),
+                "inactivity_timeout": timedelta(seconds=inactivity_s),
+                "abort_timeout": timedelta(seconds=abort_s),
                 "journal_retention": timedelta(seconds=options.retention_s),
                 "idempotency_retention": timedelta(seconds=options.retention_s),
                 "invocation_retry_policy": policy,
