@@ -71,7 +71,7 @@ test-backends: $(STAMP) ## prove collector-config and docs/jaeger.md on these; n
 .PHONY: restate
 restate: $(STAMP) ## get Restate's server by npm, and run the tests on it
 	@scripts/get_restate.sh
-	@$(BIN)/python -m pytest -q -n2 --dist worksteal -m restate tests
+	@$(BIN)/python -m pytest -q -n2 --dist worksteal -m "restate and not slow" tests
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format, spelling, the tests' docstrings, and that the lock is current

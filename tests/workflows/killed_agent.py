@@ -1,4 +1,4 @@
-"""A durable agent that is killed. Each line on stdin, PATH LOG SPANS KILL_AT URL, is one life, in a process of its own.
+"""A durable agent that is killed. Each line on stdin, PLACE LOG SPANS KILL_AT URL, is a life, in a process of its own.
 
 It kills itself at the thing of the number KILL_AT that happens, 0 for never; what happened is in LOG. It answers with
 the exit status of that life.
@@ -7,6 +7,7 @@ the exit status of that life.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -23,10 +25,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 import otelier
 from otelier.interceptors import Budget, Interceptor
 from otelier.workflows import Worker, workflow
+from otelier.workflows.engines import Engine
 from otelier.workflows.engines.local import LocalEngine
 from tests.workflows.talks import Place
 
-RUN_ID, QUERY, SPECIALIST = "r-1", "Where are my parcels?", "gpt-4.1-mini"
+QUERY, SPECIALIST = "Where are my parcels?", "gpt-4.1-mini"
 
 
 class Life:
@@ -127,7 +130,7 @@ def agent_of(life: Life, client: openai.AsyncOpenAI) -> otelier.Agent[Place]:
     )
 
 
-async def live(path: str, life: Life, url: str) -> None:
+async def live(place: str, run_id: str, life: Life, url: str) -> None:
     """Run the agent to its end, and note its result."""
 
     async def asks(_: Any) -> None:
@@ -149,21 +152,30 @@ async def live(path: str, life: Life, url: str) -> None:
             usage = [result.usage.model_calls, result.usage.total_tokens]
             return {"output": result.output.model_dump(), "messages": result.messages, "usage": usage, "calls": calls}
 
-        engine: Any = Told(LocalEngine(path), life)
+        engine: Any = Told(engine_at(place), life)
         async with Worker("desk", modules=[talking], engine=engine) as worker:
-            handle = await worker.start(talking, workflow_id=RUN_ID)
+            handle = await worker.start(talking, workflow_id=run_id)
             result = await handle.result()
         life.ctx = None
         life.happened("ended", json.dumps(result))
         await engine.close()
 
 
-def run(path: str, log: str, spans: str, kill_at: str, url: str) -> None:
+def engine_at(place: str) -> Engine:
+    """Return the engine of a file, or of a Restate server."""
+    if not place.startswith("restate:"):
+        return LocalEngine(place)
+    from otelier.workflows.engines.restate import Options, RestateEngine  # an extra
+
+    return RestateEngine(place, options=Options(max_retry_s=0.2))
+
+
+def run(place: str, log: str, spans: str, kill_at: str, url: str) -> None:
     """Live once."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(Written(spans)))
     otelier.init(tracer_provider=provider)
-    asyncio.run(live(path, Life(log, int(kill_at)), url))
+    asyncio.run(live(place, f"r-{Path(log).parent.name}", Life(log, int(kill_at)), url))
 
 
 def main() -> None:
@@ -171,6 +183,8 @@ def main() -> None:
     for name in ("anyio._backends._asyncio", "openai.resources.chat.completions", "otelier.openai", "otelier.setup"):
         importlib.import_module(name)
     openai.DefaultAsyncHttpxClient(verify=False)
+    with contextlib.suppress(ImportError):  # an extra
+        importlib.import_module("otelier.workflows.engines.restate")
     for line in sys.stdin:
         pid = os.fork()
         if not pid:

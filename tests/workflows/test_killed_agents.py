@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from otelier.testing import OpenAIServer
 from tests.workflows.killed_agent import SPECIALIST
+from tests.workflows.restating import free_port
 from tests.workflows.talks import PLACE
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ def nursery() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.workflows.killed_agent"],
         cwd=ROOT,
+        env={**os.environ, "OTELIER_WORKER_BIND": f"127.0.0.1:{free_port()}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -85,10 +88,10 @@ class Lived:
         return json.loads(found)
 
 
-def live(nursery: Any, server: OpenAIServer, folder: Path, number: int, *, kill_at: int) -> Lived:
-    """Live once, with the file of *folder*."""
+def live(nursery: Any, server: OpenAIServer, folder: Path, number: int, *, kill_at: int, place: str | None) -> Lived:
+    """Live once, with the file of *folder*, or at another place."""
     log = folder / f"log-{number}"
-    nursery.stdin.write(f"{folder / 'runs.db'} {log} {folder / 'spans'} {kill_at} {server.base_url}\n")
+    nursery.stdin.write(f"{place or folder / 'runs.db'} {log} {folder / 'spans'} {kill_at} {server.base_url}\n")
     nursery.stdin.flush()
     status = int(nursery.stdout.readline())
     return Lived(status, [tuple(json.loads(line)) for line in log.read_text().splitlines()])
@@ -121,13 +124,15 @@ def check_spans(folder: Path) -> None:
     )
 
 
-def check_killed(nursery: Any, server: OpenAIServer, folder: Path, kill_at: int, expected: Any) -> None:
+def check_killed(
+    nursery: Any, server: OpenAIServer, folder: Path, kill_at: int, expected: Any, place: str | None
+) -> None:
     """Kill it there, and let it end in a second life."""
     before = asked(server)
     folder.mkdir()
-    first = live(nursery, server, folder, 1, kill_at=kill_at)
+    first = live(nursery, server, folder, 1, kill_at=kill_at, place=place)
     assert first.status == -signal.SIGKILL, first.events
-    second = live(nursery, server, folder, 2, kill_at=0)
+    second = live(nursery, server, folder, 2, kill_at=0, place=place)
     where = f"killed at {kill_at}: {first.events[-1]}"
     assert second.status == 0, where
     assert second.result == expected, where
@@ -141,12 +146,24 @@ def check_killed(nursery: Any, server: OpenAIServer, folder: Path, kill_at: int,
 @pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_agent_that_is_killed_goes_on_where_it_was(tmp_path, nursery, server, every):
     """Killed at any moment it gives the same; it asks again only the question in flight, and repeats only cut steps."""
-    (tmp_path / "whole").mkdir()
-    whole = live(nursery, server, tmp_path / "whole", 1, kill_at=0)
+    check_places(tmp_path, nursery, server, every, None)
+
+
+@pytest.mark.restate
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_agent_whose_worker_is_killed_goes_on_in_the_next_one(tmp_path, nursery, server, restate, every):
+    """The same on a Restate server, which keeps what was recorded, and waits for a worker."""
+    check_places(tmp_path, nursery, server, every, restate.address)
+
+
+def check_places(folder: Path, nursery: Any, server: OpenAIServer, every: int, place: str | None) -> None:
+    """Let it be killed at each of the things that happen where nobody kills it, or some of them."""
+    (folder / "whole").mkdir()
+    whole = live(nursery, server, folder / "whole", 1, kill_at=0, place=place)
     assert whole.status == 0
     assert whole.result["output"] == PLACE.model_dump()
     assert whole.result["usage"] == [4, 60]
     assert len(server.requests) == 4
-    check_spans(tmp_path / "whole")
+    check_spans(folder / "whole")
     for kill_at in range(1, len(whole.events), every):
-        check_killed(nursery, server, tmp_path / str(kill_at), kill_at, whole.result)
+        check_killed(nursery, server, folder / str(kill_at), kill_at, whole.result, place)

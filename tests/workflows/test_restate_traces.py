@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -9,12 +10,12 @@ import pytest
 from opentelemetry.context import get_current
 
 from otelier.testing import SpanRecorder
-from otelier.workflows import Context, _trace, entity, function, workflow
+from otelier.workflows import Context, Handler, _trace, entity, function, workflow
 from otelier.workflows._headers import sealed
 from tests.workflows.restating import RestateServer
 from tests.workflows.test_traces import recording
 from tests.workflows.trees import assert_trees
-from tests.workflows.working import Lives, on_a_loop, opened, until, waiting_for, worker_of
+from tests.workflows.working import Lives, on_a_loop, opened, status_is, until, waiting_for, worker_of
 
 pytest.importorskip("restate", reason="the extra `restate` is not installed")
 from otelier.workflows.engines.restate import _pump, _run
@@ -166,6 +167,65 @@ def test_a_timer_that_is_told_late_closes_no_span(restate: RestateServer, monkey
     assert_trees(recorder.records)
     (root,) = [span for span in recorder.records if span.name == "invoke_workflow short"]
     assert root.attributes["otelier.run.state"] == "completed"
+
+
+@workflow
+async def hurried(ctx: Context) -> None:
+    await ctx.step("first", lambda: None)
+    await asyncio.wait_for(ctx.signal("go"), 0.01)
+
+
+@on_a_loop
+async def test_a_wait_that_was_cut_from_outside_is_told_where_it_blocks(restate: RestateServer):
+    """The server keeps no record of what cut a wait: a run that was left right after it is blocked, and says why."""
+    async with opened(restate.address) as engine:
+        with Lives(1)() as lives:
+            async with worker_of(engine, hurried) as worker:
+                await worker.start(hurried, workflow_id="o-1")
+                await status_is(engine, "o-1", "blocked")
+                info = await engine.run("o-1")
+                await engine.cancel("o-1")
+        assert lives.cut
+    for part in ("waits for", "go", "asyncio.timeout", "timeout_s="):
+        assert part in info.error["message"]
+
+
+def _invoice(first: str) -> Handler:
+    @workflow(name="invoice")
+    async def made(ctx: Context) -> None:
+        await ctx.step(first, lambda: None)
+        await ctx.signal("go")
+        await ctx.step("after", lambda: None)
+
+    return made
+
+
+def test_a_run_that_was_blocked_has_one_span(restate: RestateServer):
+    """When it was blocked is not recorded: the span of the run is open meanwhile, and goes out once, at its end."""
+
+    @on_a_loop
+    async def run() -> None:
+        async with opened(restate.address, stop_s=0.05) as engine:
+            async with worker_of(engine, _invoice("charge")) as worker:
+                await worker.start(worker._host.handlers["shop", "invoice"], workflow_id="o-1")
+                await waiting_for(engine, "o-1", "signal go")
+            async with worker_of(engine, _invoice("bill")):
+                await engine.signal("o-1", "go", sealed(None, get_current()))
+                await status_is(engine, "o-1", "blocked")
+            assert not [span for span in recorder.records if span.name == "invoke_workflow invoice"]
+            async with worker_of(engine, _invoice("charge")):
+                await engine.resume("o-1")
+                assert (await engine.result("o-1", 60))[0]
+
+    with recording(SpanRecorder(clock=time.time_ns)) as recorder:
+        run()
+    (spans,) = assert_trees(recorder.records).values()
+    (root,) = [span for span in recorder.records if span.name == "invoke_workflow invoice"]
+    assert root.attributes["otelier.run.state"] == "completed"
+    assert {span.name: span.parent_id for span in spans} == {
+        root.name: None,
+        **dict.fromkeys(["run_step charge", "wait_signal go", "run_step after"], root.span_id),
+    }
 
 
 pytestmark = pytest.mark.restate

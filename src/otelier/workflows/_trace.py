@@ -141,10 +141,12 @@ class RunTrace:
         since = self.now_ns
         for op in self._waiting:
             began = op.began_ns
-            if began is not None and began < until:
-                if op.kind == "step":
-                    return None
+            if began is None or began > until:
+                continue
+            if op.kind != "step":
                 since = max(since, began)
+            elif began < until:
+                return None
         return since
 
     def _pass_blocks(self, now_ns: int | None = None) -> None:

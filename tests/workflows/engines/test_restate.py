@@ -25,6 +25,7 @@ pytest.importorskip("restate", reason="the extra `restate` is not installed")
 from otelier.workflows.engines.restate import Options, RestateEngine
 from otelier.workflows.engines.restate import _http as http
 from otelier.workflows.engines.restate._address import parse_address, worker_address
+from otelier.workflows.engines.restate._answers import unknown_run
 from otelier.workflows.engines.restate._names import handler_name, service_name
 
 
@@ -224,6 +225,28 @@ async def test_old_runs_go_on_with_new_code(restate: RestateServer):
                 assert await engine.result(run_id, 60) == [True, [version, run_id, version]]
                 assert (await engine.run(run_id)).version == version
     assert "old" in new.lives
+
+
+@pytest.mark.restate
+@on_a_loop
+async def test_a_server_that_starts_has_cancelled_nothing(restate: RestateServer, monkeypatch: pytest.MonkeyPatch):
+    """What it does not know yet of a run it is asked again: only a run that was cancelled is told to be that."""
+    handlers = Handlers()
+    target = handlers.add(_echo)
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        attach, asked = engine._server.attach, list[str]()
+
+        async def attached(invocation: str, run_id: str) -> Any:
+            asked.append(run_id)
+            if len(asked) == 1:
+                raise unknown_run(run_id)
+            return await attach(invocation, run_id)
+
+        monkeypatch.setattr(engine._server, "attach", attached)
+        await engine.start(target, None, {}, run_id="r-1")
+        await engine.signal("r-1", "go", "now")
+        assert await engine.result("r-1", 60) == [True, [1, "now", 1]]
+    assert len(asked) == 2
 
 
 @pytest.mark.restate

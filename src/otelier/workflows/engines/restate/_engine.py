@@ -144,24 +144,28 @@ class RestateEngine:
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
         """Wait for a run's end."""
-        server = self._opened()
         invocation = await self._invocation(run_id)
         try:
-            return await asyncio.wait_for(self._attached(server, invocation, run_id), timeout_s)
+            return await asyncio.wait_for(self._outcome(run_id, invocation), timeout_s)
         except asyncio.TimeoutError:
             raise TimeoutError(f"Run {run_id!r} has not ended after {timeout_s:g} s; it goes on.") from None
 
-    async def _attached(self, server: Server, invocation: str, run_id: str) -> Outcome:
-        ends = time.monotonic() + self._options.again_s
+    async def _outcome(self, run_id: str, invocation: str) -> Outcome:
+        """Wait for a run's end.
+
+        A run that was started just now, and each one while the server starts, is seen there a moment later; one that
+        was cancelled before its turn is forgotten there.
+        """
+        server = self._opened()
+        ends: float | None = None
         while True:
             try:
                 return await server.attach(invocation, run_id)
             except UnknownRunError:
                 if await self._reader.invocation_of(run_id) != invocation:
                     raise
-                # What was started just now may not have reached the part of the server that keeps it; and the server
-                # forgets what is cancelled before its turn.
-                if await self._reader.was_cancelled(run_id) or time.monotonic() > ends:
+                ends = ends or time.monotonic() + self._options.again_s
+                if await self._reader.ended(run_id) == "cancelled" or time.monotonic() > ends:
                     return cancelled(run_id)
             await asyncio.sleep(_UNSEEN_S)
 

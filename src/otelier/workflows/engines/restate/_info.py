@@ -54,6 +54,7 @@ _CLOSED: Final = " AND i.status='completed'"
 _BY_HEALTH: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
 _FAILURE: Final = re.compile(r"\[(\d+)[^\]]*\] ?(.*)", re.DOTALL)
 _ENDS: Final = "attempts to perform the following: 'call'"
+_WAITS: Final = "Notifications awaited on this await point:"
 _DIFFERS: Final = re.compile(r"name: (\d+) (\w+) (.*) != (\d+) (\w+) (.*)")
 
 
@@ -68,10 +69,10 @@ class Reader:
         run = (await self._known([run_id])).get(run_id, {}).get(RUN)
         return None if run is None else run["invocation"]
 
-    async def was_cancelled(self, run_id: str) -> bool:
-        """Return whether it was noted of a run that it was cancelled."""
-        ended = (await self._known([run_id])).get(run_id, {}).get(END)
-        return ended is not None and ended["status"] == "cancelled"
+    async def ended(self, run_id: str) -> str | None:
+        """Return how a run has told that it ended, also one that ended before its turn; `None` for an open one."""
+        end = (await self._known([run_id])).get(run_id, {}).get(END)
+        return None if end is None else end["status"]
 
     async def called_by(self, run_id: str) -> list[str]:
         """Return the runs that a run called, but for detached ones."""
@@ -291,6 +292,12 @@ def _mismatch(run_id: str, words: str, recorded: OpSeen | None) -> Exception:
         return ReplayError(
             f"Run {run_id!r} is blocked: its journal has {recorded.kind} {recorded.name!r} at op {recorded.number}, "
             f"and its code ended without it. {mended}"
+        )
+    if _WAITS in words:
+        return ReplayError(
+            f"Run {run_id!r} is blocked: its code waits for {words.partition(_WAITS)[2].strip()} where what was "
+            "recorded went on. The code has changed, or `asyncio.timeout`, `wait_for` or a task group cut a wait of "
+            f"its body, which a replay cannot repeat: use `timeout_s=`. {mended}"
         )
     return ReplayError(f"Run {run_id!r} is blocked: what was recorded does not fit its code: {words} {mended}")
 

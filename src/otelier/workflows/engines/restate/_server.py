@@ -25,8 +25,8 @@ _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _PAUSE_S: Final = 0.2
 _BUSY: Final = frozenset({502, 503, 504})
 """What a server answers that starts, and no handler of ours."""
-_STARTS: Final = "node lookup for partition"
-"""Of the words with which a server that starts fails a query."""
+_STARTS: Final = "Datafusion error: External error: "
+"""Of the words with which a server that starts, or stops, fails a query."""
 _NOT_READY: Final = 470
 """Of an output that is not there yet."""
 _SILENT: Final = "'RT0010', 'RT0012', 'RT0023'"
