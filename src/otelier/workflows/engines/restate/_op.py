@@ -46,8 +46,8 @@ class Owner(Protocol):
         """Begin an op."""
         ...
 
-    def next_seq(self) -> int:
-        """Return the place of the next result."""
+    def ended(self, op: RestateOp) -> int:
+        """Keep an op no more whose result is there, and return the place of that among all results."""
         ...
 
     def marked(self) -> None:
@@ -176,7 +176,7 @@ class RestateOp:
         if self.state == BEGUN and self._has_began and self.is_complete():
             self.leave()
             self.finish()
-            self.state, self.seq = DONE, self.run.next_seq()
+            self.state, self.seq = DONE, self.run.ended(self)
 
     def finish(self) -> None:
         """Take note of when it ended."""

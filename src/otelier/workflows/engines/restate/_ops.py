@@ -125,7 +125,7 @@ class Sleep(RestateOp):
         return self.began_ns + milliseconds(self._seconds) * 1_000_000
 
     def _sleep(self, seconds: float) -> None:
-        self.watch(self.run.pump.sleep(milliseconds(seconds)), self._elapsed)
+        self.watch(self.run.pump.sleep(milliseconds(seconds), str(self.number)), self._elapsed)
 
     def _elapsed(self, _: Any) -> None:
         self._is_over = True
@@ -162,7 +162,7 @@ class Signal(RestateOp):
         """Record when it begins, and wait for the next signal of its name."""
         self.mark()
         if self._timeout_s is not None:
-            self._limit = self.run.pump.sleep(milliseconds(self._timeout_s))
+            self._limit = self.run.pump.sleep(milliseconds(self._timeout_s), str(self.number))
             self.watch(self._limit, self._late)
         self._mail.wait(self)
 

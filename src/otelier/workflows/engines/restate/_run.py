@@ -262,8 +262,9 @@ class RestateRun:
             self._stop(RunParked(str(exc)), exc if isinstance(exc, RetryableError) else SdkInternalException())
             self.check()
 
-    def next_seq(self) -> int:
-        """Return the place of the next result among those of this run."""
+    def ended(self, op: RestateOp) -> int:
+        """Keep an op no more whose result is there, and return the place of that among those of this run."""
+        self._open.pop(op.number, None)
         self._seq += 1
         return self._seq - 1
 

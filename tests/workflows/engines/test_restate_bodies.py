@@ -1,0 +1,123 @@
+"""What a body on Restate meets besides what the tests of all engines look at: a busy server, and its own past."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from otelier.workflows.engines.protocol import Run, Target
+from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, step, until
+from tests.workflows.restating import RestateServer
+
+pytest.importorskip("restate", reason="the extra `restate` is not installed")
+
+from otelier.workflows.engines.restate._ops import Step
+from otelier.workflows.engines.restate._pump import Pump
+
+pytestmark = pytest.mark.restate
+
+
+async def _nothing(run: Run, payload: Any) -> Any:
+    return await step(run, "a", payload)
+
+
+@on_a_loop
+async def test_a_called_run_that_the_server_does_not_see_yet_is_waited_for(restate: RestateServer):
+    """A busy server may answer that there is no run which was stored just now: its caller asks again."""
+    handlers, unseen = Handlers(), list[str]()
+    called = handlers.add(_nothing)
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return [await run.call(called, 1, {}), await run.result("r.0")]
+
+    target, attach = handlers.add(flow), Pump.attach
+
+    def attached(pump: Pump, invocation: str) -> int:
+        unseen.append(invocation)
+        return attach(pump, invocation if len(unseen) % 3 == 0 else nobody)
+
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(called, 0, {}, run_id="gone")
+        assert await engine.result("gone", 60) == [True, 0]
+        nobody = await engine._invocation("gone")
+        restate.request("PATCH", f"/invocations/{nobody}/purge")
+        await until(lambda: not restate.rows(f"SELECT id FROM sys_invocation WHERE id='{nobody}'"))
+        with patch.object(Pump, "attach", attached):
+            await engine.start(target, None, {}, run_id="r")
+            assert await engine.result("r", 60) == [True, [[True, 1], [True, 1]]]
+        steps = (await engine.run("r")).steps
+    assert [(one.kind, one.end_ns is None, one.error) for one in steps] == [
+        ("call", False, None), ("result", False, None),
+    ]  # fmt: skip
+    assert len(unseen) == 6
+
+
+@on_a_loop
+async def test_a_body_keeps_no_step_that_has_ended(restate: RestateServer):
+    """What a long body has done before takes no memory, however large its results were."""
+    handlers, kept = Handlers(), list[int]()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        for _ in range(20):
+            await step(run, "a", "x" * 1000)
+        gc.collect()
+        kept.append(sum(isinstance(one, Step) for one in gc.get_objects()))
+
+    target = handlers.add(flow)
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        assert await engine.result("r", 60) == [True, None]
+    assert max(kept) <= 2
+
+
+@on_a_loop
+async def test_each_wait_is_shown_with_its_own_end(restate: RestateServer):
+    """A wait without a limit has none, although a call beside it sleeps between its questions."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        call, signal = run.call(Target("shop", "nobody"), None, {}), run.signal("go", None)
+        call.start()
+        signal.start()
+        return [(await call)[0], await signal]
+
+    target = handlers.add(flow)
+    async with opened(restate.address, unknown_s=2.0) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        await until(lambda: restate.rows("SELECT id FROM sys_journal WHERE entry_type='Command: Sleep'"))
+        assert (await engine.run("r")).waiting_for == "call shop/nobody, signal go"
+
+        async def has_failed() -> bool:
+            return (await engine.run("r")).waiting_for == "signal go"
+
+        await until(has_failed)
+        await engine.signal("r", "go", 1)
+        assert await engine.result("r", 60) == [True, [False, 1]]
+
+
+@on_a_loop
+async def test_a_failed_call_shows_why_after_its_caller_has_ended(restate: RestateServer):
+    """The end of a run takes nothing from what its last op shows."""
+    handlers = Handlers()
+
+    async def fails(run: Run, payload: Any) -> Any:
+        raise ValueError("no")
+
+    called = handlers.add(fails)
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return (await run.call(called, None, {}))[0]
+
+    target = handlers.add(flow)
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        assert await engine.result("r", 60) == [True, False]
+
+        async def over() -> bool:
+            return (await engine.run("r")).status == "completed"
+
+        await until(over)
+        assert [one.error for one in (await engine.run("r")).steps] == ["ValueError: no"]
