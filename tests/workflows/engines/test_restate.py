@@ -466,3 +466,44 @@ async def test_a_run_that_the_server_does_not_see_yet_is_waited_for(restate: Res
 
         with patch.object(engine._server, "attach", attached):
             assert await engine.result("r", 60) == [True, 1]
+
+
+@pytest.mark.restate
+@on_a_loop
+async def test_a_run_whose_outcome_was_deleted_was_not_cancelled(restate: RestateServer):
+    """Whoever asks for the end of a run that succeeded, and is kept no more, is told that there is none."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return await step(run, "a", 1)
+
+    target = handlers.add(flow)
+    async with opened(restate.address, again_s=0.5) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        assert await engine.result("r", 60) == [True, 1]
+        restate.request("PATCH", f"/invocations/{await engine._invocation('r')}/purge")
+        await until(lambda: not restate.rows("SELECT id FROM sys_invocation WHERE target_handler_name='flow'"))
+        with pytest.raises(UnknownRunError):
+            await engine.result("r", 60)
+
+
+@pytest.mark.restate
+@on_a_loop
+async def test_a_run_that_is_on_its_way_can_be_cancelled(restate: RestateServer):
+    """A run whose start was answered is there for whoever cancels it at once, however busy the server is."""
+    handlers = Handlers()
+    target = handlers.add(_echo)
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        rows, unseen = engine._server.rows, list[str]()
+
+        async def late(query: str) -> Any:
+            if "i.id IN" in query and len(unseen) < 2:
+                unseen.append(query)
+                return []
+            return await rows(query)
+
+        with patch.object(engine._server, "rows", late):
+            await engine.cancel("r")
+        assert (await engine.result("r", 60))[1]["type"] == "RunCancelled"
+        assert len(unseen) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from typing import Any
 from unittest.mock import patch
@@ -19,9 +20,15 @@ from otelier.workflows.engines.restate._pump import Pump
 
 pytestmark = pytest.mark.restate
 
+_CANCELS = "SELECT id FROM sys_journal WHERE entry_type='Notification: Signal'"
+
 
 async def _nothing(run: Run, payload: Any) -> Any:
     return await step(run, "a", payload)
+
+
+async def _waits(run: Run, payload: Any) -> Any:
+    return await run.signal("go", None)
 
 
 @on_a_loop
@@ -121,3 +128,61 @@ async def test_a_failed_call_shows_why_after_its_caller_has_ended(restate: Resta
 
         await until(over)
         assert [one.error for one in (await engine.run("r")).steps] == ["ValueError: no"]
+
+
+@on_a_loop
+async def test_a_run_whose_caller_is_cancelled_while_it_is_stored_is_cancelled(restate: RestateServer):
+    """A cancel that reaches a call in the midst of its start leaves no run that nobody knows."""
+    handlers, asked, goes_on = Handlers(), asyncio.Event(), asyncio.Event()
+    waits = handlers.add(_waits)
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return await run.call(waits, None, {})
+
+    target = handlers.add(flow)
+    async with opened(restate.address) as engine:
+        missing = engine._server.missing
+
+        async def held(of: Target) -> Any:
+            if of == waits:
+                asked.set()
+                await goes_on.wait()
+            return await missing(of)
+
+        with patch.object(engine._server, "missing", held):
+            async with serving(engine, handlers):
+                await engine.start(target, None, {}, run_id="r")
+                await asked.wait()
+                await engine.cancel("r")
+                await until(lambda: restate.rows(_CANCELS))
+                goes_on.set()
+                assert (await engine.result("r", 60))[1]["type"] == "RunCancelled"
+                assert (await engine.result("r.0", 60))[1]["type"] == "RunCancelled"
+
+
+@on_a_loop
+async def test_runs_that_a_blocked_run_called_are_cancelled_with_it(restate: RestateServer):
+    """Whatever stands in its id: a blocked run has no body that could cancel them."""
+    handlers, names, run_id = Handlers(), ["a"], 'r"1%\\_'
+    waits = handlers.add(_waits)
+
+    async def flow(run: Run, payload: Any) -> Any:
+        await step(run, names[0])
+        return await run.call(waits, None, {})
+
+    target = handlers.add(flow)
+    async with opened(restate.address, inactivity_s=0.2) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id=run_id)
+        await until(lambda: len(restate.rows("SELECT id FROM sys_invocation WHERE status='suspended'")) == 2)
+        names[0] = "b"
+        await engine.signal(run_id, "go", None)
+        (at,) = restate.rows("SELECT id FROM sys_invocation WHERE target_handler_name='flow'")
+        restate.request("PATCH", f"/invocations/{at['id']}/pause")
+        restate.request("PATCH", f"/invocations/{at['id']}/resume")
+
+        async def is_blocked() -> bool:
+            return (await engine.run(run_id)).status == "blocked"
+
+        await until(is_blocked)
+        await engine.cancel(run_id)
+        assert (await engine.result(f"{run_id}.1", 60))[1]["type"] == "RunCancelled"

@@ -17,14 +17,13 @@ from otelier.errors import EngineError, UnknownRunError
 from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, Target
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
 from otelier.workflows.engines.restate._answers import cancelled, refusal, run_ended, unknown_run
-from otelier.workflows.engines.restate._info import QUEUED, Reader
+from otelier.workflows.engines.restate._info import QUEUED, UNSEEN_PAUSE_S, Reader
 from otelier.workflows.engines.restate._offers import Registrar
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
-_UNSEEN_S: Final = 0.05
 _engines: dict[str, RestateEngine] = {}
 _engines_lock = threading.Lock()
 
@@ -71,7 +70,7 @@ class RestateEngine:
         self._bind, self._url = bind, url
         self._pid = os.getpid()
         self._server = Server(self.address, self._options)
-        self._reader = Reader(self._server)
+        self._reader = Reader(self._server, self._options)
         self._found: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -164,10 +163,13 @@ class RestateEngine:
             except UnknownRunError:
                 if await self._reader.invocation_of(run_id) != invocation:
                     raise
-                ends = ends or time.monotonic() + self._options.again_s
-                if await self._reader.ended(run_id) == "cancelled" or time.monotonic() > ends:
+                ends, ended = ends or time.monotonic() + self._options.again_s, await self._reader.ended(run_id)
+                is_late = time.monotonic() > ends
+                if ended == "cancelled" or (ended is None and is_late):
                     return cancelled(run_id)
-            await asyncio.sleep(_UNSEEN_S)
+                if is_late:  # it ended otherwise, and its outcome was deleted
+                    raise
+            await asyncio.sleep(UNSEEN_PAUSE_S)
 
     async def signal(self, run_id: str, name: str, payload: Json) -> None:
         """Keep a signal for a run."""
@@ -180,7 +182,7 @@ class RestateEngine:
         """Cancel a run and the runs that it called; a blocked one has no body, and ends here."""
         server = self._opened()
         invocation = await self._invocation(run_id)
-        info = await self._reader.run(run_id, with_result=False)
+        info = await self._reader.outline(run_id)
         if info.status in {"completed", "failed", "cancelled"}:
             return
         verb = "kill" if info.status == "blocked" else "cancel"
@@ -195,7 +197,7 @@ class RestateEngine:
     async def resume(self, run_id: str) -> None:
         """Let a blocked run begin again at once; the server tries it again by itself as well."""
         server = self._opened()
-        info = await self._reader.run(run_id, with_result=False)
+        info = await self._reader.outline(run_id)
         if info.status in {"completed", "failed", "cancelled"}:
             raise run_ended(run_id, "cannot be resumed", info.status)
         await server.admin("PATCH", f"/invocations/{await self._invocation(run_id)}/resume")
@@ -237,5 +239,5 @@ class RestateEngine:
 
     def _remember(self, run_id: str, invocation: str) -> None:
         if len(self._found) >= _KEPT:
-            self._found.pop(next(iter(self._found)))
+            self._found.pop(next(iter(self._found)), None)  # another loop may have done so
         self._found[run_id] = invocation

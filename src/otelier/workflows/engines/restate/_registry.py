@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from restate import InvocationRetryPolicy, ObjectContext, ObjectSharedContext, VirtualObject
+from restate.exceptions import TerminalError
 from restate.serde import BytesSerde
 
 from otelier.codec import read_json
@@ -71,13 +73,7 @@ def runs_object(
             return to_bytes(refused)
         run_id, parent, began = ctx.key(), asked.get("parent"), asked.get("began")
         meta = {"id": run_id, "headers": asked["headers"], "parent": parent, "began": began}
-        invocation = await ctx.generic_send(
-            *place_of(target),
-            to_bytes(asked["payload"]),
-            key=target.key,
-            idempotency_key=run_id,
-            headers={META: dumps(meta)},
-        ).invocation_id()
+        invocation = await _sent(ctx, target, asked["payload"], meta)
         stored = {"invocation": invocation, "wanted": wanted, "target": asked["target"], "parent": parent}
         stored["headers"] = asked["headers"]
         ctx.set(RUN, to_bytes({**stored, "detached": asked.get("detached", False), "began": began}), _SERDE)
@@ -138,6 +134,17 @@ def approvals_object(policy: InvocationRetryPolicy) -> VirtualObject:
         return b"null"
 
     return approvals
+
+
+async def _sent(ctx: ObjectContext, target: Target, payload: Json, meta: Mapping[str, Json]) -> str:
+    """Send what a run begins with, and return its invocation."""
+    given, key = to_bytes(payload), ctx.key()
+    while True:
+        with suppress(TerminalError):  # Who asked was cancelled, and cancels this too: it is sent again, which is once.
+            sent = ctx.generic_send(
+                *place_of(target), given, key=target.key, idempotency_key=key, headers={META: dumps(meta)}
+            )
+            return await sent.invocation_id()
 
 
 async def _refused(target: Target, missing: Callable[[Target], Awaitable[list[str] | None]]) -> Json:

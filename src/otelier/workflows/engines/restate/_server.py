@@ -65,15 +65,15 @@ class Server:
     async def ask(self, run_id: str, method: str, given: Json) -> dict[str, Any]:
         """Ask the object of a run, once, and return its answer."""
         await self._opened()
-        key = {"idempotency-key": uuid4().hex}
+        given_once = {"idempotency-key": uuid4().hex}
         path = f"/{RUNS}/{quote(run_id, safe='')}/{method}"
-        response = await self._ingress("POST", path, to_bytes(given), key if method != "find" else {})
+        response = await self._ingress("POST", path, to_bytes(given), given_once)
         ends = asyncio.get_running_loop().time() + self._options.again_s
         while response.status == 404 and asyncio.get_running_loop().time() < ends:
             if (await self.admin("GET", f"/services/{RUNS}")).status != 200:
                 break
             await asyncio.sleep(_PAUSE_S)  # a server that has just started does not know yet what it knows
-            response = await self._ingress("POST", path, to_bytes(given), key if method != "find" else {})
+            response = await self._ingress("POST", path, to_bytes(given), given_once)
         if response.status == 404:
             raise EngineError(
                 f"No worker is registered with Restate's server at {self.address}: it answers {response.words()!r}. "
