@@ -27,6 +27,7 @@ from otelier.workflows.engines.restate import _http as http
 from otelier.workflows.engines.restate._address import parse_address, worker_address
 from otelier.workflows.engines.restate._answers import unknown_run
 from otelier.workflows.engines.restate._names import handler_name, service_name
+from otelier.workflows.engines.restate._server import Server
 
 
 @asynccontextmanager
@@ -507,3 +508,37 @@ async def test_a_run_that_is_on_its_way_can_be_cancelled(restate: RestateServer)
             await engine.cancel("r")
         assert (await engine.result("r", 60))[1]["type"] == "RunCancelled"
         assert len(unseen) == 2
+
+
+@asynccontextmanager
+async def silent(says: bytes, after: int) -> AsyncIterator[tuple[int, list[str]]]:
+    """Take requests, and answer none of the first so many; yields the port and the paths that were asked for."""
+    asked = list[str]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).split()[1].decode())
+        if len(asked) > after:
+            writer.write(b"HTTP/1.1 200 x\r\ncontent-length: %d\r\n\r\n%b" % (len(says), says))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], asked
+
+
+@on_a_loop
+async def test_who_waits_for_a_run_asks_again_where_the_connection_was_lost():
+    """A connection that is lost without a word, such as with its machine, keeps nobody waiting for ever."""
+    async with silent(b'{"value":1,"at":2}', after=2) as (port, asked):
+        server = Server(parse_address(f"restate://127.0.0.1:{port}"), Options(answer_s=0.2, again_s=0.0))
+        assert await server.attach("inv_1", "r") == [True, 1]
+    assert asked == ["/restate/invocation/inv_1/attach"] * 3
+
+
+@on_a_loop
+async def test_a_server_that_says_nothing_is_told():
+    """A question that is answered at once elsewhere ends with the address and what was seen."""
+    async with silent(b"", after=100) as (port, _):
+        engine = RestateEngine(f"restate://127.0.0.1:{port}?admin={port}", options=Options(answer_s=0.1, again_s=0.0))
+        with raises_sentence(EngineError, str(port), "said nothing"):
+            await engine.runs()

@@ -15,7 +15,7 @@ from otelier.settings import RESTATE_IDENTITY_KEY
 from otelier.workflows.engines.protocol import APPROVALS, Json, Outcome, Target
 from otelier.workflows.engines.restate._address import Address
 from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_bytes, unknown_run
-from otelier.workflows.engines.restate._http import NotReached, Response, request
+from otelier.workflows.engines.restate._http import NotReached, Response, Silent, request
 from otelier.workflows.engines.restate._names import RUNS, SHARED, place_of, version_of
 from otelier.workflows.engines.restate._options import Options
 
@@ -85,7 +85,8 @@ class Server:
 
     async def attach(self, invocation: str, run_id: str) -> Outcome:
         """Wait for an invocation's end."""
-        return self._outcome(run_id, await self._ingress("GET", f"/restate/invocation/{invocation}/attach"))
+        path = f"/restate/invocation/{invocation}/attach"
+        return self._outcome(run_id, await self._ingress("GET", path, is_long=True))
 
     async def output(self, invocation: str, run_id: str) -> Outcome | None:
         """Return how an invocation ended, `None` if it has not."""
@@ -105,15 +106,22 @@ class Server:
         return outcome_of(run_id, Failed(response.status, response.message()))[0]
 
     async def _ingress(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_long: bool = False,
     ) -> Response:
         async def ask() -> Response:
-            response = await request(self.address.host, self.address.ingress, method, path, body, headers)
+            host, port = self.address.host, self.address.ingress
+            response = await request(host, port, method, path, body, headers, timeout_s=self._options.answer_s)
             if response.status in _BUSY:
                 raise ConnectionError(response.words())
             return response
 
-        return await self._tried(ask)
+        return await self._tried(ask, is_long=is_long)
 
     # --- the admin side ---
     async def admin(self, method: str, path: str, body: Json = None) -> Response:
@@ -126,7 +134,8 @@ class Server:
         host, port = self.address.host, self.address.admin
 
         async def ask() -> Response:
-            response = await request(host, port, method, path, given, {"accept": "application/json"})
+            accept = {"accept": "application/json"}
+            response = await request(host, port, method, path, given, accept, timeout_s=self._options.answer_s)
             if response.status >= 500 and _STARTS in response.message():
                 raise ConnectionError(response.words())
             return response
@@ -269,14 +278,20 @@ class Server:
             )
         return version, response.date
 
-    async def _tried(self, ask: Callable[[], Awaitable[Response]]) -> Response:
-        """Ask; a server that was there is asked again for a while: it may be restarting."""
+    async def _tried(self, ask: Callable[[], Awaitable[Response]], *, is_long: bool = False) -> Response:
+        """Ask; a server that was there is asked again for a while: it may be restarting.
+
+        What takes *long*, such as the end of a run, is asked again for as long as nothing is said: it may not be there
+        yet, or the connection may be lost.
+        """
         loop = asyncio.get_running_loop()
         ends: float | None = None
         while True:
             try:
                 return await ask()
             except OSError as exc:
+                if is_long and isinstance(exc, Silent):
+                    continue
                 if not self._is_known and isinstance(exc, NotReached):
                     raise EngineError(
                         f"No Restate server answers at {self.address}: {exc.strerror or exc}. Start one: `npx "
