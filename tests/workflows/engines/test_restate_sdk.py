@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import gc
 import inspect
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,6 +24,10 @@ from restate.server_types import ReceiveChannel
 from restate.vm import DoProgressExecuteRun, Failure, SingleUnresolvedFuture, VMWrapper
 
 from otelier.workflows.engines import restate as ours
+from otelier.workflows.engines.restate import Options, _worker
+from otelier.workflows.engines.restate._address import worker_address
+from otelier.workflows.engines.restate._service import Bodies
+from tests.workflows.engines.serving import Handlers, on_a_loop, settle
 
 FOLDER = Path(ours.__file__).parent
 PRIVATE = {"restate.vm", "restate.server", "restate.server_context", "restate.server_types"}
@@ -94,7 +101,7 @@ NAMES = [
 @pytest.mark.parametrize("private", NAMES, ids=[f"{one.holder.__name__}.{one.name}" for one in NAMES])
 def test_a_private_name_is_there_and_takes_what_it_is_given(private: Private):
     """A release of restate-sdk that lacks it, or wants other arguments, fails here with what would stop working."""
-    told = f"restate-sdk {version('restate-sdk')} and {private.name}: {private.stops}. See {FOLDER.name}/_pump.py and _worker.py."
+    told = f"restate-sdk {version('restate-sdk')} and {private.name}: {private.stops}. See _pump.py and _worker.py."
     found = getattr(private.holder, private.name, None)
     assert found is not None, told
     if private.given is not None:
@@ -131,3 +138,30 @@ def test_every_private_name_has_a_case():
 
 def _holder(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+@on_a_loop
+async def test_a_listener_that_fails_while_it_is_ended_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch):
+    """What hypercorn fails with when its end takes too long, on a busy machine, is nobody's fault and no news."""
+    told = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def serve(*_: Any, **__: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise asyncio.InvalidStateError("Exception is not set.")
+
+    async def hand_over() -> None: ...
+
+    monkeypatch.setattr(_worker, "_LEAVE_S", 0.01)
+    monkeypatch.setattr(_worker, "_HYPERCORN", SimpleNamespace(serve=serve))
+    bodies = Bodies(Handlers().registry, Handlers().invoke, Options())
+    listener = _worker.Listener(worker_address("127.0.0.1:0"), 1, bodies, {}, Options())
+    listener.begin()
+    await settle()
+    await listener.stop(hand_over)
+    del listener
+    gc.collect()
+    await settle()
+    assert told == []

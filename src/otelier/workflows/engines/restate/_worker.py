@@ -80,6 +80,7 @@ class Listener:
         self._serving = asyncio.ensure_future(
             _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
         )
+        self._serving.add_done_callback(_taken)
 
     async def until_over(self) -> None:
         """Wait until it does not listen any more, which is a fault."""
@@ -166,6 +167,12 @@ class Listener:
             await _SDK.process_invocation_to_completion(VMWrapper(headers), found, dict(headers), channel, send)
         finally:
             await channel.close()
+
+
+def _taken(serving: asyncio.Task[None]) -> None:
+    """Take note of how it ended, of which `until_over` tells: cut in its own end, hypercorn fails by a slip of it."""
+    if not serving.cancelled():
+        serving.exception()
 
 
 async def _lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Any]) -> None:
