@@ -77,10 +77,9 @@ class Listener:
         config.h2_max_concurrent_streams = 2**31 - 1
         config.keep_alive_timeout = _CONNECTION_S
         config.graceful_timeout = 0.1
-        self._serving = asyncio.ensure_future(
-            _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
-        )
-        self._serving.add_done_callback(_taken)
+        serving = _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
+        self._serving = task = asyncio.ensure_future(serving)
+        task.add_done_callback(_taken)
 
     async def until_over(self) -> None:
         """Wait until it does not listen any more, which is a fault."""
