@@ -263,7 +263,7 @@ async def test_a_path_of_a_higher_version_is_not_answered(restate: RestateServer
             answer = await http.request("127.0.0.1", port, "GET", path, None, accept)
             assert answer.status == status, path
         with raises_sentence(EngineError, f"{base}/v2", "OTELIER_WORKER_URL"):
-            await engine._server.register(f"{base}/v2")
+            await engine._deployments.register(f"{base}/v2")
 
 
 @pytest.mark.restate

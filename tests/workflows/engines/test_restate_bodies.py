@@ -141,7 +141,7 @@ async def test_a_run_whose_caller_is_cancelled_while_it_is_stored_is_cancelled(r
 
     target = handlers.add(flow)
     async with opened(restate.address) as engine:
-        missing = engine._server.missing
+        missing = engine._deployments.missing
 
         async def held(of: Target) -> Any:
             if of == waits:
@@ -149,7 +149,7 @@ async def test_a_run_whose_caller_is_cancelled_while_it_is_stored_is_cancelled(r
                 await goes_on.wait()
             return await missing(of)
 
-        with patch.object(engine._server, "missing", held):
+        with patch.object(engine._deployments, "missing", held):
             async with serving(engine, handlers):
                 await engine.start(target, None, {}, run_id="r")
                 await asked.wait()

@@ -208,7 +208,7 @@ async def test_a_registration_that_is_lost_is_made_again(restate: RestateServer)
         serving(first, old),
         serving(second, new),
     ):
-        await first._server.register(first.registered[0])
+        await first._deployments.register(first.registered[0])
         await until(lambda: _deployments(restate)[-1] == second.registered[0])
         for one in restate.request("GET", "/deployments")["deployments"]:
             restate.request("DELETE", f"/deployments/{one['id']}?force=true")
@@ -388,6 +388,6 @@ async def test_a_worker_with_the_servers_key_takes_its_requests_alone(
             for path in ("/v1/discover", "/v1/invoke/shop/_echo", "/otelier.run/v1/invoke/otelier.run/start"):
                 assert (await http.request("127.0.0.1", port, "POST", path, b"")).status == 401
             with raises_sentence(EngineError, "OTELIER_RESTATE_IDENTITY_KEY", "401"):
-                await RestateEngine(restate.address)._server.register(engine.registered[0])
+                await RestateEngine(restate.address)._deployments.register(engine.registered[0])
     finally:
         server.close()

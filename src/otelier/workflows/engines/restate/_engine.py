@@ -17,6 +17,7 @@ from otelier.errors import EngineError, UnknownRunError
 from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, Target
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
 from otelier.workflows.engines.restate._answers import cancelled, refusal, run_ended, unknown_run
+from otelier.workflows.engines.restate._deployments import Deployments
 from otelier.workflows.engines.restate._info import QUEUED, UNSEEN_PAUSE_S, Reader
 from otelier.workflows.engines.restate._offers import Registrar
 from otelier.workflows.engines.restate._options import Options
@@ -70,6 +71,7 @@ class RestateEngine:
         self._bind, self._url = bind, url
         self._pid = os.getpid()
         self._server = Server(self.address, self._options)
+        self._deployments = Deployments(self._server)
         self._reader = Reader(self._server, self._options)
         self._found: dict[str, str] = {}
 
@@ -97,11 +99,11 @@ class RestateEngine:
         from otelier.workflows.engines.restate._service import Bodies
         from otelier.workflows.engines.restate._worker import Listener
 
-        server = self._opened()
+        self._opened()
         bodies = Bodies(registry, invoke, self._options)
         where = worker_address(self._bind, self._url)
-        listener = Listener(where, registry.version, bodies, bodies.services(server.missing), self._options)
-        registrar = Registrar(server, (listener.own, listener.shared), self._options)
+        listener = Listener(where, registry.version, bodies, bodies.services(self._deployments.missing), self._options)
+        registrar = Registrar(self._deployments, (listener.own, listener.shared), self._options)
         try:
             listener.begin()
             await registrar.register()

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from otelier.workflows.engines.restate._address import Address, parse_address
+from otelier.workflows.engines.restate._deployments import Deployments
 from otelier.workflows.engines.restate._http import request
 from otelier.workflows.engines.restate._names import RUNS, SHARED, version_of
 from otelier.workflows.engines.restate._options import Options
@@ -106,12 +107,12 @@ async def _workers(server: Server) -> list[WorkerSeen]:
     found = (await server.admin("GET", "/deployments")).json()["deployments"]
     bases = {base for one in found if (base := _base(one)) + SHARED in one.get("uri", "")}
     ours = [one for one in found if SHARED not in one.get("uri", "") and _base(one) in bases]
-    limit = asyncio.Semaphore(_AT_ONCE)
+    limit, deployments = asyncio.Semaphore(_AT_ONCE), Deployments(server)
 
     async def seen(one: dict[str, Any]) -> WorkerSeen:
         url = one.get("uri") or ""
         async with limit:
-            trouble = await server.trouble_of(url)
+            trouble = await deployments.trouble_of(url)
         return WorkerSeen(
             url=url,
             version=version_of(url) or 1,
