@@ -58,14 +58,14 @@ class Deployments:
             if "401 Unauthorized" in response.words():  # of the worker itself
                 raise EngineError(
                     f"Restate's server at {self._server.address} cannot use the worker at {url}: {response.words()} "
-                    f"The worker takes only requests that are signed with the key of {RESTATE_IDENTITY_KEY.variable}, and this "
-                    "server's are not. Start the server with `request-identity-private-key-pem-file`, and set the "
-                    "variable to the public key that it prints then: `publickeyv1_...`."
+                    f"The worker takes only requests that are signed with the key of {RESTATE_IDENTITY_KEY.variable}, "
+                    "and this server's are not. Start the server with `request-identity-private-key-pem-file`, and set "
+                    "the variable to the public key that it prints then: `publickeyv1_...`."
                 )
             raise EngineError(
                 f"Restate's server at {self._server.address} cannot use this worker at {url}: {response.words()} "
-                "The server must reach that URL: OTELIER_WORKER_BIND says where the worker listens, OTELIER_WORKER_URL how the "
-                "server reaches it."
+                "The server must reach that URL: OTELIER_WORKER_BIND says where the worker listens, OTELIER_WORKER_URL "
+                "how the server reaches it."
             )
 
     async def trouble_of(self, url: str) -> str | None:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from otelier.errors import EngineError, UnknownRunError
@@ -183,26 +184,25 @@ class RestateEngine:
     async def cancel(self, run_id: str) -> None:
         """Cancel a run and the runs that it called; a blocked one has no body, and ends here."""
         server = self._opened()
-        invocation = await self._invocation(run_id)
+        await self._invocation(run_id)
         info = await self._reader.outline(run_id)
         if info.status in {"completed", "failed", "cancelled"}:
             return
         verb = "kill" if info.status == "blocked" else "cancel"
-        response = await server.admin("PATCH", f"/invocations/{invocation}/{verb}")
-        if response.status not in {200, 202, 404, 409}:
-            raise EngineError(f"Restate's server at {self.address} does not cancel {run_id!r}: {response.words()}")
+        await self._manage(run_id, verb)
         if verb == "kill" or info.waiting_for == QUEUED:  # no body hears of it
             await server.ask(run_id, "end", {"status": "cancelled"})
             for child in await self._reader.called_by(run_id):
-                await self.cancel(child)
+                with suppress(UnknownRunError):  # it was cancelled before its turn
+                    await self.cancel(child)
 
     async def resume(self, run_id: str) -> None:
         """Let a blocked run begin again at once; the server tries it again by itself as well."""
-        server = self._opened()
+        self._opened()
         info = await self._reader.outline(run_id)
         if info.status in {"completed", "failed", "cancelled"}:
             raise run_ended(run_id, "cannot be resumed", info.status)
-        await server.admin("PATCH", f"/invocations/{await self._invocation(run_id)}/resume")
+        await self._manage(run_id, "resume")
 
     async def runs(
         self, *, status: Status | None = None, service: str | None = None, limit: int = 100
@@ -229,6 +229,12 @@ class RestateEngine:
     async def close(self) -> None:
         """Ask nothing more; there is nothing to give back."""
         self.is_closed = True
+
+    async def _manage(self, run_id: str, verb: str) -> None:
+        """Let the server do something with a run; that it has ended, or goes on already, is no fault."""
+        response = await self._opened().admin("PATCH", f"/invocations/{await self._invocation(run_id)}/{verb}")
+        if response.status not in {200, 202, 404, 409}:
+            raise EngineError(f"Restate's server at {self.address} does not {verb} {run_id!r}: {response.words()}")
 
     async def _invocation(self, run_id: str) -> str:
         found = self._found.get(run_id)
