@@ -15,6 +15,8 @@ from tests.workflows.restating import RestateServer
 
 pytest.importorskip("restate", reason="the extra `restate` is not installed")
 
+from hypercorn.config import Config
+
 from otelier.workflows.engines.restate._ops import Step
 from otelier.workflows.engines.restate._pump import Pump
 
@@ -186,3 +188,32 @@ async def test_runs_that_a_blocked_run_called_are_cancelled_with_it(restate: Res
         await until(is_blocked)
         await engine.cancel(run_id)
         assert (await engine.result(f"{run_id}.1", 60))[1]["type"] == "RunCancelled"
+
+
+@on_a_loop
+async def test_a_step_goes_on_however_many_requests_its_connection_takes(
+    restate: RestateServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Hypercorn ends a connection after so many requests, in the midst of others; the worker's has no such limit."""
+    monkeypatch.setattr(Config, "keep_alive_max_requests", 10)  # of 1,000
+    handlers, begun, goes_on = Handlers(), list[str](), asyncio.Event()
+    quick = handlers.add(_nothing)
+
+    async def slow(run: Run, payload: Any) -> Any:
+        async def body() -> Any:
+            begun.append(run.id)
+            await goes_on.wait()
+            return 1
+
+        return await run.step("slow", body)
+
+    target = handlers.add(slow)
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        await until(lambda: begun)
+        for number in range(40):
+            await engine.start(quick, number, {}, run_id=f"q-{number}")
+            assert await engine.result(f"q-{number}", 60) == [True, number]
+        goes_on.set()
+        assert await engine.result("r", 60) == [True, 1]
+    assert begun == ["r"]

@@ -76,6 +76,7 @@ class Listener:
         config.errorlog = config.accesslog = None
         config.h2_max_concurrent_streams = 2**31 - 1
         config.keep_alive_timeout = _CONNECTION_S
+        config.keep_alive_max_requests = 2**31 - 1  # else it cuts what goes on beside the thousandth
         config.graceful_timeout = 0.1
         serving = _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
         self._serving = task = asyncio.ensure_future(serving)
