@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -69,7 +70,7 @@ class Result(Asking):
 
     def go(self) -> None:
         """Record when it begins, and find the run."""
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("find", None)
 
     def answered(self, answer: Mapping[str, Any]) -> None:
@@ -142,7 +143,7 @@ class Call(Result):
         that stands for this call.
         """
         self._given["began"] = self.began_ns
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("start", self._given)
 
     def answered(self, answer: Mapping[str, Any]) -> None:
@@ -206,7 +207,7 @@ class Send(Asking):
 
     def go(self) -> None:
         """Record when it begins, and send it."""
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("signal", {"name": self.name, "payload": self._payload})
 
     def answered(self, answer: Mapping[str, Any]) -> None:
