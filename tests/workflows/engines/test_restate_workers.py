@@ -288,7 +288,7 @@ async def _is_waiting_for_its_worker(engine: Any, run_id: str) -> Any:
 @on_a_loop
 async def test_a_url_that_is_gone_holds_up_its_own_runs_only(restate: RestateServer):
     """A start at a worker that is gone waits and says why, and another worker's runs go on."""
-    shop, mail = Handlers(), Handlers("mail")
+    shop, mail = Handlers(), Handlers("mail", version=3)
     target, letter = shop.add(_echo), mail.add(_echo)
     async with opened(restate.address) as engine, opened(restate.address) as other, serving(engine, shop):
         async with serving(other, mail):
@@ -298,13 +298,13 @@ async def test_a_url_that_is_gone_holds_up_its_own_runs_only(restate: RestateSer
         await engine.signal("order", "go", 1)
         assert await engine.result("order", 60) == [True, [1, 1, 1]]
         info = await until(lambda: _is_waiting_for_its_worker(engine, "letter"))
-        assert (info.status, info.health) == ("waiting", "retrying")
+        assert (info.status, info.health, info.version) == ("waiting", "retrying", 3)
         assert url in info.error["message"]
         shown = {one.workflow_id: one for one in await engine.runs()}
         assert (shown["letter"].health, url in shown["letter"].error["message"]) == ("retrying", True)
         async with serving(other, mail):
             await engine.signal("letter", "go", 2)
-            assert await engine.result("letter", 60) == [True, [1, 2, 1]]
+            assert await engine.result("letter", 60) == [True, [3, 2, 3]]
 
 
 @pytest.mark.slow

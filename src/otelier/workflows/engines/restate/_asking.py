@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -64,7 +65,7 @@ class Result(Asking):
 
     def go(self) -> None:
         """Record when it begins, and find the run."""
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("find", None)
 
     def answered(self, answer: Mapping[str, Any]) -> None:
@@ -124,7 +125,7 @@ class Call(Result):
         that stands for this call.
         """
         self._given["began"] = self.began_ns
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("start", self._given)
 
     def answered(self, answer: Mapping[str, Any]) -> None:
@@ -179,7 +180,7 @@ class Send(Asking):
 
     def go(self) -> None:
         """Record when it begins, and send it."""
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("signal", {"name": self.name, "payload": self._payload})
 
     def answered(self, answer: Mapping[str, Any]) -> None:

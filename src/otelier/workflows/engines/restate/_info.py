@@ -32,9 +32,11 @@ _SHOWN: Final = (
     "SELECT i.id, i.idempotency_key AS run_id, i.status, i.created_at, i.completed_at, i.completion_result,"
     " i.completion_failure, i.retry_count, i.last_failure, i.last_failure_error_code,"
     " i.last_failure_related_command_index AS failed_at, i.suspended_waiting_future_json AS waits, d.endpoint"
-    " FROM sys_invocation i LEFT JOIN sys_deployment d ON d.id=i.pinned_deployment_id WHERE"
+    " FROM sys_invocation i LEFT JOIN sys_service s ON s.name=i.target_service_name"
+    " LEFT JOIN sys_deployment d ON d.id=COALESCE(i.pinned_deployment_id, s.deployment_id) WHERE"
 )
-"""What the server knows of an invocation; by their ids it finds few of many at once, and by nothing else."""
+"""What the server knows of an invocation, and the worker where it began or will begin. By their ids it finds few of
+many at once, and by nothing else."""
 _OF_RUNS: Final = f" i.invoked_by_service_name='{RUNS}' AND i.idempotency_key IS NOT NULL"
 _ENDED: Final[dict[Status | None, str]] = {
     "completed": " AND i.status='completed' AND i.completion_result='success'",

@@ -120,7 +120,8 @@ def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
         if op.kind == "step":
             _step_end(op, mark)
         else:
-            op.begin_ns = int(_value(mark[0]) or op.begin_ns) if mark is not None else op.begin_ns
+            if mark is not None and (told := _value(mark[0])) is not None:
+                op.begin_ns = told[0]
             _wait_end(op, entries, taken)
         if op.end_ns is None and op.number in entries.given_up:
             op.end_ns = entries.given_up[op.number]
