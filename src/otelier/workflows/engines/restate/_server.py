@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
@@ -17,6 +18,7 @@ from otelier.workflows.engines.restate._http import NotReached, Response, Silent
 from otelier.workflows.engines.restate._names import RUNS
 from otelier.workflows.engines.restate._options import Options
 
+logger = logging.getLogger("otelier")
 OLDEST: Final = (1, 7, 12)
 """The first version whose signals by name are kept."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -35,12 +37,29 @@ class Server:
     def __init__(self, address: Address, options: Options) -> None:
         self.address = address
         self._options = options
-        self._is_known = False
+        self._is_known = self._has_told = False
 
     # --- the ingress ---
     async def ask(self, run_id: str, method: str, given: Json) -> dict[str, Any]:
         """Ask the object of a run, once, and return its answer."""
         await self._opened()
+        late = asyncio.get_running_loop().call_later(self._options.late_s, self._tell_late)
+        try:
+            return await self._asked(run_id, method, given)
+        finally:
+            late.cancel()
+
+    def _tell_late(self) -> None:
+        if not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "Restate's server at %s keeps a request, and no worker has answered it for %g s: the client waits "
+                "until one does. `otelier doctor` says which workers the server does not reach.",
+                self.address,
+                self._options.late_s,
+            )
+
+    async def _asked(self, run_id: str, method: str, given: Json) -> dict[str, Any]:
         given_once = {"idempotency-key": uuid4().hex}
         path = f"/{RUNS}/{quote(run_id, safe='')}/{method}"
         response = await self._ingress("POST", path, to_bytes(given), given_once)
