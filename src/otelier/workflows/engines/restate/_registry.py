@@ -19,14 +19,16 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from restate import InvocationRetryPolicy, ObjectContext, ObjectSharedContext, VirtualObject
+from restate.exceptions import TerminalError
 from restate.serde import BytesSerde
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import APPROVALS, APPROVALS_TYPE, Json, Target
-from otelier.workflows.engines.restate._answers import canonical, dumps, to_bytes
+from otelier.workflows.engines.restate._answers import CANCELLED, dumps, to_bytes
 from otelier.workflows.engines.restate._names import END, RUN, RUNS, place_of, service_name, signal_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._run import META
+from otelier.workflows.engines.shown import canonical
 
 _KEPT = timedelta(minutes=10)
 """How long the server knows a request of a client again."""
@@ -71,13 +73,7 @@ def runs_object(
             return to_bytes(refused)
         run_id, parent, began = ctx.key(), asked.get("parent"), asked.get("began")
         meta = {"id": run_id, "headers": asked["headers"], "parent": parent, "began": began}
-        invocation = await ctx.generic_send(
-            *place_of(target),
-            to_bytes(asked["payload"]),
-            key=target.key,
-            idempotency_key=run_id,
-            headers={META: dumps(meta)},
-        ).invocation_id()
+        invocation = await _sent(ctx, target, to_bytes(asked["payload"]), dumps(meta))
         stored = {"invocation": invocation, "wanted": wanted, "target": asked["target"], "parent": parent}
         stored["headers"] = asked["headers"]
         ctx.set(RUN, to_bytes({**stored, "detached": asked.get("detached", False), "began": began}), _SERDE)
@@ -138,6 +134,21 @@ def approvals_object(policy: InvocationRetryPolicy) -> VirtualObject:
         return b"null"
 
     return approvals
+
+
+async def _sent(ctx: ObjectContext, target: Target, payload: bytes, meta: str) -> str:
+    """Send a run to its handler, and return its invocation."""
+    while True:
+        sent = ctx.generic_send(
+            *place_of(target), payload, key=target.key, idempotency_key=ctx.key(), headers={META: meta}
+        )
+        try:
+            return await sent.invocation_id()
+        except TerminalError as exc:
+            # Who asks was cancelled, and this with it: but it is sent, and nobody else would know of it. What is sent
+            # again is the same invocation, by its key.
+            if exc.status_code != CANCELLED:
+                raise
 
 
 async def _refused(target: Target, missing: Callable[[Target], Awaitable[list[str] | None]]) -> Json:
