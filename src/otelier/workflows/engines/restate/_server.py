@@ -18,6 +18,7 @@ from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_by
 from otelier.workflows.engines.restate._http import NotReached, Response, request
 from otelier.workflows.engines.restate._names import RUNS, SHARED, place_of, version_of
 from otelier.workflows.engines.restate._options import Options
+from otelier.workflows.engines.restate._patience import Patience
 
 OLDEST: Final = (1, 7, 12)
 """The first version whose signals by name are kept."""
@@ -58,6 +59,8 @@ class Server:
     def __init__(self, address: Address, options: Options) -> None:
         self.address = address
         self._options = options
+        self._at_ingress = Patience(address, address.ingress, "/restate/health", options.again_s)
+        self._at_admin = Patience(address, address.admin, "/health", options.again_s)
         self._is_known = False
         self._handlers: set[tuple[str, str]] = set()
 
@@ -108,7 +111,8 @@ class Server:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
         async def ask() -> Response:
-            response = await request(self.address.host, self.address.ingress, method, path, body, headers)
+            asking = request(self.address.host, self.address.ingress, method, path, body, headers)
+            response = await self._at_ingress.wait(asking)
             if response.status in _BUSY:
                 raise ConnectionError(response.words())
             return response
@@ -126,7 +130,8 @@ class Server:
         host, port = self.address.host, self.address.admin
 
         async def ask() -> Response:
-            response = await request(host, port, method, path, given, {"accept": "application/json"})
+            asking = request(host, port, method, path, given, {"accept": "application/json"})
+            response = await self._at_admin.wait(asking)
             if response.status >= 500 and _STARTS in response.message():
                 raise ConnectionError(response.words())
             return response
