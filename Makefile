@@ -162,7 +162,7 @@ beside: $(STAMP) ## run the tests beside other instrumentations of openai
 	@scripts/beside.sh $(BIN)
 
 .PHONY: check
-check: lint types docs minimal floor openai coverage matrix beside slow restate test ## all that CI runs
+check: lint types docs minimal floor openai coverage matrix beside restate slow test ## all that CI runs
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments too
