@@ -226,9 +226,9 @@ class Interruption(BaseException):
     """One of a user's own, such as that of a library for tests or for cancelling."""
 
 
-@pytest.mark.parametrize("kind", [Interruption, asyncio.CancelledError, RunParked])
+@pytest.mark.parametrize("kind", [Interruption, asyncio.CancelledError, GeneratorExit, RunParked])
 @on_a_loop
-async def test_what_is_no_exception_fails_what_raises_it(kind: type[BaseException]):
+async def test_what_is_no_exception_fails_what_raises_it(place: str | None, kind: type[BaseException]):
     """A `BaseException` that nobody else than the code raised is an outcome as any: no step hangs, no body begins
     again and again."""
 
@@ -249,8 +249,10 @@ async def test_what_is_no_exception_fails_what_raises_it(kind: type[BaseExceptio
 
     if kind is asyncio.CancelledError and sys.version_info < (3, 11):
         pytest.skip("a task does not tell who was cancelled, so the body begins again until it is blocked")
-    async with opened(None) as engine, worker_of(engine, steps, body) as worker, deadline():
-        assert await (await worker.start(steps)).result() == [f"{kind.__name__}: stop"] * 2
+    async with opened(place) as engine, worker_of(engine, steps, body) as worker, deadline():
+        in_thread, on_loop = await (await worker.start(steps)).result()
+        assert kind.__name__ in in_thread
+        assert on_loop == f"{kind.__name__}: stop"
         with raises_sentence(StepError, f"{kind.__name__}: stop"):
             await (await worker.start(body)).result()
 
@@ -328,3 +330,15 @@ async def test_what_a_worker_and_a_client_are_made_of_is_checked():
     for name in ("file:\ud800", "file:a\0b", "file:~nobody-of-that-name/runs.db"):
         with raises_sentence(EngineError, "Cannot keep runs in"):
             Client(name)
+
+
+@on_a_loop
+async def test_a_handler_is_no_name_of_a_service():
+    """`ctx.task(handler)` is refused with both ways to call it."""
+
+    @workflow
+    async def flow(ctx: Context) -> None:
+        ctx.task(takes, 1)  # type: ignore[arg-type, call-arg]
+
+    with raises_sentence(TypeError, "ctx.task was given the handler 'takes'", "`ctx.task('SERVICE', 'takes', input)`"):
+        await flow()

@@ -123,8 +123,10 @@ class Body:
         """Return whether the engine, or the end of the process, ends this life; other errors end the run."""
         if isinstance(error, Exception):
             return False
-        if self.run.stopped is not None or isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+        if self.run.stopped is not None or isinstance(error, (KeyboardInterrupt, SystemExit)):
             return True
+        if isinstance(error, GeneratorExit):
+            return not is_run_by(self._task)
         # Python 3.10 does not tell whether the task was cancelled, or something that it waited for.
         return isinstance(error, asyncio.CancelledError) and getattr(self._task, "cancelling", lambda: 1)() > 0
 
@@ -384,3 +386,11 @@ def _were_cut(ops: Sequence[Op], limits: Iterable[Op]) -> bool:
 def _waited_for(op: Op) -> Plan[None]:
     """Return the plan that waits for *op* alone."""
     yield (op,)
+
+
+def is_run_by(task: asyncio.Task[Any] | None) -> bool:
+    """Return whether a task runs right now; its coroutine is closed, where it never ends, by somebody else."""
+    try:
+        return task is not None and asyncio.current_task() is task
+    except RuntimeError:  # no loop runs any more
+        return False

@@ -13,7 +13,7 @@ from otelier import names
 from otelier.codec import error_to_json, from_plain, to_plain
 from otelier.errors import RunCancelled, RunParked, WorkflowUseError
 from otelier.faults import warn_once
-from otelier.workflows._body import CURRENT_STEP, Body, StepScope
+from otelier.workflows._body import CURRENT_STEP, Body, StepScope, is_run_by
 from otelier.workflows._calls import Call, Plan, Stopping
 from otelier.workflows._handlers import return_hint
 from otelier.workflows._payloads import checked_payload
@@ -131,6 +131,7 @@ async def _execute(
     """Do the step, and return its outcome; this is what the engine calls."""
     CURRENT_STEP.set(StepScope(body, step_id, attempt))
     operation = body.spans.step(step_id, box[0], attributes)
+    doing = asyncio.current_task()
     with operation:
         try:
             value = write(await _called(body, function))
@@ -142,9 +143,11 @@ async def _execute(
                 operation.withheld = isinstance(body.run.stopped, RunParked)  # it will be executed again
                 raise
             error: BaseException = exc  # of something that it waited for
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):  # the process ends, or this is closed: no outcome
+        except (KeyboardInterrupt, SystemExit):  # the process ends: no outcome
             raise
         except BaseException as exc:  # also one of the user's own, which would end nobody's wait
+            if isinstance(exc, GeneratorExit) and not is_run_by(doing):  # this is closed: no outcome
+                raise
             error = exc
         operation.failure = error
         raised.append(error)

@@ -57,7 +57,10 @@ class Threads:
             if not future.cancelled():
                 try:
                     result = function()
-                except StopIteration as exc:  # no future takes one
+                except (
+                    StopIteration,
+                    GeneratorExit,
+                ) as exc:  # no future takes the one, and the other would close who waits
                     error = RuntimeError(f"The function raised {exc!r}.")
                     error.__cause__ = exc
                 except BaseException as exc:

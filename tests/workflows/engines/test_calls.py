@@ -57,6 +57,9 @@ async def test_a_run_of_the_same_id_is_taken_if_it_is_the_same(place: str | None
         assert await engine.start(doubling, {"a": 1, "b": 2}, {"b": "2"}, run_id="one") == {"a": "1"}
         with pytest.raises(RunExistsError, match=r"'one'.*shop/double"):
             await engine.start(doubling, {"a": 1}, {}, run_id="one")
+        for other in ({"a": True, "b": 2}, {"a": 1.0, "b": 2}):  # equal in Python, and not in JSON
+            with pytest.raises(RunExistsError):
+                await engine.start(doubling, other, {}, run_id="one")
         with pytest.raises(RunExistsError):
             await engine.start(target, {"a": 1, "b": 2}, {}, run_id="one")
         await engine.start(target, None, {}, run_id="r")

@@ -22,6 +22,7 @@ from tests.workflows.engines.serving import (
     until,
     waits_for,
 )
+from tests.workflows.restating import RestateServer
 
 
 async def _long() -> None:
@@ -232,3 +233,47 @@ async def test_a_cancel_that_comes_while_nobody_serves_is_kept(place: str | None
         async with serving(engine, handlers):
             assert (await engine.result("r", 60))[1]["type"] == "RunCancelled"
     assert seen == ["step", "step", "cancelled"]
+
+
+@pytest.mark.restate
+@on_a_loop
+async def test_a_run_that_is_being_started_is_known_although_who_calls_it_is_cancelled(
+    restate: RestateServer, monkeypatch: pytest.MonkeyPatch
+):
+    """A cancel takes the question with it: a called run ends cancelled, a detached one goes on, and both are known."""
+    from otelier.workflows.engines.restate._server import Server  # an extra
+
+    handlers, asked, gate = Handlers(), list[str](), asyncio.Event()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        detached = run.call(Target("shop", "wait"), None, {}, detached=True)
+        detached.start()
+        await run.call(Target("shop", "wait"), None, {})
+
+    target = handlers.add(flow)
+    handlers.add(wait)
+    missing = Server.missing
+
+    async def held(self: Any, target: Target) -> Any:
+        if target.handler == "wait":
+            asked.append(target.handler)
+            await gate.wait()
+        return await missing(self, target)
+
+    monkeypatch.setattr(Server, "missing", held)
+    starts = "target_service_name='otelier.run' AND target_handler_name='start' AND status<>'completed'"
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        await until(lambda: len(asked) == 2)
+        await engine.cancel("r")
+
+        def cancels() -> list[Any]:
+            found = [row["id"] for row in restate.rows(f"SELECT id FROM sys_invocation WHERE {starts}")]
+            rows = restate.rows("SELECT id, entry_type FROM sys_journal WHERE entry_type LIKE '%Signal%'")
+            return [row for row in rows if row["id"] in found]
+
+        await until(lambda: len(cancels()) == 2)
+        gate.set()
+        assert (await engine.result("r", 60))[0] is False
+        statuses = {run.workflow_id: run.status for run in await engine.runs()}
+        assert statuses == {"r": "cancelled", "r.0": "waiting", "r.1": "cancelled"}

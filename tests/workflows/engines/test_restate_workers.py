@@ -136,6 +136,21 @@ async def test_a_worker_that_is_frozen_is_stood_in_for(restate: RestateServer):
 
 
 @on_a_loop
+async def test_a_client_that_no_worker_answers_says_so_once(restate: RestateServer, caplog: pytest.LogCaptureFixture):
+    """Its requests wait in the server until one does; meanwhile one WARNING says what it waits for."""
+    shop = Handlers()
+    target = shop.add(_echo)
+    async with opened(restate.address) as engine, opened(restate.address, late_s=0.1) as client:
+        async with serving(engine, shop):
+            pass
+        starts = [asyncio.create_task(client.start(target, None, {}, run_id=f"r-{n}")) for n in range(2)]
+        await until(lambda: caplog.records)
+        async with serving(engine, shop):
+            await asyncio.gather(*starts)
+    assert [one.levelname for one in caplog.records if "keeps a request" in one.message] == ["WARNING"]
+
+
+@on_a_loop
 async def test_two_workers_that_stand_in_at_once_do_no_harm(restate: RestateServer):
     """All workers that are left may notice a killed one at once: what waited goes on, once."""
     shop, mail = Handlers(), Handlers("mail")

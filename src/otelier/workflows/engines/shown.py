@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, Literal, TypeAlias
+
+from otelier.errors import RunEndedError
 
 SAMPLED: Final = "otelier-sampled"
 """Header that tells whether a run without a caller's span is sampled: `1` or `0`; none where nobody could tell."""
@@ -137,6 +140,25 @@ def how_ended(status: str) -> str:
         ('was cancelled', 'has failed')
     """
     return f"{'was' if status == 'cancelled' else 'has'} {status}"
+
+
+def run_ended(run_id: str, cannot: str, status: str) -> RunEndedError:
+    """Return the error for what a run that has ended cannot do."""
+    return RunEndedError(
+        f"Run {run_id!r} {cannot}: it {how_ended(status)}, and an ended run takes nothing more. Start another run.",
+        workflow_id=run_id,
+        status=status,
+    )
+
+
+def canonical(value: Any) -> str:
+    """Return JSON text that is the same for equal values, and no other: `1`, `1.0` and `true` are three.
+
+    Example:
+        >>> canonical({"b": True, "a": 1})
+        '{"a":1,"b":true}'
+    """
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
 def no_key(handler: str) -> str:

@@ -34,7 +34,7 @@ from otelier.workflows.engines.local._journal import (
     unknown,
 )
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.shown import how_ended
+from otelier.workflows.engines.shown import canonical, run_ended
 
 _LIFE: Final = (
     "SELECT state, lives, progress, n, id, service, handler, key, payload, headers, version, parent, began, cancelled,"
@@ -88,7 +88,7 @@ def _existing(conn: sqlite3.Connection, run_id: str) -> Any:
 def _is_same(found: Any, target: Target, payload: str) -> bool:
     if tuple(found[:3]) != (target.service, target.handler, target.key):
         return False
-    return found[3] == payload or json.loads(found[3]) == json.loads(payload)
+    return found[3] == payload or canonical(json.loads(found[3])) == canonical(json.loads(payload))
 
 
 def _exists(run_id: str, found: Any) -> RunExistsError:
@@ -127,10 +127,7 @@ def _open_state(conn: sqlite3.Connection, run_id: str, cannot: str) -> str:
     if found is None:
         raise unknown(run_id)
     if found[1] is not None:
-        raise RunEndedError(
-            f"Run {run_id!r} {cannot}: it {how_ended(found[0])}, and an ended run takes nothing more. Start another "
-            "run.", workflow_id=run_id, status=found[0],
-        )  # fmt: skip
+        raise run_ended(run_id, cannot, found[0])
     return str(found[0])
 
 

@@ -10,14 +10,13 @@ from typing import Any, Final
 from otelier.codec import error_to_json, read_json, whole_text
 from otelier.errors import (
     RunCancelled,
-    RunEndedError,
     RunExistsError,
     UnknownHandlerError,
     UnknownRunError,
     WorkflowUseError,
 )
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.shown import how_ended, no_key
+from otelier.workflows.engines.shown import no_key, run_ended
 
 UNSEEN: Final = 404
 """Restate's code where there is no such invocation, or not yet."""
@@ -47,11 +46,6 @@ def to_bytes(value: Json) -> bytes:
         return whole_text(text).encode()
 
 
-def canonical(value: Json) -> str:
-    """Return JSON text that is the same for equal values."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
-
-
 def failure(error: BaseException) -> Outcome:
     """Return the outcome of what failed with *error*."""
     return [False, error_to_json(error)]
@@ -69,11 +63,6 @@ def unknown_run(run_id: str) -> UnknownRunError:
         "`otelier runs` lists those that are kept.",
         workflow_id=run_id,
     )
-
-
-def run_ended(run_id: str, cannot: str, status: str) -> RunEndedError:
-    """Return the error for what a run that has ended cannot do."""
-    return RunEndedError(f"Run {run_id!r} {cannot}: it {how_ended(status)}.", workflow_id=run_id, status=status)
 
 
 def refusal(run_id: str, answer: Mapping[str, Any], *, target: Target | None = None, signal: str = "") -> Exception:

@@ -8,7 +8,16 @@ from typing import Any, ClassVar, Final
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.restate._answers import UNSEEN, Failed, cancelled, failure, outcome_of, refusal, to_bytes
+from otelier.workflows.engines.restate._answers import (
+    CANCELLED,
+    UNSEEN,
+    Failed,
+    cancelled,
+    failure,
+    outcome_of,
+    refusal,
+    to_bytes,
+)
 from otelier.workflows.engines.restate._names import CALLS, GIVEN_UP_LABEL, RUNS
 from otelier.workflows.engines.restate._op import DONE, Owner, RestateOp
 from otelier.workflows.engines.restate._ops import milliseconds
@@ -35,12 +44,16 @@ class Asking(RestateOp):
 
     def _answered(self, value: Any) -> None:
         if isinstance(value, Failed):
-            self._outcome = outcome_of(self.ref, value)[0]
+            self.failed(value)
         else:
             self._answer = read_json(bytes(value).decode())
             assert self._answer is not None
             self.answered(self._answer)
         self.settle()
+
+    def failed(self, failure: Failed) -> None:
+        """Take note of why there is no answer."""
+        self._outcome = outcome_of(self.ref, failure)[0]
 
     def answered(self, answer: Mapping[str, Any]) -> None:
         """Go on with an answer."""
@@ -165,6 +178,13 @@ class Call(Result):
         super().attach()
         if self._gives_up:  # a cancel that came before the server saw the run is lost
             self._cancel()
+
+    def failed(self, failure: Failed) -> None:
+        """Start a run that goes on without this one, although a cancel took the question with it."""
+        if self.is_detached and failure.code == CANCELLED:
+            self.ask("start", self._given)
+        else:
+            super().failed(failure)
 
     def _again(self, _: Any) -> None:
         self._is_unknown = False

@@ -26,6 +26,8 @@ _OURS: Final = f"invoked_by_service_name='{RUNS}' AND idempotency_key IS NOT NUL
 class WorkerSeen:
     """A URL that workers registered."""
 
+    id: str
+    """That of the deployment, as the server calls it."""
     url: str
     version: int
     services: Sequence[str]
@@ -114,6 +116,7 @@ async def _workers(server: Server) -> list[WorkerSeen]:
         async with limit:
             trouble = await deployments.trouble_of(url)
         return WorkerSeen(
+            id=one["id"],
             url=url,
             version=version_of(url) or 1,
             services=sorted(each["name"] for each in one["services"] if not each["name"].startswith("otelier.")),

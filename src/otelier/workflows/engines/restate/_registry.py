@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from restate import InvocationRetryPolicy, ObjectContext, ObjectSharedContext, VirtualObject
@@ -25,10 +24,11 @@ from restate.serde import BytesSerde
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import APPROVALS, APPROVALS_TYPE, Json, Target
-from otelier.workflows.engines.restate._answers import canonical, dumps, to_bytes
+from otelier.workflows.engines.restate._answers import CANCELLED, dumps, to_bytes
 from otelier.workflows.engines.restate._names import END, RUN, RUNS, place_of, service_name, signal_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._run import META
+from otelier.workflows.engines.shown import canonical
 
 _KEPT = timedelta(minutes=10)
 """How long the server knows a request of a client again."""
@@ -73,7 +73,7 @@ def runs_object(
             return to_bytes(refused)
         run_id, parent, began = ctx.key(), asked.get("parent"), asked.get("began")
         meta = {"id": run_id, "headers": asked["headers"], "parent": parent, "began": began}
-        invocation = await _sent(ctx, target, asked["payload"], meta)
+        invocation = await _sent(ctx, target, to_bytes(asked["payload"]), dumps(meta))
         stored = {"invocation": invocation, "wanted": wanted, "target": asked["target"], "parent": parent}
         stored["headers"] = asked["headers"]
         ctx.set(RUN, to_bytes({**stored, "detached": asked.get("detached", False), "began": began}), _SERDE)
@@ -136,15 +136,19 @@ def approvals_object(policy: InvocationRetryPolicy) -> VirtualObject:
     return approvals
 
 
-async def _sent(ctx: ObjectContext, target: Target, payload: Json, meta: Mapping[str, Json]) -> str:
-    """Send what a run begins with, and return its invocation."""
-    given, key = to_bytes(payload), ctx.key()
+async def _sent(ctx: ObjectContext, target: Target, payload: bytes, meta: str) -> str:
+    """Send a run to its handler, and return its invocation."""
     while True:
-        with suppress(TerminalError):  # Who asked was cancelled, and cancels this too: it is sent again, which is once.
-            sent = ctx.generic_send(
-                *place_of(target), given, key=target.key, idempotency_key=key, headers={META: dumps(meta)}
-            )
+        sent = ctx.generic_send(
+            *place_of(target), payload, key=target.key, idempotency_key=ctx.key(), headers={META: meta}
+        )
+        try:
             return await sent.invocation_id()
+        except TerminalError as exc:
+            # Who asks was cancelled, and this with it: but it is sent, and nobody else would know of it. What is sent
+            # again is the same invocation, by its key.
+            if exc.status_code != CANCELLED:
+                raise
 
 
 async def _refused(target: Target, missing: Callable[[Target], Awaitable[list[str] | None]]) -> Json:

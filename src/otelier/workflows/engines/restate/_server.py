@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
@@ -16,7 +17,9 @@ from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_by
 from otelier.workflows.engines.restate._http import NotReached, Response, Silent, request
 from otelier.workflows.engines.restate._names import RUNS
 from otelier.workflows.engines.restate._options import Options
+from otelier.workflows.engines.restate._patience import Patience
 
+logger = logging.getLogger("otelier")
 OLDEST: Final = (1, 7, 12)
 """The first version whose signals by name are kept."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -35,12 +38,31 @@ class Server:
     def __init__(self, address: Address, options: Options) -> None:
         self.address = address
         self._options = options
-        self._is_known = False
+        self._at_ingress = Patience(address, address.ingress, "/restate/health", options.again_s)
+        self._at_admin = Patience(address, address.admin, "/health", options.again_s)
+        self._is_known = self._has_told = False
 
     # --- the ingress ---
     async def ask(self, run_id: str, method: str, given: Json) -> dict[str, Any]:
         """Ask the object of a run, once, and return its answer."""
         await self._opened()
+        late = asyncio.get_running_loop().call_later(self._options.late_s, self._tell_late)
+        try:
+            return await self._asked(run_id, method, given)
+        finally:
+            late.cancel()
+
+    def _tell_late(self) -> None:
+        if not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "Restate's server at %s keeps a request, and no worker has answered it for %g s: the client waits "
+                "until one does. `otelier doctor` says which workers the server does not reach.",
+                self.address,
+                self._options.late_s,
+            )
+
+    async def _asked(self, run_id: str, method: str, given: Json) -> dict[str, Any]:
         given_once = {"idempotency-key": uuid4().hex}
         path = f"/{RUNS}/{quote(run_id, safe='')}/{method}"
         response = await self._ingress("POST", path, to_bytes(given), given_once)
@@ -62,7 +84,7 @@ class Server:
     async def attach(self, invocation: str, run_id: str) -> Outcome:
         """Wait for an invocation's end."""
         path = f"/restate/invocation/{invocation}/attach"
-        return self._outcome(run_id, await self._ingress("GET", path, is_long=True))
+        return self._outcome(run_id, await self._ingress("GET", path))
 
     async def output(self, invocation: str, run_id: str) -> Outcome | None:
         """Return how an invocation ended, `None` if it has not."""
@@ -82,22 +104,18 @@ class Server:
         return outcome_of(run_id, Failed(response.status, response.message()))[0]
 
     async def _ingress(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        is_long: bool = False,
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
+        host, port, limit = self.address.host, self.address.ingress, self._options.answer_s
+
         async def ask() -> Response:
-            host, port = self.address.host, self.address.ingress
-            response = await request(host, port, method, path, body, headers, timeout_s=self._options.answer_s)
+            asking = request(host, port, method, path, body, headers, timeout_s=limit)
+            response = await self._at_ingress.wait(asking)
             if response.status in _BUSY:
                 raise ConnectionError(response.words())
             return response
 
-        return await self._tried(ask, is_long=is_long)
+        return await self._tried(ask)
 
     # --- the admin side ---
     async def admin(self, method: str, path: str, body: Json = None) -> Response:
@@ -107,11 +125,12 @@ class Server:
 
     async def _admin(self, method: str, path: str, body: Json = None) -> Response:
         given = None if body is None else to_bytes(body)
-        host, port = self.address.host, self.address.admin
+        host, port, limit = self.address.host, self.address.admin, self._options.answer_s
+        accept = {"accept": "application/json"}
 
         async def ask() -> Response:
-            accept = {"accept": "application/json"}
-            response = await request(host, port, method, path, given, accept, timeout_s=self._options.answer_s)
+            asking = request(host, port, method, path, given, accept, timeout_s=limit)
+            response = await self._at_admin.wait(asking)
             if response.status >= 500 and _STARTS in response.message():
                 raise ConnectionError(response.words())
             return response
@@ -152,20 +171,20 @@ class Server:
             )
         return version, response.date
 
-    async def _tried(self, ask: Callable[[], Awaitable[Response]], *, is_long: bool = False) -> Response:
+    async def _tried(self, ask: Callable[[], Awaitable[Response]]) -> Response:
         """Ask; a server that was there is asked again for a while: it may be restarting.
 
-        What takes *long*, such as the end of a run, is asked again for as long as nothing is said: it may not be there
-        yet, or the connection may be lost.
+        One that is well and says nothing is asked again for ever: there is no answer yet, as of a run that goes on or
+        whose worker is away, or the connection is lost. Nothing is done twice.
         """
         loop = asyncio.get_running_loop()
         ends: float | None = None
         while True:
             try:
                 return await ask()
+            except Silent:
+                continue
             except OSError as exc:
-                if is_long and isinstance(exc, Silent):
-                    continue
                 if not self._is_known and isinstance(exc, NotReached):
                     raise EngineError(
                         f"No Restate server answers at {self.address}: {exc.strerror or exc}. Start one: `npx "
