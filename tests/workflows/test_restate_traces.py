@@ -151,7 +151,7 @@ def test_a_timer_that_is_told_late_closes_no_span(restate: RestateServer, monkey
     monkeypatch.setattr(_trace, "LONG_WAIT_NS", 50_000_000)
     monkeypatch.setattr(_run, "_LATE_NS", 0)
     sleep = _pump.Pump.sleep
-    monkeypatch.setattr(_pump.Pump, "sleep", lambda self, milliseconds: sleep(self, milliseconds + 400))
+    monkeypatch.setattr(_pump.Pump, "sleep", lambda self, milliseconds, name="": sleep(self, milliseconds + 400, name))
 
     @workflow
     async def short(ctx: Context) -> None:
