@@ -97,6 +97,7 @@ class Bare(ServerSide):
         config.errorlog = config.accesslog = None
         config.h2_max_concurrent_streams = 2**31 - 1
         config.keep_alive_timeout = 3600
+        config.keep_alive_max_requests = 2**31 - 1
         app: Any = restate.app([service, counter])
         self._serving = asyncio.ensure_future(
             serve_http(app, config, mode="asgi", shutdown_trigger=asyncio.Event().wait)

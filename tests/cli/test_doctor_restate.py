@@ -22,7 +22,7 @@ from otelier.workflows import Client
 from tests.cli.children import OTELIER, run
 from tests.cli.working import working
 from tests.waiting import until
-from tests.workflows.restating import free_port
+from tests.workflows.restating import RestateServer, free_port
 
 
 @contextmanager
@@ -134,6 +134,7 @@ def test_workers_are_told_and_those_that_are_gone_too(restate, monkeypatch):
     assert gone.what.endswith("has bank, shop, shop.Stock; the server does not reach it")
     assert "New runs begin there and 1 open run began there: they wait for it." in str(gone.why)
     assert "Connection refused" in str(gone.why)
+    assert f"PATCH /deployments/{_deployment(restate)} of" in str(gone.do)
     assert tried.what == "the server tries 1 call of workers again and again"
     assert "Connection refused" in str(tried.why)
     assert "secret-customer" not in str(findings)
@@ -145,3 +146,9 @@ def test_an_ingress_that_does_not_answer_is_an_error(restate, monkeypatch):
     engine = f"restate://127.0.0.1:{free_port()}?admin={restate.admin}"
     (error,) = told(found(engine, monkeypatch), "error")
     assert error == "its ingress does not answer, only its admin side does"
+
+
+def _deployment(restate: RestateServer) -> str:
+    """Return the id of the deployment with the service `shop`."""
+    (row,) = restate.rows("SELECT deployment_id AS id FROM sys_service WHERE name = 'shop'")
+    return str(row["id"])

@@ -49,6 +49,7 @@ def test_signals_cancel_and_resume(place):
         assert "goes on as it was" in shop.out("resume", "b")
         assert shop.out("cancel", "a", "b") == "✓ a had completed already\n✓ b is being cancelled\n"
         shop.has("b", "cancelled")
+        assert "\n· signal paid" in shop.out("show", "b")  # it waits no longer
         assert "cannot be resumed" in shop.otelier("resume", "b").stderr
 
 

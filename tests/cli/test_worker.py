@@ -74,6 +74,40 @@ def test_a_module_gets_the_service_that_is_named(tmp_path):
         assert process.wait(60) == 0
 
 
+WARNS = """
+import logging
+from otelier import workflow
+
+class Exports(logging.Handler):
+    __module__ = "opentelemetry.instrumentation.logging"
+    def emit(self, record):
+        pass
+
+logging.getLogger().addHandler({})
+
+@workflow
+async def warns(ctx):
+    logging.getLogger("otelier").warning("a disk is full")
+"""
+
+
+@pytest.mark.parametrize("handler", ["Exports()", "logging.StreamHandler()"])
+def test_warnings_are_shown_once(tmp_path, handler):
+    """Where OpenTelemetry's handler is the only one, as under `opentelemetry-instrument`, too."""
+    (tmp_path / "noisy.py").write_text(WARNS.format(handler))
+    path = tmp_path / "runs.db"
+    with working(path, "noisy", folder=tmp_path) as worker:
+
+        async def warned():
+            await (await Client(f"file:{path}").start("noisy", "warns")).result(60)
+
+        asyncio.run(warned())
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+        assert worker.stderr is not None
+        assert worker.stderr.read().count("a disk is full") == 1
+
+
 def test_a_second_one_stands_by_and_takes_over(tmp_path):
     """It waits while the first one drives the file, and drives it when that was killed."""
     path = tmp_path / "runs.db"

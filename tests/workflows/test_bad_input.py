@@ -330,3 +330,15 @@ async def test_what_a_worker_and_a_client_are_made_of_is_checked():
     for name in ("file:\ud800", "file:a\0b", "file:~nobody-of-that-name/runs.db"):
         with raises_sentence(EngineError, "Cannot keep runs in"):
             Client(name)
+
+
+@on_a_loop
+async def test_a_handler_is_no_name_of_a_service():
+    """`ctx.task(handler)` is refused with both ways to call it."""
+
+    @workflow
+    async def flow(ctx: Context) -> None:
+        ctx.task(takes, 1)  # type: ignore[arg-type, call-arg]
+
+    with raises_sentence(TypeError, "ctx.task was given the handler 'takes'", "`ctx.task('SERVICE', 'takes', input)`"):
+        await flow()

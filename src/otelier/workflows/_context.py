@@ -201,6 +201,12 @@ class Context:
             CodecError: if *input* has no form in JSON.
             WorkflowUseError: inside a step, or in another task than the body's.
         """
+        given = cast("Any", service_name)
+        if isinstance(given, Handler):
+            raise TypeError(
+                f"ctx.task was given the handler {given.name!r}: give the names of its service and of it, "
+                f"`ctx.task('SERVICE', {given.name!r}, input)`, or call it in this body: `{given.name}(ctx, ...)`."
+            )
         service = checked_service(service_name)
         target = Target(
             self._body.host.service_of(service, handler_name), checked_name(handler_name, "a handler's name")

@@ -27,6 +27,7 @@ from otelier.workflows.engines.restate import _http as http
 from otelier.workflows.engines.restate._address import parse_address, worker_address
 from otelier.workflows.engines.restate._answers import unknown_run
 from otelier.workflows.engines.restate._names import handler_name, service_name
+from otelier.workflows.engines.restate._server import Server
 
 
 @asynccontextmanager
@@ -323,7 +324,7 @@ async def test_a_path_of_a_higher_version_is_not_answered(restate: RestateServer
             answer = await http.request("127.0.0.1", port, "GET", path, None, accept)
             assert answer.status == status, path
         with raises_sentence(EngineError, f"{base}/v2", "OTELIER_WORKER_URL"):
-            await engine._server.register(f"{base}/v2")
+            await engine._deployments.register(f"{base}/v2")
 
 
 @pytest.mark.restate
@@ -527,3 +528,69 @@ async def test_a_run_that_the_server_does_not_see_yet_is_waited_for(restate: Res
 
         with patch.object(engine._server, "attach", attached):
             assert await engine.result("r", 60) == [True, 1]
+
+
+@pytest.mark.restate
+@on_a_loop
+async def test_a_run_whose_outcome_was_deleted_was_not_cancelled(restate: RestateServer):
+    """Whoever asks for the end of a run that succeeded, and is kept no more, is told that there is none."""
+    handlers = Handlers()
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return await step(run, "a", 1)
+
+    target = handlers.add(flow)
+    async with opened(restate.address, again_s=0.5) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        assert await engine.result("r", 60) == [True, 1]
+        restate.request("PATCH", f"/invocations/{await engine._invocation('r')}/purge")
+        await until(lambda: not restate.rows("SELECT id FROM sys_invocation WHERE target_handler_name='flow'"))
+        with pytest.raises(UnknownRunError):
+            await engine.result("r", 60)
+
+
+@pytest.mark.restate
+@on_a_loop
+async def test_a_run_that_is_on_its_way_can_be_cancelled(restate: RestateServer):
+    """A run whose start was answered is there for whoever cancels it at once, however busy the server is."""
+    handlers = Handlers()
+    target = handlers.add(_echo)
+    async with opened(restate.address) as engine, serving(engine, handlers):
+        await engine.start(target, None, {}, run_id="r")
+        rows, unseen = engine._server.rows, list[str]()
+
+        async def late(query: str) -> Any:
+            if "i.id IN" in query and len(unseen) < 2:
+                unseen.append(query)
+                return []
+            return await rows(query)
+
+        with patch.object(engine._server, "rows", late):
+            await engine.cancel("r")
+        assert (await engine.result("r", 60))[1]["type"] == "RunCancelled"
+        assert len(unseen) == 2
+
+
+@asynccontextmanager
+async def silent(says: bytes, after: int) -> AsyncIterator[tuple[int, list[str]]]:
+    """Take requests, and answer none of the first so many; yields the port and the paths that were asked for."""
+    asked = list[str]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).split()[1].decode())
+        if len(asked) > after:
+            writer.write(b"HTTP/1.1 200 x\r\ncontent-length: %d\r\n\r\n%b" % (len(says), says))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], asked
+
+
+@on_a_loop
+async def test_who_waits_for_a_run_asks_again_where_the_connection_was_lost():
+    """A connection that is lost without a word, such as with its machine, keeps nobody waiting for ever."""
+    async with silent(b'{"value":1,"at":2}', after=2) as (port, asked):
+        server = Server(parse_address(f"restate://127.0.0.1:{port}"), Options(answer_s=0.2))
+        assert await server.attach("inv_1", "r") == [True, 1]
+    assert asked == ["/restate/invocation/inv_1/attach"] * 3

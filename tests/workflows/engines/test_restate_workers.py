@@ -136,6 +136,21 @@ async def test_a_worker_that_is_frozen_is_stood_in_for(restate: RestateServer):
 
 
 @on_a_loop
+async def test_a_client_that_no_worker_answers_says_so_once(restate: RestateServer, caplog: pytest.LogCaptureFixture):
+    """Its requests wait in the server until one does; meanwhile one WARNING says what it waits for."""
+    shop = Handlers()
+    target = shop.add(_echo)
+    async with opened(restate.address) as engine, opened(restate.address, late_s=0.1) as client:
+        async with serving(engine, shop):
+            pass
+        starts = [asyncio.create_task(client.start(target, None, {}, run_id=f"r-{n}")) for n in range(2)]
+        await until(lambda: caplog.records)
+        async with serving(engine, shop):
+            await asyncio.gather(*starts)
+    assert [one.levelname for one in caplog.records if "keeps a request" in one.message] == ["WARNING"]
+
+
+@on_a_loop
 async def test_two_workers_that_stand_in_at_once_do_no_harm(restate: RestateServer):
     """All workers that are left may notice a killed one at once: what waited goes on, once."""
     shop, mail = Handlers(), Handlers("mail")
@@ -208,7 +223,7 @@ async def test_a_registration_that_is_lost_is_made_again(restate: RestateServer)
         serving(first, old),
         serving(second, new),
     ):
-        await first._server.register(first.registered[0])
+        await first._deployments.register(first.registered[0])
         await until(lambda: _deployments(restate)[-1] == second.registered[0])
         for one in restate.request("GET", "/deployments")["deployments"]:
             restate.request("DELETE", f"/deployments/{one['id']}?force=true")
@@ -273,7 +288,7 @@ async def _is_waiting_for_its_worker(engine: Any, run_id: str) -> Any:
 @on_a_loop
 async def test_a_url_that_is_gone_holds_up_its_own_runs_only(restate: RestateServer):
     """A start at a worker that is gone waits and says why, and another worker's runs go on."""
-    shop, mail = Handlers(), Handlers("mail")
+    shop, mail = Handlers(), Handlers("mail", version=3)
     target, letter = shop.add(_echo), mail.add(_echo)
     async with opened(restate.address) as engine, opened(restate.address) as other, serving(engine, shop):
         async with serving(other, mail):
@@ -283,13 +298,13 @@ async def test_a_url_that_is_gone_holds_up_its_own_runs_only(restate: RestateSer
         await engine.signal("order", "go", 1)
         assert await engine.result("order", 60) == [True, [1, 1, 1]]
         info = await until(lambda: _is_waiting_for_its_worker(engine, "letter"))
-        assert (info.status, info.health) == ("waiting", "retrying")
+        assert (info.status, info.health, info.version) == ("waiting", "retrying", 3)
         assert url in info.error["message"]
         shown = {one.workflow_id: one for one in await engine.runs()}
         assert (shown["letter"].health, url in shown["letter"].error["message"]) == ("retrying", True)
         async with serving(other, mail):
             await engine.signal("letter", "go", 2)
-            assert await engine.result("letter", 60) == [True, [1, 2, 1]]
+            assert await engine.result("letter", 60) == [True, [3, 2, 3]]
 
 
 @pytest.mark.slow
@@ -388,6 +403,6 @@ async def test_a_worker_with_the_servers_key_takes_its_requests_alone(
             for path in ("/v1/discover", "/v1/invoke/shop/_echo", "/otelier.run/v1/invoke/otelier.run/start"):
                 assert (await http.request("127.0.0.1", port, "POST", path, b"")).status == 401
             with raises_sentence(EngineError, "OTELIER_RESTATE_IDENTITY_KEY", "401"):
-                await RestateEngine(restate.address)._server.register(engine.registered[0])
+                await RestateEngine(restate.address)._deployments.register(engine.registered[0])
     finally:
         server.close()

@@ -15,6 +15,10 @@ _AREA: Final = "workflows"
 _APART_S: Final = 2.0
 """How far two clocks may be apart: less is the work of those who correct them."""
 _MAX_TOLD: Final = 3
+_MOVED: Final = (
+    " If it has another URL now, lead these runs to it: PATCH /deployments/{id} of the server's admin side, with "
+    '{{"uri": "URL/vN"}}.'
+)
 
 
 def of_server(seen: Inspection) -> Iterator[Finding]:
@@ -93,7 +97,7 @@ def _worker(worker: WorkerSeen) -> Finding:
         severity="warning",
         what=f"{what}; the server does not reach it",
         why=f"{needs[0].upper()}{needs[1:]}: they wait for it. The server says: {worker.trouble}",
-        do="Start its worker again, or let OTELIER_WORKER_URL name where the server finds it.",
+        do="Start its worker there again." + (_MOVED.format(id=worker.id) if worker.open_runs else ""),
     )
 
 

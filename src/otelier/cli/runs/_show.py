@@ -137,7 +137,8 @@ class _Lines:
 
     def __init__(self, begin: int, end: int, found: Mapping[str, RunInfo]) -> None:
         self.begin, self.end, self.found = begin, end, found
-        self.rows: list[tuple[str, StepInfo]] = []
+        self.rows: list[tuple[str, StepInfo, int | None]] = []
+        """Name, step, and the end of its run."""
 
     def add(self, run: RunInfo, level: int) -> None:
         """Add the steps of a run, and of its children below those that called them."""
@@ -151,7 +152,7 @@ class _Lines:
                 name = f"{name} (begun {step.executions} times)"
             if step.kind == "approval":
                 name = f"approval {name}"
-            self.rows.append(("  " * level + printable(name), step))
+            self.rows.append(("  " * level + printable(name), step, run.end_ns))
             child = _child(step, self.found)
             if child is not None and level < _MAX_LEVELS:
                 self.end = max(self.end, child.end_ns or self.end)
@@ -161,17 +162,19 @@ class _Lines:
         """Print a line for each."""
         if not self.rows:
             return
-        names = min(max(len(name) for name, _ in self.rows), max(console.width // 2 - 8, 16))
+        names = min(max(len(name) for name, _, _ in self.rows), max(console.width // 2 - 8, 16))
         bar = max(console.width - names - _TOOK_CHARS - 4, 8)
-        for name, step in self.rows:
-            console.print(self._line(name, step, names, bar), soft_wrap=True)
+        for name, step, run_end in self.rows:
+            console.print(self._line(name, step, run_end, names, bar), soft_wrap=True)
             if step.error is not None:
                 console.print(Text(f"    → {printable(step.error)}", "red"))
 
-    def _line(self, name: str, step: StepInfo, names: int, width: int) -> Text:
-        is_open = step.end_ns is None
-        mark, style = ("✗ ", "red") if step.error is not None else ("… ", "cyan") if is_open else ("✓ ", "green")
-        end = self.end if step.end_ns is None else step.end_ns
+    def _line(self, name: str, step: StepInfo, run_end: int | None, names: int, width: int) -> Text:
+        ended = step.end_ns or run_end  # a run that is cancelled ends before what it waits for
+        is_open, end = ended is None, self.end if ended is None else ended
+        mark, style = ("… ", "cyan") if is_open else ("· ", "dim") if step.end_ns is None else ("✓ ", "green")
+        if step.error is not None:
+            mark, style = "✗ ", "red"
         first, last = self._column(step.begin_ns, width), self._column(end, width)
         block = "█" if step.kind == "step" else "░"
         drawn = f"{' ' * first}{block * max(last - first, 1)}"[:width]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -121,9 +122,26 @@ def _told(module: str, error: Exception) -> OtelierError:
     return OtelierError(f"Cannot import {module!r}: it raised {type(error).__name__}, as shown above.")
 
 
+class _Warnings(logging.Handler):
+    """Shows warnings of otelier where OpenTelemetry's handler is the only other one: Python would show nothing then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if all(one is self or type(one).__module__.startswith("opentelemetry.") for one in _handlers(record.name)):
+            _tell(self.format(record))
+
+
+def _handlers(name: str) -> Iterator[logging.Handler]:
+    """Yield the handlers that a record of a logger reaches."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
+
+
 async def _serve(worker: Worker, address: str) -> None:
     stop = asyncio.Event()
     restore = _on_signals(stop.set)
+    logging.getLogger("otelier").addHandler(_Warnings(logging.WARNING))
     try:
         async with worker:
             _show(worker, address)

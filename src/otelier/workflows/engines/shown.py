@@ -170,5 +170,22 @@ def no_key(handler: str) -> str:
     )
 
 
+def no_state(kind: str, service: str, handler: str) -> str:
+    """Return how errors say that a body which has no key asked for state."""
+    return (
+        f"Cannot read state in {service}/{handler}: it is a {kind}, and has no key. State belongs to an entity: see "
+        "`entity.write` and `entity.read`."
+    )
+
+
+def no_change(kind: str, service: str, handler: str) -> str:
+    """Return how errors say that a body which others run beside was to change state."""
+    where = "a read of an entity" if kind == "read" else f"a {kind}"
+    return (
+        f"Cannot change state in {where}, {service}/{handler}: others run at the same time. Change it in a method "
+        "decorated with `entity.write`."
+    )
+
+
 def _time(ns: int) -> datetime:
     return datetime.fromtimestamp(ns / 1e9, timezone.utc)

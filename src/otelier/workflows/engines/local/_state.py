@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from otelier.errors import WorkflowUseError
 from otelier.workflows.engines.local._journal import dumps
 from otelier.workflows.engines.protocol import Json, Kind, Target
+from otelier.workflows.engines.shown import no_change, no_state
 
 
 class State:
@@ -25,10 +26,7 @@ class State:
     def get(self, key: str, read: Callable[[Target], dict[str, Json]]) -> Json:
         """Return a value; *read* gives the saved state when it is first needed."""
         if self._kind not in {"write", "read"}:
-            raise WorkflowUseError(
-                f"Cannot read state in {self._name()}: it is a {self._kind}, and has no key. State belongs to an "
-                "entity: see `entity.write` and `entity.read`."
-            )
+            raise WorkflowUseError(no_state(self._kind, self._target.service, self._target.handler))
         if key in self.changes:
             return self.changes[key]
         if self._saved is None:
@@ -43,12 +41,5 @@ class State:
     def put(self, changes: Mapping[str, Json]) -> None:
         """Change values, `None` removes one."""
         if self._kind != "write":
-            where = "a read of an entity" if self._kind == "read" else f"a {self._kind}"
-            raise WorkflowUseError(
-                f"Cannot change state in {where}, {self._name()}: others run at the same time. Change it in a method "
-                "decorated with `entity.write`."
-            )
+            raise WorkflowUseError(no_change(self._kind, self._target.service, self._target.handler))
         self.changes.update(changes)
-
-    def _name(self) -> str:
-        return f"{self._target.service}/{self._target.handler}"

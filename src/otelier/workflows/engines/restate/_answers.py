@@ -18,6 +18,8 @@ from otelier.errors import (
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 from otelier.workflows.engines.shown import no_key, run_ended
 
+UNSEEN: Final = 404
+"""Restate's code where there is no such invocation, or not yet."""
 CANCELLED: Final = 409
 """Restate's code of what was cancelled or killed."""
 FAILED: Final = 500

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from otelier.codec import read_json
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 from otelier.workflows.engines.restate._answers import (
     CANCELLED,
+    UNSEEN,
     Failed,
     cancelled,
     failure,
@@ -16,9 +18,13 @@ from otelier.workflows.engines.restate._answers import (
     refusal,
     to_bytes,
 )
-from otelier.workflows.engines.restate._names import CALLS, RUNS
+from otelier.workflows.engines.restate._names import CALLS, GIVEN_UP_LABEL, RUNS
 from otelier.workflows.engines.restate._op import DONE, Owner, RestateOp
 from otelier.workflows.engines.restate._ops import milliseconds
+
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 10.0
+"""From when on a run that the server does not see is none: some 13 s."""
 
 
 class Asking(RestateOp):
@@ -67,16 +73,17 @@ class Asking(RestateOp):
 class Result(Asking):
     """An op whose value is the outcome of another run."""
 
-    __slots__ = ("invocation",)
+    __slots__ = ("_pause_s", "invocation")
     kind: ClassVar[str] = "result"
 
     def __init__(self, run: Owner, number: int, run_id: str) -> None:
         super().__init__(run, number, run_id, run_id)
         self.invocation: str | None = None
+        self._pause_s = _FIRST_PAUSE_S
 
     def go(self) -> None:
         """Record when it begins, and find the run."""
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("find", None)
 
     def answered(self, answer: Mapping[str, Any]) -> None:
@@ -85,11 +92,24 @@ class Result(Asking):
             self._outcome = failure(refusal(self.ref, answer))
         else:
             self.invocation = answer["invocation"]
-            assert self.invocation is not None
-            self.watch(self.run.pump.attach(self.invocation), self._ended)
+            self.attach()
+
+    def attach(self, _: Any = None) -> None:
+        """Ask for the end of a run that was found."""
+        assert self.invocation is not None
+        self.watch(self.run.pump.attach(self.invocation), self._ended)
 
     def _ended(self, value: Any) -> None:
-        self._outcome, self.ended_ns = outcome_of(self.ref, value)
+        if isinstance(value, Failed) and value.code == UNSEEN:
+            # The server's partitions hear of a run that was started just now in no order; one that was cancelled before
+            # its turn is forgotten there.
+            if self._pause_s < _LONGEST_PAUSE_S:
+                self.watch(self.run.pump.sleep(milliseconds(self._pause_s)), self.attach)
+                self._pause_s *= 2
+                return
+            self._outcome = cancelled(self.ref)
+        else:
+            self._outcome, self.ended_ns = outcome_of(self.ref, value)
         self.settle()
 
 
@@ -136,24 +156,28 @@ class Call(Result):
         that stands for this call.
         """
         self._given["began"] = self.began_ns
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("start", self._given)
 
     def answered(self, answer: Mapping[str, Any]) -> None:
         """Wait for the run's end; if nobody has its handler, ask again for a while."""
         if "invocation" in answer:
             super().answered(answer)
-            if self._gives_up:
-                self._cancel()
-        elif "handlers" in answer and self._gives_up:
-            self._outcome = cancelled(self.ref)
-        elif "handlers" in answer and self._waited_s < self.run.unknown_s:
+        elif "handlers" in answer and not self._gives_up and self._waited_s < self.run.unknown_s:
             self._is_unknown = True
             pause = max(min(self._waited_s, 10.0, self.run.unknown_s - self._waited_s), 0.1)
             self._waited_s += pause
             self.watch(self.run.pump.sleep(milliseconds(pause)), self._again)
         else:
-            self._outcome = failure(refusal(self.ref, answer, target=self._target))
+            refused = failure(refusal(self.ref, answer, target=self._target))
+            self._outcome = cancelled(self.ref) if self._gives_up else refused
+            self._note_end()
+
+    def attach(self, _: Any = None) -> None:
+        """Ask for the end of its run, and cancel that if it was given up meanwhile."""
+        super().attach()
+        if self._gives_up:  # a cancel that came before the server saw the run is lost
+            self._cancel()
 
     def failed(self, failure: Failed) -> None:
         """Start a run that goes on without this one, although a cancel took the question with it."""
@@ -174,7 +198,12 @@ class Call(Result):
                 self._cancel()
             elif self._is_unknown:
                 self._outcome = cancelled(self.ref)
+                self._note_end()
                 self.settle()
+
+    def _note_end(self) -> None:
+        """Let who looks at the run know that no answer of `otelier.run` will end this."""
+        self.run.pump.note(f"{self.number}{GIVEN_UP_LABEL}")
 
     def _cancel(self) -> None:
         assert self.invocation is not None
@@ -198,7 +227,7 @@ class Send(Asking):
 
     def go(self) -> None:
         """Record when it begins, and send it."""
-        self.mark()
+        self.mark(time.time_ns())
         self.ask("signal", {"name": self.name, "payload": self._payload})
 
     def answered(self, answer: Mapping[str, Any]) -> None:

@@ -11,20 +11,21 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from otelier.errors import EngineError, UnknownRunError
 from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, Target
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
 from otelier.workflows.engines.restate._answers import cancelled, refusal, unknown_run
-from otelier.workflows.engines.restate._info import QUEUED, Reader
+from otelier.workflows.engines.restate._deployments import Deployments
+from otelier.workflows.engines.restate._info import QUEUED, UNSEEN_PAUSE_S, Reader
 from otelier.workflows.engines.restate._offers import Registrar
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status, run_ended
 
 _KEPT: Final = 10_000
-_UNSEEN_S: Final = 0.05
 _engines: dict[str, RestateEngine] = {}
 _engines_lock = threading.Lock()
 
@@ -71,7 +72,8 @@ class RestateEngine:
         self._bind, self._url = bind, url
         self._pid = os.getpid()
         self._server = Server(self.address, self._options)
-        self._reader = Reader(self._server)
+        self._deployments = Deployments(self._server)
+        self._reader = Reader(self._server, self._options)
         self._found: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -98,11 +100,11 @@ class RestateEngine:
         from otelier.workflows.engines.restate._service import Bodies
         from otelier.workflows.engines.restate._worker import Listener
 
-        server = self._opened()
+        self._opened()
         bodies = Bodies(registry, invoke, self._options)
         where = worker_address(self._bind, self._url)
-        listener = Listener(where, registry.version, bodies, bodies.services(server.missing), self._options)
-        registrar = Registrar(server, (listener.own, listener.shared), self._options)
+        listener = Listener(where, registry.version, bodies, bodies.services(self._deployments.missing), self._options)
+        registrar = Registrar(self._deployments, (listener.own, listener.shared), self._options)
         try:
             listener.begin()
             await registrar.register()
@@ -164,10 +166,13 @@ class RestateEngine:
             except UnknownRunError:
                 if await self._reader.invocation_of(run_id) != invocation:
                     raise
-                ends = ends or time.monotonic() + self._options.again_s
-                if await self._reader.ended(run_id) == "cancelled" or time.monotonic() > ends:
+                ends, ended = ends or time.monotonic() + self._options.again_s, await self._reader.ended(run_id)
+                is_late = time.monotonic() > ends
+                if ended == "cancelled" or (ended is None and is_late):
                     return cancelled(run_id)
-            await asyncio.sleep(_UNSEEN_S)
+                if is_late:  # it ended otherwise, and its outcome was deleted
+                    raise
+            await asyncio.sleep(UNSEEN_PAUSE_S)
 
     async def signal(self, run_id: str, name: str, payload: Json) -> None:
         """Keep a signal for a run."""
@@ -179,26 +184,25 @@ class RestateEngine:
     async def cancel(self, run_id: str) -> None:
         """Cancel a run and the runs that it called; a blocked one has no body, and ends here."""
         server = self._opened()
-        invocation = await self._invocation(run_id)
-        info = await self._reader.run(run_id, with_result=False)
+        await self._invocation(run_id)
+        info = await self._reader.outline(run_id)
         if info.status in {"completed", "failed", "cancelled"}:
             return
         verb = "kill" if info.status == "blocked" else "cancel"
-        response = await server.admin("PATCH", f"/invocations/{invocation}/{verb}")
-        if response.status not in {200, 202, 404, 409}:
-            raise EngineError(f"Restate's server at {self.address} does not cancel {run_id!r}: {response.words()}")
+        await self._manage(run_id, verb)
         if verb == "kill" or info.waiting_for == QUEUED:  # no body hears of it
             await server.ask(run_id, "end", {"status": "cancelled"})
             for child in await self._reader.called_by(run_id):
-                await self.cancel(child)
+                with suppress(UnknownRunError):  # it was cancelled before its turn
+                    await self.cancel(child)
 
     async def resume(self, run_id: str) -> None:
         """Let a blocked run begin again at once; the server tries it again by itself as well."""
-        server = self._opened()
-        info = await self._reader.run(run_id, with_result=False)
+        self._opened()
+        info = await self._reader.outline(run_id)
         if info.status in {"completed", "failed", "cancelled"}:
             raise run_ended(run_id, "cannot be resumed", info.status)
-        await server.admin("PATCH", f"/invocations/{await self._invocation(run_id)}/resume")
+        await self._manage(run_id, "resume")
 
     async def runs(
         self, *, status: Status | None = None, service: str | None = None, limit: int = 100
@@ -226,6 +230,12 @@ class RestateEngine:
         """Ask nothing more; there is nothing to give back."""
         self.is_closed = True
 
+    async def _manage(self, run_id: str, verb: str) -> None:
+        """Let the server do something with a run; that it has ended, or goes on already, is no fault."""
+        response = await self._opened().admin("PATCH", f"/invocations/{await self._invocation(run_id)}/{verb}")
+        if response.status not in {200, 202, 404, 409}:
+            raise EngineError(f"Restate's server at {self.address} does not {verb} {run_id!r}: {response.words()}")
+
     async def _invocation(self, run_id: str) -> str:
         found = self._found.get(run_id)
         if found is None:
@@ -237,5 +247,5 @@ class RestateEngine:
 
     def _remember(self, run_id: str, invocation: str) -> None:
         if len(self._found) >= _KEPT:
-            self._found.pop(next(iter(self._found)))
+            self._found.pop(next(iter(self._found)), None)  # another loop may have done so
         self._found[run_id] = invocation

@@ -55,6 +55,10 @@ class NotReached(OSError):  # noqa: N818 -- it tells what did not happen
     """No connection could be made: the server has not seen the request."""
 
 
+class Silent(OSError):  # noqa: N818 -- it tells what did not happen
+    """No answer came in time: a connection may be lost without a word, such as with its machine."""
+
+
 async def request(
     host: str,
     port: int,
@@ -62,13 +66,25 @@ async def request(
     path: str,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
+    *,
+    timeout_s: float = 60.0,
 ) -> Response:
     """Send a request, and return the answer.
 
     Raises:
         NotReached: if nobody listens there.
+        Silent: if there is no answer after *timeout_s*.
         OSError: if the connection broke before the answer was there.
     """
+    try:
+        return await asyncio.wait_for(_request(host, port, method, path, body, headers), timeout_s)
+    except asyncio.TimeoutError:
+        raise Silent(f"it said nothing for {timeout_s:g} s") from None
+
+
+async def _request(
+    host: str, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+) -> Response:
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError as exc:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -21,9 +23,12 @@ from otelier.workflows.engines.restate._journal import (
     time_ns,
 )
 from otelier.workflows.engines.restate._names import END, RUN, RUNS, service_name, version_of
+from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
 from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
 
+UNSEEN_PAUSE_S: Final = 0.05
+"""After how long a run is looked for again that was started just now."""
 QUEUED: Final = "its turn"
 """What a write of an entity waits for behind others."""
 _MISMATCH: Final = "RT0016"
@@ -32,9 +37,11 @@ _SHOWN: Final = (
     "SELECT i.id, i.idempotency_key AS run_id, i.status, i.created_at, i.completed_at, i.completion_result,"
     " i.completion_failure, i.retry_count, i.last_failure, i.last_failure_error_code,"
     " i.last_failure_related_command_index AS failed_at, i.suspended_waiting_future_json AS waits, d.endpoint"
-    " FROM sys_invocation i LEFT JOIN sys_deployment d ON d.id=i.pinned_deployment_id WHERE"
+    " FROM sys_invocation i LEFT JOIN sys_service s ON s.name=i.target_service_name"
+    " LEFT JOIN sys_deployment d ON d.id=COALESCE(i.pinned_deployment_id, s.deployment_id) WHERE"
 )
-"""What the server knows of an invocation; by their ids it finds few of many at once, and by nothing else."""
+"""What the server knows of an invocation, and the worker where it began or will begin. By their ids it finds few of
+many at once, and by nothing else."""
 _OF_RUNS: Final = f" i.invoked_by_service_name='{RUNS}' AND i.idempotency_key IS NOT NULL"
 _ENDED: Final[dict[Status | None, str]] = {
     "completed": " AND i.status='completed' AND i.completion_result='success'",
@@ -61,8 +68,8 @@ _DIFFERS: Final = re.compile(r"name: (\d+) (\w+) (.*) != (\d+) (\w+) (.*)")
 class Reader:
     """Reads a server's tables."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, options: Options) -> None:
+        self._server, self._unseen_s = server, options.again_s
 
     async def invocation_of(self, run_id: str) -> str | None:
         """Return the invocation of a run; `None` if there is none."""
@@ -76,10 +83,10 @@ class Reader:
 
     async def called_by(self, run_id: str) -> list[str]:
         """Return the runs that a run called, but for detached ones."""
-        parent = _quoted(f'%"parent":{_json_text(run_id)}%')
+        parent = _quoted(f'"parent":{dumps(run_id)}')
         rows = await self._server.rows(
             "SELECT service_key, value_utf8 FROM state"  # noqa: S608 -- quoted
-            f" WHERE service_name='{RUNS}' AND key='{RUN}' AND value_utf8 LIKE {parent}"
+            f" WHERE service_name='{RUNS}' AND key='{RUN}' AND strpos(value_utf8, {parent})>0"
         )
         found = [(row["service_key"], read_json(row["value_utf8"])) for row in rows]
         return [child for child, run in found if run["parent"] == run_id and not run["detached"]]
@@ -111,21 +118,25 @@ class Reader:
         ops = await self._ops([row["id"] for row in rows], OUTLINE)
         return [_info(row, ops.get(row["id"]), is_one=True) for row in rows]
 
-    async def run(self, run_id: str, *, with_result: bool = True) -> RunInfo:
+    async def run(self, run_id: str) -> RunInfo:
         """Return one run with its steps and what it waits for.
 
         Raises:
             UnknownRunError: if there is none.
         """
-        rows = await self._rows_of([run_id])
-        if not rows:
-            raise unknown_run(run_id)
-        row = rows[0]
+        row = await self._row_of(run_id)
         ops = (await self._ops([row["id"]])).get(row["id"], [])
-        outcome = None
-        if with_result and row["status"] == "completed":
-            outcome = await self._server.output(row["id"], run_id)
+        outcome = await self._server.output(row["id"], run_id) if row["status"] == "completed" else None
         return _info(row, ops, is_one=True, outcome=outcome)
+
+    async def outline(self, run_id: str) -> RunInfo:
+        """Return one run as `infos` does.
+
+        Raises:
+            UnknownRunError: if there is none.
+        """
+        row = await self._row_of(run_id)
+        return _info(row, (await self._ops([row["id"]], OUTLINE)).get(row["id"]), is_one=True)
 
     async def states(self, service: str) -> list[tuple[str, Json]]:
         """Return the key and the state of every entity of a service."""
@@ -145,6 +156,15 @@ class Reader:
         """Return invocations that are runs now; an id may have been used before."""
         rows = await self._server.rows(f"{_SHOWN}{where}")
         return _joined(rows, await self._known([row["run_id"] for row in rows]))
+
+    async def _row_of(self, run_id: str) -> dict[str, Any]:
+        ends = time.monotonic() + self._unseen_s
+        while not (rows := await self._rows_of([run_id])):
+            known = (await self._known([run_id])).get(run_id, {})
+            if RUN not in known or END in known or time.monotonic() > ends:
+                raise unknown_run(run_id)
+            await asyncio.sleep(UNSEEN_PAUSE_S)  # it was started just now, and is on its way to its partition
+        return rows[0]
 
     async def _rows_of(self, run_ids: Sequence[str]) -> list[dict[str, Any]]:
         known = await self._known(run_ids)
@@ -314,8 +334,3 @@ def _waiting_for(row: Mapping[str, Any], status: Status, waits: list[OpSeen]) ->
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _json_text(text: str) -> str:
-    """Return *text* as it stands in stored JSON, for a `LIKE`, of which `%` and `_` match themselves, too."""
-    return dumps(text)

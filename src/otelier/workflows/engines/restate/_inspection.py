@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from otelier.workflows.engines.restate._address import Address, parse_address
+from otelier.workflows.engines.restate._deployments import Deployments
 from otelier.workflows.engines.restate._http import request
 from otelier.workflows.engines.restate._names import RUNS, SHARED, version_of
 from otelier.workflows.engines.restate._options import Options
@@ -25,6 +26,8 @@ _OURS: Final = f"invoked_by_service_name='{RUNS}' AND idempotency_key IS NOT NUL
 class WorkerSeen:
     """A URL that workers registered."""
 
+    id: str
+    """That of the deployment, as the server calls it."""
     url: str
     version: int
     services: Sequence[str]
@@ -106,13 +109,14 @@ async def _workers(server: Server) -> list[WorkerSeen]:
     found = (await server.admin("GET", "/deployments")).json()["deployments"]
     bases = {base for one in found if (base := _base(one)) + SHARED in one.get("uri", "")}
     ours = [one for one in found if SHARED not in one.get("uri", "") and _base(one) in bases]
-    limit = asyncio.Semaphore(_AT_ONCE)
+    limit, deployments = asyncio.Semaphore(_AT_ONCE), Deployments(server)
 
     async def seen(one: dict[str, Any]) -> WorkerSeen:
         url = one.get("uri") or ""
         async with limit:
-            trouble = await server.trouble_of(url)
+            trouble = await deployments.trouble_of(url)
         return WorkerSeen(
+            id=one["id"],
             url=url,
             version=version_of(url) or 1,
             services=sorted(each["name"] for each in one["services"] if not each["name"].startswith("otelier.")),

@@ -28,7 +28,6 @@ OUTLINE: Final = (
 """The same without what steps, signals and other runs gave, which may be a megabyte each: for lists. Ops lack their
 errors then, but for steps, and their times are those of the server."""
 _LABEL: Final = re.compile(r"(\d+) (step|sleep|signal|call|result|send) (.*)", re.DOTALL)
-_ASKING: Final = frozenset({"call", "result", "send"})
 
 
 @dataclass(slots=True)
@@ -110,17 +109,18 @@ def ops_of(rows: Iterable[Mapping[str, Any]]) -> list[OpSeen]:
                 marks[last.number] = body["completion_id"]
         elif kind == "Command: AttachInvocation":
             entries.attached[body["target"].get("InvocationId", "")] = body["completion_id"]
-        elif last is not None and kind == "Command: Sleep" and last.kind in {"sleep", "signal"}:
-            last.limit, last.due_ns = body["completion_id"], (body["wake_up_time"] + 1) * 1_000_000
-        elif last is not None and kind == "Command: Call" and last.kind in _ASKING:
-            last.answer = body["result_completion_id"]
+        elif kind == "Command: Sleep" and (op := ops.get(int(row["name"] or -1))) is not None:
+            op.limit, op.due_ns = body["completion_id"], (body["wake_up_time"] + 1) * 1_000_000
+        elif kind == "Command: Call" and (op := _asking(body, ops, last)) is not None:
+            op.answer = body["result_completion_id"]
     taken: dict[str, int] = {}
     for op in ops.values():
         mark = entries.completions.get(marks[op.number])
         if op.kind == "step":
             _step_end(op, mark)
         else:
-            op.begin_ns = int(_value(mark[0]) or op.begin_ns) if mark is not None else op.begin_ns
+            if mark is not None and (told := _value(mark[0])) is not None:
+                op.begin_ns = told[0]
             _wait_end(op, entries, taken)
         if op.end_ns is None and op.number in entries.given_up:
             op.end_ns = entries.given_up[op.number]
@@ -141,6 +141,16 @@ def _begun(name: str, entries: _Entries, ops: dict[int, OpSeen], appended: int, 
         run_id = found[3]
     op = ops[int(found[1])] = OpSeen(int(found[1]), found[2], shown, appended, command, run_id=run_id)
     return op
+
+
+def _asking(body: Mapping[str, Any], ops: dict[int, OpSeen], last: OpSeen | None) -> OpSeen | None:
+    """Return the op that asks `otelier.run` by a call: the one that began last, but where nobody had a handler."""
+    asked = body.get("request", body)["invocation_target"]["VirtualObject"]
+    if asked["handler"] == "end":  # of the run itself
+        return None
+    if asked["handler"] == "start" and (last is None or last.run_id != asked["key"]):
+        return next((op for op in reversed(ops.values()) if op.kind == "call" and op.run_id == asked["key"]), None)
+    return last
 
 
 def _note(notification: Mapping[str, Any], entries: _Entries, appended: int) -> None:

@@ -23,8 +23,8 @@ from typing import Final
 
 from otelier.errors import EngineError
 from otelier.faults import report_fault
+from otelier.workflows.engines.restate._deployments import Deployment, Deployments, Stuck
 from otelier.workflows.engines.restate._options import Options
-from otelier.workflows.engines.restate._server import Deployment, Server, Stuck
 
 logger = logging.getLogger("otelier")
 _SETTLES: Final = 5
@@ -52,8 +52,8 @@ class Offer:
 class Registrar:
     """Registers what a worker offers, and keeps it so."""
 
-    def __init__(self, server: Server, offers: Sequence[Offer], options: Options) -> None:
-        self._server, self._options = server, options
+    def __init__(self, deployments: Deployments, offers: Sequence[Offer], options: Options) -> None:
+        self._deployments, self._options = deployments, options
         self._offers = [offer for offer in offers if offer.names]
         self._told: set[tuple[str, int]] = set()
         self._missed: set[str] = set()
@@ -68,7 +68,7 @@ class Registrar:
             EngineError: with the server's own words, if it cannot reach the worker.
         """
         for offer in self._offers:
-            await self._register(offer, await self._server.deployed())
+            await self._register(offer, await self._deployments.deployed())
         self._is_registered = True
 
     async def keep(self) -> None:
@@ -87,19 +87,19 @@ class Registrar:
 
     async def look(self) -> None:
         """Register again what the server lost or has only of lower versions; stand in for who does not answer."""
-        latest = await self._server.deployed()
+        latest = await self._deployments.deployed()
         missing = {name for offer in self._offers for name in offer.names if name not in latest}
         lost, self._missed = missing & self._missed, missing  # twice: a server that starts does not know all at once
         for offer in self._offers:
             if any(name in lost or 0 <= _version(latest.get(name)) < offer.version for name in offer.names):
                 await self._register(offer, latest)
-        stuck = await self._server.stuck(self._options.silent_s)
+        stuck = await self._deployments.stuck(self._options.silent_s)
         if stuck:
             self._unsettled = _SETTLES
             await self._stand_in(latest, stuck)
         if self._unsettled:  # all runs are looked through, so not for ever
             self._unsettled -= 1
-            await self._server.move_paused()
+            await self._deployments.move_paused()
 
     async def hand_over(self) -> None:
         """Let another worker answer for all, if this one does; one that is not told so notices it by itself."""
@@ -109,10 +109,10 @@ class Registrar:
                     await asyncio.wait_for(self._hand_over(offer), _HAND_OVER_S)
 
     async def _hand_over(self, offer: Offer) -> None:
-        latest = await self._server.deployed()
+        latest = await self._deployments.deployed()
         if any(name in latest and latest[name].url == offer.url for name in offer.names):
-            others = [url for url in await self._server.sharing() if url != offer.url]
-            asked = (self._server.register(url) for url in others[:_ASKED])
+            others = [url for url in await self._deployments.sharing() if url != offer.url]
+            asked = (self._deployments.register(url) for url in others[:_ASKED])
             await asyncio.gather(*asked, return_exceptions=True)  # those that answer will do, whichever is the last
 
     async def _register(self, offer: Offer, latest: Mapping[str, Deployment], *, stands_in: bool = False) -> None:
@@ -120,18 +120,18 @@ class Registrar:
         offer.shown = offer.names - newer
         try:
             if offer.shown:
-                await self._server.register(offer.url)
+                await self._deployments.register(offer.url)
         finally:
             offer.shown = offer.names
         if newer:  # what began here needs it still, and this takes nothing that is new
-            await self._server.look_again(offer.url)
+            await self._deployments.look_again(offer.url)
         for name in sorted(newer):
             self._tell(name, offer.version, latest[name])
 
     async def _newer(self, offer: Offer, latest: Mapping[str, Deployment]) -> frozenset[str]:
         """Return the services of which a higher version is registered whose worker answers."""
         higher = {name: latest[name].url for name in offer.names if _version(latest.get(name)) > offer.version}
-        answers = {url for url in set(higher.values()) if await self._server.trouble_of(url) is None}
+        answers = {url for url in set(higher.values()) if await self._deployments.trouble_of(url) is None}
         return frozenset(name for name, url in higher.items() if url in answers)
 
     def _tell(self, name: str, version: int, by: Deployment) -> None:
@@ -160,7 +160,7 @@ class Registrar:
                     "decisions and ends of all runs come here now.",
                     now[0].url,
                 )
-        if await self._server.move(stuck):
+        if await self._deployments.move(stuck):
             await asyncio.sleep(_PAUSED_S)  # until it is, mostly
 
 

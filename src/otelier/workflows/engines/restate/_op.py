@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
+from otelier.codec import read_json
 from otelier.errors import RunStopped
 from otelier.workflows.engines.protocol import Json, Op
 from otelier.workflows.engines.restate._answers import to_bytes
@@ -46,8 +46,8 @@ class Owner(Protocol):
         """Begin an op."""
         ...
 
-    def next_seq(self) -> int:
-        """Return the place of the next result."""
+    def ended(self, op: RestateOp) -> int:
+        """Keep an op no more whose result is there, and return the place of that among all results."""
         ...
 
     def marked(self) -> None:
@@ -75,7 +75,7 @@ class RestateOp:
     """An op of a run: done when what it waits for is there, and the time of its begin is."""
 
     __slots__ = (
-        "_begun_handle", "_handles", "_has_began", "began_ns", "ended_ns", "executions", "is_found", "is_seen", "name",
+        "_handles", "_has_began", "began_ns", "due_ns", "ended_ns", "executions", "is_found", "is_seen", "name",
         "number", "run", "seq", "state", "value",
     )  # fmt: skip
     kind: ClassVar[str]
@@ -85,6 +85,8 @@ class RestateOp:
         self.state = MADE
         self.is_found = self.is_seen = False
         self.began_ns: int | None = None
+        self.due_ns: int | None = None
+        """When it is over at the latest, as recorded."""
         self.ended_ns: int | None = None
         self.executions = 1
         self.value: Json = None
@@ -106,11 +108,6 @@ class RestateOp:
     def done(self) -> bool:
         """Return whether its result is recorded."""
         return self.state == DONE
-
-    @property
-    def due_ns(self) -> int | None:
-        """When it is over at the latest."""
-        return None
 
     @property
     def is_given_up(self) -> bool:
@@ -143,24 +140,23 @@ class RestateOp:
         """Return how the journal names it."""
         return f"{self.number} {self.kind} {self.name}"
 
-    def mark(self) -> None:
-        """Record when it begins, without waiting for that: what is asked of the server says no such thing."""
+    def mark(self, at: int, due: int | None = None) -> None:
+        """Record when it begins and when it is over at the latest, without waiting for that.
+
+        Nothing else that a replay gets says so, and a body may compute a time otherwise in each life.
+        """
         self._has_began = False
-        at = time.time_ns()
 
         def now(handle: int) -> None:
-            self.run.pump.give(handle, to_bytes(at))
+            self.run.pump.give(handle, to_bytes([at, due]))
 
         self._handles.add(self.run.pump.run(self.label(), now, self._marked))
 
     def _marked(self, value: Any) -> None:
-        self.began_ns, self._has_began = int(value), True
+        self.began_ns, self.due_ns = read_json(bytes(value).decode())
+        self._has_began = True
         self.run.marked()
-        self.marked()
         self.settle()
-
-    def marked(self) -> None:
-        """Go on, now that it is known when it begins."""
 
     def watch(self, handle: int, got: Got) -> None:
         """Wait for a part."""
@@ -176,7 +172,7 @@ class RestateOp:
         if self.state == BEGUN and self._has_began and self.is_complete():
             self.leave()
             self.finish()
-            self.state, self.seq = DONE, self.run.next_seq()
+            self.state, self.seq = DONE, self.run.ended(self)
 
     def finish(self) -> None:
         """Take note of when it ended."""

@@ -105,27 +105,11 @@ class Sleep(RestateOp):
         self._is_over = False
 
     def go(self) -> None:
-        """Record when it begins, and sleep."""
-        self.mark()
-        if not callable(self._seconds):
-            self._sleep(self._seconds)
-
-    def marked(self) -> None:
-        """Sleep for as long as follows from its begin."""
-        if callable(self._seconds):
-            assert self.began_ns is not None
-            self._seconds = self._seconds(self.began_ns)
-            self._sleep(self._seconds)
-
-    @property
-    def due_ns(self) -> int | None:
-        """When its time comes."""
-        if not self._has_began or self.began_ns is None or callable(self._seconds):
-            return None
-        return self.began_ns + milliseconds(self._seconds) * 1_000_000
-
-    def _sleep(self, seconds: float) -> None:
-        self.watch(self.run.pump.sleep(milliseconds(seconds)), self._elapsed)
+        """Record when it begins and ends, and sleep."""
+        at = time.time_ns()
+        length = milliseconds(self._seconds(at) if callable(self._seconds) else self._seconds)
+        self.mark(at, at + length * 1_000_000)
+        self.watch(self.run.pump.sleep(length, str(self.number)), self._elapsed)
 
     def _elapsed(self, _: Any) -> None:
         self._is_over = True
@@ -137,7 +121,7 @@ class Sleep(RestateOp):
 
     def finish(self) -> None:
         """Take note of when it ended: as follows from its begin."""
-        self.ended_ns: int | None = self.due_ns
+        self.ended_ns = self.due_ns
 
 
 class Signal(RestateOp):
@@ -160,18 +144,15 @@ class Signal(RestateOp):
 
     def go(self) -> None:
         """Record when it begins, and wait for the next signal of its name."""
-        self.mark()
-        if self._timeout_s is not None:
-            self._limit = self.run.pump.sleep(milliseconds(self._timeout_s))
+        at = time.time_ns()
+        if self._timeout_s is None:
+            self.mark(at)
+        else:
+            length = milliseconds(self._timeout_s)
+            self.mark(at, at + length * 1_000_000)
+            self._limit = self.run.pump.sleep(length, str(self.number))
             self.watch(self._limit, self._late)
         self._mail.wait(self)
-
-    @property
-    def due_ns(self) -> int | None:
-        """When it waits no more."""
-        if not self._has_began or self.began_ns is None or self._timeout_s is None:
-            return None
-        return self.began_ns + milliseconds(self._timeout_s) * 1_000_000
 
     def took(self, signal: Mapping[str, Json]) -> None:
         """Take a signal."""

@@ -15,6 +15,10 @@ class Options:
     """After how long a call of a handler that nobody registered fails."""
     again_s: float = 10.0
     """How long a server that was there is tried again when it does not answer."""
+    answer_s: float = 60.0
+    """How long it may say nothing to what was asked: whoever is between may have lost the connection."""
+    late_s: float = 10.0
+    """After how long a request of a client that nobody answers is told of in the log."""
     retention_s: float = 30 * 86400.0
     """How long the server keeps a run that has ended."""
     inactivity_s: float = 60.0

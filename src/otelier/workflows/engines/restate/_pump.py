@@ -98,9 +98,9 @@ class Pump:
         """Write a name into the journal."""
         self._vm.sys_run(name)
 
-    def sleep(self, milliseconds: int) -> int:
-        """Sleep."""
-        return self._vm.sys_sleep(milliseconds)
+    def sleep(self, milliseconds: int, name: str = "") -> int:
+        """Sleep; the journal has it by a name."""
+        return self._vm.sys_sleep(milliseconds, name)
 
     def signal(self, name: str) -> int:
         """Ask for a signal; the journal has no command of it."""

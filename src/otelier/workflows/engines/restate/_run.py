@@ -19,6 +19,7 @@ from otelier.workflows.engines.restate._names import GIVEN_UP_LABEL, RUNS
 from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, MADE, RestateOp
 from otelier.workflows.engines.restate._ops import Mail, Signal, Sleep, Step
 from otelier.workflows.engines.restate._pump import Cancelled, Pump
+from otelier.workflows.engines.restate._state import State
 
 META: Final = "otelier"
 """Header of an invocation with what a run knows of itself."""
@@ -61,8 +62,7 @@ class RestateRun:
         self._seq = 0
         self._open: dict[int, RestateOp] = {}
         self._mail: dict[str, Mail] = {}
-        self._state: dict[str, Json] = {}
-        self._changes: dict[str, Json] = {}
+        self._state = State(kind, target)
         self._is_draining = self._is_parked = self._is_torn = False
         self._waits = 0
         self._stored: list[Callable[[], object]] = []
@@ -200,39 +200,17 @@ class RestateRun:
     async def get(self, key: str) -> Json:
         """Return a value of the entity's state."""
         self.check()
-        if self.kind not in {"write", "read"}:
-            raise WorkflowUseError(
-                f"Cannot read state in {self._shown()}: it is a {self.kind}, and has no key. State belongs to an "
-                "entity: see `entity.write` and `entity.read`."
-            )
-        if key in self._changes:
-            return self._changes[key]
-        if key not in self._state:
-            self.guarded(lambda: self.pump.watch(self.pump.read_state(key), lambda value: self._read(key, value)))
-            while key not in self._state:
+        state = self._state
+        if not state.has(key):
+            self.guarded(lambda: self.pump.watch(self.pump.read_state(key), lambda value: state.take(key, value)))
+            while not state.has(key):
                 await self._turn()
-        return self._state[key]
+        return state.value(key)
 
     def put(self, changes: Mapping[str, Json]) -> None:
-        """Change the entity's state when this run succeeds.
-
-        Raises:
-            WorkflowUseError: in a read, which others run beside, or outside an entity.
-        """
+        """Change the entity's state when this run succeeds."""
         self.check()
-        if self.kind != "write":
-            where = "a read of an entity" if self.kind == "read" else f"a {self.kind}"
-            raise WorkflowUseError(
-                f"Cannot change state in {where}, {self._shown()}: others run at the same time. Change it in a method "
-                "decorated with `entity.write`."
-            )
-        self._changes.update(changes)
-
-    def _read(self, key: str, value: Any) -> None:
-        self._state[key] = None if value is None else read_json(bytes(value).decode())
-
-    def _shown(self) -> str:
-        return f"{self.target.service}/{self.target.handler}"
+        self._state.put(changes)
 
     def _number(self) -> int:
         self.check()
@@ -262,8 +240,9 @@ class RestateRun:
             self._stop(RunParked(str(exc)), exc if isinstance(exc, RetryableError) else SdkInternalException())
             self.check()
 
-    def next_seq(self) -> int:
-        """Return the place of the next result among those of this run."""
+    def ended(self, op: RestateOp) -> int:
+        """Keep an op no more whose result is there, and return the place of that among those of this run."""
+        self._open.pop(op.number, None)
         self._seq += 1
         return self._seq - 1
 
@@ -357,8 +336,8 @@ class RestateRun:
             at = await self._tell("completed" if outcome[0] else "failed", self.seen_ns)
             if not outcome[0]:
                 raise TerminalError(dumps({**outcome[1], "at": at}), FAILED)
-            for key, value in self._changes.items():
-                self.pump.write_state(key, None if value is None else to_bytes(value))
+            for key, stored in self._state.changes():
+                self.pump.write_state(key, stored)
         except RunStopped:
             assert self.cause is not None
             raise self.cause from None

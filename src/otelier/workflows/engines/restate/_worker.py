@@ -79,10 +79,11 @@ class Listener:
         config.errorlog = config.accesslog = None
         config.h2_max_concurrent_streams = 2**31 - 1
         config.keep_alive_timeout = _CONNECTION_S
-        config.graceful_timeout = 1.0
-        self._serving = asyncio.ensure_future(
-            _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
-        )
+        config.keep_alive_max_requests = 2**31 - 1  # else it cuts what goes on beside the thousandth
+        config.graceful_timeout = _CLOSE_S
+        serving = _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
+        self._serving = task = asyncio.ensure_future(serving)
+        task.add_done_callback(_taken)
 
     async def until_over(self) -> None:
         """Wait until it does not listen any more, which is a fault."""
@@ -194,6 +195,12 @@ def _without_cancels() -> Generator[None]:
         yield
     finally:
         loop.set_exception_handler(before)
+
+
+def _taken(serving: asyncio.Task[None]) -> None:
+    """Take note of how it ended, of which `until_over` tells: cut in its own end, hypercorn fails by a slip of it."""
+    if not serving.cancelled():
+        serving.exception()
 
 
 async def _lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Any]) -> None:
