@@ -275,5 +275,9 @@ async def test_a_run_that_is_being_started_is_known_although_who_calls_it_is_can
         await until(lambda: len(cancels()) == 2)
         gate.set()
         assert (await engine.result("r", 60))[0] is False
-        statuses = {run.workflow_id: run.status for run in await engine.runs()}
-        assert statuses == {"r": "cancelled", "r.0": "waiting", "r.1": "cancelled"}
+
+        async def are_all_known() -> bool:
+            statuses = {run.workflow_id: run.status for run in await engine.runs()}
+            return statuses == {"r": "cancelled", "r.0": "waiting", "r.1": "cancelled"}
+
+        await until(are_all_known)
