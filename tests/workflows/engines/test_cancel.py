@@ -241,7 +241,7 @@ async def test_a_run_that_is_being_started_is_known_although_who_calls_it_is_can
     restate: RestateServer, monkeypatch: pytest.MonkeyPatch
 ):
     """A cancel takes the question with it: a called run ends cancelled, a detached one goes on, and both are known."""
-    from otelier.workflows.engines.restate._server import Server  # an extra
+    from otelier.workflows.engines.restate._deployments import Deployments  # an extra
 
     handlers, asked, gate = Handlers(), list[str](), asyncio.Event()
 
@@ -252,7 +252,7 @@ async def test_a_run_that_is_being_started_is_known_although_who_calls_it_is_can
 
     target = handlers.add(flow)
     handlers.add(wait)
-    missing = Server.missing
+    missing = Deployments.missing
 
     async def held(self: Any, target: Target) -> Any:
         if target.handler == "wait":
@@ -260,7 +260,7 @@ async def test_a_run_that_is_being_started_is_known_although_who_calls_it_is_can
             await gate.wait()
         return await missing(self, target)
 
-    monkeypatch.setattr(Server, "missing", held)
+    monkeypatch.setattr(Deployments, "missing", held)
     starts = "target_service_name='otelier.run' AND target_handler_name='start' AND status<>'completed'"
     async with opened(restate.address) as engine, serving(engine, handlers):
         await engine.start(target, None, {}, run_id="r")
@@ -275,5 +275,9 @@ async def test_a_run_that_is_being_started_is_known_although_who_calls_it_is_can
         await until(lambda: len(cancels()) == 2)
         gate.set()
         assert (await engine.result("r", 60))[0] is False
-        statuses = {run.workflow_id: run.status for run in await engine.runs()}
-        assert statuses == {"r": "cancelled", "r.0": "waiting", "r.1": "cancelled"}
+
+        async def are_all_known() -> bool:
+            statuses = {run.workflow_id: run.status for run in await engine.runs()}
+            return statuses == {"r": "cancelled", "r.0": "waiting", "r.1": "cancelled"}
+
+        await until(are_all_known)

@@ -295,6 +295,24 @@ async def test_a_server_that_starts_has_cancelled_nothing(restate: RestateServer
 
 @pytest.mark.restate
 @on_a_loop
+async def test_a_connection_that_stays_open_is_closed_without_a_word(restate: RestateServer):
+    """A balancer keeps connections to a worker; when that stops, nothing is logged as an error."""
+    handlers, said = Handlers(), list[Any]()
+    handlers.add(_echo)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    async with opened(restate.address) as engine:
+        async with serving(engine, handlers):
+            port = int(engine.registered[0].split(":")[2].split("/")[0])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            assert await reader.read(9)
+        await reader.read()
+        writer.close()
+    assert said == []
+
+
+@pytest.mark.restate
+@on_a_loop
 async def test_a_path_of_a_higher_version_is_not_answered(restate: RestateServer):
     """Old code does not run what new code began."""
     handlers = Handlers()

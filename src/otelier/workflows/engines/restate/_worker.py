@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import hypercorn.asyncio as hypercorn_asyncio
@@ -32,6 +33,8 @@ _HYPERCORN: Final[Any] = hypercorn_asyncio
 _PATH: Final = re.compile(rf"({re.escape(SHARED)})?/v(\d{{1,9}})/(?:(health|discover)|invoke/([^/]+)/([^/]+))$")
 _CONNECTION_S: Final = 3600
 _LEAVE_S: Final = 5.0
+_CLOSE_S: Final = 1.0
+"""How long connections are given to close when all bodies are left."""
 
 
 class Listener:
@@ -77,7 +80,7 @@ class Listener:
         config.h2_max_concurrent_streams = 2**31 - 1
         config.keep_alive_timeout = _CONNECTION_S
         config.keep_alive_max_requests = 2**31 - 1  # else it cuts what goes on beside the thousandth
-        config.graceful_timeout = 0.1
+        config.graceful_timeout = _CLOSE_S
         serving = _HYPERCORN.serve(self._answer, config, mode="asgi", shutdown_trigger=self._over.wait)
         self._serving = task = asyncio.ensure_future(serving)
         task.add_done_callback(_taken)
@@ -111,11 +114,12 @@ class Listener:
             self._socket.close()
             return
         self._over.set()
-        for _ in range(3):
-            done, _ = await asyncio.wait((self._serving,), timeout=_LEAVE_S)
-            if done:
-                break
-            self._serving.cancel()
+        with _without_cancels():
+            for _ in range(3):
+                done, _ = await asyncio.wait((self._serving,), timeout=_LEAVE_S)
+                if done:
+                    break
+                self._serving.cancel()
 
     async def _left(self, seconds: float, goes_on: Callable[[], bool]) -> None:
         ends = asyncio.get_running_loop().time() + seconds
@@ -167,6 +171,30 @@ class Listener:
             await _SDK.process_invocation_to_completion(VMWrapper(headers), found, dict(headers), channel, send)
         finally:
             await channel.close()
+
+
+@contextmanager
+def _without_cancels() -> Generator[None]:
+    """Let the loop not log as an error that connections which stay open, such as a balancer's, are cancelled.
+
+    Before Python 3.12 `asyncio.start_server` asks their tasks for what they raised, and so raises that itself.
+    """
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), asyncio.CancelledError):
+            return
+        if before is None:
+            loop.default_exception_handler(context)
+        else:
+            before(loop, context)
+
+    loop.set_exception_handler(handle)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)
 
 
 def _taken(serving: asyncio.Task[None]) -> None:
