@@ -114,7 +114,9 @@ class Clock:
             from otelier.workflows.engines.restate._pump import Pump  # an extra
 
             asked = Pump.sleep
-            self._patched.setattr(Pump, "sleep", lambda pump, milliseconds: asked(pump, min(milliseconds, 100)))
+            self._patched.setattr(
+                Pump, "sleep", lambda pump, milliseconds, name="": asked(pump, min(milliseconds, 100), name)
+            )
 
     async def move(self, seconds: float, worker: Worker, handle: Any, number: int = 1) -> None:
         """Move it on when the run is in its wait of a number."""
