@@ -15,7 +15,6 @@ import pytest
 from otelier.errors import EngineError
 from otelier.workflows import Client, Context, Worker, workflow
 from otelier.workflows.engines.protocol import Run
-from tests.workflows.engines import beside
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, raises_sentence, serving, step, until
 from tests.workflows.nursery import Nursery, nursery
 from tests.workflows.restating import RestateServer, free_port
@@ -24,6 +23,7 @@ pytest.importorskip("restate", reason="the extra `restate` is not installed")
 
 from otelier.workflows.engines.restate import Options, RestateEngine
 from otelier.workflows.engines.restate import _http as http
+from tests.workflows.engines import beside
 
 pytestmark = pytest.mark.restate
 _BEGUN = (

@@ -22,20 +22,20 @@ _MAX_MS: Final = 10**14
 class Step(RestateOp):
     """An op whose value a coroutine computes. Its begin is recorded with its result: a step is one entry."""
 
-    __slots__ = ("_body", "_context", "_handle", "_is_here", "_task")
+    __slots__ = ("_begun_in", "_body", "_handle", "_is_here", "_task")
     kind: ClassVar[str] = "step"
 
     def __init__(self, run: Owner, number: int, name: str, body: Callable[[], Awaitable[Json]]) -> None:
         super().__init__(run, number, name)
         self._body: Callable[[], Awaitable[Json]] | None = body
         self._task: asyncio.Task[None] | None = None
-        self._context: contextvars.Context | None = None
+        self._begun_in: contextvars.Context | None = None
         self._handle = -1
         self._is_here = False
 
     def go(self) -> None:
         """Let the server ask for its result."""
-        self._context = contextvars.copy_context()
+        self._begun_in = contextvars.copy_context()
         self._handle = self.run.pump.run(self.label(), self._begin, self._got)
 
     def take_known(self) -> None:
@@ -43,13 +43,13 @@ class Step(RestateOp):
         self.run.pump.take_known(self._handle)
 
     def _begin(self, handle: int) -> None:
-        assert self._context is not None
+        assert self._begun_in is not None
         self.run.steps.add(self)
-        self._task = self._context.run(asyncio.get_running_loop().create_task, self._work(handle))
+        self._task = self._begun_in.run(asyncio.get_running_loop().create_task, self._work(handle))
         self._task.add_done_callback(self._over)  # also where it is cancelled before it begins
 
     async def _work(self, handle: int) -> None:
-        body, self._body, self._context = self._body, None, None
+        body, self._body, self._begun_in = self._body, None, None
         assert body is not None
         began = self.began_ns = time.time_ns()
         try:
