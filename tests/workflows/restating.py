@@ -141,7 +141,11 @@ class RestateServer:
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """Return what a query finds."""
-        return self.request("POST", "/query", {"query": query})["rows"]
+        ends = time.monotonic() + _START_S
+        while (found := self.request("POST", "/query", {"query": query})) is None:  # it starts
+            assert time.monotonic() < ends, query
+            time.sleep(0.05)
+        return found["rows"]
 
     def empty(self) -> None:
         """Remove all runs, states and workers, so that the next test finds nothing."""

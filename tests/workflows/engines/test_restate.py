@@ -187,9 +187,15 @@ async def test_a_server_that_starts_is_asked_again_for_its_runs():
     words = "Datafusion error: External error: node lookup for partition 0 failed"
     answers = Starting({"/version": (200, {"version": "1.7.12"}), "/query": (200, {"rows": []})})
     async with answering(answers) as port:
-        engine = RestateEngine(f"restate://127.0.0.1:{free_port()}?admin={port}")
+        engine = RestateEngine(f"restate://127.0.0.1:{free_port()}?admin={port}", options=Options(again_s=0.5))
         assert await engine.runs() == []
-    assert answers.asked > 1
+        before = answers.asked
+        assert before > 1
+        with pytest.raises(UnknownRunError):
+            await engine.run("r")
+    assert (
+        answers.asked > before + 3
+    )  # it tells of one partition after the other, so what it does not know is asked for again
 
 
 @on_a_loop

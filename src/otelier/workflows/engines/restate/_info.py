@@ -73,7 +73,7 @@ class Reader:
 
     async def invocation_of(self, run_id: str) -> str | None:
         """Return the invocation of a run; `None` if there is none."""
-        run = (await self._known([run_id])).get(run_id, {}).get(RUN)
+        run = (await self._state_of(run_id)).get(RUN)
         return None if run is None else run["invocation"]
 
     async def ended(self, run_id: str) -> str | None:
@@ -160,11 +160,19 @@ class Reader:
     async def _row_of(self, run_id: str) -> dict[str, Any]:
         ends = time.monotonic() + self._unseen_s
         while not (rows := await self._rows_of([run_id])):
-            known = (await self._known([run_id])).get(run_id, {})
+            known = await self._state_of(run_id)
             if RUN not in known or END in known or time.monotonic() > ends:
                 raise unknown_run(run_id)
             await asyncio.sleep(UNSEEN_PAUSE_S)  # it was started just now, and is on its way to its partition
         return rows[0]
+
+    async def _state_of(self, run_id: str) -> dict[str, Any]:
+        """Return what `otelier.run` keeps of a run; a server that starts tells of one partition after the other."""
+        while True:
+            found = (await self._known([run_id])).get(run_id, {})
+            if RUN in found or not self._server.may_start():
+                return found
+            await asyncio.sleep(UNSEEN_PAUSE_S)
 
     async def _rows_of(self, run_ids: Sequence[str]) -> list[dict[str, Any]]:
         known = await self._known(run_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -41,6 +42,8 @@ class Server:
         self._at_ingress = Patience(address, address.ingress, "/restate/health", options.again_s)
         self._at_admin = Patience(address, address.admin, "/health", options.again_s)
         self._is_known = self._has_told = False
+        self._lost_at: float | None = None
+        """When it did not answer last, after it had."""
 
     # --- the ingress ---
     async def ask(self, run_id: str, method: str, given: Json) -> dict[str, Any]:
@@ -171,6 +174,10 @@ class Server:
             )
         return version, response.date
 
+    def may_start(self) -> bool:
+        """Return whether it did not answer a short while ago, and may not know yet again what it knows."""
+        return self._lost_at is not None and time.monotonic() - self._lost_at < self._options.again_s
+
     async def _tried(self, ask: Callable[[], Awaitable[Response]]) -> Response:
         """Ask; a server that was there is asked again for a while: it may be restarting.
 
@@ -191,6 +198,7 @@ class Server:
                         "@restatedev/restate-server`, or its container, and give its address: "
                         "`restate://HOST[:8080][?admin=9070]`."
                     ) from exc
+                self._lost_at = time.monotonic()
                 ends = ends or loop.time() + self._options.again_s
                 if loop.time() > ends:
                     raise EngineError(
