@@ -12,6 +12,7 @@ import pytest
 
 from otelier.codec import error_to_json
 from otelier.workflows.engines.local import LocalEngine
+from otelier.workflows.engines.local._info import list_runs
 from otelier.workflows.engines.protocol import Run, Target
 from tests.workflows.engines.serving import Handlers, on_a_loop, opened, serving, status_is, step, until, waits_for
 
@@ -150,3 +151,30 @@ async def test_a_step_that_is_begun_again_shows_as_retrying(place: str | None):
 async def _attempt(engine: Any, wanted: int) -> bool:
     steps = (await engine.run("r")).steps
     return bool(steps) and (steps[0].attempt, steps[0].executions) == (1, wanted)
+
+
+@on_a_loop
+async def test_a_run_that_ends_while_runs_are_listed_is_listed_once(tmp_path: Path):
+    """Open and ended runs are two questions: what ends between them is shown as ended, and is no second run."""
+    handlers, path = Handlers(), str(tmp_path / "runs.db")
+
+    async def flow(run: Run, payload: Any) -> Any:
+        return await run.signal("go", None)
+
+    async with opened(path) as engine, serving(engine, handlers):
+        await engine.start(handlers.add(flow), None, {}, run_id="r")
+
+    class Between:
+        """A connection on which the run ends after the first question."""
+
+        asked = 0
+
+        def execute(self, sql: str, given: Any) -> Any:
+            self.asked += 1
+            if self.asked == 2:
+                conn.execute("UPDATE run SET state='completed', ended=2, outcome='[true,1]'")
+            return conn.execute(sql, given)
+
+    with closing(sqlite3.connect(path)) as conn:
+        found = list_runs(Between(), None, None, 10)  # type: ignore[arg-type]
+    assert [(run.workflow_id, run.status) for run in found] == [("r", "completed")]

@@ -77,7 +77,9 @@ def list_runs(conn: sqlite3.Connection, status: Status | None, service: str | No
         )
     if status not in _OPEN and len(rows) < limit:
         where = f"WHERE ended IS NOT NULL AND {of}" + (f" AND {_ENDED[status]}" if status is not None else "")
-        rows += conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows)))
+        ended = conn.execute(f"{_SHOWN} {where} ORDER BY run.n DESC LIMIT ?", (name, limit - len(rows))).fetchall()
+        over = {row[0] for row in ended}  # some ended since the question before
+        rows = [*(row for row in rows if row[0] not in over), *ended]
     return [_info(row) for row in rows]
 
 
