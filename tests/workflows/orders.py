@@ -250,7 +250,8 @@ def check_steps(spans: list[SpanRecord], directory: Path, sampled: set[str], run
     )
     ours = {name.partition("#")[0] for name in traced.STEPS} | {"double", "look"}
     points = sum(count for name, count in done.items() if name in ours)
-    assert 0 <= executions.total() - points <= 2 * kills
+    missing = executions.total() - points
+    assert 0 <= missing <= 4 * kills, missing  # a few for each kill, more on a busy machine
     shown = Counter({key: count for key, count in executions.items() if _order_of(key) in sampled})
     steps = Counter(
         f"{span.attributes['otelier.run.id']}:{span.name.removeprefix('run_step ')}"
@@ -260,4 +261,4 @@ def check_steps(spans: list[SpanRecord], directory: Path, sampled: set[str], run
     agents = {f"{run_id}:{name}" for run_id in sampled for name in AGENT_STEPS}
     assert set(steps) == {*shown, *agents}
     assert all(steps[step] <= count for step, count in shown.items())
-    assert shown.total() - sum(steps[step] for step in shown) <= 2 * kills
+    assert shown.total() - sum(steps[step] for step in shown) <= 4 * kills
