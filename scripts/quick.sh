@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 cores=$("$1" -c 'import os; print(os.cpu_count())')
 if [ $# -eq 1 ]; then
-    echo "Some 8,700 tests on $cores cores: about $((10 / cores + 1)) minutes where nothing else runs."
+    echo "Some 10,000 tests on $cores cores: about $((10 / cores + 1)) minutes where nothing else runs."
 fi
 status=0
 "$1" ${MEASURED:+-m coverage run} -m pytest -q -m "not slow and not backends and not beside and not restate" -n auto --dist worksteal "${@:2}" || status=$?

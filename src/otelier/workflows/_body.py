@@ -19,8 +19,8 @@ from otelier.workflows._handlers import Handler, read_error
 from otelier.workflows._host import Host
 from otelier.workflows._payloads import to_payload
 from otelier.workflows._spans import RunSpans
+from otelier.workflows.engines.answers import no_key
 from otelier.workflows.engines.protocol import Json, Op, Outcome, Run
-from otelier.workflows.engines.shown import no_key
 
 T = TypeVar("T")
 END: Final = "otelier.end"
@@ -117,7 +117,7 @@ class Body:
     def _check_key(self) -> None:
         """Refuse a method of an entity that was started by its name, as a workflow is: it has no state to work on."""
         if self.handler.kind in ("write", "read") and self.run.target.key is None:
-            raise WorkflowUseError(no_key(self.handler.name))
+            raise no_key(self.handler.name)
 
     def _is_left_by(self, error: BaseException) -> bool:
         """Return whether the engine, or the end of the process, ends this life; other errors end the run."""

@@ -57,10 +57,8 @@ class Threads:
             if not future.cancelled():
                 try:
                     result = function()
-                except (
-                    StopIteration,
-                    GeneratorExit,
-                ) as exc:  # no future takes the one, and the other would close who waits
+                # No future takes the one, and the other would close who waits.
+                except (StopIteration, GeneratorExit) as exc:
                     error = RuntimeError(f"The function raised {exc!r}.")
                     error.__cause__ = exc
                 except BaseException as exc:

@@ -141,7 +141,8 @@ def _handlers(name: str) -> Iterator[logging.Handler]:
 async def _serve(worker: Worker, address: str) -> None:
     stop = asyncio.Event()
     restore = _on_signals(stop.set)
-    logging.getLogger("otelier").addHandler(_Warnings(logging.WARNING))
+    logger, warnings = logging.getLogger("otelier"), _Warnings(logging.WARNING)
+    logger.addHandler(warnings)
     try:
         async with worker:
             _show(worker, address)
@@ -157,6 +158,7 @@ async def _serve(worker: Worker, address: str) -> None:
             _tell("stopping; steps that run get 20 s to end. A second signal ends it at once.")
     finally:
         restore()
+        logger.removeHandler(warnings)
 
 
 async def _tell_of_standby(worker: Worker) -> None:
@@ -226,7 +228,7 @@ def _print(worker: Worker, address: str) -> None:
             services[service].append(shown)
     for service, shown in sorted(services.items()):
         console.print(Text.assemble("  ", (service, "bold"), f"  {', '.join(sorted(shown))}"), soft_wrap=True)
-    for url in getattr(worker.engine, "registered", ()):
+    for url in worker.engine.registered:
         console.print(f"  The server reaches it at {url}", style="dim", soft_wrap=True)
     if address.partition(":")[0] == "memory":
         console.print("  Only this process reaches these runs; with `--engine file:PATH` others do.", style="dim")

@@ -256,6 +256,11 @@ Invoke: TypeAlias = "Callable[[Run, Target, Json], Awaitable[Outcome]]"
 class Engine(Protocol):
     """Keeps runs. One object per process and address; its methods may be called on any event loop."""
 
+    @property
+    def registered(self) -> Sequence[str]:
+        """URLs by which a server reaches the workers of this process; none where nobody has to."""
+        ...
+
     async def serve(self, registry: Registry, invoke: Invoke, ready: Callable[[], object] = ...) -> None:
         """Run what *registry* has, on this event loop, until cancelled; returns after the bodies were left.
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, Literal, TypeAlias
 
-from otelier.errors import RunEndedError
-
 SAMPLED: Final = "otelier-sampled"
 """Header that tells whether a run without a caller's span is sampled: `1` or `0`; none where nobody could tell."""
+HEALTHS: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
+"""Healths of open runs, the most urgent first."""
 Status: TypeAlias = Literal["running", "waiting", "blocked", "completed", "failed", "cancelled"]
 
 
@@ -140,51 +139,6 @@ def how_ended(status: str) -> str:
         ('was cancelled', 'has failed')
     """
     return f"{'was' if status == 'cancelled' else 'has'} {status}"
-
-
-def run_ended(run_id: str, cannot: str, status: str) -> RunEndedError:
-    """Return the error for what a run that has ended cannot do."""
-    return RunEndedError(
-        f"Run {run_id!r} {cannot}: it {how_ended(status)}, and an ended run takes nothing more. Start another run.",
-        workflow_id=run_id,
-        status=status,
-    )
-
-
-def canonical(value: Any) -> str:
-    """Return JSON text that is the same for equal values, and no other: `1`, `1.0` and `true` are three.
-
-    Example:
-        >>> canonical({"b": True, "a": 1})
-        '{"a":1,"b":true}'
-    """
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
-
-
-def no_key(handler: str) -> str:
-    """Return how errors say that a method of an entity, `type.method`, was started by its name, as a workflow is."""
-    kind, _, method = handler.partition(".")
-    return (
-        f"{handler} was started without a key: an entity has its state by key. Call it in a workflow, by "
-        f"`ctx.entity({kind!r}, key).{method}(...)`."
-    )
-
-
-def no_state(kind: str, service: str, handler: str) -> str:
-    """Return how errors say that a body which has no key asked for state."""
-    return (
-        f"Cannot read state in {service}/{handler}: it is a {kind}, and has no key. State belongs to an entity: see "
-        "`entity.write` and `entity.read`."
-    )
-
-
-def no_change(kind: str, service: str, handler: str) -> str:
-    """Return how errors say that a body which others run beside was to change state."""
-    where = "a read of an entity" if kind == "read" else f"a {kind}"
-    return (
-        f"Cannot change state in {where}, {service}/{handler}: others run at the same time. Change it in a method "
-        "decorated with `entity.write`."
-    )
 
 
 def _time(ns: int) -> datetime:

@@ -2,26 +2,7 @@
 
 from __future__ import annotations
 
-from otelier.errors import EngineError, ReplayError
-from otelier.workflows.engines.local._journal import OpRow
-
-_FIX = "Bring back the code that it began with, or branch on `ctx.version`; then `otelier resume` it."
-
-
-def another_op(run_id: str, found: OpRow, kind: str, name: str) -> ReplayError:
-    """Return the error of code that makes another op than the journal has there."""
-    return ReplayError(
-        f"Run {run_id!r} is blocked: at op {found.n} its journal has {found.kind} {found.name!r}, and its code makes "
-        f"{kind} {name!r}, so what was recorded does not fit. {_FIX}"
-    )
-
-
-def ended_early(run_id: str, unmade: OpRow) -> ReplayError:
-    """Return the error of code that ended before an op that the journal has."""
-    return ReplayError(
-        f"Run {run_id!r} is blocked: its journal has {unmade.kind} {unmade.name!r} at op {unmade.n}, and its code "
-        f"ended before it. {_FIX}"
-    )
+from otelier.errors import EngineError
 
 
 def no_progress(run_id: str, lives: int) -> EngineError:

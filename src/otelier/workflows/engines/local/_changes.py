@@ -12,7 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from otelier.codec import error_to_json
-from otelier.errors import RunEndedError, RunExistsError, UnknownRunError, WorkflowError
+from otelier.errors import RunEndedError, UnknownRunError, WorkflowError
+from otelier.workflows.engines.answers import (
+    cancelled,
+    canonical,
+    dumps,
+    failure,
+    run_ended,
+    run_exists,
+    unknown_run,
+)
 from otelier.workflows.engines.local._blocked import no_progress
 from otelier.workflows.engines.local._journal import (
     Loaded,
@@ -21,20 +30,15 @@ from otelier.workflows.engines.local._journal import (
     Row,
     Statement,
     Transaction,
-    cancelled,
     cancelled_ns,
-    dumps,
     execute,
-    failure,
     open_run,
     outcome_of,
     read_state,
     signals_of,
     type_of,
-    unknown,
 )
 from otelier.workflows.engines.protocol import Json, Outcome, Target
-from otelier.workflows.engines.shown import canonical, run_ended
 
 _LIFE: Final = (
     "SELECT state, lives, progress, n, id, service, handler, key, payload, headers, version, parent, began, cancelled,"
@@ -55,7 +59,7 @@ def start_run(tx: Transaction, run_id: str, target: Target, payload: str, header
         tx.notify("start", run_id, _insert(tx, run_id, target, payload, headers, None, run_id, False, 0))
         return None
     if not _is_same(found, target, payload):
-        raise _exists(run_id, found)
+        raise run_exists(run_id, *found[:2])
     return str(found[4])
 
 
@@ -77,7 +81,7 @@ def call_run(
         )
         return None
     if not _is_same(found, target, payload):
-        return failure(_exists(run_id, found))
+        return failure(run_exists(run_id, *found[:2]))
     return outcome_of(tx.conn, run_id)
 
 
@@ -89,14 +93,6 @@ def _is_same(found: Any, target: Target, payload: str) -> bool:
     if tuple(found[:3]) != (target.service, target.handler, target.key):
         return False
     return found[3] == payload or canonical(json.loads(found[3])) == canonical(json.loads(payload))
-
-
-def _exists(run_id: str, found: Any) -> RunExistsError:
-    return RunExistsError(
-        f"Cannot start run {run_id!r}: there is one with that workflow id, of {found[0]}/{found[1]}, with another "
-        "handler or input. Give this one an id of its own, or the same input to get that run.",
-        workflow_id=run_id,
-    )
 
 
 def _insert(
@@ -125,7 +121,7 @@ def _open_state(conn: sqlite3.Connection, run_id: str, cannot: str) -> str:
     """
     found = conn.execute("SELECT state, ended FROM run WHERE id=?", (run_id,)).fetchone()
     if found is None:
-        raise unknown(run_id)
+        raise unknown_run(run_id)
     if found[1] is not None:
         raise run_ended(run_id, cannot, found[0])
     return str(found[0])

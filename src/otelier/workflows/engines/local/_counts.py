@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from otelier.workflows.engines.local._info import ASKS, HEALTHS, RETRIES, WAITS, health
+from otelier.workflows.engines.local._info import ASKS, RETRIES, WAITS, health
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS
+from otelier.workflows.engines.shown import HEALTHS
 
 Read: TypeAlias = Callable[..., Any]
 """Calls a query with a connection that may be used as long as the query takes."""

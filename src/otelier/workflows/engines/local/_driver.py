@@ -17,6 +17,7 @@ from typing import Final
 from otelier.codec import error_to_json
 from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped
 from otelier.faults import count_fault
+from otelier.workflows.engines import answers
 from otelier.workflows.engines.local import _blocked as blocked
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _housekeeping as housekeeping
@@ -247,7 +248,7 @@ class Driver:
             if run_id in self._beginnings:
                 return  # its next life reads that in its row
             # It waits for its turn or for its worker: no body has to be told.
-            self._end(run_id, "cancelled", journal.cancelled(run_id), [])
+            self._end(run_id, "cancelled", answers.cancelled(run_id), [])
 
     def _end_noted(self, run_id: str, outcome: str) -> None:
         self.ends.ended(run_id, outcome)
@@ -362,7 +363,7 @@ class Driver:
                 life.block(error)  # no body of ours is left in this way
         del self.lives[life.id]
         if isinstance(life.stopped, RunCancelled):
-            self._end(life.id, "cancelled", journal.cancelled(life.id), life.unwritten_rows())
+            self._end(life.id, "cancelled", answers.cancelled(life.id), life.unwritten_rows())
         elif isinstance(life.stopped, RunParked) and life.id in self._known and not life.has_ended:
             self.loop.call_later(_LEAVE_S, self._begin_again, life.id)
         if self._beginnings.done(life.id):
@@ -376,14 +377,14 @@ class Driver:
 
     def _finish(self, life: Life, outcome: Outcome) -> None:
         if (op := life.unmade()) is not None:
-            life.block(blocked.ended_early(life.id, op))
+            life.block(answers.ended_early(life.id, op.n, op.kind, op.name))
             return
         rows = life.unwritten_rows()
         is_completed = outcome[0] is True
         entity = (life.target, life.changes) if is_completed and life.changes else None
         try:
             if entity is not None:
-                journal.dumps(entity[1])
+                answers.dumps(entity[1])
             self._end(life.id, "completed" if is_completed else "failed", outcome, rows, entity)
         except (TypeError, ValueError) as exc:
             life.block(blocked.no_json(life.id, exc))
@@ -395,6 +396,6 @@ class Driver:
         self, run_id: str, state: str, outcome: Outcome, rows: list[journal.Statement],
         entity: tuple[Target, dict[str, Json]] | None = None,
     ) -> None:  # fmt: skip
-        text = journal.dumps(outcome)
+        text = answers.dumps(outcome)
         done = self.ends.end_with(run_id, text, rows)
         self.store.submit(self.loop, done, changes.end_run, run_id, state, text, rows, entity)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from otelier.errors import EngineError
 from otelier.faults import on_fork, on_reset
+from otelier.workflows.engines import answers
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _counts, _file, _housekeeping, _info
 from otelier.workflows.engines.local import _journal as journal
@@ -85,6 +86,7 @@ class LocalEngine:
         options: Options | None = None,
     ) -> None:
         self.is_closed = False
+        self.registered: Sequence[str] = ()
         if synchronous not in {"FULL", "NORMAL"}:
             raise EngineError(f"Cannot keep runs with synchronous={synchronous!r}: it is `FULL` or `NORMAL`.")
         self._options = options or Options()
@@ -197,8 +199,8 @@ class LocalEngine:
         self, target: Target, payload: Json, headers: Mapping[str, str], *, run_id: str
     ) -> Mapping[str, str] | None:
         """Store a run, and return the headers of one that exists already."""
-        store, stored = await self._opened(), journal.dumps(dict(headers))
-        found = await ask(store, changes.start_run, run_id, target, journal.dumps(payload), stored)
+        store, stored = await self._opened(), answers.dumps(dict(headers))
+        found = await ask(store, changes.start_run, run_id, target, answers.dumps(payload), stored)
         return None if found is None else json.loads(found)
 
     async def result(self, run_id: str, timeout_s: float | None) -> Outcome:
@@ -230,7 +232,7 @@ class LocalEngine:
 
     async def signal(self, run_id: str, name: str, payload: Json) -> None:
         """Keep a signal for a run."""
-        await ask(await self._opened(), changes.add_signal, run_id, name, journal.dumps(payload))
+        await ask(await self._opened(), changes.add_signal, run_id, name, answers.dumps(payload))
 
     async def cancel(self, run_id: str) -> None:
         """Cancel a run and the runs that it called."""

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from otelier.errors import UnknownHandlerError
-from otelier.workflows.engines.local import _journal as journal
+from otelier.workflows.engines import answers
 from otelier.workflows.engines.local._changes import end_run
 from otelier.workflows.engines.local._journal import OpenRun, Transaction, open_run
 from otelier.workflows.engines.protocol import APPROVALS, APPROVALS_TYPE, Registry, Target
@@ -68,7 +68,7 @@ def fail_unknown(tx: Transaction, run_id: str, target: Target, waited_s: float) 
         service=target.service,
         handler=target.handler,
     )
-    end_run(tx, run_id, "failed", journal.dumps(journal.failure(error)))
+    end_run(tx, run_id, "failed", answers.dumps(answers.failure(error)))
 
 
 def delete_finished(tx: Transaction, before_ns: int) -> bool:

@@ -47,8 +47,6 @@ _OPEN: Final = {
     "running": f"state='open' AND NOT {WAITS}",
     "waiting": f"state='open' AND {WAITS}",
 }
-HEALTHS: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
-"""Healths of open runs, the most urgent first."""
 _ENDED: Final = {
     "completed": "state='completed'",
     "failed": "state NOT IN ('open', 'completed') AND state='failed'",

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from otelier.codec import error_to_json
-from otelier.errors import EngineError, RunCancelled, UnknownRunError
+from otelier.errors import EngineError
+from otelier.workflows.engines.answers import unknown_run
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 
 FORMAT: Final = 1
@@ -141,27 +141,6 @@ class Loaded:
         return max(self.row.began, *self.row.recovered, max(times, default=0))
 
 
-def dumps(value: Json) -> str:
-    """Return *value* as JSON text, which a body gets back as it was."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # half of a pair, as in the text of an error: SQLite takes none as it is
-            return json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text
-
-
-def failure(error: BaseException) -> Outcome:
-    """Return the outcome of what failed with *error*."""
-    return [False, error_to_json(error)]
-
-
-def cancelled(run_id: str) -> Outcome:
-    """Return the outcome of a run that was cancelled."""
-    return failure(RunCancelled(f"Run {run_id!r} was cancelled."))
-
-
 def type_of(handler: str) -> str:
     """Return the type of the entity that has *handler* as its method."""
     return handler.partition(".")[0]
@@ -210,16 +189,8 @@ def outcome_of(conn: sqlite3.Connection, run_id: str) -> Outcome | None:
     """
     found = conn.execute("SELECT ended, outcome FROM run WHERE id=?", (run_id,)).fetchone()
     if found is None:
-        raise unknown(run_id)
+        raise unknown_run(run_id)
     return None if found[0] is None else json.loads(found[1])
-
-
-def unknown(run_id: str) -> UnknownRunError:
-    return UnknownRunError(
-        f"There is no run {run_id!r}: it was never started here, or it ended so long ago that it was deleted. "
-        "`otelier runs` lists those that are kept.",
-        workflow_id=run_id,
-    )
 
 
 def execute(tx: Transaction, statements: Sequence[Statement]) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import cast
 
-from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.errors import EngineError, RunCancelled, RunParked, RunStopped
+from otelier.workflows.engines import answers
 from otelier.workflows.engines.local import _blocked as blocked
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
@@ -107,7 +108,7 @@ class Life:
         detached: bool = False,
     ) -> Op:  # fmt: skip
         """Make an op that starts a run of *target*."""
-        return Call(self, target, payload, journal.dumps(dict(headers)), run_id, detached)
+        return Call(self, target, payload, answers.dumps(dict(headers)), run_id, detached)
 
     async def stored(self, op: Op) -> None:
         """Wait until the run of a started `call` is stored."""
@@ -200,7 +201,7 @@ class Life:
         number = self._made
         found = self._recorded.pop(number, None)
         if found is not None and (found.kind, found.name) != (kind, name):
-            self.block(blocked.another_op(self.id, found, kind, name))
+            self.block(answers.another_op(self.id, found.n, found.kind, found.name, f"{kind} {name!r}"))
             raise self._error()
         self._made = number + 1
         return number, found
@@ -267,7 +268,7 @@ class Life:
         if self.stopped is not None or op.state != BEGUN:
             return None
         try:
-            text = journal.dumps(value)
+            text = answers.dumps(value)
         except (TypeError, ValueError) as exc:
             self.block(blocked.failed_inside(self.id, exc))
             return None
@@ -297,7 +298,7 @@ class Life:
                 else:
                     op.waiters.append(future)
         if not count:
-            raise WorkflowUseError("Cannot wait for ops that were all given up: none of them is ever done.")
+            raise answers.all_given_up()
         self.driver.settled(self)
         try:
             return await self._until(future)
@@ -328,7 +329,7 @@ class Life:
 
     def _give_back(self, op: Signal, number: int) -> None:
         # It was taken for a wait that the body gave up before it saw it: the next wait of that name gets it.
-        payload = journal.dumps(op.value)
+        payload = answers.dumps(op.value)
         op.state, op.seq, op.value = GIVEN_UP, -1, None
         self.open.pop(op.number, None)
         rows = [*self.unwritten_rows(), op.row(None), (journal.GIVE_BACK_SIGNAL, (number, self.id, op.name, payload))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 
-from otelier.errors import WorkflowUseError
+from otelier.workflows.engines.answers import waits_twice
 from otelier.workflows.engines.local._op import BEGUN, GIVEN_UP
 from otelier.workflows.engines.local._ops import Signal
 
@@ -29,10 +29,7 @@ class Mailbox:
         """
         before = self._waits.get(name)
         if before is not None and not before.is_seen and before.state != GIVEN_UP:
-            raise WorkflowUseError(
-                f"Cannot wait for signal {name!r} twice at once: it is not told which of the waits gets the next one. "
-                "Await the first, or give the signals names of their own."
-            )
+            raise waits_twice(name)
         op = self._waits[name] = make()
         return op
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
 from otelier.errors import RunStopped, UnknownRunError
+from otelier.workflows.engines import answers
 from otelier.workflows.engines.local import _changes as changes
 from otelier.workflows.engines.local import _journal as journal
 from otelier.workflows.engines.local._blocked import failed_inside
@@ -170,7 +171,7 @@ class Call(Result):
         self.sent: tuple[Target, str, str, bool] | None = None
         if not self.found:
             self.ref = run_id or f"{life.id}.{self.number}"
-            self.sent = (target, journal.dumps(payload), headers, detached)
+            self.sent = (target, answers.dumps(payload), headers, detached)
 
     def go(self) -> None:
         """Store the run with the op; one that is found was stored with it."""
@@ -213,7 +214,7 @@ class Send(LocalOp):
 
     def __init__(self, life: Owner, run_id: str, name: str, payload: Json) -> None:
         super().__init__(life, name, ref=run_id)
-        self.payload = journal.dumps(payload)
+        self.payload = answers.dumps(payload)
 
     def go(self) -> None:
         """Send it in the transaction that records how that went."""
@@ -240,4 +241,4 @@ def _outcome_of(tx: journal.Transaction, run_id: str) -> Outcome | None:
     try:
         return journal.outcome_of(tx.conn, run_id)
     except UnknownRunError as exc:
-        return journal.failure(exc)
+        return answers.failure(exc)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from otelier.errors import WorkflowUseError
-from otelier.workflows.engines.local._journal import dumps
+from otelier.workflows.engines.answers import dumps, no_change, no_state
 from otelier.workflows.engines.protocol import Json, Kind, Target
-from otelier.workflows.engines.shown import no_change, no_state
 
 
 class State:
@@ -26,7 +24,7 @@ class State:
     def get(self, key: str, read: Callable[[Target], dict[str, Json]]) -> Json:
         """Return a value; *read* gives the saved state when it is first needed."""
         if self._kind not in {"write", "read"}:
-            raise WorkflowUseError(no_state(self._kind, self._target.service, self._target.handler))
+            raise no_state(self._kind, self._target)
         if key in self.changes:
             return self.changes[key]
         if self._saved is None:
@@ -41,5 +39,5 @@ class State:
     def put(self, changes: Mapping[str, Json]) -> None:
         """Change values, `None` removes one."""
         if self._kind != "write":
-            raise WorkflowUseError(no_change(self._kind, self._target.service, self._target.handler))
+            raise no_change(self._kind, self._target)
         self.changes.update(changes)

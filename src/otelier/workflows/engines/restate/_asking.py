@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from otelier.codec import read_json
+from otelier.workflows.engines.answers import cancelled, failure
 from otelier.workflows.engines.protocol import Json, Outcome, Target
 from otelier.workflows.engines.restate._answers import (
     CANCELLED,
     UNSEEN,
     Failed,
-    cancelled,
-    failure,
     outcome_of,
     refusal,
     to_bytes,

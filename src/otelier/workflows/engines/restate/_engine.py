@@ -15,15 +15,16 @@ from contextlib import suppress
 from typing import Final
 
 from otelier.errors import EngineError, UnknownRunError
+from otelier.workflows.engines.answers import cancelled, run_ended, unknown_run
 from otelier.workflows.engines.protocol import Invoke, Json, Outcome, Registry, Target
 from otelier.workflows.engines.restate._address import Address, parse_address, worker_address
-from otelier.workflows.engines.restate._answers import cancelled, refusal, unknown_run
+from otelier.workflows.engines.restate._answers import refusal
 from otelier.workflows.engines.restate._deployments import Deployments
 from otelier.workflows.engines.restate._info import QUEUED, UNSEEN_PAUSE_S, Reader
 from otelier.workflows.engines.restate._offers import Registrar
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
-from otelier.workflows.engines.shown import RunInfo, Status, run_ended
+from otelier.workflows.engines.shown import RunInfo, Status
 
 _KEPT: Final = 10_000
 _engines: dict[str, RestateEngine] = {}

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from otelier.codec import error_to_json, read_json
 from otelier.errors import EngineError, ReplayError
+from otelier.workflows.engines.answers import BRING_BACK, another_op, dumps, ended_early, unknown_run
 from otelier.workflows.engines.protocol import APPROVAL, APPROVALS, Json
-from otelier.workflows.engines.restate._answers import Failed, dumps, outcome_of, unknown_run
+from otelier.workflows.engines.restate._answers import Failed, outcome_of
 from otelier.workflows.engines.restate._journal import (
     COLUMNS,
     OUTLINE,
@@ -25,7 +26,7 @@ from otelier.workflows.engines.restate._journal import (
 from otelier.workflows.engines.restate._names import END, RUN, RUNS, service_name, version_of
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._server import Server
-from otelier.workflows.engines.shown import RunInfo, Status, StepInfo, shown_trace_id
+from otelier.workflows.engines.shown import HEALTHS, RunInfo, Status, StepInfo, shown_trace_id
 
 UNSEEN_PAUSE_S: Final = 0.05
 """After how long a run is looked for again that was started just now."""
@@ -58,7 +59,6 @@ _MAYBE: Final[dict[Status | None, str]] = {
 }
 """The invocations that may have a status; what a body waits for is seen in its journal only."""
 _CLOSED: Final = " AND i.status='completed'"
-_BY_HEALTH: Final = ("blocked", "waiting approval", "retrying", "waiting", "running")
 _FAILURE: Final = re.compile(r"\[(\d+)[^\]]*\] ?(.*)", re.DOTALL)
 _ENDS: Final = "attempts to perform the following: 'call'"
 _WAITS: Final = "Notifications awaited on this await point:"
@@ -103,7 +103,7 @@ class Reader:
             ops = await self._ops([row["id"] for row in rows], OUTLINE)
             infos = [_info(row, ops.get(row["id"])) for row in rows]
             found = [info for info in infos if status is None or info.status == status]
-            found.sort(key=lambda info: (_BY_HEALTH.index(info.health), -info.begin_ns))
+            found.sort(key=lambda info: (HEALTHS.index(info.health), -info.begin_ns))
         if (status is None or status in _ENDED) and len(found) < limit:
             most = f"ORDER BY i.created_at DESC LIMIT {limit - len(found)}"
             ended = [_info(row, None) for row in await self._rows(f"{of}{_ENDED.get(status, _CLOSED)} {most}")]
@@ -305,29 +305,20 @@ def _trouble(row: Mapping[str, Any], status: Status, ops: Sequence[OpSeen]) -> M
 
 
 def _mismatch(run_id: str, words: str, recorded: OpSeen | None) -> Exception:
-    mended = "Bring back the code that it began with, or branch on `ctx.version`; then `otelier resume` it."
     found = _DIFFERS.search(words)
     if found is not None:
         number, kind, name, other_number, other_kind, other_name = found.groups()
-        differs = f"its code makes {other_kind} {other_name!r}"
-        if other_number != number:
-            differs += f" as op {other_number}"
-        return ReplayError(
-            f"Run {run_id!r} is blocked: at op {number} its journal has {kind} {name!r}, and {differs}, so what was "
-            f"recorded does not fit. {mended}"
-        )
+        made = f"{other_kind} {other_name!r}" + (f" as op {other_number}" if other_number != number else "")
+        return another_op(run_id, int(number), kind, name, made)
     if recorded is not None and _ENDS in words:  # every op begins with an entry of another kind
-        return ReplayError(
-            f"Run {run_id!r} is blocked: its journal has {recorded.kind} {recorded.name!r} at op {recorded.number}, "
-            f"and its code ended without it. {mended}"
-        )
+        return ended_early(run_id, recorded.number, recorded.kind, recorded.name)
     if _WAITS in words:
         return ReplayError(
             f"Run {run_id!r} is blocked: its code waits for {words.partition(_WAITS)[2].strip()} where what was "
             "recorded went on. The code has changed, or `asyncio.timeout`, `wait_for` or a task group cut a wait of "
-            f"its body, which a replay cannot repeat: use `timeout_s=`. {mended}"
+            f"its body, which a replay cannot repeat: use `timeout_s=`. {BRING_BACK}"
         )
-    return ReplayError(f"Run {run_id!r} is blocked: what was recorded does not fit its code: {words} {mended}")
+    return ReplayError(f"Run {run_id!r} is blocked: what was recorded does not fit its code: {words} {BRING_BACK}")
 
 
 def _waiting_for(row: Mapping[str, Any], status: Status, waits: list[OpSeen]) -> str | None:

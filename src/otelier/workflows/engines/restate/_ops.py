@@ -57,10 +57,7 @@ class Step(RestateOp):
             if self.state == BEGUN and self.run.stopped is None:
                 recovered = self.run.life_ns if self.is_found else 0
                 self.run.pump.give(handle, to_bytes([began, time.time_ns(), recovered, value]))
-        except (asyncio.CancelledError, RunStopped) as exc:
-            if self.state == BEGUN:
-                self.run.fault(exc)
-        except Exception as exc:
+        except (asyncio.CancelledError, RunStopped, Exception) as exc:
             if self.state == BEGUN:
                 self.run.fault(exc)
         finally:

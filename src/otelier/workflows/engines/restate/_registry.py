@@ -23,12 +23,12 @@ from restate.exceptions import TerminalError
 from restate.serde import BytesSerde
 
 from otelier.codec import read_json
+from otelier.workflows.engines.answers import canonical, dumps
 from otelier.workflows.engines.protocol import APPROVALS, APPROVALS_TYPE, Json, Target
-from otelier.workflows.engines.restate._answers import CANCELLED, dumps, to_bytes
+from otelier.workflows.engines.restate._answers import CANCELLED, to_bytes
 from otelier.workflows.engines.restate._names import END, RUN, RUNS, place_of, service_name, signal_name
 from otelier.workflows.engines.restate._options import Options
 from otelier.workflows.engines.restate._run import META
-from otelier.workflows.engines.shown import canonical
 
 _KEPT = timedelta(minutes=10)
 """How long the server knows a request of a client again."""

@@ -11,9 +11,10 @@ from restate.exceptions import RetryableError, SdkInternalBaseException, SdkInte
 from restate.server_context import ServerInvocationContext
 
 from otelier.codec import read_json
-from otelier.errors import RunCancelled, RunParked, RunStopped, WorkflowUseError
+from otelier.errors import RunCancelled, RunParked, RunStopped
+from otelier.workflows.engines.answers import all_given_up, cancelled, dumps, waits_twice
 from otelier.workflows.engines.protocol import Json, Kind, Op, Outcome, Target
-from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, Failed, cancelled, dumps, to_bytes
+from otelier.workflows.engines.restate._answers import CANCELLED, FAILED, Failed, to_bytes
 from otelier.workflows.engines.restate._asking import Call, Result, Send
 from otelier.workflows.engines.restate._names import GIVEN_UP_LABEL, RUNS
 from otelier.workflows.engines.restate._op import BEGUN, DONE, GIVEN_UP, MADE, RestateOp
@@ -56,7 +57,6 @@ class RestateRun:
         self.steps: set[Step] = set()
         self.ending: set[asyncio.Task[None]] = set()
         self.pump = Pump(context, self._left)
-        self._context = context
         self._task = asyncio.current_task()
         self._made = 0
         self._seq = 0
@@ -115,10 +115,7 @@ class RestateRun:
         self.check()
         mail = self._mail.setdefault(name, Mail(self, name))
         if mail.last is not None and not mail.last.is_seen and mail.last.state != GIVEN_UP:
-            raise WorkflowUseError(
-                f"Cannot wait for signal {name!r} twice at once: it is not told which of the waits gets the next one. "
-                "Await the first, or give the signals names of their own."
-            )
+            raise waits_twice(name)
         op = mail.last = Signal(self, self._number(), name, timeout_s, mail)
         return op
 
@@ -175,7 +172,7 @@ class RestateRun:
                 self.seen_ns = max(self.seen_ns, best.ended_ns or 0)
                 return best
             if not open_ops:
-                raise WorkflowUseError("Cannot wait for ops that were all given up: none of them is ever done.")
+                raise all_given_up()
             for op in ops:
                 op.start()
             await self._turn()

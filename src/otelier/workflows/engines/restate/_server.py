@@ -12,9 +12,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from otelier.errors import EngineError
+from otelier.workflows.engines.answers import unknown_run
 from otelier.workflows.engines.protocol import Json, Outcome
 from otelier.workflows.engines.restate._address import Address
-from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_bytes, unknown_run
+from otelier.workflows.engines.restate._answers import Failed, outcome_of, to_bytes
 from otelier.workflows.engines.restate._http import NotReached, Response, Silent, request
 from otelier.workflows.engines.restate._names import RUNS
 from otelier.workflows.engines.restate._options import Options

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from otelier.codec import read_json
-from otelier.errors import WorkflowUseError
+from otelier.workflows.engines.answers import no_change, no_state
 from otelier.workflows.engines.protocol import Json, Kind, Target
 from otelier.workflows.engines.restate._answers import to_bytes
-from otelier.workflows.engines.shown import no_change, no_state
 
 
 class State:
@@ -29,7 +28,7 @@ class State:
             WorkflowUseError: outside an entity.
         """
         if self._kind not in {"write", "read"}:
-            raise WorkflowUseError(no_state(self._kind, self._target.service, self._target.handler))
+            raise no_state(self._kind, self._target)
         return key in self._changes or key in self._read
 
     def take(self, key: str, stored: Any) -> None:
@@ -47,7 +46,7 @@ class State:
             WorkflowUseError: in a read, which others run beside, or outside an entity.
         """
         if self._kind != "write":
-            raise WorkflowUseError(no_change(self._kind, self._target.service, self._target.handler))
+            raise no_change(self._kind, self._target)
         self._changes.update(changes)
 
     def changes(self) -> Iterator[tuple[str, bytes | None]]:
